@@ -1,0 +1,76 @@
+"""Evaluation on this machine: evaluation_code as a child process."""
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from phi_assets.backends.local import shelf
+from phi_assets.backends.local.child import run_program
+from phi_assets.backends.ports import Contest, Evaluator
+from phi_assets.records import Evaluation
+from phi_assets.settings import GENERAL_QUESTIONS
+
+REPORT = "evaluation.json"
+
+
+class LocalEvaluator(Evaluator):
+    """Scores models with the engine that serves them; keeps reports under the home by their digest."""
+
+    state: str
+    questions_file: str | None
+
+    def find(self, digest: str) -> Evaluation | None:
+        found = shelf.find(self._root, digest, lambda folder: (folder / REPORT).is_file())
+        return found if isinstance(found, Evaluation) else None
+
+    def folder(self, evaluation: Evaluation) -> Path:
+        return shelf.place(self._root, evaluation.digest)
+
+    def report(self, evaluation: Evaluation) -> dict[str, Any]:
+        return json.loads((self.folder(evaluation) / REPORT).read_text(encoding="utf-8"))
+
+    def evaluate(self, context: dg.AssetExecutionContext, contest: Contest) -> Evaluation:
+        work = self._root / f"under-way-{context.run_id}"
+        shutil.rmtree(work, ignore_errors=True)
+        work.mkdir(parents=True)
+        run_program(context, self._arguments(contest, work), work)
+        digest = hashlib.sha256((work / REPORT).read_bytes()).hexdigest()
+        folder = shelf.accept(work, self._root, digest)
+        evaluation = Evaluation(
+            digest=digest,
+            address=str(folder),
+            model_digest=contest.tuned.digest,
+            dataset_digest=contest.dataset.digest,
+            champion=f"{contest.champion.name}/{contest.champion.version}" if contest.champion else None,
+        )
+        shelf.put(evaluation, folder)
+        return evaluation
+
+    def _arguments(self, contest: Contest, work: Path) -> list[str]:
+        arguments = [
+            "-m",
+            "evaluation_code",
+            f"--base={contest.base.address}",
+            f"--tuned={contest.tuned.address}",
+            f"--test_file={Path(contest.dataset.address, 'test.jsonl')}",
+            f"--general={GENERAL_QUESTIONS}",
+            f"--output_dir={work}",
+        ]
+        if self.questions_file:
+            arguments.append(f"--questions={self.questions_file}")
+        return arguments + self._champion_arguments(contest)
+
+    def _champion_arguments(self, contest: Contest) -> list[str]:
+        champion = contest.champion
+        if champion is None or champion.model_digest == contest.tuned.digest:
+            return []
+        dataset = Path(self.state, "datasets", champion.dataset_digest)
+        return [f"--champion={champion.address}", f"--champion_train_file={dataset / 'train.jsonl'}"]
+
+    @property
+    def _root(self) -> Path:
+        return Path(self.state) / "evaluations"

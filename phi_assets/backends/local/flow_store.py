@@ -1,0 +1,74 @@
+"""Packaged chat flows, and batch runs over them, as folders under the home."""
+
+import hashlib
+import shutil
+from pathlib import Path
+
+from phi_assets.backends.local import shelf
+from phi_assets.backends.ports import FlowStore, Log
+from phi_assets.records import Connection, Deployment, FlowEvaluation, FlowPackage, Record
+from phi_assets.settings import PROJECT
+
+SOURCE = PROJECT / "flows" / "chat"
+ROWS = "rows.jsonl"
+
+
+class LocalFlowStore(FlowStore):
+    """Prompt flow in child processes, with its state in this home and nowhere else."""
+
+    state: str
+    concurrency: int
+
+    def find(self, digest: str) -> Record | None:
+        from phi_assets.prompt_flow.package import is_intact
+
+        package = self._packages / digest
+        if is_intact(package):
+            return FlowPackage(digest=digest, address=str(package))
+        return shelf.find(self._evaluations, digest, lambda folder: (folder / ROWS).is_file())
+
+    def package(self, connection: Connection, log: Log) -> FlowPackage:
+        from phi_assets.prompt_flow.environment import prompt_flow_environment
+        from phi_assets.prompt_flow.package import package_flow
+        from phi_assets.prompt_flow.trial import prove_flow
+
+        environment = prompt_flow_environment(Path(self.state))
+        folder, digest = package_flow(
+            SOURCE,
+            self._packages,
+            connection=connection.name,
+            accept=lambda draft: prove_flow(draft, environment, log),
+        )
+        return FlowPackage(digest=digest, address=str(folder))
+
+    def evaluate(
+        self, package: FlowPackage, deployment: Deployment, questions: Path | None, log: Log
+    ) -> FlowEvaluation:
+        subject = f"{package.digest}\n{deployment.digest}\n"
+        work = self._evaluations / f"under-way-{package.digest[:12]}"
+        shutil.rmtree(work, ignore_errors=True)
+        work.mkdir(parents=True)
+        share, count = self._ask(package, questions, work, log) if questions else (None, 0)
+        if not questions:
+            (work / ROWS).touch()
+        digest = hashlib.sha256(subject.encode() + (work / ROWS).read_bytes()).hexdigest()
+        folder = shelf.accept(work, self._evaluations, digest)
+        evaluation = FlowEvaluation(digest=digest, address=str(folder), questions=count, share_right=share)
+        shelf.put(evaluation, folder)
+        return evaluation
+
+    def _ask(self, package: FlowPackage, questions: Path, work: Path, log: Log) -> tuple[float | None, int]:
+        from phi_assets.prompt_flow.environment import prompt_flow_environment
+        from phi_assets.prompt_flow.evaluation import run_flow_evaluation
+
+        environment = prompt_flow_environment(Path(self.state))
+        result = run_flow_evaluation(Path(package.address), questions, work, environment, log, workers=self.concurrency)
+        return result.share_right, len(result.rows)
+
+    @property
+    def _packages(self) -> Path:
+        return Path(self.state) / "flows"
+
+    @property
+    def _evaluations(self) -> Path:
+        return Path(self.state) / "flow_evaluations"

@@ -1,0 +1,45 @@
+"""The laptop's implementation of every port."""
+
+from typing import Any
+
+from phi_assets.backends.local.base_model_store import LocalBaseModelStore
+from phi_assets.backends.local.connection_store import LocalConnectionStore
+from phi_assets.backends.local.dataset_store import LocalDatasetStore
+from phi_assets.backends.local.endpoint_host import LocalEndpointHost
+from phi_assets.backends.local.evaluator import LocalEvaluator
+from phi_assets.backends.local.flow_store import LocalFlowStore
+from phi_assets.backends.local.provisioner import LocalProvisioner
+from phi_assets.backends.local.registry import MlflowRegistry
+from phi_assets.backends.local.trainer import LocalTrainer
+from phi_assets.record_io import RecordIOManager
+from phi_assets.settings import Settings
+
+
+def local_resources(settings: Settings) -> dict[str, Any]:
+    """Every resource of the graph on this machine, with all state under the home."""
+    state = str(settings.state)
+    questions = str(settings.questions_file) if settings.questions_file else None
+    return {
+        "io_manager": RecordIOManager(folder=str(settings.state / "records")),
+        "provisioner": LocalProvisioner(state=state),
+        "dataset_store": LocalDatasetStore(state=state, source=settings.dataset_address, cleaning=cleaning(settings)),
+        "base_model_store": LocalBaseModelStore(state=state, base_model=settings.base_model),
+        "trainer": LocalTrainer(state=state, preset=settings.preset, max_minutes=settings.max_train_minutes),
+        "evaluator": LocalEvaluator(state=state, questions_file=questions),
+        "registry": MlflowRegistry(home=str(settings.state / "mlflow")),
+        "endpoint_host": LocalEndpointHost(state=state),
+        "connection_store": LocalConnectionStore(state=state),
+        "flow_store": LocalFlowStore(state=state, concurrency=settings.flow_concurrency),
+    }
+
+
+def cleaning(settings: Settings) -> dict[str, Any]:
+    """The settings of cleaning and splitting, by the names of CleaningOptions."""
+    return {
+        "columns": settings.columns,
+        "validation_share": settings.validation_share,
+        "test_share": settings.test_share,
+        "near_duplicate_threshold": settings.near_duplicate_threshold,
+        "personal_data": settings.personal_data,
+        "max_characters": settings.max_conversation_characters,
+    }

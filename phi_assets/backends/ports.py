@@ -1,0 +1,182 @@
+"""What differs between a laptop and Azure: one abstract resource per capability, named for the capability.
+
+Every port can `find(digest)`: the record of what really exists under that digest now, or None. The event log only knows
+what once was made; a deleted folder or a dead endpoint is seen here.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from phi_assets import records
+
+Log = Callable[[str], None]
+Metadata = Mapping[str, Any]
+
+
+class Port(dg.ConfigurableResource, ABC):
+    """A capability that keeps things under their digests."""
+
+    @abstractmethod
+    def find(self, digest: str) -> records.Record | None:
+        """The record of what exists under the digest now; None when it is gone, or damaged."""
+
+
+class Provisioner(Port):
+    """Makes sure of the place, the machine and the packages that the graph works with."""
+
+    @abstractmethod
+    def ensure_workspace(self) -> records.Workspace:
+        """The place where runs and models are tracked, made when it is missing."""
+
+    @abstractmethod
+    def ensure_compute(self) -> records.Compute:
+        """What training will run on."""
+
+    @abstractmethod
+    def ensure_environment(self) -> records.TrainingEnvironment:
+        """The locked packages that training will run with."""
+
+
+class DatasetStore(Port):
+    """The conversations as they come, and the immutable versions published from them."""
+
+    @abstractmethod
+    def source_fingerprint(self) -> str:
+        """SHA-256 of the raw conversations' content. Raises when they cannot be read."""
+
+    @abstractmethod
+    def publish(self, log: Log) -> records.DatasetVersion:
+        """Read, clean, split and publish; rows published before stay on their side. The same content is one version."""
+
+    @abstractmethod
+    def folder(self, version: records.DatasetVersion) -> Path:
+        """A local folder with the version's files."""
+
+
+class BaseModelStore(Port):
+    """The pretrained model that the settings name."""
+
+    @abstractmethod
+    def resolve(self, log: Log) -> records.BaseModel:
+        """The model as a checked folder, made when it is missing."""
+
+    @abstractmethod
+    def folder(self, model: records.BaseModel) -> Path:
+        """A local folder with the model's files."""
+
+
+class Trainer(Port):
+    """Runs training_code/fine_tune.py somewhere, and keeps what it made."""
+
+    @abstractmethod
+    def train(
+        self, context: dg.AssetExecutionContext, dataset: records.DatasetVersion, base: records.BaseModel
+    ) -> records.ModelVersion:
+        """A fine-tuned model; a run that was cut short is taken up again. Raises when training did not end well."""
+
+    @abstractmethod
+    def folder(self, model: records.ModelVersion) -> Path:
+        """A local folder with model/, report.json and the pictures."""
+
+
+@dataclass(frozen=True)
+class Contest:
+    """Who is measured against whom, and on what."""
+
+    base: records.BaseModel
+    tuned: records.ModelVersion
+    dataset: records.DatasetVersion
+    champion: records.RegisteredModel | None
+
+
+class Evaluator(Port):
+    """Runs evaluation_code somewhere, and keeps its report."""
+
+    @abstractmethod
+    def evaluate(self, context: dg.AssetExecutionContext, contest: Contest) -> records.Evaluation:
+        """The measured quality of the tuned model, the base and the champion."""
+
+    @abstractmethod
+    def report(self, evaluation: records.Evaluation) -> dict[str, Any]:
+        """Every number of the evaluation."""
+
+    @abstractmethod
+    def folder(self, evaluation: records.Evaluation) -> Path:
+        """A local folder with evaluation.json, answers.md and the pictures."""
+
+
+class ModelRegistry(Port):
+    """Numbered model versions, one of which is the champion."""
+
+    @abstractmethod
+    def champion(self) -> records.RegisteredModel | None:
+        """The version that holds the alias `champion`; None before the first."""
+
+    @abstractmethod
+    def log_training(self, model: records.ModelVersion, folder: Path, tags: Mapping[str, str]) -> str:
+        """The id of a tracked run with the training's parameters, metrics and pictures."""
+
+    @abstractmethod
+    def register(
+        self, model: records.ModelVersion, evaluation: records.Evaluation, tags: Mapping[str, str]
+    ) -> records.RegisteredModel:
+        """A new champion. Raises ChampionChanged when the champion is not the one that was compared with."""
+
+
+class ChampionChanged(RuntimeError):
+    """Another model became champion after the evaluation: evaluate against it first."""
+
+
+class EndpointHost(Port):
+    """A stable address with a key, and named deployments that share its traffic."""
+
+    @abstractmethod
+    def ensure_endpoint(self, log: Log) -> records.Endpoint:
+        """The endpoint, made or started when it is missing. Never deletes a live one."""
+
+    @abstractmethod
+    def deploy(self, model: records.RegisteredModel, log: Log) -> records.Deployment:
+        """The model behind the endpoint with all traffic; on failure the old deployment keeps it, and this raises."""
+
+    @abstractmethod
+    def key(self) -> str:
+        """The endpoint's key, for the Authorization header."""
+
+    @abstractmethod
+    def start(self, log: Log) -> None:
+        """Bring up what is recorded and not running; changes no record."""
+
+    @abstractmethod
+    def stop(self, log: Log) -> None:
+        """End what runs; the record stays."""
+
+    @abstractmethod
+    def status(self) -> dict[str, Any]:
+        """Address, deployments, their traffic, and whether they answer."""
+
+
+class ConnectionStore(Port):
+    """Prompt flow connections."""
+
+    @abstractmethod
+    def connect(self, endpoint: records.Endpoint, key: str) -> records.Connection:
+        """A connection to the endpoint with its present key."""
+
+
+class FlowStore(Port):
+    """Packaged chat flows, and batch runs over them."""
+
+    @abstractmethod
+    def package(self, connection: records.Connection, log: Log) -> records.FlowPackage:
+        """The chat flow as a folder that answered a question, and one with history, at the live endpoint."""
+
+    @abstractmethod
+    def evaluate(
+        self, package: records.FlowPackage, deployment: records.Deployment, questions: Path | None, log: Log
+    ) -> records.FlowEvaluation:
+        """A batch run of the flow over the questions. A failed row is a result, not an end."""

@@ -1,0 +1,105 @@
+"""The `phi` command: thin, over Dagster's own API."""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+
+from phi_assets.settings import Settings, SettingsError, current
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one subcommand and return its exit status: 0 done, 1 not done (and why, on stderr), 2 wrong usage."""
+    parser = _parser()
+    chosen = parser.parse_args(arguments)
+    if not hasattr(chosen, "do"):
+        parser.print_help()
+        return 0
+    try:
+        return chosen.do(current(), chosen)
+    except SettingsError as e:
+        print(f"phi: {e}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("phi: interrupted", file=sys.stderr)
+        return 130
+    except _known_errors() as e:
+        print(f"phi: {e}", file=sys.stderr)
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="phi", description=__doc__, epilog="Settings are PHI_* variables; see README.md."
+    )
+    commands = parser.add_subparsers(title="commands", metavar="")
+    run = commands.add_parser("run", help="make whatever is missing or stale, and nothing else")
+    run.set_defaults(do=_run)
+    dev = commands.add_parser("dev", help="Dagster's UI and daemon in the foreground")
+    dev.set_defaults(do=_dev)
+    down = commands.add_parser("down", help="stop the servers, the UI and the daemon; keep everything made")
+    down.set_defaults(do=_down)
+    status = commands.add_parser("status", help="what exists, whether it is fresh, and what would run")
+    status.add_argument("--json", action="store_true", help="for programs")
+    status.set_defaults(do=_status)
+    ask = commands.add_parser("ask", help="ask the deployed model a question")
+    ask.add_argument("question")
+    ask.add_argument("--base", action="store_true", help="ask the base model instead")
+    ask.add_argument("--json", action="store_true", help="for programs")
+    ask.set_defaults(do=_ask)
+    return parser
+
+
+def _run(settings: Settings, chosen: argparse.Namespace) -> int:
+    from phi_assets.operate.run import run
+
+    return run(settings)
+
+
+def _dev(settings: Settings, chosen: argparse.Namespace) -> int:
+    from phi_assets.operate import home, interface
+
+    with home.instance(settings):
+        port = interface.free_port(settings.ui_port)
+    interface.remember(settings, os.getpid(), port, foreground=True)
+    print(f"Dagster's UI on http://127.0.0.1:{port}; Ctrl-C ends it", flush=True)
+    command = interface.command(port)
+    os.execvpe(command[0], command, {**os.environ, **home.environment(settings)})
+
+
+def _down(settings: Settings, chosen: argparse.Namespace) -> int:
+    from phi_assets.operate.down import down
+
+    return down(settings)
+
+
+def _status(settings: Settings, chosen: argparse.Namespace) -> int:
+    from phi_assets.operate.status import show
+
+    return show(settings, as_json=chosen.json)
+
+
+def _ask(settings: Settings, chosen: argparse.Namespace) -> int:
+    from phi_assets.operate import ask
+
+    answer = ask.ask_base(settings, chosen.question) if chosen.base else ask.ask_deployed(settings, chosen.question)
+    if chosen.json:
+        print(json.dumps(answer, ensure_ascii=False, indent=2))
+    else:
+        print(answer["answer"])
+        print(ask.provenance(answer), file=sys.stderr)
+    return 0
+
+
+def _known_errors() -> tuple[type[Exception], ...]:
+    """What a person can mend: one clear line. Anything else is a fault of ours, and keeps its traceback."""
+    from phi_assets.operate.ask import NothingDeployed
+    from phi_assets.operate.home import Busy
+    from phi_assets.operate.interface import DagsterNotReady
+
+    return (Busy, DagsterNotReady, NothingDeployed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

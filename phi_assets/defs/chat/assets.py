@@ -1,0 +1,64 @@
+"""Prompt flow, connected to the endpoint: a connection, a packaged chat flow, and its examination."""
+
+import dagster as dg
+
+from phi_assets import versions
+from phi_assets.backends.ports import ConnectionStore, EndpointHost, FlowStore
+from phi_assets.defs.chat.metadata import describe_flow_evaluation, describe_package
+from phi_assets.defs.evaluation.questions import evaluation_questions
+from phi_assets.defs.serving.assets import online_deployment
+from phi_assets.owners import ML
+from phi_assets.records import Connection, Deployment, Endpoint, FlowEvaluation, FlowPackage
+from phi_assets.settings import current
+
+
+@dg.asset(group_name="chat", kinds={"promptflow"}, owners=ML, code_version=versions.of("endpoint_connection"))
+def endpoint_connection(
+    online_endpoint: Endpoint, endpoint_host: EndpointHost, connection_store: ConnectionStore
+) -> dg.MaterializeResult[Connection]:
+    """A Prompt flow connection with the endpoint's address and its present key."""
+    connection = connection_store.connect(online_endpoint, endpoint_host.key())
+    return dg.MaterializeResult(
+        value=connection,
+        data_version=dg.DataVersion(connection.digest),
+        metadata={"name": connection.name, "address": dg.MetadataValue.url(connection.address)},
+    )
+
+
+@dg.asset(
+    group_name="chat",
+    kinds={"promptflow"},
+    owners=ML,
+    deps=[online_deployment],
+    code_version=versions.of("chat_flow"),
+)
+def chat_flow(
+    context: dg.AssetExecutionContext, endpoint_connection: Connection, flow_store: FlowStore
+) -> dg.MaterializeResult[FlowPackage]:
+    """The chat flow as a folder to serve or to build a container from, tested against the live endpoint."""
+    package = flow_store.package(endpoint_connection, context.log.info)
+    return dg.MaterializeResult(
+        value=package, data_version=dg.DataVersion(package.digest), metadata=describe_package(package)
+    )
+
+
+@dg.asset(
+    group_name="chat",
+    kinds={"promptflow"},
+    owners=ML,
+    deps=[evaluation_questions],
+    code_version=versions.of("chat_flow_evaluation"),
+)
+def chat_flow_evaluation(
+    context: dg.AssetExecutionContext,
+    chat_flow: FlowPackage,
+    online_deployment: Deployment,
+    flow_store: FlowStore,
+) -> dg.MaterializeResult[FlowEvaluation]:
+    """The chat flow's answers to the evaluation questions, marked row by row by Prompt flow's batch run."""
+    evaluation = flow_store.evaluate(chat_flow, online_deployment, current().questions_file, context.log.info)
+    return dg.MaterializeResult(
+        value=evaluation,
+        data_version=dg.DataVersion(evaluation.digest),
+        metadata=describe_flow_evaluation(evaluation),
+    )

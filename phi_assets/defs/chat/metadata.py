@@ -1,0 +1,44 @@
+"""What a person would look for on the pages of the chat flow."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from phi_assets import shown
+from phi_assets.records import FlowEvaluation, FlowPackage
+
+
+def describe_package(package: FlowPackage) -> dict[str, Any]:
+    """Where the flow is, what is in it, and how to serve it."""
+    folder = Path(package.address)
+    return {
+        "flow": dg.MetadataValue.md(f"```yaml\n{(folder / 'flow.dag.yaml').read_text(encoding='utf-8')}\n```"),
+        "readme": dg.MetadataValue.md((folder / "README.md").read_text(encoding="utf-8")),
+        "folder": dg.MetadataValue.path(str(folder)),
+    }
+
+
+def describe_flow_evaluation(evaluation: FlowEvaluation) -> dict[str, Any]:
+    """The share of right answers, and every row."""
+    lines = (Path(evaluation.address) / "rows.jsonl").read_text(encoding="utf-8").splitlines()
+    rows = [json.loads(line) for line in lines]
+    return {
+        "questions": evaluation.questions,
+        "share_right": evaluation.share_right if evaluation.share_right is not None else "no evaluation questions",
+        "failed": sum(row["error"] is not None for row in rows),
+        "rows": shown.table(
+            ("question", "expected", "answer", "right"),
+            [
+                (
+                    row["question"],
+                    ", ".join(row["expected"]),
+                    row["answer"] or row["error"],
+                    "yes" if row["right"] else "no",
+                )
+                for row in rows
+            ],
+        ),
+        "folder": dg.MetadataValue.path(evaluation.address),
+    }

@@ -1,0 +1,1 @@
+"""Conversations, from raw to published."""

@@ -1,0 +1,39 @@
+"""From conversations as they come to a published dataset version."""
+
+import dagster as dg
+
+from phi_assets import versions
+from phi_assets.backends.ports import DatasetStore
+from phi_assets.beta import observed_source
+from phi_assets.defs.dataset.metadata import describe_dataset
+from phi_assets.owners import ML
+from phi_assets.records import DatasetVersion
+
+
+@observed_source(
+    group_name="dataset",
+    owners=ML,
+    tags={"dagster/kind/json": ""},
+    description="The conversations that the setting PHI_DATASET names, watched by the hash of their content.",
+)
+def raw_conversations(dataset_store: DatasetStore) -> dg.DataVersion:
+    return dg.DataVersion(dataset_store.source_fingerprint())
+
+
+@dg.asset(
+    group_name="dataset",
+    kinds={"jsonl"},
+    owners=ML,
+    deps=[raw_conversations],
+    code_version=versions.of("chat_dataset"),
+)
+def chat_dataset(
+    context: dg.AssetExecutionContext, dataset_store: DatasetStore
+) -> dg.MaterializeResult[DatasetVersion]:
+    """Clean conversations in frozen train, validation and test splits, published as one immutable version."""
+    version = dataset_store.publish(context.log.info)
+    return dg.MaterializeResult(
+        value=version,
+        data_version=dg.DataVersion(version.digest),
+        metadata=describe_dataset(version, dataset_store.folder(version)),
+    )

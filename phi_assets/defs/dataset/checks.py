@@ -1,0 +1,69 @@
+"""The gate before training: what is published is whole, clean, apart, and short enough."""
+
+from collections.abc import Iterator
+
+import dagster as dg
+
+from phi_assets import gates
+from phi_assets.backends.ports import BaseModelStore, DatasetStore
+from phi_assets.records import BaseModel, DatasetVersion
+from phi_assets.settings import current
+
+DESCRIPTIONS = {
+    "schema": "Every row has an id, a group, and messages whose roles alternate and end with the assistant.",
+    "no_leakage_between_splits": "No conversation and no group of near duplicates stands in two splits.",
+    "no_exact_duplicates": "No conversation stands twice.",
+    "minimum_rows": "There are enough conversations to train on.",
+    "few_broken_rows": "The share of broken rows in the source is below PHI_MAX_BROKEN_SHARE.",
+    "fits_context": "The conversations fit the length that training and the base model can take.",
+}
+
+
+def _spec(name: str) -> dg.AssetCheckSpec:
+    return dg.AssetCheckSpec(name, asset="chat_dataset", blocking=True, description=DESCRIPTIONS[name])
+
+
+@dg.multi_asset_check(specs=[_spec(name) for name in gates.BLOCKING["chat_dataset"] if name != "fits_context"])
+def published_dataset(chat_dataset: DatasetVersion, dataset_store: DatasetStore) -> Iterator[dg.AssetCheckResult]:
+    """The verdicts that need nothing but the published files."""
+    from phi_assets.conversations.checks import examine
+
+    settings = current()
+    folder = dataset_store.folder(chat_dataset)
+    for name, found in examine(folder, min_rows=settings.min_rows, max_broken_share=settings.max_broken_share).items():
+        yield gates.verdict(
+            name,
+            "chat_dataset",
+            subject=chat_dataset.digest,
+            passed=found.passed,
+            description=found.description,
+            numbers=found.numbers,
+        )
+
+
+@dg.asset_check(
+    asset="chat_dataset",
+    additional_ins={"base_model": dg.AssetIn("base_model")},
+    blocking=True,
+    description=DESCRIPTIONS["fits_context"],
+)
+def fits_context(
+    chat_dataset: DatasetVersion,
+    base_model: BaseModel,
+    dataset_store: DatasetStore,
+    base_model_store: BaseModelStore,
+) -> dg.AssetCheckResult:
+    """Counted with the base model's own tokenizer and chat template."""
+    from phi_assets.conversations.checks import fits
+    from phi_assets.defs.training.preset import preset_value
+
+    length = min(int(preset_value(current(), "max_length")), base_model.context_length)
+    found = fits(dataset_store.folder(chat_dataset), base_model_store.folder(base_model), max_length=length)
+    return gates.verdict(
+        "fits_context",
+        "chat_dataset",
+        subject=chat_dataset.digest,
+        passed=found.passed,
+        description=found.description,
+        numbers=found.numbers,
+    )

@@ -1,0 +1,42 @@
+"""What a person would look for on the page of a dataset."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from phi_assets import shown
+from phi_assets.records import DatasetVersion
+
+SCHEMA = dg.TableSchema(
+    columns=[
+        dg.TableColumn("id", "string", description="SHA-256 prefix of the normalised conversation"),
+        dg.TableColumn("group", "string", description="id of the near-duplicate group"),
+        dg.TableColumn("messages", "list<struct<role: string, content: string>>", description="the turns, in order"),
+    ]
+)
+
+
+def describe_dataset(version: DatasetVersion, folder: Path) -> dict[str, Any]:
+    """Rows, schema, a preview, what was dropped or changed and why, and what the splits are worth."""
+    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    return {
+        "dagster/row_count": sum(version.rows.values()),
+        "dagster/column_schema": SCHEMA,
+        "rows": shown.table(
+            ("split", "conversations", "groups"),
+            [(split, count, version.groups[split]) for split, count in version.rows.items()],
+        ),
+        "rows_read": manifest["rows_read"],
+        "quarantined": shown.table(("reason", "rows"), sorted(manifest["reasons"].items())),
+        "broken_rows": manifest["kinds"]["broken"],
+        "duplicate_rows": manifest["kinds"]["duplicate"],
+        "broken_share": manifest["broken_share"],
+        "test_turns_verbatim_in_train": manifest["test_turns_verbatim_in_train"],
+        "near_duplicate_groups": manifest["near_duplicate_groups"],
+        "warnings": "\n".join(manifest["warnings"]) or "none",
+        "preview": shown.preview(folder / "train.jsonl"),
+        "folder": dg.MetadataValue.path(str(folder)),
+        "quarantine": dg.MetadataValue.path(str(folder / "quarantine.jsonl")),
+    }

@@ -1,0 +1,66 @@
+"""What the fine-tuned model is worth, and its place in the registry when it is worth it."""
+
+import dagster as dg
+
+from phi_assets import gates, versions
+from phi_assets.backends.ports import Contest, Evaluator, ModelRegistry
+from phi_assets.defs.evaluation.metadata import describe_evaluation
+from phi_assets.defs.evaluation.questions import evaluation_questions
+from phi_assets.owners import ML
+from phi_assets.records import BaseModel, DatasetVersion, Evaluation, ModelVersion, RegisteredModel
+
+
+@dg.asset(
+    group_name="evaluation",
+    kinds={"pytorch"},
+    owners=ML,
+    deps=[evaluation_questions],
+    code_version=versions.of("model_evaluation"),
+)
+def model_evaluation(
+    context: dg.AssetExecutionContext,
+    chat_dataset: DatasetVersion,
+    base_model: BaseModel,
+    fine_tuned_model: ModelVersion,
+    evaluator: Evaluator,
+    registry: ModelRegistry,
+) -> dg.MaterializeResult[Evaluation]:
+    """The fine-tuned model measured against the base and the champion: on the test split and on questions."""
+    gates.require_passed(context.instance, "chat_dataset", chat_dataset.digest)
+    contest = Contest(base_model, fine_tuned_model, chat_dataset, registry.champion())
+    evaluation = evaluator.evaluate(context, contest)
+    return dg.MaterializeResult(
+        value=evaluation,
+        data_version=dg.DataVersion(evaluation.digest),
+        metadata=describe_evaluation(evaluator.report(evaluation), evaluator.folder(evaluation)),
+    )
+
+
+@dg.asset(group_name="evaluation", kinds={"mlflow"}, owners=ML, code_version=versions.of("registered_model"))
+def registered_model(
+    context: dg.AssetExecutionContext,
+    fine_tuned_model: ModelVersion,
+    model_evaluation: Evaluation,
+    registry: ModelRegistry,
+) -> dg.MaterializeResult[RegisteredModel]:
+    """The champion: the newest model version that passed every promotion check."""
+    gates.require_passed(context.instance, "model_evaluation", model_evaluation.digest)
+    if model_evaluation.model_digest != fine_tuned_model.digest:
+        raise gates.NotPassed("refused: the evaluation is of another model; materialise model_evaluation again")
+    tags = {
+        "code_version": fine_tuned_model.code_version,
+        "base_model": fine_tuned_model.base_digest,
+        "preset": fine_tuned_model.preset,
+        "dagster_run": context.run_id,
+    }
+    model = registry.register(fine_tuned_model, model_evaluation, tags)
+    return dg.MaterializeResult(
+        value=model,
+        data_version=dg.DataVersion(model.digest),
+        metadata={
+            "name": model.name,
+            "version": model.version,
+            "alias": "champion",
+            "folder": dg.MetadataValue.path(model.address),
+        },
+    )

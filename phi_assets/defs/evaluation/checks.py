@@ -1,0 +1,39 @@
+"""The gate before the registry: no model passes that is not measurably better, and still itself."""
+
+from collections.abc import Iterator
+
+import dagster as dg
+
+from phi_assets import gates
+from phi_assets.backends.ports import Evaluator
+from phi_assets.records import Evaluation
+from phi_assets.settings import current
+
+DESCRIPTIONS = {
+    "better_than_base": "Fewer bits per byte than the base on the test split: the 95% bound is below zero.",
+    "not_worse_than_champion": "At most 0.02 bits per byte and 5 points of right answers worse than the champion.",
+    "keeps_general_answers": "At least 80% of the general questions that the base answers right are still right.",
+    "enough_evidence": "At least 20 groups of test conversations to judge by.",
+}
+
+
+@dg.multi_asset_check(
+    specs=[
+        dg.AssetCheckSpec(name, asset="model_evaluation", blocking=True, description=DESCRIPTIONS[name])
+        for name in gates.BLOCKING["model_evaluation"]
+    ]
+)
+def promotion(model_evaluation: Evaluation, evaluator: Evaluator) -> Iterator[dg.AssetCheckResult]:
+    """The verdict of every promotion rule on this evaluation."""
+    from phi_assets.promotion import Rules, decide
+
+    rules = Rules(promote_on_insufficient_evidence=current().promote_on_insufficient_evidence)
+    for found in decide(evaluator.report(model_evaluation), rules):
+        yield gates.verdict(
+            found.name,
+            "model_evaluation",
+            subject=model_evaluation.digest,
+            passed=found.passed,
+            description=found.description,
+            numbers=found.numbers,
+        )

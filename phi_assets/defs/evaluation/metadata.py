@@ -1,0 +1,39 @@
+"""What a person would look for on the page of an evaluation."""
+
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from phi_assets import shown
+
+
+def describe_evaluation(report: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """The numbers as a table and a picture, and the models' answers side by side."""
+    models = {name: numbers for name, numbers in report["models"].items() if numbers}
+    return {
+        "scores": shown.table(
+            ("model", "bits per byte", "questions right", "with shuffled answers", "general questions kept"),
+            [(name, *_scores(numbers)) for name, numbers in models.items()],
+        ),
+        "answers": dg.MetadataValue.md((folder / "answers.md").read_text(encoding="utf-8")),
+        "picture": shown.picture(folder / "evaluation.png"),
+        "note": report["questions"]["note"] or "",
+        "report": dg.MetadataValue.json(report),
+        "folder": dg.MetadataValue.path(str(folder)),
+    }
+
+
+def _scores(numbers: dict[str, Any]) -> tuple[str, str, str, str]:
+    asked = numbers["questions"] or {}
+    shuffled = asked.get("shuffled_share")
+    return (
+        f"{numbers['bits_per_byte']:.3f}" if numbers["bits_per_byte"] is not None else "not finite",
+        _share(asked.get("all")),
+        f"{shuffled:.1%}" if shuffled is not None else "none asked",
+        _share(numbers["general_kept"]),
+    )
+
+
+def _share(found: Any) -> str:
+    return f"{found['right']} of {found['count']} ({found['share']:.0%})" if found and found["count"] else "none asked"

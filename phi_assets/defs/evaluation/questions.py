@@ -1,0 +1,23 @@
+"""The questions that a model is examined with: a source that changes when its files do."""
+
+import hashlib
+
+import dagster as dg
+
+from phi_assets.beta import observed_source
+from phi_assets.owners import ML
+from phi_assets.settings import GENERAL_QUESTIONS, current
+
+
+@observed_source(
+    group_name="evaluation",
+    owners=ML,
+    tags={"dagster/kind/json": ""},
+    description="Evaluation questions (PHI_EVALUATION_QUESTIONS) and general questions, watched by their content.",
+)
+def evaluation_questions() -> dg.DataVersion:
+    digest = hashlib.sha256()
+    for path in (current().questions_file, GENERAL_QUESTIONS):
+        digest.update(path.read_bytes() if path else b"none")
+        digest.update(b"\0")
+    return dg.DataVersion(digest.hexdigest())

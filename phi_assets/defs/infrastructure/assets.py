@@ -1,0 +1,51 @@
+"""What the graph stands on: where runs are tracked, what training runs on, and with which packages."""
+
+import dagster as dg
+
+from phi_assets import shown, versions
+from phi_assets.backends.ports import Provisioner
+from phi_assets.owners import PLATFORM
+from phi_assets.records import Compute, TrainingEnvironment, Workspace
+
+
+@dg.asset(group_name="infrastructure", kinds={"mlflow"}, owners=PLATFORM, code_version=versions.of("ml_workspace"))
+def ml_workspace(provisioner: Provisioner) -> dg.MaterializeResult[Workspace]:
+    """A workspace whose tracking store and model registry have today's tables."""
+    workspace = provisioner.ensure_workspace()
+    return dg.MaterializeResult(
+        value=workspace,
+        data_version=dg.DataVersion(workspace.digest),
+        metadata={"name": workspace.name, "tracking_uri": workspace.tracking_uri},
+    )
+
+
+@dg.asset(group_name="infrastructure", kinds={"python"}, owners=PLATFORM, code_version=versions.of("training_compute"))
+def training_compute(provisioner: Provisioner) -> dg.MaterializeResult[Compute]:
+    """The compute that training will run on, and what it has."""
+    compute = provisioner.ensure_compute()
+    return dg.MaterializeResult(
+        value=compute,
+        data_version=dg.DataVersion(compute.digest),
+        metadata={
+            "name": compute.name,
+            "device": compute.device,
+            "cores": compute.cores,
+            "memory_gb": compute.memory_gb,
+        },
+    )
+
+
+@dg.asset(
+    group_name="infrastructure", kinds={"python"}, owners=PLATFORM, code_version=versions.of("training_environment")
+)
+def training_environment(provisioner: Provisioner) -> dg.MaterializeResult[TrainingEnvironment]:
+    """The locked packages that training will run with."""
+    environment = provisioner.ensure_environment()
+    return dg.MaterializeResult(
+        value=environment,
+        data_version=dg.DataVersion(environment.digest),
+        metadata={
+            "lock": environment.name,
+            "packages": shown.table(("package", "version"), environment.packages.items()),
+        },
+    )

@@ -1,0 +1,17 @@
+"""Is the environment what the lock file says?"""
+
+import dagster as dg
+
+from phi_assets.defs.infrastructure.assets import training_environment
+
+
+@dg.asset_check(asset=training_environment, description="The installed packages are the locked ones.")
+def installed_as_locked() -> dg.AssetCheckResult:
+    from phi_assets.backends.local.machine import differing_packages
+
+    differing = differing_packages()
+    return dg.AssetCheckResult(
+        passed=not differing,
+        severity=dg.AssetCheckSeverity.WARN,
+        description="; ".join(differing) or "every package that training uses has its locked version",
+    )

@@ -1,0 +1,46 @@
+"""A stable address, and the champion behind it."""
+
+import dagster as dg
+
+from phi_assets import versions
+from phi_assets.backends.ports import EndpointHost
+from phi_assets.defs.infrastructure.assets import ml_workspace
+from phi_assets.owners import PLATFORM
+from phi_assets.records import Deployment, Endpoint, RegisteredModel
+
+
+@dg.asset(
+    group_name="serving",
+    kinds={"python"},
+    owners=PLATFORM,
+    deps=[ml_workspace],
+    code_version=versions.of("online_endpoint"),
+)
+def online_endpoint(context: dg.AssetExecutionContext, endpoint_host: EndpointHost) -> dg.MaterializeResult[Endpoint]:
+    """A stable address with a key, that outlives every deployment behind it."""
+    endpoint = endpoint_host.ensure_endpoint(context.log.info)
+    return dg.MaterializeResult(
+        value=endpoint,
+        data_version=dg.DataVersion(endpoint.digest),
+        metadata={"name": endpoint.name, "address": dg.MetadataValue.url(endpoint.address)},
+    )
+
+
+@dg.asset(group_name="serving", kinds={"python"}, owners=PLATFORM, code_version=versions.of("online_deployment"))
+def online_deployment(
+    context: dg.AssetExecutionContext,
+    online_endpoint: Endpoint,
+    registered_model: RegisteredModel,
+    endpoint_host: EndpointHost,
+) -> dg.MaterializeResult[Deployment]:
+    """The champion behind the endpoint: smoke-tested beside the old deployment before it took the traffic."""
+    deployment = endpoint_host.deploy(registered_model, context.log.info)
+    return dg.MaterializeResult(
+        value=deployment,
+        data_version=dg.DataVersion(deployment.digest),
+        metadata={
+            "endpoint": dg.MetadataValue.url(online_endpoint.address),
+            "deployment": deployment.name,
+            "model": f"{deployment.model_name} {deployment.model_version}",
+        },
+    )

@@ -1,0 +1,50 @@
+"""The pretrained model, and the model fine-tuned from it on the published dataset."""
+
+import dagster as dg
+
+from phi_assets import gates, versions
+from phi_assets.backends.ports import BaseModelStore, ModelRegistry, Trainer
+from phi_assets.defs.infrastructure.assets import ml_workspace, training_compute, training_environment
+from phi_assets.defs.training.metadata import describe_base, describe_training
+from phi_assets.owners import ML
+from phi_assets.records import BaseModel, DatasetVersion, ModelVersion
+
+
+@dg.asset(
+    group_name="training", kinds={"huggingface", "safetensors"}, owners=ML, code_version=versions.of("base_model")
+)
+def base_model(context: dg.AssetExecutionContext, base_model_store: BaseModelStore) -> dg.MaterializeResult[BaseModel]:
+    """The pretrained model that fine-tuning starts from: safetensors, no code of others, one word on where it stops."""
+    model = base_model_store.resolve(context.log.info)
+    return dg.MaterializeResult(
+        value=model,
+        data_version=dg.DataVersion(model.digest),
+        metadata=describe_base(model, base_model_store.folder(model)),
+    )
+
+
+@dg.asset(
+    group_name="training",
+    kinds={"pytorch", "safetensors"},
+    owners=ML,
+    deps=[ml_workspace, training_compute, training_environment],
+    code_version=versions.of("fine_tuned_model"),
+    pool="training",
+)
+def fine_tuned_model(
+    context: dg.AssetExecutionContext,
+    chat_dataset: DatasetVersion,
+    base_model: BaseModel,
+    trainer: Trainer,
+    registry: ModelRegistry,
+) -> dg.MaterializeResult[ModelVersion]:
+    """The base model fine-tuned on the training split, merged, beside its adapter, its report and its loss curve."""
+    gates.require_passed(context.instance, "chat_dataset", chat_dataset.digest)
+    model = trainer.train(context, chat_dataset, base_model)
+    folder = trainer.folder(model)
+    run_id = registry.log_training(model, folder, {"dagster_run": context.run_id, "dataset": chat_dataset.digest})
+    return dg.MaterializeResult(
+        value=model,
+        data_version=dg.DataVersion(model.digest),
+        metadata={**describe_training(model, folder), "mlflow_run": run_id},
+    )

@@ -1,0 +1,50 @@
+"""What a person would look for on the page of a model."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from phi_assets import shown
+from phi_assets.records import BaseModel, ModelVersion
+
+
+def describe_base(model: BaseModel, folder: Path) -> dict[str, Any]:
+    """Where the model came from, how large it is, and what to know about it."""
+    return {
+        "source": model.source,
+        "architecture": model.architecture,
+        "parameters": model.parameters,
+        "context_length": model.context_length,
+        "notes": "\n".join(model.notes) or "none",
+        "chat_template": dg.MetadataValue.md(
+            f"```jinja\n{(folder / 'chat_template.jinja').read_text(encoding='utf-8')}\n```"
+        ),
+        "folder": dg.MetadataValue.path(str(folder)),
+    }
+
+
+def describe_training(model: ModelVersion, folder: Path) -> dict[str, Any]:
+    """Losses, speed and memory of the training, its curve, and which tokens were in the loss."""
+    report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+    return {
+        "preset": model.preset,
+        "dataset": model.dataset_digest[:12],
+        "loss_curve": shown.picture(folder / "loss_curve.png"),
+        "tokens_in_loss": shown.picture(folder / "mask.png"),
+        **{name: report[name] for name in SHOWN if report.get(name) is not None},
+        "report": dg.MetadataValue.json(report),
+        "folder": dg.MetadataValue.path(str(folder)),
+    }
+
+
+SHOWN = (
+    "final_loss",
+    "best_eval_loss",
+    "tokens_per_second",
+    "seconds",
+    "peak_memory_gb",
+    "trainable_parameters",
+    "resumed_from",
+)

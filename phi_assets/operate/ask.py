@@ -1,0 +1,92 @@
+"""`phi ask`: a question to the deployed model or the base, and where the answer came from."""
+
+from typing import Any
+
+import dagster as dg
+
+from phi_assets.backends import build_resources
+from phi_assets.operate import home
+from phi_assets.record_io import RecordIOManager
+from phi_assets.records import BaseModel, Deployment
+from phi_assets.settings import Settings
+
+TIMEOUT_SECONDS = 180.0
+MAX_NEW_TOKENS = 128
+
+
+class NothingDeployed(RuntimeError):
+    """There is no model to ask."""
+
+
+def ask_deployed(settings: Settings, question: str) -> dict[str, Any]:
+    """The answer, and the deployment, model version, dataset and Dagster run behind it. Raises NothingDeployed."""
+    import httpx
+
+    resources = build_resources(settings)
+    records: RecordIOManager = resources["io_manager"]
+    deployment = records.latest(dg.AssetKey("online_deployment"))
+    host = resources["endpoint_host"]
+    status = host.status()
+    if not isinstance(deployment, Deployment) or not status["alive"]:
+        raise NothingDeployed("nothing is deployed or its servers are down; `phi run` makes and starts it")
+    try:
+        answer = httpx.post(
+            f"{status['address']}/v1/chat/completions",
+            json={"messages": _messages(question), "max_completion_tokens": MAX_NEW_TOKENS, "temperature": 0},
+            headers={"authorization": f"Bearer {host.key()}"},
+            timeout=TIMEOUT_SECONDS,
+        )
+        answer.raise_for_status()
+    except httpx.HTTPError as e:
+        raise NothingDeployed(
+            f"the endpoint {status['address']} did not answer ({e}); `phi run` starts it again"
+        ) from e
+    body = answer.json()
+    return {
+        "question": question,
+        "answer": body["choices"][0]["message"]["content"],
+        "id": body["id"],
+        "deployment": answer.headers.get("azureml-model-deployment"),
+        "model": answer.headers.get("x-model-name"),
+        "model_version": answer.headers.get("x-model-version"),
+        "dataset_digest": deployment.dataset_digest,
+        "dagster_run": deployment.training_run,
+    }
+
+
+def ask_base(settings: Settings, question: str) -> dict[str, Any]:
+    """The base model's answer, from its folder. Raises NothingDeployed when it was never made."""
+    from pathlib import Path
+
+    from serving_code.engine import Engine, Sampling
+
+    resources = build_resources(settings)
+    base = resources["io_manager"].latest(dg.AssetKey("base_model"))
+    if not isinstance(base, BaseModel):
+        raise NothingDeployed("there is no base model yet; `phi run` makes it")
+    folder: Path = resources["base_model_store"].folder(base)
+    sampling = Sampling(max_new_tokens=MAX_NEW_TOKENS)
+    found = Engine.load(folder).complete([_messages(question)], sampling)[0]
+    return {
+        "question": question,
+        "answer": found.text,
+        "model": base.source,
+        "base_model_digest": base.digest,
+        "dagster_run": _run_of(settings, "base_model"),
+    }
+
+
+def provenance(answer: dict[str, Any]) -> str:
+    """One line: what came from what."""
+    shown = {name: value for name, value in answer.items() if name not in ("question", "answer") and value}
+    return "  ".join(f"{name.replace('_', ' ')} {value}" for name, value in shown.items())
+
+
+def _messages(question: str) -> list[Any]:
+    return [{"role": "user", "content": question}]
+
+
+def _run_of(settings: Settings, asset: str) -> str | None:
+    with home.instance(settings) as instance:
+        event = instance.get_latest_materialization_event(dg.AssetKey(asset))
+    return event.run_id if event else None

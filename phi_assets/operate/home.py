@@ -1,0 +1,62 @@
+"""The home: the folder of all state, Dagster's storage within it, and the lock that one `phi run` holds."""
+
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import dagster as dg
+
+from phi_assets.settings import PROJECT, Settings
+
+POOLS = {"training": 1}  # a fresh instance does not apply the default limit before it is set once
+
+
+class Busy(RuntimeError):
+    """Another command works on this home."""
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """What every process of Dagster on this home must have in its environment."""
+    return {"DAGSTER_HOME": str(settings.dagster_home), "PHI_HOME": str(settings.home)}
+
+
+@contextmanager
+def instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
+    """This home's Dagster instance, with the project's dagster.yaml and pools."""
+    home = settings.dagster_home
+    home.mkdir(parents=True, exist_ok=True)
+    _copy_if_changed(PROJECT / "dagster.yaml", home / "dagster.yaml")
+    os.environ.update(environment(settings))
+    with dg.DagsterInstance.from_config(str(home)) as opened:
+        for pool, limit in POOLS.items():
+            if opened.event_log_storage.get_concurrency_info(pool).slot_count != limit:
+                opened.event_log_storage.set_concurrency_slots(pool, limit)
+        yield opened
+
+
+@contextmanager
+def only_one(settings: Settings, name: str) -> Iterator[None]:
+    """Hold the home's lock. Raises Busy, with the other's process id, when it is held."""
+    path = settings.state / f"{name}.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+", encoding="utf-8") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as e:
+            handle.seek(0)
+            raise Busy(
+                f"another `phi {name}` (process {handle.read().strip() or 'unknown'}) works on {settings.home}; "
+                "wait for it, or choose another PHI_HOME"
+            ) from e
+        handle.truncate(0)
+        handle.write(str(os.getpid()))
+        handle.flush()
+        yield
+
+
+def _copy_if_changed(source: Path, target: Path) -> None:
+    if not target.is_file() or target.read_bytes() != source.read_bytes():
+        shutil.copyfile(source, target)

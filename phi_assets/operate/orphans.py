@@ -1,0 +1,39 @@
+"""Runs whose process is gone. Dagster's default launcher does not notice them; they would block what follows."""
+
+import re
+
+import dagster as dg
+import psutil
+
+STARTED = re.compile(r"\(pid: (\d+)\)")
+IN_PROGRESS = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
+
+
+def fail_dead_runs(instance: dg.DagsterInstance) -> list[str]:
+    """Ids of the runs that were marked failed, because the process that they ran in does not exist any more."""
+    dead = []
+    for run in instance.get_runs(filters=dg.RunsFilter(statuses=IN_PROGRESS)):
+        found = _process_of(instance, run.run_id)
+        if found is None or _lives(*found):
+            continue
+        instance.report_run_failed(run, f"process {found[0]} of this run is gone; what it had finished is kept")
+        dead.append(run.run_id)
+    return dead
+
+
+def _process_of(instance: dg.DagsterInstance, run_id: str) -> tuple[int, float] | None:
+    """Process id and time of the event that tells it; None while the run has no process yet."""
+    for record in instance.all_logs(run_id, of_type=dg.DagsterEventType.ENGINE_EVENT):
+        matched = STARTED.search(record.user_message or record.message or "")
+        if matched:
+            return int(matched.group(1)), record.timestamp
+    return None
+
+
+def _lives(pid: int, seen: float) -> bool:
+    try:
+        process = psutil.Process(pid)
+        # A process made after the run said its id is another one that got the same id.
+        return process.create_time() <= seen + 1 and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False

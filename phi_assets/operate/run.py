@@ -1,0 +1,40 @@
+"""`phi run` from start to end: the graph made, the servers up, and what came out of it on the screen."""
+
+import time
+
+from phi_assets.operate import home, interface, make, screen
+from phi_assets.operate.answers import show_before_and_after
+from phi_assets.operate.screen import console, say
+from phi_assets.settings import Settings
+
+
+def run(settings: Settings) -> int:
+    """0 when every asset is fresh and every blocking check passed, else 1 with the reasons."""
+    from phi_assets.definitions import definitions
+
+    began = time.monotonic()
+    with home.only_one(settings, "run"), home.instance(settings) as instance:
+        ui = interface.ensure(settings, settings.state / "dagster.log")
+        say("dagster", f"UI on {ui.address}")
+        graph = definitions()
+        made = make.make_graph(settings, instance, graph, ui)
+        host = (graph.resources or {})["endpoint_host"]
+        host.start(lambda words: say("endpoint", words))
+        screen.show_outcomes(made.states, made.seconds, made.failed_assets)
+        if made.errors:
+            console.print("[red]not done:[/red]")
+            for error in made.errors:
+                console.print(f"  {error}", markup=False)
+            console.print(f"  Dagster's UI: {ui.address}")
+            return 1
+        if not made.seconds:
+            say("run", "nothing to do: every asset is up to date")
+        show_before_and_after(settings, made.states, graph.resources or {})
+        _show_addresses(host.status(), ui)
+        say("run", f"finished in {time.monotonic() - began:.0f} s")
+    return 0
+
+
+def _show_addresses(status: dict, ui: interface.Interface) -> None:
+    console.print(f"endpoint  {status['address']}  (POST /score, POST /v1/chat/completions; `phi ask` knows the key)")
+    console.print(f"UI        {ui.address}")

@@ -1,0 +1,99 @@
+"""Runs, submitted through Dagster's GraphQL client and followed in its event log."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import dagster as dg
+
+from phi_assets.operate.interface import Interface
+
+POLL_SECONDS = 0.5
+TAG = "phi/run"  # on every run of ours, so that the next `phi run` takes up one that is still going
+ENDED = {dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED}
+
+Say = Callable[[str, str], None]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended, and the seconds that each of its assets took."""
+
+    run_id: str
+    status: dg.DagsterRunStatus
+    seconds: dict[str, float]
+    errors: tuple[str, ...]
+
+    @property
+    def ended_well(self) -> bool:
+        return self.status == dg.DagsterRunStatus.SUCCESS
+
+
+def submit(interface: Interface, job: str, assets: list[str] | None = None) -> str:
+    """The id of a new run of the job, or of the named assets of it. It is seen live in the UI, and cancelled there."""
+    from dagster_graphql import DagsterGraphQLClient
+
+    client = DagsterGraphQLClient("127.0.0.1", port_number=interface.port)
+    return client.submit_job_execution(job, tags={TAG: "true"}, asset_selection=assets)
+
+
+def cancel(interface: Interface, run_id: str) -> None:
+    """Ask Dagster to end a run."""
+    from dagster_graphql import DagsterGraphQLClient
+
+    DagsterGraphQLClient("127.0.0.1", port_number=interface.port).terminate_run(run_id)
+
+
+def under_way(instance: dg.DagsterInstance) -> list[str]:
+    """Runs of an earlier `phi run` that have not ended."""
+    open_statuses = [status for status in dg.DagsterRunStatus if status not in ENDED]
+    return [run.run_id for run in instance.get_runs(filters=dg.RunsFilter(statuses=open_statuses, tags={TAG: "true"}))]
+
+
+def follow(instance: dg.DagsterInstance, run_id: str, say: Say) -> Outcome:
+    """Say what happens in the run until it ends."""
+    started: dict[str, float] = {}
+    seconds: dict[str, float] = {}
+    errors: list[str] = []
+    for event in _events(instance, run_id):
+        step = event.step_key or ""
+        kind = event.dagster_event_type.value if event.dagster_event_type else ""
+        if kind == "STEP_START":
+            started[step] = event.timestamp
+            say(step, "started")
+        elif kind in ("STEP_SUCCESS", "STEP_FAILURE") and step in started:
+            seconds[step] = event.timestamp - started[step]
+            say(step, f"{'done' if kind == 'STEP_SUCCESS' else 'failed'} in {seconds[step]:.1f} s")
+        elif kind == "ASSET_CHECK_EVALUATION":
+            data = event.get_dagster_event().asset_check_evaluation_data
+            say(step, f"check {data.check_name}: {'passed' if data.passed else 'FAILED'}. {data.description or ''}")
+        elif not kind and event.user_message and event.level >= 20:
+            say(step, event.user_message)
+        if kind == "STEP_FAILURE":
+            errors.append(f"{step}: {_reason(event)}")
+    run = instance.get_run_by_id(run_id)
+    return Outcome(run_id, run.status if run else dg.DagsterRunStatus.FAILURE, seconds, tuple(errors))
+
+
+def _events(instance: dg.DagsterInstance, run_id: str) -> Iterator[dg.EventLogEntry]:
+    cursor = None
+    while True:
+        run = instance.get_run_by_id(run_id)
+        ended = run is None or run.status in ENDED
+        page = instance.get_records_for_run(run_id, cursor=cursor)
+        yield from (record.event_log_entry for record in page.records)
+        cursor = page.cursor
+        if ended and not page.has_more:
+            return
+        if not page.has_more:
+            time.sleep(POLL_SECONDS)
+
+
+def _reason(event: dg.EventLogEntry) -> str:
+    data = event.get_dagster_event().step_failure_data
+    if data.user_failure_data and data.user_failure_data.description:
+        return data.user_failure_data.description
+    error = data.error
+    while error and error.cause:
+        error = error.cause
+    return error.message.strip() if error else "failed"

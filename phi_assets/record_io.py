@@ -1,0 +1,42 @@
+"""The project's only I/O manager: an asset's record, as JSON, in the home's `records` folder."""
+
+import os
+from pathlib import Path
+
+import dagster as dg
+
+from phi_assets.records import Record
+
+
+class RecordIOManager(dg.ConfigurableIOManager):
+    """The latest record of each asset, one file per asset key. Raises RecordMissing for one never made here."""
+
+    folder: str
+
+    def handle_output(self, context: dg.OutputContext, obj: Record | None) -> None:
+        if obj is None:
+            return
+        path = self._path(context.asset_key)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside = path.with_suffix(f".{os.getpid()}")
+        beside.write_text(obj.to_json(), encoding="utf-8")
+        beside.replace(path)
+        context.add_output_metadata({"record": dg.MetadataValue.path(str(path))})
+
+    def load_input(self, context: dg.InputContext) -> Record:
+        record = self.latest(context.asset_key)
+        if record is None:
+            raise RecordMissing(f"{context.asset_key.to_user_string()} does not exist yet; materialise it first")
+        return record
+
+    def latest(self, key: dg.AssetKey) -> Record | None:
+        """What the asset returned last; None when it was never materialised in this home."""
+        path = self._path(key)
+        return Record.from_json(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+    def _path(self, key: dg.AssetKey) -> Path:
+        return Path(self.folder, *key.path).with_suffix(".json")
+
+
+class RecordMissing(LookupError):
+    """An upstream asset has not been made in this home."""

