@@ -1,0 +1,212 @@
+"""Published dataset versions on disk: one immutable folder for each content, named by its digest."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from phi_assets.conversations.grouping import SIDES, Assignment, Placed, Side
+from phi_assets.conversations.prepare import as_object
+from phi_assets.conversations.quarantine import Quarantined
+from phi_assets.conversations.splitting import SplitRow
+
+MANIFEST = "manifest.json"
+QUARANTINE = "quarantine.jsonl"
+_LATEST = "LATEST"
+_PLACES = "places.jsonl"
+
+
+@dataclass(frozen=True)
+class Published:
+    """A dataset version that exists: its folder, the digest of its three splits, and what its manifest says."""
+
+    folder: Path
+    digest: str
+    manifest: Mapping[str, Any]
+
+
+class PlacesChanged(RuntimeError):
+    """Another dataset was published between `assignment()` and `publish()`, with one of these rows in another split."""
+
+
+class LocalDatasets:
+    """Dataset versions in the folder `root`, which is made when it is missing.
+
+    Beside the versions stand `LATEST`, the digest of the last one, and `places.jsonl`, the split and group of every row
+    ever published: with it, a row keeps its side even when all versions were deleted.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def publish(
+        self, rows: Mapping[Side, Sequence[SplitRow]], quarantine: Iterable[Quarantined], facts: Mapping[str, Any]
+    ) -> Published:
+        """The version with these rows, which is the latest afterwards. The same rows are the same version.
+
+        The three splits never change once published; their quarantine and manifest tell how the source looked when it
+        last gave these rows. The folder appears whole or not at all, and takes the place of a damaged one. Raises
+        PlacesChanged rather than let a published row change its side.
+        """
+        with self._locked():
+            draft = Path(tempfile.mkdtemp(prefix=".writing-", dir=self.root))
+            draft.chmod(0o755)  # mkdtemp makes it for its owner only
+            files = {f"{side}.jsonl": _write(draft / f"{side}.jsonl", map(_line, rows[side])) for side in SIDES}
+            digest = _digest(files)
+            self._remember(rows)
+            files[QUARANTINE] = _write(draft / QUARANTINE, (record.to_line() for record in quarantine))
+            manifest = {"digest": digest, "files": files, **facts, "created_at": datetime.now(UTC).isoformat()}
+            _write(draft / MANIFEST, [orjson.dumps(manifest, option=orjson.OPT_INDENT_2)])
+            self._install(draft, digest)
+            _replace(self.root / _LATEST, digest.encode())
+            return Published(self.root / digest, digest, _read_manifest(self.root / digest))
+
+    def find(self, digest: str) -> Published | None:
+        """The version with this digest; None when it is missing or a file has not the size that was written."""
+        folder = self.root / digest
+        try:
+            manifest = _read_manifest(folder)
+            whole = all((folder / name).stat().st_size == file["bytes"] for name, file in manifest["files"].items())
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        return Published(folder, digest, manifest) if whole and manifest.get("digest") == digest else None
+
+    def verify(self, digest: str) -> list[str]:
+        """What is wrong with the version's files, having read all of them; empty when they are as published."""
+        found = self.find(digest)
+        if found is None:
+            return [f"{self.root / digest} is missing or incomplete"]
+        files = found.manifest["files"]
+        actual = {name: _sha256(found.folder / name) for name in files}
+        wrong = [f"{found.folder / name} was changed" for name in files if actual[name] != files[name]["sha256"]]
+        if _digest(files) != digest:
+            wrong.append(f"{found.folder / MANIFEST} does not belong to this version")
+        return wrong
+
+    def latest(self) -> Published | None:
+        """The version that was published last; None before the first, or when it is damaged."""
+        try:
+            return self.find((self.root / _LATEST).read_text().strip())
+        except OSError:
+            return None
+
+    def assignment(self) -> Assignment:
+        """The place of every row that was ever published here, whether or not its version is still on disk."""
+        places: dict[str, Placed] = {}
+        try:
+            lines = (self.root / _PLACES).read_bytes().splitlines()
+        except FileNotFoundError:
+            return places
+        for line in lines:
+            try:
+                row, side, group = orjson.loads(line)
+            except ValueError:
+                continue  # the line that was being written when a publisher was killed; nothing of it was published
+            places.setdefault(row, Placed(side, group))
+        return places
+
+    def _remember(self, rows: Mapping[Side, Sequence[SplitRow]]) -> None:
+        """Add the places of new rows to the list of all, before they can be seen by anyone."""
+        known = self.assignment()
+        moved = [row.id for side in SIDES for row in rows[side] if row.id in known and known[row.id].side != side]
+        if moved:
+            raise PlacesChanged(
+                f"{len(moved)} rows, {moved[0]} among them, were published in another split meanwhile; prepare again"
+            )
+        new = [(row.id, side, row.group) for side in SIDES for row in rows[side] if row.id not in known]
+        with (self.root / _PLACES).open("ab") as file:
+            if file.tell() and new:
+                file.write(b"\n")  # ends a line that was cut off; an empty line is passed over
+            file.writelines(orjson.dumps(place, option=orjson.OPT_APPEND_NEWLINE) for place in new)
+            file.flush()
+            os.fsync(file.fileno())
+
+    def _install(self, draft: Path, digest: str) -> None:
+        folder = self.root / digest
+        if not self.verify(digest):
+            # The quarantine first: with a manifest of another size, a version that was cut off here counts as missing.
+            for name in (QUARANTINE, MANIFEST):
+                os.replace(draft / name, folder / name)
+            shutil.rmtree(draft)
+            return
+        if folder.exists():
+            os.rename(folder, Path(tempfile.mkdtemp(prefix=".damaged-", dir=self.root)) / digest)
+        os.rename(draft, folder)
+        _sync(self.root)
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """One publisher at a time; whatever an earlier one left unfinished is garbage."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        with (self.root / ".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            self._sweep()
+            try:
+                yield
+            finally:
+                self._sweep()
+
+    def _sweep(self) -> None:
+        for pattern in (".writing-*", ".damaged-*"):
+            for left in self.root.glob(pattern):
+                shutil.rmtree(left, ignore_errors=True)
+
+
+def _line(row: SplitRow) -> bytes:
+    value = {"id": row.id, "group": row.group, **as_object(row.conversation)}
+    return orjson.dumps(value, option=orjson.OPT_APPEND_NEWLINE)
+
+
+def _write(path: Path, lines: Iterable[bytes]) -> dict[str, Any]:
+    """Write the lines, through to the disk, and describe the file."""
+    digest, size, rows = hashlib.sha256(), 0, 0
+    with path.open("wb") as file:
+        for line in lines:
+            file.write(line)
+            digest.update(line)
+            size += len(line)
+            rows += 1
+        file.flush()
+        os.fsync(file.fileno())
+    path.chmod(0o444)
+    return {"sha256": digest.hexdigest(), "bytes": size, "rows": rows}
+
+
+def _digest(files: Mapping[str, Mapping[str, Any]]) -> str:
+    """SHA-256 over the content of the three splits; neither time nor quarantine has a part in it."""
+    content = "".join(f"{side}.jsonl {files[f'{side}.jsonl']['sha256']}\n" for side in SIDES)
+    return hashlib.sha256(content.encode()).hexdigest()
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _read_manifest(folder: Path) -> dict[str, Any]:
+    return orjson.loads((folder / MANIFEST).read_bytes())
+
+
+def _replace(path: Path, content: bytes) -> None:
+    draft = path.with_name(f".writing-{path.name}")
+    draft.write_bytes(content)
+    os.replace(draft, path)
+
+
+def _sync(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,162 @@
+"""Verdicts on a published dataset folder: what has to hold before anything is trained on it."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from phi_assets.conversations.grouping import SIDES
+from phi_assets.conversations.rows import Message, conversation_id
+
+Numbers = dict[str, int | float | str]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a check passed, in words, with the numbers that it was decided by."""
+
+    passed: bool
+    description: str
+    numbers: Numbers
+
+
+def read_split(folder: Path, side: str) -> Iterator[dict[str, Any]]:
+    """The rows of one split of a published folder. Raises ValueError with file and line for a line that isn't JSON."""
+    path = folder / f"{side}.jsonl"
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                yield orjson.loads(line)
+            except orjson.JSONDecodeError as e:
+                raise ValueError(f"{path}, line {number}: {e}; publish the dataset again") from e
+
+
+def check_schema(folder: Path) -> Verdict:
+    """Every row has a true id, a group, and messages in the order that training relies on."""
+    rows, faults = 0, []
+    for side in SIDES:
+        try:
+            for number, row in enumerate(read_split(folder, side), start=1):
+                rows += 1
+                if fault := _fault(row):
+                    faults.append(f"{side}.jsonl, line {number}: {fault}")
+        except (OSError, ValueError) as e:
+            faults.append(str(e))
+    said = f"{len(faults)} faults; the first: {faults[0]}" if faults else f"all {rows} rows have the published shape"
+    return Verdict(not faults, said, {"rows": rows, "faults": len(faults)})
+
+
+def _fault(row: Any) -> str:
+    if not isinstance(row, dict) or set(row) != {"id", "group", "messages"}:
+        return "not an object of id, group and messages"
+    if not isinstance(row["group"], str) or not row["group"]:
+        return "no group"
+    messages = row["messages"]
+    if not isinstance(messages, list) or not all(_is_message(message) for message in messages):
+        return "messages are not objects of role and content with text"
+    roles = [message["role"] for message in messages]
+    turns = roles[1:] if roles[:1] == ["system"] else roles
+    if not turns or turns != ["user", "assistant"] * (len(turns) // 2):
+        return f"roles in the order {', '.join(roles) or 'of none'}"
+    return "" if row["id"] == _true_id(row) else "the id is not that of the messages"
+
+
+def _is_message(message: Any) -> bool:
+    return (
+        isinstance(message, dict)
+        and set(message) == {"role", "content"}
+        and isinstance(message["content"], str)
+        and bool(message["content"].strip())
+    )
+
+
+def _true_id(row: Mapping[str, Any]) -> str:
+    return conversation_id(tuple(Message(message["role"], message["content"]) for message in row["messages"]))
+
+
+def check_leakage(folder: Path) -> Verdict:
+    """No id and no near-duplicate group is in two splits."""
+    ids: dict[str, set[str]] = defaultdict(set)
+    groups: dict[str, set[str]] = defaultdict(set)
+    for side in SIDES:
+        for row in read_split(folder, side):
+            ids[row["id"]].add(side)
+            groups[row["group"]].add(side)
+    shared_ids = sum(len(sides) > 1 for sides in ids.values())
+    shared_groups = sum(len(sides) > 1 for sides in groups.values())
+    said = f"{shared_ids} conversations and {shared_groups} groups are in more than one split"
+    return Verdict(not shared_ids and not shared_groups, said, {"ids": shared_ids, "groups": shared_groups})
+
+
+def check_duplicates(folder: Path) -> Verdict:
+    """No conversation is there twice, letter case and white space aside."""
+    counts = Counter(_true_id(row) for side in SIDES for row in read_split(folder, side))
+    repeated = sum(count - 1 for count in counts.values())
+    return Verdict(not repeated, f"{repeated} of {counts.total()} rows repeat another", {"duplicates": repeated})
+
+
+def check_minimum_rows(folder: Path, minimum: int) -> Verdict:
+    """At least `minimum` conversations in all, and one in training."""
+    counts = {side: sum(1 for _ in read_split(folder, side)) for side in SIDES}
+    total = sum(counts.values())
+    said = f"{total} conversations, {counts['train']} for training; at least {minimum} are needed"
+    return Verdict(total >= minimum and counts["train"] > 0, said, {**counts, "minimum": minimum})
+
+
+def check_broken_share(folder: Path, maximum: float = 0.2) -> Verdict:
+    """At most this share of the rows that were read is broken; duplicates and what policy drops don't count."""
+    manifest = orjson.loads((folder / "manifest.json").read_bytes())
+    broken, read = manifest["kinds"]["broken"], manifest["rows_read"]
+    share = broken / read if read else 0.0
+    said = f"{broken} of {read} rows read are broken ({share:.1%}); at most {maximum:.0%} may be. See quarantine.jsonl"
+    return Verdict(share <= maximum, said, {"broken": broken, "rows_read": read, "share": share, "maximum": maximum})
+
+
+def check_token_length(
+    folder: Path, count_tokens: Callable[[list[dict[str, str]]], int], max_length: int, minimum_share: float = 0.95
+) -> Verdict:
+    """At least this share of the conversations has at most `max_length` tokens; training would cut the others."""
+    lengths = {side: [count_tokens(row["messages"]) for row in read_split(folder, side)] for side in SIDES}
+    every = [length for side in SIDES for length in lengths[side]]
+    fitting = sum(length <= max_length for length in every)
+    share = fitting / len(every) if every else 0.0
+    said = f"{fitting} of {len(every)} conversations fit in {max_length} tokens ({share:.1%}); {minimum_share:.0%} must"
+    numbers: Numbers = {"share": share, "longest": max(every, default=0), "train_tokens": sum(lengths["train"])}
+    return Verdict(share >= minimum_share, said, {**numbers, "max_length": max_length})
+
+
+def fits(folder: Path, model: Path, max_length: int, minimum_share: float = 0.95) -> Verdict:
+    """`check_token_length` with the tokenizer and chat template of a model folder."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(str(model), local_files_only=True)
+
+    def count_tokens(messages: list[dict[str, str]]) -> int:
+        rendered = tokenizer.apply_chat_template(messages, tokenize=False)
+        return len(tokenizer(rendered, add_special_tokens=False)["input_ids"])
+
+    return check_token_length(folder, count_tokens, max_length, minimum_share)
+
+
+def examine(folder: Path, *, min_rows: int, max_broken_share: float) -> dict[str, Verdict]:
+    """Every verdict that needs nothing but the published files, by the name of its check.
+
+    A folder that isn't of the published shape fails there, and the others can't be decided.
+    """
+    schema = check_schema(folder)
+    if not schema.passed:
+        undecided = Verdict(False, "not decided: the files don't have the published shape", {})
+        names = ("no_leakage_between_splits", "no_exact_duplicates", "minimum_rows", "few_broken_rows")
+        return {"schema": schema, **dict.fromkeys(names, undecided)}
+    return {
+        "schema": schema,
+        "no_leakage_between_splits": check_leakage(folder),
+        "no_exact_duplicates": check_duplicates(folder),
+        "minimum_rows": check_minimum_rows(folder, min_rows),
+        "few_broken_rows": check_broken_share(folder, max_broken_share),
+    }

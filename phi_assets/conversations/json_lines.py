@@ -1,0 +1,58 @@
+"""JSON Lines, read as a stream: every good line becomes a row, every bad one a Broken with its number."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import BinaryIO
+
+import orjson
+
+from phi_assets.conversations.rows import Broken, Row
+
+EXCERPT_BYTES = 16_384
+"""How much of a broken line is kept to show: enough to recognise it, and to mask a secret that is cut in half."""
+
+
+def read_json_lines(file: BinaryIO, name: str, max_bytes: int) -> Iterator[Row | Broken]:
+    """Rows of a JSON Lines file; blank lines count as lines and are passed over. `max_bytes` bounds one line."""
+    number = 0
+    while line := file.readline(max_bytes + 1):
+        number += 1
+        if len(line) > max_bytes and not line.endswith(b"\n"):
+            _skip_to_end_of_line(file, max_bytes)
+            yield Broken(name, number, "line_too_long", excerpt(line))
+            continue
+        if number == 1:
+            line = line.removeprefix(b"\xef\xbb\xbf")
+        if line.strip():
+            yield parse_object(line, name, number)
+
+
+def _skip_to_end_of_line(file: BinaryIO, step: int) -> None:
+    while (rest := file.readline(step)) and not rest.endswith(b"\n"):
+        pass
+
+
+def parse_object(raw: bytes, name: str, number: int) -> Row | Broken:
+    """The row that `raw` holds, or why it holds none: bad_utf8, truncated_json, invalid_json or not_an_object."""
+    raw = raw.strip()  # a cut line then ends where its text does, which orjson tells apart from other faults
+    try:
+        value = orjson.loads(raw)
+    except orjson.JSONDecodeError as e:
+        return Broken(name, number, _reason(raw, e), excerpt(raw))
+    if not isinstance(value, dict):
+        return Broken(name, number, "not_an_object", excerpt(raw))
+    return Row(name, number, value)
+
+
+def _reason(raw: bytes, error: orjson.JSONDecodeError) -> str:
+    try:
+        raw.decode("utf-8")
+    except UnicodeDecodeError:
+        return "bad_utf8"
+    return "truncated_json" if "unexpected end of data" in str(error) else "invalid_json"
+
+
+def excerpt(raw: bytes) -> str:
+    """The start of `raw` as text; bytes that aren't UTF-8 become the replacement character."""
+    return raw[:EXCERPT_BYTES].decode("utf-8", errors="replace").strip()

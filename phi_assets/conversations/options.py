@@ -1,0 +1,67 @@
+"""Every setting of data preparation, as one frozen value."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from phi_assets.conversations.columns import check_columns
+from phi_assets.conversations.reading import MAX_LINE_BYTES
+
+PersonalDataPolicy = Literal["mask", "drop", "keep"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CleaningOptions:
+    """How raw conversations become a dataset. Raises ValueError for values that make no sense."""
+
+    columns: Mapping[str, str] = field(default_factory=dict)
+    """Our names of columns and roles, mapped to the names that the data uses."""
+    max_line_bytes: int = MAX_LINE_BYTES
+    """A longer line of JSON Lines or element of a JSON array is broken."""
+    max_characters: int = 32_000
+    """A conversation with more characters, all turns together, is dropped."""
+    template_tokens: tuple[str, ...] = ()
+    """Further control tokens of the model that must not occur in content."""
+    personal_data: PersonalDataPolicy = "mask"
+    """What happens to a conversation with secrets or personal data. Quarantine shows them masked whatever this says."""
+    validation_share: float = 0.1
+    test_share: float = 0.1
+    near_duplicate_threshold: float = 0.8
+    """Jaccard similarity of word shingles from which two conversations are near duplicates."""
+    shingle_words: int = 3
+    """Words in a shingle; more words make near duplicates rarer."""
+    minimum_split_rows: int = 20
+    minimum_split_groups: int = 10
+    """Fewer in validation or test, and only exact duplicates are grouped."""
+    seed: int = 0
+    """Another seed draws other conversations for validation and test, at the first publication."""
+    quarantine_characters: int = 2_000
+    """Characters of a row that the quarantine shows."""
+
+    def __post_init__(self) -> None:
+        check_columns(self.columns)
+        if self.personal_data not in ("mask", "drop", "keep"):
+            raise ValueError(f"personal_data is {self.personal_data!r}; choose mask, drop or keep")
+        for name in ("validation_share", "test_share"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; give a share from 0 to below 1")
+        if self.validation_share + self.test_share >= 1:
+            raise ValueError("validation_share and test_share leave nothing to train on; together they must be below 1")
+        if not 0 < self.near_duplicate_threshold <= 1:
+            raise ValueError(
+                f"near_duplicate_threshold is {self.near_duplicate_threshold}; give a share above 0, up to 1"
+            )
+        for name in ("max_line_bytes", "max_characters", "shingle_words", "quarantine_characters"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; give at least 1")
+
+    def as_json(self) -> dict[str, Any]:
+        """The settings as JSON values, for a manifest."""
+        return {
+            **dataclasses.asdict(self),
+            "columns": dict(self.columns),
+            "template_tokens": list(self.template_tokens),
+        }

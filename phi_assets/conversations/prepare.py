@@ -1,0 +1,142 @@
+"""From a source of raw conversations to a split dataset, with an account of every row that was dropped or changed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from phi_assets.conversations.cleaning import Cleaner
+from phi_assets.conversations.grouping import Assignment
+from phi_assets.conversations.options import CleaningOptions
+from phi_assets.conversations.quarantine import Quarantined, change, count_kinds, count_reasons, drop, drop_broken
+from phi_assets.conversations.reading import read_rows
+from phi_assets.conversations.rows import Broken, Conversation, Rejected, Row, conversation_id
+from phi_assets.conversations.source import FileSource, HubSource, fingerprint
+from phi_assets.conversations.splitting import Split, split, verbatim_share
+
+Progress = Callable[[str, int], None]
+_STEP = 1_000
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A split dataset, the rows that didn't make it or were changed, and the numbers that describe both."""
+
+    split: Split
+    quarantine: list[Quarantined]
+    facts: dict[str, Any]
+
+
+def prepare(
+    source: FileSource | HubSource,
+    options: CleaningOptions,
+    keep: Assignment,
+    progress: Progress = lambda stage, rows: None,
+) -> Prepared:
+    """Read, clean and split the source; rows in `keep` stay on their side.
+
+    `progress` is called with the stage (`read`, `split`) and a number of rows, every thousand rows. Raises SourceError.
+    """
+    content = fingerprint(source)
+    collection = _Collection(options)
+    for number, item in enumerate(read_rows(source, options.max_line_bytes), start=1):
+        collection.take(item)
+        if number % _STEP == 0:
+            progress("read", number)
+    progress("read", collection.rows_read)
+    made = split(collection.conversations, keep, options)
+    progress("split", sum(made.counts().values()))
+    quarantine = collection.account(made)
+    facts = {"source": str(source), "source_fingerprint": content, **_facts(options, collection, made, quarantine)}
+    return Prepared(made, quarantine, facts)
+
+
+@dataclass
+class _Origin:
+    """Where a kept conversation came from; the row itself is remembered only when it was changed."""
+
+    position: int
+    file: str
+    line: int
+    changed: Row | None
+    changes: tuple[str, ...]
+
+
+@dataclass
+class _Collection:
+    """What was read so far: the kept conversations by id, and the account of the others by position."""
+
+    options: CleaningOptions
+    conversations: dict[str, Conversation] = field(default_factory=dict)
+    origins: dict[str, _Origin] = field(default_factory=dict)
+    dropped: dict[int, Quarantined] = field(default_factory=dict)
+    rows_read: int = 0
+
+    def __post_init__(self) -> None:
+        self._cleaner = Cleaner(self.options)
+
+    @property
+    def masked(self) -> Counter[str]:
+        return self._cleaner.masked
+
+    def take(self, item: Row | Broken) -> None:
+        self.rows_read += 1
+        shown = self.options.quarantine_characters
+        if isinstance(item, Broken):
+            self.dropped[self.rows_read] = drop_broken(item, shown)
+            return
+        try:
+            conversation, changes = self._cleaner.clean(item)
+        except Rejected as e:
+            self.dropped[self.rows_read] = drop(item, e.reason, e.kind, e.detail, shown)
+            return
+        row_id = conversation_id(conversation)
+        if first := self.origins.get(row_id):
+            detail = f"the same as {first.file}, line {first.line}"
+            self.dropped[self.rows_read] = drop(item, "exact_duplicate", "duplicate", detail, shown)
+            return
+        self.conversations[row_id] = conversation
+        self.origins[row_id] = _Origin(self.rows_read, item.file, item.line, item if changes else None, changes)
+
+    def account(self, made: Split) -> list[Quarantined]:
+        """The quarantine in the order of reading, with the rows that would connect two splits and the changed ones."""
+        shown = self.options.quarantine_characters
+        records = dict(self.dropped)
+        for row_id in made.bridging:
+            origin = self.origins[row_id]
+            row = Row(origin.file, origin.line, as_object(self.conversations[row_id]))
+            detail = "a near duplicate of published rows in two splits"
+            records[origin.position] = drop(row, "bridges_splits", "policy", detail, shown)
+        bridging = set(made.bridging)
+        for row_id, origin in self.origins.items():
+            if origin.changed and row_id not in bridging:
+                kind = "policy" if set(origin.changes) <= {"secret_masked", "personal_data_masked"} else "repaired"
+                records[origin.position] = change(origin.changed, origin.changes, kind, shown)
+        return [records[position] for position in sorted(records)]
+
+
+def as_object(conversation: Conversation) -> dict[str, Any]:
+    """The conversation in the shape that is published."""
+    return {"messages": [{"role": role, "content": content} for role, content in conversation]}
+
+
+def _facts(
+    options: CleaningOptions, collection: _Collection, made: Split, quarantine: list[Quarantined]
+) -> dict[str, Any]:
+    kinds = count_kinds(quarantine)
+    return {
+        "settings": options.as_json(),
+        "rows_read": collection.rows_read,
+        "rows": made.counts(),
+        "groups": made.groups(),
+        "reasons": count_reasons(quarantine),
+        "kinds": kinds,
+        "broken_share": kinds["broken"] / collection.rows_read if collection.rows_read else 0.0,
+        "masked": dict(sorted(collection.masked.items())),
+        "near_duplicate_groups": made.near_duplicate_groups(),
+        "grouped_near_duplicates": made.grouped_near_duplicates,
+        "test_turns_verbatim_in_train": verbatim_share(made.rows),
+        "warnings": made.warnings,
+    }

@@ -1,0 +1,103 @@
+"""Where raw conversations come from: a file, a folder, or a dataset of the Hugging Face hub."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+SUFFIXES = (".json", ".jsonl", ".ndjson", ".parquet")
+_HUB = re.compile(r"hf:(?P<name>[\w.-]+(?:/[\w.-]+)?)(?:@(?P<revision>[\w./-]+))?:(?P<split>.+)")
+
+
+class SourceError(Exception):
+    """The source of raw conversations can't be named, found, reached or opened."""
+
+
+@dataclass(frozen=True)
+class FileSource:
+    """A file, or a folder whose files are all read."""
+
+    path: Path
+
+    def files(self) -> list[tuple[str, Path]]:
+        """Pairs of relative name and path, sorted by name; hidden files and folders are left out.
+
+        Raises SourceError when there is nothing to read.
+        """
+        if self.path.is_file():
+            if self.path.suffix.lower() not in SUFFIXES:
+                raise SourceError(f"{self.path} is not one of {', '.join(SUFFIXES)}; convert it to JSON Lines first")
+            return [(self.path.name, self.path)]
+        if not self.path.is_dir():
+            raise SourceError(
+                f"no file or folder {self.path}; set PHI_DATASET to a file, a folder or hf:<dataset>:<split>"
+            )
+        found = sorted((path.relative_to(self.path).as_posix(), path) for path in self._walk())
+        if not found:
+            raise SourceError(f"folder {self.path} holds no file ending in {', '.join(SUFFIXES)}; put the data there")
+        return found
+
+    def _walk(self) -> Iterator[Path]:
+        for path in self.path.rglob("*"):
+            hidden = any(part.startswith(".") for part in path.relative_to(self.path).parts)
+            if path.suffix.lower() in SUFFIXES and not hidden and path.is_file():
+                yield path
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+
+@dataclass(frozen=True)
+class HubSource:
+    """A split of a dataset of the Hugging Face hub; `split` is an expression such as `train_sft[:1%]`."""
+
+    name: str
+    split: str
+    revision: str | None = None
+
+    def __str__(self) -> str:
+        return f"hf:{self.name}{'@' + self.revision if self.revision else ''}:{self.split}"
+
+
+def parse_source(text: str) -> FileSource | HubSource:
+    """The source that `text` names: a path, or `hf:<dataset>[@revision]:<split expression>`.
+
+    Nothing is opened yet. Raises SourceError for an empty text or a malformed `hf:` address.
+    """
+    text = text.strip()
+    if not text:
+        raise SourceError("the dataset is empty; name a file, a folder or hf:<dataset>[@revision]:<split>")
+    if not text.startswith("hf:"):
+        return FileSource(Path(text).expanduser())
+    match = _HUB.fullmatch(text)
+    if not match:
+        raise SourceError(
+            f"{text!r} is not hf:<dataset>[@revision]:<split>; "
+            "for example hf:HuggingFaceH4/ultrachat_200k:train_sft[:1%]"
+        )
+    return HubSource(match["name"], match["split"], match["revision"])
+
+
+def fingerprint(source: FileSource | HubSource) -> str:
+    """SHA-256 (hex) of what the source holds now, so that it changes exactly when the content does.
+
+    For files: relative names and bytes. For the hub: the commit that the revision resolves to, and the split.
+    Raises SourceError when the source is missing or can't be reached.
+    """
+    digest = hashlib.sha256()
+    if isinstance(source, HubSource):
+        from phi_assets.conversations.hub import commit_of
+
+        digest.update(f"{source.name}\0{commit_of(source)}\0{source.split}".encode())
+        return digest.hexdigest()
+    for name, path in source.files():
+        try:
+            with path.open("rb") as file:
+                content = hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as e:
+            raise SourceError(f"can't read {path}: {e.strerror or e}; check that it exists and may be read") from e
+        digest.update(f"{name}\0{content}\n".encode())
+    return digest.hexdigest()

@@ -1,0 +1,166 @@
+"""Train, validation and test, such that near duplicates stay together and a published row never changes side."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from phi_assets.conversations.grouping import SIDES, Assignment, Groups, Placed, Side, group
+from phi_assets.conversations.options import CleaningOptions
+from phi_assets.conversations.rows import Conversation
+
+
+@dataclass(frozen=True, slots=True)
+class SplitRow:
+    """A row as it is published."""
+
+    id: str
+    group: str
+    conversation: Conversation
+
+
+@dataclass(frozen=True)
+class Split:
+    """The rows of each split in order of their ids; the ids of rows that would connect two splits; what to know."""
+
+    rows: Mapping[Side, list[SplitRow]]
+    bridging: list[str]
+    grouped_near_duplicates: bool
+    warnings: list[str]
+
+    def counts(self) -> dict[str, int]:
+        """Rows in each split."""
+        return {side: len(self.rows[side]) for side in SIDES}
+
+    def groups(self) -> dict[str, int]:
+        """Groups in each split."""
+        return {side: len({row.group for row in self.rows[side]}) for side in SIDES}
+
+    def near_duplicate_groups(self) -> int:
+        """Groups of more than one row."""
+        sizes = Counter(row.group for side in SIDES for row in self.rows[side])
+        return sum(size > 1 for size in sizes.values())
+
+
+def split(conversations: Mapping[str, Conversation], keep: Assignment, options: CleaningOptions) -> Split:
+    """Every conversation (by its id) in one split, the same for the same ids, `keep` and options.
+
+    `keep` holds the places of the rows published before. When grouping near duplicates would leave validation or test
+    with too few rows or groups to measure anything by, only exact duplicates are grouped, and a warning says so.
+    """
+    from phi_assets.conversations.near_duplicates import NearDuplicates
+
+    def near(ids: Sequence[str]) -> NearDuplicates:
+        texts = [conversations[row] for row in ids]
+        return NearDuplicates(texts, options.near_duplicate_threshold, options.shingle_words)
+
+    def pairs_in(ids: list[str]) -> Iterator[tuple[str, str]]:
+        return ((ids[later], ids[earlier]) for later, earlier in near(ids).pairs())
+
+    ids = sorted(conversations)
+    alone = [[row] for row in ids]
+    components = [[ids[position] for position in found] for found in near(ids).components()]
+    if len(components) == len(ids):
+        return _split(conversations, _fill(group(alone, pairs_in, keep), options), [], alone, options)
+    if too_few := _too_few(_fill(group(components, _nobody, keep), options), components, options):
+        warning = (
+            f"only exact duplicates are grouped: with near duplicates together there would be {too_few}; at least "
+            f"{options.minimum_split_rows} rows in {options.minimum_split_groups} groups are needed. Near duplicates "
+            "may be in training and test alike, so scores on the test split flatter."
+        )
+        made = _split(conversations, _fill(group(alone, _nobody, keep), options), [], alone, options)
+        return replace(made, grouped_near_duplicates=False, warnings=[warning, *made.warnings])
+    groups = group(components, pairs_in, keep)
+    return _split(conversations, _fill(groups, options), groups.bridging, components, options)
+
+
+def _nobody(ids: list[str]) -> Iterator[tuple[str, str]]:
+    """No pairs: what is asked is only how published rows and whole components spread over the splits."""
+    return iter(())
+
+
+def verbatim_share(rows: Mapping[Side, list[SplitRow]]) -> float:
+    """Share of the texts of users and assistants in test that some training row holds word for word."""
+    seen = {message.content for row in rows["train"] for message in row.conversation if message.role != "system"}
+    texts = [message.content for row in rows["test"] for message in row.conversation if message.role != "system"]
+    return sum(text in seen for text in texts) / len(texts) if texts else 0.0
+
+
+def _split(
+    conversations: Mapping[str, Conversation],
+    places: Mapping[str, Placed],
+    bridging: list[str],
+    components: list[list[str]],
+    options: CleaningOptions,
+) -> Split:
+    rows: dict[Side, list[SplitRow]] = {side: [] for side in SIDES}
+    for row in sorted(places):
+        rows[places[row].side].append(SplitRow(row, places[row].group, conversations[row]))
+    warnings = []
+    if too_few := _too_few(places, components, options):
+        warnings.append(f"a small dataset: {too_few}. Scores on so few say little; add conversations.")
+    mixed = sum(len({places[row].side for row in found if row in places}) > 1 for found in components)
+    if mixed:
+        warnings.append(f"{mixed} groups of near duplicates were published in two splits before, and stay there")
+    return Split(rows, sorted(bridging), True, warnings)
+
+
+def targets(rows: int, options: CleaningOptions) -> dict[Side, int]:
+    """Rows that each split should have: the shares, but at least one each where there are three rows or more."""
+    if rows < 3:
+        return {"train": rows, "validation": 0, "test": 0}
+    validation = max(1, round(rows * options.validation_share)) if options.validation_share else 0
+    test = max(1, round(rows * options.test_share)) if options.test_share else 0
+    return {"train": rows - validation - test, "validation": validation, "test": test}
+
+
+def _fill(groups: Groups, options: CleaningOptions) -> dict[str, Placed]:
+    """Places for the free groups too: drawn in an order that looks random, each where the share lacks most.
+
+    Hashing alone would miss the shares by far with a few hundred rows. Groups too large for validation come first, so
+    that training takes them while it still has room.
+    """
+    places = dict(groups.placed)
+    wanted = targets(len(places) + sum(map(len, groups.free.values())), options)
+    have = Counter[Side](place.side for place in places.values())
+    largest = max(1, min((wanted[side] for side in SIDES[1:] if wanted[side]), default=1))
+
+    def drawn(name: str) -> tuple[bool, str]:
+        return len(groups.free[name]) <= largest, hashlib.sha256(f"{options.seed}:{name}".encode()).hexdigest()
+
+    for name in sorted(groups.free, key=drawn):
+        members = groups.free[name]
+        side = _side_for(len(members), have, wanted)
+        have[side] += len(members)
+        places |= {member: Placed(side, name) for member in members}
+    return places
+
+
+def _side_for(size: int, have: Mapping[Side, int], wanted: Mapping[Side, int]) -> Side:
+    fitting: list[Side] = [side for side in SIDES if wanted[side] and have[side] + size <= wanted[side]]
+    if fitting:
+        return min(fitting, key=lambda side: have[side] / wanted[side])
+    room: dict[Side, int] = {side: wanted[side] - have[side] for side in SIDES}
+    return max(room, key=lambda side: room[side])
+
+
+def _too_few(places: Mapping[str, Placed], components: list[list[str]], options: CleaningOptions) -> str:
+    """What is too little of validation or test, in words; empty when both suffice.
+
+    Only groups that lie whole in a split count: the others were published before they were grouped, and prove nothing.
+    """
+    shares = {"validation": options.validation_share, "test": options.test_share}
+    rows, groups = Counter[str](), Counter[str]()
+    for component in components:
+        found = [places[row].side for row in component if row in places]
+        if len(set(found)) == 1:
+            rows[found[0]] += len(found)
+            groups[found[0]] += 1
+    few = [
+        side
+        for side, share in shares.items()
+        if share and (rows[side] < options.minimum_split_rows or groups[side] < options.minimum_split_groups)
+    ]
+    return " and ".join(f"{rows[side]} rows in {groups[side]} groups for {side}" for side in few)

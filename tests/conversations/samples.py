@@ -1,0 +1,33 @@
+"""Conversations to test with, and what to read off prepared ones."""
+
+from typing import Any
+
+from phi_assets.conversations.prepare import Prepared
+
+WORDS = [
+    f"{first}{last}"
+    for first in ("am", "bo", "cel", "dur", "em", "fi")
+    for last in ("ber", "den", "lin", "mos", "nar", "tor")
+]
+
+
+def dialogue(question: str, answer: str) -> dict[str, Any]:
+    return {"messages": [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]}
+
+
+def distinct(number: int) -> dict[str, Any]:
+    """A conversation that is like no other one of another number."""
+    said = [WORDS[(number * step + number // 7) % len(WORDS)] + str(number * step) for step in (3, 5, 7, 11, 13)]
+    return dialogue(f"What about {' '.join(said)}?", f"It is {' '.join(reversed(said))}.")
+
+
+def published(prepared: Prepared) -> list[list[tuple[str, str]]]:
+    """All published conversations as role and content pairs."""
+    return [
+        [(role, content) for role, content in row.conversation] for rows in prepared.split.rows.values() for row in rows
+    ]
+
+
+def reasons(prepared: Prepared) -> dict[int, str]:
+    """Reasons by line number."""
+    return {record.line: record.reason for record in prepared.quarantine}
