@@ -1,0 +1,31 @@
+"""Base models: the pretrained model that fine-tuning starts from, made safe and uniform before anything loads it."""
+
+from phi_assets.base_models.errors import (
+    BaseModelError,
+    BaseModelMissing,
+    HubUnreachable,
+    IncompleteModel,
+    UnknownBaseModel,
+    UnsafeModel,
+)
+from phi_assets.base_models.resolve import find, resolve
+from phi_assets.base_models.specs import BaseModelSpec, FolderModel, HubModel, PackagedModel, parse_base_model
+from phi_assets.base_models.store import ResolvedModel, find_model
+
+__all__ = [
+    "BaseModelError",
+    "BaseModelMissing",
+    "BaseModelSpec",
+    "FolderModel",
+    "HubModel",
+    "HubUnreachable",
+    "IncompleteModel",
+    "PackagedModel",
+    "ResolvedModel",
+    "UnknownBaseModel",
+    "UnsafeModel",
+    "find",
+    "find_model",
+    "parse_base_model",
+    "resolve",
+]

@@ -1,0 +1,167 @@
+"""Prepared models on disk: one folder per content digest, and one record per name that a model was asked for by.
+
+``<root>/<digest>/`` is a model folder; ``<root>/records/<key>.json`` says which folder a base model's text led to and
+how large its files were. A folder is built beside its place and renamed, so a model that is there is whole.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+DIGEST_LENGTH = 32
+
+
+@dataclass(frozen=True)
+class ResolvedModel:
+    """A base model that lies on this machine, ready to be loaded.
+
+    ``parameters`` counts tied weights once; ``context_length`` is in tokens; ``notes`` say what a reader should know
+    about how the model came to be as it is.
+    """
+
+    address: Path
+    digest: str
+    source: str
+    notes: list[str]
+    parameters: int
+    architecture: str
+    context_length: int
+
+
+@dataclass(frozen=True)
+class ModelRecord:
+    """What a base model's text led to: enough to find the folder again and to see whether it is whole."""
+
+    text: str
+    source_state: str
+    digest: str
+    source: str
+    notes: list[str]
+    parameters: int
+    architecture: str
+    context_length: int
+    files: dict[str, dict[str, Any]]
+    """Per file name: bytes, modified_ns and sha256."""
+
+    def resolved(self, root: Path) -> ResolvedModel:
+        return ResolvedModel(
+            root / self.digest,
+            self.digest,
+            self.source,
+            list(self.notes),
+            self.parameters,
+            self.architecture,
+            self.context_length,
+        )
+
+
+def read_record(root: Path, text: str) -> ModelRecord | None:
+    """The record of ``text`` when its model folder is whole; None when either is missing or damaged."""
+    return _read(root, _record_path(root, text))
+
+
+def find_model(root: Path, digest: str) -> ResolvedModel | None:
+    """The whole model with that digest under ``root``, or None."""
+    for path in sorted((root / "records").glob("*.json")):
+        record = _read(root, path)
+        if record is not None and record.digest == digest:
+            return record.resolved(root)
+    return None
+
+
+def write_record(root: Path, record: ModelRecord) -> None:
+    """The record is on disk, whole or not at all."""
+    path = _record_path(root, record.text)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_suffix(".json.new")
+    beside.write_text(json.dumps(asdict(record), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    beside.replace(path)
+
+
+@contextlib.contextmanager
+def workshop(root: Path) -> Iterator[Path]:
+    """A new folder under ``root`` to build a model in; gone after the block. One process at a time is inside.
+
+    Folders of processes that were killed inside are removed.
+    """
+    from filelock import FileLock
+
+    root.mkdir(parents=True, exist_ok=True)
+    with FileLock(root / ".lock"):
+        for left_behind in root.glob(".making-*"):
+            shutil.rmtree(left_behind, ignore_errors=True)
+        with tempfile.TemporaryDirectory(prefix=".making-", dir=root) as folder:
+            yield Path(folder)
+
+
+def publish(root: Path, folder: Path) -> tuple[str, dict[str, dict[str, Any]]]:
+    """The model in ``folder`` is moved to its place under ``root``; its digest and its files' facts are returned.
+
+    Call it inside ``workshop``. A whole model in that place stays, since others may be reading it; a damaged one is
+    replaced.
+    """
+    files = _read_files(folder)
+    listing = "".join(f"{facts['sha256']}  {name}\n" for name, facts in files.items())
+    digest = hashlib.sha256(listing.encode()).hexdigest()[:DIGEST_LENGTH]
+    place = root / digest
+    if place.exists():
+        there = _read_files(place)
+        if _checksums(there) == _checksums(files):
+            return digest, there
+        place.rename(folder.parent / "damaged")
+    folder.rename(place)
+    return digest, files
+
+
+def _record_path(root: Path, text: str) -> Path:
+    return root / "records" / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.json"
+
+
+def _read(root: Path, path: Path) -> ModelRecord | None:
+    try:
+        record = ModelRecord(**json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+    folder = root / record.digest
+    if not folder.is_dir() or {entry.name for entry in folder.iterdir()} != set(record.files):
+        return None
+    touched = [name for name, facts in record.files.items() if _differs(folder / name, facts)]
+    if not touched:
+        return record
+    # Copying a home changes times and nothing else: read what was touched once, and remember its new time.
+    now = {name: _facts(folder / name) for name in touched}
+    if _checksums(now) != {name: record.files[name]["sha256"] for name in touched}:
+        return None
+    record = replace(record, files={**record.files, **now})
+    with contextlib.suppress(OSError):
+        write_record(root, record)
+    return record
+
+
+def _differs(path: Path, facts: dict[str, Any]) -> bool:
+    stat = path.stat()
+    return stat.st_size != facts["bytes"] or stat.st_mtime_ns != facts["modified_ns"]
+
+
+def _read_files(folder: Path) -> dict[str, dict[str, Any]]:
+    """Size in bytes, time of change and SHA-256 of each entry of ``folder``, by name."""
+    return {path.name: _facts(path) for path in sorted(folder.iterdir()) if path.is_file()}
+
+
+def _checksums(files: dict[str, dict[str, Any]]) -> dict[str, str]:
+    return {name: facts["sha256"] for name, facts in files.items()}
+
+
+def _facts(path: Path) -> dict[str, Any]:
+    stat = path.stat()
+    with path.open("rb") as content:
+        sha256 = hashlib.file_digest(content, "sha256").hexdigest()
+    return {"bytes": stat.st_size, "modified_ns": stat.st_mtime_ns, "sha256": sha256}
