@@ -1,0 +1,73 @@
+"""What an endpoint's refusal means, and what to do about it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+# Azure ML turns every container answer but 200 into 424 and puts the container's own status here.
+CONTAINER_STATUS = "ms-azureml-model-error-statuscode"
+LONGEST_QUOTE = 300
+
+WHAT_TO_DO = {
+    400: "change the question or the history as the endpoint says",
+    401: "the connection's key is not the endpoint's: materialise endpoint_connection again",
+    403: "this key may not use the endpoint: materialise endpoint_connection again",
+    404: "no deployment has traffic, or the address is another server's: materialise online_deployment, "
+    "then endpoint_connection",
+    408: "the model took longer than the endpoint allows: ask for fewer tokens (max_tokens)",
+    413: "the conversation is too large: send a shorter chat_history",
+    422: "change the question or the history as the endpoint says",
+    424: "the model behind the endpoint failed: look in the deployment's log",
+    429: "the endpoint is busy: ask again later, or run the batch with fewer workers",
+    500: "the endpoint failed: look in the deployment's log",
+    502: "the deployment behind the endpoint is gone: materialise online_deployment",
+    503: "the model is not loaded yet, or its server is down: ask again in a minute, "
+    "else materialise online_deployment",
+    504: "the deployment did not answer in time: ask for fewer tokens (max_tokens)",
+}
+
+
+class EndpointUnreachable(RuntimeError):
+    """Nothing answered in time at the endpoint's address."""
+
+
+class EndpointRefused(RuntimeError):
+    """The endpoint answered, but not with an answer to the question."""
+
+
+def unreachable(url: str, error: Exception, timeout_s: float) -> str:
+    """Return the message for an endpoint that did not answer."""
+    kind = type(error).__name__
+    if "Timeout" in kind:
+        return f"no answer from {url} within {timeout_s:g} s ({kind}); ask for fewer tokens (max_tokens) or ask again"
+    return f"nothing answers at {url} ({kind}: {error}); start the endpoint (`make run`), then ask again"
+
+
+def explain(url: str, status: int, headers: Mapping[str, str], text: str) -> str:
+    """Return the message for an error answer: the status, what the endpoint said, and what to do.
+
+    Where Azure ML wraps the container's own status in a 424, the container's status decides.
+    """
+    inner = headers.get(CONTAINER_STATUS, "")
+    meant = int(inner) if status == 424 and inner.isdigit() else status
+    advice = WHAT_TO_DO.get(meant, "look in the deployment's log")
+    said = _said(text)
+    request = headers.get("x-request-id", "")
+    return (
+        f"{url} answered {status}"
+        + (f" (from the model's server: {meant})" if meant != status else "")
+        + (f": {said}" if said else "")
+        + f"; {advice}"
+        + (f" [request {request}]" if request else "")
+    )
+
+
+def _said(text: str) -> str:
+    """Return the endpoint's own words: OpenAI's error shape, else the beginning of the body."""
+    try:
+        error = json.loads(text)["error"]
+        words = error["message"] if isinstance(error, dict) else str(error)
+    except (ValueError, KeyError, TypeError):
+        words = text
+    return " ".join(str(words).split())[:LONGEST_QUOTE].rstrip(".")

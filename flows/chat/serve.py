@@ -1,0 +1,57 @@
+"""Serves this flow where nobody has made its connection, as in a container.
+
+The endpoint's address and key come from ENDPOINT_ADDRESS and ENDPOINT_KEY. They become Prompt flow's connection,
+then `pf flow serve` takes over on HOST:PORT (127.0.0.1:8080 unless set).
+"""
+
+import os
+import re
+import sys
+from pathlib import Path
+
+FLOW = Path(__file__).resolve().parent
+# Without `trace: none` each server starts a second one, for traces, on port 23333.
+CONFIGURATION = "telemetry:\n  enabled: false\ntrace:\n  destination: none\nconnection:\n  provider: local\n"
+
+
+def main() -> None:
+    """Make the connection and become the server."""
+    missing = [name for name in ("ENDPOINT_ADDRESS", "ENDPOINT_KEY") if not os.environ.get(name)]
+    if missing:
+        sys.exit(f"set {' and '.join(missing)} to the model endpoint's address and key")
+    state = prepare_state()
+    make_connection(os.environ["ENDPOINT_ADDRESS"], os.environ.pop("ENDPOINT_KEY"))
+    print(f"serving {FLOW} with Prompt flow's state in {state}", flush=True)
+    host, port = os.environ.get("HOST", "127.0.0.1"), os.environ.get("PORT", "8080")
+    command = ["pf", "flow", "serve", "--source", str(FLOW), "--host", host, "--port", port, "--skip-open-browser"]
+    os.execv(Path(sys.executable).with_name("pf"), command)
+
+
+def prepare_state() -> Path:
+    """Return Prompt flow's folder, which now exists and keeps its encryption key; set before the first import of it."""
+    state = Path(os.environ.setdefault("PF_HOME_DIRECTORY", str(Path.home() / ".phi-chat-flow")))
+    state.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if not (state / "pf.yaml").exists():
+        (state / "pf.yaml").write_text(CONFIGURATION, encoding="utf-8")
+    os.environ["PYTHON_KEYRING_BACKEND"] = "keyrings.alt.file.PlaintextKeyring"
+    os.environ["KEYRING_PROPERTY_FILE_PATH"] = str(state / "keyring.cfg")
+    os.environ["APPLICATIONINSIGHTS_CONTROLPLANE_DISABLED"] = "true"
+    os.environ["APPLICATIONINSIGHTS_STATSBEAT_DISABLED_ALL"] = "true"
+    return state
+
+
+def make_connection(address: str, key: str) -> None:
+    """Store the connection under the name that flow.dag.yaml asks for."""
+    from promptflow.client import PFClient
+    from promptflow.entities import CustomConnection
+
+    found = re.search(r"^\s+connection: (\S+)", (FLOW / "flow.dag.yaml").read_text(encoding="utf-8"), re.MULTILINE)
+    if found is None:
+        sys.exit(f"{FLOW / 'flow.dag.yaml'} names no connection")
+    connection = CustomConnection(name=found.group(1), configs={"address": address}, secrets={"key": key})
+    # Its annotation says the class; an instance is what it takes.
+    PFClient().connections.create_or_update(connection)  # pyright: ignore[reportArgumentType]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,172 @@
+"""Prompt flow in a process of its own: one request in, one reply out, nothing left behind.
+
+Prompt flow reads its environment when it is imported, changes the working directory and signal handlers, and starts
+processes. So no process of ours imports it; each use is a child, `python -m phi_assets.prompt_flow.<name>_child`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import traceback
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+PROGRESS = "progress: "
+TAIL_LINES = 15
+
+
+class PromptFlowFailed(RuntimeError):
+    """Prompt flow refused what it was asked, ended early or took too long."""
+
+
+def run_child(
+    module: str,
+    request: Mapping[str, Any],
+    environment: Mapping[str, str],
+    *,
+    log: Callable[[str], None] | None = None,
+    timeout_s: float = 300.0,
+    secrets: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Return what the program `module` replies to `request`; its process group is gone afterwards.
+
+    The request goes in through standard input, because other users can read a command line. `log` gets the child's
+    progress lines; `secrets` are blotted out of everything that is logged or raised.
+
+    Raises:
+        PromptFlowFailed: with the child's error, or with the end of its output.
+    """
+    with tempfile.TemporaryDirectory(prefix="prompt-flow-") as folder:
+        reply = Path(folder) / "reply.json"
+        child = subprocess.Popen(
+            [sys.executable, "-m", module],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env=dict(environment),
+            cwd=folder,
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+            start_new_session=True,
+        )
+        late = threading.Event()
+
+        def end() -> None:
+            late.set()
+            _kill_group(child.pid)
+
+        timer = threading.Timer(timeout_s, end)
+        timer.start()
+        threading.Thread(target=_sweep, args=(child,), daemon=True).start()
+        try:
+            tail = _converse(child, {**request, "reply": str(reply), "parent": os.getpid()}, log, secrets)
+        finally:
+            timer.cancel()
+            _kill_group(child.pid)
+            child.wait()
+            for pipe in (child.stdin, child.stdout):
+                if pipe:
+                    with contextlib.suppress(BrokenPipeError):
+                        pipe.close()
+        if late.is_set():
+            raise PromptFlowFailed(f"Prompt flow ({module}) took longer than {timeout_s:g} s and was stopped\n{tail}")
+        return _result(module, reply, child.returncode, tail, secrets)
+
+
+def _converse(
+    child: subprocess.Popen[str], request: Mapping[str, Any], log: Callable[[str], None] | None, secrets: Sequence[str]
+) -> str:
+    """Send the request, pass progress on until the child ends, and return the end of its other output."""
+    assert child.stdin
+    assert child.stdout
+    with contextlib.suppress(BrokenPipeError):
+        child.stdin.write(json.dumps(request))
+        child.stdin.close()
+    tail: deque[str] = deque(maxlen=TAIL_LINES)
+    for raw in child.stdout:
+        line = _blot(raw.rstrip("\n"), secrets)
+        if not line.startswith(PROGRESS):
+            tail.append(line)
+        elif log:
+            log(line.removeprefix(PROGRESS))
+    return "\n".join(tail)
+
+
+def _result(module: str, reply: Path, code: int, tail: str, secrets: Sequence[str]) -> dict[str, Any]:
+    if not reply.exists():
+        raise PromptFlowFailed(f"Prompt flow ({module}) ended with code {code} and no reply; its last lines:\n{tail}")
+    answer = json.loads(reply.read_text(encoding="utf-8"))
+    if "error" in answer:
+        raise PromptFlowFailed(_blot(answer["error"], secrets))
+    return answer["result"]
+
+
+def _blot(text: str, secrets: Sequence[str]) -> str:
+    for secret in filter(None, secrets):
+        text = text.replace(secret, "***")
+    return text
+
+
+def _sweep(child: subprocess.Popen[str]) -> None:
+    """Kill what the child leaves behind: a worker that outlives it would hold the pipe open."""
+    child.wait()
+    _kill_group(child.pid)
+
+
+def _kill_group(leader: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(leader, signal.SIGKILL)
+
+
+def answer_request(handle: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+    """In the child: read the request, write what `handle` returns (or its error) as the reply, and end.
+
+    All that the child started ends with it, also when the process that asked is killed (then within a second).
+    """
+    try:
+        request = json.loads(sys.stdin.read())
+        threading.Thread(target=_end_with, args=(request["parent"],), daemon=True).start()
+        _reply(Path(request["reply"]), handle, request)
+    except BaseException:
+        with contextlib.suppress(OSError):  # nobody reads it when the process that asked is gone
+            traceback.print_exc()
+    finally:
+        # What Prompt flow started would outlive this process, and its own exit handlers only wait for exporters that
+        # are switched off.
+        with contextlib.suppress(OSError):
+            sys.stdout.flush()
+        _kill_group(0)
+
+
+def _reply(file: Path, handle: Callable[[dict[str, Any]], dict[str, Any]], request: dict[str, Any]) -> None:
+    """Write the result of `handle`, or its error, as a file that is complete when it is there."""
+    try:
+        answer = {"result": handle(request)}
+    except Exception as e:
+        answer = {"error": str(e) or type(e).__name__}
+        traceback.print_exc()
+    draft = file.with_suffix(".draft")
+    draft.write_text(json.dumps(answer), encoding="utf-8")
+    os.replace(draft, file)
+
+
+def _end_with(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    _kill_group(0)
+
+
+def report_progress(text: str) -> None:
+    """In the child: pass one line on to the `log` of whoever asked."""
+    print(f"{PROGRESS}{text}", flush=True)

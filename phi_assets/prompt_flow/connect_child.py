@@ -1,0 +1,65 @@
+"""Child process: make or read a connection with Prompt flow's own client."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from phi_assets.prompt_flow.child_process import answer_request
+
+
+def fingerprint(key: str) -> str:
+    """Return what tells one key from another and gives neither away (keys are random, 32 bytes or more)."""
+    return hashlib.sha256(b"endpoint key\0" + key.encode()).hexdigest()[:16]
+
+
+def make(name: str, address: str, key: str) -> dict[str, Any]:
+    """Make the connection `name`, or update it when it says something else. Returns what is stored now."""
+    from promptflow.client import PFClient
+    from promptflow.entities import CustomConnection
+    from sqlalchemy.exc import DatabaseError
+
+    wanted = {"address": address, "key_fingerprint": fingerprint(key)}
+    if read(name) != wanted:
+        connection = CustomConnection(name=name, configs={"address": address}, secrets={"key": key})
+        try:
+            # Its annotation says the class; an instance is what it takes.
+            PFClient().connections.create_or_update(connection)  # pyright: ignore[reportArgumentType]
+        except DatabaseError as e:
+            file = Path(os.environ["PF_HOME_DIRECTORY"], "pf.sqlite")
+            raise RuntimeError(f"Prompt flow cannot use its database {file} ({e.orig}); delete it and try again") from e
+    stored = read(name)
+    if stored is None or stored != wanted:
+        raise RuntimeError(f"connection {name!r} was written but reads back as {stored}, not {wanted}")
+    return stored
+
+
+def read(name: str) -> dict[str, Any] | None:
+    """Return the address and the key's fingerprint, or None when there is no such connection or it is not readable.
+
+    A connection whose encryption key was lost, or of another kind, is as good as absent: making it again repairs it.
+    """
+    from promptflow.client import PFClient
+
+    try:
+        connection = PFClient().connections.get(name, raise_error=False, with_secrets=True)
+    except Exception as e:  # Prompt flow raises a bare Exception for a secret that it cannot decrypt
+        print(f"connection {name!r} cannot be read: {e}", file=sys.stderr)
+        return None
+    configs, secrets = getattr(connection, "configs", None), getattr(connection, "secrets", None)
+    if not configs or not secrets or "address" not in configs or "key" not in secrets:
+        return None
+    return {"address": configs["address"], "key_fingerprint": fingerprint(secrets["key"])}
+
+
+def _handle(request: dict[str, Any]) -> dict[str, Any]:
+    if request["do"] == "make":
+        return {"connection": make(request["name"], request["address"], request["key"])}
+    return {"connection": read(request["name"])}
+
+
+if __name__ == "__main__":
+    answer_request(_handle)

@@ -1,0 +1,83 @@
+"""Where Prompt flow keeps its state, and the variables that keep it quiet."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+import tempfile
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+# Without `trace: none` every run leaves a trace server behind on port 23333.
+CONFIGURATION = """\
+telemetry:
+  enabled: false
+trace:
+  destination: none
+connection:
+  provider: local
+"""
+# Prompt flow asks PyPI for its latest version once a week; with an answer from the far future it never does.
+VERSION_CHECK = '{"last_check_time": "2999-01-01 00:00:00.000000", "last_hint_time": "2999-01-01 00:00:00.000000"}'
+
+
+def prompt_flow_environment(home: Path) -> dict[str, str]:
+    """Return the whole environment for a process with Prompt flow in it: this process's own and the variables below.
+
+    Prompt flow reads them when it is imported: set them on a new process, never in one that has it already.
+    """
+    return {**os.environ, **prompt_flow_variables(home)}
+
+
+def prompt_flow_variables(home: Path) -> dict[str, str]:
+    """Return the variables that lead Prompt flow to the state in `home`, and keep it quiet.
+
+    Afterwards `<home>/prompt_flow` exists, readable by this user only, with Prompt flow's configuration in it. It holds
+    the connections and the key that encrypts them, so two homes share nothing.
+
+    `home` may lie anywhere. Only `pf flow build` needs it under the user's home folder, because it writes the path of
+    the connection database relative to that; packages here are made without it.
+    """
+    folder = home.resolve() / "prompt_flow"
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    _write_once(folder / "pf.yaml", CONFIGURATION)
+    _write_once(folder / "pf_version_check.json", VERSION_CHECK)
+    return {
+        "PF_HOME_DIRECTORY": str(folder),
+        # Prompt flow encrypts secrets with a key from the keyring, which servers lack: this is a file, mode 0600.
+        "PYTHON_KEYRING_BACKEND": "keyrings.alt.file.PlaintextKeyring",
+        "KEYRING_PROPERTY_FILE_PATH": str(folder / "keyring.cfg"),
+        "PF_TRACING_SKIP_LOCAL_SETUP": "true",
+        "PF_DISABLE_TRACING": "true",
+        "APPLICATIONINSIGHTS_CONTROLPLANE_DISABLED": "true",
+        "APPLICATIONINSIGHTS_STATSBEAT_DISABLED_ALL": "true",
+        # The start method that needs no second import of Prompt flow (seconds of processor time) in each worker.
+        "PF_BATCH_METHOD": "fork" if sys.platform == "linux" else "spawn",
+        # A packaged flow is known by its content, which must not change because it ran.
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(REPOSITORY), os.environ.get("PYTHONPATH", "")])),
+        # `pf` starts programs of its own by name.
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]),
+    }
+
+
+def _write_once(file: Path, text: str) -> None:
+    """Write `file` unless it is there: Prompt flow adds an installation id to it, which must stay."""
+    if file.exists():
+        return
+    with tempfile.NamedTemporaryFile("w", dir=file.parent, delete=False, encoding="utf-8") as draft:
+        draft.write(text)
+    os.replace(draft.name, file)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit(
+            'usage: eval "$(python -m phi_assets.prompt_flow.environment HOME)"; HOME is the folder with prompt_flow'
+        )
+    print(
+        "\n".join(
+            f"export {name}={shlex.quote(value)}" for name, value in prompt_flow_variables(Path(sys.argv[1])).items()
+        )
+    )

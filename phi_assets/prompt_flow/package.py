@@ -1,0 +1,94 @@
+"""The chat flow as a folder that needs nothing else: known by its content, complete or not there."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from phi_assets.prompt_flow.requirements import pinned_requirements
+
+FLOW_FILE = "flow.dag.yaml"
+# What running a flow leaves in its folder.
+LEFT_BEHIND = shutil.ignore_patterns("__pycache__", "*.pyc", ".promptflow", ".runs")
+CONNECTION_LINE = re.compile(r"^(\s+connection: )\S+$", re.MULTILINE)
+
+
+def package_flow(
+    source: Path,
+    root: Path,
+    *,
+    connection: str | None = None,
+    accept: Callable[[Path], None] | None = None,
+) -> tuple[Path, str]:
+    """Publish the flow in `source` as `<root>/<digest>/` and return that folder and the digest.
+
+    The folder holds the flow, `requirements.txt` with everything pinned to what is installed here, and the Dockerfile
+    and README that the source brings. The same content gives the same digest, and is not written again.
+
+    Args:
+        source: folder of the flow; it is read only.
+        root: where packages are published.
+        connection: name of the connection to ask through, instead of the flow's own.
+        accept: called with the finished folder before it is published; when it raises, nothing is published.
+
+    Raises:
+        FileNotFoundError: `source` is not a flow.
+    """
+    if not (source / FLOW_FILE).is_file():
+        raise FileNotFoundError(f"{source} is not a flow: it has no {FLOW_FILE}")
+    root.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".draft-", dir=root) as temporary:
+        draft = Path(temporary) / "flow"
+        shutil.copytree(source, draft, ignore=LEFT_BEHIND)
+        _complete(draft, connection)
+        digest = folder_digest(draft)
+        if accept:
+            accept(draft)
+        if folder_digest(draft) != digest:
+            raise RuntimeError(f"accepting the flow changed its files in {draft}; try it on a copy")
+        target = root / digest
+        if not is_intact(target):
+            shutil.rmtree(target, ignore_errors=True)
+            os.replace(draft, target)
+    return target, digest
+
+
+def is_intact(folder: Path) -> bool:
+    """Return whether a published folder is there and holds what its name says."""
+    return folder.is_dir() and folder_digest(folder) == folder.name
+
+
+def folder_digest(folder: Path) -> str:
+    """Return the SHA-256 over the paths and bytes of a flow's files in hexadecimal, without what running it leaves."""
+    digest = hashlib.sha256()
+    for path in sorted(_files(folder)):
+        name = path.relative_to(folder).as_posix().encode()
+        content = path.read_bytes()
+        digest.update(b"%d %s %d " % (len(name), name, len(content)))
+        digest.update(content)
+    return digest.hexdigest()
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    for path, folders, files in os.walk(folder):
+        ignored = LEFT_BEHIND(path, folders + files)
+        folders[:] = [name for name in folders if name not in ignored]
+        yield from (Path(path) / name for name in files if name not in ignored)
+
+
+def _complete(draft: Path, connection: str | None) -> None:
+    """Write what depends on this environment: the pins, the Python version they were tested with, the connection."""
+    (draft / "requirements.txt").write_text("\n".join(pinned_requirements()) + "\n", encoding="utf-8")
+    dockerfile = draft / "Dockerfile"
+    if dockerfile.exists():
+        version = f"ARG PYTHON_VERSION={sys.version_info.major}.{sys.version_info.minor}"
+        dockerfile.write_text(re.sub(r"(?m)^ARG PYTHON_VERSION=.*$", version, dockerfile.read_text(encoding="utf-8")))
+    if connection:
+        flow = draft / FLOW_FILE
+        flow.write_text(CONNECTION_LINE.sub(rf"\g<1>{connection}", flow.read_text(encoding="utf-8")), encoding="utf-8")

@@ -1,0 +1,49 @@
+"""Exact pins of what a packaged flow runs with, read from the environment in which it was tested."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from importlib.metadata import PackageNotFoundError, distribution
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+# What the flow imports, what serves it, and what keeps the key that encrypts its connection.
+FLOW_PACKAGES = ("promptflow", "httpx", "keyrings.alt")
+
+
+def pinned_requirements(packages: Iterable[str] = FLOW_PACKAGES) -> list[str]:
+    """Return `name==version` for the packages and all that they need here, sorted by name.
+
+    Pinning Prompt flow alone is not enough: its own requirements are open, and newer ones break it.
+
+    Raises:
+        PackageNotFoundError: one of `packages` is not installed.
+    """
+    pins: dict[str, str] = {}
+    seen: set[tuple[str, frozenset[str]]] = set()
+    wanted = deque(Requirement(name) for name in packages)
+    asked = {canonicalize_name(requirement.name) for requirement in wanted}
+    while wanted:
+        requirement = wanted.popleft()
+        name, extras = canonicalize_name(requirement.name), frozenset(requirement.extras)
+        if (name, extras) in seen:
+            continue
+        seen.add((name, extras))
+        try:
+            found = distribution(name)
+        except PackageNotFoundError:
+            if name in asked:
+                raise
+            continue  # a requirement of an extra's extra that this environment does without
+        pins[name] = found.version.partition("+")[0]  # a local build tag is on no index
+        wanted.extend(_needed(found.requires or (), extras))
+    return [f"{name}=={version}" for name, version in sorted(pins.items())]
+
+
+def _needed(lines: Iterable[str], extras: frozenset[str]) -> Iterable[Requirement]:
+    for line in lines:
+        requirement = Requirement(line)
+        if requirement.marker is None or any(requirement.marker.evaluate({"extra": e}) for e in ("", *extras)):
+            yield requirement

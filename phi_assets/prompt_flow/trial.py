@@ -1,0 +1,57 @@
+"""A flow tried against the live endpoint before anyone depends on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from phi_assets.prompt_flow.child_process import PromptFlowFailed, run_child
+
+CHILD = "phi_assets.prompt_flow.trial_child"
+# One question alone, and one that needs the turn before it; how good the answers are is for the evaluation to say.
+QUESTIONS = (
+    {"question": "What can you help me with?", "chat_history": []},
+    {
+        "question": "Say that again, please.",
+        "chat_history": [{"inputs": {"question": "Hello!"}, "outputs": {"answer": "Hello! How can I help?"}}],
+    },
+)
+
+
+def try_flow(
+    folder: Path, environment: Mapping[str, str], inputs: Mapping[str, Any], *, timeout_s: float = 240.0
+) -> dict[str, Any]:
+    """Return the outputs of the flow in `folder` for `inputs`, as Prompt flow's own test gives them.
+
+    The flow runs in a copy of its folder, which stays as it is.
+
+    Raises:
+        PromptFlowFailed: the flow could not be loaded, or one of its nodes failed; the message is the node's.
+    """
+    return run_child(CHILD, {"flow": str(folder), "inputs": dict(inputs)}, environment, timeout_s=timeout_s)
+
+
+def prove_flow(folder: Path, environment: Mapping[str, str], log: Callable[[str], None] | None = None) -> None:
+    """Ask the flow a question alone and one with history; pass when both get a text and the name of what gave it.
+
+    Raises:
+        PromptFlowFailed: a question failed, or an output is missing.
+    """
+    for inputs in QUESTIONS:
+        outputs = try_flow(folder, environment, {**inputs, "max_tokens": 24})
+        answer, served_by = outputs.get("answer"), outputs.get("served_by")
+        if not isinstance(answer, str) or not isinstance(served_by, dict):
+            raise PromptFlowFailed(
+                f"the flow in {folder} answered {inputs['question']!r} with {outputs!r}; its outputs must be"
+                " 'answer', a text, and 'served_by', an object: correct them in flow.dag.yaml"
+            )
+        if log:
+            log(f"flow asked {inputs['question']!r}: {len(answer)} characters, served by {_name(served_by)}")
+
+
+def _name(served_by: Mapping[str, Any]) -> str:
+    version = served_by.get("model_version")
+    return (
+        f"{served_by.get('deployment') or 'the endpoint'} ({served_by.get('model')}{f' {version}' if version else ''})"
+    )

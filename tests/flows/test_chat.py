@@ -1,0 +1,170 @@
+"""The chat function, against a real HTTP server: what it sends, what it returns, and what it says when that fails."""
+
+import ast
+import importlib
+import socket
+from typing import Any
+
+import pytest
+
+KEY = "the-key-of-the-endpoint-0123456789"
+
+
+@pytest.fixture
+def chat() -> Any:
+    return importlib.import_module("chat")
+
+
+@pytest.fixture
+def errors() -> Any:
+    return importlib.import_module("endpoint_errors")
+
+
+def test_the_endpoint_gets_the_history_and_then_the_question(chat, endpoint):
+    history = [
+        {"role": "system", "content": "Be short."},
+        {"inputs": {"question": "Who are you?"}, "outputs": {"answer": "Phi."}},
+    ]
+    given = chat.answer("And you?", history, url=endpoint.address, key=KEY, max_tokens=9, temperature=0.5)
+    assert given.text == "4 messages, the last: And you?"
+    request = endpoint.requests[0]
+    assert request["path"] == "/v1/chat/completions"
+    assert request["headers"]["authorization"] == f"Bearer {KEY}"
+    assert request["body"] == {
+        "messages": [
+            {"role": "system", "content": "Be short."},
+            {"role": "user", "content": "Who are you?"},
+            {"role": "assistant", "content": "Phi."},
+            {"role": "user", "content": "And you?"},
+        ],
+        "max_tokens": 9,
+        "temperature": 0.5,
+    }
+
+
+def test_an_answer_says_which_request_deployment_and_model_version_gave_it(chat, endpoint):
+    body = b'{"id": "c-1", "model": "phi-support", "choices": [{"message": {"content": "yes"}}]}'
+    headers = {"x-request-id": "r-1", "azureml-model-deployment": "green", "x-model-version": "3"}
+    endpoint.scripted.append((200, headers, body))
+    served_by = chat.answer("hello", url=endpoint.address, key=KEY).served_by
+    assert (served_by.request_id, served_by.deployment) == ("r-1", "green")
+    assert (served_by.model, served_by.model_version) == ("phi-support", "3")
+
+
+@pytest.mark.parametrize("ending", ["", "/", "/score", "/v1", "/v1/", "/v1/chat/completions"])
+def test_every_form_of_an_endpoints_address_leads_to_its_chat_route(chat, ending):
+    assert chat.chat_url(f"https://host.example{ending}") == "https://host.example/v1/chat/completions"
+
+
+def test_an_address_without_a_scheme_is_refused_by_name(chat):
+    with pytest.raises(ValueError, match=r"'localhost:8000' is not the address.*http://"):
+        chat.chat_url("localhost:8000")
+
+
+@pytest.mark.parametrize("question", ["", "  \n", None, 5, ["hello"]])
+def test_an_empty_question_is_refused_before_the_endpoint_is_asked(chat, endpoint, question):
+    with pytest.raises(ValueError, match="'question'"):
+        chat.answer(question, url=endpoint.address, key=KEY)
+    assert endpoint.requests == []
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        "hello",
+        {},
+        {"inputs": {"question": "a"}},
+        {"inputs": {"question": "a"}, "outputs": {"answer": None}},
+        {"inputs": "a", "outputs": "b"},
+        {"role": "tool", "content": "a"},
+        {"role": "user"},
+    ],
+)
+def test_a_history_entry_of_another_shape_is_refused_with_its_position(chat, entry):
+    with pytest.raises(ValueError, match=r"chat_history\[1\].*each entry is"):
+        chat.messages_of([{"role": "user", "content": "fine"}, entry])
+
+
+@pytest.mark.parametrize(
+    ("status", "advice"),
+    [
+        (400, "change the question"),
+        (401, "materialise endpoint_connection again"),
+        (403, "materialise endpoint_connection again"),
+        (404, "materialise online_deployment"),
+        (413, "send a shorter chat_history"),
+        (422, "change the question"),
+        (500, "look in the deployment's log"),
+        (502, "materialise online_deployment"),
+        (418, "look in the deployment's log"),
+    ],
+)
+def test_an_error_of_the_endpoint_says_what_it_said_and_what_to_do(chat, errors, endpoint, status, advice):
+    endpoint.refuse(status, "the reason.", x_request_id="r-9")
+    with pytest.raises(errors.EndpointRefused) as refused:
+        chat.answer("hello", url=endpoint.address, key=KEY)
+    message = str(refused.value)
+    assert f"answered {status}: the reason; " in message
+    assert advice in message
+    assert "[request r-9]" in message
+    assert KEY not in message
+
+
+def test_a_failure_that_azure_wraps_in_424_is_explained_by_the_containers_own_status(chat, errors, endpoint):
+    endpoint.refuse(424, "too long", ms_azureml_model_error_statuscode="413")
+    with pytest.raises(errors.EndpointRefused, match=r"424 \(from the model's server: 413\): too long; .*shorter"):
+        chat.answer("hello", url=endpoint.address, key=KEY)
+
+
+def test_a_busy_endpoint_is_asked_again_when_it_says(chat, endpoint):
+    endpoint.refuse(429, retry_after="0.1")
+    endpoint.refuse(503, retry_after="0.1")
+    assert chat.answer("hello", url=endpoint.address, key=KEY).text.endswith("hello")
+    assert len(endpoint.requests) == 3
+
+
+def test_an_endpoint_that_stays_busy_is_left_alone_after_two_retries(chat, errors, endpoint):
+    for _ in range(5):
+        endpoint.refuse(429, "full", retry_after="0.1")
+    with pytest.raises(errors.EndpointRefused, match="429: full; the endpoint is busy"):
+        chat.answer("hello", url=endpoint.address, key=KEY)
+    assert len(endpoint.requests) == 3
+
+
+def test_an_error_that_asking_again_cannot_mend_is_not_asked_again(chat, errors, endpoint):
+    endpoint.refuse(401)
+    with pytest.raises(errors.EndpointRefused):
+        chat.answer("hello", url=endpoint.address, key=KEY)
+    assert len(endpoint.requests) == 1
+
+
+def test_an_address_where_nothing_answers_says_to_start_the_endpoint(chat, errors):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with pytest.raises(errors.EndpointUnreachable, match=rf"nothing answers at http://127.0.0.1:{port}/.*`make run`"):
+        chat.answer("hello", url=f"http://127.0.0.1:{port}", key=KEY)
+
+
+def test_an_endpoint_that_never_answers_is_given_up_with_the_time_that_passed(chat, errors):
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        with pytest.raises(errors.EndpointUnreachable, match=r"no answer .* within 0.2 s .*max_tokens"):
+            chat.answer("hello", url=f"http://127.0.0.1:{silent.getsockname()[1]}", key=KEY, timeout_s=0.2)
+
+
+@pytest.mark.parametrize("body", [b"<html>", b"[]", b'{"choices": []}', b'{"choices": [{"message": {"content": 5}}]}'])
+def test_another_server_at_the_address_is_recognised(chat, errors, endpoint, body):
+    endpoint.scripted.append((200, {}, body))
+    with pytest.raises(errors.EndpointRefused, match="not a chat completion"):
+        chat.answer("hello", url=endpoint.address, key=KEY)
+
+
+def test_the_chat_function_imports_nothing_of_prompt_flow(chat):
+    for name in ("chat", "endpoint", "endpoint_errors"):
+        with open(importlib.import_module(name).__file__ or "", encoding="utf-8") as source:
+            tree = ast.parse(source.read())
+        imported = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+        imported |= {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+        assert not {module for module in imported if module.startswith(("promptflow", "phi_assets", "dagster"))}
