@@ -3,6 +3,7 @@
 Both have been in use for years and have no successor; the snapshot test of the graph would show a change of behaviour.
 """
 
+import functools
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -10,12 +11,20 @@ from typing import Any
 import dagster as dg
 
 
-def observed_source(**options: Any) -> Callable[[Callable[..., Any]], Any]:
-    """`dagster.observable_source_asset`: a source with a data version that marks what depends on it as stale."""
+def observed_source(spec: dg.AssetSpec) -> Callable[[Callable[..., dg.DataVersion]], dg.AssetsDefinition]:
+    """A source that Dagster observes: its data version marks what depends on it as stale when it changes.
 
-    def decorate(observe: Callable[..., Any]) -> Any:
+    `dagster.multi_observable_source_asset` for one asset; unlike `observable_source_asset` it keeps owners and kinds.
+    """
+
+    def decorate(observe: Callable[..., dg.DataVersion]) -> dg.AssetsDefinition:
+        @functools.wraps(observe)
+        def observed(*arguments: Any, **resources: Any) -> dg.ObserveResult:
+            return dg.ObserveResult(asset_key=spec.key, data_version=observe(*arguments, **resources))
+
+        observed.__annotations__["return"] = dg.ObserveResult
         with _quiet():
-            return dg.observable_source_asset(**options)(observe)
+            return dg.multi_observable_source_asset(specs=[spec])(observed)
 
     return decorate
 

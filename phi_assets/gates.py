@@ -25,6 +25,7 @@ BLOCKING: dict[str, tuple[str, ...]] = {
     "model_evaluation": (
         "better_than_base",
         "not_worse_than_champion",
+        "answers_questions",
         "keeps_general_answers",
         "enough_evidence",
     ),

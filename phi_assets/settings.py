@@ -91,6 +91,28 @@ class Settings(BaseModel):
             return str(path)
         raise ValueError(f"neither a preset nor a YAML file{_nearest(value, names)} (presets: {', '.join(names)})")
 
+    @field_validator("base_model")
+    @classmethod
+    def _known_form(cls, value: str) -> str:
+        from phi_assets.base_models.specs import UnknownBaseModel, parse_base_model
+
+        try:
+            parse_base_model(value)
+        except UnknownBaseModel as e:
+            raise ValueError(str(e)) from e
+        return value
+
+    @field_validator("dataset")
+    @classmethod
+    def _known_source(cls, value: str) -> str:
+        from phi_assets.conversations.source import SourceError, parse_source
+
+        try:
+            parse_source(value)
+        except SourceError as e:
+            raise ValueError(str(e)) from e
+        return value
+
     @field_validator("home")
     @classmethod
     def _absolute(cls, value: Path) -> Path:

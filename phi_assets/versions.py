@@ -25,14 +25,32 @@ class Reads:
 
 
 LOCAL = "phi_assets/backends/local"
+ENDPOINT = tuple(
+    f"{LOCAL}/{name}.py"
+    for name in ("endpoint_host", "endpoints", "endpoint_servers", "endpoint_state", "router", "processes")
+)
 
 READS: dict[str, Reads] = {
-    "ml_workspace": Reads(("phi_assets/defs/infrastructure", f"{LOCAL}/registry.py")),
-    "training_compute": Reads(("phi_assets/defs/infrastructure", f"{LOCAL}/machine.py")),
-    "training_environment": Reads(("phi_assets/defs/infrastructure", f"{LOCAL}/machine.py")),
-    "raw_conversations": Reads(("phi_assets/conversations/source.py",), ("dataset",)),
+    "ml_workspace": Reads(
+        ("phi_assets/defs/infrastructure", f"{LOCAL}/provisioner.py", f"{LOCAL}/registry.py"),
+    ),
+    "training_compute": Reads(
+        ("phi_assets/defs/infrastructure", f"{LOCAL}/provisioner.py", f"{LOCAL}/machine.py"),
+    ),
+    "training_environment": Reads(
+        ("phi_assets/defs/infrastructure", f"{LOCAL}/provisioner.py", f"{LOCAL}/machine.py"),
+    ),
+    "raw_conversations": Reads(
+        ("phi_assets/conversations/source.py", "phi_assets/conversations/hub.py"),
+        ("dataset",),
+    ),
     "chat_dataset": Reads(
-        ("phi_assets/defs/dataset", "phi_assets/conversations", f"{LOCAL}/datasets.py"),
+        (
+            "phi_assets/defs/dataset",
+            "phi_assets/conversations",
+            f"{LOCAL}/dataset_store.py",
+            f"{LOCAL}/datasets.py",
+        ),
         (
             "dataset",
             "columns",
@@ -45,11 +63,18 @@ READS: dict[str, Reads] = {
             "min_rows",
         ),
     ),
-    "base_model": Reads(("phi_assets/base_models",), ("base_model",)),
-    "fine_tuned_model": Reads(
-        ("phi_assets/defs/training", "training_code", f"{LOCAL}/trainer.py", f"{LOCAL}/child.py"), ("preset",)
+    "base_model": Reads(
+        ("phi_assets/base_models", f"{LOCAL}/base_model_store.py"),
+        ("base_model",),
     ),
-    "evaluation_questions": Reads(("phi_assets/defs/evaluation/questions.py",), ("evaluation_questions",)),
+    "fine_tuned_model": Reads(
+        ("phi_assets/defs/training", "training_code", f"{LOCAL}/trainer.py", f"{LOCAL}/child.py"),
+        ("preset",),
+    ),
+    "evaluation_questions": Reads(
+        ("phi_assets/defs/evaluation/questions.py",),
+        ("evaluation_questions",),
+    ),
     "model_evaluation": Reads(
         (
             "phi_assets/defs/evaluation",
@@ -61,13 +86,28 @@ READS: dict[str, Reads] = {
         ),
         ("evaluation_questions", "promote_on_insufficient_evidence"),
     ),
-    "registered_model": Reads(("phi_assets/defs/evaluation", f"{LOCAL}/registry.py")),
-    "online_endpoint": Reads(("phi_assets/defs/serving", f"{LOCAL}/router.py")),
-    "online_deployment": Reads(("phi_assets/defs/serving", "serving_code", f"{LOCAL}/endpoints.py")),
-    "endpoint_connection": Reads(("phi_assets/defs/chat", f"{LOCAL}/connections.py")),
-    "chat_flow": Reads(("phi_assets/defs/chat", "phi_assets/prompt_flow", "flows/chat")),
+    "registered_model": Reads(
+        ("phi_assets/defs/evaluation", f"{LOCAL}/registry.py"),
+    ),
+    "online_endpoint": Reads(
+        ("phi_assets/defs/serving", *ENDPOINT),
+    ),
+    "online_deployment": Reads(
+        ("phi_assets/defs/serving", "phi_assets/scoring.py", "serving_code", *ENDPOINT),
+    ),
+    "endpoint_connection": Reads(
+        (
+            "phi_assets/defs/chat",
+            "phi_assets/prompt_flow",
+            f"{LOCAL}/connection_store.py",
+            f"{LOCAL}/connections.py",
+        ),
+    ),
+    "chat_flow": Reads(
+        ("phi_assets/defs/chat", "phi_assets/prompt_flow", "flows/chat", f"{LOCAL}/flow_store.py"),
+    ),
     "chat_flow_evaluation": Reads(
-        ("phi_assets/defs/chat", "phi_assets/prompt_flow", "flows", "evaluation_code"),
+        ("phi_assets/defs/chat", "phi_assets/prompt_flow", "flows", "evaluation_code", f"{LOCAL}/flow_store.py"),
         ("evaluation_questions", "min_flow_share_right"),
     ),
 }

@@ -8,9 +8,9 @@ from phi_assets.backends import build_resources
 from phi_assets.operate import home
 from phi_assets.record_io import RecordIOManager
 from phi_assets.records import BaseModel, Deployment
+from phi_assets.scoring import NoAnswer, chat
 from phi_assets.settings import Settings
 
-TIMEOUT_SECONDS = 180.0
 MAX_NEW_TOKENS = 128
 
 
@@ -20,35 +20,24 @@ class NothingDeployed(RuntimeError):
 
 def ask_deployed(settings: Settings, question: str) -> dict[str, Any]:
     """The answer, and the deployment, model version, dataset and Dagster run behind it. Raises NothingDeployed."""
-    import httpx
-
     resources = build_resources(settings)
     records: RecordIOManager = resources["io_manager"]
     deployment = records.latest(dg.AssetKey("online_deployment"))
     host = resources["endpoint_host"]
     status = host.status()
     if not isinstance(deployment, Deployment) or not status["alive"]:
-        raise NothingDeployed("nothing is deployed or its servers are down; `phi run` makes and starts it")
+        raise NothingDeployed("nothing is deployed, or its servers are down; `phi run` makes and starts it")
     try:
-        answer = httpx.post(
-            f"{status['address']}/v1/chat/completions",
-            json={"messages": _messages(question), "max_completion_tokens": MAX_NEW_TOKENS, "temperature": 0},
-            headers={"authorization": f"Bearer {host.key()}"},
-            timeout=TIMEOUT_SECONDS,
-        )
-        answer.raise_for_status()
-    except httpx.HTTPError as e:
-        raise NothingDeployed(
-            f"the endpoint {status['address']} did not answer ({e}); `phi run` starts it again"
-        ) from e
-    body = answer.json()
+        answer = chat(status["address"], host.key(), _messages(question), max_new_tokens=MAX_NEW_TOKENS)
+    except NoAnswer as e:
+        raise NothingDeployed(f"{e}; `phi run` starts the servers again") from e
     return {
         "question": question,
-        "answer": body["choices"][0]["message"]["content"],
-        "id": body["id"],
-        "deployment": answer.headers.get("azureml-model-deployment"),
-        "model": answer.headers.get("x-model-name"),
-        "model_version": answer.headers.get("x-model-version"),
+        "answer": answer.text,
+        "id": answer.id,
+        "deployment": answer.deployment,
+        "model": answer.model_name,
+        "model_version": answer.model_version,
         "dataset_digest": deployment.dataset_digest,
         "dagster_run": deployment.training_run,
     }

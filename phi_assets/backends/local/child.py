@@ -4,32 +4,49 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 import dagster as dg
 
 from phi_assets.settings import PROJECT
 
 STOP_SECONDS = 10
-ERROR_FILE = "error.txt"  # the last words of a program that failed, in its output folder
+ENDED_BY_ITSELF = "failed"  # key of the custom message in which a program says why
 
 
-def run_program(context: dg.AssetExecutionContext, arguments: Sequence[str], output: Path) -> None:
+def run_program(context: dg.AssetExecutionContext, arguments: Sequence[str]) -> None:
     """The program has ended well. Raises Failure with its own last words when it has not.
 
     Its log and metrics appear in the run as it goes. Cancelling the run stops it; it watches the processes above it,
     and ends by itself within seconds when one of them is gone.
     """
-    error = output / ERROR_FILE
-    error.unlink(missing_ok=True)
-    client = dg.PipesSubprocessClient(termination_timeout_seconds=STOP_SECONDS)
+    with dg.open_pipes_session(
+        context=context,
+        context_injector=dg.PipesTempFileContextInjector(),
+        message_reader=dg.PipesTempFileMessageReader(),
+    ) as session:
+        process = subprocess.Popen(
+            [sys.executable, *arguments],
+            cwd=PROJECT,
+            env={**os.environ, **_environment(), **session.get_bootstrap_env_vars()},
+        )
+        try:
+            process.wait()
+        except BaseException:
+            _stop(process)
+            raise
+    if process.returncode:
+        said = [message[ENDED_BY_ITSELF] for message in session.get_custom_messages() if ENDED_BY_ITSELF in message]
+        words = said[-1] if said else f"ended with status {process.returncode}; its stderr says why"
+        raise dg.Failure(f"{arguments[0]}: {words}", allow_retries=not said)
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
     try:
-        client.run(context=context, command=[sys.executable, *arguments], cwd=str(PROJECT), env=_environment())
-    except subprocess.TimeoutExpired as e:
-        raise dg.Failure(f"{arguments[0]} did not stop within {STOP_SECONDS} s of being told to") from e
-    except dg.DagsterPipesExecutionError as e:
-        words = error.read_text(encoding="utf-8").strip() if error.is_file() else f"{e}; see its log in stderr"
-        raise dg.Failure(description=f"{arguments[0]}: {words}", allow_retries=not error.is_file()) from e
+        process.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def _environment() -> dict[str, str]:

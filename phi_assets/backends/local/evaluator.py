@@ -37,7 +37,7 @@ class LocalEvaluator(Evaluator):
         work = self._root / f"under-way-{context.run_id}"
         shutil.rmtree(work, ignore_errors=True)
         work.mkdir(parents=True)
-        run_program(context, self._arguments(contest, work), work)
+        run_program(context, self._arguments(contest, work))
         digest = hashlib.sha256((work / REPORT).read_bytes()).hexdigest()
         folder = shelf.accept(work, self._root, digest)
         evaluation = Evaluation(

@@ -39,7 +39,7 @@ class MlflowRegistry(ModelRegistry):
         """The database with today's tables. Under a lock: two processes that open a new store race in MLflow."""
         from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
-        with _locked(Path(self.home)):
+        with _locked(Path(self.home), "store"):
             SqlAlchemyStore(self.tracking_uri, self._artifacts)
 
     def find(self, digest: str) -> RegisteredModel | None:
@@ -74,7 +74,7 @@ class MlflowRegistry(ModelRegistry):
         return run_id
 
     def register(self, model: ModelVersion, evaluation: Evaluation, tags: Mapping[str, str]) -> RegisteredModel:
-        with _locked(Path(self.home)):
+        with _locked(Path(self.home), "champion"):
             present = self.champion()
             name = f"{present.name}/{present.version}" if present else None
             if present and present.model_digest == model.digest:
@@ -134,7 +134,7 @@ def _has_weights(version: RegisteredModel) -> bool:
 
 
 @contextmanager
-def _locked(home: Path, name: str = "store") -> Iterator[None]:
+def _locked(home: Path, name: str) -> Iterator[None]:
     home.mkdir(parents=True, exist_ok=True)
     with (home / f".{name}.lock").open("w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)

@@ -34,7 +34,7 @@ class LocalTrainer(Trainer):
         code = versions.tree_digest(PROJECT / "training_code")
         work = self._work_folder(dataset, base, code)
         work.mkdir(parents=True, exist_ok=True)
-        run_program(context, self._arguments(dataset, base, work), work)
+        run_program(context, self._arguments(dataset, base, work))
         digest = _digest(work / WEIGHTS, code)
         folder = shelf.accept(work, self._models, digest)
         model = ModelVersion(

@@ -11,10 +11,14 @@ from phi_assets.records import DatasetVersion
 
 
 @observed_source(
-    group_name="dataset",
-    owners=ML,
-    tags={"dagster/kind/json": ""},
-    description="The conversations that the setting PHI_DATASET names, watched by the hash of their content.",
+    dg.AssetSpec(
+        "raw_conversations",
+        group_name="dataset",
+        kinds={"json"},
+        owners=ML,
+        description="The conversations that the setting PHI_DATASET names, watched by the hash of their content.",
+        code_version=versions.of("raw_conversations"),
+    )
 )
 def raw_conversations(dataset_store: DatasetStore) -> dg.DataVersion:
     return dg.DataVersion(dataset_store.source_fingerprint())

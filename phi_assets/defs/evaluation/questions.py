@@ -4,16 +4,21 @@ import hashlib
 
 import dagster as dg
 
+from phi_assets import versions
 from phi_assets.beta import observed_source
 from phi_assets.owners import ML
 from phi_assets.settings import GENERAL_QUESTIONS, current
 
 
 @observed_source(
-    group_name="evaluation",
-    owners=ML,
-    tags={"dagster/kind/json": ""},
-    description="Evaluation questions (PHI_EVALUATION_QUESTIONS) and general questions, watched by their content.",
+    dg.AssetSpec(
+        "evaluation_questions",
+        group_name="evaluation",
+        kinds={"json"},
+        owners=ML,
+        description="Evaluation questions (PHI_EVALUATION_QUESTIONS) and general questions, watched by their content.",
+        code_version=versions.of("evaluation_questions"),
+    )
 )
 def evaluation_questions() -> dg.DataVersion:
     digest = hashlib.sha256()

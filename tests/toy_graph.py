@@ -1,0 +1,77 @@
+"""A graph of three assets, `grain` -> `flour` -> `bread`, and a source, that behave like the project's own."""
+
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from phi_assets import gates
+from phi_assets.backends.ports import Port
+from phi_assets.beta import observed_source
+from phi_assets.record_io import RecordIOManager
+from phi_assets.records import Record
+
+
+class Thing(Record):
+    """What a toy asset makes."""
+
+
+class Cupboard(Port):
+    """Keeps things as files under their digest."""
+
+    folder: str
+
+    def put(self, digest: str) -> Thing:
+        (Path(self.folder) / digest).touch()
+        return Thing(digest=digest)
+
+    def find(self, digest: str) -> Record | None:
+        return Thing(digest=digest) if (Path(self.folder) / digest).exists() else None
+
+
+KEPT_BY = {"grain": "cupboard", "flour": "cupboard", "bread": "cupboard"}
+
+
+def toy_graph(folder: Path, *, source: str = "s1", content: dict[str, str] | None = None, **changes: Any) -> dg.Definitions:
+    """The toy graph; `content` gives the digest that an asset makes, `changes` its code version or verdict."""
+    makes = {"grain": "g1", "flour": "f1", "bread": "b1", **(content or {})}
+
+    @observed_source(dg.AssetSpec("field"))
+    def field() -> dg.DataVersion:
+        return dg.DataVersion(source)
+
+    def result(cupboard: Cupboard, name: str) -> dg.MaterializeResult:
+        return dg.MaterializeResult(value=cupboard.put(makes[name]), data_version=dg.DataVersion(makes[name]))
+
+    @dg.asset(deps=[field], code_version=changes.get("grain_code", "1"))
+    def grain(cupboard: Cupboard) -> dg.MaterializeResult[Thing]:
+        return result(cupboard, "grain")
+
+    @dg.asset(code_version=changes.get("flour_code", "1"))
+    def flour(context: dg.AssetExecutionContext, grain: Thing, cupboard: Cupboard) -> dg.MaterializeResult[Thing]:
+        gates.require_passed(context.instance, "grain", grain.digest)
+        return result(cupboard, "flour")
+
+    @dg.asset(code_version=changes.get("bread_code", "1"))
+    def bread(flour: Thing, cupboard: Cupboard) -> dg.MaterializeResult[Thing]:
+        return result(cupboard, "bread")
+
+    @dg.asset_check(asset="grain", blocking=True)
+    def clean(grain: Thing) -> dg.AssetCheckResult:
+        return gates.verdict(
+            "clean",
+            "grain",
+            subject=changes.get("subject", grain.digest),
+            passed=changes.get("clean", True),
+            description="stones",
+            numbers={},
+        )
+
+    return dg.Definitions(
+        assets=[field, grain, flour, bread],
+        asset_checks=[clean],
+        resources={
+            "cupboard": Cupboard(folder=str(folder)),
+            "io_manager": RecordIOManager(folder=str(folder / "records")),
+        },
+    )
