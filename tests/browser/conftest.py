@@ -1,0 +1,118 @@
+"""A real Chromium on a real Dagster UI."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from phi_assets.settings import PROJECT
+
+FLAGS = (
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--window-size=1800,1100",
+)
+START_SECONDS = 120
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory) -> Iterator:
+    """Debian's Chromium, driven by Selenium."""
+    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if not chromium or not driver:
+        pytest.skip("needs chromium and chromedriver: apt-get install chromium chromium-driver")
+    from selenium import webdriver
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"):
+        options.add_argument(flag)
+    opened = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
+    opened.implicitly_wait(30)
+    yield opened
+    opened.quit()
+    opened.service.stop()
+
+
+@pytest.fixture(scope="module")
+def dg_dev(tmp_path_factory) -> Iterator[str]:
+    """The address of a `dg dev` on a home of its own."""
+    home = tmp_path_factory.mktemp("home")
+    port = free_port()
+    process = start_dagster(["dg", "dev", "--host", "127.0.0.1", "--port", str(port)], home)
+    address = f"http://127.0.0.1:{port}"
+    try:
+        wait_until_loaded(process, address)
+        yield address
+    finally:
+        end(process)
+
+
+def start_dagster(command: list[str], home: Path) -> subprocess.Popen:
+    """One of Dagster's own commands, as a person starts it in the project's folder."""
+    dagster_home = home / "local" / "dagster"
+    dagster_home.mkdir(parents=True, exist_ok=True)
+    shutil.copy(PROJECT / "dagster.yaml", dagster_home)
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith("PHI_")},
+        "DAGSTER_HOME": str(dagster_home),
+        "PHI_HOME": str(home),
+        "VIRTUAL_ENV": sys.prefix,
+        "PATH": f"{sys.prefix}/bin:{os.environ['PATH']}",
+    }
+    with (home / "dagster.log").open("wb") as log:
+        return subprocess.Popen(command, cwd=PROJECT, env=environment, stdout=log, stderr=subprocess.STDOUT)
+
+
+def location_names(address: str) -> list[str]:
+    """Names of the code locations that have loaded; empty before."""
+    query = "{ workspaceOrError { ... on Workspace { locationEntries { name loadStatus } } } }"
+    try:
+        answer = httpx.post(f"{address}/graphql", json={"query": query}, timeout=30).json()
+    except (httpx.HTTPError, ValueError):
+        return []
+    entries = answer["data"]["workspaceOrError"]["locationEntries"]
+    return [entry["name"] for entry in entries if entry["loadStatus"] == "LOADED"]
+
+
+def wait_until_loaded(process: subprocess.Popen, address: str) -> list[str]:
+    """The location's names when it has loaded. Fails when Dagster ends, or takes too long."""
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        found = location_names(address)
+        if found:
+            return found
+        assert process.poll() is None, "dagster ended while starting"
+        time.sleep(0.5)
+    pytest.fail(f"the location did not load in {START_SECONDS} s")
+
+
+def end(process: subprocess.Popen) -> None:
+    """End the process and all that it started."""
+    family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+    process.send_signal(signal.SIGINT)
+    _, alive = psutil.wait_procs(family, timeout=20)
+    for left in alive:
+        left.kill()
+    process.wait()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]

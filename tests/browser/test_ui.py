@@ -1,0 +1,56 @@
+import pytest
+
+from tests.browser.conftest import end, free_port, start_dagster, wait_until_loaded
+
+pytestmark = pytest.mark.browser
+
+STAGES = {"infrastructure", "dataset", "training", "evaluation", "serving", "chat"}
+
+
+def text_of(browser) -> str:
+    from selenium.webdriver.common.by import By
+
+    return browser.find_element(By.TAG_NAME, "body").text
+
+
+def wait_for(browser, condition, seconds: float = 90):
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    return WebDriverWait(browser, seconds).until(condition)
+
+
+def test_the_graph_shows_every_stage(browser, dg_dev):
+    browser.get(f"{dg_dev}/asset-groups")
+
+    wait_for(browser, lambda page: all(stage in text_of(page) for stage in STAGES))
+
+
+def test_an_asset_is_materialised_by_clicking(browser, dg_dev):
+    from selenium.webdriver.common.by import By
+
+    browser.get(f"{dg_dev}/assets/training_compute")
+    wait_for(browser, lambda page: "The compute that training will run on" in text_of(page))
+    assert "Never materialized" in text_of(browser)
+
+    browser.find_element(By.XPATH, "//button[contains(., 'Materialize')]").click()
+
+    wait_for(browser, lambda page: "Never materialized" not in text_of(page))
+    browser.get(f"{dg_dev}/assets/training_compute")
+    wait_for(browser, lambda page: "memory_gb" in text_of(page))
+    browser.get(f"{dg_dev}/runs")
+    wait_for(browser, lambda page: "Success" in text_of(page))
+
+
+@pytest.mark.integration
+def test_dagster_dev_and_dg_dev_give_the_location_the_same_name(tmp_path, dg_dev):
+    port = free_port()
+    command = ["dagster", "dev", "-w", "workspace.yaml", "-h", "127.0.0.1", "-p", str(port)]
+    process = start_dagster(command, tmp_path)
+    try:
+        named = wait_until_loaded(process, f"http://127.0.0.1:{port}")
+    finally:
+        end(process)
+
+    from tests.browser.conftest import location_names
+
+    assert named == location_names(dg_dev) == ["phi_assets"]
