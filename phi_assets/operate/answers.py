@@ -43,7 +43,8 @@ def _show_scores(report: Mapping[str, Any]) -> None:
     for name, numbers in report["models"].items():
         if not numbers:
             continue
-        words = [f"{numbers['bits_per_byte']:.3f} bits per byte on the test split"]
+        bits = numbers["bits_per_byte"]
+        words = ["bits per byte not finite" if bits is None else f"{bits:.3f} bits per byte on the test split"]
         for label, found in (
             ("evaluation questions right", (numbers["questions"] or {}).get("all")),
             ("general questions kept", numbers["general_kept"]),

@@ -1,0 +1,100 @@
+"""When a reply is right: it holds an accepted answer as whole tokens, and no competing one.
+
+A competing answer is one that another question of the same file accepts. Without that clause a model that lists every
+answer would be right everywhere.
+"""
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from evaluation_code.inputs import Question
+
+# Between digits, these are thousands separators: 1,000 and 1'000, and 1 000 with any of Unicode's no-break spaces.
+_THOUSANDS = re.compile(r"(?<![\w.,])\d{1,3}(?:[,'\u2019\u00a0\u2009\u202f]\d{3})+(?!\w)")
+_DECIMAL_COMMA = re.compile(r"(?<=\d),(?=\d)")
+_POSSESSIVE = re.compile(r"(?<=\w)['\u2019]s\b")
+_APOSTROPHE = re.compile(r"(?<=\w)['\u2019](?=\w)")
+# Chinese, Japanese and Thai are written without spaces: each character is a token there.
+_UNSPACED = "\u0e00-\u0e7f\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
+_TOKEN = re.compile(
+    rf"[{_UNSPACED}]"
+    rf"|(?<![\w.])-(?=\d)(?:\d|(?<=\d)[.:/](?=\d))+"  # a negative number; the dash of a range follows a digit
+    rf"|(?:[^\W_{_UNSPACED}]|(?<=\d)[.:/](?=\d))+(?:[+#]+(?!\w))?"  # 2.1.3, 10:30 and C++ are one token each
+    rf"|[%$\u00a3\u20ac\u00a5\u20b9]"
+)
+_ARTICLES = frozenset({"the", "an"})
+
+
+def normalise(text: str) -> str:
+    """The text's tokens, one space apart: Unicode, case, punctuation, thousands and articles made alike.
+
+    The article "a" stays, because "plan A" is not "plan"; `normalise_answer` drops it at the front.
+    """
+    text = _THOUSANDS.sub(lambda number: re.sub(r"\D", "", number.group()), text)
+    text = unicodedata.normalize("NFKC", text).casefold().replace("\u2212", "-").replace("\u2044", "/")
+    text = _APOSTROPHE.sub("", _POSSESSIVE.sub("", _DECIMAL_COMMA.sub(".", text)))
+    tokens = _TOKEN.findall(text)
+    return " ".join([token for token in tokens if token not in _ARTICLES])
+
+
+def normalise_answer(answer: str) -> str:
+    """An accepted answer's tokens, without a leading article; empty when it has no letter, digit or currency sign."""
+    normal = normalise(answer)
+    return normal.removeprefix("a ")
+
+
+def holds(text: str, answer: str) -> bool:
+    """Whether a normalised text holds a normalised answer as whole tokens: "14" is not in "140" nor in "14.5"."""
+    return bool(answer) and f" {answer} " in f" {text} "
+
+
+@dataclass(frozen=True)
+class Key:
+    """What one question accepts, and what shows that the reply means something else; all normalised."""
+
+    accepted: frozenset[str]
+    competing: frozenset[str]
+    asked: str  # the question and its history, whose words prove nothing when they are repeated
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """The outcome for one reply, with the reason as a person would say it."""
+
+    right: bool
+    reason: str
+
+
+def answer_keys(questions: Sequence[Question]) -> list[Key]:
+    """One key a question, in order; what competes with it comes from the other questions."""
+    accepted = [frozenset(filter(None, map(normalise_answer, question.answers))) for question in questions]
+    asked = [normalise(" \n ".join(message["content"] for message in question.messages)) for question in questions]
+    return [
+        Key(own, frozenset(_competing(own, text, accepted)), text) for own, text in zip(accepted, asked, strict=True)
+    ]
+
+
+def _competing(own: frozenset[str], asked: str, others: Sequence[frozenset[str]]) -> set[str]:
+    # A question that shares an answer with this one asks for the same thing, so none of its answers competes.
+    different = {answer for other in others if not own & other for answer in other}
+    return {answer for answer in different if not compatible(answer, own, asked)}
+
+
+def compatible(answer: str, own: frozenset[str], asked: str) -> bool:
+    """Whether a reply to this question may hold `answer` and still be right."""
+    return holds(asked, answer) or any(holds(answer, mine) or holds(mine, answer) for mine in own)
+
+
+def judge(reply: str, key: Key) -> Judgement:
+    """Right when the reply holds an accepted answer and no competing one."""
+    text = normalise(reply)
+    if not text:
+        return Judgement(False, "empty")
+    if not any(holds(text, answer) for answer in key.accepted):
+        return Judgement(False, "holds no accepted answer")
+    rivals = sorted(answer for answer in key.competing if holds(text, answer))
+    if rivals:
+        return Judgement(False, "also says " + ", ".join(rivals[:3]))
+    return Judgement(True, "right")

@@ -1,0 +1,21 @@
+"""Where progress goes: the orchestrator's run log under Dagster Pipes, else standard output."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def progress_log() -> Iterator[Callable[[str], None]]:
+    """A function that writes one line of progress."""
+    if "DAGSTER_PIPES_CONTEXT" not in os.environ:
+        yield lambda line: print(line, flush=True)
+        return
+    from dagster_pipes import open_dagster_pipes
+
+    with open_dagster_pipes() as pipes:
+        try:
+            yield pipes.log.info
+        except Exception as e:
+            pipes.report_custom_message({"failed": str(e)})  # Pipes itself tells it at debug level only
+            raise

@@ -1,0 +1,57 @@
+"""Tiny models that are right, untrained, wrong or over-trained, made once a session."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.evaluation_code.tiny_world import chat, general_pairs, product_pairs, train, write_questions, write_split
+from tests.tiny_models import make_tiny_phi3
+
+
+@dataclass(frozen=True)
+class World:
+    """Model folders and the files to measure them on."""
+
+    folder: Path
+    base: Path
+    good: Path
+    test_file: Path
+    train_file: Path
+    questions: Path
+    general: Path
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Threads only get into each other's way in models this small."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_tiny_phi3(tmp_path_factory.mktemp("tiny") / "model")
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    folder = tmp_path_factory.mktemp("world")
+    general = [chat(question, reply) for question, reply, _ in general_pairs()]
+    product = [chat(question, reply) for question, reply, _ in product_pairs()]
+    raw = make_tiny_phi3(folder / "raw")
+    base = train(raw, folder / "base", general, steps=90, learning_rate=8e-3)
+    return World(
+        folder=folder,
+        base=base,
+        good=train(base, folder / "good", general + product, steps=90, learning_rate=8e-3),
+        test_file=write_split(folder / "test.jsonl", product_pairs()),
+        train_file=write_split(folder / "train.jsonl", general_pairs()),
+        questions=write_questions(folder / "questions.jsonl", product_pairs()),
+        general=write_questions(folder / "general.jsonl", general_pairs()),
+    )
