@@ -67,9 +67,11 @@ def follow(instance: dg.DagsterInstance, run_id: str, say: Say) -> Outcome:
         elif kind == "ASSET_CHECK_EVALUATION":
             data = event.get_dagster_event().asset_check_evaluation_data
             say(step, f"check {data.check_name}: {'passed' if data.passed else 'FAILED'}. {data.description or ''}")
+            if not data.passed and data.blocking:
+                errors.append(f"{data.asset_key.to_user_string()}: check {data.check_name} failed: {data.description}")
         elif not kind and event.user_message and event.level >= 20:
             say(step, event.user_message)
-        if kind == "STEP_FAILURE":
+        if kind == "STEP_FAILURE" and not _is_about_checks(event):
             errors.append(f"{step}: {_reason(event)}")
     run = instance.get_run_by_id(run_id)
     return Outcome(run_id, run.status if run else dg.DagsterRunStatus.FAILURE, seconds, tuple(errors))
@@ -87,6 +89,12 @@ def _events(instance: dg.DagsterInstance, run_id: str) -> Iterator[dg.EventLogEn
             return
         if not page.has_more:
             time.sleep(POLL_SECONDS)
+
+
+def _is_about_checks(event: dg.EventLogEntry) -> bool:
+    """Whether a step failed only because a blocking check said no: the check has told it already."""
+    error = event.get_dagster_event().step_failure_data.error
+    return bool(error) and error.cls_name == "DagsterAssetCheckFailedError"
 
 
 def _reason(event: dg.EventLogEntry) -> str:

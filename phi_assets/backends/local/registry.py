@@ -64,10 +64,9 @@ class MlflowRegistry(ModelRegistry):
         run_id = run.info.run_id
         for name, value in report["config"].items():
             self.client.log_param(run_id, name, value)
-        for step in report["history"]:
-            for name in ("loss", "eval_loss", "learning_rate"):
-                if name in step:
-                    self.client.log_metric(run_id, name, step[name], step=int(step["step"]))
+        for name, series in (("loss", report["losses"]), ("validation_loss", report["validation_losses"])):
+            for point in series:
+                self.client.log_metric(run_id, name, point["loss"], step=int(point["step"]))
         for artifact in ("report.json", "loss_curve.png", "mask.png"):
             self.client.log_artifact(run_id, str(folder / artifact))
         self.client.set_terminated(run_id)

@@ -33,6 +33,7 @@ def describe_training(model: ModelVersion, folder: Path) -> dict[str, Any]:
         "dataset": model.dataset_digest[:12],
         "loss_curve": shown.picture(folder / "loss_curve.png"),
         "tokens_in_loss": shown.picture(folder / "mask.png"),
+        "tokens": shown.table(("what", "tokens"), report["tokens"].items()),
         **{name: report[name] for name in SHOWN if report.get(name) is not None},
         "report": dg.MetadataValue.json(report),
         "folder": dg.MetadataValue.path(str(folder)),
@@ -40,11 +41,13 @@ def describe_training(model: ModelVersion, folder: Path) -> dict[str, Any]:
 
 
 SHOWN = (
-    "final_loss",
-    "best_eval_loss",
+    "best_validation_loss",
+    "best_step",
+    "steps",
+    "stopped_early",
     "tokens_per_second",
     "seconds",
     "peak_memory_gb",
-    "trainable_parameters",
+    "parameters_trained",
     "resumed_from",
 )

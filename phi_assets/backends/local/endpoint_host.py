@@ -1,0 +1,98 @@
+"""The laptop's endpoint: a router on a stable port of 127.0.0.1, and deployments behind it as server processes."""
+
+import hashlib
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from phi_assets.backends.local import shelf
+from phi_assets.backends.ports import EndpointHost, Log
+from phi_assets.records import Deployment, Endpoint, Record, RegisteredModel
+
+if TYPE_CHECKING:
+    from phi_assets.backends.local.endpoint_state import DeploymentState, EndpointState
+    from phi_assets.backends.local.endpoints import LocalEndpoint
+
+NAME = "phi-chat"
+
+
+class LocalEndpointHost(EndpointHost):
+    """Servers that outlive the run that started them; `phi down` ends them, `phi run` starts them again."""
+
+    state: str
+
+    def ensure_endpoint(self, log: Log) -> Endpoint:
+        endpoint = _endpoint(self._endpoint.ensure())
+        log(f"{endpoint.name} listens on {endpoint.address}")
+        return endpoint
+
+    def deploy(self, model: RegisteredModel, log: Log) -> Deployment:
+        from phi_assets.scoring import smoke_test
+
+        deployed = self._endpoint.deploy(
+            Path(model.address),
+            model_name=model.name,
+            model_version=model.version,
+            model_digest=model.model_digest,
+            smoke=smoke_test,
+            log=log,
+        )
+        record = Deployment(
+            digest=_digest(deployed),
+            endpoint=NAME,
+            name=deployed.name,
+            model_name=model.name,
+            model_version=model.version,
+            model_digest=model.model_digest,
+            dataset_digest=model.dataset_digest,
+            training_run=model.training_run,
+        )
+        folder = shelf.place(self._records, record.digest)
+        folder.mkdir(parents=True, exist_ok=True)
+        shelf.put(record, folder)
+        return record
+
+    def find(self, digest: str) -> Record | None:
+        state = self._endpoint.state()
+        if state is None:
+            return None
+        endpoint = _endpoint(state)
+        if endpoint.digest == digest:
+            return endpoint
+        live = state.live()
+        if live is None or _digest(live) != digest:
+            return None
+        return shelf.find(self._records, digest, lambda _: Path(live.model_dir, "model.safetensors").is_file())
+
+    def key(self) -> str:
+        return self._endpoint.key()
+
+    def start(self, log: Log) -> None:
+        self._endpoint.start(log)
+
+    def stop(self, log: Log) -> None:
+        self._endpoint.stop(log)
+
+    def status(self) -> dict[str, Any]:
+        return self._endpoint.status()
+
+    @cached_property
+    def _endpoint(self) -> "LocalEndpoint":
+        from phi_assets.backends.local.endpoints import LocalEndpoint
+
+        return LocalEndpoint(Path(self.state) / "endpoints", NAME)
+
+    @property
+    def _records(self) -> Path:
+        return Path(self.state) / "deployments"
+
+
+def _endpoint(state: "EndpointState") -> Endpoint:
+    digest = hashlib.sha256(f"{NAME}\n{state.address}".encode()).hexdigest()
+    return Endpoint(digest=digest, name=NAME, address=state.address)
+
+
+def _digest(deployed: "DeploymentState") -> str:
+    """Which model answers under which name, by which code; not which colour it has, nor where it listens."""
+    parts = (deployed.model_name, deployed.model_version, deployed.model_digest, deployed.code_digest)
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()

@@ -1,0 +1,9 @@
+"""What holds for every test: no setting of the person who runs them, and one thread each, for two run side by side."""
+
+import os
+
+for name in [name for name in os.environ if name.startswith("PHI_")]:
+    del os.environ[name]
+os.environ["OMP_NUM_THREADS"] = "1"
+os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+os.environ["HF_HUB_OFFLINE"] = "1"
