@@ -1,0 +1,102 @@
+"""What an endpoint on this machine is meant to be: a file that the router reads and only a deployment changes."""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from types import MappingProxyType
+
+HOST = "127.0.0.1"
+COLOURS = ("blue", "green")
+
+
+@dataclass(frozen=True)
+class DeploymentState:
+    """One server behind the endpoint: which model it serves, by which code, and on which port of its own."""
+
+    name: str
+    model_dir: str
+    model_name: str
+    model_version: str
+    model_digest: str
+    code_digest: str
+    port: int
+
+    def serves(self, other: "DeploymentState") -> bool:
+        """Whether both give the same answers under the same name."""
+        return replace(self, name="", port=0) == replace(other, name="", port=0)
+
+
+@dataclass(frozen=True)
+class EndpointState:
+    """The stable port, the deployments by name, and their shares of the traffic in per cent (100 in all, or none)."""
+
+    name: str
+    port: int
+    router_digest: str
+    deployments: Mapping[str, DeploymentState] = field(default_factory=lambda: MappingProxyType({}))
+    traffic: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+
+    def __post_init__(self) -> None:
+        unknown = set(self.traffic) - set(self.deployments)
+        if unknown:
+            raise ValueError(f"traffic names {', '.join(sorted(unknown))}, which is no deployment of {self.name}")
+        if sum(self.traffic.values()) not in (0, 100) or any(share < 0 for share in self.traffic.values()):
+            raise ValueError(f"traffic shares are {dict(self.traffic)}; give shares of 0 or more that add to 0 or 100")
+
+    @property
+    def address(self) -> str:
+        """Where clients ask."""
+        return f"http://{HOST}:{self.port}"
+
+    def live(self) -> DeploymentState | None:
+        """The deployment with the most traffic; None when nothing is deployed."""
+        shares = [(share, name) for name, share in self.traffic.items() if share]
+        return self.deployments[max(shares)[1]] if shares else None
+
+    def with_deployment(self, deployment: DeploymentState) -> "EndpointState":
+        """The same, with this deployment added or changed; its traffic stays."""
+        return replace(self, deployments={**self.deployments, deployment.name: deployment})
+
+    def without(self, name: str) -> "EndpointState":
+        """The same without this deployment, which must have no traffic."""
+        return replace(
+            self,
+            deployments={key: value for key, value in self.deployments.items() if key != name},
+            traffic={key: share for key, share in self.traffic.items() if key != name},
+        )
+
+    def with_traffic(self, traffic: Mapping[str, int]) -> "EndpointState":
+        """The same with these shares."""
+        return replace(self, traffic={name: share for name, share in traffic.items() if share})
+
+
+def read_state(file: Path) -> EndpointState | None:
+    """The recorded state; None when there is none. Raises ValueError when the file is damaged."""
+    try:
+        raw = json.loads(file.read_text(encoding="utf-8"))
+        deployments = {name: DeploymentState(**value) for name, value in raw.pop("deployments").items()}
+        return EndpointState(**raw, deployments=deployments)
+    except FileNotFoundError:
+        return None
+    except (KeyError, TypeError, ValueError, AttributeError) as e:
+        raise ValueError(f"{file} is damaged ({e}); delete its folder, the endpoint will get a new address") from e
+
+
+def write_state(file: Path, state: EndpointState) -> None:
+    """The state is on disk, whole: a reader sees the old one or the new one."""
+    value = {**asdict(replace(state, deployments={}, traffic={})), "traffic": dict(state.traffic)}
+    value["deployments"] = {name: asdict(deployment) for name, deployment in state.deployments.items()}
+    write_atomically(file, json.dumps(value, indent=2) + "\n")
+
+
+def write_atomically(file: Path, text: str) -> None:
+    """The file holds the text and only its owner reads it; a crash leaves the old file or the new one."""
+    beside = file.with_name(f".{file.name}.{os.getpid()}")
+    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
+    beside.replace(file)

@@ -1,0 +1,112 @@
+"""`python -m serving_code --model DIR`: serve one model over HTTP until stopped."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import socket
+import sys
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from serving_code.limits import Limits
+
+if TYPE_CHECKING:
+    from serving_code.service import Service
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Serve until SIGTERM or SIGINT, and return the exit code."""
+    # A shell's background job inherits ignored signals; a server that cannot be stopped is left behind.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    options = _parser().parse_args(arguments)
+    # OpenMP's threads spin while they wait for each other, which beside other busy processes made two threads up to six
+    # times slower than one. Set before torch is loaded, this makes them sleep instead.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    from serving_code.logs import event, log_to_stderr
+    from serving_code.server import serve
+
+    log_to_stderr()
+    try:
+        service = _service(options)
+        model_dir = find_model(options.model)
+        listener = _listener(options.host, options.port, options.listen_fd)
+    except (OSError, ValueError) as e:
+        print(f"serving_code: {e}", file=sys.stderr)
+        return 2
+    if service.key is None and not options.host.startswith("127."):
+        event("no_key", warning="SERVING_KEY is not set: anyone who reaches this address is answered")
+    return serve(service, listener, model_dir, options.threads, options.dtype)
+
+
+def _service(options: argparse.Namespace) -> Service:
+    from serving_code.service import Identity, Service
+
+    limits = {field.name: getattr(options, field.name) for field in fields(Limits) if field.name in options}
+    identity = Identity(options.deployment, options.model_name, options.model_version)
+    return Service(identity, Limits(**limits), key=os.environ.get("SERVING_KEY") or None)
+
+
+def find_model(given: Path | None) -> Path:
+    """The folder that holds config.json: the given one, or the only one below it (Azure mounts a model in a subfolder).
+
+    Raises FileNotFoundError.
+    """
+    if given is None:
+        raise FileNotFoundError("no model was given; pass --model DIR, or set AZUREML_MODEL_DIR")
+    if (given / "config.json").is_file():
+        return given
+    found = sorted({path.parent for depth in ("*", "*/*", "*/*/*") for path in given.glob(f"{depth}/config.json")})
+    if len(found) != 1:
+        raise FileNotFoundError(f"{given} holds {len(found)} folders with a config.json; give the folder of one model")
+    return found[0]
+
+
+def _listener(host: str, port: int, fd: int | None) -> socket.socket:
+    """A listening socket: one inherited from the parent, or a new one."""
+    if fd is not None:
+        return socket.socket(fileno=fd)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.create_server((host, port), family=family, backlog=2048)
+    return listener
+
+
+def _parser() -> argparse.ArgumentParser:
+    environment = os.environ
+    parser = argparse.ArgumentParser(
+        prog="python -m serving_code",
+        description="Serve one chat model over HTTP: POST /score, and OpenAI's chat completions. "
+        "The key that clients must send is read from the environment variable SERVING_KEY; without it none is asked.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    add = parser.add_argument
+    model = environment.get("SERVING_MODEL") or environment.get("AZUREML_MODEL_DIR")
+    add("--model", type=Path, default=model and Path(model), help="folder of a Hugging Face model")
+    add("--host", default=environment.get("SERVING_HOST", "127.0.0.1"), help="address to listen on")
+    add("--port", type=int, default=environment.get("SERVING_PORT", "5001"), help="port; 0 takes a free one")
+    add("--listen-fd", type=int, default=None, help="file descriptor of a socket that already listens")
+    add("--deployment", default=environment.get("SERVING_DEPLOYMENT", "local"), help="name of this deployment")
+    add("--model-name", default=environment.get("SERVING_MODEL_NAME", "model"), help="name of the model in answers")
+    add("--model-version", default=environment.get("SERVING_MODEL_VERSION", "0"), help="version in answers")
+    add("--max-concurrency", type=int, default=Limits.max_concurrency, help="answers decoded together")
+    add("--max-queue", type=int, default=Limits.max_queue, help="answers that may wait; beyond it 429")
+    add("--max-body", type=int, default=Limits.max_body, help="largest request in bytes; beyond it 413")
+    add("--default-max-new-tokens", type=int, default=Limits.default_max_new_tokens, help="when none is asked")
+    add("--default-temperature", type=float, default=Limits.default_temperature, help="chat; 0 is greedy")
+    add("--dtype", choices=("auto", "bfloat16", "float32"), default="auto", help="auto: bfloat16 where it is fast")
+    add("--threads", type=int, default=None, help="processor threads; none: torch decides")
+    return parser
+
+
+if __name__ == "__main__":
+    try:
+        code = main()
+    except KeyboardInterrupt:
+        code = 0
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # A thread may be inside torch (loading a model); waiting for it, or ending under it, hangs or crashes.
+    os._exit(code)

@@ -1,0 +1,126 @@
+"""The one place that generates text: the server and the evaluation both use it, so what is scored is what is served."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TypedDict
+
+from serving_code.model_folder import DType, LoadedModel, load_model_folder
+from serving_code.prompts import PromptEncoder, UnusablePrompt
+from serving_code.sampling import Sampling
+from serving_code.text import TextStream
+
+if TYPE_CHECKING:
+    from serving_code.decoding import DecodingBatch, FinishReason, Generation
+
+__all__ = ["Completion", "Engine", "Message", "PromptTooLong", "Sampling", "UnusablePrompt"]
+
+ROWS = 16
+
+
+class Message(TypedDict):
+    """One turn: `role` is system, user or assistant."""
+
+    role: str
+    content: str
+
+
+class PromptTooLong(ValueError):
+    """The prompt leaves no room for an answer."""
+
+
+@dataclass(frozen=True)
+class Completion:
+    """One answer. `finish_reason` is "stop" (the model or a stop string ended it) or "length" (max_new_tokens did)."""
+
+    text: str
+    finish_reason: FinishReason
+    prompt_tokens: int
+    completion_tokens: int
+
+
+class Engine:
+    """A loaded model that answers conversations."""
+
+    def __init__(self, loaded: LoadedModel) -> None:
+        self._loaded = loaded
+        self._prompts = PromptEncoder(loaded.tokenizer)
+
+    @classmethod
+    def load(cls, model_dir: Path, *, threads: int | None = None, dtype: DType = "auto") -> Engine:
+        """Load a model folder. `threads` is for the whole process; `dtype` "auto" is bfloat16 where it is fast.
+
+        Raises UnsafeModel or UnusableModel.
+        """
+        if threads is not None:
+            import torch
+
+            torch.set_num_threads(threads)
+        return cls(load_model_folder(Path(model_dir), dtype))
+
+    @property
+    def context_length(self) -> int:
+        """Tokens that a prompt and its answer may have together."""
+        return self._loaded.context_length
+
+    def prepare(self, conversation: Sequence[Message], sampling: Sampling) -> Generation:
+        """An answer that has not begun: the conversation in the model's chat template, as tokens.
+
+        Raises PromptTooLong or UnusablePrompt.
+        """
+        from serving_code.decoding import Generation
+
+        prompt = self._prompts.encode(conversation)
+        room = self.context_length - len(prompt)
+        if room < 1:
+            raise PromptTooLong(
+                f"the prompt has {len(prompt)} tokens and the model takes {self.context_length}, answer included; "
+                "shorten the messages or leave out the oldest"
+            )
+        text = TextStream(self._decode, sampling.stop)
+        return Generation(prompt, sampling, text, max_new_tokens=min(sampling.max_new_tokens, room))
+
+    def new_batch(self) -> DecodingBatch:
+        """An empty batch, to be driven step by step."""
+        from serving_code.decoding import DecodingBatch
+
+        return DecodingBatch(self._loaded)
+
+    def complete(
+        self, conversations: Sequence[Sequence[Message]], sampling: Sampling, *, rows: int = ROWS
+    ) -> list[Completion]:
+        """The answers, in the conversations' order; at most `rows` are decoded together."""
+        generations = [self.prepare(conversation, sampling) for conversation in conversations]
+        # Prompts of like length are read together, so that little of the work is padding.
+        waiting = sorted(generations, key=lambda generation: len(generation.prompt), reverse=True)
+        batch = self.new_batch()
+        while waiting or batch.rows:
+            free = rows - len(batch.rows)
+            # A prompt read alone costs nearly as much as several: wait until a quarter of the rows is free.
+            if waiting and (not batch.rows or free * 4 >= rows):
+                newcomers, waiting = waiting[:free], waiting[free:]
+                batch.admit(newcomers)
+            batch.step()
+        return [completion_of(generation) for generation in generations]
+
+    def stream(self, conversation: Sequence[Message], sampling: Sampling) -> Iterator[str]:
+        """The answer's text in pieces, as they come."""
+        generation = self.prepare(conversation, sampling)
+        batch = self.new_batch()
+        batch.admit([generation])
+        yield generation.delta
+        while batch.rows:
+            batch.step()
+            yield generation.delta
+
+    def _decode(self, ids: Sequence[int]) -> str:
+        return self._loaded.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+
+
+def completion_of(generation: Generation) -> Completion:
+    """A finished generation as a value."""
+    if generation.finish_reason is None:
+        raise ValueError("the answer is not finished; step its batch until it is")
+    return Completion("".join(generation.pieces), generation.finish_reason, len(generation.prompt), generation.produced)

@@ -1,0 +1,117 @@
+"""A model folder on disk becomes a model and a tokenizer in memory, and nothing in the folder is executed."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    import torch
+
+PICKLES = frozenset({".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt"})
+DType = Literal["auto", "bfloat16", "float32"]
+
+
+class UnsafeModel(ValueError):
+    """The folder holds something that would be executed when it is loaded."""
+
+
+class UnusableModel(ValueError):
+    """The folder is not a complete causal language model with a chat template."""
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A causal language model ready for inference, its tokenizer, the ids that end an answer, its limit in tokens."""
+
+    model: Any
+    tokenizer: Any
+    end_ids: frozenset[int]
+    context_length: int
+    device: torch.device
+
+
+def refuse_unsafe(folder: Path) -> None:
+    """Raise UnsafeModel if the folder holds pickled weights, Python code, or a config that names code to run."""
+    for path in sorted(folder.iterdir()):
+        if path.suffix in PICKLES:
+            raise UnsafeModel(f"{path} is a pickle, which can run code when loaded; convert the weights to safetensors")
+        if path.suffix == ".py":
+            raise UnsafeModel(f"{path} is code beside a model; only architectures that transformers has are served")
+        if path.suffix == ".json" and path.name.endswith("config.json") and "auto_map" in _json(path):
+            raise UnsafeModel(
+                f"{path} has an auto_map, which names code to run; remove it and use a native architecture"
+            )
+
+
+def load_model_folder(folder: Path, dtype: DType = "auto") -> LoadedModel:
+    """Load a Hugging Face model folder for inference, from local files only.
+
+    Raises UnsafeModel or UnusableModel with the file at fault.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    if not (folder / "config.json").is_file():
+        raise UnusableModel(f"{folder} has no config.json; give the folder of a Hugging Face model")
+    refuse_unsafe(folder)
+    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, clean_up_tokenization_spaces=False)
+    if not tokenizer.chat_template:
+        raise UnusableModel(f"{folder} has no chat template; add chat_template.jinja of the model's family")
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    model = AutoModelForCausalLM.from_pretrained(
+        folder, dtype=_torch_dtype(dtype, device), local_files_only=True, use_safetensors=True, trust_remote_code=False
+    )
+    torch.nn.Module.to(model, device).eval()
+    return LoadedModel(model, tokenizer, end_ids(model, tokenizer), context_length(model.config), device)
+
+
+def end_ids(model: Any, tokenizer: Any) -> frozenset[int]:
+    """Every id that ends an answer: the Phi-3 family has several (generation_config), and the tokenizer names one."""
+    ids: set[int] = set()
+    for source in (getattr(model, "generation_config", None), model.config):
+        value = getattr(source, "eos_token_id", None)
+        ids.update([value] if isinstance(value, int) else value or ())
+        if ids:
+            break
+    if tokenizer.eos_token_id is not None:
+        ids.add(tokenizer.eos_token_id)
+    return frozenset(ids)
+
+
+def context_length(config: Any) -> int:
+    """How many tokens prompt and answer may have together.
+
+    A longrope model (Phi-3.5 with 128k) changes its rotary factors when any row of a batch passes the original length,
+    which would change the other rows' answers and spoil what is cached: it is held to the original length.
+    """
+    longest = int(config.max_position_embeddings)
+    rope = getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None) or {}
+    if "longrope" in (rope.get("rope_type"), rope.get("type")):
+        original = rope.get("original_max_position_embeddings") or getattr(
+            config, "original_max_position_embeddings", longest
+        )
+        return min(longest, int(original))
+    return longest
+
+
+def _torch_dtype(dtype: DType, device: torch.device) -> torch.dtype:
+    import torch
+
+    if dtype != "auto":
+        return torch.bfloat16 if dtype == "bfloat16" else torch.float32
+    # A processor without bfloat16 instructions emulates them, at a fraction of fp32's speed.
+    fast = device.type == "cuda" or torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return torch.bfloat16 if fast else torch.float32
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as e:
+        raise UnusableModel(f"{path} is not valid JSON ({e}); copy the model folder again") from e
+    if not isinstance(value, dict):
+        raise UnusableModel(f"{path} does not hold a JSON object; copy the model folder again")
+    return value

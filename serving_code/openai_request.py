@@ -1,0 +1,140 @@
+"""The body of a chat completion: what is understood, what is refused, and what is left aside."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from serving_code.engine import Message, Sampling
+from serving_code.errors import Refusal
+from serving_code.limits import Limits
+
+# OpenAI's newer name for the system role.
+ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
+
+
+class StreamOptions(BaseModel):
+    """Whether the last chunk of a stream tells the usage."""
+
+    include_usage: bool | None = False
+
+
+class ChatBody(BaseModel):
+    """The fields that change the answer. Others are kept apart, to be logged: clients send more than a server knows."""
+
+    model_config = ConfigDict(extra="allow")
+
+    messages: Annotated[list[dict[str, Any]], Field(min_length=1)]
+    model: str | None = None
+    stream: bool | None = False
+    stream_options: StreamOptions | None = None
+    max_tokens: Annotated[int, Field(ge=1)] | None = None
+    max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
+    temperature: Annotated[float, Field(ge=0.0, le=2.0)] | None = None
+    top_p: Annotated[float, Field(gt=0.0, le=1.0)] | None = None
+    stop: str | list[str] | None = None
+    seed: int | None = None
+    n: int | None = 1
+
+
+@dataclass(frozen=True)
+class ChatRequest:
+    """A chat completion to be made. `ignored` names the fields that were left aside."""
+
+    turns: list[Message]
+    sampling: Sampling
+    stream: bool
+    include_usage: bool
+    ignored: list[str]
+
+
+def parse_chat(body: dict[str, Any], limits: Limits) -> ChatRequest:
+    """The request, or a Refusal (400) that names the field and what to do."""
+    _refuse_unsupported(body)
+    try:
+        chat = ChatBody.model_validate(body)
+    except ValidationError as e:
+        first = e.errors(include_url=False, include_input=False, include_context=False)[0]
+        name = ".".join(str(part) for part in first["loc"])
+        raise Refusal(400, f"{name}: {first['msg']}; correct it", code="invalid_value", param=name) from e
+    if chat.n not in (None, 1):
+        raise Refusal(400, f"n is {chat.n}; one choice per request is made: send n=1", code="unsupported", param="n")
+    return ChatRequest(
+        turns=[_turn(turn, f"messages[{at}]") for at, turn in enumerate(chat.messages)],
+        sampling=_sampling(chat, limits),
+        stream=bool(chat.stream),
+        include_usage=bool(chat.stream_options and chat.stream_options.include_usage),
+        ignored=sorted(chat.model_extra or {}),
+    )
+
+
+def _sampling(chat: ChatBody, limits: Limits) -> Sampling:
+    stop = chat.stop or ()
+    tokens = chat.max_completion_tokens or chat.max_tokens or limits.default_max_new_tokens
+    temperature = limits.default_temperature if chat.temperature is None else chat.temperature
+    try:
+        return Sampling(
+            max_new_tokens=tokens,
+            temperature=temperature,
+            top_p=1.0 if chat.top_p is None else chat.top_p,
+            stop=(stop,) if isinstance(stop, str) else tuple(stop),
+            seed=chat.seed,
+        )
+    except ValueError as e:
+        raise Refusal(400, str(e), code="invalid_value") from e
+
+
+def _refuse_unsupported(body: dict[str, Any]) -> None:
+    """What would change the answer and cannot be done is refused, never ignored."""
+    for name in ("tools", "functions"):
+        if body.get(name):
+            raise _unsupported(name, f"this model calls no tools; leave {name} out")
+    for name in ("logprobs", "top_logprobs", "audio"):
+        if body.get(name):
+            raise _unsupported(name, f"{name} is not supported; leave it out")
+    if any(kind != "text" for kind in _listed(body.get("modalities"))):
+        raise _unsupported("modalities", 'only text is answered; send modalities ["text"] or leave it out')
+    response_format = body.get("response_format")
+    if isinstance(response_format, dict) and response_format.get("type", "text") != "text":
+        raise _unsupported("response_format", "only free text is answered; ask for JSON in the messages and check it")
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _unsupported(param: str, message: str) -> Refusal:
+    return Refusal(400, message, code="unsupported", param=param)
+
+
+def _turn(turn: dict[str, Any], where: str) -> Message:
+    role = turn.get("role")
+    if role in ("tool", "function") or turn.get("tool_calls") or turn.get("function_call"):
+        raise _unsupported(f"{where}.role", f"{where} is about a tool call, and this model calls none; leave it out")
+    if role not in ROLES:
+        raise Refusal(
+            400, f"{where}.role is {role!r}; valid are {', '.join(ROLES)}", code="invalid_value", param=f"{where}.role"
+        )
+    return Message(role=ROLES[role], content=_text(turn.get("content"), role, f"{where}.content"))
+
+
+def _text(content: Any, role: Literal["assistant"] | str, where: str) -> str:
+    if isinstance(content, str):
+        return content
+    if content is None and role == "assistant":
+        return ""
+    if not isinstance(content, list):
+        raise Refusal(
+            400, f"{where} is neither a string nor text parts; send a string", code="invalid_value", param=where
+        )
+    texts = []
+    for at, part in enumerate(content):
+        kind = part.get("type") if isinstance(part, dict) else type(part).__name__
+        if kind != "text" or not isinstance(part.get("text"), str):
+            raise _unsupported(
+                f"{where}[{at}]", f"{where}[{at}] is a part of type {kind!r}; this model reads text parts only"
+            )
+        texts.append(part["text"])
+    return "".join(texts)

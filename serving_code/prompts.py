@@ -1,0 +1,66 @@
+"""A conversation becomes tokens by the model's own chat template; what a person wrote is never a control token."""
+
+from __future__ import annotations
+
+import copy
+import secrets
+import threading
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from serving_code.engine import Message
+
+
+class UnusablePrompt(ValueError):
+    """The model's chat template, or its tokenizer, refuses these messages."""
+
+
+class PromptEncoder:
+    """Encodes conversations; safe to use from several threads, which a tokenizer is not."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        # A fast tokenizer that one thread reconfigures while another uses it raises "Already borrowed".
+        self._tokenizer = copy.deepcopy(tokenizer)
+        self._control = [str(token) for token in tokenizer.all_special_tokens] + [
+            token.content for token in tokenizer.added_tokens_decoder.values() if token.special
+        ]
+        self._lock = threading.Lock()
+
+    def encode(self, conversation: Sequence[Message]) -> list[int]:
+        """The prompt in tokens, ready for the assistant's answer. Raises UnusablePrompt."""
+        from jinja2 import TemplateError
+
+        try:
+            with self._lock:
+                return self._encode(conversation)
+        except TemplateError as e:
+            raise UnusablePrompt(f"the model's chat template refuses these messages: {e}") from e
+        except (TypeError, UnicodeEncodeError) as e:
+            raise UnusablePrompt("a message holds half a surrogate pair, which is no text; send valid Unicode") from e
+
+    def _encode(self, conversation: Sequence[Message]) -> list[int]:
+        """Text that spells a control token (`<|end|>`) is encoded apart, as the letters it is written with.
+
+        All other conversations go through the tokenizer whole, exactly as in training.
+        """
+        literal: dict[str, str] = {}
+        messages = []
+        for turn in conversation:
+            content = turn["content"]
+            content.encode()
+            if any(token in content for token in self._control):
+                mark = f"\ue000{secrets.token_hex(8)}\ue001"
+                literal[mark], content = content, mark
+            messages.append({"role": turn["role"], "content": content})
+        text = self._tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+        ids: list[int] = []
+        for mark, content in literal.items():
+            before, found, text = text.partition(mark)
+            ids += self._ids(before) + (self._ids(content, literal=True) if found else [])
+            text = text if found else before
+        return ids + self._ids(text)
+
+    def _ids(self, text: str, *, literal: bool = False) -> list[int]:
+        encoded = self._tokenizer(text, add_special_tokens=False, split_special_tokens=literal)
+        return list(encoded["input_ids"])

@@ -1,0 +1,193 @@
+"""The HTTP server: routes, what holds for every request, and starting and stopping."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import socket
+import time
+import uuid
+from collections.abc import Awaitable, Callable
+from contextlib import ExitStack, suppress
+from pathlib import Path
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from serving_code.disconnect import ClientGone
+from serving_code.errors import Refusal
+from serving_code.limits import check_key
+from serving_code.logs import event
+from serving_code.model_folder import DType
+from serving_code.openai_api import chat_completions, models
+from serving_code.score_api import score
+from serving_code.service import Service
+
+OPEN_PATHS = frozenset({"/", "/livez", "/readyz"})
+REQUEST_ID = re.compile(r"[\w.-]{1,64}", re.ASCII)
+DRAIN_SECONDS = 60
+HELP = {
+    "POST /score": {"input_data": ["Who founded Microsoft?"], "params": {"max_new_tokens": 128}},
+    "POST /v1/chat/completions": {"messages": [{"role": "user", "content": "Who founded Microsoft?"}]},
+    "GET /v1/models": "the model that is served",
+    "GET /livez": "200 when the process is alive",
+    "GET /readyz": "200 when the model is loaded, 503 before",
+    "key": "send the header 'Authorization: Bearer <key>' to /score and /v1",
+}
+
+
+async def help_page(request: Request) -> JSONResponse:
+    """What can be asked here."""
+    service: Service = request.app.state.service
+    return JSONResponse({"serves": service.identity.headers(), "routes": HELP})
+
+
+async def livez(request: Request) -> JSONResponse:
+    """The process is alive."""
+    return JSONResponse({"status": "alive"})
+
+
+async def readyz(request: Request) -> JSONResponse:
+    """The model is loaded; Refusal (503) before."""
+    service: Service = request.app.state.service
+    service.ready()
+    return JSONResponse({"status": "ready", "serves": service.identity.headers()})
+
+
+class EveryRequest:
+    """Gives each request an id, asks for the key, signs the answer, and logs one line about it."""
+
+    def __init__(self, app: ASGIApp, service: Service) -> None:
+        self._app, self._service = app, service
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request = Request(scope)
+        given = request.headers.get("x-request-id", "")
+        request.state.request_id = given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+        request.state.created = int(time.time())
+        request.state.usage = {}
+        # What a streamed answer holds is given back here: a stream whose client is gone may never be started.
+        request.state.held = ExitStack()
+        started, status = time.monotonic(), 0
+
+        async def signed_send(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                headers = MutableHeaders(scope=message)
+                headers["x-request-id"] = request.state.request_id
+                for name, value in self._service.identity.headers().items():
+                    headers[name] = value
+            await send(message)
+
+        try:
+            if scope["path"] not in OPEN_PATHS:
+                check_key(request.headers.get("authorization"), self._service.key)
+            await self._app(scope, receive, signed_send)
+        except Refusal as e:
+            await e.response()(scope, receive, signed_send)
+        except Exception:
+            event("crash", level=logging.ERROR, exc_info=True, request_id=request.state.request_id)
+            if not status:
+                await _crashed(request.state.request_id).response()(scope, receive, signed_send)
+        finally:
+            request.state.held.close()
+            if scope["path"] not in OPEN_PATHS:
+                self._log(request, status, time.monotonic() - started)
+
+    @staticmethod
+    def _log(request: Request, status: int, seconds: float) -> None:
+        event(
+            "request",
+            request_id=request.state.request_id,
+            method=request.method,
+            path=request.url.path,
+            status=status,
+            milliseconds=round(seconds * 1000),
+            usage=request.state.usage,
+        )
+
+
+async def on_refusal(request: Request, error: Exception) -> Response:
+    """A refused request, in OpenAI's error shape."""
+    assert isinstance(error, Refusal)
+    return error.response()
+
+
+async def on_http_error(request: Request, error: Exception) -> Response:
+    """Unknown paths and methods."""
+    assert isinstance(error, HTTPException)
+    return Refusal(
+        error.status_code,
+        f"{request.method} {request.url.path} is not served here ({error.detail}); GET / lists what is",
+        headers=error.headers,
+    ).response()
+
+
+async def on_client_gone(request: Request, error: Exception) -> Response:
+    """Nobody reads this; 499 is how nginx logs it."""
+    return Response(status_code=499)
+
+
+def _crashed(request_id: str) -> Refusal:
+    """An error of ours: the log has the traceback, the client an id to quote."""
+    return Refusal(500, f"the server failed; send the request again, or quote id {request_id}", code="internal_error")
+
+
+def build_app(service: Service) -> Starlette:
+    """The application around one service."""
+    handlers: dict[type[Exception] | int, Callable[[Request, Exception], Awaitable[Response]]] = {
+        Refusal: on_refusal,
+        HTTPException: on_http_error,
+        ClientGone: on_client_gone,
+    }
+    app = Starlette(
+        routes=[
+            Route("/", help_page),
+            Route("/livez", livez),
+            Route("/readyz", readyz),
+            Route("/score", score, methods=["POST"]),
+            Route("/v1/chat/completions", chat_completions, methods=["POST"]),
+            Route("/v1/models", models),
+        ],
+        exception_handlers=handlers,  # type: ignore[arg-type]
+    )
+    app.state.service = service
+    app.add_middleware(EveryRequest, service=service)
+    return app
+
+
+def serve(
+    service: Service, listener: socket.socket, model_dir: Path, threads: int | None, dtype: DType = "auto"
+) -> int:
+    """Listen at once, load meanwhile, answer until SIGTERM or SIGINT; the exit code, 1 when loading failed."""
+    config = uvicorn.Config(
+        build_app(service), log_config=None, access_log=False, timeout_graceful_shutdown=DRAIN_SECONDS, lifespan="off"
+    )
+    server = uvicorn.Server(config)
+    failed = False
+
+    def stop() -> None:
+        nonlocal failed
+        failed = server.should_exit = True
+
+    host, port = listener.getsockname()[:2]
+    event("listening", host=host, port=port, pid=os.getpid(), serves=service.identity.fingerprint())
+    service.load_in_background(model_dir, threads, dtype, on_failure=stop)
+    # uvicorn raises the signal again once every answer is out; the handlers turn that into KeyboardInterrupt.
+    with suppress(KeyboardInterrupt):
+        server.run(sockets=[listener])
+    if service.batcher:
+        service.batcher.stop()
+    event("stopped")
+    return 1 if failed else 0

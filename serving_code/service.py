@@ -1,0 +1,143 @@
+"""The model behind the routes: who it is, whether it is ready, and answers that stop when the client goes away."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from starlette.requests import Request
+
+from serving_code.batching import Batcher
+from serving_code.disconnect import unless_gone
+from serving_code.engine import Completion, Engine, Message, PromptTooLong, Sampling, UnusablePrompt
+from serving_code.errors import Refusal
+from serving_code.limits import Admission, Limits
+from serving_code.logs import event
+from serving_code.model_folder import DType
+
+if TYPE_CHECKING:
+    from serving_code.decoding import Generation
+
+if TYPE_CHECKING:
+    pass
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Which deployment answers, with which registered model."""
+
+    deployment: str = "local"
+    model_name: str = "model"
+    model_version: str = "0"
+
+    def __post_init__(self) -> None:
+        for name, value in self.headers().items():
+            if not value or not value.isascii() or not value.isprintable():
+                raise ValueError(f"{name} is {value!r}; it goes into a header, so give it printable ASCII characters")
+
+    def headers(self) -> dict[str, str]:
+        """What every answer carries besides its id."""
+        return {
+            "azureml-model-deployment": self.deployment,
+            "x-model-name": self.model_name,
+            "x-model-version": self.model_version,
+        }
+
+    def fingerprint(self) -> str:
+        """The same in one word, for OpenAI's `system_fingerprint`."""
+        return f"{self.deployment}/{self.model_name}:{self.model_version}"
+
+
+@dataclass
+class Service:
+    """One loaded or loading model. Everything but `load` runs in the server's event loop."""
+
+    identity: Identity
+    limits: Limits = field(default_factory=Limits)
+    key: str | None = None
+    created: int = field(default_factory=lambda: int(time.time()))
+    engine: Engine | None = None
+    batcher: Batcher | None = None
+    admission: Admission = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.admission = Admission(self.limits)
+
+    def load(self, model_dir: Path, threads: int | None = None, dtype: DType = "auto") -> None:
+        """Load the model and begin to answer."""
+        from transformers.utils.logging import disable_progress_bar
+
+        disable_progress_bar()
+        started = time.monotonic()
+        self.engine = Engine.load(model_dir, threads=threads, dtype=dtype)
+        self.batcher = Batcher(self.engine, self.limits.max_concurrency)
+        event("ready", seconds=round(time.monotonic() - started, 2), context_length=self.engine.context_length)
+
+    def load_in_background(
+        self, model_dir: Path, threads: int | None, dtype: DType, on_failure: Callable[[], None]
+    ) -> None:
+        """Load while the server already listens; `on_failure` is called when the model cannot be loaded."""
+
+        def run() -> None:
+            try:
+                self.load(model_dir, threads, dtype)
+            except Exception as e:
+                event("loading_failed", level=logging.ERROR, exc_info=True, error=f"{type(e).__name__}: {e}")
+                on_failure()
+
+        threading.Thread(target=run, name="loading", daemon=True).start()
+
+    def ready(self) -> tuple[Engine, Batcher]:
+        """The engine and its batcher, or 503 while the model is being loaded."""
+        if self.engine is None or self.batcher is None:
+            raise Refusal(
+                503,
+                "the model is still being loaded; ask GET /readyz until it answers 200, then try again",
+                code="model_loading",
+                headers={"Retry-After": "2"},
+            )
+        return self.engine, self.batcher
+
+    async def complete(
+        self,
+        request: Request,
+        conversations: Sequence[Sequence[Message]],
+        sampling: Sampling,
+        *,
+        field: str,
+        status: int,
+    ) -> list[Completion]:
+        """All answers, decoded together. Raises ClientGone, or Refusal as `prepare` does."""
+        engine, batcher = self.ready()
+        with self.admission.places(len(conversations)):
+            generations = [
+                await self.prepare(engine, turns, sampling, field=field, status=status) for turns in conversations
+            ]
+            return await unless_gone(request, _all_of(batcher, generations))
+
+    async def prepare(
+        self, engine: Engine, turns: Sequence[Message], sampling: Sampling, *, field: str, status: int
+    ) -> Generation:
+        """The prompt in tokens, made in a thread: a long text takes a while.
+
+        Raises Refusal with this status, naming this field, when it is too long or no conversation for the model.
+        """
+        try:
+            return await asyncio.to_thread(engine.prepare, turns, sampling)
+        except PromptTooLong as e:
+            raise Refusal(status, str(e), code="context_length_exceeded", param=field) from e
+        except UnusablePrompt as e:
+            raise Refusal(status, str(e), code="unusable_messages", param=field) from e
+
+
+async def _all_of(batcher: Batcher, generations: list[Generation]) -> list[Completion]:
+    """Every answer; when one fails, the others are not worked on any longer."""
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(batcher.complete(generation)) for generation in generations]
+    return [task.result() for task in tasks]
