@@ -1,0 +1,155 @@
+"""A training run in a process of its own that kills itself, as kill -9 would, at a chosen moment.
+
+The processes are forked from a server that has imported the libraries and computed nothing, which saves seconds each.
+"""
+
+import multiprocessing
+import os
+import signal
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from training_code.settings import Settings, build
+
+LIBRARIES = ["torch", "transformers", "trl.trainer.sft_trainer", "peft", "datasets", "matplotlib.figure"]
+
+
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def before(owner: Any, name: str, when: Callable[[Any], bool]) -> None:
+    """`owner.name` kills the process instead of running, once `when` is true of its first argument."""
+    original = getattr(owner, name)
+
+    def replaced(first: Any, *rest: Any, **given: Any) -> Any:
+        if when(first):
+            die()
+        return original(first, *rest, **given)
+
+    setattr(owner, name, replaced)
+
+
+def at_step(step: int) -> Callable[[Any], bool]:
+    return lambda trainer: trainer.state.global_step == step
+
+
+def between_steps() -> None:
+    from training_code.trainer import Trainer
+
+    before(Trainer, "training_step", at_step(4))
+
+
+def in_the_evaluation() -> None:
+    from training_code.trainer import Trainer
+
+    before(Trainer, "prediction_step", at_step(7))
+
+
+def while_the_optimizer_is_written() -> None:
+    import torch
+
+    original = torch.save
+
+    def half(value: Any, path: str) -> None:
+        original(value, path)
+        if path.endswith("checkpoint-4/optimizer.pt"):
+            os.truncate(path, os.path.getsize(path) // 2)
+            die()
+
+    torch.save = half
+
+
+def before_the_random_state_is_written() -> None:
+    from training_code.trainer import Trainer
+
+    before(Trainer, "_save_rng_state", at_step(4))
+
+
+def before_the_mark() -> None:
+    from training_code import checkpoints
+
+    before(checkpoints, "mark_complete", lambda folder: folder.name == "checkpoint-5")
+
+
+def while_old_ones_are_removed() -> None:
+    from training_code import checkpoints
+
+    original = checkpoints.shutil.rmtree
+
+    def half(path: Path, **given: Any) -> None:
+        if path.name == "checkpoint-2":
+            (path / "optimizer.pt").unlink()
+            die()
+        original(path, **given)
+
+    checkpoints.shutil.rmtree = half  # type: ignore[assignment]
+
+
+def after_the_last_step() -> None:
+    from training_code import results
+
+    before(results, "staging", lambda _: True)
+
+
+def while_the_model_is_written() -> None:
+    from training_code import results
+
+    before(results, "base_dtype", lambda _: True)
+
+
+def while_the_results_are_moved() -> None:
+    moved: list[Path] = []
+    original = Path.rename
+
+    def counted(self: Path, target: Path) -> Path:
+        if self.parent.name == ".partial":
+            moved.append(self)
+            if len(moved) == 3:
+                die()
+        return original(self, target)
+
+    Path.rename = counted  # type: ignore[method-assign]
+
+
+MOMENTS: dict[str, Callable[[], None]] = {
+    f.__name__: f
+    for f in (
+        between_steps,
+        in_the_evaluation,
+        while_the_optimizer_is_written,
+        before_the_random_state_is_written,
+        before_the_mark,
+        while_old_ones_are_removed,
+        after_the_last_step,
+        while_the_model_is_written,
+        while_the_results_are_moved,
+    )
+}
+
+
+def body(values: dict[str, Any], moment: str | None, log: str) -> None:
+    sys.stdout = sys.stderr = open(log, "a", encoding="utf-8", buffering=1)  # noqa: SIM115
+    warnings.filterwarnings("ignore", category=FutureWarning)
+    from training_code.fine_tune import fine_tune
+    from training_code.pipes import Terminal
+
+    if moment:
+        MOMENTS[moment]()
+    fine_tune(build(values, "the test"), Terminal())
+
+
+def run(settings: Settings, log: Path, moment: str | None = None) -> int:
+    """Train in a process that dies at `moment`; returns its exit code (-9 when it died)."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(LIBRARIES)
+    process = context.Process(target=body, args=(settings.as_json(), moment, str(log)))
+    process.start()
+    process.join(300)
+    if process.exitcode is None:
+        process.kill()
+        raise AssertionError(f"the run hangs; its log: {log.read_text()}")
+    return process.exitcode

@@ -1,0 +1,106 @@
+"""Checkpoints that survive a kill at any moment: complete ones are marked, and only those are resumed from.
+
+The marker is the last file written, after everything else is on the disk. It holds the fingerprint of what the run
+learns from; a checkpoint without it, or with another fingerprint, is as good as absent.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from .settings import Settings
+
+MARKER = "complete.json"
+LIBRARIES = ("torch", "transformers", "trl", "peft", "accelerate")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A complete checkpoint; `finished` when nothing was left to train."""
+
+    folder: Path
+    step: int
+    finished: bool
+
+
+def fingerprint(settings: Settings) -> str:
+    """Hash of all that decides the weights: data, base model, settings, this code, and the libraries' versions."""
+    digest = hashlib.sha256()
+    digest.update(json.dumps(settings.learned_from(), sort_keys=True).encode())
+    digest.update(json.dumps({name: importlib.metadata.version(name) for name in LIBRARIES}).encode())
+    code = sorted(Path(__file__).resolve().parent.glob("*.py"))
+    model = sorted(p for p in settings.base_model.iterdir() if p.is_file())
+    for path in [settings.train_file, settings.validation_file, *code, *model]:
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()
+
+
+def mark_complete(folder: Path, step: int, fingerprint: str, *, finished: bool) -> None:
+    """The checkpoint in `folder` is on the disk and counts from now on."""
+    for path in sorted(folder.rglob("*")):
+        sync(path)
+    partial = folder / f"{MARKER}.partial"
+    partial.write_text(json.dumps({"fingerprint": fingerprint, "step": step, "finished": finished}), encoding="utf-8")
+    sync(partial)
+    partial.rename(folder / MARKER)
+    sync(folder)
+
+
+def unmark(folder: Path) -> None:
+    """The checkpoint in `folder`, if any, no longer counts: it is about to be written again."""
+    (folder / MARKER).unlink(missing_ok=True)
+
+
+def sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def read(folder: Path, fingerprint: str) -> Checkpoint | None:
+    """The complete checkpoint of this fingerprint in `folder`, or None."""
+    try:
+        marker = json.loads((folder / MARKER).read_text(encoding="utf-8"))
+        state = json.loads((folder / "trainer_state.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    best = state.get("best_model_checkpoint")
+    if marker.get("fingerprint") != fingerprint or (best is not None and not (Path(best) / MARKER).is_file()):
+        return None
+    return Checkpoint(folder, marker["step"], marker["finished"])
+
+
+def newest(root: Path, fingerprint: str) -> Checkpoint | None:
+    """The complete checkpoint of this fingerprint with the most steps; every other kind is removed from `root`."""
+    found = []
+    for folder in root.glob("checkpoint-*"):
+        checkpoint = read(folder, fingerprint)
+        if checkpoint is None:
+            remove(folder)
+        else:
+            found.append(checkpoint)
+    return max(found, key=lambda checkpoint: checkpoint.step, default=None)
+
+
+def keep_newest(root: Path, count: int, best: str | None) -> None:
+    """Only the `count` newest complete checkpoints and the best one are left in `root`."""
+    complete = [folder for folder in root.glob("checkpoint-*") if (folder / MARKER).is_file()]
+    complete.sort(key=lambda folder: int(folder.name.rpartition("-")[2]), reverse=True)
+    for folder in complete[count:]:
+        if best is None or folder.name != Path(best).name:
+            remove(folder)
+
+
+def remove(folder: Path) -> None:
+    """`folder` is gone; killed on the way, what is left of it has no marker."""
+    unmark(folder)
+    shutil.rmtree(folder)

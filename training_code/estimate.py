@@ -1,0 +1,90 @@
+"""How long a run will take, measured before it starts, leaving no trace in it."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from .errors import TooLong
+from .settings import Settings
+
+if TYPE_CHECKING:
+    from .data import TokenRows
+    from .pipes import Reporter
+    from .trainer import Trainer
+
+# A forward pass alone against forward and backward: about a third of the arithmetic.
+EVALUATION_SHARE = 1 / 3
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What lies ahead; seconds are a forecast from one measured step."""
+
+    steps: int
+    seconds: float
+    tokens_per_second: float
+
+
+def estimate(trainer: Trainer, settings: Settings, train: TokenRows, validation: TokenRows, steps: int) -> Estimate:
+    """The forecast for the `steps` that are left."""
+    speed = measured_speed(trainer)
+    epochs_left = settings.epochs * steps / max(1, total_steps(trainer, settings))
+    tokens = epochs_left * (train.tokens + EVALUATION_SHARE * validation.tokens)
+    return Estimate(steps, tokens / speed, speed)
+
+
+def total_steps(trainer: Trainer, settings: Settings) -> int:
+    from .trainer import steps_of
+
+    return steps_of(settings, len(trainer.train_dataset))  # type: ignore[arg-type]
+
+
+def measured_speed(trainer: Trainer) -> float:
+    """Tokens per second of forward and backward, over one step after a warm one; no trace is left."""
+    import torch
+
+    rows = trainer.train_dataset
+    size = trainer.args.per_device_train_batch_size
+    middle = max(0, len(rows) // 2 - size // 2)  # type: ignore[arg-type]
+    examples = [rows[i] for i in range(middle, min(middle + size, len(rows)))]  # type: ignore[arg-type, index]
+    batch = {
+        name: value.to(trainer.args.device) if isinstance(value, torch.Tensor) else value
+        for name, value in trainer.data_collator(examples).items()
+    }
+    seconds = 0.0
+    with torch.random.fork_rng():
+        trainer.model.train()  # type: ignore[union-attr]
+        for _ in range(2):
+            began = time.perf_counter()
+            with trainer.accelerator.autocast():
+                loss = trainer.compute_loss(trainer.model, dict(batch))
+            loss.backward()
+            if torch.cuda.is_available():
+                torch.cuda.synchronize()
+            seconds = time.perf_counter() - began
+    trainer.model.zero_grad(set_to_none=True)  # type: ignore[union-attr]
+    # What the trial steps added to trl's running means.
+    trainer._metrics["train"].clear()
+    return sum(len(example["input_ids"]) for example in examples) / seconds
+
+
+def announce(reporter: Reporter, settings: Settings, train: TokenRows, validation: TokenRows, ahead: Estimate) -> None:
+    """The forecast is said; raises TooLong when it is above the limit."""
+    minutes = ahead.seconds / 60
+    reporter.line(
+        f"{len(train.rows)} conversations, {train.tokens} tokens an epoch, {train.tokens_in_loss} of them in the loss; "
+        f"{len(validation.rows)} conversations to validate"
+    )
+    if train.cut or validation.cut:
+        reporter.line(f"cut to {settings.max_length} tokens: {train.cut} in training, {validation.cut} in validation")
+    reporter.line(
+        f"{ahead.steps} steps ahead, about {minutes:.1f} minutes at {ahead.tokens_per_second:.0f} tokens/s (measured)"
+    )
+    limit = settings.max_train_minutes
+    if limit is not None and minutes > limit:
+        raise TooLong(
+            f"training would take about {minutes:.1f} minutes, and max_train_minutes is {limit:g}: raise it, "
+            "or take fewer epochs, less data or a faster machine. Nothing was trained"
+        )

@@ -1,0 +1,140 @@
+r"""Fine-tune a causal language model on conversations, from a command line or under Dagster Pipes.
+
+    python training_code/fine_tune.py --config laptop \
+        --base_model DIR --train_file FILE --validation_file FILE --output_dir OUT
+
+Afterwards OUT holds model/ (complete, safetensors), adapter/ (unless everything was trained), report.json,
+loss_curve.png and mask.png. Started again after a kill, it goes on from its last complete checkpoint.
+Exit codes: 0 done; 2 something given is wrong; 3 it would take too long; 4 the orchestrator is gone; 130, 143 stopped.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import time
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+if not __package__:
+    # Run as a file: make the folder a package under whatever name it was copied to. Its own folder leaves the path, so
+    # that no module of ours hides one of the same name.
+    here = Path(__file__).resolve().parent
+    sys.path[0] = str(here.parent)
+    __package__ = here.name
+
+from . import checkpoints, process, results
+from .errors import TrainingRefused
+from .lifeline import hold_lifeline
+from .pipes import Reporter, reporter
+from .settings import Settings, settings_from
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Train as the command line says; returns the exit code."""
+    try:
+        settings = settings_from(arguments)
+    except TrainingRefused as e:
+        print(f"error: {e}", file=sys.stderr)
+        return e.exit_code
+    if settings.tune_malloc and __name__ == "__main__":
+        process.restart_with_kept_memory()
+    process.stop_on_signals()
+    hold_lifeline()
+    with reporter() as say:
+        try:
+            fine_tune(settings, say)
+        except TrainingRefused as e:
+            say.line(f"error: {e}")
+            return e.exit_code
+    return 0
+
+
+def fine_tune(settings: Settings, say: Reporter) -> dict[str, Any]:
+    """The report of a finished run; its files are in `settings.output_dir`. Raises TrainingRefused."""
+    process.check_paths(settings)
+    identity = checkpoints.fingerprint(settings)
+    done = results.finished_report(settings.output_dir, identity)
+    if done:
+        say.line(f"{settings.output_dir} already holds the result of exactly this run: nothing to do")
+        return done
+
+    say.line("loading torch and transformers")
+    process.prepare(settings)
+    from transformers import set_seed
+
+    from . import estimate, pictures
+    from .data import as_dataset, load_rows
+    from .merging import merge, prompts_of
+    from .model import load_model, load_tokenizer, stop_ids
+    from .progress import Progress
+    from .saving import TimedSaving
+    from .trainer import make_trainer, steps_of
+
+    began = time.monotonic()
+    set_seed(settings.seed)
+
+    # Data
+    tokenizer = load_tokenizer(settings.base_model)
+    stops = stop_ids(settings.base_model, tokenizer)
+    limits = (settings.max_length, settings.max_truncated_share)
+    train = load_rows(settings.train_file, tokenizer, stops, *limits)
+    validation = load_rows(settings.validation_file, tokenizer, stops, *limits)
+    packing = {"packing": settings.packing, "packed_length": settings.packed_length, "seed": settings.seed}
+    train_set, validation_set = as_dataset(train.rows, **packing), as_dataset(validation.rows, **packing)
+
+    # Model
+    model = load_model(settings)
+    progress = Progress(say, settings.log_seconds)
+    saving = TimedSaving(settings.save_seconds, settings.keep_checkpoints, identity)
+    trainer = make_trainer(settings, model, tokenizer, train_set, validation_set, [saving, progress])
+
+    # Train
+    resumed = checkpoints.newest(settings.checkpoints, identity)
+    if resumed:
+        say.line(f"going on from step {resumed.step}, the last complete checkpoint")
+    steps = steps_of(settings, len(train_set))
+    if not (resumed and resumed.finished):
+        ahead = estimate.estimate(trainer, settings, train, validation, steps - (resumed.step if resumed else 0))
+        estimate.announce(say, settings, train, validation, ahead)
+    else:
+        # Nothing is left to train, also when it stopped early: the trainer only loads the best weights.
+        trainer.args.max_steps = resumed.step
+    try:
+        trainer.train(resume_from_checkpoint=str(resumed.folder) if resumed else None)
+    finally:
+        progress.stop()
+
+    # Merge and save
+    stage = results.staging(settings.output_dir)
+    report = process.facts(settings, identity, trainer, steps, progress, train, validation)
+    report["resumed_from"] = resumed.step if resumed else None
+    # Without the wrapper that computes in bf16.
+    tuned: Any = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
+    if settings.method != "full":
+        tuned.save_pretrained(stage / "adapter")
+        say.line("merging the adapter")
+        merged = merge(tuned, tokenizer, prompts_of(validation.conversations, settings.merge_check_prompts))
+        tuned, report["merge"] = merged.model, merged.as_json()
+    results.save_model(tuned, settings.base_model, stage / "model")
+
+    # Report
+    shown = [train.rows[i] for i in pictures.chosen_rows(train.conversations)]
+    pictures.draw_mask(tokenizer, shown, stage / "mask.png")
+    (stage / "mask.html").write_text(pictures.mask_html(tokenizer, shown), encoding="utf-8")
+    pictures.draw_losses(trainer.state.log_history, stage / "loss_curve.png")
+    report["seconds"] = round(time.monotonic() - began, 1)
+    report = results.publish(stage, settings.output_dir, report)
+    shutil.rmtree(settings.checkpoints, ignore_errors=True)
+    say.line(f"done in {report['seconds']:.0f} s: {settings.output_dir}")
+    return report
+
+
+if __name__ == "__main__":
+    # trl and peft still use names that transformers has deprecated: nothing that a reader could act on.
+    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers|trl|peft")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    sys.exit(main())

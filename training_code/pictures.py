@@ -1,0 +1,90 @@
+"""Two pictures of a run: which tokens it learns to produce, and how the loss fell."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from .chat_template import Message, Tokens
+
+LEARNT, GIVEN = "#b7e4c7", "#e9ecef"
+LONGEST_SHOWN = 160  # tokens of a row in the picture
+WIDTH = 110  # characters to a line
+
+
+def chosen_rows(conversations: Sequence[Sequence[Message]], count: int = 3) -> list[int]:
+    """Indices of the rows to show: those with the most turns, the shorter first among equals."""
+    order = sorted(range(len(conversations)), key=lambda i: (-len(conversations[i]), len(str(conversations[i]))))
+    return order[:count]
+
+
+def pieces(tokenizer: PreTrainedTokenizerBase, row: Tokens) -> list[tuple[str, bool]]:
+    """The text of each token with whether it is in the loss; a line break is shown as ↵."""
+    ids = row.ids[:LONGEST_SHOWN]
+    texts = [str(tokenizer.decode([i], clean_up_tokenization_spaces=False)) for i in ids]
+    return [(text.replace("\n", "↵"), learn) for text, learn in zip(texts, row.in_loss, strict=False)]
+
+
+def mask_html(tokenizer: PreTrainedTokenizerBase, rows: Sequence[Tokens]) -> str:
+    """The rows as HTML, tokens in the loss on green."""
+    blocks = []
+    for row in rows:
+        spans = (
+            f'<span style="background:{LEARNT if learn else GIVEN}">{html.escape(text)}</span>'
+            for text, learn in pieces(tokenizer, row)
+        )
+        blocks.append(f"<p><code>{''.join(spans)}</code></p>")
+    return "\n".join(blocks)
+
+
+def draw_mask(tokenizer: PreTrainedTokenizerBase, rows: Sequence[Tokens], path: Path) -> None:
+    """A picture at `path`: the rows' tokens, green where the model has to produce them, grey where they are given."""
+    lines = [line for row in rows for line in [*wrapped(pieces(tokenizer, row)), []]]
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8.95, 0.5 + 0.24 * len(lines)), dpi=110)
+    axes = figure.add_axes((0.01, 0.01, 0.98, 0.98))
+    axes.set_axis_off()
+    axes.set_xlim(0, WIDTH)
+    axes.set_ylim(len(lines) + 1, 0)
+    axes.text(0, 0.6, "in the loss", family="monospace", size=10, backgroundcolor=LEARNT)
+    axes.text(14, 0.6, "given", family="monospace", size=10, backgroundcolor=GIVEN)
+    for y, line in enumerate(lines, 1):
+        x = 0
+        for text, learn in line:
+            axes.barh(y + 0.5, len(text), 0.8, x, color=LEARNT if learn else GIVEN, edgecolor="white", linewidth=0.8)
+            # A dollar sign would start mathematics.
+            axes.text(x, y + 0.5, text.replace("$", r"\$"), family="monospace", size=9.5, va="center")
+            x += len(text)
+    figure.savefig(path)
+
+
+def wrapped(parts: Sequence[tuple[str, bool]]) -> list[list[tuple[str, bool]]]:
+    lines: list[list[tuple[str, bool]]] = [[]]
+    for text, learn in parts:
+        if sum(len(t) for t, _ in lines[-1]) + len(text) > WIDTH and lines[-1]:
+            lines.append([])
+        lines[-1].append((text, learn))
+    return lines
+
+
+def draw_losses(history: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """A picture at `path`: training loss by step, and validation loss where it was measured."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 4.5), dpi=110, layout="constrained")
+    axes = figure.add_subplot()
+    for key, label, style in (("loss", "training", "-"), ("eval_loss", "validation", "o-")):
+        points = [(entry["step"], entry[key]) for entry in history if key in entry]
+        if points:
+            axes.plot(*zip(*points, strict=True), style, label=label)
+    axes.set_xlabel("step")
+    axes.set_ylabel("loss per token (nats)")
+    axes.legend()
+    axes.grid(alpha=0.3)
+    figure.savefig(path)

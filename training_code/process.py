@@ -1,0 +1,130 @@
+"""The process around a run: its memory, signals, threads, and the facts about it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import resource
+import signal
+import sys
+from collections import Counter
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from .checkpoints import LIBRARIES
+from .errors import TrainingRefused
+from .settings import Settings
+
+if TYPE_CHECKING:
+    from .data import TokenRows
+    from .progress import Progress
+    from .trainer import Trainer
+
+# glibc otherwise gives every big buffer back to the kernel and asks for it again, page by page, at each step.
+KEEP_MEMORY = {
+    "MALLOC_MMAP_MAX_": "0",
+    "MALLOC_TRIM_THRESHOLD_": "100000000000",
+    "MALLOC_TOP_PAD_": "268435456",
+}
+
+
+def restart_with_kept_memory() -> None:
+    """This process, started again in place, keeps freed memory: glibc reads these variables only once, at its start."""
+    if platform.libc_ver()[0] != "glibc" or any(name in os.environ for name in KEEP_MEMORY):
+        return
+    sys.stdout.flush()
+    os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, **KEEP_MEMORY})
+
+
+def stop_on_signals() -> None:
+    """SIGTERM and SIGINT end the process at once, with 143 and 130; what is lost is since the last checkpoint.
+
+    Set here because a shell's background jobs and some launchers hand down an ignored SIGINT.
+    """
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, end)
+
+
+def end(number: int, frame: FrameType | None) -> None:
+    os.write(2, f"stopped by {signal.Signals(number).name}; the last complete checkpoint is kept\n".encode())
+    # Not sys.exit(): it would wait for torch's threads, and a raise inside an autograd call can be lost.
+    os._exit(128 + number)
+
+
+def check_paths(settings: Settings) -> None:
+    """Raises TrainingRefused for a path that is not there."""
+    if not settings.base_model.is_dir():
+        raise TrainingRefused(f"base_model: no folder {settings.base_model}")
+    for name in ("train_file", "validation_file"):
+        if not getattr(settings, name).is_file():
+            raise TrainingRefused(f"{name}: no file {getattr(settings, name)}")
+    settings.output_dir.mkdir(parents=True, exist_ok=True)
+
+
+def prepare(settings: Settings) -> None:
+    """torch uses the number of threads that the settings say, and nothing asks a hub."""
+    for name in ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "TRANSFORMERS_OFFLINE"):
+        os.environ.setdefault(name, "1")
+    import datasets
+    import torch
+
+    # Their bars would repeat in a log file what the lines already say.
+    datasets.disable_progress_bars()
+    if settings.threads:
+        torch.set_num_threads(settings.threads)
+
+
+def peak_memory_gb() -> float:
+    """The most resident memory that this process has had, in GB (10^9 bytes)."""
+    unit = 1 if sys.platform == "darwin" else 1024  # getrusage(2): bytes on macOS, KiB on Linux
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
+
+
+def facts(
+    settings: Settings,
+    identity: str,
+    trainer: Trainer,
+    steps: int,
+    progress: Progress,
+    train: TokenRows,
+    validation: TokenRows,
+) -> dict[str, Any]:
+    """What report.json says about a run that was to take `steps` steps, as JSON values.
+
+    Speed, seconds and memory are those of this process; they leave out what one before it did that was killed.
+    """
+    import torch
+
+    state = trainer.state
+    parameters = list(trainer.model.parameters())  # type: ignore[union-attr]
+    return {
+        "fingerprint": identity,
+        "config": settings.as_json(),
+        "seed": settings.seed,
+        "method": settings.method,
+        "steps": state.global_step,
+        "epochs": round(state.epoch or 0, 4),
+        "stopped_early": state.global_step < steps,
+        "best_step": state.best_global_step,
+        "best_validation_loss": state.best_metric,
+        "losses": [{"step": e["step"], "loss": e["loss"]} for e in state.log_history if "loss" in e],
+        "validation_losses": [
+            {"step": e["step"], "epoch": e["epoch"], "loss": e["eval_loss"]}
+            for e in state.log_history
+            if "eval_loss" in e
+        ],
+        "conversations": {"train": len(train.rows), "validation": len(validation.rows)},
+        "turns": dict(Counter(str(len(messages)) for messages in train.conversations)),
+        "tokens": {"train": train.tokens, "train_in_loss": train.tokens_in_loss, "validation": validation.tokens},
+        "truncated": {"train": train.cut, "validation": validation.cut},
+        "tokens_per_second": round(progress.speed(), 1) or None,
+        "training_seconds": round(progress.seconds_trained, 1),
+        "peak_memory_gb": round(peak_memory_gb(), 3),
+        "peak_gpu_memory_gb": round(torch.cuda.max_memory_allocated() / 1e9, 3) if torch.cuda.is_available() else None,
+        "parameters": sum(p.numel() for p in parameters),
+        "parameters_trained": sum(p.numel() for p in parameters if p.requires_grad),
+        "threads": torch.get_num_threads(),
+        "libraries": {name: importlib.metadata.version(name) for name in LIBRARIES}
+        | {"python": platform.python_version()},
+    }

@@ -1,0 +1,35 @@
+"""When a checkpoint is written: each epoch, and whenever `save_seconds` have passed. It never changes the numbers."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from . import checkpoints
+
+
+class TimedSaving(TrainerCallback):
+    """Asks for a checkpoint when the last is `seconds` old, and marks each one once it is whole on the disk."""
+
+    def __init__(self, seconds: float, keep: int, fingerprint: str) -> None:
+        self.seconds, self.keep, self.fingerprint = seconds, keep, fingerprint
+        self.saved_at = time.monotonic()
+
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        self.saved_at = time.monotonic()
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        # The last step of an epoch is saved after its evaluation; twice would mean writing over a marked checkpoint.
+        ends_epoch = control.should_training_stop or state.epoch == int(state.epoch or 0)
+        if not ends_epoch and time.monotonic() - self.saved_at >= self.seconds:
+            control.should_save = True
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        root = Path(str(args.output_dir))
+        folder = root / f"checkpoint-{state.global_step}"
+        checkpoints.mark_complete(folder, state.global_step, self.fingerprint, finished=control.should_training_stop)
+        checkpoints.keep_newest(root, self.keep, state.best_model_checkpoint)
+        self.saved_at = time.monotonic()
