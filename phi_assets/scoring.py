@@ -38,7 +38,9 @@ def chat(
         headers[DEPLOYMENT_HEADER] = deployment
     body = {"messages": list(messages), "max_completion_tokens": max_new_tokens, "temperature": 0}
     try:
-        reply = httpx.post(f"{address}/v1/chat/completions", json=body, headers=headers, timeout=TIMEOUT_SECONDS)
+        reply = httpx.post(
+            f"{address}/v1/chat/completions", json=body, headers=headers, timeout=TIMEOUT_SECONDS, trust_env=False
+        )
     except httpx.HTTPError as e:
         raise NoAnswer(f"{address} cannot be reached: {e!r}") from e
     if reply.status_code != 200:

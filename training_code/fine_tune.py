@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         try:
             fine_tune(settings, say)
         except TrainingRefused as e:
-            say.line(f"error: {e}")
+            say.failed(str(e))
             return e.exit_code
     return 0
 

@@ -15,6 +15,8 @@ class Reporter(Protocol):
 
     def progress(self, values: Mapping[str, Any]) -> None: ...
 
+    def failed(self, why: str) -> None: ...
+
 
 class Terminal:
     """Says it on standard output; numbers are for the orchestrator only."""
@@ -24,6 +26,9 @@ class Terminal:
 
     def progress(self, values: Mapping[str, Any]) -> None:
         pass
+
+    def failed(self, why: str) -> None:
+        self.line(f"error: {why}")
 
 
 class Orchestrator:
@@ -38,6 +43,10 @@ class Orchestrator:
 
     def progress(self, values: Mapping[str, Any]) -> None:
         self.report({"progress": dict(values)})
+
+    def failed(self, why: str) -> None:
+        self.line(f"error: {why}")
+        self.report({"failed": why})
 
 
 @contextmanager
