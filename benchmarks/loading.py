@@ -1,6 +1,6 @@
 """Loading the definitions, against importing Dagster alone: process by process, turn by turn.
 
-    python benchmarks/loading.py [pairs]
+python benchmarks/loading.py [pairs]
 """
 
 import statistics

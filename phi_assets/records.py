@@ -31,7 +31,8 @@ class Record:
         kind = Record.kinds[values.pop("record")]
         if not issubclass(kind, cls):
             raise TypeError(f"expected a {cls.__name__}, found a {kind.__name__}")
-        return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+        made: Any = kind  # its fields are what `asdict` wrote, with tuples as lists
+        return made(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -44,7 +44,9 @@ def test_the_asset_graph_is_the_one_in_the_snapshot():
 def test_there_is_no_external_key_but_the_two_observed_sources():
     asset_graph = definitions().resolve_asset_graph()
 
-    sources = {key.to_user_string() for key in asset_graph.get_all_asset_keys() if not asset_graph.get(key).is_materializable}
+    sources = {
+        key.to_user_string() for key in asset_graph.get_all_asset_keys() if not asset_graph.get(key).is_materializable
+    }
 
     assert sources == {"raw_conversations", "evaluation_questions"}
     assert all(asset_graph.get(dg.AssetKey(name)).is_observable for name in sources)

@@ -14,7 +14,7 @@ def test_every_setting_has_a_default_and_a_description():
 
 
 def test_an_unknown_variable_names_the_nearest_setting():
-    with pytest.raises(SettingsError, match="unknown setting PHI_PRESETT; did you mean PHI_PRESET?"):
+    with pytest.raises(SettingsError, match=r"unknown setting PHI_PRESETT; did you mean PHI_PRESET\?"):
         read({"PHI_PRESETT": "laptop"})
 
 

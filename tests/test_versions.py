@@ -81,8 +81,11 @@ def test_the_table_names_every_asset_and_nothing_else():
 def test_every_source_is_read_by_an_asset_or_stands_outside_with_a_reason():
     read_by_assets = {tree for reads in versions.READS.values() for tree in reads.source}
     claimed = read_by_assets | set(OUTSIDE)
-    sources = [path for tree in ("phi_assets", "training_code", "evaluation_code", "serving_code", "flows")
-               for path in (PROJECT / tree).rglob("*.py")]
+    sources = [
+        path
+        for tree in ("phi_assets", "training_code", "evaluation_code", "serving_code", "flows")
+        for path in (PROJECT / tree).rglob("*.py")
+    ]
     names = [path.relative_to(PROJECT).as_posix() for path in sources if "__pycache__" not in path.parts]
 
     assert [name for name in names if not any(name == c or name.startswith(f"{c}/") for c in claimed)] == []

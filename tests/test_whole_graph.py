@@ -1,4 +1,4 @@
-"""The whole graph by `phi run`, on a model of two layers and a hundred conversations: real runs, servers and Prompt flow."""
+"""The whole graph by `phi run`, on a model of two layers and 150 conversations: real runs, servers and Prompt flow."""
 
 import json
 import os

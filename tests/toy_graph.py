@@ -32,7 +32,9 @@ class Cupboard(Port):
 KEPT_BY = {"grain": "cupboard", "flour": "cupboard", "bread": "cupboard"}
 
 
-def toy_graph(folder: Path, *, source: str = "s1", content: dict[str, str] | None = None, **changes: Any) -> dg.Definitions:
+def toy_graph(
+    folder: Path, *, source: str = "s1", content: dict[str, str] | None = None, **changes: Any
+) -> dg.Definitions:
     """The toy graph; `content` gives the digest that an asset makes, `changes` its code version or verdict."""
     makes = {"grain": "g1", "flour": "f1", "bread": "b1", **(content or {})}
 

@@ -1,5 +1,6 @@
 """Runs, submitted through Dagster's GraphQL client and followed in its event log."""
 
+import logging
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -69,7 +70,7 @@ def follow(instance: dg.DagsterInstance, run_id: str, say: Say) -> Outcome:
             say(step, f"check {data.check_name}: {'passed' if data.passed else 'FAILED'}. {data.description or ''}")
             if not data.passed and data.blocking:
                 errors.append(f"{data.asset_key.to_user_string()}: check {data.check_name} failed: {data.description}")
-        elif not kind and event.user_message and event.level >= 20:
+        elif not kind and event.user_message and int(event.level) >= logging.INFO:
             say(step, event.user_message)
         if kind == "STEP_FAILURE" and not _is_about_checks(event):
             errors.append(f"{step}: {_reason(event)}")

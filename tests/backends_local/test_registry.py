@@ -89,7 +89,9 @@ def test_a_champion_whose_weights_are_gone_is_none(registry, tmp_path):
 def test_four_writers_on_a_fresh_home_give_no_error(tmp_path):
     home = str(tmp_path / "mlflow")
     writers = [
-        subprocess.Popen([sys.executable, "-c", WRITER, home], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        subprocess.Popen(
+            [sys.executable, "-c", WRITER, home], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
         for _ in range(4)
     ]
     outputs = [writer.communicate()[0] for writer in writers]

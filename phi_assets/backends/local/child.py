@@ -57,7 +57,7 @@ def _environment() -> dict[str, str]:
         "PYTHONPATH": str(PROJECT),
         "PHI_LIFELINE": lifeline_for(_processes_above()),
         "TOKENIZERS_PARALLELISM": "false",
-        # Threads that spin while they wait take the cores from everything else: ten times slower beside one busy process.
+        # Threads that spin while they wait take the cores from all else: ten times slower beside a busy process.
         "OMP_WAIT_POLICY": "PASSIVE",
     }
 
