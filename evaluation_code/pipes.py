@@ -17,5 +17,6 @@ def progress_log() -> Iterator[Callable[[str], None]]:
         try:
             yield pipes.log.info
         except Exception as e:
-            pipes.report_custom_message({"failed": str(e)})  # Pipes itself tells it at debug level only
+            pipes.log.error(f"evaluation stopped: {e}")  # Pipes itself tells it at debug level only
+            pipes.report_custom_message({"failed": str(e)})
             raise

@@ -74,6 +74,7 @@ def ensure(settings: Settings, log_file: Path) -> Interface:
         )
     if found:
         stop(settings)
+    end_orphans(settings)
     log_file.parent.mkdir(parents=True, exist_ok=True)
     port = free_port(settings.ui_port)
     with log_file.open("wb") as log:
@@ -118,6 +119,23 @@ def stop(settings: Settings) -> bool:
         process.kill()
     _record(settings).unlink(missing_ok=True)
     return True
+
+
+def end_orphans(settings: Settings) -> None:
+    """End what a `dagster dev` of this home left behind when it was killed: a second daemon would run beside it."""
+    for process in psutil.process_iter():
+        try:
+            ours = process.environ().get("DAGSTER_HOME") == str(settings.dagster_home)
+            parent = process.parent()
+            abandoned = parent is None or not _is_dagster(parent)
+            if ours and abandoned and _is_dagster(process) and process.pid != os.getpid():
+                process.kill()
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            continue
+
+
+def _is_dagster(process: psutil.Process) -> bool:
+    return any(word.startswith("dagster") or "/dagster" in word for word in process.cmdline()[:5])
 
 
 def wait_until_ready(interface: Interface, log_file: Path) -> None:

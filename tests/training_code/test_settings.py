@@ -12,7 +12,7 @@ PATHS = ["--base_model", "b", "--train_file", "t", "--validation_file", "v", "--
 
 def test_a_value_on_the_command_line_overrides_the_preset():
     settings = settings_from(["--config", "laptop", *PATHS, "--learning_rate", "1e-4", "--packing", "false"])
-    assert (settings.learning_rate, settings.packing, settings.method) == (1e-4, False, "lora")
+    assert (settings.learning_rate, settings.packing, settings.method) == (1e-4, False, "full")
 
 
 def test_a_preset_can_be_given_by_path(tmp_path: Path):
