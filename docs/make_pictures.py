@@ -13,7 +13,14 @@ from selenium import webdriver
 from selenium.webdriver.common.by import By
 
 PICTURES = Path(__file__).parent / "pictures"
-FLAGS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run", "--disable-sync")
+FLAGS = (
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--no-first-run",
+    "--disable-sync",
+)
 SETTLE_SECONDS = 6
 
 

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 import dagster as dg
 
 from phi_assets.operate.interface import Interface
+from phi_assets.operate.orphans import fail_dead_runs
 
 POLL_SECONDS = 0.5
+LOOK_SECONDS = 5.0
 TAG = "phi/run"  # on every run of ours, so that the next `phi run` takes up one that is still going
 ENDED = {dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED}
 
@@ -79,7 +81,7 @@ def follow(instance: dg.DagsterInstance, run_id: str, say: Say) -> Outcome:
 
 
 def _events(instance: dg.DagsterInstance, run_id: str) -> Iterator[dg.EventLogEntry]:
-    cursor = None
+    cursor, looked = None, time.monotonic()
     while True:
         run = instance.get_run_by_id(run_id)
         ended = run is None or run.status in ENDED
@@ -90,6 +92,10 @@ def _events(instance: dg.DagsterInstance, run_id: str) -> Iterator[dg.EventLogEn
             return
         if not page.has_more:
             time.sleep(POLL_SECONDS)
+            # When Dagster was killed nobody else would ever end the run.
+            if time.monotonic() - looked > LOOK_SECONDS:
+                fail_dead_runs(instance)
+                looked = time.monotonic()
 
 
 def _is_about_checks(event: dg.EventLogEntry) -> bool:
