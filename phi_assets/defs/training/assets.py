@@ -38,7 +38,7 @@ def fine_tuned_model(
     trainer: Trainer,
     registry: ModelRegistry,
 ) -> dg.MaterializeResult[ModelVersion]:
-    """The base model fine-tuned on the training split, as one folder of safetensors, beside its report and its loss curve."""
+    """The base model fine-tuned on the training split, as safetensors, beside its report and its loss curve."""
     gates.require_passed(context.instance, "chat_dataset", chat_dataset.digest)
     model = trainer.train(context, chat_dataset, base_model)
     folder = trainer.folder(model)
