@@ -1,8 +1,4 @@
-"""Groups and owners of the assets, as Dagster's UI shows them."""
-
-from typing import Literal
+"""Owners of the assets, as Dagster's UI shows them."""
 
 ML = ["team:ml"]
 PLATFORM = ["team:platform"]
-
-Stage = Literal["infrastructure", "dataset", "training", "evaluation", "serving", "chat", "operations"]

@@ -26,7 +26,6 @@ OUTSIDE = {
     "phi_assets/versions.py": "this table",
     "phi_assets/backends/__init__.py": "chooses resources",
     "phi_assets/backends/ports.py": "abstract",
-    "phi_assets/backends/azure": "not built yet",
     "phi_assets/backends/local/__init__.py": "empty",
     "phi_assets/backends/local/resources.py": "hands settings to resources; their values count",
     "phi_assets/backends/local/shelf.py": "where things are kept",

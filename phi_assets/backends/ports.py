@@ -41,6 +41,10 @@ class Provisioner(Port):
     def ensure_environment(self) -> records.TrainingEnvironment:
         """The locked packages that training will run with."""
 
+    @abstractmethod
+    def differing_packages(self) -> list[str]:
+        """A line for each package of the environment that is not in its locked version."""
+
 
 class DatasetStore(Port):
     """The conversations as they come, and the immutable versions published from them."""
@@ -132,6 +136,10 @@ class ChampionChanged(RuntimeError):
     """Another model became champion after the evaluation: evaluate against it first."""
 
 
+class EndpointDown(RuntimeError):
+    """What is recorded cannot be brought up."""
+
+
 class EndpointHost(Port):
     """A stable address with a key, and named deployments that share its traffic."""
 
@@ -149,7 +157,7 @@ class EndpointHost(Port):
 
     @abstractmethod
     def start(self, log: Log) -> None:
-        """Bring up what is recorded and not running; changes no record."""
+        """Bring up what is recorded and not running; changes no record. Raises EndpointDown."""
 
     @abstractmethod
     def stop(self, log: Log) -> None:

@@ -57,8 +57,9 @@ def _environment() -> dict[str, str]:
         "PYTHONPATH": str(PROJECT),
         "PHI_LIFELINE": lifeline_for(_processes_above()),
         "TOKENIZERS_PARALLELISM": "false",
-        # Threads that spin while they wait take the cores from all else: ten times slower beside a busy process.
-        "OMP_WAIT_POLICY": "PASSIVE",
+        # How long threads spin while they wait. For ever, the default: next to nothing is done beside a busy process. Not
+        # at all: two thirds of the tokens a second on idle cores. This is as fast as the better one in both cases.
+        "GOMP_SPINCOUNT": "20000",
     }
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from phi_assets.backends.local import shelf
-from phi_assets.backends.ports import EndpointHost, Log
+from phi_assets.backends.ports import EndpointDown, EndpointHost, Log
 from phi_assets.records import Deployment, Endpoint, Record, RegisteredModel
 
 if TYPE_CHECKING:
@@ -68,7 +68,12 @@ class LocalEndpointHost(EndpointHost):
         return self._endpoint.key()
 
     def start(self, log: Log) -> None:
-        self._endpoint.start(log)
+        from phi_assets.backends.local.endpoint_servers import EndpointError
+
+        try:
+            self._endpoint.start(log)
+        except EndpointError as e:
+            raise EndpointDown(str(e)) from e
 
     def stop(self, log: Log) -> None:
         self._endpoint.stop(log)

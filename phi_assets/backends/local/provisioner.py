@@ -36,6 +36,9 @@ class LocalProvisioner(Provisioner):
     def ensure_environment(self) -> TrainingEnvironment:
         return machine.this_environment()
 
+    def differing_packages(self) -> list[str]:
+        return machine.differing_packages()
+
     @property
     def _root(self) -> Path:
         return Path(self.state) / "workspaces"

@@ -2,14 +2,13 @@
 
 import dagster as dg
 
+from phi_assets.backends.ports import Provisioner
 from phi_assets.defs.infrastructure.assets import training_environment
 
 
 @dg.asset_check(asset=training_environment, description="The installed packages are the locked ones.")
-def installed_as_locked() -> dg.AssetCheckResult:
-    from phi_assets.backends.local.machine import differing_packages
-
-    differing = differing_packages()
+def installed_as_locked(provisioner: Provisioner) -> dg.AssetCheckResult:
+    differing = provisioner.differing_packages()
     return dg.AssetCheckResult(
         passed=not differing,
         severity=dg.AssetCheckSeverity.WARN,
