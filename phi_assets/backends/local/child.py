@@ -57,8 +57,8 @@ def _environment() -> dict[str, str]:
         "PYTHONPATH": str(PROJECT),
         "PHI_LIFELINE": lifeline_for(_processes_above()),
         "TOKENIZERS_PARALLELISM": "false",
-        # How long threads spin while they wait. For ever, the default: next to nothing is done beside a busy process. Not
-        # at all: two thirds of the tokens a second on idle cores. This is as fast as the better one in both cases.
+        # How long threads spin while they wait. For ever, the default: hardly anything is done beside a busy process.
+        # Not at all: two thirds of the tokens a second on idle cores. So long: as fast as the better of both in each case.
         "GOMP_SPINCOUNT": "20000",
     }
 
