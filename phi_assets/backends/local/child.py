@@ -58,7 +58,7 @@ def _environment() -> dict[str, str]:
         "PHI_LIFELINE": lifeline_for(_processes_above()),
         "TOKENIZERS_PARALLELISM": "false",
         # How long threads spin while they wait. For ever, the default: hardly anything is done beside a busy process.
-        # Not at all: two thirds of the tokens a second on idle cores. So long: as fast as the better of both in each case.
+        # Not at all: two thirds of the tokens a second on idle cores. So long: as fast as the better of both.
         "GOMP_SPINCOUNT": "20000",
     }
 
