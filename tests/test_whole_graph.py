@@ -5,29 +5,15 @@ import os
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
 from phi_assets.settings import PROJECT
-from tests.tiny_models import make_tiny_phi3
+from tests.homes import OWN, made, tiny_home
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 
-OWN = PROJECT / "data" / "support" / "conversations.jsonl"
 ROWS = 150
-PRESET = """
-method: full
-max_length: 512
-packing: true
-packed_length: 256
-batch_size: 1
-accumulation: 1
-epochs: 2
-learning_rate: 3.0e-3
-precision: fp32
-"""
 ALL = {
     "ml_workspace",
     "training_compute",
@@ -45,63 +31,14 @@ ALL = {
 }
 
 
-@dataclass(frozen=True)
-class Home:
-    """A home, and the `phi` command on it."""
-
-    folder: Path
-    settings: dict[str, str]
-
-    def phi(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        environment = {**os.environ, **self.settings}
-        command = [sys.executable, "-m", "phi_assets.cli", *arguments]
-        return subprocess.run(command, cwd=PROJECT, env=environment, capture_output=True, text=True, check=False)
-
-    def run(self) -> set[str]:
-        """The assets that `phi run` made; it must end well."""
-        done = self.phi("run")
-        assert done.returncode == 0, done.stdout + done.stderr
-        return made(done.stdout)
-
-    def status(self) -> dict[str, str]:
-        found = json.loads(self.phi("status", "--json").stdout)
-        return {asset["name"]: asset["status"] for asset in found["assets"] if asset["status"] != "observed"}
-
-    @property
-    def dataset(self) -> Path:
-        return self.folder / "conversations.jsonl"
-
-    def add(self, *lines: str) -> None:
-        with self.dataset.open("a", encoding="utf-8") as handle:
-            handle.writelines(f"{line}\n" for line in lines)
-
-
-def made(output: str) -> set[str]:
-    """The assets of the outcome table that were materialised."""
-    cells = [[cell.strip() for cell in line.strip("│ \n").split("│")] for line in output.splitlines() if "│" in line]
-    return {row[0] for row in cells if len(row) > 1 and row[1] == "materialised"}
-
-
 @pytest.fixture(scope="module")
 def home(tmp_path_factory):
     folder = tmp_path_factory.mktemp("home")
     own = OWN.read_text(encoding="utf-8").splitlines(keepends=True)
     (folder / "conversations.jsonl").write_text("".join(own[:ROWS]), encoding="utf-8")
-    (folder / "tiny.yaml").write_text(PRESET, encoding="utf-8")
-    made = Home(
-        folder,
-        {
-            "PHI_HOME": str(folder / "home"),
-            "PHI_DATASET": str(folder / "conversations.jsonl"),
-            "PHI_BASE_MODEL": str(make_tiny_phi3(folder / "tiny")),
-            "PHI_PRESET": str(folder / "tiny.yaml"),
-            "PHI_PROMOTE_ON_INSUFFICIENT_EVIDENCE": "true",
-            "PHI_UI_PORT": "3400",
-            "COLUMNS": "200",
-        },
-    )
-    yield made
-    made.phi("down")
+    its = tiny_home(folder, folder / "conversations.jsonl", 3400)
+    yield its
+    its.phi("down")
 
 
 def test_the_first_run_makes_every_asset(home):

@@ -1,0 +1,78 @@
+"""Homes of their own for `phi`: a model of two layers, a dataset that grows, a port to itself."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from phi_assets.settings import PROJECT
+from tests.tiny_models import make_tiny_phi3
+
+OWN = PROJECT / "data" / "support" / "conversations.jsonl"
+PRESET = """
+method: full
+max_length: 512
+packing: true
+packed_length: 256
+batch_size: 1
+accumulation: 1
+epochs: 2
+learning_rate: 3.0e-3
+precision: fp32
+"""
+
+
+@dataclass(frozen=True)
+class Home:
+    """A home, and the `phi` command on it."""
+
+    folder: Path
+    settings: dict[str, str]
+
+    def phi(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        environment = {**os.environ, **self.settings}
+        command = [sys.executable, "-m", "phi_assets.cli", *arguments]
+        return subprocess.run(command, cwd=PROJECT, env=environment, capture_output=True, text=True, check=False)
+
+    def run(self) -> set[str]:
+        """The assets that `phi run` made; it must end well."""
+        done = self.phi("run")
+        assert done.returncode == 0, done.stdout + done.stderr
+        return made(done.stdout)
+
+    def status(self) -> dict[str, str]:
+        found = json.loads(self.phi("status", "--json").stdout)
+        return {asset["name"]: asset["status"] for asset in found["assets"] if asset["status"] != "observed"}
+
+    @property
+    def dataset(self) -> Path:
+        return self.folder / "conversations.jsonl"
+
+    def add(self, *lines: str) -> None:
+        with self.dataset.open("a", encoding="utf-8") as handle:
+            handle.writelines(f"{line}\n" for line in lines)
+
+
+def made(output: str) -> set[str]:
+    """The assets of the outcome table that were materialised."""
+    cells = [[cell.strip() for cell in line.strip("│ \n").split("│")] for line in output.splitlines() if "│" in line]
+    return {row[0] for row in cells if len(row) > 1 and row[1] == "materialised"}
+
+
+def tiny_home(folder: Path, dataset: Path, ui_port: int) -> Home:
+    """A home in `folder` on the dataset, with a base model that trains in seconds."""
+    (folder / "tiny.yaml").write_text(PRESET, encoding="utf-8")
+    return Home(
+        folder,
+        {
+            "PHI_HOME": str(folder / "home"),
+            "PHI_DATASET": str(dataset),
+            "PHI_BASE_MODEL": str(make_tiny_phi3(folder / "tiny")),
+            "PHI_PRESET": str(folder / "tiny.yaml"),
+            "PHI_PROMOTE_ON_INSUFFICIENT_EVIDENCE": "true",
+            "PHI_UI_PORT": str(ui_port),
+            "COLUMNS": "200",
+        },
+    )
