@@ -1,9 +1,10 @@
-"""The code location: every asset, check, job and sensor of `defs/`, on the chosen backend's resources."""
+"""The code location: every asset, check, job and sensor of `defs/` that the chosen backend has, on its resources."""
+
+from typing import Any
 
 import dagster as dg
 
-from phi_assets import defs
-from phi_assets.backends import build_resources
+from phi_assets import backends, defs
 from phi_assets.beta import with_code_references
 from phi_assets.defs.operations.jobs import JOBS
 from phi_assets.defs.operations.sensors import SENSORS
@@ -13,11 +14,17 @@ from phi_assets.settings import current
 @dg.definitions
 def definitions() -> dg.Definitions:
     """One process a run: what is heavy runs in child processes of its own."""
+    assets: list[Any] = list(dg.load_assets_from_package_module(defs))
+    checks = dg.load_asset_checks_from_package_module(defs)
     return dg.Definitions(
-        assets=with_code_references(dg.load_assets_from_package_module(defs)),
-        asset_checks=dg.load_asset_checks_from_package_module(defs),
-        jobs=JOBS,
+        assets=with_code_references([asset for asset in assets if backends.has(_names(asset.keys))]),
+        asset_checks=[check for check in checks if backends.has(_names(key.asset_key for key in check.check_keys))],
+        jobs=[job for job in JOBS if backends.has([job.name])],
         sensors=SENSORS,
-        resources=build_resources(current()),
+        resources=backends.build_resources(current()),
         executor=dg.in_process_executor,
     )
+
+
+def _names(keys: Any) -> list[str]:
+    return [key.to_user_string() for key in keys]

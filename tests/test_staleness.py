@@ -4,7 +4,7 @@ import dagster as dg
 import pytest
 
 from phi_assets import gates, staleness
-from tests.toy_graph import KEPT_BY, toy_graph
+from tests.toy_graph import KEPT_BY, Cupboard, toy_graph
 
 
 @pytest.fixture(autouse=True)
@@ -183,3 +183,25 @@ def test_dagsters_own_view_agrees(instance, tmp_path):
     stale = {name for name, status in statuses(instance, graph).items() if status == "stale"}
     assert stale == {"grain", "bread"}
     assert {name for name in KEPT_BY if theirs.get_status(dg.AssetKey(name)) == StaleStatus.STALE} >= stale
+
+
+def test_a_keeper_says_why_what_was_made_is_gone(instance, tmp_path, monkeypatch):
+    graph = made(instance, tmp_path)
+    (tmp_path / "f1").unlink()
+    monkeypatch.setattr(Cupboard, "why_gone", lambda self, digest: f"the mice had {digest}")
+
+    assert staleness.survey(instance, graph)["flour"].reasons == ("the mice had f1",)
+
+
+def test_an_asset_refuses_while_what_it_stands_on_has_no_passed_verdict(instance, tmp_path):
+    made(instance, tmp_path)
+
+    gates.require_deps_passed(instance, ["grain", "flour"])
+    run(instance, toy_graph(tmp_path, clean=False), ["grain"])
+    with pytest.raises(gates.NotPassed, match="grain: check clean failed: stones"):
+        gates.require_deps_passed(instance, ["grain", "flour"])
+
+
+def test_an_asset_refuses_while_what_it_stands_on_was_never_made(instance):
+    with pytest.raises(gates.NotPassed, match="check clean has not judged"):
+        gates.require_deps_passed(instance, ["grain"])

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from phi_assets import versions
-from phi_assets.definitions import definitions
 from phi_assets.settings import PROJECT, Settings, read
+from tests.graph_facts import AZURE, BACKENDS, facts_of
 
 # Source that no asset executes, or that cannot change what an asset makes.
 OUTSIDE = {
@@ -25,11 +25,36 @@ OUTSIDE = {
     "phi_assets/staleness.py": "decides what is run",
     "phi_assets/versions.py": "this table",
     "phi_assets/backends/__init__.py": "chooses resources",
+    "phi_assets/backends/azure/__init__.py": "empty",
+    "phi_assets/backends/azure/account.py": "where; its values count",
+    "phi_assets/backends/azure/blob.py": "moves bytes",
+    "phi_assets/backends/azure/clients.py": "clients",
+    "phi_assets/backends/azure/deployment_run.py": "follows a deployment",
+    "phi_assets/backends/azure/errors.py": "words",
+    "phi_assets/backends/azure/job_errors.py": "words",
+    "phi_assets/backends/azure/job_logs.py": "shows a job's log",
+    "phi_assets/backends/azure/job_names.py": "names",
+    "phi_assets/backends/azure/job_watch.py": "follows a job",
+    "phi_assets/backends/azure/jobs.py": "submits and follows a job",
+    "phi_assets/backends/azure/outputs.py": "keeps a deployment's outputs",
+    "phi_assets/backends/azure/pipes_session.py": "carries a job's messages",
+    "phi_assets/backends/azure/portal.py": "links",
+    "phi_assets/backends/azure/providers.py": "registers providers",
+    "phi_assets/backends/azure/quota_request.py": "asks for quota",
+    "phi_assets/backends/azure/resources.py": "hands settings to resources; their values count",
+    "phi_assets/backends/azure/retrying.py": "asks again",
+    "phi_assets/backends/azure/roles.py": "waits for roles",
+    "phi_assets/backends/azure/tokens.py": "signs in",
+    "phi_assets/backends/azure/what_if.py": "forecasts a deployment",
     "phi_assets/backends/ports.py": "abstract",
     "phi_assets/backends/local/__init__.py": "empty",
     "phi_assets/backends/local/resources.py": "hands settings to resources; their values count",
     "phi_assets/backends/local/shelf.py": "where things are kept",
     "phi_assets/defs/__init__.py": "empty",
+    "phi_assets/defs/infrastructure/__init__.py": "empty",
+    "phi_assets/defs/infrastructure/checks.py": "a check, which runs with its asset",
+    "phi_assets/defs/infrastructure/live_checks.py": "checks, which run with their assets",
+    "phi_assets/defs/infrastructure/metadata.py": "how metadata looks",
     "phi_assets/defs/operations": "jobs and watches",
 }
 
@@ -44,7 +69,7 @@ ASSETS_OF_TREE = {
     "phi_assets/prompt_flow": {"endpoint_connection", "chat_flow", "chat_flow_evaluation"},
     "phi_assets/promotion.py": {"model_evaluation"},
     "phi_assets/scoring.py": {"online_deployment"},
-    "phi_assets/defs/infrastructure": {"ml_workspace", "training_compute", "training_environment"},
+    "phi_assets/defs/infrastructure/assets.py": {"ml_workspace", "training_compute", "training_environment"},
     "phi_assets/defs/dataset": {"chat_dataset"},
     "phi_assets/defs/training": {"fine_tuned_model"},
     "phi_assets/defs/evaluation": {"model_evaluation", "registered_model"},
@@ -56,7 +81,7 @@ ASSETS_OF_TREE = {
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     """A copy of the source that can be changed."""
-    for tree in ("phi_assets", "training_code", "evaluation_code", "serving_code", "flows"):
+    for tree in ("phi_assets", "training_code", "evaluation_code", "serving_code", "flows", "infra"):
         shutil.copytree(PROJECT / tree, tmp_path / tree, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(PROJECT / "README.md", tmp_path)
     return tmp_path
@@ -64,7 +89,8 @@ def project(tmp_path: Path) -> Path:
 
 def all_versions(project: Path, settings: Settings | None = None) -> dict[str, str]:
     versions.tree_digest.cache_clear()
-    return {asset: versions.of(asset, settings or read({}), project) for asset in versions.READS}
+    chosen = settings or read({})
+    return {asset: versions.of(asset, chosen, project) for asset in facts_of(chosen.backend)["graph"]["assets"]}
 
 
 def changed(before: dict[str, str], after: dict[str, str]) -> set[str]:
@@ -72,13 +98,15 @@ def changed(before: dict[str, str], after: dict[str, str]) -> set[str]:
 
 
 def test_the_table_names_every_asset_and_nothing_else():
-    keys = {key.to_user_string() for key in definitions().resolve_asset_graph().get_all_asset_keys()}
+    everywhere = {name for backend in BACKENDS for name in facts_of(backend)["graph"]["assets"]}
 
-    assert set(versions.READS) == keys
+    assert set(versions.READS) == everywhere
 
 
 def test_every_source_is_read_by_an_asset_or_stands_outside_with_a_reason():
-    read_by_assets = {tree for reads in versions.READS.values() for tree in reads.source}
+    read_by_assets = {
+        tree for backend in BACKENDS for reads in versions.READS.values() for tree in reads.files(backend)
+    }
     claimed = read_by_assets | set(OUTSIDE)
     sources = [
         path
@@ -113,6 +141,41 @@ def test_a_changed_readme_changes_nothing(project):
     assert changed(before, all_versions(project)) == set()
 
 
+AZURE_TREES = {
+    "infra": set(versions.DEPLOYED_ASSETS),
+    "phi_assets/infra.py": set(versions.DEPLOYED_ASSETS),
+    "phi_assets/defs/infrastructure/cloud.py": set(versions.DEPLOYED_ASSETS),
+    "phi_assets/defs/infrastructure/quota.py": {"gpu_quota"},
+    "phi_assets/backends/azure/compute.py": {"training_compute"},
+    "phi_assets/backends/azure/environment.py": {"training_environment"},
+    "phi_assets/backends/azure/prices.py": {"gpu_quota"},
+    "phi_assets/backends/azure/trainer.py": {"fine_tuned_model"},
+    "phi_assets/backends/azure/retrying.py": set(),
+    "phi_assets/backends/local/trainer.py": set(),
+}
+
+
+@pytest.mark.parametrize("tree", sorted(AZURE_TREES))
+def test_a_change_of_a_source_changes_its_assets_only_on_azure(tree, project):
+    before = all_versions(project, read(AZURE))
+    path = project / tree
+    source = path if path.is_file() else path / "main.json"
+
+    source.write_text(source.read_text(encoding="utf-8") + "\n", encoding="utf-8")
+
+    assert changed(before, all_versions(project, read(AZURE))) == AZURE_TREES[tree]
+
+
+@pytest.mark.parametrize("source", ["infra/main.json", "phi_assets/backends/azure/trainer.py"])
+def test_what_only_azure_reads_changes_nothing_on_a_laptop(source, project):
+    before = all_versions(project)
+
+    with (project / source).open("a", encoding="utf-8") as handle:
+        handle.write("\n")
+
+    assert changed(before, all_versions(project)) == set()
+
+
 OTHER_VALUES = {
     "dataset": ("other.jsonl", {"raw_conversations", "chat_dataset"}),
     "columns": ("role=speaker", {"chat_dataset"}),
@@ -131,9 +194,29 @@ OTHER_VALUES = {
 }
 
 
+ON_THE_PLACE = {*facts_of("azure")["graph"]["assets"]} - {"raw_conversations", "evaluation_questions", "gpu_quota"}
+OTHER_AZURE_VALUES = {
+    "azure_subscription_id": ("00000000-0000-0000-0000-0000000000bb", {*ON_THE_PLACE, "gpu_quota"}),
+    "azure_location": ("westeurope", {*ON_THE_PLACE, "gpu_quota"}),
+    "azure_name": ("another", ON_THE_PLACE),
+    "azure_access_mode": ("guide", set(versions.DEPLOYED_ASSETS)),
+    "azure_purge_protection": ("true", set(versions.DEPLOYED_ASSETS)),
+    "azure_vm_size": ("Standard_E16s_v3", {"gpu_quota", "training_compute"}),
+    "azure_nodes": ("2", {"gpu_quota", "training_compute"}),
+    "azure_idle_minutes": ("9", {"gpu_quota", "training_compute"}),
+    "azure_max_job_cost": ("9", {"gpu_quota"}),
+    "azure_request_quota": ("true", {"gpu_quota"}),
+    "azure_endpoint_vm_size": ("Standard_E8s_v3", {"gpu_quota"}),
+    "max_train_minutes": ("9", {"gpu_quota"}),
+    "preset": ("phi4-mini-lora", {"fine_tuned_model"}),
+}
+
+
 def test_every_setting_is_read_by_an_asset_or_has_a_reason_not_to_be():
-    assert set(OTHER_VALUES) | set(versions.NO_VERSION) == set(Settings.model_fields)
-    assert set(OTHER_VALUES) & set(versions.NO_VERSION) == set()
+    read_by_assets = set(OTHER_VALUES) | set(OTHER_AZURE_VALUES) - {"max_train_minutes"}
+
+    assert read_by_assets | set(versions.NO_VERSION) == set(Settings.model_fields)
+    assert read_by_assets & set(versions.NO_VERSION) == set()
 
 
 @pytest.mark.parametrize("setting", sorted(OTHER_VALUES))
@@ -145,9 +228,27 @@ def test_another_value_of_a_setting_changes_the_assets_that_read_it_only(setting
     assert changed(all_versions(PROJECT), after) == expected
 
 
-@pytest.mark.parametrize("setting", sorted(versions.NO_VERSION))
+@pytest.mark.parametrize("setting", sorted(OTHER_AZURE_VALUES))
+def test_another_value_of_a_setting_changes_the_assets_that_read_it_only_on_azure(setting):
+    value, expected = OTHER_AZURE_VALUES[setting]
+
+    after = all_versions(PROJECT, read({**AZURE, f"PHI_{setting.upper()}": value}))
+
+    assert changed(all_versions(PROJECT, read(AZURE)), after) == expected
+
+
+@pytest.mark.parametrize("setting", sorted(set(OTHER_AZURE_VALUES) - {"preset"}))
+def test_a_setting_of_azure_changes_nothing_on_a_laptop(setting):
+    value, _ = OTHER_AZURE_VALUES[setting]
+
+    after = all_versions(PROJECT, read({f"PHI_{setting.upper()}": value}))
+
+    assert changed(all_versions(PROJECT), after) == set()
+
+
+@pytest.mark.parametrize("setting", sorted(set(versions.NO_VERSION) - {"backend"}))
 def test_a_setting_without_a_version_changes_nothing(setting):
-    other = {"backend": "azure", "home": "/elsewhere"}.get(setting, "7")
+    other = {"home": "/elsewhere", "azure_read_dataset_in_cloud": "true"}.get(setting, "7")
 
     after = all_versions(PROJECT, read({f"PHI_{setting.upper()}": other}))
 

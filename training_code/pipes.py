@@ -1,4 +1,7 @@
-"""The only file that knows Dagster: with Dagster Pipes around the process, log lines go to the run's log too."""
+"""The only file that knows Dagster, and Azure: under Dagster Pipes what a run says goes to the run's log too.
+
+On this machine the messages go through a file; in an Azure ML job through a blob, with the identity of the job.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,8 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Protocol
+
+SECONDS_BETWEEN_BLOCKS = 2  # an append blob holds 50,000 blocks: more than a day at this rate
 
 
 class Reporter(Protocol):
@@ -55,7 +60,59 @@ def reporter() -> Iterator[Reporter]:
     if "DAGSTER_PIPES_CONTEXT" not in os.environ:
         yield Terminal()
         return
-    from dagster_pipes import open_dagster_pipes
+    from dagster_pipes import PipesEnvVarParamsLoader, open_dagster_pipes
 
-    with open_dagster_pipes() as context:
+    place = PipesEnvVarParamsLoader().load_context_params()
+    with open_dagster_pipes(**(through_blob(place) if "account_url" in place else {})) as context:
         yield Orchestrator(context.log.info, context.report_custom_message)
+
+
+def through_blob(place: Mapping[str, Any]) -> dict[str, Any]:
+    """What Pipes needs to read its context from a blob and to append its messages to another beside it."""
+    from azure.identity import ManagedIdentityCredential
+    from azure.storage.blob import BlobServiceClient
+
+    # A compute node may bear several identities, and says which one is the job's.
+    credential = ManagedIdentityCredential(client_id=os.environ.get("DEFAULT_IDENTITY_CLIENT_ID"))
+    client = BlobServiceClient(place["account_url"], credential=credential)
+    return {"context_loader": context_in(client), "message_writer": appending_to(client)}
+
+
+def context_in(client: Any) -> Any:
+    from dagster_pipes import PipesAzureBlobStorageContextLoader
+
+    return PipesAzureBlobStorageContextLoader(client)
+
+
+def appending_to(client: Any) -> Any:
+    """Messages as lines of one append blob, so that a restarted job goes on where the lost one stopped."""
+    from azure.core.exceptions import AzureError, ResourceModifiedError
+    from dagster_pipes import PipesBlobStoreMessageWriter, PipesBlobStoreMessageWriterChannel
+
+    class Channel(PipesBlobStoreMessageWriterChannel):
+        def __init__(self, container: str, key: str) -> None:
+            super().__init__(interval=SECONDS_BETWEEN_BLOCKS)
+            self.blob = client.get_blob_client(container, key)
+            if not self.blob.exists():
+                self.blob.create_append_blob()
+            self.size = self.blob.get_blob_properties().size
+            self.unsent = b""
+
+        def upload_messages_chunk(self, payload: Any, index: int) -> None:
+            self.unsent += payload.read().encode() + b"\n"
+            try:
+                self.blob.append_block(self.unsent, appendpos_condition=self.size)
+            except ResourceModifiedError:
+                pass  # the block is there: only the answer to an earlier try was lost
+            except AzureError as e:
+                # Training goes on; the lines stand in the job's own log, and the messages go with the next block.
+                print(f"warning: Dagster could not be told: {type(e).__name__}", flush=True)
+                return
+            self.size += len(self.unsent)
+            self.unsent = b""
+
+    class Writer(PipesBlobStoreMessageWriter):  # pyright: ignore[reportMissingTypeArgument]
+        def make_channel(self, params: Mapping[str, Any]) -> Channel:
+            return Channel(params["bucket"], params["key"])
+
+    return Writer()

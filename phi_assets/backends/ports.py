@@ -6,7 +6,7 @@ what once was made; a deleted folder or a dead endpoint is seen here.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +18,58 @@ Log = Callable[[str], None]
 Metadata = Mapping[str, Any]
 
 
+class BackendError(dg.Failure):
+    """What the backend refused or could not do, in one sentence that names the cure."""
+
+
 class Port(dg.ConfigurableResource, ABC):
     """A capability that keeps things under their digests."""
 
     @abstractmethod
     def find(self, digest: str) -> records.Record | None:
         """The record of what exists under the digest now; None when it is gone, or damaged."""
+
+    def why_gone(self, digest: str) -> str:
+        """Why `find` found nothing."""
+        del digest
+        return "what was made is gone"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a check found in the live state."""
+
+    passed: bool
+    description: str
+    numbers: Mapping[str, Any] = field(default_factory=dict)
+
+
+class CloudResources(Port):
+    """The resources that one deployment makes in a cloud subscription, one asset each."""
+
+    @abstractmethod
+    def ensure(self, log: Log) -> Mapping[str, records.CloudResource]:
+        """Every resource by its asset's name, deployed only when the template changed or the live state drifted."""
+
+    @abstractmethod
+    def planned(self) -> str:
+        """What the cloud forecast before the last deployment of this process; a word when there was none."""
+
+    @abstractmethod
+    def examine(self, asset: str) -> Mapping[str, Finding]:
+        """The verdict of every live check of an asset, by the check's name."""
+
+
+class ComputeQuota(Port):
+    """How much compute the cloud allows."""
+
+    @abstractmethod
+    def ensure(self, log: Log) -> records.Quota:
+        """What is needed, allowed and used now; asks for more where the settings say so."""
+
+    @abstractmethod
+    def judge(self, quota: records.Quota) -> Mapping[str, Finding]:
+        """The verdict of each check on it, by the check's name."""
 
 
 class Provisioner(Port):

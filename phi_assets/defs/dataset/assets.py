@@ -3,6 +3,7 @@
 import dagster as dg
 
 from phi_assets import versions
+from phi_assets.backends import also_after
 from phi_assets.backends.ports import DatasetStore
 from phi_assets.beta import observed_source
 from phi_assets.defs.dataset.metadata import describe_dataset
@@ -28,7 +29,7 @@ def raw_conversations(dataset_store: DatasetStore) -> dg.DataVersion:
     group_name="dataset",
     kinds={"jsonl"},
     owners=ML,
-    deps=[raw_conversations],
+    deps=[raw_conversations, *also_after("chat_dataset")],
     code_version=versions.of("chat_dataset"),
 )
 def chat_dataset(

@@ -2,13 +2,20 @@
 
 import dagster as dg
 
-from phi_assets import shown, versions
+from phi_assets import gates, shown, versions
+from phi_assets.backends import also_after
 from phi_assets.backends.ports import Provisioner
 from phi_assets.owners import PLATFORM
 from phi_assets.records import Compute, TrainingEnvironment, Workspace
 
 
-@dg.asset(group_name="infrastructure", kinds={"mlflow"}, owners=PLATFORM, code_version=versions.of("ml_workspace"))
+@dg.asset(
+    group_name="infrastructure",
+    kinds={"mlflow"},
+    owners=PLATFORM,
+    deps=also_after("ml_workspace"),
+    code_version=versions.of("ml_workspace"),
+)
 def ml_workspace(provisioner: Provisioner) -> dg.MaterializeResult[Workspace]:
     """A workspace whose tracking store and model registry have today's tables."""
     workspace = provisioner.ensure_workspace()
@@ -19,9 +26,16 @@ def ml_workspace(provisioner: Provisioner) -> dg.MaterializeResult[Workspace]:
     )
 
 
-@dg.asset(group_name="infrastructure", kinds={"python"}, owners=PLATFORM, code_version=versions.of("training_compute"))
-def training_compute(provisioner: Provisioner) -> dg.MaterializeResult[Compute]:
+@dg.asset(
+    group_name="infrastructure",
+    kinds={"python"},
+    owners=PLATFORM,
+    deps=also_after("training_compute"),
+    code_version=versions.of("training_compute"),
+)
+def training_compute(context: dg.AssetExecutionContext, provisioner: Provisioner) -> dg.MaterializeResult[Compute]:
     """The compute that training will run on, and what it has."""
+    gates.require_deps_passed(context.instance, also_after("training_compute"))
     compute = provisioner.ensure_compute()
     return dg.MaterializeResult(
         value=compute,
@@ -36,7 +50,11 @@ def training_compute(provisioner: Provisioner) -> dg.MaterializeResult[Compute]:
 
 
 @dg.asset(
-    group_name="infrastructure", kinds={"python"}, owners=PLATFORM, code_version=versions.of("training_environment")
+    group_name="infrastructure",
+    kinds={"python"},
+    owners=PLATFORM,
+    deps=also_after("training_environment"),
+    code_version=versions.of("training_environment"),
 )
 def training_environment(provisioner: Provisioner) -> dg.MaterializeResult[TrainingEnvironment]:
     """The locked packages that training will run with."""

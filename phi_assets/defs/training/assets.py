@@ -3,6 +3,7 @@
 import dagster as dg
 
 from phi_assets import gates, versions
+from phi_assets.backends import also_after
 from phi_assets.backends.ports import BaseModelStore, ModelRegistry, Trainer
 from phi_assets.defs.infrastructure.assets import ml_workspace, training_compute, training_environment
 from phi_assets.defs.training.metadata import describe_base, describe_training
@@ -11,7 +12,11 @@ from phi_assets.records import BaseModel, DatasetVersion, ModelVersion
 
 
 @dg.asset(
-    group_name="training", kinds={"huggingface", "safetensors"}, owners=ML, code_version=versions.of("base_model")
+    group_name="training",
+    kinds={"huggingface", "safetensors"},
+    owners=ML,
+    deps=also_after("base_model"),
+    code_version=versions.of("base_model"),
 )
 def base_model(context: dg.AssetExecutionContext, base_model_store: BaseModelStore) -> dg.MaterializeResult[BaseModel]:
     """The pretrained model that fine-tuning starts from: safetensors, no code of others, one word on where it stops."""
@@ -27,7 +32,7 @@ def base_model(context: dg.AssetExecutionContext, base_model_store: BaseModelSto
     group_name="training",
     kinds={"pytorch", "safetensors"},
     owners=ML,
-    deps=[ml_workspace, training_compute, training_environment],
+    deps=[ml_workspace, training_compute, training_environment, *also_after("fine_tuned_model")],
     code_version=versions.of("fine_tuned_model"),
     pool="training",
 )
@@ -39,6 +44,7 @@ def fine_tuned_model(
     registry: ModelRegistry,
 ) -> dg.MaterializeResult[ModelVersion]:
     """The base model fine-tuned on the training split, as safetensors, beside its report and its loss curve."""
+    gates.require_deps_passed(context.instance, also_after("fine_tuned_model"))
     gates.require_passed(context.instance, "chat_dataset", chat_dataset.digest)
     model = trainer.train(context, chat_dataset, base_model)
     folder = trainer.folder(model)

@@ -1,0 +1,99 @@
+"""The resources of infra/main.bicep as assets: found live, deployed together."""
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+from phi_assets import backends
+from phi_assets.backends.azure import deployment, live_state, outputs
+from phi_assets.backends.azure.clients import AzureClients, clients
+from phi_assets.backends.azure.outputs import NotDeployed, Outputs
+from phi_assets.backends.azure.portal import link
+from phi_assets.backends.azure.prices import AS_OF, MONTHLY, SOURCE
+from phi_assets.backends.ports import CloudResources, Finding, Log
+from phi_assets.records import CloudResource
+
+GONE = "it is not there as the template has it: "
+
+
+class AzureResources(CloudResources):
+    """What one deployment at subscription scope makes, in one resource group."""
+
+    account: dict[str, str]
+    purge_protection: bool
+
+    def ensure(self, log: Log) -> Mapping[str, CloudResource]:
+        deployed = deployment.ensure(self._clients, self.purge_protection, log)
+        _planned[self._clients.account.group_id] = deployed.planned
+        return {name: self._record(name, deployed.outputs) for name in backends.DEPLOYED}
+
+    def planned(self) -> str:
+        return _planned.get(self._clients.account.group_id, "nothing was deployed")
+
+    def find(self, digest: str) -> CloudResource | None:
+        name = self._named(digest)
+        found = outputs.read(self._clients.account)
+        if name is None or found is None or self._drift(name, found):
+            return None
+        return self._record(name, found)
+
+    def why_gone(self, digest: str) -> str:
+        name = self._named(digest)
+        found = outputs.read(self._clients.account)
+        if name is None or found is None:
+            return super().why_gone(digest)
+        return GONE + "; ".join(line.partition(": ")[2] for line in self._drift(name, found))
+
+    def examine(self, asset: str) -> Mapping[str, Finding]:
+        found = outputs.read(self._clients.account)
+        if found is None:
+            raise NotDeployed(description=f"{asset} was not deployed from here; materialise it first")
+        return live_state.examine(asset, live_state.read(self._clients, found), self._wanted)
+
+    def _drift(self, name: str, found: Outputs) -> list[str]:
+        return live_state.drift([name], live_state.read(self._clients, found), self._wanted)
+
+    def _named(self, digest: str) -> str | None:
+        found = outputs.read(self._clients.account)
+        return next((name for name in backends.DEPLOYED if found and _digest(name, found) == digest), None)
+
+    def _record(self, name: str, found: Outputs) -> CloudResource:
+        dollars, costs = MONTHLY[name]
+        address = _address(name, found)
+        body = live_state.read(self._clients, found).resources.get(name) or {}
+        return CloudResource(
+            digest=_digest(name, found),
+            name=address.rpartition("/")[2] if name != "role_assignments" else f"{len(found.role_assignments)} roles",
+            kind=live_state.kind_of(address) if name != "role_assignments" else "roleAssignments",
+            address=address,
+            region=str(body.get("location") or self._clients.account.location),
+            sku=_sku(body),
+            dollars_a_month=dollars,
+            costs=f"{costs} (US dollars, {AS_OF}; {SOURCE})",
+            portal=link(address, "users" if name == "role_assignments" else "overview"),
+        )
+
+    @property
+    def _clients(self) -> AzureClients:
+        return clients(self.account)
+
+    @property
+    def _wanted(self) -> live_state.Wanted:
+        return deployment.wanted(self._clients, self.purge_protection)
+
+
+_planned: dict[str, str] = {}
+
+
+def _address(name: str, found: Outputs) -> str:
+    return found.resources["resource_group" if name == "role_assignments" else name]
+
+
+def _digest(name: str, found: Outputs) -> str:
+    """Of the asset's name and the resource's id: a changed setting of it must not train a model anew."""
+    return hashlib.sha256(f"{name}\n{_address(name, found).lower()}".encode()).hexdigest()
+
+
+def _sku(body: Mapping[str, Any]) -> str:
+    sku = body.get("sku") or live_state.properties(body).get("sku") or {}
+    return str(sku.get("name") or "")

@@ -1,0 +1,79 @@
+"""Azure ML data assets: a name and a version for a folder on Blob, which jobs mount by it."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from phi_assets.backends.azure import blob
+from phi_assets.backends.azure.clients import AzureClients
+from phi_assets.backends.azure.errors import AzureRefused, refused
+from phi_assets.backends.azure.outputs import NotDeployed
+from phi_assets.backends.azure.retrying import with_patience
+from phi_assets.backends.azure.roles import wait_for_role
+from phi_assets.backends.ports import Log
+
+if TYPE_CHECKING:
+    from azure.ai.ml.entities import Data
+
+DIGITS = 24  # of the digest in a version: Azure ML takes 30 characters at most, and other tools add a prefix
+
+
+def version_of(digest: str) -> str:
+    return digest[:DIGITS]
+
+
+def reference(name: str, digest: str) -> str:
+    """How a job's input names the asset."""
+    return f"azureml:{name}:{version_of(digest)}"
+
+
+def find(clients: AzureClients, name: str, digest: str, log: Log) -> "Data | None":
+    """The asset that stands for the digest now; None when there is none. One request."""
+    from azure.core.exceptions import ResourceNotFoundError
+
+    version = version_of(digest)
+    try:
+        found = with_patience(f"reading data asset {name}", lambda: clients.ml().data.get(name, version), log)
+    except (ResourceNotFoundError, NotDeployed):
+        return None
+    return found if (found.tags or {}).get("digest") == digest else None
+
+
+def ensure(
+    clients: AzureClients,
+    name: str,
+    digest: str,
+    path: str,
+    *,
+    description: str,
+    tags: Mapping[str, str],
+    log: Log,
+    role_minutes: float,
+) -> None:
+    """The folder `path` of the workspace's container is the asset's version of this digest. Made once."""
+    from azure.ai.ml.entities import Data
+    from azure.core.exceptions import HttpResponseError
+
+    def make() -> None:
+        # Asked for first at each try: an answer that was lost may have been a yes.
+        if find(clients, name, digest, log) is None:
+            asset = Data(
+                name=name,
+                version=version_of(digest),
+                type="uri_folder",
+                path=blob.address(path),
+                description=description,
+                tags={**tags, "digest": digest},
+            )
+            clients.ml().data.create_or_update(asset)
+
+    what = f"registering data asset {name}:{version_of(digest)}"
+    try:
+        wait_for_role(make, what, log, role_minutes)
+    except HttpResponseError as e:
+        raise refused(what, e) from e
+    if find(clients, name, digest, log) is None:
+        raise AzureRefused(
+            description=f"data asset {name}:{version_of(digest)} exists with another content; archive that version in "
+            "Azure ML Studio under Data, and run again",
+            allow_retries=False,
+        )

@@ -1,0 +1,85 @@
+"""Dataset versions on Blob, each an Azure ML data asset, beside a copy on this machine."""
+
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from phi_assets.backends.azure import blob, data_assets
+from phi_assets.backends.azure.clients import AzureClients, clients
+from phi_assets.backends.azure.retrying import say
+from phi_assets.backends.local.dataset_store import LocalDatasetStore
+from phi_assets.backends.ports import DatasetStore, Log
+from phi_assets.records import DatasetVersion
+
+if TYPE_CHECKING:
+    from phi_assets.backends.azure.blob import WorkspaceBlobs
+
+ASSET = "phi-chat-dataset"
+ROOT = "phi/datasets/"
+
+
+class AzureDatasetStore(DatasetStore):
+    """Prepares conversations as on a laptop, and publishes them once to the workspace."""
+
+    account: dict[str, str]
+    state: str
+    source: str
+    cleaning: dict[str, Any]
+    role_minutes: float = 30.0
+
+    def source_fingerprint(self) -> str:
+        return self._here.source_fingerprint()
+
+    def publish(self, log: Log) -> DatasetVersion:
+        published = self._here.publish(log)
+        path = folder_of(published.digest)
+        sent = self._blobs(log).upload(self._here.folder(published), path)
+        log(f"{blob.address(path)}: {sent} files uploaded")
+        data_assets.ensure(
+            self._clients,
+            ASSET,
+            published.digest,
+            path,
+            description="Clean chat turns in frozen train, validation and test splits",
+            tags={f"{side}_rows": str(count) for side, count in published.rows.items()},
+            log=log,
+            role_minutes=self.role_minutes,
+        )
+        return _on_azure(published)
+
+    def find(self, digest: str) -> DatasetVersion | None:
+        here = self._here.find(digest)
+        if here is None or data_assets.find(self._clients, ASSET, digest, say) is None:
+            return None
+        return _on_azure(here)
+
+    def folder(self, version: DatasetVersion) -> Path:
+        folder = Path(self.state) / "datasets" / version.digest
+        if self._here.find(version.digest) is None:
+            self._blobs(say).download(folder_of(version.digest), folder)
+        return folder
+
+    @cached_property
+    def _here(self) -> LocalDatasetStore:
+        return LocalDatasetStore(state=self.state, source=self.source, cleaning=self.cleaning)
+
+    @property
+    def _clients(self) -> AzureClients:
+        return clients(self.account)
+
+    def _blobs(self, log: Log) -> "WorkspaceBlobs":
+        return blob.WorkspaceBlobs(self._clients, log, self.role_minutes)
+
+
+def folder_of(digest: str) -> str:
+    """Where a version's files lie in the workspace's container."""
+    return f"{ROOT}{digest}/"
+
+
+def _on_azure(version: DatasetVersion) -> DatasetVersion:
+    return DatasetVersion(
+        digest=version.digest,
+        address=blob.address(folder_of(version.digest)),
+        rows=version.rows,
+        groups=version.groups,
+    )

@@ -1,0 +1,110 @@
+"""infra/main.json in the subscription: deployed when it changed or what is there has drifted, else left alone."""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from phi_assets import infra
+from phi_assets.backends.azure import live_state, outputs, providers
+from phi_assets.backends.azure.clients import AzureClients
+from phi_assets.backends.azure.deployment_run import DeploymentRun
+from phi_assets.backends.azure.errors import refused
+from phi_assets.backends.azure.outputs import Outputs
+from phi_assets.backends.azure.retrying import with_patience
+from phi_assets.backends.azure.what_if import forecast
+from phi_assets.backends.ports import Log
+
+HASH_TAG = "phi-template-hash"
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """What is there, and what Azure forecast when it had to be deployed."""
+
+    outputs: Outputs
+    planned: str
+
+
+def ensure(clients: AzureClients, purge_protection: bool, log: Log) -> Deployed:
+    """Everything of the template as it says. Writes nothing when the hash is the tag's and nothing drifted."""
+    name, body, digest = request_of(clients, purge_protection)
+    run = DeploymentRun(clients, name, digest, log)
+    present = _present(clients, run, digest, log)
+    if present is not None:
+        outputs.write(clients.account, present)
+        live_state.forget()
+        state, should = live_state.read(clients, present), wanted(clients, purge_protection)
+        drifted = live_state.drift([*present.resources, "role_assignments"], state, should)
+        if not drifted:
+            return Deployed(present, "nothing to deploy: template and parameters are those of the group's tag")
+        log(f"mending what differs from the template: {'; '.join(drifted)}")
+        _drop_orphans(clients, live_state.orphans(state, should), log)
+    providers.ensure_registered(clients, infra.namespaces(), log)
+    planned = forecast(clients, name, body, log)
+    made = run.make(body)
+    outputs.write(clients.account, made)
+    live_state.forget()
+    return Deployed(made, planned)
+
+
+def request_of(clients: AzureClients, purge_protection: bool) -> tuple[str, dict[str, Any], str]:
+    """The deployment's name, what is submitted, and its hash."""
+    account, who = clients.account, clients.principal()
+    parameters = {
+        "environmentName": account.name,
+        "location": account.location,
+        "principalId": who.object_id,
+        "principalType": who.kind,
+        "accessMode": account.access_mode,
+        "purgeProtection": purge_protection,
+    }
+    digest = infra.deployment_hash(parameters)
+    body = {
+        "location": account.location,
+        "properties": {
+            "mode": "Incremental",
+            "template": infra.template(),
+            "parameters": {name: {"value": value} for name, value in {**parameters, "templateHash": digest}.items()},
+        },
+    }
+    return f"phi-{account.name}", body, digest
+
+
+def wanted(clients: AzureClients, purge_protection: bool) -> live_state.Wanted:
+    """What the settings say of the live state."""
+    return live_state.Wanted(clients.account.access_mode, purge_protection, clients.principal().object_id)
+
+
+def _drop_orphans(clients: AzureClients, role_ids: list[str], log: Log) -> None:
+    """No role assignment of ours belongs to a principal that is gone: Azure refuses to give it to another."""
+    from azure.core.exceptions import HttpResponseError
+
+    for role_id in role_ids:
+        log(f"removing a role assignment whose principal is gone: {role_id}")
+        version = infra.api_version(live_state.kind_of(role_id))
+        delete = partial(clients.resources().resources.begin_delete_by_id, role_id, api_version=version)
+        try:
+            with_patience("removing a role assignment", lambda delete=delete: delete().result(), log)
+        except HttpResponseError as e:
+            raise refused(f"removing the role assignment {role_id}", e) from e
+
+
+def _present(clients: AzureClients, run: DeploymentRun, digest: str, log: Log) -> Outputs | None:
+    """The outputs of the deployment of this hash; None when the group carries another, or it did not end well."""
+    from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
+
+    account = clients.account
+    try:
+        group = with_patience(
+            f"reading {account.group}", lambda: clients.resources().resource_groups.get(account.group), log
+        )
+    except ResourceNotFoundError:
+        return None
+    except HttpResponseError as e:
+        raise refused(f"reading {account.group}", e) from e
+    if (group.tags or {}).get(HASH_TAG) != digest:
+        return None
+    kept = outputs.read(account)
+    if kept and kept.template_hash == digest:
+        return kept
+    return run.finished()

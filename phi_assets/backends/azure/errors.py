@@ -1,0 +1,157 @@
+"""What Azure refused, in one sentence that names the cure."""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from phi_assets.backends.azure import portal
+from phi_assets.backends.ports import BackendError
+
+MAY_NOT = re.compile(
+    r"[Tt]he client '(?P<who>[^']*)'.*?perform action '(?P<action>[^']+)'.*? (?:over|at) scope '(?P<scope>[^']+)'", re.S
+)
+VAULT = re.compile(r"[Vv]ault name: (?P<vault>[\w-]+)")
+NAMESPACE = re.compile(r"namespace '(?P<namespace>[\w.]+)'")
+
+
+class AzureRefused(BackendError):
+    """Azure said no, and asking again would not help."""
+
+
+class NotSignedIn(BackendError):
+    """No credential for Azure, or one that has expired."""
+
+
+class GaveUp(BackendError):
+    """Azure did not answer for as long as was worth waiting."""
+
+
+def codes(error: Any) -> list[tuple[str, str]]:
+    """(code, message) of an answer of Azure, the outermost first, with every nested detail."""
+    return list(_walk(body_of(error)))
+
+
+def body_of(error: Any) -> Mapping[str, Any]:
+    """The JSON of an error response; an empty mapping when it has none."""
+    response = getattr(error, "response", None)
+    try:
+        body = response.json() if response is not None else {}
+    except Exception:  # no body, a body that is not JSON, or one that was streamed away: the status must do
+        return {}
+    return body if isinstance(body, Mapping) else {}
+
+
+def cause_of(error: BaseException) -> BaseException:
+    """The answer, or the lost connection, that azure-ai-ml wrapped into an exception of its own; else the error."""
+    found: BaseException | None = error
+    while found is not None and type(found).__module__.startswith("azure.ai.ml"):
+        inner = getattr(found, "inner_exception", None)
+        found = inner if isinstance(inner, BaseException) else found.__cause__
+    return found or error
+
+
+def status_of(error: BaseException) -> int | None:
+    """The HTTP status of an Azure error."""
+    return getattr(error, "status_code", None)
+
+
+def code_of(error: BaseException) -> str:
+    """The innermost error code, such as AuthorizationFailed; empty when the answer had none."""
+    named = getattr(error, "error_code", None)  # blob storage says it in a header
+    if named:
+        return str(getattr(named, "value", named))
+    found = codes(error)
+    return found[-1][0] if found else ""
+
+
+def refused(doing: str, error: BaseException) -> AzureRefused:
+    """The failure that a person reads for an error of a call."""
+    found = codes(error) or [(code_of(error), str(error).split("\n")[0])]
+    return AzureRefused(description=f"{doing}: {sentence(found)}", allow_retries=False)
+
+
+def sentence(found: list[tuple[str, str]]) -> str:
+    """The cause and the cure of an answer's codes. The innermost code that is known decides, else the innermost."""
+    for _, message in reversed(found):
+        # Also within other errors: a deployment's preflight puts it into the text of InvalidTemplateDeployment.
+        refusal = MAY_NOT.search(message)
+        if refusal:
+            return _lacks_role(refusal)
+    for code, message in reversed(found):
+        if code in CURES:
+            namespace = NAMESPACE.search(message)
+            vault = VAULT.search(message)
+            cure = CURES[code].format(
+                namespace=namespace["namespace"] if namespace else "<namespace>",
+                vault=vault["vault"] if vault else "<vault>",
+            )
+            return f"{_short(message)} ({code}). {cure}"
+    code, message = found[-1] if found else ("", "no reason given")
+    return f"{_short(message)} ({code})" if code else _short(message)
+
+
+def _lacks_role(refusal: re.Match[str]) -> str:
+    who, action, scope = refusal["who"], refusal["action"], refusal["scope"]
+    role = next((role for part, role in ROLES_WITH.items() if part.lower() in action.lower()), "Contributor")
+    return (
+        f"{who} may not do {action} on {scope}. Ask an owner for a role that may: az role assignment create "
+        f"--assignee {who} --role '{role}' --scope {scope}; then run again"
+    )
+
+
+# The least common role that has an action, by a part of the action's name.
+ROLES_WITH = {
+    "roleAssignments/": "Role Based Access Control Administrator",
+    "quota": "Quota Request Operator",
+    "/read": "Reader",
+}
+VAULT_CURE = (
+    "Azure keeps a deleted vault for a while: take it back, az keyvault recover --name {vault}, or end it, "
+    "az keyvault purge --name {vault}; then run again"
+)
+REGION_CURE = "Set PHI_AZURE_LOCATION to a region that offers it: az account list-locations -o table"
+QUOTA_CURE = f"Ask for more: {portal.quota()}, or set PHI_AZURE_VM_SIZE and PHI_AZURE_LOCATION to what you have"
+NAME_CURE = "Set PHI_AZURE_NAME to another name"
+CURES: dict[str, str] = {
+    "MissingSubscriptionRegistration": "Register it: az provider register --namespace {namespace} --wait",
+    "AuthorizationFailed": "Ask an owner of the subscription for the role, and run again",
+    "LinkedAuthorizationFailed": "Ask an owner of the subscription for the role, and run again",
+    "RoleAssignmentUpdateNotPermitted": "Delete the assignment that differs: az role assignment delete; run again",
+    "InvalidTemplateDeployment": "Look at the deployment's operations in the portal",
+    "LocationNotAvailableForResourceType": REGION_CURE,
+    "LocationNotAvailable": REGION_CURE,
+    "LocationNotAvailableForResourceGroup": REGION_CURE,
+    "InvalidLocation": REGION_CURE,
+    "NoRegisteredProviderFound": REGION_CURE,
+    "InvalidResourceLocation": "It exists in another region: set PHI_AZURE_LOCATION to it, or another PHI_AZURE_NAME",
+    "InvalidResourceGroupLocation": "The group exists in another region: set PHI_AZURE_LOCATION to it, or another name",
+    "SkuNotAvailable": REGION_CURE,
+    "ConflictError": VAULT_CURE,
+    "VaultAlreadyExists": VAULT_CURE,
+    "FlagMustBeSetForRestore": VAULT_CURE,
+    "StorageAccountAlreadyTaken": NAME_CURE,
+    "QuotaExceeded": QUOTA_CURE,
+    "ClusterCoreQuotaReached": QUOTA_CURE,
+    "SubscriptionNotFound": "Check PHI_AZURE_SUBSCRIPTION_ID against: az account list -o table",
+    "InvalidSubscriptionId": "Check PHI_AZURE_SUBSCRIPTION_ID against: az account list -o table",
+    "ReadOnlyDisabledSubscription": "The subscription is disabled: see its state with az account show",
+    "DisallowedByPolicy": "A policy of your organisation forbids it: ask its owner for an exemption",
+    "RequestDisallowedByPolicy": "A policy of your organisation forbids it: ask its owner for an exemption",
+}
+
+
+def _short(message: str) -> str:
+    line = " ".join(message.split())
+    return (line if len(line) <= 400 else f"{line[:400]} …").rstrip(".")
+
+
+def _walk(body: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    error = body.get("error", body)
+    if not isinstance(error, Mapping):
+        return
+    if error.get("code") or error.get("message"):
+        yield str(error.get("code", "")), str(error.get("message", ""))
+    for detail in error.get("details") or []:
+        yield from _walk(detail)
+    if isinstance(error.get("innererror"), Mapping) and error["innererror"].get("message"):
+        yield from _walk(error["innererror"])

@@ -1,0 +1,55 @@
+"""Why a job failed, as Azure ML's run history has it: `jobs.get` does not say."""
+
+from typing import Any
+
+from phi_assets.backends.azure.clients import AzureClients
+from phi_assets.backends.azure.retrying import with_patience
+from phi_assets.backends.ports import BackendError, Log
+
+SCOPE = "https://ml.azure.com/.default"
+SHORT_OF_ALL = 1500  # characters: some messages hold a whole log
+LONG_ENOUGH = 2.0  # minutes
+
+
+def job_error(clients: AzureClients, job: str, log: Log) -> str:
+    """The error's code and message; empty when the run history has none, or cannot be asked now."""
+    from azure.core.exceptions import AzureError
+
+    try:
+        found = with_patience(f"asking why {job} ended", lambda: _details(clients, job), log, minutes=LONG_ENOUGH)
+    except (AzureError, BackendError):
+        return ""
+    error = ((found.get("error") or {}).get("error")) or {}
+    code, message = error.get("code") or "", " ".join(str(error.get("message") or "").split())
+    inner = (error.get("innerError") or {}).get("code") or error.get("referenceCode") or ""
+    named = ": ".join(part for part in (code, inner if inner != code else "", message) if part)
+    return named if len(named) <= SHORT_OF_ALL else f"{named[:SHORT_OF_ALL]} …"
+
+
+def _details(clients: AzureClients, job: str) -> dict[str, Any]:
+    from azure.core import PipelineClient
+    from azure.core.pipeline.policies import BearerTokenCredentialPolicy
+    from azure.core.rest import HttpRequest
+
+    workspace = clients.resource("ml_workspace")
+    policy = BearerTokenCredentialPolicy(clients.credential(), SCOPE)  # type: ignore[arg-type]
+    place = _history_url(clients, workspace)
+    with PipelineClient(place, policies=[policy]) as client:
+        answer = client.send_request(HttpRequest("GET", f"{place}/history/v1.0{workspace}/runs/{job}/details"))
+        answer.raise_for_status()
+        return answer.json()
+
+
+def _history_url(clients: AzureClients, workspace: str) -> str:
+    """Where the region keeps run histories, as the workspace's discovery address says."""
+    from azure.core import PipelineClient
+    from azure.core.rest import HttpRequest
+
+    found = clients.ml().workspaces.get(workspace.rpartition("/")[2])
+    discovery = getattr(found, "discovery_url", None) if found else None
+    if not discovery:
+        return f"https://{clients.account.location}.api.azureml.ms"
+    with PipelineClient(discovery, policies=[]) as client:
+        answer = client.send_request(HttpRequest("GET", discovery))
+        answer.raise_for_status()
+        return answer.json()["history"]

@@ -1,0 +1,82 @@
+"""On Azure: the deployed workspace, a cluster that shrinks to nothing, and an environment known by its content."""
+
+import hashlib
+
+from phi_assets.backends.azure import compute, deployment, environment, live_state, outputs
+from phi_assets.backends.azure.clients import AzureClients, clients
+from phi_assets.backends.azure.errors import AzureRefused
+from phi_assets.backends.azure.retrying import say
+from phi_assets.backends.ports import Provisioner
+from phi_assets.records import Compute, Record, TrainingEnvironment, Workspace
+
+
+class AzureProvisioner(Provisioner):
+    """Azure ML's workspace, compute and environment."""
+
+    account: dict[str, str]
+    purge_protection: bool
+    vm_size: str
+    nodes: int
+    idle_minutes: int
+    role_minutes: float
+
+    def find(self, digest: str) -> Record | None:
+        found = outputs.read(self._clients.account)
+        if found is None:
+            return None
+        if digest == self._cluster.record.digest:
+            body = compute.body(self._clients)
+            return self._cluster.record if body and compute.is_as_wanted(self._clients, body, self._cluster) else None
+        if digest == environment.digest():
+            return environment.record() if environment.exists(self._clients) else None
+        workspace = self._workspace(found)
+        return workspace if workspace.digest == digest and not self._drift(found) else None
+
+    def why_gone(self, digest: str) -> str:
+        found = outputs.read(self._clients.account)
+        if found and self._workspace(found).digest == digest:
+            return "it is not there as the template has it: " + "; ".join(self._drift(found))
+        return super().why_gone(digest)
+
+    def ensure_workspace(self) -> Workspace:
+        found = outputs.read(self._clients.account)
+        self._clients.resource("ml_workspace")  # raises NotDeployed
+        assert found is not None
+        drift = self._drift(found)
+        if drift:
+            # Only the deployment makes a workspace; it comes first in the graph, and repairs what it finds changed.
+            deployment.ensure(self._clients, self.purge_protection, say)
+            found = outputs.read(self._clients.account) or found
+            drift = self._drift(found)
+        if drift:
+            raise AzureRefused(description=f"the workspace is not as the template has it: {'; '.join(drift)}")
+        return self._workspace(found)
+
+    def ensure_compute(self) -> Compute:
+        return compute.ensure(self._clients, self._cluster, say)
+
+    def ensure_environment(self) -> TrainingEnvironment:
+        return environment.ensure(self._clients, self.role_minutes, say)
+
+    def differing_packages(self) -> list[str]:
+        return environment.differing_packages()
+
+    def _workspace(self, found: outputs.Outputs) -> Workspace:
+        resource_id = found.resources["ml_workspace"]
+        return Workspace(
+            digest=hashlib.sha256(resource_id.lower().encode()).hexdigest(),
+            name=resource_id.rpartition("/")[2],
+            tracking_uri=f"azureml://{self._clients.account.location}.api.azureml.ms/mlflow/v1.0{resource_id}",
+        )
+
+    def _drift(self, found: outputs.Outputs) -> list[str]:
+        wanted = deployment.wanted(self._clients, self.purge_protection)
+        return live_state.drift(["ml_workspace"], live_state.read(self._clients, found), wanted)
+
+    @property
+    def _cluster(self) -> compute.Cluster:
+        return compute.Cluster(self.vm_size, self.nodes, self.idle_minutes)
+
+    @property
+    def _clients(self) -> AzureClients:
+        return clients(self.account)

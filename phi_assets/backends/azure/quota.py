@@ -1,0 +1,189 @@
+"""Azure ML's own quota of vCPUs: what is needed, what is allowed, and, where a setting says so, asking for more."""
+
+import hashlib
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from phi_assets.backends.azure import portal, prices, providers
+from phi_assets.backends.azure.clients import AzureClients, clients
+from phi_assets.backends.azure.compute import nodes_now
+from phi_assets.backends.azure.errors import refused
+from phi_assets.backends.azure.quota_request import request_more
+from phi_assets.backends.azure.retrying import with_patience
+from phi_assets.backends.ports import ComputeQuota, Finding, Log
+from phi_assets.records import Quota, Record
+
+USAGES = "providers/Microsoft.MachineLearningServices/locations/{location}/usages"
+USAGES_VERSION = "2025-09-01"
+REGION_TOTAL = "Total Cluster Dedicated Regional vCPUs"
+FAMILY_SUFFIX = " Cluster Dedicated vCPUs"
+# Azure ML reserves a fifth more for upgrades, and rounds up to whole machines; A100 is exempt.
+# https://learn.microsoft.com/azure/machine-learning/how-to-manage-quotas#virtual-machine-quota-allocation-for-deployment
+ENDPOINT_RESERVE = 1.2
+ENDPOINT_INSTANCES = 1
+STARTING_MINUTES = 15.0  # of a node before the job's program runs: the machine and the image are paid for as well
+
+
+@dataclass(frozen=True)
+class Usage:
+    """One row of Azure ML's usages. A limit below zero means that only the region's total counts."""
+
+    key: str
+    limit: int
+    used: int
+
+
+class AzureQuota(ComputeQuota):
+    """The quotas of the family of the training's machine, of the endpoint's, and of the region."""
+
+    account: dict[str, str]
+    vm_size: str
+    nodes: int
+    endpoint_vm_size: str
+    max_job_cost: float
+    max_train_minutes: float
+    idle_minutes: float
+    request: bool
+
+    def ensure(self, log: Log) -> Quota:
+        of = self._clients.account
+        providers.ensure_registered(self._clients, ["Microsoft.MachineLearningServices"], log)
+        quota = self._measured(log, requested="")
+        if self.request and not all(_fits(need) for need in quota.needs):
+            requested = "; ".join(
+                request_more(self._clients, str(need["key"]), int(need["needed"]) + int(need["used"]), log)
+                for need in quota.needs
+                if not _fits(need)
+            )
+            quota = self._measured(log, requested)
+        _place(of.folder, quota.digest).parent.mkdir(parents=True, exist_ok=True)
+        _place(of.folder, quota.digest).write_text(quota.to_json(), encoding="utf-8")
+        return quota
+
+    def judge(self, quota: Quota) -> Mapping[str, Finding]:
+        short = [need for need in quota.needs if not _fits(need)]
+        described = "; ".join(self._lack(need) for need in short) or "room for all of it"
+        if short:
+            described += (
+                f". {f'Requested: {quota.requested}. ' if quota.requested else ''}"
+                f"Ask for more: {quota.portal} (provider Machine learning, region {quota.region}), or set "
+                "PHI_AZURE_REQUEST_QUOTA=true, or choose PHI_AZURE_VM_SIZE and PHI_AZURE_LOCATION; then run again"
+            )
+        numbers = {str(need["name"]): f"{need['needed']} of {need['limit']}" for need in quota.needs}
+        return {
+            "enough_quota": Finding(not short, described, numbers),
+            "cost_within_ceiling": self._within_ceiling(quota),
+        }
+
+    def find(self, digest: str) -> Record | None:
+        """What was found last, when it was enough: a lack is looked at again in every run."""
+        path = _place(self._clients.account.folder, digest)
+        if not path.is_file():
+            return None
+        quota = Quota.from_json(path.read_text(encoding="utf-8"))
+        return quota if all(finding.passed for finding in self.judge(quota).values()) else None
+
+    def why_gone(self, digest: str) -> str:
+        del digest
+        return "there was too little quota, or the ceiling too low, when it was last looked at"
+
+    def _within_ceiling(self, quota: Quota) -> Finding:
+        passed = quota.dearest_job <= self.max_job_cost
+        return Finding(
+            passed,
+            f"at most {quota.dearest_job:.2f} dollars: {self.nodes} x {self.vm_size} at {quota.dollars_an_hour:.2f} an "
+            f"hour (price {prices.AS_OF}), {self.max_train_minutes:g} minutes of training (PHI_MAX_TRAIN_MINUTES), "
+            f"starting and idling; PHI_AZURE_MAX_JOB_COST is {self.max_job_cost:g}"
+            f"{'' if passed else ': raise it, or lower PHI_MAX_TRAIN_MINUTES'}",
+            {"dollars": quota.dearest_job, "ceiling": self.max_job_cost},
+        )
+
+    def _lack(self, need: Mapping[str, Any]) -> str:
+        return (
+            f"{need['name']} in {self._clients.account.location}: {need['needed']} vCPUs needed, "
+            f"limit {need['limit']}, {need['used']} in use"
+        )
+
+    def _measured(self, log: Log, requested: str) -> Quota:
+        of = self._clients.account
+        usages = _usages(self._clients, log)
+        mine = nodes_now(self._clients) * prices.machine(self.vm_size).vcpus
+        family = prices.machine(self.vm_size).family + FAMILY_SUFFIX
+        needs = []
+        for name, needed in self._needed().items():
+            found = usages.get(name.lower(), Usage(name, 0, 0))
+            own = mine if name in (family, REGION_TOTAL) else 0
+            used = max(0, found.used - own)
+            needs.append({"name": name, "key": found.key, "needed": needed, "limit": found.limit, "used": used})
+        hourly = prices.price_per_hour(self.vm_size, of.location) * self.nodes
+        minutes = self.max_train_minutes + STARTING_MINUTES + self.idle_minutes
+        return Quota(
+            digest=self._digest,
+            name=f"{self.nodes} x {self.vm_size}",
+            region=of.location,
+            needs=tuple(needs),
+            requested=requested,
+            dollars_an_hour=hourly,
+            dearest_job=round(hourly * minutes / 60, 2),
+            portal=portal.quota(),
+        )
+
+    def _needed(self) -> dict[str, int]:
+        """vCPUs by the quota's name: the cluster's, and the endpoint's with its old and its new deployment."""
+        train, serve = prices.machine(self.vm_size), prices.machine(self.endpoint_vm_size)
+        cluster, endpoint = train.vcpus * self.nodes, endpoint_vcpus(self.endpoint_vm_size, ENDPOINT_INSTANCES)
+        needed = {train.family + FAMILY_SUFFIX: cluster}
+        needed[serve.family + FAMILY_SUFFIX] = needed.get(serve.family + FAMILY_SUFFIX, 0) + endpoint
+        return {**needed, REGION_TOTAL: cluster + endpoint}
+
+    @property
+    def _digest(self) -> str:
+        of = self._clients.account
+        said = f"{of.subscription_id}\n{of.location}\n{sorted(self._needed().items())}"
+        return hashlib.sha256(said.encode()).hexdigest()
+
+    @property
+    def _clients(self) -> AzureClients:
+        return clients(self.account)
+
+
+def endpoint_vcpus(vm_size: str, instances: int) -> int:
+    """vCPUs of quota that an endpoint takes while its old and its new deployment, each of `instances`, both run."""
+    row = prices.machine(vm_size)
+    reserve = 1.0 if row.family == prices.A100 else ENDPOINT_RESERVE
+    return 2 * math.ceil(reserve * instances) * row.vcpus
+
+
+def _fits(need: Mapping[str, Any]) -> bool:
+    return need["limit"] < 0 or need["needed"] <= need["limit"] - need["used"]
+
+
+def _usages(clients_: AzureClients, log: Log) -> dict[str, Usage]:
+    """Azure ML's usages in the region by their titles, in lower case.
+
+    Asked of the service itself: azure-ai-ml 1.35's `compute.list_usage` loses the numbers (its entity takes the wire's
+    `currentValue` for a name of its own).
+    """
+    from azure.core.exceptions import HttpResponseError
+
+    of = clients_.account
+    first = f"/subscriptions/{of.subscription_id}/{USAGES.format(location=of.location)}?api-version={USAGES_VERSION}"
+    found, page = {}, first
+    while page:
+        try:
+            body = with_patience(f"reading Azure ML's quota in {of.location}", partial(clients_.get, page), log)
+        except HttpResponseError as e:
+            raise refused(f"reading Azure ML's quota in {of.location}", e) from e
+        for row in body["value"]:
+            key, title = str(row["name"]["value"]), str(row["name"].get("localizedValue") or row["name"]["value"])
+            found[title.lower()] = Usage(key, int(row["limit"]), int(row["currentValue"]))
+        page = body.get("nextLink")
+    return found
+
+
+def _place(state: Path, digest: str) -> Path:
+    return state / "quota" / f"{digest[:16]}.json"

@@ -1,0 +1,58 @@
+"""Azure's implementation of every port that the graph needs so far."""
+
+from typing import Any
+
+from phi_assets.backends.azure.account import AzureAccount
+from phi_assets.backends.azure.base_model_store import AzureBaseModelStore
+from phi_assets.backends.azure.cloud_resources import AzureResources
+from phi_assets.backends.azure.dataset_store import AzureDatasetStore
+from phi_assets.backends.azure.evaluator import AzureEvaluator
+from phi_assets.backends.azure.provisioner import AzureProvisioner
+from phi_assets.backends.azure.quota import AzureQuota
+from phi_assets.backends.azure.registry import AzureModelRegistry
+from phi_assets.backends.azure.trainer import AzureTrainer
+from phi_assets.backends.local.resources import cleaning
+from phi_assets.record_io import RecordIOManager
+from phi_assets.settings import Settings
+
+
+def azure_resources(settings: Settings) -> dict[str, Any]:
+    """Every resource of the graph on Azure; what this machine must keep is under the home."""
+    state = str(settings.state)
+    account = AzureAccount.of(settings).fields
+    roles = settings.azure_role_minutes
+    job: dict[str, Any] = {
+        "vm_size": settings.azure_vm_size,
+        "max_job_cost": settings.azure_max_job_cost,
+        "queue_minutes": settings.azure_queue_minutes,
+    }
+    common: dict[str, Any] = {"account": account, "state": state, "role_minutes": roles}
+    return {
+        "io_manager": RecordIOManager(folder=str(settings.state / "records")),
+        "cloud_resources": AzureResources(account=account, purge_protection=settings.azure_purge_protection),
+        "compute_quota": AzureQuota(
+            account=account,
+            vm_size=settings.azure_vm_size,
+            nodes=settings.azure_nodes,
+            endpoint_vm_size=settings.azure_endpoint_vm_size,
+            max_job_cost=settings.azure_max_job_cost,
+            max_train_minutes=settings.max_train_minutes,
+            idle_minutes=settings.azure_idle_minutes,
+            request=settings.azure_request_quota,
+        ),
+        "provisioner": AzureProvisioner(
+            account=account,
+            purge_protection=settings.azure_purge_protection,
+            vm_size=settings.azure_vm_size,
+            nodes=settings.azure_nodes,
+            idle_minutes=settings.azure_idle_minutes,
+            role_minutes=roles,
+        ),
+        "dataset_store": AzureDatasetStore(source=settings.dataset_address, cleaning=cleaning(settings), **common),
+        "base_model_store": AzureBaseModelStore(base_model=settings.base_model, **common),
+        "trainer": AzureTrainer(preset=settings.preset, max_minutes=settings.max_train_minutes, **common, **job),
+        "evaluator": AzureEvaluator(
+            questions_file=str(settings.questions_file) if settings.questions_file else None, **common, **job
+        ),
+        "registry": AzureModelRegistry(account=account, role_minutes=roles),
+    }

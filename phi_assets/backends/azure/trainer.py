@@ -1,0 +1,173 @@
+"""Training on Azure ML: training_code as a command job, its weights on Blob, its report on this machine."""
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from phi_assets import versions
+from phi_assets.backends.azure import blob, data_assets
+from phi_assets.backends.azure.base_model_store import ASSET as BASE_MODEL
+from phi_assets.backends.azure.clients import AzureClients, clients
+from phi_assets.backends.azure.dataset_store import ASSET as DATASET
+from phi_assets.backends.azure.job_names import recipe
+from phi_assets.backends.azure.job_spec import CloudJob
+from phi_assets.backends.azure.job_watch import Ended, link_metadata
+from phi_assets.backends.azure.jobs import CloudJobs, JobLimits
+from phi_assets.backends.azure.retrying import say
+from phi_assets.backends.local import shelf
+from phi_assets.backends.ports import Trainer
+from phi_assets.records import BaseModel, DatasetVersion, ModelVersion
+from phi_assets.settings import PROJECT
+
+ROOT = "phi/training/"
+WEIGHTS = "model/model.safetensors"
+SHOWN = ("report.json", "loss_curve.png", "mask.png")
+JOB = "job.json"
+OWN_PRESET = "preset.yaml"
+
+
+class AzureTrainer(Trainer):
+    """Fine-tunes in a job of the workspace. Weights never pass through this machine: their digest is the job's own."""
+
+    account: dict[str, str]
+    state: str
+    preset: str
+    max_minutes: float
+    vm_size: str
+    max_job_cost: float
+    queue_minutes: float
+    role_minutes: float = 30.0
+    poll_seconds: float = 5.0
+    save_seconds: float = 300.0
+
+    def find(self, digest: str) -> ModelVersion | None:
+        found = shelf.find(self._models, digest, lambda folder: (folder / "report.json").is_file())
+        if not isinstance(found, ModelVersion):
+            return None
+        place = blob.path_of(found.address).removesuffix("model")
+        return found if self._weights_lie_in(place, _report(self.folder(found))) else None
+
+    def folder(self, model: ModelVersion) -> Path:
+        return shelf.place(self._models, model.digest)
+
+    def train(self, context: dg.AssetExecutionContext, dataset: DatasetVersion, base: BaseModel) -> ModelVersion:
+        code = versions.tree_digest(PROJECT / "training_code")
+        made_of = recipe(dataset.digest, base.digest, code, self._preset_digest())
+        place = f"{ROOT}{made_of[:32]}/"
+        jobs = CloudJobs(self._clients, self._limits, context)
+        job = self._job(context, dataset, base, code, made_of, place, jobs.seconds)
+        ended = jobs.run(job, lambda: self._whole(jobs.blobs, place))
+        if ended.link:
+            context.add_output_metadata(link_metadata(ended.link))
+        return self._keep(jobs.blobs, context, dataset, base, code, place, ended)
+
+    def _keep(
+        self,
+        blobs: blob.WorkspaceBlobs,
+        context: dg.AssetExecutionContext,
+        dataset: DatasetVersion,
+        base: BaseModel,
+        code: str,
+        place: str,
+        ended: Ended,
+    ) -> ModelVersion:
+        """The record of what the job left, beside its report and pictures."""
+        staged = self._models / f"under-way-{context.run.run_id}"
+        shutil.rmtree(staged, ignore_errors=True)
+        blobs.download(place, staged, SHOWN)
+        (staged / JOB).write_text(json.dumps({"name": ended.name, "studio": ended.link}), encoding="utf-8")
+        report = _report(staged)
+        digest = hashlib.sha256(f"{report['files'][WEIGHTS]['sha256']}\n{code}".encode()).hexdigest()
+        folder = shelf.accept(staged, self._models, digest)
+        has_adapter = any(name.startswith("adapter/") for name in report["files"])
+        model = ModelVersion(
+            digest=digest,
+            address=blob.address(f"{place}model"),
+            adapter_address=blob.address(f"{place}adapter") if has_adapter else None,
+            report_address=blob.address(f"{place}report.json"),
+            dataset_digest=dataset.digest,
+            base_digest=base.digest,
+            code_version=code[:16],
+            preset=Path(self.preset).stem,
+            training_run=context.run.run_id,
+        )
+        shelf.put(model, folder)
+        return model
+
+    def _job(
+        self,
+        context: dg.AssetExecutionContext,
+        dataset: DatasetVersion,
+        base: BaseModel,
+        code: str,
+        made_of: str,
+        place: str,
+        seconds: int,
+    ) -> CloudJob:
+        own = self._own_preset()
+        words = (
+            "python training_code/cloud.py --store=${{outputs.result}}",
+            f"--config={OWN_PRESET if own else self.preset}",
+            "--base_model=${{inputs.base_model}}",
+            "--train_file=${{inputs.dataset}}/train.jsonl",
+            "--validation_file=${{inputs.dataset}}/validation.jsonl",
+            f"--max_train_minutes={min(self.max_minutes, seconds / 60):g}",
+            f"--save_seconds={self.save_seconds:g}",
+        )
+        return CloudJob(
+            kind="train",
+            recipe=made_of,
+            title=f"fine-tune {Path(self.preset).stem} on {dataset.digest[:12]}",
+            command=" ".join(words),
+            code={"training_code": PROJECT / "training_code", **({OWN_PRESET: own} if own else {})},
+            inputs={
+                "dataset": data_assets.reference(DATASET, dataset.digest),
+                "base_model": data_assets.reference(BASE_MODEL, base.digest),
+            },
+            output=place,
+            output_mode="rw_mount",
+            tags={
+                "dataset": dataset.digest,
+                "base_model": base.digest,
+                "code": code[:16],
+                "preset": Path(self.preset).stem,
+                "dagster_run": context.run.run_id,
+            },
+            pipes=True,
+        )
+
+    def _whole(self, blobs: blob.WorkspaceBlobs, place: str) -> bool:
+        content = blobs.read(f"{place}report.json")
+        return bool(content) and self._weights_lie_in(place, json.loads(content), blobs)
+
+    def _weights_lie_in(self, place: str, report: dict[str, Any], blobs: blob.WorkspaceBlobs | None = None) -> bool:
+        asked = blobs or blob.WorkspaceBlobs(self._clients, say, self.role_minutes)
+        return asked.size(place + WEIGHTS) == report["files"][WEIGHTS]["bytes"]
+
+    def _own_preset(self) -> Path | None:
+        """The YAML file that PHI_PRESET names, when it is none of training_code's presets."""
+        return Path(self.preset) if Path(self.preset).is_absolute() else None
+
+    def _preset_digest(self) -> str:
+        own = self._own_preset()
+        return hashlib.sha256(own.read_bytes()).hexdigest() if own else self.preset
+
+    @property
+    def _clients(self) -> AzureClients:
+        return clients(self.account)
+
+    @property
+    def _limits(self) -> JobLimits:
+        return JobLimits(self.vm_size, self.max_job_cost, self.queue_minutes, self.role_minutes, self.poll_seconds)
+
+    @property
+    def _models(self) -> Path:
+        return Path(self.state) / "models"
+
+
+def _report(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "report.json").read_text(encoding="utf-8"))

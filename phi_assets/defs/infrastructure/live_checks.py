@@ -1,0 +1,66 @@
+"""Is what was deployed still as the template has it? Each check reads the live state. On Azure only."""
+
+from collections.abc import Iterator
+
+import dagster as dg
+
+from phi_assets import infra
+from phi_assets.backends.ports import CloudResources
+from phi_assets.settings import current
+
+PROVISIONED = "Azure reports it as succeeded."
+CHECKS: dict[str, dict[str, str]] = {
+    "resource_group": {"provisioned": PROVISIONED},
+    "storage_account": {
+        "provisioned": PROVISIONED,
+        "no_public_access": "No blob can be read without signing in, and only over TLS 1.2.",
+        "shared_keys": "Account keys open nothing; in the guide's mode they do.",
+    },
+    "key_vault": {
+        "provisioned": PROVISIONED,
+        "roles_decide": "Roles decide who reads it, not access policies.",
+        "purge_protection": "As PHI_AZURE_PURGE_PROTECTION says; once on it stays on.",
+    },
+    "application_insights": {"provisioned": PROVISIONED},
+    "container_registry": {
+        "provisioned": PROVISIONED,
+        "no_admin_password": "The admin account, a shared password, is off.",
+    },
+    "managed_identity": {"provisioned": "It exists, with a principal that roles can be given to."},
+    "chat_database": {
+        "provisioned": PROVISIONED,
+        "no_keys": "Account keys open nothing: identity only.",
+        "serverless": "It is billed by request, and costs nothing unused.",
+    },
+    "role_assignments": {
+        grant.check: f"{grant.words} is in force." for grant in infra.grants(current().azure_access_mode)
+    },
+    "ml_workspace": {
+        "provisioned": PROVISIONED,
+        "own_identity": "It works as an identity of its own.",
+        "datastores": "Its own datastores are opened as whoever asks; in the guide's mode with the account's key.",
+        "companions": "It uses this group's storage account, vault, registry and Application Insights.",
+    },
+}
+
+
+@dg.multi_asset_check(
+    specs=[
+        dg.AssetCheckSpec(check, asset=asset, description=description)
+        for asset, checks in CHECKS.items()
+        for check, description in checks.items()
+    ],
+    can_subset=True,
+)
+def as_deployed(
+    context: dg.AssetCheckExecutionContext, cloud_resources: CloudResources
+) -> Iterator[dg.AssetCheckResult]:
+    """Drift is a failed check; making the asset again mends it."""
+    wanted = context.selected_asset_check_keys
+    for asset in CHECKS:
+        found = cloud_resources.examine(asset) if any(key.asset_key == dg.AssetKey(asset) for key in wanted) else {}
+        for check, finding in found.items():
+            if dg.AssetCheckKey(dg.AssetKey(asset), check) in wanted:
+                yield dg.AssetCheckResult(
+                    asset_key=asset, check_name=check, passed=finding.passed, description=finding.description
+                )

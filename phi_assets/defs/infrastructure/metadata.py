@@ -1,0 +1,37 @@
+"""What a person would look for on the pages of the infrastructure."""
+
+from typing import Any
+
+import dagster as dg
+
+from phi_assets import shown
+from phi_assets.records import CloudResource, Quota
+
+
+def describe_resource(resource: CloudResource) -> dict[str, Any]:
+    """Where it is, what it is, and what it costs."""
+    return {
+        "name": resource.name,
+        "kind": resource.kind,
+        "region": resource.region,
+        "sku": resource.sku or "none",
+        "dollars_a_month": resource.dollars_a_month,
+        "costs": resource.costs,
+        "portal": dg.MetadataValue.url(resource.portal),
+    }
+
+
+def describe_quota(quota: Quota) -> dict[str, Any]:
+    """What is needed against what is allowed, and where to ask for more."""
+    return {
+        "machine": quota.name,
+        "region": quota.region,
+        "vcpus": shown.table(
+            ("quota", "needed", "limit", "in use by others"),
+            [(need["name"], need["needed"], need["limit"], need["used"]) for need in quota.needs],
+        ),
+        "requested": quota.requested or "nothing",
+        "dollars_an_hour": quota.dollars_an_hour,
+        "dearest_job": quota.dearest_job,
+        "portal": dg.MetadataValue.url(quota.portal),
+    }

@@ -1,0 +1,79 @@
+"""What infra/main.json says that the graph must know, read from the template itself so that neither can differ."""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from phi_assets.settings import PROJECT
+
+TEMPLATE = PROJECT / "infra" / "main.json"
+ALWAYS_THERE = frozenset({"Microsoft.Resources", "Microsoft.Authorization"})
+# What Azure ML needs beyond the template's own types, for quota requests and for endpoints.
+NEEDED_LATER = ("Microsoft.Quota", "Microsoft.PolicyInsights", "Microsoft.Cdn")
+
+
+@dataclass(frozen=True)
+class Grant:
+    """One role assignment of the template: a role, to the job's identity or the person who deploys, on a resource."""
+
+    to: str
+    on: str
+    role: str
+    role_id: str
+
+    @property
+    def check(self) -> str:
+        """The name of the check that it stands, such as job_storage_blob_data_contributor."""
+        return re.sub(r"[^a-z0-9]+", "_", f"{self.to}_{self.role}".lower()).strip("_")
+
+    @property
+    def words(self) -> str:
+        who = "the jobs' identity" if self.to == "job" else "the person who deploys"
+        return f"{self.role} for {who} on {self.on}"
+
+
+@cache
+def template(path: Path = TEMPLATE) -> Mapping[str, Any]:
+    """The compiled template that is deployed."""
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def grants(access_mode: str) -> tuple[Grant, ...]:
+    """The role assignments of an access mode, in the order of the template's output `roleAssignments`."""
+    variables = template()["variables"]
+    rows = [*variables["jobRoles"][access_mode], *variables["rolesInBothModes"]]
+    return tuple(Grant(row["to"], row["on"], row["role"], variables["roles"][row["role"]]) for row in rows)
+
+
+def api_version(kind: str) -> str:
+    """The version of a resource type's interface that the template was written against."""
+    return dict(_types(template()))[kind.lower()]
+
+
+def namespaces() -> list[str]:
+    """The resource providers that a subscription must be registered for."""
+    named = {kind.split("/")[0] for kind, _ in _types(template(), as_written=True)}
+    return sorted((named | set(NEEDED_LATER)) - ALWAYS_THERE)
+
+
+def deployment_hash(parameters: Mapping[str, Any]) -> str:
+    """SHA-256 of the template and its parameters: what the tag on the resource group is compared with."""
+    said = json.dumps([template(), dict(parameters)], sort_keys=True)
+    return hashlib.sha256(said.encode()).hexdigest()
+
+
+def _types(node: Any, *, as_written: bool = False) -> Iterator[tuple[str, str]]:
+    if isinstance(node, Mapping):
+        kind, version = node.get("type"), node.get("apiVersion")
+        if isinstance(kind, str) and isinstance(version, str) and "/" in kind:
+            yield (kind if as_written else kind.lower()), version
+        for value in node.values():
+            yield from _types(value, as_written=as_written)
+    elif isinstance(node, list):
+        for value in node:
+            yield from _types(value, as_written=as_written)

@@ -1,0 +1,96 @@
+"""What a request to Blob storage is about to do, and which permissions Azure wants for it.
+
+The actions are those of "Permissions for calling blob and queue data operations" in Microsoft's REST reference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import unquote
+
+_CONTAINERS = "Microsoft.Storage/storageAccounts/blobServices/containers"
+_BLOBS = f"{_CONTAINERS}/blobs"
+DELEGATION = "Microsoft.Storage/storageAccounts/blobServices/generateUserDelegationKey/action"
+READ, WRITE, DELETE, ADD = f"{_BLOBS}/read", f"{_BLOBS}/write", f"{_BLOBS}/delete", f"{_BLOBS}/add/action"
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One operation. Any of `actions` will do for a role, any letter of `letters` for a signature (SAS)."""
+
+    name: str
+    actions: tuple[str, ...]
+    letters: str
+    on_data: bool  # the action is a role's dataAction, not an action
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a request's path names: an account, a container in it, or a blob."""
+
+    container: str = ""
+    blob: str = ""
+
+
+class NotImitated(ValueError):
+    """Azure knows this operation, the local Azure does not."""
+
+
+def target_of(raw_path: str) -> Target:
+    container, _, blob = raw_path.lstrip("/").partition("/")
+    return Target(unquote(container), unquote(blob))
+
+
+def operation_of(method: str, target: Target, query: Mapping[str, str], headers: Mapping[str, str]) -> Operation:
+    """The operation that the request asks for. Raises NotImitated."""
+    comp = query.get("comp", "")
+    if comp == "batch" or "x-ms-copy-source" in headers:
+        what = "a batch of requests" if comp == "batch" else "copying from an address"
+        raise NotImitated(f"{what} is not imitated: send each request, or upload the bytes, by itself")
+    if target.blob:
+        return _on_blob(method, comp)
+    if target.container:
+        return _on_container(method, comp)
+    return _on_service(method, comp)
+
+
+def _on_service(method: str, comp: str) -> Operation:
+    if comp == "userdelegationkey":
+        return Operation("GetUserDelegationKey", (DELEGATION,), "", on_data=False)
+    if comp == "list":
+        return Operation("ListContainers", (f"{_CONTAINERS}/read",), "l", on_data=False)
+    verb = "read" if method in ("GET", "HEAD") else "write"
+    return Operation("ServiceProperties", (f"Microsoft.Storage/storageAccounts/blobServices/{verb}",), verb[0], False)
+
+
+def _on_container(method: str, comp: str) -> Operation:
+    if comp in ("list", "blobs"):
+        return Operation("ListBlobs", (READ,), "l", on_data=True)
+    if comp == "acl":
+        verb = "getAcl" if method in ("GET", "HEAD") else "setAcl"
+        return Operation("ContainerAcl", (f"{_CONTAINERS}/{verb}/action",), "", on_data=False)
+    if method == "DELETE":
+        return Operation("DeleteContainer", (f"{_CONTAINERS}/delete",), "d", on_data=False)
+    if method == "PUT":
+        return Operation("CreateContainer", (f"{_CONTAINERS}/write",), "cw", on_data=False)
+    return Operation("GetContainerProperties", (f"{_CONTAINERS}/read",), "r", on_data=False)
+
+
+def _on_blob(method: str, comp: str) -> Operation:
+    if comp == "tags":
+        verb = "read" if method == "GET" else "write"
+        return Operation("BlobTags", (f"{_BLOBS}/tags/{verb}",), "t", on_data=True)
+    if method in ("GET", "HEAD"):
+        return Operation("GetBlobProperties" if method == "HEAD" else "GetBlob", (READ,), "r", on_data=True)
+    if method == "DELETE":
+        return Operation("DeleteBlob", (DELETE,), "d", on_data=True)
+    if comp == "appendblock":
+        return Operation("AppendBlock", (WRITE, ADD), "aw", on_data=True)
+    if comp in ("", "block"):
+        return Operation("PutBlock" if comp else "PutBlob", (WRITE, ADD), "cw", on_data=True)
+    if comp == "blocklist":
+        return Operation("PutBlockList", (WRITE, ADD), "cw", on_data=True)
+    if comp == "snapshot":
+        return Operation("SnapshotBlob", (WRITE, ADD), "cw", on_data=True)
+    return Operation(f"SetBlob{comp.capitalize()}", (WRITE,), "w", on_data=True)

@@ -1,0 +1,14 @@
+"""One local Azure for each file of tests, with its time shortened."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.azure_emulator.process import LocalAzure, local_azure
+
+
+@pytest.fixture(scope="module")
+def azure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalAzure]:
+    with local_azure(tmp_path_factory.mktemp("azure"), scale=0.2) as found:
+        found.control.hold_seconds(0.2)
+        yield found

@@ -1,0 +1,183 @@
+"""The tests' own channel into the local Azure: plain HTTP on loopback, one POST a wish."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Callable
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+from tests.azure_emulator import az_login, putting
+from tests.azure_emulator.messages import AzureError
+from tests.azure_emulator.world import World
+
+Wish = Callable[..., Any]
+
+
+def control_app(world: World) -> Starlette:
+    """POST /<wish> with the arguments as a JSON object; answers the result, or 400 with the reason."""
+    wishes = Wishes(world)
+
+    async def grant(request: Request) -> JSONResponse:
+        name = request.path_params["wish"]
+        wish = getattr(wishes, name, None)
+        if name.startswith("_") or wish is None:
+            return JSONResponse({"error": f"unknown wish {name!r}"}, 404)
+        arguments = json.loads(await request.body() or b"{}")
+        try:
+            return JSONResponse({"result": await run_in_threadpool(wish, **arguments)})
+        except (AzureError, KeyError, TypeError, ValueError) as e:
+            return JSONResponse({"error": f"{type(e).__name__}: {e}"}, 400)
+
+    return Starlette(routes=[Route("/{wish}", grant, methods=["POST"])])
+
+
+class Wishes:
+    """Everything that a test may ask for. `control.Control` has the same methods, typed and described."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    # Faults
+
+    def fail_randomly(self, **arguments: Any) -> None:
+        self._world.faults.fail_randomly(**arguments)
+
+    def fail_next(self, match: str, kind: Any, times: int) -> None:
+        self._world.faults.fail_next(match, kind, times)
+
+    def clear_faults(self) -> None:
+        self._world.faults.clear()
+        self._world.jobs.build_fails = False
+        self._world.clusters.capacity = True
+        self._world.quota.verdict = "grant"
+        self._world.authorization.delay = 0.0
+
+    def hold_seconds(self, seconds: float) -> None:
+        self._world.faults.hold_seconds = seconds
+
+    def scale(self, scale: float) -> None:
+        self._world.clock.scale = scale
+
+    # Requests
+
+    def requests(self, **filters: Any) -> list[dict[str, Any]]:
+        return self._world.log.find(**filters)
+
+    def forget_requests(self) -> None:
+        self._world.log.clear()
+
+    # Roles and sign-in
+
+    def give_role(self, oid: str, role: str, scope: str, delay: float | None) -> str:
+        return self._world.give_role(oid, role, scope, delay)
+
+    def take_role(self, id: str) -> bool:
+        known = any(a.id == id.lower() for a in self._world.authorization.all())
+        putting.drop(self._world, id)
+        self._world.authorization.take(id)
+        return known
+
+    def roles(self, oid: str | None) -> list[dict[str, Any]]:
+        from tests.azure_emulator.builtin_roles import ROLES
+
+        return [
+            {"id": a.id, "oid": a.oid, "role": ROLES[a.role].name, "scope": a.scope}
+            for a in self._world.authorization.all()
+            if oid is None or a.oid == oid.lower()
+        ]
+
+    def role_delay(self, seconds: float) -> None:
+        self._world.authorization.delay = seconds
+
+    def new_service_principal(self, name: str) -> dict[str, str]:
+        return self._world.new_service_principal(name)
+
+    def sign_in(self, **login: Any) -> None:
+        az_login.save(self._world.folder, az_login.Login(**login))
+
+    # Quota, providers, names
+
+    def set_quota(self, family: str, vcpus: int) -> None:
+        self._world.quota.set_limit(family, vcpus)
+
+    def quota_verdict(self, verdict: Any) -> None:
+        if verdict not in ("grant", "refuse", "wait"):
+            raise ValueError(f"verdict {verdict!r} is not one of grant, refuse, wait")
+        self._world.quota.verdict = verdict
+
+    def set_provider(self, namespace: str, state: str) -> None:
+        self._world.providers.set(namespace, state)
+
+    def provider(self, namespace: str) -> str:
+        return self._world.providers.state(namespace)
+
+    def take_name(self, name: str) -> None:
+        self._world.taken_names.add(name.lower())
+
+    def soft_delete_vault(self, name: str) -> None:
+        self._world.deleted_vaults.add(name.lower())
+
+    def size_unavailable(self, vm_size: str, unavailable: bool) -> None:
+        sizes = self._world.unavailable_sizes
+        (sizes.add if unavailable else sizes.discard)(vm_size.lower())
+
+    # Resources
+
+    def resource(self, id: str) -> dict[str, Any] | None:
+        found = self._world.resources.find(id)
+        return found.shown() if found else None
+
+    def resources(self, type: str | None, under: str) -> list[dict[str, Any]]:
+        rows = self._world.resources.of_type(type, under) if type else self._world.resources.all()
+        return [r.shown() for r in rows]
+
+    def change(self, id: str, properties: dict[str, Any]) -> dict[str, Any]:
+        """Drift: properties changed behind the template's back."""
+        found = self._world.resources.find(id)
+        if found is None:
+            raise KeyError(f"there is no resource {id}")
+        found.properties.update(properties)
+        return found.shown()
+
+    def delete(self, id: str) -> bool:
+        return putting.drop(self._world, id)
+
+    # Compute and jobs
+
+    def capacity(self, available: bool) -> None:
+        self._world.clusters.capacity = available
+
+    def image_builds_fail(self, fail: bool) -> None:
+        self._world.jobs.build_fails = fail
+
+    def executed_jobs(self) -> list[str]:
+        return list(self._world.jobs.executed)
+
+    def job_history(self, name: str) -> list[str]:
+        return self._world.jobs.history(name)
+
+    def lose_node(self, name: str, comes_back: bool) -> None:
+        self._world.runner.lose_node(name, comes_back)
+
+    def fail_job(self, name: str) -> None:
+        pid = self._world.runner.process_id(name)
+        if pid is None:
+            raise KeyError(f"job {name} does not run now")
+        os.kill(pid, signal.SIGKILL)
+
+    def storage_key(self, account: str, key: str | None) -> str:
+        """Plants the account's first key, or tells it."""
+        if key is not None:
+            return self._world.blobs.regenerate_key(account, 1, key)
+        return self._world.blobs.key_of(account)
+
+    def ping(self) -> str:
+        return "the local Azure is up"

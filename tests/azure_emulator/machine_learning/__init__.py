@@ -1,0 +1,1 @@
+"""Azure Machine Learning: workspaces, clusters, assets and jobs, each with its states."""

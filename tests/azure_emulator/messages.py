@@ -1,0 +1,72 @@
+"""What goes in and out of every service of the local Azure: a call, an answer, and an error in Azure's shape."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+# Retry-After 0 makes the SDK wait 30 s, so the local Azure always says 1.
+RETRY_AFTER = {"Retry-After": "1"}
+
+
+@dataclass(frozen=True)
+class Call:
+    """One request, with its JSON body read and its caller known."""
+
+    method: str
+    host: str
+    path: str
+    query: Mapping[str, str]
+    headers: Mapping[str, str]
+    body: Any
+    oid: str = ""
+
+    @property
+    def api_version(self) -> str:
+        return self.query.get("api-version", "")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One response; a body of None is an empty one."""
+
+    body: Any = None
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+class AzureError(Exception):
+    """A refusal, as Azure words it."""
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        message: str,
+        *,
+        details: list[dict[str, Any]] | None = None,
+        headers: Mapping[str, str] | None = None,
+        target: str | None = None,
+    ) -> None:
+        super().__init__(f"{code}: {message}")
+        self.status = status
+        self.code = code
+        self.message = message
+        self.details = details or []
+        self.headers = dict(headers or {})
+        self.target = target
+
+    def as_json(self) -> dict[str, Any]:
+        """The object under `error`."""
+        body: dict[str, Any] = {"code": self.code, "message": self.message}
+        if self.target:
+            body["target"] = self.target
+        if self.details:
+            body["details"] = self.details
+        return body
+
+    def answer(self) -> Answer:
+        return Answer({"error": self.as_json()}, self.status, self.headers)
+
+
+def not_found(id: str) -> AzureError:
+    return AzureError(404, "ResourceNotFound", f"The Resource '{id}' was not found.")

@@ -1,0 +1,119 @@
+"""The process that the local Azure runs in: proxy, HTTPS server and control server, until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import signal
+import sys
+from pathlib import Path
+
+import psutil
+import uvicorn
+
+from tests.azure_emulator import proxy
+from tests.azure_emulator.app import App
+from tests.azure_emulator.control_server import control_app
+from tests.azure_emulator.world import World
+
+_HOSTS = (
+    "management.azure.com",
+    "login.microsoftonline.com",
+    "login.microsoft.com",
+    "ml.azure.com",
+    "*.vault.azure.net",
+    "*.api.azureml.ms",
+)
+
+
+async def serve(folder: Path, scale: float, owner: int) -> None:
+    """Serves until SIGTERM, or until the process `owner` (0: none) is gone; says where in `control`, `proxy` and `ready` under the folder."""
+    world = World(folder, scale)
+    secure = _server(App(world), str(world.certificates.chain), str(world.certificates.key))
+    control = _server(control_app(world))
+    tasks = [asyncio.create_task(server.serve()) for server in (secure, control)]
+    while not (secure.started and control.started):
+        if any(task.done() for task in tasks):
+            raise RuntimeError("a server of the local Azure did not start")
+        await asyncio.sleep(0.02)
+    secure_port, control_port = (_port(server) for server in (secure, control))
+
+    def route(host: str) -> int | None:
+        if host.endswith(".blob.core.windows.net"):
+            # A name that no account has does not resolve.
+            return secure_port if world.storage_account(host.partition(".")[0]) else None
+        return proxy.by_rules([(pattern, secure_port) for pattern in _HOSTS])(host)
+
+    tunnel = await proxy.serve(route)
+    address = f"http://127.0.0.1:{proxy.port_of(tunnel)}"
+    world.start_runner(address)
+    _write(folder / "proxy", address)
+    _write(folder / "control", f"http://127.0.0.1:{control_port}")
+    _write(folder / "environment.json", json.dumps(world.client_environment(address)))
+    _write(folder / "ready", str(os.getpid()))
+    stop = asyncio.Event()
+    for sign in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(sign, stop.set)
+    watch = asyncio.create_task(_until_gone(owner, stop)) if owner else None
+    await stop.wait()
+    if watch:
+        watch.cancel()
+    tunnel.close()
+    for server in (secure, control):
+        server.should_exit = server.force_exit = True
+    await asyncio.gather(*tasks, return_exceptions=True)
+    await world.blobs.close()
+    await asyncio.to_thread(world.close)
+
+
+async def _until_gone(owner: int, stop: asyncio.Event) -> None:
+    while psutil.pid_exists(owner):
+        await asyncio.sleep(1)
+    stop.set()
+
+
+def _not_hung_up(record: logging.LogRecord) -> bool:
+    # A fault that closes the connection is no fault of the server.
+    return "without starting response" not in record.getMessage()
+
+
+def _server(app: object, chain: str | None = None, key: str | None = None) -> uvicorn.Server:
+    config = uvicorn.Config(
+        app,  # type: ignore[arg-type]
+        host="127.0.0.1",
+        port=0,
+        ssl_certfile=chain,
+        ssl_keyfile=key,
+        log_level="warning",
+        access_log=False,
+        lifespan="off",
+        timeout_keep_alive=60,
+    )
+    server = uvicorn.Server(config)
+    server.install_signal_handlers = lambda: None  # type: ignore[method-assign]
+    return server
+
+
+def _port(server: uvicorn.Server) -> int:
+    return server.servers[0].sockets[0].getsockname()[1]
+
+
+def _write(path: Path, text: str) -> None:
+    new = path.with_suffix(".new")
+    new.write_text(text)
+    new.replace(path)
+
+
+def main() -> None:
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s %(message)s")
+    # Clients in this process talk to Azurite on loopback, never through a proxy.
+    for name in ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"):
+        os.environ.pop(name, None)
+    logging.getLogger("uvicorn.error").addFilter(_not_hung_up)
+    asyncio.run(serve(Path(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3])))
+
+
+if __name__ == "__main__":
+    main()

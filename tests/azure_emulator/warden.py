@@ -1,0 +1,129 @@
+"""Runs one command in a session of its own, and lets no process of it outlive whoever asked.
+
+Used as a program: `python -I -S warden.py COMMAND...`, with a pipe as standard input. A `T` on the pipe sends SIGTERM
+to the command's process group, the pipe's end (the asker wants it so, or is dead) SIGKILL. Exits as the
+command did, with 128 + signal when a signal ended it. Imports the standard library only: it runs in a job's clean
+environment.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import selectors
+import signal
+import sys
+
+PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36  # linux/prctl.h
+
+
+def main(command: list[str]) -> int:
+    _prctl(PR_SET_CHILD_SUBREAPER, 1)
+    ended, ending = os.pipe()
+    for end in (ended, ending):
+        os.set_blocking(end, False)
+    signal.set_wakeup_fd(ending)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    for stop in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(stop, signal.SIG_IGN)  # the pipe decides
+    child = os.fork()
+    if child == 0:
+        _become(command)
+    status, asked_to_end = None, False
+    with selectors.DefaultSelector() as ready:
+        ready.register(0, selectors.EVENT_READ)
+        ready.register(ended, selectors.EVENT_READ)
+        # Asked to end, a shell is gone before its children are: they have until the asker loses patience.
+        while status is None or (asked_to_end and _lives(child)):
+            for key, _ in ready.select(None if status is None else 0.05):
+                if key.fd != 0:
+                    os.read(ended, 4096)
+                elif os.read(0, 1) == b"T":
+                    asked_to_end = True
+                    _signal(child, signal.SIGTERM)
+                else:
+                    asked_to_end = False
+                    _signal(child, signal.SIGKILL)
+                    ready.unregister(0)
+            if status is None:
+                status = _status(child)
+            else:
+                _status(child)
+    _signal(child, signal.SIGKILL)
+    _end_orphans()
+    return status
+
+
+def _prctl(option: int, value: int) -> None:
+    """Nothing where there is no prctl: only what escapes the group is then missed."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(option, value)
+
+
+def _become(command: list[str]) -> None:
+    os.setsid()
+    _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    for changed in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
+        signal.signal(changed, signal.SIG_DFL)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    try:
+        os.execvpe(command[0], command, _given_environment())
+    except OSError as e:
+        os.write(2, f"{command[0]}: {e.strerror}\n".encode())
+        os._exit(127)
+
+
+def _given_environment() -> dict[bytes, bytes]:
+    """What we were started with. Python adds LC_CTYPE to its own environment when it finds no locale (PEP 538)."""
+    if sys.platform != "linux":
+        return dict(os.environb)
+    with open("/proc/self/environ", "rb") as file:
+        pairs = (item.partition(b"=") for item in file.read().split(b"\0") if item)
+        return {name: value for name, _, value in pairs}
+
+
+def _status(child: int) -> int | None:
+    """How the command ended, None while it runs; orphans it left to us are reaped on the way."""
+    found = None
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            pid, code = os.waitpid(-1, os.WNOHANG)
+            if pid == 0:
+                break
+            if pid == child:
+                ended = os.waitstatus_to_exitcode(code)
+                found = ended if ended >= 0 else 128 - ended
+    return found
+
+
+def _signal(group: int, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(group, number)
+
+
+def _lives(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def _end_orphans() -> None:
+    """SIGKILL to what had left the group, and to its children in turn: as subreaper we are their parent now."""
+    me = os.getpid()
+    if not os.path.exists("/proc"):
+        return
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            for name in filter(str.isdigit, os.listdir("/proc")):
+                with contextlib.suppress(OSError), open(f"/proc/{name}/stat", errors="replace") as file:
+                    if int(file.read().rpartition(")")[2].split()[1]) == me:
+                        os.kill(int(name), signal.SIGKILL)
+            os.waitpid(-1, 0)
+
+
+if __name__ == "__main__":
+    # Not sys.exit: the interpreter has nothing to tidy.
+    os._exit(main(sys.argv[1:]))

@@ -1,0 +1,148 @@
+"""The whole local Azure in one process: what it holds, and how it starts and stops."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+from pathlib import Path
+from typing import Any
+
+from tests.azure_emulator import az_login, certificates
+from tests.azure_emulator.authorization import Authorization
+from tests.azure_emulator.azurite import Azurite
+from tests.azure_emulator.blob_account import StorageAccount
+from tests.azure_emulator.blob_gate import BlobGate
+from tests.azure_emulator.builtin_roles import role_id
+from tests.azure_emulator.clock import Clock
+from tests.azure_emulator.evaluation import Evaluator
+from tests.azure_emulator.faults import Faults
+from tests.azure_emulator.identities import SUBSCRIPTION, TENANT, USER, Directory
+from tests.azure_emulator.machine_learning.clusters import Clusters
+from tests.azure_emulator.machine_learning.job_life import Jobs
+from tests.azure_emulator.operations import Operations
+from tests.azure_emulator.providers import Providers
+from tests.azure_emulator.quota import Quota
+from tests.azure_emulator.request_log import RequestLog
+from tests.azure_emulator.resource_ids import name_of
+from tests.azure_emulator.resources import Resources
+from tests.azure_emulator.schemas import Schemas
+from tests.azure_emulator.tokens import Tokens
+
+SCOPE = f"/subscriptions/{SUBSCRIPTION}"
+
+
+class World:
+    """An empty subscription with one Owner, and every service that can change it."""
+
+    def __init__(self, folder: Path, scale: float = 1.0) -> None:
+        self.folder = folder
+        self.subscription, self.tenant = SUBSCRIPTION, TENANT
+        self.clock = Clock(scale)
+        self.directory = Directory()
+        self.tokens = Tokens(folder)
+        self.authorization = Authorization()
+        self.resources = Resources()
+        self.providers = Providers(self.clock)
+        self.schemas = Schemas()
+        self.operations = Operations()
+        self.evaluator = Evaluator()
+        self.quota = Quota()
+        self.faults = Faults()
+        self.log = RequestLog()
+        self.clusters = Clusters(self)
+        self.jobs = Jobs(self)
+        self.deleted_vaults: set[str] = set()
+        self.taken_names: set[str] = set()
+        self.unavailable_sizes: set[str] = set()
+        self.secrets: dict[str, str] = {}
+        self.vault_secrets: dict[str, dict[str, Any]] = {}
+        self.certificates = certificates.make(folder / "tls")
+        self.azurite = Azurite(folder / "azurite")
+        self.blobs = BlobGate(
+            folder,
+            self.azurite,
+            self.storage_account,
+            self.authorization.allows,
+            self.tokens.read,
+            self.log.add,
+            self.faults,
+        )
+        self.runner: Any = None
+        az_login.install(folder)
+        self.give_role(USER, "Owner", SCOPE)
+
+    def start_runner(self, proxy: str) -> None:
+        """Jobs can run from now on."""
+        from tests.azure_emulator.jobs.runner import JobRunner
+
+        # A job runs with the packages of the environment that the product built; here, those of this interpreter.
+        self.runner = JobRunner(
+            self.folder / "jobs",
+            Path(sys.executable),
+            self.blobs.store,
+            self.authorization.allows,
+            self.account_scope,
+            self.tokens.issue,
+            self.client_environment(proxy),
+        )
+
+    def client_environment(self, proxy: str) -> dict[str, str]:
+        """What sends any Azure client here instead of to Azure."""
+        authority = str(self.certificates.authority)
+        return {
+            "HTTPS_PROXY": proxy,
+            "https_proxy": proxy,
+            "NO_PROXY": "127.0.0.1,localhost",
+            "no_proxy": "127.0.0.1,localhost",
+            "REQUESTS_CA_BUNDLE": authority,
+            "SSL_CERT_FILE": authority,
+        }
+
+    def storage_account(self, name: str) -> StorageAccount | None:
+        for resource in self.resources.of_type("Microsoft.Storage/storageAccounts"):
+            if resource.body["name"].lower() == name.lower():
+                return StorageAccount(resource.id, resource.properties.get("allowSharedKeyAccess") is not False)
+        return None
+
+    def account_scope(self, name: str) -> str:
+        """The full id of the storage account; of none, an id that no role covers."""
+        found = self.storage_account(name)
+        return found.scope if found else f"/none/{name}"
+
+    def give_role(self, oid: str, role: str, scope: str, delay: float | None = None) -> str:
+        """A role by name, given behind ARM's back; its id."""
+        id = f"{scope}/providers/Microsoft.Authorization/roleAssignments/{role_id(role)[:8]}-{oid[9:]}"
+        self.authorization.give(id, oid, role_id(role), scope, delay)
+        return id
+
+    def new_service_principal(self, name: str) -> dict[str, str]:
+        """A principal with a client secret."""
+        principal = self.directory.new_identity(name)
+        self.secrets[principal.oid] = secrets.token_urlsafe(24)
+        return {"oid": principal.oid, "client_id": principal.client_id or "", "secret": self.secrets[principal.oid]}
+
+    def identity_of(self, workspace: str) -> str:
+        """The object id that a workspace acts as."""
+        resource = self.resources.find(workspace)
+        assert resource
+        return resource.body["identity"]["principalId"]
+
+    def name_is_taken(self, id: str) -> bool:
+        """Whether a name that is one in the whole world belongs to another already."""
+        type = id.split("/")[-2].lower()
+        same = (r for r in self.resources.all() if r.id.split("/")[-2].lower() == type)
+        return name_of(id).lower() in self.taken_names or any(
+            r.body["name"].lower() == name_of(id).lower() for r in same
+        )
+
+    def close(self) -> None:
+        if self.runner:
+            self.runner.close()
+        self.clock.close()
+        self.azurite.close()
+
+
+def environment_path(folder: Path) -> str:
+    """PATH with the stub `az` first."""
+    return f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}"

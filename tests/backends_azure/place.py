@@ -1,0 +1,90 @@
+"""A place on the local Azure for one test: settings, resources, what was said, and the hand that breaks things."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from phi_assets.backends.azure import live_state
+from phi_assets.backends.azure.account import AzureAccount
+from phi_assets.backends.azure.clients import AzureClients, clients
+from phi_assets.backends.azure.resources import azure_resources
+from phi_assets.settings import Settings, read
+from tests.azure_emulator import __main__ as local_azure
+from tests.azure_emulator.control import Control
+from tests.graph_facts import AZURE
+
+
+@dataclass
+class Place:
+    """One PHI_AZURE_NAME with a home of its own."""
+
+    control: Control
+    home: Path
+    name: str
+    others: dict[str, str] = field(default_factory=dict)
+    said: list[str] = field(default_factory=list)
+
+    @cached_property
+    def settings(self) -> Settings:
+        return read({**AZURE, "PHI_AZURE_NAME": self.name, "PHI_HOME": str(self.home), **self.others})
+
+    @cached_property
+    def resources(self) -> dict[str, Any]:
+        return azure_resources(self.settings)
+
+    @property
+    def clients(self) -> AzureClients:
+        return clients(AzureAccount.of(self.settings).fields)
+
+    @property
+    def group(self) -> str:
+        return self.clients.account.group_id
+
+    def log(self, words: str) -> None:
+        self.said.append(words)
+
+    def deploy(self) -> dict[str, Any]:
+        return self.resources["cloud_resources"].ensure(self.log)
+
+    def id(self, asset: str) -> str:
+        return self.clients.resource(asset)
+
+    def failed_checks(self, asset: str) -> list[str]:
+        live_state.forget()
+        found = self.resources["cloud_resources"].examine(asset)
+        return [name for name, finding in found.items() if not finding.passed]
+
+    def existing(self) -> list[str]:
+        """The id of every resource of this place, its group too."""
+        group = self.group.lower()
+        ids = [str(resource["id"]) for resource in self.control.resources()]
+        return [each for each in ids if each.lower() == group or each.lower().startswith(f"{group}/")]
+
+    def writes(self, service: str | None = None) -> list[str]:
+        found = self.control.requests(service=service, writes_only=True)
+        return [f"{request['verb']} {request['path']} {request['status']}" for request in found]
+
+
+@contextmanager
+def local_azure_at(state: Path) -> Iterator[Control]:
+    """A local Azure where nothing takes time, and this process's environment that leads to it."""
+    _local_azure("up", "--state", str(state), "--scale", "0")
+    before = dict(os.environ)
+    os.environ.update(local_azure.environment(state))
+    try:
+        yield Control(state)
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+        _local_azure("down", "--state", str(state))
+
+
+def _local_azure(*arguments: str) -> None:
+    # A process of its own, because it outlives the command that starts it.
+    subprocess.run([sys.executable, "-m", "tests.azure_emulator", *arguments], check=True, stdout=subprocess.DEVNULL)

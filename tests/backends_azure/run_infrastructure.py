@@ -1,0 +1,38 @@
+"""Materialises the infrastructure of PHI_BACKEND=azure through Dagster, twice, in a process of its own; prints JSON."""
+
+import json
+
+import dagster as dg
+
+from phi_assets import staleness
+from phi_assets.definitions import definitions
+
+
+def main() -> None:
+    """How the first run ended, what every check said, and what a second one would make."""
+    loaded = definitions()
+    job = loaded.resolve_job_def("everything")
+    keys = [spec.key for spec in loaded.resolve_all_asset_specs() if spec.group_name == "infrastructure"]
+    with dg.DagsterInstance.ephemeral() as instance:
+        result = job.execute_in_process(instance=instance, asset_selection=keys, raise_on_error=False)
+        checks = {
+            f"{evaluation.asset_key.to_user_string()}:{evaluation.check_name}": evaluation.passed
+            for evaluation in result.get_asset_check_evaluations()
+        }
+        failures = [event.step_failure_data.error.message for event in result.get_step_failure_events()]
+        states = staleness.survey(instance, loaded)
+    print(
+        json.dumps(
+            {
+                "success": result.success,
+                "checks": checks,
+                "failures": failures,
+                "states": {key.to_user_string(): states[key.to_user_string()].status for key in keys},
+                "next": staleness.next_wave(states),
+            }
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,274 @@
+"""Jobs on the local Azure: paid for once, followed through trouble, ended with the run, and taken up again."""
+
+import itertools
+import json
+import signal
+import subprocess
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.azure_emulator.control import Control
+from tests.backends_azure.place import Place, local_azure_at
+from tests.backends_azure.work import MARKS, Work, prepared, until
+
+pytestmark = MARKS
+RECIPES = itertools.count(1)
+LONG = 60  # epochs: some ten seconds
+
+
+@pytest.fixture(scope="module")
+def control(tmp_path_factory) -> Iterator[Control]:
+    with local_azure_at(tmp_path_factory.mktemp("azure")) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def whole(control: Control, tmp_path_factory) -> Work:
+    made = prepared(Place(control, tmp_path_factory.mktemp("home"), "jobs"))
+    made.base, made.dataset  # noqa: B018  (published once for all)
+    return made
+
+
+@pytest.fixture
+def work(whole: Work, control: Control) -> Work:
+    """The same place, and a recipe that no other test trains."""
+    control.clear_faults()
+    mine = replace(whole, recipe=next(RECIPES))
+    mine.__dict__.update(dataset=whole.dataset, base=whole.base)
+    return mine
+
+
+def running(work: Work) -> str:
+    """The name of the recipe's first job, once its training has kept a checkpoint."""
+    name = until(lambda: work.executed() and work.job_name())
+    until(lambda: kept_checkpoints(work, name))
+    return name
+
+
+def ending(process: "subprocess.Popen[str]") -> dict[str, Any]:
+    """What the step's process said of its end."""
+    output, _ = process.communicate(timeout=120)
+    return json.loads(output.splitlines()[-1])
+
+
+def kept_checkpoints(work: Work, name: str) -> list[str]:
+    from phi_assets.backends.azure.blob import WorkspaceBlobs
+
+    uri = next(
+        job["properties"]["outputs"]["result"]["uri"]
+        for job in work.control.resources("Microsoft.MachineLearningServices/workspaces/jobs")
+        if job["name"] == name
+    )
+    blobs = WorkspaceBlobs(work.place.clients, work.place.log, 0.5)
+    found = blobs.names(uri.rpartition("/paths/")[2].rstrip("/") + "/checkpoints/")
+    return [path for path in found if path.endswith("/complete.json")]
+
+
+def test_a_job_whose_submission_was_not_answered_is_run_once(work: Work):
+    work.control.fail_next("PUT ml /jobs/", "dropped", times=2)
+    outcome = work.train()
+    assert outcome.success, outcome.failure
+    assert len(work.executed()) == 1
+
+
+def test_a_completed_job_is_adopted_without_a_write(work: Work):
+    first = work.train()
+    assert first.success, first.failure
+    work.control.forget_requests()
+    second = work.train()
+    assert second.success, second.failure
+    assert second.made.digest == first.made.digest
+    assert work.executed() == [work.job_name()]
+    assert not work.place.writes("ml")
+    assert not work.place.writes("arm")
+
+
+def test_its_lines_are_said_once_and_its_messages_are_gone_at_the_end(work: Work):
+    from phi_assets.backends.azure.blob import WorkspaceBlobs
+
+    outcome = work.train()
+    assert outcome.success, outcome.failure
+    assert outcome.lines.count("loading torch and transformers") == 1
+    assert any(line.startswith("epoch 1.00: validation loss") for line in outcome.lines)
+    assert outcome.metadata["studio"].value.startswith("https://ml.azure.com/runs/")
+    assert WorkspaceBlobs(work.place.clients, work.place.log, 0.5).names("phi/pipes/") == []
+
+
+def test_a_run_that_was_killed_leaves_its_job_to_the_next(work: Work):
+    work.epochs = LONG
+    with work.step_process() as process:
+        running(work)
+        process.kill()
+    outcome = work.train()
+    assert outcome.success, outcome.failure
+    assert work.executed() == [work.job_name()]
+    assert any("adopting job" in line for line in outcome.lines)
+    assert outcome.lines.count("loading torch and transformers") == 1
+
+
+def test_a_cancelled_run_cancels_its_job_and_leaves_no_materialisation(work: Work):
+    work.epochs = LONG
+    with work.step_process() as process:
+        name = running(work)
+        process.send_signal(signal.SIGINT)
+        until(lambda: "Canceled" in work.control.job_history(name), seconds=10)
+        found = ending(process)
+    assert not found["success"]
+    assert not found["materialised"]
+
+    outcome = work.train()
+    assert outcome.success, outcome.failure
+    assert work.executed() == [name, work.job_name(2)]
+    assert work.resumed_from(outcome.made)
+
+
+def test_a_lost_node_s_job_goes_on_from_its_checkpoint(work: Work):
+    work.epochs = LONG
+    with work.step_process() as process:
+        name = running(work)
+        work.control.lose_node(name)
+        found = ending(process)
+    assert found["success"], found["failure"]
+    outcome = work.train()
+    assert work.control.job_history(name).count("Running") == 2
+    assert work.resumed_from(outcome.made)
+
+
+def test_a_failed_job_says_why_and_the_next_attempt_resumes(work: Work):
+    work.epochs = LONG
+    with work.step_process() as process:
+        name = running(work)
+        work.control.fail_job(name)
+        found = ending(process)
+    assert not found["materialised"]
+    assert f"job {name} ended as Failed" in found["failure"]
+    assert "checkpoint at step" in found["failure"], "its last lines"
+    outcome = work.train()
+    assert outcome.success, outcome.failure
+    assert work.executed() == [name, work.job_name(2)]
+    assert work.resumed_from(outcome.made)
+
+
+def test_what_training_refuses_is_said_in_its_own_words(work: Work):
+    work.limits["max_job_cost"] = 0.02  # 20 seconds
+    work.epochs = 20_000
+    outcome = work.train()
+    assert not outcome.success
+    assert "minutes" in outcome.failure
+    assert "max_train_minutes" in outcome.failure
+    assert not outcome.materialised
+
+
+def test_no_machine_in_time_cancels_the_job_and_names_the_cure(work: Work, control: Control):
+    until(lambda: not busy(control))
+    control.capacity(False)
+    work.limits["queue_minutes"] = 0.03
+    outcome = work.train()
+    if outcome.success:
+        pytest.skip("a node of an earlier job was still there")
+    assert "PHI_AZURE_QUEUE_MINUTES" in outcome.failure
+    assert "PHI_AZURE_VM_SIZE" in outcome.failure
+    assert work.executed() == []
+    assert work.control.job_history(work.job_name())[-1] == "Canceled"
+
+
+def test_a_job_ends_at_the_time_that_its_price_buys_and_says_which_setting_sets_it(work: Work, monkeypatch):
+    from phi_assets.backends.azure import prices
+
+    work.epochs = LONG
+    monkeypatch.setattr(prices, "ceiling_seconds", lambda cost, price: 6)
+    trainer = work.trainer
+    monkeypatch.setattr(type(work), "trainer", property(lambda _: trainer.model_copy(update={"max_minutes": 30.0})))
+    outcome = work.train()
+    assert not outcome.success
+    assert "PHI_AZURE_MAX_JOB_COST" in outcome.failure
+    assert work.control.job_history(work.job_name())[-1] in ("Canceled", "Failed")
+
+
+STORAGE_ROLE = "Storage Blob Data Contributor"
+
+
+@pytest.fixture
+def storage_role(work: Work) -> Iterator[dict[str, Any]]:
+    """The job's identity's role on the storage account, given back after the test."""
+    person = work.place.clients.principal().object_id
+    role = next(r for r in work.control.roles() if r["role"] == STORAGE_ROLE and is_the_jobs(work, r, person))
+    yield role
+    if role["id"] not in {found["id"] for found in work.control.roles()}:
+        work.control.role_delay(0)
+        work.control.give_role(role["oid"], STORAGE_ROLE, role["scope"])
+
+
+def is_the_jobs(work: Work, role: dict[str, Any], person: str) -> bool:
+    identity = work.control.resource(work.place.id("managed_identity"))
+    assert identity
+    return role["oid"] == identity["properties"]["principalId"] != person
+
+
+def test_a_job_whose_identity_may_not_read_fails_with_the_cure(work: Work, storage_role):
+    work.control.take_role(storage_role["id"])
+    outcome = work.train()
+    assert not outcome.success
+    assert "materialise role_assignments" in outcome.failure
+    assert "AuthorizationPermissionMismatch" in outcome.failure
+
+
+def test_a_role_that_takes_its_time_is_waited_for(work: Work, storage_role, monkeypatch):
+    from phi_assets.backends.azure import jobs
+
+    monkeypatch.setattr(jobs, "FIRST_ROLE_WAIT", 1.0)
+    work.control.take_role(storage_role["id"])
+    work.control.give_role(storage_role["oid"], STORAGE_ROLE, storage_role["scope"], delay=8)
+    outcome = work.train()
+    assert outcome.success, outcome.failure
+    assert any("has not taken effect yet" in line for line in outcome.lines)
+
+
+def test_an_image_that_cannot_be_built_is_said_with_the_cure(control: Control, tmp_path):
+    mine = prepared(Place(control, tmp_path, "unbuilt"))
+    control.image_builds_fail()
+    try:
+        outcome = mine.train()
+    finally:
+        control.clear_faults()
+    assert not outcome.success
+    assert "ImageBuildFailure" in outcome.failure
+    assert "training_code/environment" in outcome.failure
+
+
+def busy(control: Control) -> bool:
+    jobs = control.resources("Microsoft.MachineLearningServices/workspaces/jobs")
+    return any(job["properties"]["status"] not in ("Completed", "Failed", "Canceled") for job in jobs)
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_with_a_third_of_the_calls_failing_one_job_is_run_and_the_run_ends_well(work: Work, seed: int):
+    work.control.hold_seconds(0.2)
+    work.control.fail_randomly(0.3, seed=seed)
+    outcome = work.train()
+    work.control.clear_faults()
+    assert outcome.success, outcome.failure
+    assert len(work.executed()) == 1
+    assert len([job for job in names_of_jobs(work) if job.startswith(work.job_name().rpartition("-")[0])]) == 1
+
+
+def names_of_jobs(work: Work) -> list[str]:
+    jobs = work.control.resources("Microsoft.MachineLearningServices/workspaces/jobs")
+    return [str(job["name"]) for job in jobs]
+
+
+def test_no_job_bears_a_secret(work: Work):
+    assert work.train().success
+    specs = json.dumps(work.control.resources("Microsoft.MachineLearningServices/workspaces/jobs"))
+    for sign in ("sig=", "AccountKey", "SharedAccessSignature", "eyJ"):
+        assert sign not in specs
+
+
+def test_nothing_of_this_machine_s_paths_is_uploaded(work: Work):
+    assert work.train().success
+    specs = json.dumps(work.control.resources("Microsoft.MachineLearningServices/workspaces/jobs"))
+    assert str(Path(work.state)) not in specs

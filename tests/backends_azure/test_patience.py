@@ -1,0 +1,179 @@
+"""What is asked again, what is not, and the words of a refusal; without any network."""
+
+import json
+from types import SimpleNamespace
+
+import pytest
+from azure.core.exceptions import HttpResponseError, ResourceNotFoundError, ServiceRequestError, ServiceResponseError
+
+from phi_assets.backends.azure import errors, retrying, roles, tokens
+from phi_assets.backends.azure.errors import AzureRefused, GaveUp, NotSignedIn, refused
+from phi_assets.backends.azure.retrying import with_patience
+from phi_assets.backends.azure.roles import wait_for_role
+
+
+@pytest.fixture(autouse=True)
+def slept(monkeypatch) -> list[float]:
+    """Seconds slept, none of them really."""
+    found: list[float] = []
+    clock = SimpleNamespace(sleep=found.append, monotonic=lambda: sum(found))
+    monkeypatch.setattr(retrying, "time", clock)
+    monkeypatch.setattr(roles, "time", clock)
+    return found
+
+
+def answer(status: int, code: str = "", message: str = "no", headers: dict | None = None, details: list | None = None):
+    body = {"error": {"code": code, "message": message, "details": details or []}}
+    response = SimpleNamespace(
+        status_code=status, reason="x", headers=headers or {}, json=lambda: body, text=lambda: json.dumps(body)
+    )
+    return HttpResponseError(message=message, response=response)
+
+
+def failing(*problems: Exception):
+    """A call that raises each problem in turn, then returns `done`."""
+    left = list(problems)
+
+    def call() -> str:
+        if left:
+            raise left.pop(0)
+        return "done"
+
+    return call
+
+
+@pytest.mark.parametrize(
+    "problem",
+    [answer(429), answer(500), answer(503), answer(504), ServiceRequestError("x"), ServiceResponseError("timed out")],
+    ids=str,
+)
+def test_what_passes_is_asked_again(problem):
+    assert with_patience("x", failing(problem, problem)) == "done"
+
+
+@pytest.mark.parametrize(
+    "problem", [answer(400), answer(403), answer(404), answer(409), ResourceNotFoundError("x")], ids=str
+)
+def test_what_does_not_pass_is_raised_as_it_is(problem, slept):
+    with pytest.raises(type(problem)):
+        with_patience("x", failing(problem))
+
+    assert slept == []
+
+
+def test_a_server_is_waited_for_as_long_as_it_asks(slept):
+    with_patience("x", failing(answer(429, headers={"Retry-After": "17"})))
+
+    assert slept == [17.0]
+
+
+def test_patience_ends_with_what_was_asked():
+    with pytest.raises(GaveUp, match="reading the group: Azure did not answer within 1 minutes"):
+        with_patience("reading the group", failing(*[answer(503)] * 500), minutes=1)
+
+
+def test_an_expired_token_is_replaced_and_a_wrong_one_is_not_asked_about_forever(monkeypatch):
+    forgotten = []
+    monkeypatch.setattr(tokens, "forget", lambda: forgotten.append(1))
+    expired = answer(401, "ExpiredAuthenticationToken")
+
+    assert with_patience("x", failing(expired)) == "done"
+    with pytest.raises(HttpResponseError):
+        with_patience("x", failing(*[expired] * 9))
+    assert len(forgotten) == 1 + retrying.FRESH_TOKENS
+
+
+def test_a_role_is_waited_for_with_a_word_every_half_minute(slept):
+    said: list[str] = []
+    lacking = answer(403, "AuthorizationPermissionMismatch")
+
+    assert wait_for_role(failing(*[lacking] * 12), "uploading", said.append) == "done"
+
+    assert 2 <= len(said) <= 1 + sum(slept) / 30
+    assert said[0] == "uploading: a role has not taken effect yet; waiting, 0.0 of 30 minutes so far"
+
+
+def test_a_role_that_does_not_come_ends_with_the_setting():
+    with pytest.raises(AzureRefused, match="PHI_AZURE_ROLE_MINUTES"):
+        wait_for_role(failing(*[answer(403, "AuthorizationFailed")] * 500), "uploading", lambda _: None, minutes=5)
+
+
+def test_another_403_is_not_waited_for(slept):
+    with pytest.raises(HttpResponseError):
+        wait_for_role(failing(answer(403, "RequestDisallowedByPolicy")), "uploading", lambda _: None)
+
+    assert slept == []
+
+
+def test_the_innermost_known_cause_is_told():
+    nested = answer(
+        400,
+        "DeploymentFailed",
+        "At least one resource deployment operation failed.",
+        details=[{"code": "Conflict", "details": [{"code": "SkuNotAvailable", "message": "no A100 here"}]}],
+    )
+
+    told = str(refused("deploying", nested))
+
+    assert told == (
+        "deploying: no A100 here (SkuNotAvailable). Set PHI_AZURE_LOCATION to a region that offers it: "
+        "az account list-locations -o table"
+    )
+
+
+def test_a_missing_right_names_who_what_where_and_the_command():
+    message = (
+        "The client 'ann@example.com' with object id '1' does not have authorization to perform action "
+        "'Microsoft.Authorization/roleAssignments/write' over scope '/subscriptions/s' or the scope is invalid."
+    )
+
+    told = str(refused("deploying", answer(403, "AuthorizationFailed", message)))
+
+    assert "ann@example.com may not do Microsoft.Authorization/roleAssignments/write on /subscriptions/s" in told
+    assert (
+        "--assignee ann@example.com --role 'Role Based Access Control Administrator' --scope /subscriptions/s" in told
+    )
+
+
+def test_every_cure_can_be_said():
+    for code in errors.CURES:
+        assert "{" not in errors.sentence([(code, "because")])
+
+
+def test_signing_in_is_asked_for_once_and_kept(monkeypatch):
+    asked = []
+    token = SimpleNamespace(token="a.b.c", expires_on=10**12)
+
+    def ask(*scopes, options):
+        asked.append(scopes)
+        return token
+
+    monkeypatch.setattr(tokens, "_default_chain", lambda: SimpleNamespace(get_token_info=ask))
+    credential = tokens.Credential()
+
+    assert credential.get_token_info("s") is token
+    assert credential.get_token("s").token == "a.b.c"
+    assert asked == [("s",)]
+    tokens.forget()
+    credential.get_token("s")
+    assert len(asked) == 2
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("Please run 'az login' to set up an account", "not signed in to Azure: run `az login`"),
+        ("AADSTS70043: The refresh token has expired", "your sign-in to Azure has expired: run `az login`"),
+        ("Azure CLI not found on path", "the Azure CLI is not on the PATH"),
+    ],
+)
+def test_who_cannot_be_signed_in_is_told_what_to_do(monkeypatch, said, told):
+    from azure.core.exceptions import ClientAuthenticationError
+
+    def ask(*scopes, options):
+        raise ClientAuthenticationError(said)
+
+    monkeypatch.setattr(tokens, "_default_chain", lambda: SimpleNamespace(get_token_info=ask))
+
+    with pytest.raises(NotSignedIn, match=told):
+        tokens.Credential().get_token("s")

@@ -1,0 +1,160 @@
+"""Azure ML's quota against what training and the endpoint need, and the ceiling of a job's cost."""
+
+import itertools
+
+import pytest
+
+from phi_assets.backends.azure import quota_request, tokens
+from phi_assets.backends.azure.errors import AzureRefused
+from phi_assets.backends.azure.prices import UnknownSize, ceiling_seconds, machine, price_per_hour
+from phi_assets.backends.azure.quota import endpoint_vcpus
+from tests.backends_azure.place import Place, local_azure_at
+
+NUMBERS = itertools.count()
+A100, ESV3, TOTAL = "standardNCADSA100v4Family", "standardESv3Family", "TotalDedicatedCores"
+
+
+@pytest.fixture(scope="module")
+def control(tmp_path_factory):
+    with local_azure_at(tmp_path_factory.mktemp("azure")) as found:
+        yield found
+
+
+@pytest.fixture
+def place(control, tmp_path, monkeypatch) -> Place:
+    control.clear_faults()
+    control.quota_verdict("grant")
+    for family, vcpus in ((A100, 24), (ESV3, 16), (TOTAL, 40)):
+        control.set_quota(family, vcpus)
+    monkeypatch.setattr(quota_request, "POLL_SECONDS", 0.05)
+    tokens.forget()
+    return Place(control, tmp_path, f"quota-{next(NUMBERS)}")
+
+
+def verdicts(place: Place) -> dict[str, bool]:
+    port = place.resources["compute_quota"]
+    return {name: finding.passed for name, finding in port.judge(port.ensure(place.log)).items()}
+
+
+def words(place: Place) -> str:
+    port = place.resources["compute_quota"]
+    return port.judge(port.ensure(place.log))["enough_quota"].description
+
+
+@pytest.mark.azure
+def test_exactly_what_is_needed_is_enough(place):
+    assert verdicts(place) == {"enough_quota": True, "cost_within_ceiling": True}
+
+
+@pytest.mark.azure
+@pytest.mark.parametrize(
+    ("family", "vcpus", "named"),
+    [
+        (A100, 23, "Standard NCADSA100v4 Family Cluster Dedicated vCPUs in eastus2: 24 vCPUs needed, limit 23"),
+        (ESV3, 15, "Standard ESv3 Family Cluster Dedicated vCPUs in eastus2: 16 vCPUs needed, limit 15"),
+        (TOTAL, 39, "Total Cluster Dedicated Regional vCPUs in eastus2: 40 vCPUs needed, limit 39"),
+    ],
+)
+def test_too_little_names_the_quota_and_where_to_ask(place, family, vcpus, named):
+    place.control.set_quota(family, vcpus)
+
+    assert named in words(place)
+    assert "https://portal.azure.com/#view/Microsoft_Azure_Capacity" in words(place)
+    port = place.resources["compute_quota"]
+    assert port.find(port.ensure(place.log).digest) is None
+
+
+@pytest.mark.azure
+def test_what_was_enough_is_found_without_a_call(place):
+    quota = place.resources["compute_quota"].ensure(place.log)
+    place.control.forget_requests()
+
+    assert place.resources["compute_quota"].find(quota.digest) == quota
+    assert place.control.requests() == []
+
+
+@pytest.mark.azure
+def test_the_digest_is_of_the_need_and_not_of_what_is_allowed(place):
+    enough = place.resources["compute_quota"].ensure(place.log)
+    place.control.set_quota(A100, 0)
+
+    assert place.resources["compute_quota"].ensure(place.log).digest == enough.digest
+
+
+@pytest.mark.azure
+def test_nothing_is_requested_unless_a_setting_says_so(place):
+    place.control.set_quota(A100, 0)
+    place.control.forget_requests()
+
+    assert not verdicts(place)["enough_quota"]
+    assert place.control.requests(service="quota", verb="PUT") == []
+
+
+@pytest.mark.azure
+def test_a_request_that_is_granted_passes_the_check(place):
+    place.others["PHI_AZURE_REQUEST_QUOTA"] = "true"
+    place.control.set_quota(A100, 0)
+
+    assert verdicts(place)["enough_quota"]
+    assert f"asked Azure for 24 vCPUs of {A100}" in place.said
+
+
+@pytest.mark.azure
+def test_a_request_that_is_denied_fails_the_check_with_azures_reason(place):
+    place.others["PHI_AZURE_REQUEST_QUOTA"] = "true"
+    place.control.set_quota(A100, 0)
+    place.control.quota_verdict("refuse")
+
+    assert "denied: The request was not approved" in words(place)
+
+
+@pytest.mark.azure
+def test_a_request_that_waits_for_a_person_is_filed_once(place, monkeypatch):
+    monkeypatch.setattr(quota_request, "MINUTES", 0.005)
+    place.others["PHI_AZURE_REQUEST_QUOTA"] = "true"
+    place.control.set_quota(A100, 0)
+    place.control.quota_verdict("wait")
+    place.control.forget_requests()
+
+    assert "not decided yet" in words(place)
+    assert "not decided yet" in words(place)
+    assert len(place.control.requests(verb="PUT", match="Microsoft.Quota/quotas")) == 1
+
+
+@pytest.mark.azure
+def test_a_region_that_does_not_exist_names_the_setting(place):
+    place.others["PHI_AZURE_LOCATION"] = "nowhere"
+
+    with pytest.raises(AzureRefused, match="PHI_AZURE_LOCATION"):
+        place.resources["compute_quota"].ensure(place.log)
+
+
+@pytest.mark.azure
+def test_a_job_that_may_cost_more_than_the_ceiling_fails_the_check(place):
+    place.others["PHI_MAX_TRAIN_MINUTES"] = "600"
+    port = place.resources["compute_quota"]
+
+    found = port.judge(port.ensure(place.log))["cost_within_ceiling"]
+
+    assert not found.passed
+    assert "PHI_AZURE_MAX_JOB_COST is 20" in found.description
+
+
+def test_an_endpoint_needs_room_for_the_old_and_the_new_deployment():
+    """ceil(1.2 n) machines each; A100 is exempt from the reserve."""
+    assert endpoint_vcpus("Standard_E4s_v3", 1) == (2 + 2) * 4
+    assert endpoint_vcpus("Standard_E4s_v3", 5) == (6 + 6) * 4
+    assert endpoint_vcpus("Standard_NC24ads_A100_v4", 1) == 2 * 24
+
+
+def test_a_ceiling_is_seconds_of_a_machine():
+    price = price_per_hour("standard_nc24ads_a100_v4", "eastus2")
+
+    assert price == 3.673
+    assert ceiling_seconds(price, price) == 3600
+    assert ceiling_seconds(20, price) == int(20 / price * 3600)
+
+
+def test_an_unknown_machine_names_the_known_ones():
+    with pytest.raises(UnknownSize, match="Standard_E16s_v3"):
+        machine("Standard_Z1")

@@ -1,0 +1,112 @@
+"""Datasets and base models on the local Azure: uploaded once, known by their content, fetched when lost here."""
+
+import shutil
+from collections.abc import Iterator
+
+import pytest
+
+from phi_assets.backends.azure import blob, data_assets
+from phi_assets.backends.azure.errors import AzureRefused
+from phi_assets.backends.ports import DatasetStore
+from tests.azure_emulator.control import Control
+from tests.backends_azure.place import Place, local_azure_at
+from tests.backends_azure.work import MARKS, Work, prepared
+
+pytestmark = MARKS
+
+
+@pytest.fixture(scope="module")
+def control(tmp_path_factory) -> Iterator[Control]:
+    with local_azure_at(tmp_path_factory.mktemp("azure")) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def work(control: Control, tmp_path_factory) -> Work:
+    return prepared(Place(control, tmp_path_factory.mktemp("home"), "stores"))
+
+
+def blobs(work: Work) -> blob.WorkspaceBlobs:
+    return blob.WorkspaceBlobs(work.place.clients, work.place.log, 0.5)
+
+
+def test_a_published_dataset_is_a_data_asset_that_knows_its_whole_digest(work: Work):
+    version = work.dataset_store.publish(work.place.log)
+    asset = work.place.clients.ml().data.get("phi-chat-dataset", version.digest[:24])
+    assert asset.tags["digest"] == version.digest
+    assert asset.path.endswith(f"/paths/phi/datasets/{version.digest}/")
+    assert work.dataset_store.find(version.digest) == version
+    assert (work.dataset_store.folder(version) / "train.jsonl").is_file()
+
+
+def test_what_is_there_is_not_uploaded_or_registered_again(work: Work):
+    work.dataset_store.publish(work.place.log)
+    base = work.base_model_store.resolve(work.place.log)
+    work.control.forget_requests()
+    assert work.base_model_store.resolve(work.place.log) == base
+    work.dataset_store.publish(work.place.log)
+    assert not work.place.writes("ml")
+    # The manifest says when it was read, and so it is the one file that is new.
+    assert len(work.place.writes("blob")) <= 2
+
+
+def test_a_dataset_is_found_by_one_request(work: Work):
+    version = work.dataset_store.publish(work.place.log)
+    work.control.forget_requests()
+    assert work.dataset_store.find(version.digest) == version
+    assert len(work.control.requests(service="ml")) == 1
+    assert not work.control.requests(service="blob")
+
+
+def test_a_digest_that_nobody_published_is_not_found(work: Work):
+    assert work.dataset_store.find("0" * 64) is None
+    assert work.base_model_store.find("0" * 32) is None
+
+
+def test_folders_that_this_machine_lost_come_back(work: Work):
+    version, base = work.dataset_store.publish(work.place.log), work.base_model_store.resolve(work.place.log)
+    train = (work.dataset_store.folder(version) / "train.jsonl").read_bytes()
+    for name in ("datasets", "base_models"):
+        shutil.rmtree(work.state / name)
+    assert (work.dataset_store.folder(version) / "train.jsonl").read_bytes() == train
+    assert (work.base_model_store.folder(base) / "model.safetensors").is_file()
+
+
+def test_a_version_taken_by_other_content_is_refused_with_the_cure(work: Work):
+    from azure.ai.ml.entities import Data
+
+    path = blob.address("phi/elsewhere/")
+    work.place.clients.ml().data.create_or_update(
+        Data(name="taken", version="7" * 24, type="uri_folder", path=path, tags={"digest": "other"})
+    )
+    with pytest.raises(AzureRefused) as refusal:
+        data_assets.ensure(
+            work.place.clients,
+            "taken",
+            "7" * 64,
+            "phi/here/",
+            description="",
+            tags={},
+            log=work.place.log,
+            role_minutes=0.5,
+        )
+    assert "archive" in str(refusal.value.description) or "taken" in str(refusal.value.description)
+
+
+def test_an_uploaded_folder_is_what_was_here(work: Work, tmp_path):
+    source, target = tmp_path / "source", tmp_path / "target"
+    (source / "inner").mkdir(parents=True)
+    (source / "inner" / "large.bin").write_bytes(bytes(range(256)) * 40_000)
+    (source / "empty.txt").touch()
+    assert blobs(work).upload(source, "phi/test/") == 2
+    assert blobs(work).upload(source, "phi/test/") == 0
+    blobs(work).download("phi/test/", target)
+    assert (target / "inner" / "large.bin").read_bytes() == (source / "inner" / "large.bin").read_bytes()
+    assert (target / "empty.txt").read_bytes() == b""
+    blobs(work).remove("phi/test/")
+    assert blobs(work).names("phi/test/") == []
+
+
+def test_the_store_is_a_dataset_store(work: Work):
+    assert isinstance(work.dataset_store, DatasetStore)
+    assert work.dataset_store.source_fingerprint() == work.dataset_store.source_fingerprint()

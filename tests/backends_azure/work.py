@@ -1,0 +1,233 @@
+"""A deployed place with a tiny model, a few conversations and a preset of seconds: all that a job needs."""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from phi_assets.backends.azure import compute, environment, tokens
+from phi_assets.backends.azure.base_model_store import AzureBaseModelStore
+from phi_assets.backends.azure.dataset_store import AzureDatasetStore
+from phi_assets.backends.azure.evaluator import AzureEvaluator
+from phi_assets.backends.azure.registry import AzureModelRegistry
+from phi_assets.backends.azure.trainer import AzureTrainer
+from phi_assets.backends.ports import Contest
+from phi_assets.records import BaseModel, DatasetVersion, Evaluation, ModelVersion
+from tests.azure_emulator.control import Control
+from tests.backends_azure.place import Place
+from tests.tiny_models import make_tiny_phi3
+
+MARKS = [
+    pytest.mark.azure,
+    pytest.mark.integration,
+    # Dagster's own Pipes reads its own deprecated property.
+    pytest.mark.filterwarnings("ignore:AssetExecutionContext.run_id is deprecated:DeprecationWarning"),
+    # azure-ai-ml with today's marshmallow.
+    pytest.mark.filterwarnings("ignore::marshmallow.warnings.RemovedInMarshmallow4Warning"),
+]
+PROJECT = Path(__file__).resolve().parents[2]
+PRESET = """
+method: lora
+lora_rank: 4
+max_length: 512
+packing: true
+packed_length: 256
+epochs: {epochs}
+learning_rate: 1.0e-3
+precision: fp32
+merge_check_prompts: 2
+threads: 1
+tune_malloc: false
+early_stopping_patience: 0
+"""
+CLEANING = {
+    "columns": {},
+    "validation_share": 0.2,
+    "test_share": 0.2,
+    "near_duplicate_threshold": 0.95,
+    "personal_data": "keep",
+    "max_characters": 32_000,
+}
+
+
+@dataclass
+class Work:
+    """The ports that jobs are run through, over one deployed place; `recipe` tells trainings apart."""
+
+    place: Place
+    recipe: int = 0
+    epochs: int = 1
+    limits: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def state(self) -> Path:
+        return self.place.home
+
+    @property
+    def control(self) -> Control:
+        return self.place.control
+
+    @cached_property
+    def dataset_store(self) -> AzureDatasetStore:
+        return AzureDatasetStore(**self._common, source=str(self.state / "raw.jsonl"), cleaning=CLEANING)
+
+    @cached_property
+    def base_model_store(self) -> AzureBaseModelStore:
+        return AzureBaseModelStore(**self._common, base_model=str(self.state / "tiny"))
+
+    @property
+    def trainer(self) -> AzureTrainer:
+        preset = self.state / f"preset-{self.recipe}-{self.epochs}.yaml"
+        preset.write_text(PRESET.format(epochs=self.epochs) + f"seed: {self.recipe}\n", encoding="utf-8")
+        return AzureTrainer(**self._common, **self._limits, preset=str(preset), max_minutes=30, save_seconds=0.5)
+
+    @property
+    def evaluator(self) -> AzureEvaluator:
+        return AzureEvaluator(**self._common, **self._limits, questions_file=None)
+
+    @property
+    def registry(self) -> AzureModelRegistry:
+        return AzureModelRegistry(account=self._common["account"])
+
+    @cached_property
+    def dataset(self) -> DatasetVersion:
+        return self.dataset_store.publish(self.place.log)
+
+    @cached_property
+    def base(self) -> BaseModel:
+        return self.base_model_store.resolve(self.place.log)
+
+    def train(self, instance: dg.DagsterInstance | None = None) -> "Outcome":
+        """What became of a Dagster run that trains."""
+        made: list[ModelVersion] = []
+
+        @dg.asset
+        def model(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+            made.append(self.trainer.train(context, self.dataset, self.base))
+            return dg.MaterializeResult()
+
+        return _outcome(model, made, instance)
+
+    def evaluate(self, tuned: ModelVersion) -> "Outcome":
+        """What became of a Dagster run that evaluates against the champion of this moment."""
+        made: list[Evaluation] = []
+
+        @dg.asset
+        def evaluation(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+            contest = Contest(self.base, tuned, self.dataset, self.registry.champion())
+            made.append(self.evaluator.evaluate(context, contest))
+            return dg.MaterializeResult()
+
+        return _outcome(evaluation, made)
+
+    def job_name(self, attempt: int = 1) -> str:
+        """The name of this recipe's job, once it was submitted."""
+        recipes = {str(j["name"]) for j in self.control.resources("Microsoft.MachineLearningServices/workspaces/jobs")}
+        preset = f"preset-{self.recipe}-{self.epochs}"
+        for job in self.control.resources("Microsoft.MachineLearningServices/workspaces/jobs"):
+            if job["properties"]["tags"].get("preset") == preset and str(job["name"]).endswith(f"-{attempt}"):
+                return str(job["name"])
+        raise LookupError(f"no attempt {attempt} of {preset} among {recipes}")
+
+    def executed(self) -> list[str]:
+        """Names of the jobs of this recipe that were run, in order."""
+        preset = f"preset-{self.recipe}-{self.epochs}"
+        ours = {
+            str(job["name"])
+            for job in self.control.resources("Microsoft.MachineLearningServices/workspaces/jobs")
+            if job["properties"]["tags"].get("preset") == preset
+        }
+        return [name for name in self.control.executed_jobs() if name in ours]
+
+    def resumed_from(self, model: ModelVersion) -> int | None:
+        report = self.trainer.folder(model) / "report.json"
+        return json.loads(report.read_text(encoding="utf-8"))["resumed_from"]
+
+    @contextmanager
+    def step_process(self) -> "Iterator[subprocess.Popen[str]]":
+        """A Dagster run that trains in a process of its own; its log is beside the state. Gone after the block."""
+        given = json.dumps({"home": str(self.state), "name": self.place.name, "recipe": self.recipe})
+        arguments = [given, str(self.epochs), str(self.control.state)]
+        command = [sys.executable, "-m", "tests.backends_azure.step", *arguments]
+        with (
+            (self.state / f"step-{self.recipe}.log").open("w") as log,
+            subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, stderr=log, text=True) as process,
+        ):
+            try:
+                yield process
+            finally:
+                process.kill()
+
+    @property
+    def _common(self) -> dict[str, Any]:
+        return {"account": self.place.clients.account.fields, "state": str(self.state), "role_minutes": 0.5}
+
+    @property
+    def _limits(self) -> dict[str, Any]:
+        usual = {"vm_size": "Standard_NC24ads_A100_v4", "max_job_cost": 20.0, "queue_minutes": 5.0, "poll_seconds": 0.3}
+        return {**usual, **self.limits}
+
+
+@dataclass
+class Outcome:
+    """How a run ended: what its port returned, the failure, and the lines and metadata of its log."""
+
+    success: bool
+    made: Any
+    failure: str
+    lines: list[str]
+    metadata: dict[str, Any]
+    materialised: bool
+
+
+def _outcome(asset: dg.AssetsDefinition, made: list[Any], instance: dg.DagsterInstance | None = None) -> Outcome:
+    with instance or dg.DagsterInstance.ephemeral() as used:
+        result = dg.materialize([asset], instance=used, raise_on_error=False)
+        step = asset.op.name
+        failure = "" if result.success else result.failure_data_for_node(step)
+        data = getattr(failure, "user_failure_data", None)
+        error = getattr(failure, "error", None)
+        words = (data.description if data else None) or (error.to_string() if error else "")
+        events = result.asset_materializations_for_node(step) if result.success else []
+        return Outcome(
+            success=result.success,
+            made=made[-1] if made else None,
+            failure=words or "",
+            lines=[entry.user_message for entry in used.all_logs(result.run_id)],
+            metadata=dict(events[0].metadata) if events else dict(data.metadata) if data else {},
+            materialised=used.get_latest_materialization_event(asset.key) is not None,
+        )
+
+
+def prepared(place: Place) -> Work:
+    """Work over a place that is deployed, with its cluster and its environment, and its inputs on this machine."""
+    from tests.training_code.conftest import conversations
+
+    tokens.forget()
+    place.deploy()
+    compute.ensure(place.clients, compute.Cluster("Standard_NC24ads_A100_v4", 1, 5), place.log)
+    environment.ensure(place.clients, 0.5, place.log)
+    make_tiny_phi3(place.home / "tiny")
+    rows = [json.dumps({"messages": row}) + "\n" for row in conversations(60, seed=1)]
+    (place.home / "raw.jsonl").write_text("".join(rows), encoding="utf-8")
+    return Work(place)
+
+
+def until(true: Callable[[], Any], seconds: float = 60.0) -> Any:
+    """What `true` gave at last."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        found = true()
+        if found:
+            return found
+        time.sleep(0.1)
+    raise AssertionError("it did not come to pass in time")

@@ -1,0 +1,146 @@
+r"""Fine-tune on this node's own disk, with checkpoints and results kept in a store that outlives the node.
+
+    python training_code/cloud.py --store DIR --config laptop --base_model DIR ...
+
+Everything else goes to fine_tune.py, whose output folder is a local one. A store is mounted object storage: files are
+written to it whole and once, nothing in it is renamed, and what says that the rest is there comes last. Started again
+on another node, training goes on from the newest checkpoint in the store.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+if not __package__:
+    here = Path(__file__).resolve().parent
+    sys.path[0] = str(here.parent)
+    __package__ = here.name
+
+from . import checkpoints, results
+from .checkpoints import MARKER
+from .errors import TrainingRefused
+from .results import PARTS, REPORT
+from .settings import settings_from
+
+PROGRAM = Path(__file__).with_name("fine_tune.py")
+SECONDS_BETWEEN_LOOKS = 1.0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Train and keep; returns fine_tune.py's exit code."""
+    parser = argparse.ArgumentParser(description="fine_tune.py with its results in a store", allow_abbrev=False)
+    parser.add_argument("--store", type=Path, required=True, help="folder that holds the results afterwards")
+    options, rest = parser.parse_known_args(arguments)
+    if finished(options.store, rest):
+        print(f"{options.store} already holds the result of exactly this run: nothing to do", flush=True)
+        return 0
+    local = Path(tempfile.mkdtemp(prefix="training-"))
+    try:
+        restore(options.store / "checkpoints", local / "checkpoints")
+        code = train(rest, local, lambda: keep(local / "checkpoints", options.store / "checkpoints"))
+        if code == 0:
+            publish(local, options.store)
+        return code
+    finally:
+        shutil.rmtree(local, ignore_errors=True)
+
+
+def finished(store: Path, arguments: Sequence[str]) -> bool:
+    """Whether a lost node had finished exactly this run already."""
+    if not (store / REPORT).is_file():
+        return False
+    try:
+        settings = settings_from([*arguments, f"--output_dir={store}"])
+    except TrainingRefused:
+        return False  # fine_tune.py says what is wrong
+    return results.finished_report(store, checkpoints.fingerprint(settings)) is not None
+
+
+def train(arguments: Sequence[str], local: Path, look: Callable[[], None]) -> int:
+    """The exit code of fine_tune.py, having called `look` again and again while it ran and once after its end."""
+    program = subprocess.Popen([sys.executable, str(PROGRAM), *arguments, f"--output_dir={local}"])
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda received, _: program.send_signal(received))
+    said = ""
+    while True:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            program.wait(SECONDS_BETWEEN_LOOKS)
+        code = program.returncode
+        try:
+            look()
+        except OSError as e:  # a store that fails for a while costs checkpoints, not the training
+            if str(e) != said:
+                said = str(e)
+                print(f"warning: no checkpoint could be kept: {e}", flush=True)
+        if code is not None:
+            return code if code >= 0 else 128 - code  # as a shell reports a signal
+
+
+def restore(store: Path, local: Path) -> None:
+    """Every complete checkpoint of the store lies in `local`, as if it had been written there."""
+    for folder in sorted(store.glob("checkpoint-*")):
+        if not (folder / MARKER).is_file():
+            continue
+        copy(folder, local / folder.name)
+        state = local / folder.name / "trainer_state.json"
+        values = json.loads(state.read_text(encoding="utf-8"))
+        if values.get("best_model_checkpoint"):  # an absolute path, of a node that is gone
+            values["best_model_checkpoint"] = str(local / Path(values["best_model_checkpoint"]).name)
+            state.write_text(json.dumps(values, indent=2), encoding="utf-8")
+        print(f"found {folder.name} in the store", flush=True)
+
+
+def keep(local: Path, store: Path) -> None:
+    """The store has the complete checkpoints that `local` has, the older first, and no others."""
+    complete = sorted((f for f in local.glob("checkpoint-*") if (f / MARKER).is_file()), key=step)
+    for folder in complete:
+        if not (store / folder.name / MARKER).is_file():
+            try:
+                copy(folder, store / folder.name)
+            except FileNotFoundError:
+                return  # training has just removed it for a newer one: the next look finds that
+    names = {folder.name for folder in complete}
+    for folder in store.glob("checkpoint-*") if names else ():
+        if folder.name not in names:
+            checkpoints.remove(folder)
+
+
+def publish(local: Path, store: Path) -> None:
+    """The results lie in the store, report.json last; its checkpoints are gone."""
+    (store / REPORT).unlink(missing_ok=True)
+    for name in PARTS:
+        source, target = local / name, store / name
+        if target.is_dir():
+            shutil.rmtree(target)
+        if source.is_dir():
+            copy(source, target)
+        elif source.is_file() and name != REPORT:
+            shutil.copyfile(source, target)
+    shutil.copyfile(local / REPORT, store / REPORT)
+    shutil.rmtree(store / "checkpoints", ignore_errors=True)
+
+
+def copy(source: Path, target: Path) -> None:
+    """Every file of `source` below `target`, a checkpoint's marker last."""
+    files = [path for path in source.rglob("*") if path.is_file()]
+    for path in sorted(files, key=lambda path: (path.name == MARKER, path)):
+        place = target / path.relative_to(source)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, place)
+
+
+def step(folder: Path) -> int:
+    return int(folder.name.rpartition("-")[2])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
