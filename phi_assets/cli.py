@@ -94,12 +94,12 @@ def _ask(settings: Settings, chosen: argparse.Namespace) -> int:
 
 def _known_errors() -> tuple[type[Exception], ...]:
     """What a person can mend: one clear line. Anything else is a fault of ours, and keeps its traceback."""
-    from phi_assets.backends.ports import EndpointDown
+    from phi_assets.backends.ports import BackendError, EndpointDown
     from phi_assets.operate.ask import NothingDeployed
     from phi_assets.operate.home import Busy
     from phi_assets.operate.interface import DagsterNotReady
 
-    return (Busy, DagsterNotReady, EndpointDown, NothingDeployed)
+    return (BackendError, Busy, DagsterNotReady, EndpointDown, NothingDeployed)
 
 
 if __name__ == "__main__":

@@ -25,17 +25,18 @@ def show_before_and_after(settings: Settings, states: Mapping[str, AssetState], 
     rows = [json.loads(line) for line in (evaluator.folder(evaluation) / "rows.jsonl").open(encoding="utf-8")]
     questions = [row for row in rows if row["kind"] == "question" and len(row["messages"]) == 1][:SHOWN]
     if questions:
-        _show_answers(settings, questions)
+        _show_answers(settings, questions, from_endpoint="endpoint_host" in resources)
     _show_scores(evaluator.report(evaluation))
 
 
-def _show_answers(settings: Settings, questions: list[dict[str, Any]]) -> None:
+def _show_answers(settings: Settings, questions: list[dict[str, Any]], *, from_endpoint: bool) -> None:
     table = Table(title="before and after", title_justify="left")
-    for column in ("question", "base model", "fine-tuned, from the endpoint"):
+    for column in ("question", "base model", f"fine-tuned, from the {'endpoint' if from_endpoint else 'evaluation'}"):
         table.add_column(column, overflow="fold")
     for row in questions:
         text = row["messages"][-1]["content"]
-        table.add_row(text, row["base"]["reply"], ask.ask_deployed(settings, text)["answer"])
+        tuned = ask.ask_deployed(settings, text)["answer"] if from_endpoint else row["tuned"]["reply"]
+        table.add_row(text, row["base"]["reply"], tuned)
     console.print(table)
 
 

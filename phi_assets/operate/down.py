@@ -8,6 +8,8 @@ from phi_assets.settings import Settings
 
 def down(settings: Settings) -> int:
     """0, also when nothing ran."""
-    build_resources(settings)["endpoint_host"].stop(lambda words: say("endpoint", words))
+    host = build_resources(settings).get("endpoint_host")  # a backend may have none yet
+    if host:
+        host.stop(lambda words: say("endpoint", words))
     say("dagster", "UI and daemon stopped" if interface.stop(settings) else "UI and daemon were not running")
     return 0

@@ -7,6 +7,8 @@ from phi_assets.operate.answers import show_before_and_after
 from phi_assets.operate.screen import console, say
 from phi_assets.settings import Settings
 
+SPEAKS = "POST /score, POST /v1/chat/completions; `phi ask` knows the key"
+
 
 def run(settings: Settings) -> int:
     """0 when every asset is fresh and every blocking check passed, else 1 with the reasons."""
@@ -18,8 +20,9 @@ def run(settings: Settings) -> int:
         say("dagster", f"UI on {ui.address}")
         graph = definitions()
         made = make.make_graph(settings, instance, graph, ui)
-        host = (graph.resources or {})["endpoint_host"]
-        host.start(lambda words: say("endpoint", words))
+        host = (graph.resources or {}).get("endpoint_host")  # a backend may have none yet
+        if host:
+            host.start(lambda words: say("endpoint", words))
         screen.show_outcomes(made.states, made.seconds, made.failed_assets)
         if made.errors:
             console.print("[red]not done:[/red]")
@@ -30,11 +33,8 @@ def run(settings: Settings) -> int:
         if not made.seconds:
             say("run", "nothing to do: every asset is up to date")
         show_before_and_after(settings, made.states, graph.resources or {})
-        _show_addresses(host.status(), ui)
+        if host:
+            console.print(f"endpoint  {host.status()['address']}  ({SPEAKS})")
+        console.print(f"UI        {ui.address}")
         say("run", f"finished in {time.monotonic() - began:.0f} s")
     return 0
-
-
-def _show_addresses(status: dict, ui: interface.Interface) -> None:
-    console.print(f"endpoint  {status['address']}  (POST /score, POST /v1/chat/completions; `phi ask` knows the key)")
-    console.print(f"UI        {ui.address}")

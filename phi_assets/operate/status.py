@@ -17,7 +17,8 @@ def show(settings: Settings, *, as_json: bool) -> int:
     with home.instance(settings) as instance:
         states = staleness.survey(instance, graph)
     wave = staleness.next_wave(states)
-    endpoint = (graph.resources or {})["endpoint_host"].status()
+    host = (graph.resources or {}).get("endpoint_host")  # a backend may have none yet
+    endpoint = host.status() if host else None
     ui = interface.find(settings)
     if as_json:
         assets = [
@@ -29,6 +30,8 @@ def show(settings: Settings, *, as_json: bool) -> int:
     else:
         screen.show_states(states)
         console.print(f"would run  {', '.join(wave) or 'nothing'}")
-        console.print(f"endpoint   {endpoint['address'] or 'none yet'}{'' if endpoint['alive'] else ' (not running)'}")
+        if endpoint:
+            address = endpoint["address"] or "none yet"
+            console.print(f"endpoint   {address}{'' if endpoint['alive'] else ' (not running)'}")
         console.print(f"UI         {ui.address if ui else 'not running'}")
     return 0 if all(state.status in ("fresh", "observed") for state in states.values()) else 1

@@ -29,7 +29,10 @@ _HOSTS = (
 
 
 async def serve(folder: Path, scale: float, owner: int) -> None:
-    """Serves until SIGTERM, or until the process `owner` (0: none) is gone; says where in `control`, `proxy` and `ready` under the folder."""
+    """Serves until SIGTERM, or until the process `owner` (0: none) is gone.
+
+    Where to find it is in the files `control`, `proxy` and `environment.json` under the folder, complete with `ready`.
+    """
     world = World(folder, scale)
     secure = _server(App(world), str(world.certificates.chain), str(world.certificates.key))
     control = _server(control_app(world))

@@ -17,9 +17,11 @@ from azure.ai.ml.entities import (
     ManagedIdentityConfiguration,
     Model,
 )
+from azure.ai.ml.exceptions import JobException
 from azure.core.exceptions import HttpResponseError
 
 from tests.azure_emulator import clients
+from tests.azure_emulator.control import ControlError
 from tests.azure_emulator.identities import USER
 from tests.azure_emulator.process import LocalAzure
 from tests.infra import bicep
@@ -141,6 +143,7 @@ def test_a_data_version_is_short_and_never_changes(lab: Lab) -> None:
     assert "Asset paths cannot be updated" in refusal(lambda: lab.ml.data.create_or_update(changed))
 
 
+@pytest.mark.filterwarnings("ignore:content_as_bytes is deprecated:DeprecationWarning")
 @pytest.mark.filterwarnings("ignore:The use of a 'BlobProperties' instance:DeprecationWarning")  # azure-ai-ml's own
 def test_a_job_runs_and_its_output_becomes_a_model(lab: Lab) -> None:
     name = f"job-model-{lab.outputs['AZURE_RESOURCE_GROUP']}"
@@ -201,12 +204,51 @@ def test_a_failed_job_says_why(lab: Lab) -> None:
     name = f"job-failed-{lab.outputs['AZURE_RESOURCE_GROUP']}"
     lab.submit(name, "echo gone wrong; exit 3")
     assert lab.wait(name) == "Failed"
-    address = lab.ml.workspaces.get().discovery_url
-    assert address and address.endswith("/discovery")
-    from azure.ai.ml.exceptions import JobException
-
     with pytest.raises(JobException, match="3"):
         lab.ml.jobs.stream(name)
+
+
+def test_a_job_goes_on_on_another_node_when_its_own_is_lost(lab: Lab) -> None:
+    name = f"job-node-{lab.outputs['AZURE_RESOURCE_GROUP']}"
+    kept = "${{outputs.model}}/checkpoint"
+    lab.submit(name, f"if [ -e {kept} ]; then exit 0; fi; echo 1 > {kept}; sleep 60")
+    lab.wait(name, "Running")
+    time.sleep(2.5)  # so that the mount has brought the checkpoint to its blob
+    lab.azure.control.lose_node(name)
+    assert lab.wait(name) == "Completed"
+    assert lab.azure.control.job_history(name).count("Running") == 2
+
+
+def test_a_killed_command_fails_the_job(lab: Lab) -> None:
+    name = f"job-killed-{lab.outputs['AZURE_RESOURCE_GROUP']}"
+    lab.submit(name, "sleep 60")
+    lab.wait(name, "Running")
+    until(lambda: "yes" if killed(lab, name) else "no", ("yes",))
+    assert lab.wait(name) == "Failed"
+
+
+def killed(lab: Lab, name: str) -> bool:
+    try:
+        lab.azure.control.fail_job(name)
+    except ControlError:
+        return False  # Running is said a moment before the command starts
+    return True
+
+
+def test_without_its_blob_role_a_keyless_job_fails_and_names_its_identity(lab: Lab) -> None:
+    oid, account = lab.identity["principalId"], lab.outputs["resources"]["storage_account"]
+    role = next(r for r in lab.azure.control.roles(oid) if r["role"].startswith("Storage Blob Data"))
+    lab.azure.control.take_role(role["id"])
+    try:
+        name = f"job-role-{lab.outputs['AZURE_RESOURCE_GROUP']}"
+        lab.submit(name)
+        keyless = lab.azure.control.resource(account)["properties"]["allowSharedKeyAccess"] is False  # type: ignore[index]
+        assert lab.wait(name) == ("Failed" if keyless else "Completed")
+        if keyless:
+            with pytest.raises(JobException, match="AuthorizationPermissionMismatch"):
+                lab.ml.jobs.stream(name)
+    finally:
+        lab.azure.control.give_role(oid, role["role"], account)
 
 
 def test_a_cancelled_job_ends_as_canceled(lab: Lab) -> None:

@@ -1,0 +1,32 @@
+"""The guide's way, with shared keys and an identity that may only read blobs: everything works, and says as much."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.azure_emulator.control import Control
+from tests.backends_azure.place import Place, local_azure_at
+from tests.backends_azure.work import MARKS, Work, prepared
+
+pytestmark = MARKS
+
+
+@pytest.fixture(scope="module")
+def control(tmp_path_factory) -> Iterator[Control]:
+    with local_azure_at(tmp_path_factory.mktemp("azure")) as found:
+        yield found
+
+
+@pytest.fixture
+def work(control: Control, tmp_path) -> Work:
+    return prepared(Place(control, tmp_path, "guide", {"PHI_AZURE_ACCESS_MODE": "guide"}))
+
+
+def test_a_model_is_trained_evaluated_and_registered(work: Work):
+    trained = work.train()
+    assert trained.success, trained.failure
+    assert any(line.startswith("epoch 1.00: validation loss") for line in trained.lines)
+    evaluated = work.evaluate(trained.made)
+    assert evaluated.success, evaluated.failure
+    champion = work.registry.register(trained.made, evaluated.made, {})
+    assert work.registry.champion() == champion
