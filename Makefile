@@ -7,10 +7,10 @@ BIN := .venv/bin
 CUDA := cuda-bindings cuda-pathfinder cuda-toolkit triton nvidia-cublas nvidia-cuda-cupti nvidia-cuda-nvrtc nvidia-cuda-runtime nvidia-cudnn-cu13 nvidia-cufft nvidia-cufile nvidia-curand nvidia-cusolver nvidia-cusparse nvidia-cusparselt-cu13 nvidia-nccl-cu13 nvidia-nvjitlink nvidia-nvshmem-cu13 nvidia-nvtx
 COMPILE := uv pip compile pyproject.toml --universal --python-version 3.11 --quiet --no-annotate --custom-compile-command 'make lock' $(addprefix --no-emit-package ,$(CUDA))
 
-.PHONY: help run dev test check down clean install lock
+.PHONY: help run dev test check down azure-local azure-local-down clean install lock
 
 help:  ## this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 20
 
 run: .venv/installed  ## make the whole graph, or what is missing or stale of it
 	@$(BIN)/phi run
@@ -18,7 +18,7 @@ run: .venv/installed  ## make the whole graph, or what is missing or stale of it
 dev: .venv/installed  ## Dagster's UI and daemon on http://127.0.0.1:3000, in the foreground
 	@$(BIN)/phi dev
 
-test: .venv/installed-dev  ## the test suite
+test: .venv/installed-dev tests/azure_emulator/node_modules  ## the test suite
 	@$(BIN)/pytest
 
 check: .venv/installed-dev  ## format, lint, types, and whether the definitions load
@@ -27,8 +27,14 @@ check: .venv/installed-dev  ## format, lint, types, and whether the definitions 
 down: .venv/installed  ## stop the servers, the UI and the daemon; keep everything made
 	@$(BIN)/phi down
 
+azure-local: .venv/installed-dev tests/azure_emulator/node_modules  ## the Azure graph against a local Azure: no account, no cost
+	@$(BIN)/python -m tests.azure_local run
+
+azure-local-down: .venv/installed-dev  ## stop what azure-local started
+	@$(BIN)/python -m tests.azure_local down
+
 clean:  ## stop everything and delete the environment and the default home
-	@if [ -x $(BIN)/phi ]; then $(BIN)/phi down; fi; rm -rf .venv .phi build dist *.egg-info .pytest_cache .ruff_cache
+	@if [ -x $(BIN)/phi ]; then $(BIN)/phi down; fi; if [ -d .phi-azure-local ]; then $(BIN)/python -m tests.azure_local down; fi; rm -rf .venv .phi .phi-azure-local build dist *.egg-info .pytest_cache .ruff_cache
 
 install: .venv/installed-dev  ## the environment of the lock files, in .venv
 
@@ -45,3 +51,7 @@ lock: .venv/installed-dev  ## write the lock files anew from pyproject.toml
 
 .venv/installed-dev: .venv/installed requirements/lock-dev.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements/lock-dev.txt && touch $@
+
+# The local Azure's blob storage; where there is no npm, its tests are skipped, and say so.
+tests/azure_emulator/node_modules: tests/azure_emulator/package-lock.json
+	@if command -v npm >/dev/null; then npm ci --silent --no-fund --no-audit --prefix tests/azure_emulator && touch $@; else echo "npm is absent: no local Azure"; fi

@@ -9,13 +9,14 @@ from phi_assets.backends.azure.job_watch import Ended, link_metadata
 from phi_assets.backends.ports import BackendError
 
 # Parts of Azure ML's error texts, and what to do about each.
-FOR_WANT_OF_A_ROLE = ("StreamAccess.Authentication", "WriteStreams.Authentication", "AuthorizationPermissionMismatch")
+# Inputs and outputs that the job's identity was refused, before the program ran.
+FOR_WANT_OF_A_ROLE = ("StreamAccess.Authentication", "WriteStreams.Authentication")
 ROLE_CURE = (
     "The identity that jobs run as may not read or write the workspace's storage: materialise role_assignments, which "
     "shows the role that is missing, and run again"
 )
 CURES: tuple[tuple[str, str], ...] = (
-    *((part, ROLE_CURE) for part in FOR_WANT_OF_A_ROLE),
+    *((part, ROLE_CURE) for part in (*FOR_WANT_OF_A_ROLE, "AuthorizationPermissionMismatch")),
     (
         "ImageBuildFailure",
         "The image of training_environment could not be built. Its build log is in Azure ML Studio under Environments; "
@@ -56,4 +57,4 @@ def failure_of(ended: Ended, error: str, lines: Sequence[str], *, refused: bool)
 
 
 def _cure(text: str) -> str:
-    return next((cure for part, cure in CURES if part in text), "")
+    return next((cure for part, cure in CURES if part.lower() in text.lower()), "")
