@@ -1,0 +1,78 @@
+"""Messages from a job to its run through one blob: none lost, none twice, and another process may go on with it."""
+
+import io
+import itertools
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from phi_assets.backends.azure.blob import WorkspaceBlobs
+from tests.azure_emulator.control import Control
+from tests.backends_azure.place import Place, local_azure_at
+from tests.backends_azure.work import MARKS
+from training_code.pipes import appending_to
+
+pytestmark = MARKS
+KEYS = (f"phi/pipes/test-{number}/messages.jsonl" for number in itertools.count())
+
+
+@pytest.fixture(scope="module")
+def control(tmp_path_factory) -> Iterator[Control]:
+    with local_azure_at(tmp_path_factory.mktemp("azure")) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def blobs(control: Control, tmp_path_factory) -> WorkspaceBlobs:
+    place = Place(control, tmp_path_factory.mktemp("home"), "pipes")
+    place.deploy()
+    return WorkspaceBlobs(place.clients, place.log, 0.5)
+
+
+def a_channel(blobs: WorkspaceBlobs, key: str):
+    url, container = blobs.place
+    return appending_to(blobs.clients.blob(url)).make_channel({"bucket": container, "key": key})
+
+
+def send(channel, *numbers: int) -> None:
+    channel.upload_messages_chunk(io.StringIO("\n".join(json.dumps(number) for number in numbers)), 1)
+
+
+def received(blobs: WorkspaceBlobs, key: str) -> list[int]:
+    return [json.loads(line) for line in blobs.read(key).splitlines()]
+
+
+def test_messages_come_in_order(blobs):
+    key = next(KEYS)
+    channel = a_channel(blobs, key)
+    send(channel, 1, 2)
+    send(channel, 3)
+    assert received(blobs, key) == [1, 2, 3]
+
+
+def test_a_restarted_job_goes_on_behind_what_the_lost_one_said(blobs):
+    key = next(KEYS)
+    send(a_channel(blobs, key), 1)
+    send(a_channel(blobs, key), 2)
+    assert received(blobs, key) == [1, 2]
+
+
+def test_a_block_whose_answer_was_lost_is_there_once(blobs, control):
+    key = next(KEYS)
+    channel = a_channel(blobs, key)
+    control.fail_next("PUT blob comp=appendblock", "dropped")
+    send(channel, 1)
+    send(channel, 2)
+    assert received(blobs, key) == [1, 2]
+
+
+def test_what_could_not_be_sent_goes_with_the_next_block(blobs, control, capsys):
+    key = next(KEYS)
+    channel = a_channel(blobs, key)
+    control.fail_next("PUT blob comp=appendblock", "503", times=20)
+    send(channel, 1)
+    control.clear_faults()
+    assert "could not be told" in capsys.readouterr().out
+    send(channel, 2)
+    assert received(blobs, key) == [1, 2]
