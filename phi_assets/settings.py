@@ -109,9 +109,6 @@ class Settings(BaseModel):
     azure_purge_protection: bool = Field(
         False, description="Azure: forbid purging the deleted key vault; it cannot be taken back"
     )
-    azure_read_dataset_in_cloud: bool = Field(
-        False, description="Azure: read hf: datasets inside Azure, not on this machine"
-    )
 
     @field_validator("columns", mode="before")
     @classmethod

@@ -168,7 +168,6 @@ NO_VERSION: dict[str, str] = {
     "ui_port": "where Dagster's UI listens",
     "azure_queue_minutes": "decides how long a job is waited for, not what it makes",
     "azure_role_minutes": "decides how long a role is waited for",
-    "azure_read_dataset_in_cloud": "decides where rows are read, not which",
 }
 
 

@@ -248,7 +248,7 @@ def test_a_setting_of_azure_changes_nothing_on_a_laptop(setting):
 
 @pytest.mark.parametrize("setting", sorted(set(versions.NO_VERSION) - {"backend"}))
 def test_a_setting_without_a_version_changes_nothing(setting):
-    other = {"home": "/elsewhere", "azure_read_dataset_in_cloud": "true"}.get(setting, "7")
+    other = {"home": "/elsewhere"}.get(setting, "7")
 
     after = all_versions(PROJECT, read({f"PHI_{setting.upper()}": other}))
 

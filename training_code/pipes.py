@@ -102,7 +102,7 @@ def context_in(client: Any) -> Any:
 
 def appending_to(client: Any) -> Any:
     """Messages as lines of one append blob, so that a restarted job goes on where the lost one stopped."""
-    from azure.core.exceptions import AzureError, ResourceModifiedError
+    from azure.core.exceptions import AzureError, HttpResponseError
     from dagster_pipes import PipesBlobStoreMessageWriter, PipesBlobStoreMessageWriterChannel
 
     class Channel(PipesBlobStoreMessageWriterChannel):
@@ -117,13 +117,22 @@ def appending_to(client: Any) -> Any:
         def upload_messages_chunk(self, payload: Any, index: int) -> None:
             self.unsent += payload.read().encode() + b"\n"
             try:
-                self.blob.append_block(self.unsent, appendpos_condition=self.size)
-            except ResourceModifiedError:
-                pass  # the block is there: only the answer to an earlier try was lost
+                self.append()
             except AzureError as e:
                 # Training goes on; the lines stand in the job's own log, and the messages go with the next block.
                 print(f"warning: Dagster could not be told: {type(e).__name__}", flush=True)
-                return
+
+        def append(self) -> None:
+            try:
+                self.blob.append_block(self.unsent, appendpos_condition=self.size)
+            except HttpResponseError as e:
+                if e.status_code != 412:  # AppendPositionConditionNotMet
+                    raise
+                # An earlier block is there, and only the answer to it was lost.
+                size = self.blob.get_blob_properties().size
+                self.unsent, self.size = self.unsent[size - self.size :], size
+                if self.unsent:
+                    self.blob.append_block(self.unsent, appendpos_condition=self.size)
             self.size += len(self.unsent)
             self.unsent = b""
 

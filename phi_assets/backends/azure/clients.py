@@ -65,7 +65,8 @@ class AzureClients:
         from azure.storage.blob import BlobServiceClient
 
         if account_url not in self._blobs:
-            options = {**PIPELINE, "retry_total": 3}
+            # Storage has a rule of its own for waiting, and would wait 15 s after the first fault.
+            options = {**PIPELINE, "retry_total": 3, "initial_backoff": 0.5, "increment_base": 2}
             self._blobs[account_url] = BlobServiceClient(account_url, credential=self._credential, **options)
         return self._blobs[account_url]
 
