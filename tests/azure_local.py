@@ -1,4 +1,4 @@
-"""`python -m tests.azure_local [phi's arguments]`: `phi` against the local Azure, which is started when it does not run.
+"""`python -m tests.azure_local [phi's arguments]`: `phi` against the local Azure, started if need be.
 
 `python -m tests.azure_local down` stops both. The home is PHI_HOME, or .phi-azure-local.
 """

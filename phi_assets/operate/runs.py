@@ -67,8 +67,10 @@ def follow(instance: dg.DagsterInstance, run_id: str, say: Say) -> Outcome:
         elif kind in ("STEP_SUCCESS", "STEP_FAILURE") and step in started:
             seconds[step] = event.timestamp - started[step]
             say(step, f"{'done' if kind == 'STEP_SUCCESS' else 'failed'} in {seconds[step]:.1f} s")
-        elif kind == "ASSET_MATERIALIZATION" and event.asset_key and step in started:
-            seconds[event.asset_key.to_user_string()] = event.timestamp - started[step]  # one step may make several
+        elif kind == "ASSET_MATERIALIZATION" and step in started:
+            made = event.get_dagster_event().asset_key
+            if made:  # one step may make several
+                seconds[made.to_user_string()] = event.timestamp - started[step]
         elif kind == "ASSET_CHECK_EVALUATION":
             data = event.get_dagster_event().asset_check_evaluation_data
             say(step, f"check {data.check_name}: {'passed' if data.passed else 'FAILED'}. {data.description or ''}")

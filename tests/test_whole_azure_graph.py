@@ -1,0 +1,94 @@
+"""The whole Azure graph by `phi run`, on a tiny model: Azure's real clients, and a local Azure that runs the jobs."""
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.azure_emulator.process import LocalAzure, local_azure
+from tests.graph_facts import AZURE
+from tests.homes import OWN, Home, tiny_home
+
+pytestmark = [pytest.mark.azure, pytest.mark.integration, pytest.mark.timeout(900)]
+
+JOBS = 2  # one that trains and one that evaluates
+TOKEN = re.compile(rb"eyJ[\w-]{8,}\.eyJ[\w-]{8,}\.")
+UNDERSTANDS = ("arm", "ml", "quota")
+
+
+@pytest.fixture(scope="module")
+def azure(tmp_path_factory):
+    with local_azure(tmp_path_factory.mktemp("azure"), scale=0.0) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def home(azure, tmp_path_factory):
+    its = azure_home(tmp_path_factory.mktemp("home"), "whole", 3700)
+    yield its
+    its.phi("down")
+
+
+def azure_home(folder: Path, name: str, ui_port: int) -> Home:
+    dataset = folder / "conversations.jsonl"
+    dataset.write_text("".join(OWN.read_text(encoding="utf-8").splitlines(keepends=True)[:150]), encoding="utf-8")
+    its = tiny_home(folder, dataset, ui_port)
+    its.settings.update({**AZURE, "PHI_AZURE_NAME": name})
+    return its
+
+
+def writes(azure: LocalAzure) -> list[str]:
+    return [
+        f"{found['verb']} {found['path']}"
+        for service in UNDERSTANDS
+        for found in azure.control.requests(service=service, writes_only=True)
+    ]
+
+
+def test_the_first_run_makes_every_asset_of_an_empty_subscription(azure, home):
+    made = home.run()
+
+    assert {"resource_group", "role_assignments", "gpu_quota", "training_compute", "registered_model"} <= made
+    assert set(home.status().values()) == {"fresh"}
+    assert len(azure.control.executed_jobs()) == JOBS
+
+
+def test_a_second_run_writes_nothing(azure, home):
+    azure.control.forget_requests()
+
+    assert home.run() == set()
+
+    assert writes(azure) == []
+
+
+def test_no_key_and_no_token_is_kept(azure, home):
+    (account,) = azure.control.resources(type="Microsoft.Storage/storageAccounts")
+    key = azure.control.storage_key(account["name"]).encode()
+    files = [path for path in home.folder.rglob("*") if path.is_file()]
+    assert len(files) > 50
+    for path in files:
+        content = path.read_bytes()
+        assert key not in content, path
+        assert not TOKEN.search(content), path
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_with_a_third_of_all_calls_failing_every_job_is_run_once(azure, tmp_path, seed):
+    its = azure_home(tmp_path, f"faults-{seed}", 3710)
+    before = len(azure.control.executed_jobs())
+    azure.control.forget_requests()
+    azure.control.hold_seconds(0.2)
+    azure.control.fail_randomly(0.3, seed)
+    try:
+        its.run()
+        calls = sum(len(azure.control.requests(service=service)) for service in UNDERSTANDS)
+    finally:
+        azure.control.clear_faults()
+        its.phi("down")
+        shutil.rmtree(tmp_path / "home")
+
+    assert calls >= 200
+    assert len(azure.control.executed_jobs()) == before + JOBS
+    groups = azure.control.resources(type="Microsoft.Resources/resourceGroups")
+    assert [group["name"] for group in groups].count(f"rg-faults-{seed}") == 1
