@@ -32,6 +32,7 @@ OUTSIDE = {
     "phi_assets/backends/azure/deployment_run.py": "follows a deployment",
     "phi_assets/backends/azure/errors.py": "words",
     "phi_assets/backends/azure/job_errors.py": "words",
+    "phi_assets/backends/azure/job_failures.py": "says why a job failed",
     "phi_assets/backends/azure/job_logs.py": "shows a job's log",
     "phi_assets/backends/azure/job_names.py": "names",
     "phi_assets/backends/azure/job_watch.py": "follows a job",
