@@ -1,7 +1,6 @@
 """The whole Azure graph by `phi run`, on a tiny model: Azure's real clients, and a local Azure that runs the jobs."""
 
 import re
-import shutil
 from pathlib import Path
 
 import pytest
@@ -71,24 +70,3 @@ def test_no_key_and_no_token_is_kept(azure, home):
         content = path.read_bytes()
         assert key not in content, path
         assert not TOKEN.search(content), path
-
-
-@pytest.mark.parametrize("seed", [1, 2, 3])
-def test_with_a_third_of_all_calls_failing_every_job_is_run_once(azure, tmp_path, seed):
-    its = azure_home(tmp_path, f"faults-{seed}", 3710)
-    before = len(azure.control.executed_jobs())
-    azure.control.forget_requests()
-    azure.control.hold_seconds(0.2)
-    azure.control.fail_randomly(0.3, seed)
-    try:
-        its.run()
-        calls = sum(len(azure.control.requests(service=service)) for service in UNDERSTANDS)
-    finally:
-        azure.control.clear_faults()
-        its.phi("down")
-        shutil.rmtree(tmp_path / "home")
-
-    assert calls >= 200
-    assert len(azure.control.executed_jobs()) == before + JOBS
-    groups = azure.control.resources(type="Microsoft.Resources/resourceGroups")
-    assert [group["name"] for group in groups].count(f"rg-faults-{seed}") == 1
