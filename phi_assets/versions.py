@@ -125,7 +125,13 @@ READS: dict[str, Reads] = {
         ("evaluation_questions",),
     ),
     "model_evaluation": Reads(
-        ("phi_assets/defs/evaluation", "phi_assets/promotion.py", "evaluation_code", "serving_code"),
+        (
+            "phi_assets/defs/evaluation",
+            "phi_assets/promotion.py",
+            "phi_assets/backends/evaluation_reports.py",
+            "evaluation_code",
+            "serving_code",
+        ),
         ("evaluation_questions", "promote_on_insufficient_evidence"),
         local=("evaluator", "child"),
         azure=("evaluator", "job_spec"),

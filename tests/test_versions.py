@@ -50,7 +50,7 @@ OUTSIDE = {
     "phi_assets/backends/ports.py": "abstract",
     "phi_assets/backends/local/__init__.py": "empty",
     "phi_assets/backends/local/resources.py": "hands settings to resources; their values count",
-    "phi_assets/backends/local/shelf.py": "where things are kept",
+    "phi_assets/backends/shelf.py": "where things are kept",
     "phi_assets/defs/__init__.py": "empty",
     "phi_assets/defs/infrastructure/__init__.py": "empty",
     "phi_assets/defs/infrastructure/checks.py": "a check, which runs with its asset",

@@ -1,7 +1,5 @@
 """Evaluation on Azure ML: evaluation_code as a command job over models on Blob, its report on this machine."""
 
-import hashlib
-import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -9,6 +7,7 @@ from typing import Any
 import dagster as dg
 
 from phi_assets import versions
+from phi_assets.backends import evaluation_reports, shelf
 from phi_assets.backends.azure import blob, data_assets
 from phi_assets.backends.azure.base_model_store import ASSET as BASE_MODEL
 from phi_assets.backends.azure.clients import clients
@@ -18,13 +17,11 @@ from phi_assets.backends.azure.job_names import files_digest, recipe
 from phi_assets.backends.azure.job_spec import CloudJob
 from phi_assets.backends.azure.job_watch import link_metadata
 from phi_assets.backends.azure.jobs import CloudJobs, JobLimits
-from phi_assets.backends.local import shelf
 from phi_assets.backends.ports import Contest, Evaluator
 from phi_assets.records import Evaluation
 from phi_assets.settings import GENERAL_QUESTIONS, PROJECT
 
 ROOT = "phi/evaluations/"
-REPORT = "evaluation.json"
 QUESTIONS, GENERAL = "data/questions.jsonl", "data/general_questions.jsonl"
 
 
@@ -41,35 +38,24 @@ class AzureEvaluator(Evaluator):
     poll_seconds: float = 5.0
 
     def find(self, digest: str) -> Evaluation | None:
-        found = shelf.find(self._root, digest, lambda folder: (folder / REPORT).is_file())
-        return found if isinstance(found, Evaluation) else None
+        return evaluation_reports.find(self._root, digest)
 
     def folder(self, evaluation: Evaluation) -> Path:
         return shelf.place(self._root, evaluation.digest)
 
     def report(self, evaluation: Evaluation) -> dict[str, Any]:
-        return json.loads((self.folder(evaluation) / REPORT).read_text(encoding="utf-8"))
+        return evaluation_reports.read(self.folder(evaluation))
 
     def evaluate(self, context: dg.AssetExecutionContext, contest: Contest) -> Evaluation:
         jobs = CloudJobs(clients(self.account), self._limits, context)
         job = self._job(context, contest)
-        ended = jobs.run(job, lambda: jobs.blobs.size(job.output + REPORT) is not None)
+        ended = jobs.run(job, lambda: jobs.blobs.size(job.output + evaluation_reports.REPORT) is not None)
         if ended.link:
             context.add_output_metadata(link_metadata(ended.link))
         staged = self._root / f"under-way-{context.run.run_id}"
         shutil.rmtree(staged, ignore_errors=True)
         jobs.blobs.download(job.output, staged)
-        digest = hashlib.sha256((staged / REPORT).read_bytes()).hexdigest()
-        folder = shelf.accept(staged, self._root, digest)
-        evaluation = Evaluation(
-            digest=digest,
-            address=str(folder),
-            model_digest=contest.tuned.digest,
-            dataset_digest=contest.dataset.digest,
-            champion=f"{contest.champion.name}/{contest.champion.version}" if contest.champion else None,
-        )
-        shelf.put(evaluation, folder)
-        return evaluation
+        return evaluation_reports.keep(staged, self._root, contest)
 
     def _job(self, context: dg.AssetExecutionContext, contest: Contest) -> CloudJob:
         code = {name: PROJECT / name for name in ("evaluation_code", "serving_code")}

@@ -6,13 +6,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from phi_assets.backends.azure import blob
+from phi_assets.backends.azure import blob, compute
 
 if TYPE_CHECKING:
     from azure.ai.ml.entities import Command
 
 EXPERIMENT = "phi-assets"
-COMPUTE = "training"
 CODE = "phi-code"  # the uploaded folder's name, which Azure ML keeps in the code's address
 NEVER_UPLOADED = shutil.ignore_patterns("__pycache__", "*.pyc", ".DS_Store")
 
@@ -58,7 +57,7 @@ def as_command(job: CloudJob, name: str, place: Place, code: Path, variables: Ma
         command=job.command,
         code=str(code),
         environment=place.environment,
-        compute=COMPUTE,
+        compute=compute.NAME,
         inputs={each: Input(type="uri_folder", path=path, mode="download") for each, path in job.inputs.items()},
         outputs={"result": Output(type="uri_folder", path=blob.address(job.output), mode=job.output_mode)},
         environment_variables={**job.variables, **variables},

@@ -14,7 +14,7 @@ from phi_assets.backends.azure import prices
 from phi_assets.backends.azure.blob import WorkspaceBlobs
 from phi_assets.backends.azure.clients import AzureClients
 from phi_assets.backends.azure.environment import reference as environment_reference
-from phi_assets.backends.azure.errors import code_of, refused
+from phi_assets.backends.azure.errors import cause_of, code_of, refused
 from phi_assets.backends.azure.job_errors import job_error
 from phi_assets.backends.azure.job_failures import JobFailed, RoleMissing, failure_of
 from phi_assets.backends.azure.job_logs import JobLog, Said
@@ -174,14 +174,3 @@ class CloudJobs:
         )
         properties: Any = found.properties
         return properties["clientId"]
-
-
-def cause_of(error: BaseException) -> BaseException:
-    """The answer or lost connection that the SDK wrapped into an exception of its own; else the exception itself."""
-    from azure.ai.ml.exceptions import MlException
-
-    found: BaseException | None = error
-    while isinstance(found, MlException):
-        inner = found.inner_exception
-        found = inner if isinstance(inner, BaseException) else found.__cause__
-    return found or error

@@ -9,6 +9,7 @@ from typing import Any
 import dagster as dg
 
 from phi_assets import versions
+from phi_assets.backends import shelf
 from phi_assets.backends.azure import blob, data_assets
 from phi_assets.backends.azure.base_model_store import ASSET as BASE_MODEL
 from phi_assets.backends.azure.clients import AzureClients, clients
@@ -18,7 +19,6 @@ from phi_assets.backends.azure.job_spec import CloudJob
 from phi_assets.backends.azure.job_watch import Ended, link_metadata
 from phi_assets.backends.azure.jobs import CloudJobs, JobLimits
 from phi_assets.backends.azure.retrying import say
-from phi_assets.backends.local import shelf
 from phi_assets.backends.ports import Trainer
 from phi_assets.records import BaseModel, DatasetVersion, ModelVersion
 from phi_assets.settings import PROJECT

@@ -5,7 +5,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from phi_assets.backends.local import shelf
+from phi_assets.backends import shelf
 from phi_assets.backends.ports import EndpointDown, EndpointHost, Log
 from phi_assets.records import Deployment, Endpoint, Record, RegisteredModel
 

@@ -1,20 +1,16 @@
 """Evaluation on this machine: evaluation_code as a child process."""
 
-import hashlib
-import json
 import shutil
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
-from phi_assets.backends.local import shelf
+from phi_assets.backends import evaluation_reports, shelf
 from phi_assets.backends.local.child import run_program
 from phi_assets.backends.ports import Contest, Evaluator
 from phi_assets.records import Evaluation
 from phi_assets.settings import GENERAL_QUESTIONS
-
-REPORT = "evaluation.json"
 
 
 class LocalEvaluator(Evaluator):
@@ -24,31 +20,20 @@ class LocalEvaluator(Evaluator):
     questions_file: str | None
 
     def find(self, digest: str) -> Evaluation | None:
-        found = shelf.find(self._root, digest, lambda folder: (folder / REPORT).is_file())
-        return found if isinstance(found, Evaluation) else None
+        return evaluation_reports.find(self._root, digest)
 
     def folder(self, evaluation: Evaluation) -> Path:
         return shelf.place(self._root, evaluation.digest)
 
     def report(self, evaluation: Evaluation) -> dict[str, Any]:
-        return json.loads((self.folder(evaluation) / REPORT).read_text(encoding="utf-8"))
+        return evaluation_reports.read(self.folder(evaluation))
 
     def evaluate(self, context: dg.AssetExecutionContext, contest: Contest) -> Evaluation:
         work = self._root / f"under-way-{context.run_id}"
         shutil.rmtree(work, ignore_errors=True)
         work.mkdir(parents=True)
         run_program(context, self._arguments(contest, work))
-        digest = hashlib.sha256((work / REPORT).read_bytes()).hexdigest()
-        folder = shelf.accept(work, self._root, digest)
-        evaluation = Evaluation(
-            digest=digest,
-            address=str(folder),
-            model_digest=contest.tuned.digest,
-            dataset_digest=contest.dataset.digest,
-            champion=f"{contest.champion.name}/{contest.champion.version}" if contest.champion else None,
-        )
-        shelf.put(evaluation, folder)
-        return evaluation
+        return evaluation_reports.keep(work, self._root, contest)
 
     def _arguments(self, contest: Contest, work: Path) -> list[str]:
         arguments = [

@@ -4,7 +4,7 @@ import hashlib
 import shutil
 from pathlib import Path
 
-from phi_assets.backends.local import shelf
+from phi_assets.backends import shelf
 from phi_assets.backends.ports import FlowStore, Log
 from phi_assets.records import Connection, Deployment, FlowEvaluation, FlowPackage, Record
 from phi_assets.settings import PROJECT

@@ -3,7 +3,8 @@
 import hashlib
 from pathlib import Path
 
-from phi_assets.backends.local import machine, shelf
+from phi_assets.backends import shelf
+from phi_assets.backends.local import machine
 from phi_assets.backends.local.registry import MlflowRegistry
 from phi_assets.backends.ports import Provisioner
 from phi_assets.records import Compute, Record, TrainingEnvironment, Workspace

@@ -6,7 +6,7 @@ from pathlib import Path
 import dagster as dg
 
 from phi_assets import versions
-from phi_assets.backends.local import shelf
+from phi_assets.backends import shelf
 from phi_assets.backends.local.child import run_program
 from phi_assets.backends.ports import Trainer
 from phi_assets.records import BaseModel, DatasetVersion, ModelVersion

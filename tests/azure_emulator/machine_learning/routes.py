@@ -128,7 +128,9 @@ def _list_versions(world: World, call: Call, collection: str) -> Answer:
         everywhere = world.resources.of_type(f"{_ML}/{kind}/versions", collection.rsplit("/", 2)[0])
         found = [r for r in everywhere if (r.properties.get("properties") or {}).get("hash_sha256") == wanted]
         return Answer({"value": [r.shown() for r in found]})
-    rows = [r.shown() for r in world.resources.children(collection)]
+    # https://learn.microsoft.com/rest/api/azureml/model-versions/list: listViewType, by default the active ones.
+    shown = {"ArchivedOnly": (True,), "All": (True, False)}.get(call.query.get("listViewType", ""), (False,))
+    rows = [r.shown() for r in world.resources.children(collection) if bool(r.properties.get("isArchived")) in shown]
     rows.sort(key=lambda r: r["systemData"]["createdAt"], reverse="desc" in call.query.get("$orderBy", "").lower())
     tags = [part.split("=", 1) for part in call.query.get("tags", "").split(",") if part]
     for part in tags:

@@ -1,0 +1,38 @@
+"""Evaluations on this machine: a folder for each, known by the hash of its report, wherever it was measured."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from phi_assets.backends import shelf
+from phi_assets.backends.ports import Contest
+from phi_assets.records import Evaluation
+
+REPORT = "evaluation.json"
+
+
+def find(root: Path, digest: str) -> Evaluation | None:
+    """The evaluation kept under the digest, with its report."""
+    found = shelf.find(root, digest, lambda folder: (folder / REPORT).is_file())
+    return found if isinstance(found, Evaluation) else None
+
+
+def read(folder: Path) -> dict[str, Any]:
+    """Every number of the evaluation in the folder."""
+    return json.loads((folder / REPORT).read_text(encoding="utf-8"))
+
+
+def keep(staged: Path, root: Path, contest: Contest) -> Evaluation:
+    """The record of a finished evaluation, whose folder `staged` is moved to its place under `root`."""
+    digest = hashlib.sha256((staged / REPORT).read_bytes()).hexdigest()
+    folder = shelf.accept(staged, root, digest)
+    evaluation = Evaluation(
+        digest=digest,
+        address=str(folder),
+        model_digest=contest.tuned.digest,
+        dataset_digest=contest.dataset.digest,
+        champion=f"{contest.champion.name}/{contest.champion.version}" if contest.champion else None,
+    )
+    shelf.put(evaluation, folder)
+    return evaluation
