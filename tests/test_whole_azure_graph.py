@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.azure_emulator.needs import azurite_or_skip
 from tests.azure_emulator.process import LocalAzure, local_azure
 from tests.graph_facts import AZURE
 from tests.homes import OWN, Home, tiny_home
@@ -18,22 +19,23 @@ UNDERSTANDS = ("arm", "ml", "quota")
 
 @pytest.fixture(scope="module")
 def azure(tmp_path_factory):
+    azurite_or_skip()
     with local_azure(tmp_path_factory.mktemp("azure"), scale=0.0) as found:
         yield found
 
 
 @pytest.fixture(scope="module")
 def home(azure, tmp_path_factory):
-    its = azure_home(tmp_path_factory.mktemp("home"), "whole", 3700)
+    its = azure_home(tmp_path_factory.mktemp("home"), 3700)
     yield its
     its.phi("down")
 
 
-def azure_home(folder: Path, name: str, ui_port: int) -> Home:
+def azure_home(folder: Path, ui_port: int) -> Home:
     dataset = folder / "conversations.jsonl"
     dataset.write_text("".join(OWN.read_text(encoding="utf-8").splitlines(keepends=True)[:150]), encoding="utf-8")
     its = tiny_home(folder, dataset, ui_port)
-    its.settings.update({**AZURE, "PHI_AZURE_NAME": name})
+    its.settings.update(AZURE)  # the name whose evaluated template is committed
     return its
 
 

@@ -4,11 +4,13 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.azure_emulator.needs import azurite_or_skip
 from tests.azure_emulator.process import LocalAzure, local_azure
 
 
 @pytest.fixture(scope="module")
 def azure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalAzure]:
+    azurite_or_skip()
     with local_azure(tmp_path_factory.mktemp("azure"), scale=0.2) as found:
         found.control.hold_seconds(0.2)
         yield found

@@ -17,6 +17,7 @@ from phi_assets.backends.azure.resources import azure_resources
 from phi_assets.settings import Settings, read
 from tests.azure_emulator import __main__ as local_azure
 from tests.azure_emulator.control import Control
+from tests.azure_emulator.needs import azurite_or_skip, compiler_or_skip
 from tests.graph_facts import AZURE
 
 
@@ -74,6 +75,8 @@ class Place:
 @contextmanager
 def local_azure_at(state: Path) -> Iterator[Control]:
     """A local Azure where nothing takes time, and this process's environment that leads to it."""
+    azurite_or_skip()
+    compiler_or_skip()
     _local_azure("up", "--state", str(state), "--scale", "0")
     before = dict(os.environ)
     os.environ.update(local_azure.environment(state))
