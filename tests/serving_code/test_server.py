@@ -153,7 +153,8 @@ def test_strange_values_are_refused_and_not_a_crash(server, body):
     assert server.client.post("/v1/chat/completions", content=body).status_code == 400
 
 
-def test_a_stream_whose_client_is_gone_before_it_starts_gives_its_place_back(slow_server, eventually):
+def test_a_stream_whose_client_is_gone_before_it_starts_gives_its_place_back(slow_server, caplog, eventually):
+    caplog.set_level(logging.INFO, "serving_code")
     host, port = slow_server.url.removeprefix("http://").split(":")
     body = json.dumps({"messages": [{"role": "user", "content": "hello"}], "stream": True, "max_tokens": 2000}).encode()
     head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {KEY}\r\n"
@@ -163,6 +164,8 @@ def test_a_stream_whose_client_is_gone_before_it_starts_gives_its_place_back(slo
     with socket.create_connection((host, int(port))) as connection:
         connection.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body[:10])
 
+    # Before the server has seen all six, nobody would be inside either.
+    eventually(lambda: sum(record.message == "request" for record in caplog.records) == 6)
     eventually(lambda: slow_server.service.admission.inside == 0 and not slow_server.service.batcher._running)
     assert slow_server.chat(max_tokens=1).status_code == 200
 
