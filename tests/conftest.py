@@ -2,8 +2,15 @@
 
 import os
 
+import pytest
+
 for name in [name for name in os.environ if name.startswith("PHI_")]:
     del os.environ[name]
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 os.environ["HF_HUB_OFFLINE"] = "1"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The files that take minutes come first: begun last, one of them would leave the other worker idle."""
+    items.sort(key=lambda item: item.get_closest_marker("timeout") is None)
