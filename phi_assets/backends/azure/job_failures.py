@@ -8,13 +8,13 @@ import dagster as dg
 from phi_assets.backends.azure.job_watch import Ended, link_metadata
 from phi_assets.backends.ports import BackendError
 
-# Parts of Azure ML's error texts, and what to do about each.
 # Inputs and outputs that the job's identity was refused, before the program ran.
 FOR_WANT_OF_A_ROLE = ("StreamAccess.Authentication", "WriteStreams.Authentication")
 ROLE_CURE = (
     "The identity that jobs run as may not read or write the workspace's storage: materialise role_assignments, which "
     "shows the role that is missing, and run again"
 )
+# Parts of Azure ML's error texts, and what to do about each.
 CURES: tuple[tuple[str, str], ...] = (
     *((part, ROLE_CURE) for part in (*FOR_WANT_OF_A_ROLE, "AuthorizationPermissionMismatch")),
     (
@@ -31,6 +31,9 @@ CANCELLED = (
     "last checkpoint"
 )
 
+TOO_LONG = "max_train_minutes is"  # training_code's words when it refuses to begin
+TOO_LONG_CURE = "The limit is PHI_MAX_TRAIN_MINUTES, or the time that PHI_AZURE_MAX_JOB_COST buys where that is less: raise that one"
+
 
 class JobFailed(BackendError):
     """A job that did not complete."""
@@ -43,7 +46,10 @@ class RoleMissing(JobFailed):
 def failure_of(ended: Ended, error: str, lines: Sequence[str], *, refused: bool) -> JobFailed:
     """The failure to raise. `refused`: the program itself said why, so that trying again would not help."""
     text = "\n".join(lines)
-    cure = "" if refused else _cure(error + text) or (CANCELLED if ended.status == "Canceled" else "")
+    if refused:
+        cure = TOO_LONG_CURE if TOO_LONG in error else ""
+    else:
+        cure = _cure(error + text) or (CANCELLED if ended.status == "Canceled" else "")
     words = f"job {ended.name} ended as {ended.status}: {error or 'Azure ML gave no reason'}"
     metadata: dict[str, Any] = link_metadata(ended.link)
     if text:
