@@ -32,7 +32,7 @@ CANCELLED = (
 )
 
 TOO_LONG = "max_train_minutes is"  # training_code's words when it refuses to begin
-TOO_LONG_CURE = "The limit is PHI_MAX_TRAIN_MINUTES, or the time that PHI_AZURE_MAX_JOB_COST buys where that is less: raise that one"
+TOO_LONG_CURE = "Raise PHI_MAX_TRAIN_MINUTES, or PHI_AZURE_MAX_JOB_COST where the time that it buys is less"
 
 
 class JobFailed(BackendError):
