@@ -6,10 +6,11 @@ import sys
 import textwrap
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
+from azure.core.exceptions import ResourceNotFoundError
 
 from tests.azure_emulator.azurite import AzuriteMissing
 from tests.azure_emulator.blob_path import BlobPath
@@ -84,9 +85,12 @@ class Compute:
         return self.world.store.read(path).decode() if self.world.store.exists(path) else ""
 
     def output(self, name: str) -> dict[str, bytes]:
-        prefix = f"out/{name}/"
-        found = list(self.world.store.list(blob(prefix)))
-        return {item.path.removeprefix(prefix): self.world.store.read(blob(item.path)) for item in found}
+        """What the job's output folder holds; a file that goes between listing and reading is not in it."""
+        prefix, found = f"out/{name}/", {}
+        for item in list(self.world.store.list(blob(prefix))):
+            with suppress(ResourceNotFoundError):
+                found[item.path.removeprefix(prefix)] = self.world.store.read(blob(item.path))
+        return found
 
 
 ENDS = ("Completed", "Failed", "Canceled")
