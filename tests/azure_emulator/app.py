@@ -17,6 +17,7 @@ from tests.azure_emulator.blob_gate import hang_up
 from tests.azure_emulator.faults import Kind
 from tests.azure_emulator.identities import TENANT
 from tests.azure_emulator.messages import RETRY_AFTER, Answer, AzureError, Call
+from tests.azure_emulator.scoring.live import HOST as SCORING_HOST
 from tests.azure_emulator.tokens import InvalidToken
 from tests.azure_emulator.world import World
 
@@ -41,6 +42,9 @@ class App:
         host = headers.get("host", "").partition(":")[0].lower()
         if host.endswith(BLOB_HOST):
             await self._world.blobs(scope, receive, send)
+            return
+        if host.endswith(SCORING_HOST):
+            await self._world.gateway(scope, receive, send)
             return
         raw = await _body(receive)
         query = dict(parse_qsl(scope["query_string"].decode("latin1"), keep_blank_values=True))

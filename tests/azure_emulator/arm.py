@@ -6,7 +6,8 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from tests.azure_emulator import deployments, putting, quota, subscription
+from tests.azure_emulator import deployments, looking_ahead, putting, quota, soft_deletion, subscription
+from tests.azure_emulator.identities import TENANT
 from tests.azure_emulator.machine_learning import routes as machine_learning
 from tests.azure_emulator.messages import Answer, AzureError, Call
 from tests.azure_emulator.operations import Progress
@@ -32,11 +33,30 @@ def handle(world: World, call: Call) -> Answer:
     asked = subscription_of(call.path)
     if asked and asked != world.subscription:
         raise AzureError(404, "SubscriptionNotFound", f"The subscription '{asked}' could not be found.")
+    _require_open(world, call)
     for methods, pattern, handler in _ROUTES:
         found = pattern.fullmatch(call.path.rstrip("/")) if call.method in methods else None
         if found:
             return handler(world, call, **found.groupdict())
     return _generic(world, call)
+
+
+def _require_open(world: World, call: Call) -> None:
+    """Raises AzureError for a token of another tenant, and for a write while the subscription is disabled."""
+    if world.subscription_tenant != TENANT:
+        raise AzureError(
+            401,
+            "InvalidAuthenticationTokenTenant",
+            f"The access token is from the wrong issuer 'https://sts.windows.net/{TENANT}/'. It must match the tenant "
+            f"'https://sts.windows.net/{world.subscription_tenant}/' associated with this subscription.",
+        )
+    if world.subscription_state != "Enabled" and call.method in ("PUT", "PATCH", "DELETE"):
+        raise AzureError(
+            409,
+            "ReadOnlyDisabledSubscription",
+            f"The subscription '{world.subscription}' is disabled and therefore marked as read only. You cannot "
+            "perform any write actions on this subscription until it is re-enabled.",
+        )
 
 
 def public(world: World, call: Call) -> Answer | None:
@@ -111,9 +131,6 @@ def _listed(world: World, collection: str) -> list[Resource]:
     kind = type_of(collection + "/x")
     if kind.lower() == "microsoft.authorization/roleassignments":
         return [r for r in world.resources.all() if r.body["type"] == kind and _at(r.properties["scope"], collection)]
-    if kind == "Microsoft.Resources/resources":
-        group = collection.rsplit("/", 1)[0]
-        return [r for r in world.resources.all() if r.id.lower().startswith(f"{group.lower()}/providers/")]
     within = collection[: collection.lower().find("/providers/")]
     if "/resourcegroups/" not in collection.lower() and "/providers/" in collection.lower():
         return world.resources.of_type(kind, within)
@@ -157,6 +174,7 @@ _ROUTES = [
     _route("GET", f"{_SUB}/providers/(?P<namespace>[^/]+)", subscription.provider),
     _route("POST", f"{_SUB}/providers/(?P<namespace>[^/]+)/register", subscription.register),
     _route("DELETE", f"{_SUB}/resourcegroups/(?P<name>[^/]+)", subscription.delete_group),
+    _route("GET", f"{_SUB}/resourcegroups/(?P<name>[^/]+)/resources", subscription.group_resources),
     _route("GET", f"{_SUB}/operationresults/(?P<id>[^/]+)", subscription.operation_result),
     _route("PUT", _DEPLOYMENT, deployments.create),
     _route("GET HEAD", _DEPLOYMENT, deployments.get),
@@ -172,10 +190,8 @@ _ROUTES = [
     _route("GET", f"{_SUB}/providers/[^/]+/locations/[^/]+/[a-z]*operation[a-z]*/(?P<id>[0-9a-f-]{{36}})", _operation),
     _route("GET", ".*/providers/Microsoft.Authorization/roleDefinitions/(?P<guid>[^/]+)", subscription.role_definition),
     _route("POST", ".*/Microsoft.Storage/storageAccounts/(?P<account>[^/]+)/listKeys", subscription.storage_keys),
-    _route("GET", ".*/Microsoft.KeyVault/locations/[^/]+/deletedVaults/(?P<name>[^/]+)", subscription.deleted_vault),
-    _route(
-        "POST", ".*/Microsoft.KeyVault/locations/[^/]+/deletedVaults/(?P<name>[^/]+)/purge", subscription.deleted_vault
-    ),
+    *[_route(*row) for row in soft_deletion.ROUTES],
+    *[_route(*row) for row in looking_ahead.ROUTES],
     *[_route(*row) for row in quota.ROUTES],
     *[_route(*row) for row in machine_learning.ROUTES],
 ]

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from urllib.error import HTTPError
 
 from tests.azure_emulator.faults import Kind
-from tests.azure_emulator.identities import SUBSCRIPTION, USER
+from tests.azure_emulator.identities import SUBSCRIPTION, TENANT, USER
 
 SUBSCRIPTION_SCOPE = f"/subscriptions/{SUBSCRIPTION}"
 
@@ -128,8 +128,19 @@ class Control:
         self._ask("take_name", name=name)
 
     def soft_delete_vault(self, name: str) -> None:
-        """A vault of that name is in deleted state."""
+        """A vault of that name is in deleted state, from somebody else's group."""
         self._ask("soft_delete_vault", name=name)
+
+    def soft_deleted(self) -> list[str]:
+        """The ids of vaults and workspaces that were deleted and that Azure still keeps."""
+        return self._ask("soft_deleted")
+
+    def subscription_state(self, state: Literal["Enabled", "Disabled", "Warned", "PastDue"]) -> None:
+        self._ask("subscription_state", state=state)
+
+    def subscription_tenant(self, tenant: str = TENANT) -> None:
+        """The tenant that the subscription trusts; tokens are of the one tenant there is."""
+        self._ask("subscription_tenant", tenant=tenant)
 
     def size_unavailable(self, vm_size: str, unavailable: bool = True) -> None:
         """The VM size is not offered in the region."""
@@ -148,6 +159,10 @@ class Control:
     def change(self, id: str, **properties: Any) -> dict[str, Any]:
         """Drift: the properties changed behind the template's back."""
         return self._ask("change", id=id, properties=properties)
+
+    def plant(self, id: str, body: dict[str, Any], hidden: dict[str, Any] | None = None) -> None:
+        """A resource that is there as if made by somebody; nothing is checked and nothing starts."""
+        self._ask("plant", id=id, body=body, hidden=hidden or {})
 
     def delete(self, id: str) -> bool:
         """Drift: the resource gone, with everything under it; whether it was there."""
@@ -178,6 +193,58 @@ class Control:
     def fail_job(self, name: str) -> None:
         """The running job's command is killed, so that the job fails."""
         self._ask("fail_job", name=name)
+
+    # Endpoints
+
+    def deployment_fault(
+        self,
+        kind: Literal["never_ready", "crash", "wrong_answer", "slow"],
+        deployment: str | None = None,
+        *,
+        seconds: float = 0.0,
+        after_requests: int | None = None,
+        routed_only: bool = False,
+        text: str = "",
+    ) -> None:
+        """A fault of the deployment of that name, live or yet to be made; without a name, of the next to be made.
+
+        `crash` comes that many real seconds after it is ready, or instead of the answer that follows
+        `after_requests` answers, and is for good, as in a crash loop; `routed_only` counts no pinned requests.
+        `wrong_answer` answers 200 with `text` for every text. `slow` takes that many scaled seconds longer.
+        """
+        self._ask(
+            "deployment_fault",
+            kind=kind,
+            deployment=deployment,
+            seconds=seconds,
+            after_requests=after_requests,
+            routed_only=routed_only,
+            text=text,
+        )
+
+    def container_patience(self, seconds: float) -> None:
+        """The real seconds that a container has to get ready, however short the scale makes its probes."""
+        self._ask("container_patience", seconds=seconds)
+
+    def scoring_counts(self, endpoint: str) -> dict[str, dict[str, int]]:
+        """How many requests each deployment was sent, by status; under "" those that reached none."""
+        return self._ask("scoring_counts", endpoint=endpoint)
+
+    def traffic_history(self, endpoint: str) -> list[dict[str, int]]:
+        """Every traffic that the endpoint had, in order; it begins with none."""
+        return self._ask("traffic_history", endpoint=endpoint)
+
+    def endpoint_history(self, id: str) -> list[str]:
+        """Every provisioning state that the endpoint or deployment had, in order."""
+        return self._ask("endpoint_history", id=id)
+
+    def rotate_keys(self, endpoint: str, primary: str | None = None) -> None:
+        """New keys, behind everyone's back; the primary one is planted when given."""
+        self._ask("rotate_keys", endpoint=endpoint, primary=primary)
+
+    def containers(self) -> list[dict[str, Any]]:
+        """The containers that run: endpoint, deployment and pid."""
+        return self._ask("containers")
 
     def storage_key(self, account: str, key: str | None = None) -> str:
         """The account's first key, after planting the one given."""

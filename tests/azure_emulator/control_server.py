@@ -15,7 +15,13 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from tests.azure_emulator import az_login, putting
+from tests.azure_emulator.identities import USER
 from tests.azure_emulator.messages import AzureError
+from tests.azure_emulator.resource_ids import name_of
+from tests.azure_emulator.scoring.faults import KINDS as FAULTS
+from tests.azure_emulator.scoring.faults import Fault
+from tests.azure_emulator.scoring.live import new_key
+from tests.azure_emulator.soft_deleted import made_up_vault
 from tests.azure_emulator.world import World
 
 Wish = Callable[..., Any]
@@ -59,6 +65,7 @@ class Wishes:
         self._world.clusters.capacity = True
         self._world.quota.verdict = "grant"
         self._world.authorization.delay = 0.0
+        self._world.scoring.clear_faults()
 
     def hold_seconds(self, seconds: float) -> None:
         self._world.faults.hold_seconds = seconds
@@ -123,7 +130,16 @@ class Wishes:
         self._world.taken_names.add(name.lower())
 
     def soft_delete_vault(self, name: str) -> None:
-        self._world.deleted_vaults.add(name.lower())
+        self._world.soft_deleted.add_vault(made_up_vault(self._world, name, "eastus2"))
+
+    def soft_deleted(self) -> list[str]:
+        return self._world.soft_deleted.ids()
+
+    def subscription_state(self, state: str) -> None:
+        self._world.subscription_state = state
+
+    def subscription_tenant(self, tenant: str) -> None:
+        self._world.subscription_tenant = tenant
 
     def size_unavailable(self, vm_size: str, unavailable: bool) -> None:
         sizes = self._world.unavailable_sizes
@@ -146,6 +162,9 @@ class Wishes:
             raise KeyError(f"there is no resource {id}")
         found.properties.update(properties)
         return found.shown()
+
+    def plant(self, id: str, body: dict[str, Any], hidden: dict[str, Any]) -> None:
+        self._world.resources.keep(id, body, USER, body).hidden.update(hidden)
 
     def delete(self, id: str) -> bool:
         return putting.drop(self._world, id)
@@ -172,6 +191,47 @@ class Wishes:
         if pid is None:
             raise KeyError(f"job {name} does not run now")
         os.kill(pid, signal.SIGKILL)
+
+    # Endpoints
+
+    def deployment_fault(self, deployment: str | None, **details: Any) -> None:
+        if details["kind"] not in FAULTS:
+            raise ValueError(f"the fault {details['kind']!r} is not one of {FAULTS}")
+        fault = Fault(**details)
+        live = [e.deployments[deployment] for e in self._world.scoring.all() if deployment in e.deployments]
+        for slot in live:
+            slot.play(fault)
+        self._world.scoring.faults.plan(fault, deployment)
+
+    def container_patience(self, seconds: float) -> None:
+        self._world.rollouts.patience = seconds
+
+    def scoring_counts(self, endpoint: str) -> dict[str, dict[str, int]]:
+        found: dict[str, dict[str, int]] = {}
+        for (deployment, status), count in list(self._world.scoring.named(endpoint).counts.items()):
+            found.setdefault(deployment, {})[str(status)] = count
+        return found
+
+    def traffic_history(self, endpoint: str) -> list[dict[str, int]]:
+        return list(self._world.scoring.named(endpoint).history)
+
+    def endpoint_history(self, id: str) -> list[str]:
+        found = self._world.resources.find(id)
+        if found is None:
+            raise KeyError(f"there is no resource {id}")
+        return list(found.hidden.get("history", []))
+
+    def rotate_keys(self, endpoint: str, primary: str | None) -> None:
+        found = self._world.scoring.named(endpoint)
+        found.keys = {"primaryKey": primary or new_key(), "secondaryKey": new_key()}
+
+    def containers(self) -> list[dict[str, Any]]:
+        return [
+            {"endpoint": name_of(endpoint.id), "deployment": slot.name, "pid": slot.container.pid}
+            for endpoint in self._world.scoring.all()
+            for slot in list(endpoint.deployments.values())
+            if slot.container and slot.container.pid
+        ]
 
     def storage_key(self, account: str, key: str | None) -> str:
         """Plants the account's first key, or tells it."""

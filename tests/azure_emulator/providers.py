@@ -30,7 +30,7 @@ _FROM_THE_START = (
 )
 # A region that Azure knows and where Azure ML is not offered.
 _NO_MACHINE_LEARNING = ("japanwest", "ukwest", "australiasoutheast")
-_KNOWN_REGIONS = (*REGIONS, *_NO_MACHINE_LEARNING)
+KNOWN_REGIONS = (*REGIONS, *_NO_MACHINE_LEARNING)
 _TYPES = {
     "Microsoft.Storage": ("storageAccounts",),
     "Microsoft.KeyVault": ("vaults",),
@@ -39,7 +39,7 @@ _TYPES = {
     "Microsoft.ContainerRegistry": ("registries",),
     "Microsoft.ManagedIdentity": ("userAssignedIdentities",),
     "Microsoft.DocumentDB": ("databaseAccounts",),
-    "Microsoft.MachineLearningServices": ("workspaces", "workspaces/computes"),
+    "Microsoft.MachineLearningServices": ("workspaces", "workspaces/computes", "workspaces/onlineEndpoints"),
     "Microsoft.Quota": (),
     "Microsoft.Compute": (),
     "Microsoft.PolicyInsights": (),
@@ -86,7 +86,7 @@ class Providers:
     def require_location(self, type: str, location: str | None) -> None:
         """Raises LocationNotAvailableForResourceType when the type is not offered there."""
         plain = (location or "").replace(" ", "").lower()
-        offered = REGIONS if type.lower().startswith("microsoft.machinelearning") else _KNOWN_REGIONS
+        offered = REGIONS if type.lower().startswith("microsoft.machinelearning") else KNOWN_REGIONS
         if plain in offered:
             return
         if type.lower() == "microsoft.resources/resourcegroups":

@@ -63,7 +63,7 @@ def _usages(world: World, call: Call, location: str) -> Answer:
             "id": f"{prefix}/{family}",
             "type": "Microsoft.MachineLearningServices/usages",
             "unit": "Count",
-            "currentValue": world.clusters.vcpus_in_use(None if family == TOTAL else family),
+            "currentValue": world.vcpus_in_use(None if family == TOTAL else family),
             "limit": world.quota.limit(family),
             "name": {"value": family, "localizedValue": title(family)},
         }
@@ -105,7 +105,7 @@ def _get_usages(world: World, call: Call, scope: str, family: str | None = None)
             "name": name,
             "type": "Microsoft.Quota/Usages",
             "properties": {
-                "usages": {"value": world.clusters.vcpus_in_use(None if name == TOTAL else name)},
+                "usages": {"value": world.vcpus_in_use(None if name == TOTAL else name)},
                 "name": {"value": name, "localizedValue": title(name)},
                 "unit": "Count",
             },

@@ -18,6 +18,8 @@ _READING_POSTS = (
     "/batchgetresolveduris",
     "/checknameavailability",
     "/exporttemplate",
+    "/getlogs",
+    "/token",
 )
 
 
@@ -36,7 +38,7 @@ class Record:
 
     @property
     def writes(self) -> bool:
-        return self.verb in _WRITES and not self.path.lower().endswith(_READING_POSTS)
+        return self.verb in _WRITES and self.service != "scoring" and not self.path.lower().endswith(_READING_POSTS)
 
 
 class RequestLog:

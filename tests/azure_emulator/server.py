@@ -16,6 +16,7 @@ import uvicorn
 from tests.azure_emulator import proxy
 from tests.azure_emulator.app import App
 from tests.azure_emulator.control_server import control_app
+from tests.azure_emulator.scoring.live import HOST as SCORING_HOST
 from tests.azure_emulator.world import World
 
 _HOSTS = (
@@ -47,6 +48,8 @@ async def serve(folder: Path, scale: float, owner: int) -> None:
         if host.endswith(".blob.core.windows.net"):
             # A name that no account has does not resolve.
             return secure_port if world.storage_account(host.partition(".")[0]) else None
+        if host.endswith(SCORING_HOST):
+            return secure_port if world.scoring.at(host) else None
         return proxy.by_rules([(pattern, secure_port) for pattern in _HOSTS])(host)
 
     tunnel = await proxy.serve(route)
@@ -68,6 +71,7 @@ async def serve(folder: Path, scale: float, owner: int) -> None:
         server.should_exit = server.force_exit = True
     await asyncio.gather(*tasks, return_exceptions=True)
     await world.blobs.close()
+    await world.gateway.close()
     await asyncio.to_thread(world.close)
 
 

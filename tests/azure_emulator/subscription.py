@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tests.azure_emulator import putting
-from tests.azure_emulator.identities import TENANT
+from tests.azure_emulator import putting, soft_deletion
 from tests.azure_emulator.messages import RETRY_AFTER, Answer, AzureError, Call, not_found
 from tests.azure_emulator.operations import Progress
-from tests.azure_emulator.providers import REGIONS
+from tests.azure_emulator.providers import KNOWN_REGIONS
 from tests.azure_emulator.resource_ids import name_of, type_of
 from tests.azure_emulator.services import roles
 
@@ -23,12 +22,29 @@ def delete_group(world: World, call: Call, name: str) -> Answer:
     if group is None:
         raise missing(id)
     group.properties["provisioningState"] = "Deleting"
-    world.clock.after(2.0, lambda: putting.drop(world, id))
+    world.clock.after(2.0, lambda: soft_deletion.drop_group(world, id))
     operation = world.operations.start(
         lambda: Progress("Succeeded" if world.resources.find(id) is None else "Deleting")
     )
     address = f"https://management.azure.com/subscriptions/{world.subscription}/operationresults/{operation}"
     return Answer(None, 202, {"Location": f"{address}?api-version={call.api_version}", **RETRY_AFTER})
+
+
+def group_resources(world: World, call: Call, name: str) -> Answer:
+    """What lies in the group by itself: no deployment, no role, nothing that is part of another resource."""
+    group = call.path.rstrip("/").rsplit("/", 1)[0]
+    putting.require(world, call.oid, "Microsoft.Resources/subscriptions/resourceGroups/read", group)
+    if world.resources.find(group) is None:
+        raise missing(group)
+    prefix = f"{group.lower()}/providers/"
+    rows = [
+        {key: r.body[key] for key in ("id", "name", "type", "location", "tags", "sku", "kind") if key in r.body}
+        | {"createdTime": r.body["systemData"]["createdAt"]}
+        for r in world.resources.all()
+        if r.id.lower().startswith(prefix) and r.id.lower().removeprefix(prefix).count("/") == 2
+    ]
+    tracked = [row for row in rows if row.get("location") and row["type"] != "Microsoft.Resources/deployments"]
+    return Answer({"value": tracked})
 
 
 def operation_result(world: World, call: Call, id: str) -> Answer:
@@ -55,8 +71,8 @@ def _subscription_body(world: World) -> dict[str, Any]:
         "id": f"/subscriptions/{world.subscription}",
         "subscriptionId": world.subscription,
         "displayName": "Local Azure",
-        "tenantId": TENANT,
-        "state": "Enabled",
+        "tenantId": world.subscription_tenant,
+        "state": world.subscription_state,
         "authorizationSource": "RoleBased",
         "subscriptionPolicies": {"quotaId": "PayAsYouGo_2014-09-01", "spendingLimit": "Off"},
     }
@@ -64,7 +80,7 @@ def _subscription_body(world: World) -> dict[str, Any]:
 
 def locations(world: World, call: Call) -> Answer:
     prefix = f"/subscriptions/{world.subscription}/locations"
-    rows = [{"id": f"{prefix}/{r}", "name": r, "displayName": r, "regionalDisplayName": r} for r in REGIONS]
+    rows = [{"id": f"{prefix}/{r}", "name": r, "displayName": r, "regionalDisplayName": r} for r in KNOWN_REGIONS]
     return Answer({"value": rows})
 
 
@@ -95,16 +111,6 @@ def storage_keys(world: World, call: Call, account: str) -> Answer:
     putting.require(world, call.oid, "Microsoft.Storage/storageAccounts/listKeys/action", id)
     key = world.blobs.key_of(account)
     return Answer({"keys": [{"keyName": "key1", "value": key, "permissions": "FULL"}]})
-
-
-def deleted_vault(world: World, call: Call, name: str) -> Answer:
-    if name.lower() not in world.deleted_vaults:
-        raise AzureError(404, "DeletedVaultNotFound", f"The specified deleted vault '{name}' does not exist.")
-    if call.method == "POST":
-        putting.require(world, call.oid, "Microsoft.KeyVault/locations/deletedVaults/purge/action", call.path)
-        world.deleted_vaults.discard(name.lower())
-        return Answer(None, 200)
-    return Answer({"id": call.path, "name": name, "type": "Microsoft.KeyVault/deletedVaults", "properties": {}})
 
 
 def missing(id: str) -> AzureError:

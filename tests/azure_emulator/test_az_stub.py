@@ -41,6 +41,7 @@ def test_a_token_for_one_service_does_not_open_another(state: Path) -> None:
         Tokens(state).read(token.token, SCOPE)
 
 
+@pytest.mark.guide("az-login")
 def test_the_default_credential_finds_the_login(state: Path) -> None:
     credential = DefaultAzureCredential(exclude_managed_identity_credential=True)
     claims = credential.get_token(SCOPE).token.split(".")[1]

@@ -136,6 +136,8 @@ def test_a_vault_in_deleted_state_keeps_its_name(azure: LocalAzure, deployed: di
     client._client.send_request(
         HttpRequest("POST", f"https://management.azure.com{purge}?api-version=2025-05-01")
     ).raise_for_status()
+    while deployed["resources"]["key_vault"] in azure.control.soft_deleted():
+        time.sleep(0.05)
     clients.deploy()
 
 

@@ -18,7 +18,9 @@ from tests.azure_emulator.clock import Clock
 from tests.azure_emulator.evaluation import Evaluator
 from tests.azure_emulator.faults import Faults
 from tests.azure_emulator.identities import SUBSCRIPTION, TENANT, USER, Directory
+from tests.azure_emulator.machine_learning import online_deployments
 from tests.azure_emulator.machine_learning.clusters import Clusters
+from tests.azure_emulator.machine_learning.deployment_life import Rollouts
 from tests.azure_emulator.machine_learning.job_life import Jobs
 from tests.azure_emulator.operations import Operations
 from tests.azure_emulator.providers import Providers
@@ -27,6 +29,9 @@ from tests.azure_emulator.request_log import RequestLog
 from tests.azure_emulator.resource_ids import name_of
 from tests.azure_emulator.resources import Resources
 from tests.azure_emulator.schemas import Schemas
+from tests.azure_emulator.scoring.gateway import Gateway
+from tests.azure_emulator.scoring.live import Live
+from tests.azure_emulator.soft_deleted import SoftDeleted
 from tests.azure_emulator.tokens import Tokens
 
 SCOPE = f"/subscriptions/{SUBSCRIPTION}"
@@ -52,7 +57,13 @@ class World:
         self.log = RequestLog()
         self.clusters = Clusters(self)
         self.jobs = Jobs(self)
-        self.deleted_vaults: set[str] = set()
+        self.scoring = Live()
+        self.gateway = Gateway(self)
+        self.rollouts = Rollouts(self)
+        self.container_environment: dict[str, str] = {}
+        self.soft_deleted = SoftDeleted()
+        self.subscription_state = "Enabled"
+        self.subscription_tenant = TENANT
         self.taken_names: set[str] = set()
         self.unavailable_sizes: set[str] = set()
         self.secrets: dict[str, str] = {}
@@ -76,6 +87,7 @@ class World:
         """Jobs can run from now on."""
         from tests.azure_emulator.jobs.runner import JobRunner
 
+        self.container_environment = self.client_environment(proxy)
         # A job runs with the packages of the environment that the product built; here, those of this interpreter.
         self.runner = JobRunner(
             self.folder / "jobs",
@@ -110,6 +122,10 @@ class World:
         found = self.storage_account(name)
         return found.scope if found else f"/none/{name}"
 
+    def vcpus_in_use(self, family: str | None) -> int:
+        """What clusters and endpoints have of Azure ML's quota, of one family or of all."""
+        return self.clusters.vcpus_in_use(family) + online_deployments.vcpus_in_use(self, family)
+
     def give_role(self, oid: str, role: str, scope: str, delay: float | None = None) -> str:
         """A role by name, given behind ARM's back; its id."""
         id = f"{scope}/providers/Microsoft.Authorization/roleAssignments/{role_id(role)[:8]}-{oid[9:]}"
@@ -137,6 +153,8 @@ class World:
         )
 
     def close(self) -> None:
+        self.rollouts.close()
+        self.scoring.kill_all()
         if self.runner:
             self.runner.close()
         self.clock.close()

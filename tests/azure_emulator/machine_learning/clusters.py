@@ -199,10 +199,10 @@ class Clusters:
 
     def _refusal(self, size: skus.VmSize) -> dict[str, Any] | None:
         limit = self._world.quota.limit(size.family)
-        if self.vcpus_in_use(size.family) + size.vcpus > limit:
+        if self._world.vcpus_in_use(size.family) + size.vcpus > limit:
             message = (
                 f"Operation results in exceeding quota limits of Core. Maximum allowed: {limit}, Current in use: "
-                f"{self.vcpus_in_use(size.family)}, Additional requested: {size.vcpus}."
+                f"{self._world.vcpus_in_use(size.family)}, Additional requested: {size.vcpus}."
             )
             return {"error": {"code": "ClusterCoreQuotaReached", "message": message}}
         if not self.capacity:

@@ -38,6 +38,13 @@ class Jobs:
         self._say(job, "Starting")
         self._world.clock.after(_STEP_SECONDS, lambda: self._prepare(job))
 
+    def is_built(self, environment: str) -> bool:
+        """Whether the workspace has the environment's image: jobs and endpoints share it."""
+        return environment.lower() in self._built
+
+    def mark_built(self, environment: str) -> None:
+        self._built.add(environment.lower())
+
     def names_in(self, workspace: str) -> list[str]:
         with self._lock:
             return [n for n, job in self._submitted.items() if job.id.lower().startswith(workspace.lower() + "/")]

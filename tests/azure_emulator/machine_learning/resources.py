@@ -1,7 +1,15 @@
 """Resource types of Microsoft.MachineLearningServices."""
 
 from tests.azure_emulator.kinds import Kind
-from tests.azure_emulator.machine_learning import assets, clusters, jobs, workspaces
+from tests.azure_emulator.machine_learning import (
+    assets,
+    clusters,
+    connections,
+    endpoints,
+    jobs,
+    online_deployments,
+    workspaces,
+)
 
 _WORKSPACE = "Microsoft.MachineLearningServices/workspaces"
 KINDS = (
@@ -30,9 +38,38 @@ KINDS = (
         seconds=2.0,
     ),
     Kind(f"{_WORKSPACE}/datastores", workspaces.complete_datastore, located=False),
-    Kind(f"{_WORKSPACE}/connections", located=False),
+    Kind(
+        connections.TYPE,
+        connections.complete,
+        located=False,
+        name=connections.NAME,
+        name_error=(
+            "ValidationError",
+            "Connection name '{name}' is invalid: 3 to 33 letters, digits, hyphens and underscores.",
+        ),
+    ),
     Kind(
         f"{_WORKSPACE}/jobs", jobs.complete, settle=jobs.settle, located=False, name=r"[A-Za-z0-9][A-Za-z0-9_-]{0,254}"
+    ),
+    Kind(
+        endpoints.TYPE,
+        endpoints.complete,
+        dropped=endpoints.dropped,
+        name=r"[a-z][a-z0-9-]{1,30}[a-z0-9]",
+        name_error=(
+            "BadRequest",
+            "Endpoint name '{name}' is invalid: 3 to 32 small letters, digits and hyphens, starting with a letter.",
+        ),
+    ),
+    Kind(
+        online_deployments.TYPE,
+        online_deployments.complete,
+        dropped=online_deployments.dropped,
+        name=r"[a-z][a-z0-9-]{1,30}[a-z0-9]",
+        name_error=(
+            "BadRequest",
+            "Deployment name '{name}' is invalid: 3 to 32 small letters, digits and hyphens, a letter first.",
+        ),
     ),
     *assets.KINDS,
 )

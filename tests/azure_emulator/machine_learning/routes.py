@@ -6,6 +6,7 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 from tests.azure_emulator import putting, skus
+from tests.azure_emulator.machine_learning import connection_calls, endpoint_calls
 from tests.azure_emulator.messages import RETRY_AFTER, Answer, AzureError, Call, not_found
 from tests.azure_emulator.operations import Progress
 from tests.azure_emulator.resource_ids import name_of, provider_of
@@ -155,6 +156,9 @@ def _cluster_nodes(world: World, call: Call, id: str) -> Answer:
 
 
 def _sizes(world: World, call: Call, location: str) -> Answer:
+    world.providers.require("Microsoft.MachineLearningServices")
+    putting.require(world, call.oid, "Microsoft.MachineLearningServices/locations/vmsizes/read", call.path)
+    world.providers.require_location(_ML, location)
     rows = [
         {
             "name": size.name,
@@ -191,6 +195,8 @@ def _pattern(rest: str, name: str) -> str:
 
 _PLACES = r"/subscriptions/[^/]+/providers/Microsoft\.MachineLearningServices/locations/(?P<location>[^/]+)"
 ROUTES: list[tuple[str, str, Any]] = [
+    *endpoint_calls.ROUTES,
+    *connection_calls.ROUTES,
     ("PUT", _pattern("/computes/[^/]+", "id").replace("?P<id>", "?:"), _put_compute),
     ("DELETE", _pattern("/computes/[^/]+", "id").replace("?P<id>", "?:"), _delete_compute),
     ("POST", _pattern("/computes/[^/]+", "id") + "/listNodes", _cluster_nodes),

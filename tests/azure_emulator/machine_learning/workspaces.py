@@ -25,6 +25,10 @@ _PLATFORM = "Azure Machine Learning"
 
 def complete(put: Put) -> None:
     """A workspace needs its companions; it gets an id, its addresses and its own identity."""
+    if not put.old and put.id.lower() in put.world.soft_deleted.workspaces:
+        raise AzureError(
+            400, "BadRequest", "Soft-deleted workspace exists. Please purge or recover it. https://aka.ms/wsoftdelete"
+        )
     for key, type in _COMPANIONS.items():
         _require_companion(put, key, type)
     if put.properties.get("containerRegistry"):

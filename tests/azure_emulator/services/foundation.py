@@ -2,6 +2,7 @@
 
 import uuid
 
+from tests.azure_emulator import soft_deleted
 from tests.azure_emulator.identities import TENANT
 from tests.azure_emulator.kinds import Kind, Put, skip_checks
 from tests.azure_emulator.messages import AzureError
@@ -22,7 +23,12 @@ def _identity(put: Put) -> None:
 
 
 def _vault(put: Put) -> None:
-    if not put.old and put.name.lower() in put.world.deleted_vaults:
+    if put.properties.get("createMode") == "recover" and not put.old:
+        # Azure brings back what was there, whatever else the PUT says.
+        put.body = soft_deleted.recovered_vault(put.world, put.id)
+        return
+    put.properties.pop("createMode", None)
+    if not put.old and put.name.lower() in put.world.soft_deleted.vaults:
         raise AzureError(
             409,
             "ConflictError",
@@ -37,6 +43,8 @@ def _vault(put: Put) -> None:
             'The property "enablePurgeProtection" cannot be set to false. Enabling the purge protection for a vault '
             "is an irreversible action.",
         )
+    if put.old and put.old.properties.get("enablePurgeProtection"):
+        put.properties["enablePurgeProtection"] = True  # it stays when a PUT leaves it out
     put.default(
         enableSoftDelete=True,
         softDeleteRetentionInDays=90,
@@ -48,8 +56,8 @@ def _vault(put: Put) -> None:
     put.properties["vaultUri"] = f"https://{put.name.lower()}.vault.azure.net/"
 
 
-def _vault_dropped(world, resource: Resource) -> None:
-    world.deleted_vaults.add(resource.body["name"].lower())
+def _vault_settled(world, resource: Resource) -> None:
+    world.soft_deleted.vaults.pop(resource.body["name"].lower(), None)
 
 
 def _insights(put: Put) -> None:
@@ -80,7 +88,8 @@ KINDS = (
     Kind(
         "Microsoft.KeyVault/vaults",
         _vault,
-        dropped=_vault_dropped,
+        settle=_vault_settled,
+        dropped=soft_deleted.vault_dropped,
         name=r"(?!.*--)[A-Za-z][A-Za-z0-9-]{1,22}[A-Za-z0-9]",
         name_error=(
             "VaultNameNotValid",
