@@ -48,6 +48,16 @@ def _parser() -> argparse.ArgumentParser:
     ask.add_argument("--base", action="store_true", help="ask the base model instead")
     ask.add_argument("--json", action="store_true", help="for programs")
     ask.set_defaults(do=_ask)
+    preflight = commands.add_parser("preflight", help="look the subscription over before anything is made in it")
+    preflight.add_argument("--json", action="store_true", help="for programs")
+    preflight.set_defaults(do=_preflight)
+    cost = commands.add_parser("cost", help="what stands on Azure, what it and the last jobs cost, the budget left")
+    cost.add_argument("--json", action="store_true", help="for programs")
+    cost.set_defaults(do=_cost)
+    teardown = commands.add_parser("teardown", help="delete endpoints and clusters on Azure; shows them, and asks")
+    teardown.add_argument("--all", action="store_true", help="everything, for good: the whole resource group")
+    teardown.add_argument("--yes", action="store_true", help="do not ask")
+    teardown.set_defaults(do=_teardown)
     return parser
 
 
@@ -90,6 +100,24 @@ def _ask(settings: Settings, chosen: argparse.Namespace) -> int:
         print(answer["answer"])
         print(ask.provenance(answer), file=sys.stderr)
     return 0
+
+
+def _preflight(settings: Settings, chosen: argparse.Namespace) -> int:
+    from phi_assets.operate.preflight import preflight
+
+    return preflight(settings, as_json=chosen.json)
+
+
+def _cost(settings: Settings, chosen: argparse.Namespace) -> int:
+    from phi_assets.operate.cost import cost
+
+    return cost(settings, as_json=chosen.json)
+
+
+def _teardown(settings: Settings, chosen: argparse.Namespace) -> int:
+    from phi_assets.operate.teardown import teardown
+
+    return teardown(settings, everything=chosen.all, yes=chosen.yes)
 
 
 def _known_errors() -> tuple[type[Exception], ...]:

@@ -20,6 +20,11 @@ def say(who: str, words: str) -> None:
         console.print(Text.assemble((time.strftime("%H:%M:%S "), "dim"), (f"{who:<22} ", "cyan"), line))
 
 
+def quiet(words: str) -> None:
+    """Says nothing: what comes out is a report."""
+    del words
+
+
 def show_states(states: Mapping[str, AssetState]) -> None:
     """Every asset: what exists, since when, and whether it is fresh."""
     table = Table(title="assets", title_justify="left")

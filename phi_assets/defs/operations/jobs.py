@@ -2,6 +2,8 @@
 
 import dagster as dg
 
+from phi_assets.defs.operations.cloud_jobs import CLOUD_JOBS
+
 everything = dg.define_asset_job(
     "everything", selection=dg.AssetSelection.all(), description="Make the whole graph, from the data to the chat flow."
 )
@@ -21,4 +23,4 @@ observe_sources = dg.define_asset_job(
     description="Look whether the conversations or the evaluation questions have changed.",
 )
 
-JOBS = (everything, retrain, redeploy, observe_sources)
+JOBS = (everything, retrain, redeploy, observe_sources, *CLOUD_JOBS)

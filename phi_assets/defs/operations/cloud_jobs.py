@@ -1,0 +1,97 @@
+"""Looking after what stands in the cloud: is the place ready, what does it cost, take it down. On Azure only."""
+
+import dagster as dg
+from pydantic import Field
+
+from phi_assets import shown
+from phi_assets.backends.ports import Bill, CostReport, Diagnosis, Doomed, Preflight, Teardown
+
+
+@dg.op(out=dg.Out(dg.Nothing), description="Fails when something would stop the graph; the table says what to do.")
+def look_ahead(context: dg.OpExecutionContext, preflight: Preflight) -> None:
+    found = preflight.look(context.log.info)
+    problems = [each for each in found if each.verdict == "problem"]
+    metadata = {"diagnoses": diagnoses_table(found), "problems": dg.MetadataValue.int(len(problems))}
+    if problems:
+        said = "; ".join(f"{each.subject}: {each.description}" for each in problems)
+        raise dg.Failure(f"mend this before a run: {said}", metadata=metadata, allow_retries=False)
+    context.add_output_metadata(metadata)
+
+
+@dg.op(
+    out=dg.Out(dg.Nothing), description="What exists and costs, what the last jobs cost, what is left of the budget."
+)
+def add_up(context: dg.OpExecutionContext, cost_report: CostReport) -> None:
+    bill = cost_report.measure(context.log.info)
+    left = {"budget": bill.budget, "left": bill.left} if bill.budget is not None and bill.left is not None else {}
+    context.add_output_metadata(
+        {
+            "dollars_a_day": bill.dollars_a_day,
+            "spent_this_month": bill.spent_this_month,
+            **left,
+            "standing": standing_table(bill),
+            "jobs": jobs_table(bill),
+            "notes": dg.MetadataValue.md("\n".join(f"- {note}" for note in bill.notes)),
+            "portal": dg.MetadataValue.url(bill.portal),
+        }
+    )
+
+
+class TeardownConfig(dg.Config):
+    """What goes, and the word that says yes to it."""
+
+    everything: bool = Field(False, description="false: endpoints and clusters; true: everything, the group too")
+    confirm: str = Field(
+        "", description="the value of PHI_AZURE_NAME; anything else deletes nothing and shows the plan"
+    )
+
+
+@dg.op(out=dg.Out(dg.Nothing), description="Deletes what the plan names, when it was confirmed.")
+def take_down(context: dg.OpExecutionContext, config: TeardownConfig, teardown: Teardown) -> None:
+    plan = teardown.plan(config.everything, context.log.info)
+    if plan and config.confirm != teardown.confirmation:
+        raise dg.Failure(
+            f"nothing was deleted: to delete the {len(plan)} things of the plan, launch again with "
+            f"confirm: {teardown.confirmation}",
+            metadata={"plan": plan_table(plan)},
+            allow_retries=False,
+        )
+    kept = teardown.take_down(config.everything, context.log.info)
+    context.add_output_metadata({"deleted": plan_table(plan), "kept": "; ".join(kept) or "nothing"})
+
+
+def diagnoses_table(found: list[Diagnosis]) -> dg.MarkdownMetadataValue:
+    rows = [(each.verdict, each.subject, each.description, each.cure) for each in found]
+    return shown.table(("verdict", "subject", "found", "what to do"), rows)
+
+
+def standing_table(bill: Bill) -> dg.MarkdownMetadataValue:
+    rows = [(row.name, row.kind, row.what, f"{row.dollars_a_day:.2f}") for row in bill.standing]
+    return shown.table(("name", "kind", "what", "dollars a day"), rows)
+
+
+def jobs_table(bill: Bill) -> dg.MarkdownMetadataValue:
+    rows = [(job.name, job.title, job.status, f"{job.minutes:.1f}", f"{job.dollars:.2f}") for job in bill.jobs]
+    return shown.table(("job", "what", "status", "minutes", "dollars"), rows)
+
+
+def plan_table(plan: list[Doomed]) -> dg.MarkdownMetadataValue:
+    return shown.table(("kind", "name", "remark"), [(each.kind, each.name, each.remark) for each in plan])
+
+
+@dg.job(description="Look the subscription over before anything is made in it: what to mend, and how. Writes nothing.")
+def preflight() -> None:
+    look_ahead()
+
+
+@dg.job(description="What exists in the cloud and what it costs a day, what the last jobs cost, and the budget left.")
+def cost() -> None:
+    add_up()
+
+
+@dg.job(description="Delete endpoints and clusters, or everything. Without `confirm` it shows the plan, and fails.")
+def teardown() -> None:
+    take_down()
+
+
+CLOUD_JOBS = (preflight, cost, teardown)

@@ -1,0 +1,349 @@
+"""Preflight against the local Azure: each planted problem is found, with its cure, and nothing is written."""
+
+import datetime as dt
+import itertools
+import json
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from phi_assets import cli, settings
+from phi_assets.backends.azure import live_state, retirements, tokens, unique_names
+from phi_assets.backends.azure.account import AzureAccount
+from phi_assets.backends.azure.retirements import Use
+from phi_assets.backends.ports import Diagnosis
+from phi_assets.defs.operations.cloud_jobs import preflight
+from tests.azure_emulator.identities import USER
+from tests.backends_azure.place import Place, local_azure_at
+from tests.infra import bicep
+
+pytestmark = [pytest.mark.azure]
+NUMBERS = itertools.count()
+OTHER = "33333333-3333-3333-3333-333333333333"
+EVERY_PROVIDER = (
+    "Microsoft.Storage",
+    "Microsoft.KeyVault",
+    "Microsoft.Insights",
+    "Microsoft.OperationalInsights",
+    "Microsoft.ContainerRegistry",
+    "Microsoft.ManagedIdentity",
+    "Microsoft.DocumentDB",
+    "Microsoft.MachineLearningServices",
+    "Microsoft.Quota",
+    "Microsoft.PolicyInsights",
+    "Microsoft.Cdn",
+)
+
+
+@pytest.fixture(scope="module")
+def control(tmp_path_factory):
+    with local_azure_at(tmp_path_factory.mktemp("azure")) as found:
+        yield found
+
+
+@pytest.fixture
+def place(control, tmp_path) -> Place:
+    """A place that is ready: every provider registered, an owner signed in, every name free."""
+    control.clear_faults()
+    control.sign_in("signed_in")
+    control.subscription_state("Enabled")
+    control.subscription_tenant()
+    for namespace in EVERY_PROVIDER:
+        control.set_provider(namespace, "Registered")
+    control.size_unavailable("Standard_E4s_v3", unavailable=False)
+    control.set_quota("standardNCADSA100v4Family", 100)
+    for role in control.roles(USER):
+        control.take_role(role["id"])
+    control.give_role()
+    tokens.forget()
+    live_state.forget()
+    return Place(control, tmp_path, f"ahead-{next(NUMBERS)}")
+
+
+def look(place: Place) -> list[Diagnosis]:
+    return place.resources["preflight"].look(place.log)
+
+
+def problems(place: Place) -> list[Diagnosis]:
+    return [each for each in look(place) if each.verdict == "problem"]
+
+
+def name(place: Place, asset: str) -> str:
+    return unique_names.names(place.clients.account)[asset]
+
+
+def test_a_ready_place_has_no_problem_and_every_subject_was_looked_at(place):
+    found = look(place)
+
+    assert [each for each in found if each.verdict == "problem"] == []
+    assert {each.subject for each in found} == {
+        "credential",
+        "subscription",
+        "roles",
+        "providers",
+        "region",
+        "sizes",
+        "quota",
+        "names",
+        "retirements",
+        "budget",
+    }
+    # What the default settings use and is on its way out is told, and stops nobody.
+    assert {each.subject for each in found if each.verdict == "warning"} == {"retirements"}
+
+
+def test_nothing_is_written_whatever_is_found(place):
+    place.control.set_provider("Microsoft.Cdn", "NotRegistered")
+    place.control.forget_requests()
+
+    look(place)
+
+    assert place.writes() == []
+    assert place.existing() == []
+    assert place.control.provider("Microsoft.Cdn") == "NotRegistered"
+
+
+@dataclass
+class Planted:
+    """A problem put into the place: a wish to the local Azure or settings, and what preflight must say of it."""
+
+    subject: str
+    says: tuple[str, ...]
+    wish: tuple = ()
+    others: dict[str, str] = field(default_factory=dict)
+    verdict: str = "problem"
+
+
+PLANTED = {
+    "signed out": Planted("credential", ("not signed in", "az login"), ("sign_in", "signed_out")),
+    "sign-in expired": Planted("credential", ("has expired", "az login"), ("sign_in", "expired")),
+    "unknown subscription": Planted(
+        "subscription",
+        ("could not be found", "PHI_AZURE_SUBSCRIPTION_ID", "az account list"),
+        others={"PHI_AZURE_SUBSCRIPTION_ID": "00000000-0000-0000-0000-0000000000bb"},
+    ),
+    "disabled subscription": Planted("subscription", ("Disabled", "re-enable"), ("subscription_state", "Disabled")),
+    "subscription of another tenant": Planted("subscription", ("az login --tenant",), ("subscription_tenant", OTHER)),
+    "no right to assign roles": Planted(
+        "roles",
+        ("roleAssignments/write", "az role assignment create", "Role Based Access Control Administrator"),
+        ("only_role", "Contributor"),
+    ),
+    "no right to create": Planted(
+        "roles", ("resourceGroups/write", "az role assignment create", "'Contributor'"), ("only_role", "Reader")
+    ),
+    "provider unregistered": Planted(
+        "providers",
+        ("Microsoft.PolicyInsights", "az provider register --namespace Microsoft.PolicyInsights"),
+        ("set_provider", "Microsoft.PolicyInsights", "NotRegistered"),
+        verdict="warning",
+    ),
+    "quota's provider unregistered": Planted(
+        "providers",
+        ("Microsoft.Quota", "az provider register --namespace Microsoft.Quota"),
+        ("set_provider", "Microsoft.Quota", "NotRegistered"),
+        verdict="warning",
+    ),
+    "unknown region": Planted(
+        "region", ("no region eastus22", "eastus2", "PHI_AZURE_LOCATION"), others={"PHI_AZURE_LOCATION": "eastus22"}
+    ),
+    "region without Azure ML": Planted(
+        "region", ("not offered in japanwest", "PHI_AZURE_LOCATION"), others={"PHI_AZURE_LOCATION": "japanwest"}
+    ),
+    "size not in the region": Planted(
+        "sizes",
+        ("Standard_E4s_v3 is not offered", "set PHI_AZURE_ENDPOINT_VM_SIZE", "Standard_D4s_v3"),
+        ("size_unavailable", "Standard_E4s_v3"),
+    ),
+    "no quota for training": Planted(
+        "quota",
+        ("NCADSA100v4", "24 vCPUs needed, limit 0", "PHI_AZURE_REQUEST_QUOTA"),
+        ("set_quota", "standardNCADSA100v4Family", 0),
+    ),
+    "a job dearer than its ceiling": Planted(
+        "quota", ("PHI_AZURE_MAX_JOB_COST is 1", "raise it"), others={"PHI_AZURE_MAX_JOB_COST": "1"}
+    ),
+    "vault's name soft-deleted": Planted(
+        "names", ("deleted vault", "az keyvault purge --name kv-"), ("soft_delete_vault", "key_vault")
+    ),
+    "storage account's name taken": Planted("names", ("is taken", "PHI_AZURE_NAME"), ("take_name", "storage_account")),
+    "registry's name taken": Planted("names", ("is taken", "PHI_AZURE_NAME"), ("take_name", "container_registry")),
+    "database's name taken": Planted("names", ("is taken", "PHI_AZURE_NAME"), ("take_name", "chat_database")),
+    "retired size": Planted(
+        "retirements",
+        ("PHI_AZURE_VM_SIZE names Standard_NC6s_v3", "2025-09-30", "use instead: Standard_NC24ads_A100_v4"),
+        others={"PHI_AZURE_VM_SIZE": "Standard_NC6s_v3"},
+    ),
+    "model gone from the catalogue": Planted(
+        "retirements",
+        ("Phi-3-mini-4k-instruct", "2025-08-30", "Phi-4-mini-instruct"),
+        others={"PHI_BASE_MODEL": "hf:microsoft/Phi-3-mini-4k-instruct"},
+        verdict="warning",
+    ),
+    "budget below a month": Planted(
+        "budget", ("budget is 50", "phi teardown"), others={"PHI_AZURE_MONTHLY_BUDGET": "50"}, verdict="warning"
+    ),
+}
+
+
+@pytest.mark.parametrize("planted", PLANTED.values(), ids=PLANTED.keys())
+def test_a_planted_problem_is_found_with_its_cure(place, planted):
+    place.others.update(planted.others)
+    plant(place, planted.wish)
+    tokens.forget()
+
+    found = look(place)
+
+    told = [
+        f"{each.description}. {each.cure}"
+        for each in found
+        if (each.subject, each.verdict) == (planted.subject, planted.verdict)
+    ]
+    assert [words for words in told if all(part in words for part in planted.says)], (told, found)
+    # What needs no Azure is looked at all the same.
+    assert {"retirements", "budget"} <= {each.subject for each in found}
+
+
+def plant(place: Place, wish: tuple) -> None:
+    if not wish:
+        return
+    verb, *words = wish
+    if verb == "only_role":
+        for role in place.control.roles(USER):
+            place.control.take_role(role["id"])
+        place.control.give_role(role=words[0])
+        return
+    words = [name(place, word) if word in unique_names.PREFIXES else word for word in words]
+    getattr(place.control, verb)(*words)
+
+
+def test_several_problems_are_found_at_once(place):
+    place.others["PHI_AZURE_VM_SIZE"] = "Standard_NC6s_v3"  # retired, without a price, not offered
+    plant(place, ("only_role", "Contributor"))
+    plant(place, ("take_name", "storage_account"))
+
+    assert {each.subject for each in problems(place)} == {"roles", "sizes", "quota", "names", "retirements"}
+
+
+def test_who_may_not_register_is_told_whom_to_ask(place):
+    plant(place, ("only_role", "Reader"))
+    place.control.set_provider("Microsoft.Cdn", "NotRegistered")
+
+    told = [each for each in problems(place) if each.subject == "providers"]
+
+    assert [each.cure for each in told] == ["ask an owner for: az provider register --namespace Microsoft.Cdn --wait"]
+
+
+def test_what_cannot_be_asked_before_a_registration_says_so(place):
+    for namespace in ("Microsoft.MachineLearningServices", "Microsoft.Storage"):
+        place.control.set_provider(namespace, "NotRegistered")
+
+    found = look(place)
+
+    assert [each for each in found if each.verdict == "problem"] == []
+    unseen = [each for each in found if each.description.startswith("not looked at")]
+    assert [each.subject for each in unseen] == ["sizes", "quota", "names"]
+    assert all(each.cure == "register it, and look again" for each in unseen)
+
+
+def test_a_third_of_the_calls_failing_changes_no_verdict(place):
+    place.control.hold_seconds(0.1)
+    place.control.fail_randomly(0.3, 7)
+
+    assert problems(place) == []
+
+
+def test_the_command_and_the_job_say_the_same(place, monkeypatch, capsys):
+    plant(place, ("only_role", "Contributor"))
+    for key, value in {**settings.variables(), **_variables(place)}.items():
+        monkeypatch.setenv(key, value)
+    settings.current.cache_clear()
+    try:
+        code = cli.main(["preflight", "--json"])
+    finally:
+        settings.current.cache_clear()
+    told = json.loads(capsys.readouterr().out)
+    with dg.DagsterInstance.ephemeral() as instance:
+        result = preflight.execute_in_process(
+            instance=instance, resources={"preflight": place.resources["preflight"]}, raise_on_error=False
+        )
+
+    assert code == 1
+    assert [each["subject"] for each in told if each["verdict"] == "problem"] == ["roles"]
+    failed = result.failure_data_for_node("look_ahead")
+    assert failed
+    assert failed.user_failure_data
+    assert "roleAssignments/write" in str(failed.user_failure_data.metadata["diagnoses"].value)
+
+
+def _variables(place: Place) -> dict[str, str]:
+    from tests.graph_facts import AZURE
+
+    return {**AZURE, "PHI_AZURE_NAME": place.name, "PHI_HOME": str(place.home), **place.others}
+
+
+def test_on_a_laptop_there_is_nothing_to_look_at(monkeypatch, capsys):
+    for command in ("preflight", "cost", "teardown"):
+        settings.current.cache_clear()
+        assert cli.main([command]) == 0
+        assert capsys.readouterr().out.startswith("nothing to ")
+
+
+@pytest.mark.guide("retired")
+def test_a_retirement_to_come_is_a_warning_and_a_past_one_a_problem():
+    use = [Use("PHI_AZURE_VM_SIZE", "Standard_NC12s_v3")]
+
+    assert retirements.found(use, dt.date(2025, 9, 29))[0].verdict == "warning"
+    assert retirements.found(use, dt.date(2025, 9, 30))[0].verdict == "problem"
+    assert retirements.found([Use("x", "Standard_NC24ads_A100_v4")], dt.date(2026, 1, 1))[0].verdict == "ok"
+
+
+@pytest.mark.guide("retired")
+def test_the_defaults_use_nothing_that_has_stopped():
+    used = retirements.uses("Standard_NC24ads_A100_v4", "Standard_E4s_v3", "hf:microsoft/Phi-3.5-mini-instruct")
+
+    assert [each for each in retirements.found(used, dt.date.today()) if each.verdict == "problem"] == []
+
+
+def test_the_names_are_those_of_microsofts_engine():
+    """Names of every length modulo eight, since the hash takes eight bytes at a time."""
+    if bicep.compiler() is None:
+        pytest.skip("there is no Bicep compiler")
+    words = ["x" * length for length in range(1, 18)]
+    template = {
+        "$schema": "https://schema.management.azure.com/schemas/2018-05-01/subscriptionDeploymentTemplate.json#",
+        "contentVersion": "1.0.0.0",
+        "resources": [
+            {
+                "type": "Microsoft.Resources/resourceGroups",
+                "apiVersion": "2025-04-01",
+                "name": f"[uniqueString('{word}')]",
+                "location": "eastus2",
+            }
+            for word in words
+        ],
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "main.json")
+        path.write_text(json.dumps(template))
+        found = bicep.snapshot(path, {}, "00000000-0000-0000-0000-0000000000aa", "eastus2")
+
+    assert {row["name"] for row in found["predictedResources"]} == {unique_names.unique_string(word) for word in words}
+
+
+@pytest.mark.integration
+def test_what_is_there_already_is_ours_and_no_problem(place):
+    names = unique_names.names(AzureAccount.of(place.settings))
+
+    place.deploy()
+
+    given = {asset: place.id(asset).rpartition("/")[2] for asset in unique_names.PREFIXES if asset != "log_analytics"}
+    assert {asset: names[asset] for asset in given} == given
+    logs = f"{place.group}/providers/Microsoft.OperationalInsights/workspaces/{names['log_analytics']}"
+    assert place.control.resource(logs)
+    found = look(place)
+    assert [each for each in found if each.verdict == "problem"] == []
+    assert any(f"key_vault {names['key_vault']} exists" in each.description for each in found)

@@ -1,0 +1,265 @@
+"""Teardown against the local Azure: what it shows is what goes, nothing is left, and the names can be used again."""
+
+import itertools
+import os
+import subprocess
+import sys
+
+import dagster as dg
+import pytest
+
+from phi_assets import backends, infra
+from phi_assets.backends.azure import compute, deleted_vaults, deployment_run, listing, live_state, teardown, tokens
+from phi_assets.backends.azure.errors import AzureRefused
+from phi_assets.defs.operations.cloud_jobs import teardown as teardown_job
+from phi_assets.settings import PROJECT
+from tests.backends_azure.place import Place, local_azure_at
+from tests.graph_facts import AZURE
+
+pytestmark = [pytest.mark.azure, pytest.mark.integration]
+NUMBERS = itertools.count()
+CLUSTER = compute.Cluster("Standard_NC24ads_A100_v4", 1, 5)
+
+
+@pytest.fixture(scope="module")
+def control(tmp_path_factory):
+    with local_azure_at(tmp_path_factory.mktemp("azure")) as found:
+        yield found
+
+
+@pytest.fixture
+def place(control, tmp_path, monkeypatch) -> Place:
+    control.clear_faults()
+    tokens.forget()
+    live_state.forget()
+    for module in (teardown, deleted_vaults, compute):
+        monkeypatch.setattr(module, "POLL_SECONDS", 0.05)
+    monkeypatch.setattr(deployment_run, "FIRST_POLL", 0.1)
+    return Place(control, tmp_path, f"down-{next(NUMBERS)}")
+
+
+def serving(place: Place) -> str:
+    """The place with all that costs money; the endpoint's id."""
+    place.deploy()
+    compute.ensure(place.clients, CLUSTER, place.log)
+    endpoint = f"{listing.workspace_id(place.clients)}/onlineEndpoints/chat-{place.name}"
+    body = {"location": "eastus2", "identity": {"type": "SystemAssigned"}, "properties": {"authMode": "Key"}}
+    place.control.plant(endpoint, body)
+    place.control.plant(
+        f"{endpoint}/deployments/blue",
+        {"location": "eastus2", "sku": {"capacity": 1}, "properties": {"instanceType": "Standard_E4s_v3"}},
+    )
+    return endpoint
+
+
+def plan(place: Place, everything: bool) -> list[tuple[str, str]]:
+    return [(each.kind, each.name) for each in place.resources["teardown"].plan(everything, place.log)]
+
+
+def take_down(place: Place, everything: bool) -> list[str]:
+    return place.resources["teardown"].take_down(everything, place.log)
+
+
+def left(place: Place) -> list[str]:
+    """What is of this place, soft-deleted things and the deployment's record included."""
+    group = place.group.lower()
+    records = place.control.resources("Microsoft.Resources/deployments")
+    ids = [*place.control.soft_deleted(), *(str(record["id"]) for record in records)]
+    return [
+        *place.existing(),
+        *(each for each in ids if each.lower().startswith(group) or each.endswith(f"/phi-{place.name}")),
+    ]
+
+
+def stands(place: Place) -> bool:
+    return all(place.failed_checks(asset) == [] for asset in (*backends.DEPLOYED, "ml_workspace"))
+
+
+@pytest.mark.guide("delete-endpoint")
+def test_by_default_what_costs_money_while_idle_goes_and_the_rest_stays(place):
+    serving(place)
+    name = f"chat-{place.name}"
+    assert plan(place, False) == [
+        ("deployment", f"{name}/blue"),
+        ("online endpoint", name),
+        ("cluster", "training"),
+    ]
+
+    assert take_down(place, False) == []
+
+    assert plan(place, False) == []
+    assert stands(place)
+    place.control.forget_requests()
+    assert take_down(place, False) == []
+    assert place.writes() == []
+    assert place.resources["provisioner"].find(CLUSTER.record.digest) is None
+
+
+def test_everything_goes_soft_deleted_things_too_and_a_run_makes_it_again_under_the_same_names(place):
+    serving(place)
+    made = place.deploy()
+    shown = plan(place, True)
+    resources = {row["name"] for row in listing.resources(place.clients, place.log)}
+    assert len(resources) >= 8
+    assert resources | {f"rg-{place.name}"} <= {name for _, name in shown}
+    before = set(place.existing())
+
+    assert take_down(place, True) == []
+
+    assert left(place) == []
+    assert plan(place, True) == []
+    # What `phi status` asks: nothing is there, and nobody waits for a storage account that is gone.
+    assert all(place.resources["cloud_resources"].find(record.digest) is None for record in made.values())
+    assert place.resources["provisioner"].find(CLUSTER.record.digest) is None
+    assert place.resources["registry"].champion() is None
+    again = place.deploy()
+    compute.ensure(place.clients, CLUSTER, place.log)
+    assert {name: record.address for name, record in again.items()} == {n: r.address for n, r in made.items()}
+    assert stands(place)
+    assert {each for each in before if "/onlineEndpoints/" not in each} == set(place.existing())
+
+
+def test_twice_is_as_good_as_once(place):
+    serving(place)
+    take_down(place, True)
+    place.control.forget_requests()
+
+    assert take_down(place, True) == []
+
+    assert left(place) == []
+    # Azure does not say whether it keeps a workspace's name: it is asked to forget it each time.
+    assert {request["verb"] for request in place.control.requests(writes_only=True)} <= {"DELETE"}
+
+
+def test_a_protected_vault_stays_is_named_and_is_taken_back(place):
+    place.others["PHI_AZURE_PURGE_PROTECTION"] = "true"
+    place.deploy()
+    vault = place.id("key_vault")
+
+    kept = take_down(place, True)
+
+    assert len(kept) == 1
+    assert "purge protection forbids" in kept[0]
+    assert left(place) == [vault]
+    assert plan(place, True) == [("deleted key vault", vault.rpartition("/")[2])]
+    place.deploy()
+    assert f"taking back the deleted key vault {vault.rpartition('/')[2]}" in place.said
+    assert place.id("key_vault") == vault
+    assert stands(place)
+    assert place.control.soft_deleted() == []
+
+
+@pytest.mark.parametrize("moment", ["deleting mlw-", "deleting rg-", "purging"])
+def test_one_that_was_cut_short_is_ended_by_the_next(place, moment):
+    place.deploy()
+
+    def stopped(words: str) -> None:
+        if words.startswith(moment):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        place.resources["teardown"].take_down(True, stopped)
+
+    assert take_down(place, True) == []
+    assert left(place) == []
+
+
+@pytest.mark.parametrize("seed", [1])
+def test_a_third_of_the_calls_failing_still_leaves_nothing(place, seed):
+    serving(place)
+    place.control.hold_seconds(0.1)
+    place.control.fail_randomly(0.3, seed)
+
+    assert take_down(place, True) == []
+
+    place.control.clear_faults()
+    assert left(place) == []
+
+
+def test_a_workspace_that_was_deleted_by_hand_names_the_cure(place):
+    place.deploy()
+    workspace = place.id("ml_workspace")
+    place.clients.send("DELETE", f"{workspace}?api-version={listing.WORKSPACES_VERSION}")
+    live_state.forget()
+
+    with pytest.raises(AzureRefused, match="for 14 days: end it with phi teardown --all"):
+        place.deploy()
+
+    take_down(place, True)
+    place.deploy()
+    assert stands(place)
+
+
+def test_a_vault_that_was_deleted_by_hand_is_taken_back(place):
+    place.deploy()
+    vault = place.id("key_vault")
+    place.clients.send("DELETE", f"{vault}?api-version={infra.api_version('Microsoft.KeyVault/vaults')}")
+
+    place.deploy()
+
+    assert stands(place)
+    assert place.control.soft_deleted() == []
+
+
+def test_a_teardown_before_any_run_finds_nothing(place):
+    assert plan(place, True) == []
+    assert take_down(place, True) == []
+
+
+def phi(place: Place, *arguments: str, typed: str = "") -> subprocess.CompletedProcess[str]:
+    variables = {**AZURE, "PHI_AZURE_NAME": place.name, "PHI_HOME": str(place.home), "COLUMNS": "200"}
+    return subprocess.run(
+        [sys.executable, "-m", "phi_assets.cli", *arguments],
+        cwd=PROJECT,
+        env={**os.environ, **variables},
+        input=typed,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_the_command_shows_asks_and_deletes_only_after_the_right_word(place):
+    serving(place)
+
+    nobody = phi(place, "teardown")
+    wrong = phi(place, "teardown", typed="yes\n")
+
+    assert nobody.returncode == 1
+    assert f"type {place.name} into its input, or say --yes" in nobody.stderr
+    assert wrong.returncode == 1
+    assert "nothing was deleted" in wrong.stdout
+    assert f"chat-{place.name}/blue" in wrong.stdout
+    assert len(plan(place, False)) == 3
+
+    right = phi(place, "teardown", typed=f"{place.name}\n")
+    assert right.returncode == 0, right.stderr
+    assert plan(place, False) == []
+
+    everything = phi(place, "teardown", "--all", "--yes")
+    assert everything.returncode == 0, everything.stderr
+    assert left(place) == []
+
+
+def test_the_job_deletes_only_what_was_confirmed_by_name(place):
+    serving(place)
+
+    def launch(confirm: str) -> dg.ExecuteInProcessResult:
+        with dg.DagsterInstance.ephemeral() as instance:
+            return teardown_job.execute_in_process(
+                run_config={"ops": {"take_down": {"config": {"confirm": confirm}}}},
+                instance=instance,
+                resources={"teardown": place.resources["teardown"]},
+                raise_on_error=False,
+            )
+
+    refused = launch("")
+    data = refused.failure_data_for_node("take_down")
+    assert data
+    assert data.user_failure_data
+    assert f"confirm: {place.name}" in str(data.user_failure_data.description)
+    assert "| cluster | training |" in str(data.user_failure_data.metadata["plan"].value)
+    assert len(plan(place, False)) == 3
+
+    assert launch(place.name).success
+    assert plan(place, False) == []
