@@ -1,0 +1,51 @@
+"""A chain on each backend."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from phi_assets.backends.azure import compute, tokens
+from phi_assets.backends.local.resources import local_resources
+from phi_assets.settings import read
+from tests.backends_azure.place import Place, local_azure_at
+from tests.contracts.made import Chain
+from tests.homes import PRESET
+from tests.tiny_models import make_tiny_phi3
+from tests.training_code.conftest import conversations
+
+
+@pytest.fixture(scope="module", params=["local", pytest.param("azure", marks=pytest.mark.azure)])
+def chain(request, tmp_path_factory) -> Iterator[Chain]:
+    folder = tmp_path_factory.mktemp("home")
+    given = small_world(folder)
+    if request.param == "local":
+        resources = local_resources(read(given))
+        try:
+            yield Chain(resources, Path(given["PHI_DATASET"]))
+        finally:
+            resources["endpoint_host"].stop(print)
+        return
+    with local_azure_at(tmp_path_factory.mktemp("azure")) as control, pytest.MonkeyPatch.context() as patched:
+        patched.setattr(compute, "POLL_SECONDS", 0.05)
+        tokens.forget()
+        place = Place(control, folder, "contract", given)
+        place.deploy()
+        for step in ("ensure_workspace", "ensure_compute", "ensure_environment"):
+            getattr(place.resources["provisioner"], step)()
+        yield Chain(place.resources, Path(given["PHI_DATASET"]))
+
+
+def small_world(folder: Path) -> dict[str, str]:
+    """Settings with a tiny base model, sixty conversations and a preset of seconds."""
+    (folder / "preset.yaml").write_text(PRESET, encoding="utf-8")
+    rows = [json.dumps({"messages": row}) + "\n" for row in conversations(60, seed=1)]
+    (folder / "raw.jsonl").write_text("".join(rows), encoding="utf-8")
+    return {
+        "PHI_HOME": str(folder / "home"),
+        "PHI_DATASET": str(folder / "raw.jsonl"),
+        "PHI_BASE_MODEL": str(make_tiny_phi3(folder / "tiny")),
+        "PHI_PRESET": str(folder / "preset.yaml"),
+        "PHI_NEAR_DUPLICATE_THRESHOLD": "0.95",
+    }

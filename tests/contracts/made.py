@@ -1,0 +1,99 @@
+"""One chain of a tiny model through every port of a backend, each link made when it is first asked for."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from phi_assets.backends.ports import Contest
+from phi_assets.records import (
+    BaseModel,
+    Connection,
+    DatasetVersion,
+    Deployment,
+    Endpoint,
+    Evaluation,
+    FlowPackage,
+    ModelVersion,
+    Record,
+    RegisteredModel,
+)
+
+
+@dataclass
+class Chain:
+    """The resources of one backend, and what they made."""
+
+    resources: dict[str, Any]
+    dataset_file: Path
+
+    def port(self, name: str) -> Any:
+        return self.resources[name]
+
+    @cached_property
+    def dataset(self) -> DatasetVersion:
+        return self.port("dataset_store").publish(print)
+
+    @cached_property
+    def base(self) -> BaseModel:
+        return self.port("base_model_store").resolve(print)
+
+    @cached_property
+    def model(self) -> ModelVersion:
+        return self.train()
+
+    @cached_property
+    def evaluation(self) -> Evaluation:
+        return self.evaluate()
+
+    @cached_property
+    def registered(self) -> RegisteredModel:
+        return self.port("registry").register(self.model, self.evaluation, {"made_by": "a test"})
+
+    @cached_property
+    def endpoint(self) -> Endpoint:
+        return self.port("endpoint_host").ensure_endpoint(print)
+
+    @cached_property
+    def deployment(self) -> Deployment:
+        assert self.endpoint
+        return self.port("endpoint_host").deploy(self.registered, print)
+
+    @cached_property
+    def connection(self) -> Connection:
+        return self.port("connection_store").connect(self.endpoint, self.port("endpoint_host").key())
+
+    @cached_property
+    def package(self) -> FlowPackage:
+        assert self.deployment
+        return self.port("flow_store").package(self.connection, print)
+
+    def train(self) -> ModelVersion:
+        return in_a_run(lambda context: self.port("trainer").train(context, self.dataset, self.base))
+
+    def evaluate(self) -> Evaluation:
+        # The champion of the moment before the first one was registered.
+        contest = Contest(self.base, self.model, self.dataset, None)
+        return in_a_run(lambda context: self.port("evaluator").evaluate(context, contest))
+
+
+def in_a_run(work: Callable[[dg.AssetExecutionContext], Record]) -> Any:
+    """What the work returned inside a Dagster run of its own."""
+    made: list[Record] = []
+
+    @dg.asset
+    def something(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
+        made.append(work(context))
+        return dg.MaterializeResult(value=None)
+
+    with dg.DagsterInstance.ephemeral() as instance:
+        assert dg.materialize([something], instance=instance).success
+    return made[0]
+
+
+def another(evaluation: Evaluation) -> Evaluation:
+    """The evaluation as it would be had it compared with a champion that there is not."""
+    return replace(evaluation, champion="phi-chat/999")

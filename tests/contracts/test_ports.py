@@ -1,0 +1,171 @@
+"""What every implementation of a port keeps to, on a laptop and on Azure alike. The tests follow the graph."""
+
+from dataclasses import replace
+
+import pytest
+
+from phi_assets import scoring
+from phi_assets.backends.ports import ChampionChanged
+from tests.contracts.made import Chain, another
+
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.timeout(600),
+    # Dagster's own Pipes session uses what Dagster calls a preview, and its own deprecated property.
+    pytest.mark.filterwarnings("ignore:.*is currently in preview:dagster_shared.utils.warnings.PreviewWarning"),
+    pytest.mark.filterwarnings("ignore:AssetExecutionContext.run_id is deprecated:DeprecationWarning"),
+]
+
+STEPS = ("ensure_workspace", "ensure_compute", "ensure_environment")
+PORTS = (
+    "provisioner",
+    "dataset_store",
+    "base_model_store",
+    "trainer",
+    "evaluator",
+    "registry",
+    "endpoint_host",
+    "connection_store",
+    "flow_store",
+)
+NOBODY_S = "0" * 64
+
+
+@pytest.mark.parametrize("port", PORTS)
+def test_what_nobody_made_is_not_found_and_a_reason_is_given(chain: Chain, port: str):
+    assert chain.port(port).find(NOBODY_S) is None
+    assert chain.port(port).why_gone(NOBODY_S)
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_what_was_ensured_is_the_same_a_second_time_and_is_found(chain: Chain, step: str):
+    provisioner = chain.port("provisioner")
+    made = getattr(provisioner, step)()
+
+    assert getattr(provisioner, step)() == made
+    assert provisioner.find(made.digest) == made
+
+
+def test_the_place_the_machine_and_the_packages_have_digests_of_their_own(chain: Chain):
+    assert len({getattr(chain.port("provisioner"), step)().digest for step in STEPS}) == len(STEPS)
+
+
+def test_the_packages_of_the_environment_are_those_of_the_lock(chain: Chain):
+    assert chain.port("provisioner").differing_packages() == []
+
+
+def test_the_same_conversations_are_one_version(chain: Chain):
+    store = chain.port("dataset_store")
+
+    assert store.publish(print) == chain.dataset
+    assert store.find(chain.dataset.digest) == chain.dataset
+    assert store.source_fingerprint() == store.source_fingerprint()
+
+
+def test_a_version_s_folder_holds_the_three_splits(chain: Chain):
+    folder = chain.port("dataset_store").folder(chain.dataset)
+
+    for split, rows in chain.dataset.rows.items():
+        if split in ("train", "validation", "test"):
+            assert len((folder / f"{split}.jsonl").read_text(encoding="utf-8").splitlines()) == rows
+
+
+def test_a_base_model_is_resolved_once_and_its_folder_can_be_loaded(chain: Chain):
+    store = chain.port("base_model_store")
+
+    assert store.resolve(print) == chain.base
+    assert store.find(chain.base.digest) == chain.base
+    assert (store.folder(chain.base) / "config.json").is_file()
+
+
+def test_a_model_is_found_with_its_report_and_says_what_it_came_from(chain: Chain):
+    trainer = chain.port("trainer")
+
+    assert trainer.find(chain.model.digest) == chain.model
+    assert (trainer.folder(chain.model) / "report.json").is_file()
+    assert (chain.model.dataset_digest, chain.model.base_digest) == (chain.dataset.digest, chain.base.digest)
+
+
+def test_training_the_same_again_gives_the_same_model(chain: Chain):
+    assert chain.train().digest == chain.model.digest
+
+
+def test_an_evaluation_is_found_with_its_numbers_and_its_files(chain: Chain):
+    evaluator = chain.port("evaluator")
+
+    assert evaluator.find(chain.evaluation.digest) == chain.evaluation
+    assert evaluator.report(chain.evaluation)["models"]["tuned"]
+    assert (evaluator.folder(chain.evaluation) / "evaluation.json").is_file()
+    assert chain.evaluation.model_digest == chain.model.digest
+
+
+def test_there_is_no_champion_before_the_first_and_then_it_is_the_registered_one(chain: Chain):
+    registry = chain.port("registry")
+    assert registry.champion() is None
+
+    assert chain.registered == registry.champion()
+    assert registry.find(chain.registered.digest) == chain.registered
+
+
+def test_the_champion_registered_again_stays_the_one_version(chain: Chain):
+    assert chain.port("registry").register(chain.model, chain.evaluation, {}) == chain.registered
+
+
+def test_who_compared_with_another_champion_is_not_registered(chain: Chain):
+    assert chain.registered
+    unknown = replace(chain.model, digest="f" * 64)
+    with pytest.raises(ChampionChanged):
+        chain.port("registry").register(unknown, another(chain.evaluation), {})
+
+
+def test_an_endpoint_ensured_again_is_the_same_one_and_is_found(chain: Chain):
+    host = chain.port("endpoint_host")
+
+    assert host.ensure_endpoint(print) == chain.endpoint
+    assert host.find(chain.endpoint.digest) == chain.endpoint
+
+
+def test_a_deployed_model_answers_and_says_who_it_is(chain: Chain):
+    host = chain.port("endpoint_host")
+    assert host.find(chain.deployment.digest) == chain.deployment
+
+    answer = scoring.chat(chain.endpoint.address, host.key(), [{"role": "user", "content": "Hello"}], max_new_tokens=4)
+
+    assert answer.deployment == chain.deployment.name
+    assert (answer.model_name, answer.model_version) == (chain.registered.name, chain.registered.version)
+
+
+def test_deploying_the_same_model_again_changes_nothing_and_all_traffic_is_its(chain: Chain):
+    host = chain.port("endpoint_host")
+
+    assert host.deploy(chain.registered, print) == chain.deployment
+    shares = {each["name"]: each["traffic"] for each in host.status()["deployments"]}
+    assert shares == {chain.deployment.name: 100}
+
+
+def test_who_has_no_key_is_refused(chain: Chain):
+    assert chain.deployment
+    with pytest.raises(scoring.NoAnswer, match="401"):
+        scoring.chat(chain.endpoint.address, "not-the-key", [{"role": "user", "content": "Hello"}])
+
+
+def test_a_connection_made_again_is_the_same_one(chain: Chain):
+    store = chain.port("connection_store")
+
+    assert store.connect(chain.endpoint, chain.port("endpoint_host").key()) == chain.connection
+    assert store.find(chain.connection.digest) == chain.connection
+    assert chain.connection.address == chain.endpoint.address
+
+
+def test_a_packaged_flow_is_found_and_marks_the_questions_it_is_asked(chain: Chain, tmp_path):
+    store = chain.port("flow_store")
+    questions = tmp_path / "questions.jsonl"
+    questions.write_text(
+        '{"messages": [{"role": "user", "content": "Hello"}], "answers": ["hello"]}\n', encoding="utf-8"
+    )
+    assert store.find(chain.package.digest) == chain.package
+
+    evaluation = store.evaluate(chain.package, chain.deployment, questions, print)
+
+    assert evaluation.questions == 1
+    assert store.find(evaluation.digest) == evaluation
