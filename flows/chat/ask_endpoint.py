@@ -4,6 +4,7 @@ from dataclasses import asdict
 from typing import Any
 
 from chat import answer
+from entra import token
 from promptflow.connections import CustomConnection
 from promptflow.core import tool
 
@@ -17,8 +18,13 @@ def ask_endpoint(
         question,
         chat_history,
         url=connection.configs["address"],
-        key=connection.secrets["key"],
+        key=_key(connection),
         max_tokens=max_tokens,
         temperature=temperature,
     )
     return {"answer": given.text, "served_by": asdict(given.served_by)}
+
+
+def _key(connection: CustomConnection) -> str:
+    """Return what goes after `Bearer`: the connection's key, or a token of whoever runs the flow."""
+    return token() if connection.configs.get("auth") == "aad_token" else connection.secrets["key"]

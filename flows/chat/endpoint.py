@@ -8,9 +8,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
-from endpoint_errors import EndpointRefused, EndpointUnreachable, explain, unreachable
+from endpoint_errors import EndpointRefused, EndpointUnreachable, explain, meant, unreachable
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
+BUSY = (429, 503)
 # An overloaded endpoint says when to come back; more than two returns would outlast the patience of a person who chats.
 RETRIES = 2
 LONGEST_PAUSE_S = 10.0
@@ -33,7 +34,8 @@ def chat_url(address: str) -> str:
 def post(url: str, body: Mapping[str, Any], *, key: str, timeout_s: float) -> tuple[httpx.Response, float]:
     """Return the endpoint's answer of status 200, and the seconds that it took with its retries.
 
-    429 and 503 are tried again, when the endpoint says (Retry-After) or after 1 and 2 seconds.
+    429 and 503, of the endpoint or of the model's server behind Azure's 424, are tried again, when the endpoint says
+    (Retry-After) or after 1 and 2 seconds.
 
     Raises:
         EndpointUnreachable: nothing answered within `timeout_s` seconds.
@@ -50,7 +52,7 @@ def post(url: str, body: Mapping[str, Any], *, key: str, timeout_s: float) -> tu
             response = _once(client, url, body, headers, timeout_s)
             if response.status_code == 200:
                 return response, time.monotonic() - started
-            if response.status_code not in (429, 503) or attempt == RETRIES:
+            if meant(response.status_code, response.headers) not in BUSY or attempt == RETRIES:
                 raise EndpointRefused(explain(url, response.status_code, response.headers, response.text))
             time.sleep(_pause(response, attempt))
     raise AssertionError("the last attempt either returned or raised")

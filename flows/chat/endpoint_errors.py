@@ -11,7 +11,8 @@ LONGEST_QUOTE = 300
 
 WHAT_TO_DO = {
     400: "change the question or the history as the endpoint says",
-    401: "the connection's key is not the endpoint's: materialise endpoint_connection again",
+    401: "the connection's key is not the endpoint's: materialise endpoint_connection again; where the endpoint takes "
+    "Entra tokens, whoever asks needs a role that may score, such as AzureML Data Scientist",
     403: "this key may not use the endpoint: materialise endpoint_connection again",
     404: "no deployment has traffic, or the address is another server's: materialise online_deployment, "
     "then endpoint_connection",
@@ -44,19 +45,24 @@ def unreachable(url: str, error: Exception, timeout_s: float) -> str:
     return f"nothing answers at {url} ({kind}: {error}); start the endpoint (`make run`), then ask again"
 
 
+def meant(status: int, headers: Mapping[str, str]) -> int:
+    """Return the container's own status where Azure ML wraps it in a 424; else the status."""
+    inner = headers.get(CONTAINER_STATUS, "")
+    return int(inner) if status == 424 and inner.isdigit() else status
+
+
 def explain(url: str, status: int, headers: Mapping[str, str], text: str) -> str:
     """Return the message for an error answer: the status, what the endpoint said, and what to do.
 
     Where Azure ML wraps the container's own status in a 424, the container's status decides.
     """
-    inner = headers.get(CONTAINER_STATUS, "")
-    meant = int(inner) if status == 424 and inner.isdigit() else status
-    advice = WHAT_TO_DO.get(meant, "look in the deployment's log")
+    own = meant(status, headers)
+    advice = WHAT_TO_DO.get(own, "look in the deployment's log")
     said = _said(text)
     request = headers.get("x-request-id", "")
     return (
         f"{url} answered {status}"
-        + (f" (from the model's server: {meant})" if meant != status else "")
+        + (f" (from the model's server: {own})" if own != status else "")
         + (f": {said}" if said else "")
         + f"; {advice}"
         + (f" [request {request}]" if request else "")

@@ -1,7 +1,8 @@
 """Serves this flow where nobody has made its connection, as in a container.
 
-The endpoint's address and key come from ENDPOINT_ADDRESS and ENDPOINT_KEY. They become Prompt flow's connection,
-then `pf flow serve` takes over on HOST:PORT (127.0.0.1:8080 unless set).
+The endpoint's address and key come from ENDPOINT_ADDRESS and ENDPOINT_KEY. With ENDPOINT_AUTH=aad_token there is no
+key: whoever this process is signed in as is asked for a token. They become Prompt flow's connection, then
+`pf flow serve` takes over on HOST:PORT (127.0.0.1:8080 unless set).
 """
 
 import os
@@ -12,15 +13,22 @@ from pathlib import Path
 FLOW = Path(__file__).resolve().parent
 # Without `trace: none` each server starts a second one, for traces, on port 23333.
 CONFIGURATION = "telemetry:\n  enabled: false\ntrace:\n  destination: none\nconnection:\n  provider: local\n"
+# Prompt flow wants a secret in every connection of this kind.
+NO_KEY = "none"
 
 
 def main() -> None:
     """Make the connection and become the server."""
+    auth = os.environ.get("ENDPOINT_AUTH", "key")
+    if auth not in ("key", "aad_token"):
+        sys.exit(f"ENDPOINT_AUTH is {auth!r}; it must be key or aad_token")
+    if auth == "aad_token":
+        os.environ["ENDPOINT_KEY"] = NO_KEY
     missing = [name for name in ("ENDPOINT_ADDRESS", "ENDPOINT_KEY") if not os.environ.get(name)]
     if missing:
         sys.exit(f"set {' and '.join(missing)} to the model endpoint's address and key")
     state = prepare_state()
-    make_connection(os.environ["ENDPOINT_ADDRESS"], os.environ.pop("ENDPOINT_KEY"))
+    make_connection(os.environ["ENDPOINT_ADDRESS"], os.environ.pop("ENDPOINT_KEY"), auth)
     print(f"serving {FLOW} with Prompt flow's state in {state}", flush=True)
     host, port = os.environ.get("HOST", "127.0.0.1"), os.environ.get("PORT", "8080")
     command = ["pf", "flow", "serve", "--source", str(FLOW), "--host", host, "--port", port, "--skip-open-browser"]
@@ -40,7 +48,7 @@ def prepare_state() -> Path:
     return state
 
 
-def make_connection(address: str, key: str) -> None:
+def make_connection(address: str, key: str, auth: str) -> None:
     """Store the connection under the name that flow.dag.yaml asks for."""
     from promptflow.client import PFClient
     from promptflow.entities import CustomConnection
@@ -48,7 +56,7 @@ def make_connection(address: str, key: str) -> None:
     found = re.search(r"^\s+connection: (\S+)", (FLOW / "flow.dag.yaml").read_text(encoding="utf-8"), re.MULTILINE)
     if found is None:
         sys.exit(f"{FLOW / 'flow.dag.yaml'} names no connection")
-    connection = CustomConnection(name=found.group(1), configs={"address": address}, secrets={"key": key})
+    connection = CustomConnection(name=found.group(1), configs={"address": address, "auth": auth}, secrets={"key": key})
     # Its annotation says the class; an instance is what it takes.
     PFClient().connections.create_or_update(connection)  # pyright: ignore[reportArgumentType]
 

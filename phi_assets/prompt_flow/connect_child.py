@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import sys
 from pathlib import Path
 from typing import Any
 
 from phi_assets.prompt_flow.child_process import answer_request
+from phi_assets.prompt_flow.connections import KEY, fingerprint
 
 
-def fingerprint(key: str) -> str:
-    """Return what tells one key from another and gives neither away (keys are random, 32 bytes or more)."""
-    return hashlib.sha256(b"endpoint key\0" + key.encode()).hexdigest()[:16]
-
-
-def make(name: str, address: str, key: str) -> dict[str, Any]:
+def make(name: str, address: str, auth: str, key: str) -> dict[str, Any]:
     """Make the connection `name`, or update it when it says something else. Returns what is stored now."""
     from promptflow.client import PFClient
     from promptflow.entities import CustomConnection
     from sqlalchemy.exc import DatabaseError
 
-    wanted = {"address": address, "key_fingerprint": fingerprint(key)}
+    wanted = {"address": address, "auth": auth, "key_fingerprint": fingerprint(key)}
     if read(name) != wanted:
-        connection = CustomConnection(name=name, configs={"address": address}, secrets={"key": key})
+        connection = CustomConnection(name=name, configs={"address": address, "auth": auth}, secrets={"key": key})
         try:
             # Its annotation says the class; an instance is what it takes.
             PFClient().connections.create_or_update(connection)  # pyright: ignore[reportArgumentType]
@@ -38,7 +33,7 @@ def make(name: str, address: str, key: str) -> dict[str, Any]:
 
 
 def read(name: str) -> dict[str, Any] | None:
-    """Return the address and the key's fingerprint, or None when there is no such connection or it is not readable.
+    """Return address, auth and the key's fingerprint, or None when there is no such connection or it is not readable.
 
     A connection whose encryption key was lost, or of another kind, is as good as absent: making it again repairs it.
     """
@@ -52,12 +47,13 @@ def read(name: str) -> dict[str, Any] | None:
     configs, secrets = getattr(connection, "configs", None), getattr(connection, "secrets", None)
     if not configs or not secrets or "address" not in configs or "key" not in secrets:
         return None
-    return {"address": configs["address"], "key_fingerprint": fingerprint(secrets["key"])}
+    auth = configs.get("auth", KEY)
+    return {"address": configs["address"], "auth": auth, "key_fingerprint": fingerprint(secrets["key"])}
 
 
 def _handle(request: dict[str, Any]) -> dict[str, Any]:
     if request["do"] == "make":
-        return {"connection": make(request["name"], request["address"], request["key"])}
+        return {"connection": make(request["name"], request["address"], request["auth"], request["key"])}
     return {"connection": read(request["name"])}
 
 

@@ -10,7 +10,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 # What the flow imports, what serves it, and what keeps the key that encrypts its connection.
-FLOW_PACKAGES = ("promptflow", "httpx", "keyrings.alt")
+FLOW_PACKAGES = ("promptflow", "httpx", "azure-identity", "keyrings.alt")
 
 
 def pinned_requirements(packages: Iterable[str] = FLOW_PACKAGES) -> list[str]:

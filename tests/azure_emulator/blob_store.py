@@ -41,6 +41,13 @@ class BlobStore:
         with contextlib.suppress(ResourceExistsError):
             self._service(account).create_container(name)
 
+    def empty_account(self, account: str) -> None:
+        """The account has no container."""
+        service = self._service(account)
+        for found in service.list_containers():
+            with contextlib.suppress(ResourceNotFoundError):
+                service.delete_container(found.name)
+
     def container(self, account: str, name: str) -> ContainerClient:
         return self._service(account).get_container_client(name)
 

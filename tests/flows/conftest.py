@@ -14,7 +14,7 @@ from typing import Any
 import psutil
 import pytest
 
-from phi_assets.backends.local.connections import CONNECTION, LocalConnections
+from phi_assets.prompt_flow.connections import CONNECTION, LocalConnections
 from phi_assets.prompt_flow.environment import prompt_flow_environment
 
 REPOSITORY = Path(__file__).resolve().parents[2]

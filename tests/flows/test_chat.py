@@ -20,6 +20,7 @@ def errors() -> Any:
     return importlib.import_module("endpoint_errors")
 
 
+@pytest.mark.guide("chat-history")
 def test_the_endpoint_gets_the_history_and_then_the_question(chat, endpoint):
     history = [
         {"role": "system", "content": "Be short."},
@@ -116,6 +117,20 @@ def test_a_failure_that_azure_wraps_in_424_is_explained_by_the_containers_own_st
         chat.answer("hello", url=endpoint.address, key=KEY)
 
 
+@pytest.mark.parametrize("status", ["429", "503"])
+def test_a_busy_container_behind_azure_is_asked_again(chat, endpoint, status):
+    endpoint.refuse(424, "full", ms_azureml_model_error_statuscode=status, retry_after="0.1")
+    assert chat.answer("hello", url=endpoint.address, key=KEY).text.endswith("hello")
+    assert len(endpoint.requests) == 2
+
+
+def test_an_answer_that_took_longer_than_azure_allows_asks_for_fewer_tokens(chat, errors, endpoint):
+    endpoint.refuse(408, "upstream request timeout")
+    with pytest.raises(errors.EndpointRefused, match=r"408: upstream request timeout; .*max_tokens"):
+        chat.answer("hello", url=endpoint.address, key=KEY)
+    assert len(endpoint.requests) == 1
+
+
 def test_a_busy_endpoint_is_asked_again_when_it_says(chat, endpoint):
     endpoint.refuse(429, retry_after="0.1")
     endpoint.refuse(503, retry_after="0.1")
@@ -162,7 +177,7 @@ def test_another_server_at_the_address_is_recognised(chat, errors, endpoint, bod
 
 
 def test_the_chat_function_imports_nothing_of_prompt_flow(chat):
-    for name in ("chat", "endpoint", "endpoint_errors"):
+    for name in ("chat", "endpoint", "endpoint_errors", "entra"):
         with open(importlib.import_module(name).__file__ or "", encoding="utf-8") as source:
             tree = ast.parse(source.read())
         imported = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}

@@ -12,6 +12,7 @@ from phi_assets.prompt_flow.trial import prove_flow, try_flow
 CHAT_FLOW = Path(__file__).resolve().parents[2] / "flows" / "chat"
 
 
+@pytest.mark.guide("flow-dag")
 def test_the_flow_answers_a_question_with_its_history_and_stays_as_it_is(connected, endpoint):
     before = sorted((path.name, path.stat().st_mtime_ns) for path in CHAT_FLOW.iterdir() if path.name != "__pycache__")
     history = [{"inputs": {"question": "Who are you?"}, "outputs": {"answer": "Phi."}}]

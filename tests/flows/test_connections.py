@@ -7,8 +7,8 @@ import subprocess
 
 import pytest
 
-from phi_assets.backends.local.connections import CONNECTION, LocalConnections
 from phi_assets.prompt_flow.child_process import PromptFlowFailed
+from phi_assets.prompt_flow.connections import CONNECTION, LocalConnections
 from phi_assets.prompt_flow.environment import prompt_flow_environment, prompt_flow_variables
 
 KEY = "the-key-of-the-endpoint-0123456789"
@@ -35,6 +35,16 @@ def test_ensuring_twice_changes_nothing_and_a_new_key_changes_the_digest(home):
     assert connections.ensure(CONNECTION, "http://127.0.0.1:8000", KEY) == first
     assert (home / "prompt_flow" / "pf.sqlite").stat().st_mtime_ns == modified
     assert connections.ensure(CONNECTION, "http://127.0.0.1:8000", KEY + "x") != first
+
+
+def test_a_connection_to_an_endpoint_that_takes_entra_tokens_keeps_no_token(home):
+    connections = LocalConnections(home)
+    digest = connections.ensure(CONNECTION, "https://phi.example", "a-token-of-somebody", "aad_token")
+    found = connections.find(CONNECTION)
+    assert found is not None
+    assert (found.auth, found.digest) == ("aad_token", digest)
+    assert connections.ensure(CONNECTION, "https://phi.example", "another-token", "aad_token") == digest
+    assert connections.ensure(CONNECTION, "https://phi.example", KEY) != digest
 
 
 def test_another_home_has_its_own_connection_of_the_same_name(home, connected_home):

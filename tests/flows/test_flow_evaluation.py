@@ -30,6 +30,7 @@ def _evaluate(questions: Path, environment: dict[str, str], tmp_path: Path, log:
     )
 
 
+@pytest.mark.guide("integrate")
 @pytest.mark.integration
 def test_each_question_is_asked_with_its_history_and_marked_and_a_refused_one_stops_nothing(
     connected, endpoint, connected_home, tmp_path

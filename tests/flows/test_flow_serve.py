@@ -1,22 +1,19 @@
 """The packaged flow behind `pf flow serve`, with a real model server behind the flow."""
 
-import contextlib
 import os
-import signal
-import socket
 import subprocess
 import sys
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 
-from phi_assets.backends.local.connections import CONNECTION, LocalConnections
+from phi_assets.prompt_flow.connections import CONNECTION, LocalConnections
 from phi_assets.prompt_flow.environment import prompt_flow_environment
 from phi_assets.prompt_flow.package import is_intact, package_flow
 from phi_assets.prompt_flow.trial import prove_flow
+from tests.flows.running import free_port, running
 from tests.tiny_models import make_tiny_phi3
 
 pytestmark = pytest.mark.integration
@@ -31,21 +28,22 @@ def model_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Address of a server with a tiny random model, deployed as green, version 3."""
     folder = tmp_path_factory.mktemp("model")
     make_tiny_phi3(folder)
-    port = _free_port()
+    port = free_port()
     command = [sys.executable, "-m", "serving_code", "--model", str(folder), "--port", str(port)]
     command += ["--deployment", "green", "--model-name", "tiny", "--model-version", "3"]
     address = f"http://127.0.0.1:{port}"
-    with _running(command, {**os.environ, "SERVING_KEY": KEY, "PYTHONPATH": str(REPOSITORY)}, f"{address}/readyz"):
+    with running(command, {**os.environ, "SERVING_KEY": KEY, "PYTHONPATH": str(REPOSITORY)}, f"{address}/readyz"):
         yield address
 
 
+@pytest.mark.guide("flow-serve")
 def test_pf_flow_serve_on_the_packaged_flow_answers_as_in_the_guide(model_server, home, tmp_path):
     LocalConnections(home).ensure(CONNECTION, model_server, KEY)
     environment = prompt_flow_environment(home)
     folder, _ = package_flow(CHAT_FLOW, tmp_path / "packages", accept=lambda draft: prove_flow(draft, environment))
-    port = _free_port()
+    port = free_port()
     command = ["pf", "flow", "serve", "--source", str(folder), "--port", str(port), "--host", "127.0.0.1"]
-    with _running([*command, "--skip-open-browser"], environment, f"http://127.0.0.1:{port}/health"):
+    with running([*command, "--skip-open-browser"], environment, f"http://127.0.0.1:{port}/health"):
         score = f"http://127.0.0.1:{port}/score"
         history = [{"inputs": {"question": "Hello!"}, "outputs": {"answer": "Hello! How can I help?"}}]
         alone = httpx.post(score, json={"question": "Who are you?", "chat_history": []}, timeout=60)
@@ -69,7 +67,7 @@ def test_pf_flow_serve_on_the_packaged_flow_answers_as_in_the_guide(model_server
 
 def test_a_package_serves_itself_from_an_address_and_a_key(endpoint, home, tmp_path):
     folder, _ = package_flow(CHAT_FLOW, tmp_path / "packages")
-    state, port = home / "prompt_flow", _free_port()
+    state, port = home / "prompt_flow", free_port()
     environment = {
         **os.environ,
         "PF_HOME_DIRECTORY": str(state),
@@ -79,7 +77,7 @@ def test_a_package_serves_itself_from_an_address_and_a_key(endpoint, home, tmp_p
         "PYTHONDONTWRITEBYTECODE": "1",
     }
     endpoint.refuse(401, "wrong key")
-    with _running([sys.executable, str(folder / "serve.py")], environment, f"http://127.0.0.1:{port}/health"):
+    with running([sys.executable, str(folder / "serve.py")], environment, f"http://127.0.0.1:{port}/health"):
         score = f"http://127.0.0.1:{port}/score"
         refused = httpx.post(score, json={"question": "Who are you?"}, timeout=60)
         answered = httpx.post(score, json={"question": "Who are you?"}, timeout=60)
@@ -90,6 +88,21 @@ def test_a_package_serves_itself_from_an_address_and_a_key(endpoint, home, tmp_p
     assert not [path for path in state.rglob("*") if path.is_file() and KEY.encode() in path.read_bytes()]
 
 
+def test_a_package_serves_itself_to_an_endpoint_that_takes_entra_tokens_and_says_who_must_sign_in(
+    endpoint, home, tmp_path
+):
+    folder, _ = package_flow(CHAT_FLOW, tmp_path / "packages")
+    port = free_port()
+    given = {"ENDPOINT_ADDRESS": endpoint.address, "ENDPOINT_AUTH": "aad_token", "PORT": str(port)}
+    nobody = {name: value for name, value in os.environ.items() if not name.startswith(("AZURE_", "ENDPOINT_"))}
+    state = {"PF_HOME_DIRECTORY": str(home / "prompt_flow"), "PATH": str(Path(sys.executable).parent)}
+    environment = {**nobody, **state, **given, "PYTHONDONTWRITEBYTECODE": "1"}
+    with running([sys.executable, str(folder / "serve.py")], environment, f"http://127.0.0.1:{port}/health"):
+        refused = httpx.post(f"http://127.0.0.1:{port}/score", json={"question": "Who are you?"}, timeout=60)
+    assert "run `az login`" in refused.json()["error"]["message"]
+    assert endpoint.requests == []
+
+
 def test_a_package_without_an_address_says_which_variables_to_set(tmp_path):
     environment = {name: value for name, value in os.environ.items() if not name.startswith("ENDPOINT_")}
     done = subprocess.run(
@@ -97,37 +110,3 @@ def test_a_package_without_an_address_says_which_variables_to_set(tmp_path):
     )
     assert done.returncode == 1
     assert "set ENDPOINT_ADDRESS and ENDPOINT_KEY" in done.stderr
-
-
-@contextlib.contextmanager
-def _running(command: list[str], environment: Mapping[str, str], ready: str) -> Iterator[None]:
-    """The server runs until the block ends, and answers at `ready` when it begins."""
-    log = subprocess.DEVNULL
-    with subprocess.Popen(command, env=dict(environment), start_new_session=True, stdout=log, stderr=log) as server:
-        try:
-            _wait_until(ready, server)
-            yield
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(server.pid, signal.SIGTERM)
-            try:
-                server.wait(20)
-            except subprocess.TimeoutExpired:
-                os.killpg(server.pid, signal.SIGKILL)
-
-
-def _wait_until(ready: str, server: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
-        assert server.poll() is None, f"the server ended with {server.returncode}"
-        with contextlib.suppress(httpx.TransportError):
-            if httpx.get(ready, timeout=5).status_code == 200:
-                return
-        time.sleep(0.2)
-    raise AssertionError(f"{ready} did not answer 200")
-
-
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from phi_assets.backends.local.connections import CONNECTION, LocalConnections
 from phi_assets.backends.ports import ConnectionStore
+from phi_assets.prompt_flow.connections import CONNECTION, LocalConnections
 from phi_assets.records import Connection, Endpoint
 
 

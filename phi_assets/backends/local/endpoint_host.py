@@ -29,12 +29,15 @@ class LocalEndpointHost(EndpointHost):
     def deploy(self, model: RegisteredModel, log: Log) -> Deployment:
         from phi_assets.scoring import smoke_test
 
+        def smoke(address: str, key: str, deployment: str) -> None:
+            smoke_test(address, key, deployment, model.name, model.version)
+
         deployed = self._endpoint.deploy(
             Path(model.address),
             model_name=model.name,
             model_version=model.version,
             model_digest=model.model_digest,
-            smoke=smoke_test,
+            smoke=smoke,
             log=log,
         )
         record = Deployment(

@@ -2,12 +2,12 @@
 
 from typing import Any
 
+from phi_assets.backends.flow_store import PromptFlowStore
 from phi_assets.backends.local.base_model_store import LocalBaseModelStore
 from phi_assets.backends.local.connection_store import LocalConnectionStore
 from phi_assets.backends.local.dataset_store import LocalDatasetStore
 from phi_assets.backends.local.endpoint_host import LocalEndpointHost
 from phi_assets.backends.local.evaluator import LocalEvaluator
-from phi_assets.backends.local.flow_store import LocalFlowStore
 from phi_assets.backends.local.provisioner import LocalProvisioner
 from phi_assets.backends.local.registry import MlflowRegistry
 from phi_assets.backends.local.trainer import LocalTrainer
@@ -29,7 +29,7 @@ def local_resources(settings: Settings) -> dict[str, Any]:
         "registry": MlflowRegistry(home=str(settings.state / "mlflow")),
         "endpoint_host": LocalEndpointHost(state=state),
         "connection_store": LocalConnectionStore(state=state),
-        "flow_store": LocalFlowStore(state=state, concurrency=settings.flow_concurrency),
+        "flow_store": PromptFlowStore(state=state, concurrency=settings.flow_concurrency),
     }
 
 

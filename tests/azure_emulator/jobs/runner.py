@@ -58,6 +58,11 @@ class JobRunner:
         """The job ends as Canceled within five seconds; nothing happens when it is not running."""
         self._end(name, "cancelled")
 
+    def free(self, name: str) -> None:
+        """The name may be started again, when nothing of it runs any more: its workspace is gone."""
+        with self._lock:
+            self.executions.pop(name, None)
+
     def lose_node(self, name: str, comes_back: bool = True) -> None:
         """The job's node disappears with everything on it. It is queued again, or, without another node, Failed."""
         self._end(name, "node back" if comes_back else "node lost")

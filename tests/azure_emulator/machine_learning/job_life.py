@@ -49,6 +49,11 @@ class Jobs:
         with self._lock:
             return [n for n, job in self._submitted.items() if job.id.lower().startswith(workspace.lower() + "/")]
 
+    def forget(self, name: str) -> None:
+        """The job went with its workspace."""
+        with self._lock:
+            self._submitted.pop(name, None)
+
     def cancel(self, job: Resource) -> None:
         """Asks for the end. A job that has ended stays as it ended."""
         with self._lock:

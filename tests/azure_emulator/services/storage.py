@@ -11,6 +11,8 @@ def _account(put: Put) -> None:
         raise AzureError(
             409, "StorageAccountAlreadyTaken", f"The storage account named {put.name} is already taken.", target="name"
         )
+    if not put.old:  # a new account is empty, whatever one of its name had before it was deleted
+        put.world.blobs.store.empty_account(put.name)
     put.default(
         allowBlobPublicAccess=False,
         allowSharedKeyAccess=True,

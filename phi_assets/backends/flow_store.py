@@ -13,8 +13,8 @@ SOURCE = PROJECT / "flows" / "chat"
 ROWS = "rows.jsonl"
 
 
-class LocalFlowStore(FlowStore):
-    """Prompt flow in child processes, with its state in this home and nowhere else."""
+class PromptFlowStore(FlowStore):
+    """Prompt flow in child processes, with its state in this home and nowhere else: on a laptop and on Azure alike."""
 
     state: str
     concurrency: int

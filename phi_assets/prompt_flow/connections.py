@@ -1,4 +1,4 @@
-"""Prompt flow connections on a laptop: kept in this home by Prompt flow's own client."""
+"""Prompt flow connections of one home, kept there by Prompt flow's own client."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ from phi_assets.prompt_flow.environment import prompt_flow_environment
 
 CONNECTION = "phi_endpoint"
 CHILD = "phi_assets.prompt_flow.connect_child"
+KEY, TOKEN = "key", "aad_token"
+# A CustomConnection must have a secret: this stands where there is none, because the caller's identity is asked for.
+NO_KEY = "none"
 
 
 @dataclass(frozen=True)
@@ -20,17 +23,30 @@ class StoredConnection:
     Attributes:
         name: name in Prompt flow.
         address: base address of the endpoint.
+        auth: what the endpoint takes: `key`, or `aad_token` of whoever asks.
         key_fingerprint: changes when the key does, and does not give it away.
     """
 
     name: str
     address: str
+    auth: str
     key_fingerprint: str
 
     @property
     def digest(self) -> str:
-        """SHA-256 over name, address and key fingerprint, in hexadecimal."""
-        return hashlib.sha256("\0".join((self.name, self.address, self.key_fingerprint)).encode()).hexdigest()
+        """SHA-256 over name, address, auth and key fingerprint, in hexadecimal."""
+        parts = (self.name, self.address, self.auth, self.key_fingerprint)
+        return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+def fingerprint(key: str) -> str:
+    """Return what tells one key from another and gives neither away (keys are random, 32 bytes or more)."""
+    return hashlib.sha256(b"endpoint key\0" + key.encode()).hexdigest()[:16]
+
+
+def key_to_keep(auth: str, key: str) -> str:
+    """Return what a connection keeps as its key: a token belongs to whoever asks, and is never stored."""
+    return NO_KEY if auth == TOKEN else key
 
 
 class LocalConnections:
@@ -39,8 +55,8 @@ class LocalConnections:
     def __init__(self, home: Path) -> None:
         self.home = home
 
-    def ensure(self, name: str, address: str, key: str) -> str:
-        """Store a CustomConnection (config `address`, secret `key`) and return its digest.
+    def ensure(self, name: str, address: str, key: str, auth: str = KEY) -> str:
+        """Store a CustomConnection (configs `address` and `auth`, secret `key`) and return its digest.
 
         An equal one is left alone. The key is encrypted in Prompt flow's database; the key to that is in a file that
         only this user can read.
@@ -49,10 +65,12 @@ class LocalConnections:
             ValueError: no key was given.
             PromptFlowFailed: Prompt flow's client refused.
         """
-        if not key:
+        kept = key_to_keep(auth, key)
+        if not kept:
             raise ValueError(f"connection {name!r} needs the endpoint's key; read it from the endpoint, then try again")
-        request = {"do": "make", "name": name, "address": address, "key": key}
-        reply = run_child(CHILD, request, prompt_flow_environment(self.home), secrets=[key])
+        request = {"do": "make", "name": name, "address": address, "auth": auth, "key": kept}
+        secrets = [] if kept == NO_KEY else [kept]
+        reply = run_child(CHILD, request, prompt_flow_environment(self.home), secrets=secrets)
         return StoredConnection(name, **reply["connection"]).digest
 
     def find(self, name: str) -> StoredConnection | None:
