@@ -1,4 +1,4 @@
-"""The README's pictures, from a home whose graph is made and whose UI runs: `python docs/make_pictures.py ADDRESS`.
+"""The pictures, from a home whose graph is made and whose UI runs: `python docs/make_pictures.py ADDRESS [azure]`.
 
 Needs Debian's chromium and chromium-driver.
 """
@@ -21,21 +21,24 @@ FLAGS = (
     "--no-first-run",
     "--disable-sync",
 )
-SETTLE_SECONDS = 6
+SETTLE_SECONDS = 10
 
 
-def browser(width: int, height: int) -> webdriver.Chrome:
-    """A fresh Chromium of that window size."""
+def browser(width: int, height: int, scale: float) -> webdriver.Chrome:
+    """A fresh Chromium of that window size, drawn at that scale."""
     options = webdriver.ChromeOptions()
     options.binary_location = shutil.which("chromium") or ""
-    for flag in (*FLAGS, f"--window-size={width},{height}", f"--user-data-dir={tempfile.mkdtemp()}"):
+    size = (f"--window-size={width},{height}", f"--force-device-scale-factor={scale}")
+    for flag in (*FLAGS, *size, f"--user-data-dir={tempfile.mkdtemp()}"):
         options.add_argument(flag)
     return webdriver.Chrome(options=options, service=webdriver.ChromeService(shutil.which("chromedriver")))
 
 
-def take(address: str, path: str, name: str, size: tuple[int, int], click: str | None = None) -> None:
+def take(
+    address: str, path: str, name: str, size: tuple[int, int], click: str | None = None, scale: float = 1.0
+) -> None:
     """Save a picture of a page, after a click on the first thing that says `click`."""
-    page = browser(*size)
+    page = browser(*size, scale)
     page.get(f"{address}/{path}")
     time.sleep(SETTLE_SECONDS)
     if click:
@@ -46,17 +49,20 @@ def take(address: str, path: str, name: str, size: tuple[int, int], click: str |
     page.quit()
 
 
-def main(address: str) -> None:
-    """Write the graph, the page of the fine-tuned model, and the evaluation's answers."""
-    PICTURES.mkdir(exist_ok=True)
-    expanded = "asset-groups?expanded=" + ",".join(
-        f"phi_assets:__repository__:{group}"
-        for group in ("infrastructure", "dataset", "training", "evaluation", "serving", "chat")
-    )
-    take(address, expanded, "graph.png", (2200, 1100))
+def of_a_laptop(address: str) -> None:
+    """The graph, the page of the fine-tuned model, and the evaluation's answers."""
+    take(address, "asset-groups", "graph.png", (2200, 1100))
     take(address, "assets/fine_tuned_model", "fine_tuned_model.png", (1600, 1700), click="Show Markdown")
     take(address, "assets/model_evaluation", "evaluation.png", (1600, 1500), click="Show Markdown")
 
 
+def of_azure(address: str) -> None:
+    """The graph with each resource of its infrastructure, and the page of what serves."""
+    graph = "asset-groups?expanded=global%40global%3Ainfrastructure"  # a window that holds it, drawn smaller
+    take(address, graph, "azure_graph.png", (4200, 2400), scale=0.6)
+    take(address, "assets/online_deployment", "azure_endpoint.png", (1600, 1500))
+
+
 if __name__ == "__main__":
-    main(sys.argv[1].rstrip("/"))
+    PICTURES.mkdir(exist_ok=True)
+    (of_azure if sys.argv[2:] == ["azure"] else of_a_laptop)(sys.argv[1].rstrip("/"))

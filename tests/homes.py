@@ -46,6 +46,10 @@ class Home:
         found = json.loads(self.phi("status", "--json").stdout)
         return {asset["name"]: asset["status"] for asset in found["assets"] if asset["status"] != "observed"}
 
+    def ui(self) -> str:
+        """The address of its running Dagster."""
+        return json.loads(self.phi("status", "--json").stdout)["ui"]
+
     @property
     def dataset(self) -> Path:
         return self.folder / "conversations.jsonl"

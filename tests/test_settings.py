@@ -71,6 +71,7 @@ def test_columns_are_pairs_of_our_names_and_theirs():
     assert read({"PHI_COLUMNS": "messages=dialog, role=speaker"}).columns == {"messages": "dialog", "role": "speaker"}
 
 
+@pytest.mark.guide("config-py")
 def test_azure_needs_three_settings_and_names_those_that_are_missing():
     with pytest.raises(SettingsError, match="PHI_BACKEND=azure needs PHI_AZURE_SUBSCRIPTION_ID, PHI_AZURE_NAME too"):
         read({"PHI_BACKEND": "azure", "PHI_AZURE_LOCATION": "eastus2"})

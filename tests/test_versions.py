@@ -29,23 +29,34 @@ OUTSIDE = {
     "phi_assets/backends/azure/account.py": "where; its values count",
     "phi_assets/backends/azure/blob.py": "moves bytes",
     "phi_assets/backends/azure/clients.py": "clients",
+    "phi_assets/backends/azure/costs.py": "reports costs",
+    "phi_assets/backends/azure/deleted_vaults.py": "finds, takes back and purges a deleted vault",
+    "phi_assets/backends/azure/deploy_lock.py": "who comes second waits",
     "phi_assets/backends/azure/deployment_run.py": "follows a deployment",
     "phi_assets/backends/azure/errors.py": "words",
+    "phi_assets/backends/azure/job_costs.py": "reports costs",
     "phi_assets/backends/azure/job_errors.py": "words",
     "phi_assets/backends/azure/job_failures.py": "says why a job failed",
     "phi_assets/backends/azure/job_logs.py": "shows a job's log",
     "phi_assets/backends/azure/job_names.py": "names",
     "phi_assets/backends/azure/job_watch.py": "follows a job",
     "phi_assets/backends/azure/jobs.py": "submits and follows a job",
+    "phi_assets/backends/azure/listing.py": "lists what is there",
     "phi_assets/backends/azure/outputs.py": "keeps a deployment's outputs",
     "phi_assets/backends/azure/pipes_session.py": "carries a job's messages",
     "phi_assets/backends/azure/portal.py": "links",
+    "phi_assets/backends/azure/preflight.py": "looks, and makes nothing",
+    "phi_assets/backends/azure/preflight_names.py": "looks, and makes nothing",
+    "phi_assets/backends/azure/preflight_place.py": "looks, and makes nothing",
     "phi_assets/backends/azure/providers.py": "registers providers",
     "phi_assets/backends/azure/quota_request.py": "asks for quota",
     "phi_assets/backends/azure/resources.py": "hands settings to resources; their values count",
+    "phi_assets/backends/azure/retirements.py": "what Azure retires; looked at, never made",
     "phi_assets/backends/azure/retrying.py": "asks again",
     "phi_assets/backends/azure/roles.py": "waits for roles",
+    "phi_assets/backends/azure/teardown.py": "deletes, and makes nothing",
     "phi_assets/backends/azure/tokens.py": "signs in",
+    "phi_assets/backends/azure/unique_names.py": "the template's own names",
     "phi_assets/backends/azure/what_if.py": "forecasts a deployment",
     "phi_assets/backends/ports.py": "abstract",
     "phi_assets/backends/local/__init__.py": "empty",
@@ -195,7 +206,9 @@ OTHER_VALUES = {
 }
 
 
-ON_THE_PLACE = {*facts_of("azure")["graph"]["assets"]} - {"raw_conversations", "evaluation_questions", "gpu_quota"}
+# Flows are in the home, and follow their connection.
+ELSEWHERE = {"raw_conversations", "evaluation_questions", "gpu_quota", "chat_flow", "chat_flow_evaluation"}
+ON_THE_PLACE = {*facts_of("azure")["graph"]["assets"]} - ELSEWHERE
 OTHER_AZURE_VALUES = {
     "azure_subscription_id": ("00000000-0000-0000-0000-0000000000bb", {*ON_THE_PLACE, "gpu_quota"}),
     "azure_location": ("westeurope", {*ON_THE_PLACE, "gpu_quota"}),
@@ -207,7 +220,11 @@ OTHER_AZURE_VALUES = {
     "azure_idle_minutes": ("9", {"gpu_quota", "training_compute"}),
     "azure_max_job_cost": ("9", {"gpu_quota"}),
     "azure_request_quota": ("true", {"gpu_quota"}),
-    "azure_endpoint_vm_size": ("Standard_E8s_v3", {"gpu_quota"}),
+    "azure_endpoint_vm_size": ("Standard_E8s_v3", {"gpu_quota", "online_deployment"}),
+    "azure_endpoint_instances": ("2", {"gpu_quota", "online_deployment"}),
+    "azure_endpoint_auth": ("aad_token", {"online_endpoint"}),
+    "azure_endpoint_concurrency": ("9", {"online_deployment"}),
+    "azure_request_seconds": ("60", {"online_deployment"}),
     "max_train_minutes": ("9", {"gpu_quota"}),
     "preset": ("phi4-mini-lora", {"fine_tuned_model"}),
 }

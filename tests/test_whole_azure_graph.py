@@ -1,5 +1,6 @@
 """The whole Azure graph by `phi run`, on a tiny model: Azure's real clients, and a local Azure that runs the jobs."""
 
+import json
 import re
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 
 from tests.azure_emulator.needs import azurite_or_skip
 from tests.azure_emulator.process import LocalAzure, local_azure
+from tests.browser.chromium import chromium, links, text_of, wait_for
 from tests.graph_facts import AZURE
 from tests.homes import OWN, Home, tiny_home
 
@@ -15,6 +17,15 @@ pytestmark = [pytest.mark.azure, pytest.mark.integration, pytest.mark.timeout(90
 JOBS = 2  # one that trains and one that evaluates
 TOKEN = re.compile(rb"eyJ[\w-]{8,}\.eyJ[\w-]{8,}\.")
 UNDERSTANDS = ("arm", "ml", "quota")
+GRAPH = json.loads((Path(__file__).parent / "asset_graph_azure.json").read_text(encoding="utf-8"))["assets"]
+
+# Of a page: what it says of costs, or of the job, and where it leads.
+PAGES = [
+    ("container_registry", "0.167 a day", "https://portal.azure.com/#resource/"),
+    ("gpu_quota", "dearest_job", "https://portal.azure.com/#view/Microsoft_Azure_Capacity"),
+    ("fine_tuned_model", "loss_curve", "https://ml.azure.com/runs/"),
+    ("online_deployment", "dollars_a_day", "https://ml.azure.com/endpoints/realtime/"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -29,6 +40,18 @@ def home(azure, tmp_path_factory):
     its = azure_home(tmp_path_factory.mktemp("home"), 3700)
     yield its
     its.phi("down")
+
+
+@pytest.fixture(scope="module")
+def ui(home) -> str:
+    """The address of the home's Dagster, which its first run started."""
+    return home.ui()
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    with chromium(tmp_path_factory.mktemp("chromium")) as opened:
+        yield opened
 
 
 def azure_home(folder: Path, ui_port: int) -> Home:
@@ -47,6 +70,7 @@ def writes(azure: LocalAzure) -> list[str]:
     ]
 
 
+@pytest.mark.guide("training-job")
 def test_the_first_run_makes_every_asset_of_an_empty_subscription(azure, home):
     made = home.run()
 
@@ -72,3 +96,23 @@ def test_no_key_and_no_token_is_kept(azure, home):
         content = path.read_bytes()
         assert key not in content, path
         assert not TOKEN.search(content), path
+
+
+@pytest.mark.browser
+def test_the_lineage_view_shows_every_stage_and_each_resource_of_the_infrastructure(ui, browser):
+    resources = {name for name, asset in GRAPH.items() if asset["group"] == "infrastructure"}
+    browser.set_window_size(4200, 2300)  # what lies outside of the window is not drawn
+
+    browser.get(f"{ui}/asset-groups?expanded=global%40global%3Ainfrastructure")
+
+    wanted = resources | {asset["group"] for asset in GRAPH.values()}
+    wait_for(browser, lambda page: wanted <= set(text_of(page).split()))
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize(("asset", "words", "link"), PAGES)
+def test_a_page_of_the_graph_shows_its_costs_and_leads_to_azure(ui, browser, asset, words, link):
+    browser.get(f"{ui}/assets/{asset}")
+
+    wait_for(browser, lambda page: words in text_of(page))
+    assert any(address.startswith(link) for address in links(browser))

@@ -65,6 +65,7 @@ def deployments(control: Control, place: Place) -> list[dict]:
     return [request for request in found if "Microsoft.Resources/deployments" in request["path"]]
 
 
+@pytest.mark.guide("workspace")
 def test_everything_stands_after_one_deployment_and_every_live_check_passes(place):
     made = place.deploy()
 
@@ -88,6 +89,7 @@ def test_the_guides_mode_passes_its_own_checks(place):
     assert {asset: checks for asset, checks in failed.items() if checks} == {}
 
 
+@pytest.mark.guide("workspace")
 def test_a_second_deployment_writes_nothing(place):
     made = place.deploy()
     place.control.forget_requests()
@@ -152,6 +154,7 @@ def test_a_deleted_resource_is_found_missing_and_made_again(place, mended, asset
     assert mended.failed_checks(asset) == []
 
 
+@pytest.mark.guide("role-contributor", "role-storage", "role-acrpull")
 @pytest.mark.parametrize("number", range(len(infra.grants("keyless"))))
 def test_each_role_that_is_taken_away_fails_its_own_check_and_is_given_again(place, mended, number):
     made = mended.deploy()
@@ -241,6 +244,7 @@ def test_a_person_without_any_role_is_told_so(place, owner_gone):
         place.deploy()
 
 
+@pytest.mark.guide("az-login")
 @pytest.mark.parametrize("state", ["signed_out", "expired"])
 def test_who_is_not_signed_in_is_told_to_sign_in(place, state):
     place.control.sign_in(state)
@@ -273,6 +277,7 @@ def test_an_expired_token_is_renewed(place):
     place.deploy()
 
 
+@pytest.mark.guide("config-py")
 def test_no_secret_is_kept_with_the_outputs(place):
     place.deploy()
 

@@ -47,6 +47,7 @@ def test_everything_is_made_every_check_passes_and_all_is_fresh(control, tmp_pat
     assert not set(said["next"]) & set(said["states"])
 
 
+@pytest.mark.guide("gpu-quota")
 def test_without_quota_nothing_that_costs_is_made(control, tmp_path):
     control.set_quota(FAMILY, 0)
     try:

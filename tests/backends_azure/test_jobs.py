@@ -71,6 +71,7 @@ def kept_checkpoints(work: Work, name: str) -> list[str]:
     return [path for path in found if path.endswith("/complete.json")]
 
 
+@pytest.mark.guide("training-job")
 def test_a_job_whose_submission_was_not_answered_is_run_once(work: Work):
     work.control.fail_next("PUT ml /jobs/", "dropped", times=2)
     outcome = work.train()
@@ -90,6 +91,7 @@ def test_a_completed_job_is_adopted_without_a_write(work: Work):
     assert not work.place.writes("arm")
 
 
+@pytest.mark.guide("job-stream")
 def test_its_lines_are_said_once_and_its_messages_are_gone_at_the_end(work: Work):
     from phi_assets.backends.azure.blob import WorkspaceBlobs
 
@@ -101,6 +103,7 @@ def test_its_lines_are_said_once_and_its_messages_are_gone_at_the_end(work: Work
     assert WorkspaceBlobs(work.place.clients, work.place.log, 0.5).names("phi/pipes/") == []
 
 
+@pytest.mark.guide("training-job")
 def test_a_run_that_was_killed_leaves_its_job_to_the_next(work: Work):
     work.epochs = LONG
     with work.step_process() as process:
@@ -210,6 +213,7 @@ def is_the_jobs(work: Work, role: dict[str, Any], person: str) -> bool:
     return role["oid"] == identity["properties"]["principalId"] != person
 
 
+@pytest.mark.guide("role-storage")
 def test_a_job_whose_identity_may_not_read_fails_with_the_cure(work: Work, storage_role):
     work.control.take_role(storage_role["id"])
     outcome = work.train()
@@ -229,6 +233,7 @@ def test_a_role_that_takes_its_time_is_waited_for(work: Work, storage_role, monk
     assert any("has not taken effect yet" in line for line in outcome.lines)
 
 
+@pytest.mark.guide("training-environment")
 def test_an_image_that_cannot_be_built_is_said_with_the_cure(control: Control, tmp_path):
     mine = prepared(Place(control, tmp_path, "unbuilt"))
     control.image_builds_fail()

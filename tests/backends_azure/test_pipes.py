@@ -47,6 +47,7 @@ def received(blobs: WorkspaceBlobs, key: str) -> list[int]:
     return [json.loads(line) for line in blobs.read(key).splitlines()]
 
 
+@pytest.mark.guide("job-stream")
 def test_messages_come_in_order(blobs):
     key = next(KEYS)
     channel = a_channel(blobs, key)

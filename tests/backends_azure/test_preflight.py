@@ -189,6 +189,7 @@ PLANTED = {
 }
 
 
+@pytest.mark.guide("gpu-quota")
 @pytest.mark.parametrize("planted", PLANTED.values(), ids=PLANTED.keys())
 def test_a_planted_problem_is_found_with_its_cure(place, planted):
     place.others.update(planted.others)

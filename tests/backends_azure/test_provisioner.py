@@ -40,6 +40,7 @@ def test_before_the_deployment_the_asset_to_make_first_is_named(control, tmp_pat
     assert provisioner.find("0" * 64) is None
 
 
+@pytest.mark.guide("managed-identity", "training-cluster")
 def test_the_cluster_shrinks_to_nothing_and_works_as_the_jobs_identity(place):
     made = place.resources["provisioner"].ensure_compute()
 
@@ -52,6 +53,16 @@ def test_the_cluster_shrinks_to_nothing_and_works_as_the_jobs_identity(place):
     assert place.resources["provisioner"].find(made.digest) == made
 
 
+@pytest.mark.guide("cpu-path")
+def test_on_the_cpu_path_the_cluster_is_of_cpu_machines(place):
+    cpu = Place(place.control, place.home, place.name, {"PHI_AZURE_VM_SIZE": "Standard_E16s_v3"})
+    made = cpu.resources["provisioner"].ensure_compute()
+
+    found = place.control.resource(f"{place.id('ml_workspace')}/computes/training")
+    assert found["properties"]["properties"]["vmSize"] == "Standard_E16s_v3"
+    assert made.device == "cpu"
+
+
 def test_an_unchanged_cluster_and_environment_are_not_written_again(place):
     provisioner = place.resources["provisioner"]
     made = provisioner.ensure_compute(), provisioner.ensure_environment()
@@ -61,6 +72,7 @@ def test_an_unchanged_cluster_and_environment_are_not_written_again(place):
     assert place.writes() == []
 
 
+@pytest.mark.guide("training-cluster")
 def test_more_nodes_change_the_cluster_in_place(place):
     place.resources["provisioner"].ensure_compute()
 
@@ -103,6 +115,7 @@ def test_a_machine_that_is_not_offered_names_the_setting(place):
         place.control.size_unavailable("Standard_NC24ads_A100_v4", False)
 
 
+@pytest.mark.guide("conda-yml", "training-environment")
 def test_the_environment_is_known_by_the_content_of_its_folder(place):
     made = place.resources["provisioner"].ensure_environment()
 

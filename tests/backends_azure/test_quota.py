@@ -46,6 +46,7 @@ def test_exactly_what_is_needed_is_enough(place):
     assert verdicts(place) == {"enough_quota": True, "cost_within_ceiling": True}
 
 
+@pytest.mark.guide("gpu-quota")
 @pytest.mark.azure
 @pytest.mark.parametrize(
     ("family", "vcpus", "named"),
@@ -62,6 +63,18 @@ def test_too_little_names_the_quota_and_where_to_ask(place, family, vcpus, named
     assert "https://portal.azure.com/#view/Microsoft_Azure_Capacity" in words(place)
     port = place.resources["compute_quota"]
     assert port.find(port.ensure(place.log).digest) is None
+
+
+@pytest.mark.guide("cpu-path")
+@pytest.mark.azure
+def test_on_the_cpu_path_no_gpu_quota_is_needed(place):
+    cpu = Place(place.control, place.home, place.name, {"PHI_AZURE_VM_SIZE": "Standard_E16s_v3"})
+    for family, vcpus in ((A100, 0), (ESV3, 32), (TOTAL, 32)):
+        place.control.set_quota(family, vcpus)
+    assert verdicts(cpu) == {"enough_quota": True, "cost_within_ceiling": True}
+
+    place.control.set_quota(ESV3, 31)
+    assert "Standard ESv3 Family Cluster Dedicated vCPUs in eastus2: 32 vCPUs needed, limit 31" in words(cpu)
 
 
 @pytest.mark.azure
@@ -90,6 +103,7 @@ def test_nothing_is_requested_unless_a_setting_says_so(place):
     assert place.control.requests(service="quota", verb="PUT") == []
 
 
+@pytest.mark.guide("gpu-quota")
 @pytest.mark.azure
 def test_a_request_that_is_granted_passes_the_check(place):
     place.others["PHI_AZURE_REQUEST_QUOTA"] = "true"
@@ -140,6 +154,7 @@ def test_a_job_that_may_cost_more_than_the_ceiling_fails_the_check(place):
     assert "PHI_AZURE_MAX_JOB_COST is 20" in found.description
 
 
+@pytest.mark.guide("serving-quota")
 def test_an_endpoint_needs_room_for_the_old_and_the_new_deployment():
     """ceil(1.2 n) machines each; A100 is exempt from the reserve."""
     assert endpoint_vcpus("Standard_E4s_v3", 1) == (2 + 2) * 4

@@ -59,6 +59,7 @@ def evaluated(model: ModelVersion, champion: str | None) -> Evaluation:
     return Evaluation(digest="e", address="", model_digest=model.digest, dataset_digest="d" * 8, champion=champion)
 
 
+@pytest.mark.guide("register-model")
 def test_a_registered_model_is_the_champion_with_its_tags(place, registry):
     model = a_model(place, "a")
     registered = registry.register(model, evaluated(model, None), {"base_model": "b"})

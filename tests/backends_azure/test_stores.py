@@ -30,6 +30,7 @@ def blobs(work: Work) -> blob.WorkspaceBlobs:
     return blob.WorkspaceBlobs(work.place.clients, work.place.log, 0.5)
 
 
+@pytest.mark.guide("download-dataset")
 def test_a_published_dataset_is_a_data_asset_that_knows_its_whole_digest(work: Work):
     version = work.dataset_store.publish(work.place.log)
     asset = work.place.clients.ml().data.get("phi-chat-dataset", version.digest[:24])

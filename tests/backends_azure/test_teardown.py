@@ -9,7 +9,17 @@ import dagster as dg
 import pytest
 
 from phi_assets import backends, infra
-from phi_assets.backends.azure import compute, deleted_vaults, deployment_run, listing, live_state, teardown, tokens
+from phi_assets.backends.azure import (
+    blob,
+    compute,
+    deleted_vaults,
+    deployment_run,
+    environment,
+    listing,
+    live_state,
+    teardown,
+    tokens,
+)
 from phi_assets.backends.azure.errors import AzureRefused
 from phi_assets.defs.operations.cloud_jobs import teardown as teardown_job
 from phi_assets.settings import PROJECT
@@ -95,6 +105,7 @@ def test_by_default_what_costs_money_while_idle_goes_and_the_rest_stays(place):
     assert place.resources["provisioner"].find(CLUSTER.record.digest) is None
 
 
+@pytest.mark.guide("delete-endpoint")
 def test_everything_goes_soft_deleted_things_too_and_a_run_makes_it_again_under_the_same_names(place):
     serving(place)
     made = place.deploy()
@@ -117,6 +128,37 @@ def test_everything_goes_soft_deleted_things_too_and_a_run_makes_it_again_under_
     assert {name: record.address for name, record in again.items()} == {n: r.address for n, r in made.items()}
     assert stands(place)
     assert {each for each in before if "/onlineEndpoints/" not in each} == set(place.existing())
+
+
+def test_what_is_made_again_knows_no_job_and_no_file_of_the_first(place):
+    from azure.ai.ml import command
+    from azure.ai.ml.entities import ManagedIdentityConfiguration
+
+    name = f"job-{place.name}"
+    for time in (1, 2):
+        place.deploy()
+        compute.ensure(place.clients, CLUSTER, place.log)
+        environment.ensure(place.clients, 1.0, place.log)
+        blobs = blob.WorkspaceBlobs(place.clients, place.log, 1.0)
+        assert blobs.size("phi/kept") is None
+        blobs.write("phi/kept", b"of the first")
+
+        identity = place.control.resource(place.id("managed_identity"))["properties"]
+        asked = {"environment": environment.reference(place.clients), "compute": compute.NAME}
+        jobs = place.clients.ml().jobs
+        jobs.create_or_update(
+            command(
+                name=name,
+                command="echo hello",
+                identity=ManagedIdentityConfiguration(client_id=identity["clientId"]),
+                **asked,
+            )
+        )
+        while jobs.get(name).status not in ("Completed", "Failed"):
+            pass
+        assert jobs.get(name).status == "Completed"
+        assert place.control.executed_jobs().count(name) == time
+        take_down(place, True)
 
 
 def test_twice_is_as_good_as_once(place):

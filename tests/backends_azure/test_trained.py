@@ -52,6 +52,7 @@ def blobs(work: Work) -> blob.WorkspaceBlobs:
     return blob.WorkspaceBlobs(work.place.clients, work.place.log, 0.5)
 
 
+@pytest.mark.guide("fine-tune")
 def test_weights_stay_on_blob_and_the_report_comes_to_this_machine(work: Work, trained: ModelVersion):
     folder = work.trainer.folder(trained)
     assert {"report.json", "loss_curve.png", "mask.png", "record.json"} <= {path.name for path in folder.iterdir()}
@@ -82,6 +83,7 @@ def test_the_job_bears_the_tags_and_the_identity(work: Work, trained: ModelVersi
     assert set(job["environmentVariables"]) <= {"DAGSTER_PIPES_CONTEXT", "DAGSTER_PIPES_MESSAGES"}
 
 
+@pytest.mark.guide("register-model")
 def test_an_evaluation_s_report_comes_to_this_machine(work: Work, evaluated: Outcome):
     evaluation = evaluated.made
     folder = work.evaluator.folder(evaluation)

@@ -1,22 +1,11 @@
 import pytest
 
+from tests.browser.chromium import text_of, wait_for
 from tests.browser.conftest import end, free_port, start_dagster, wait_until_loaded
 
 pytestmark = pytest.mark.browser
 
 STAGES = {"infrastructure", "dataset", "training", "evaluation", "serving", "chat"}
-
-
-def text_of(browser) -> str:
-    from selenium.webdriver.common.by import By
-
-    return browser.find_element(By.TAG_NAME, "body").text
-
-
-def wait_for(browser, condition, seconds: float = 90):
-    from selenium.webdriver.support.ui import WebDriverWait
-
-    return WebDriverWait(browser, seconds).until(condition)
 
 
 def test_the_graph_shows_every_stage(browser, dg_dev):

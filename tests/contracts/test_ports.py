@@ -50,6 +50,7 @@ def test_the_place_the_machine_and_the_packages_have_digests_of_their_own(chain:
     assert len({getattr(chain.port("provisioner"), step)().digest for step in STEPS}) == len(STEPS)
 
 
+@pytest.mark.guide("venv")
 def test_the_packages_of_the_environment_are_those_of_the_lock(chain: Chain):
     assert chain.port("provisioner").differing_packages() == []
 

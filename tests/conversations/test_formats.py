@@ -18,6 +18,7 @@ def turn(role: str, content: Any) -> dict[str, Any]:
     return {"role": role, "content": content}
 
 
+@pytest.mark.guide("download-dataset")
 @pytest.mark.parametrize(
     "row",
     [

@@ -95,6 +95,7 @@ def test_reading_from_a_hub_that_is_switched_off_is_one_clear_error(monkeypatch:
         list(read_rows(HubSource("HuggingFaceH4/ultrachat_200k", "train_sft[:1%]")))
 
 
+@pytest.mark.guide("download-dataset")
 @pytest.mark.integration
 def test_a_split_expression_is_read_through_the_datasets_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     import datasets.config

@@ -56,6 +56,7 @@ def test_the_shares_are_settings_and_none_is_allowed():
     assert not any("test" in warning for warning in made.warnings)
 
 
+@pytest.mark.guide("download-dataset")
 def test_the_same_rows_in_another_order_split_the_same_way_and_another_seed_differs():
     given = rows(range(200))
     backwards = dict(reversed(given.items()))

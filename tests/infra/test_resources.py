@@ -61,6 +61,7 @@ def test_in_the_guides_mode_the_storage_accounts_keys_are_on():
     assert made.asset("ml_workspace")["properties"]["systemDatastoresAuthMode"] == "AccessKey"
 
 
+@pytest.mark.guide("workspace")
 def test_the_workspace_has_its_own_identity_and_its_four_companions(either: Installation):
     workspace = either.asset("ml_workspace")
 
@@ -74,6 +75,7 @@ def test_the_workspace_has_its_own_identity_and_its_four_companions(either: Inst
         assert workspace["properties"][role] == either.asset(asset)["id"]
 
 
+@pytest.mark.guide("managed-identity")
 def test_there_is_one_user_assigned_identity_for_jobs(either: Installation):
     assert either.one("Microsoft.ManagedIdentity/userAssignedIdentities") == either.asset("managed_identity")
 
@@ -84,6 +86,7 @@ def test_application_insights_keeps_its_records_in_log_analytics(either: Install
     assert component["properties"]["WorkspaceResourceId"] == either.asset("log_analytics")["id"]
 
 
+@pytest.mark.guide("chat-history")
 def test_the_chat_database_is_serverless_and_takes_entra_only(either: Installation):
     properties = either.asset("chat_database")["properties"]
 
@@ -94,6 +97,7 @@ def test_the_chat_database_is_serverless_and_takes_entra_only(either: Installati
     assert "throughput" not in json.dumps(either.resources)
 
 
+@pytest.mark.guide("chat-history")
 def test_the_chat_history_has_a_container_divided_by_conversation(either: Installation):
     account = either.asset("chat_database")
     database = either.one("Microsoft.DocumentDB/databaseAccounts/sqlDatabases")

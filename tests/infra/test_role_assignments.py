@@ -57,6 +57,7 @@ def either(request: pytest.FixtureRequest) -> Installation:
     return installation(accessMode=request.param)
 
 
+@pytest.mark.guide("role-contributor", "role-storage", "role-acrpull")
 def test_without_keys_the_job_has_the_least_roles_that_work():
     assert {grant for grant in grants(installation(accessMode="keyless")) if grant.to == "job"} == {
         Grant("job", "Storage Blob Data Contributor", "storage_account"),
@@ -66,6 +67,7 @@ def test_without_keys_the_job_has_the_least_roles_that_work():
     }
 
 
+@pytest.mark.guide("role-contributor", "role-storage", "role-acrpull")
 def test_in_the_guides_mode_the_job_has_the_guides_three_role_assignments():
     made = installation(accessMode="guide")
 

@@ -7,6 +7,7 @@ GUIDE_PARAMS = {"temperature": 0.7, "max_new_tokens": 12, "do_sample": True, "re
 GREEDY = {"max_new_tokens": 12, "return_full_text": False}
 
 
+@pytest.mark.guide("integrate")
 def test_the_guides_own_request_is_answered_with_the_full_text(server):
     answer = server.score({"input_data": [QUESTION], "params": GUIDE_PARAMS})
 

@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+import pytest
+
 PROJECT = Path(__file__).resolve().parents[2]
 FOLDER = PROJECT / "training_code" / "environment"
 PIN = re.compile(r"^([a-z0-9][a-z0-9._-]*)==(\S+)$")
@@ -15,6 +17,7 @@ def pins(path: Path) -> dict[str, str]:
     return {match[1]: match[2] for match in found.values() if match}
 
 
+@pytest.mark.guide("venv", "conda-yml")
 def test_each_package_has_the_version_of_the_lock():
     locked = pins(PROJECT / "requirements" / "lock.txt")
     assert {name: locked.get(name) for name in pins(FOLDER / "requirements.txt")} == pins(FOLDER / "requirements.txt")
@@ -26,6 +29,7 @@ def test_what_the_jobs_programs_import_is_there():
     assert asked <= set(pins(FOLDER / "requirements.txt"))
 
 
+@pytest.mark.guide("conda-yml")
 def test_the_image_is_pinned_and_has_no_sdk_v1():
     text = (FOLDER / "Dockerfile").read_text(encoding="utf-8")
     base = re.search(r"^FROM (\S+)$", text, re.MULTILINE)

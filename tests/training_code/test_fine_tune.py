@@ -117,6 +117,7 @@ def test_a_full_fine_tune_changes_every_kind_of_weight_and_has_no_adapter(settin
     assert not [name for name in before if torch.equal(before[name], after[name])]
 
 
+@pytest.mark.guide("fine-tune")
 @pytest.mark.integration
 @pytest.mark.parametrize("preset", sorted(p.stem for p in PRESETS.glob("*.yaml")))
 def test_every_preset_trains_a_tiny_model_of_its_family(

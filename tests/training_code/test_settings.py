@@ -31,6 +31,7 @@ def test_every_preset_holds_only_known_settings_of_the_right_kind(preset: str):
     assert settings_from(["--config", preset, *PATHS]).method in ("full", "lora")
 
 
+@pytest.mark.guide("fine-tune")
 def test_the_guides_preset_has_the_guides_values():
     s = settings_from(["--config", "guide-phi35-full", *PATHS])
     assert (s.method, s.learning_rate, s.schedule, s.warmup_share, s.epochs) == ("full", 5e-6, "cosine", 0.2, 3)
