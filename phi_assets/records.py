@@ -151,6 +151,8 @@ class Endpoint(Record):
 
     name: str
     address: str
+    auth: str = field(default="key", metadata={"doc": "key, or aad_token: an Entra token for each caller"})
+    portal: str = field(default="", metadata={"doc": "the page where a person looks at it; none on a laptop"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,6 +166,8 @@ class Deployment(Record):
     model_digest: str
     dataset_digest: str
     training_run: str
+    dollars_a_day: float = field(default=0.0, metadata={"doc": "of its machines, from a dated price table"})
+    portal: str = field(default="", metadata={"doc": "the page where a person looks at it; none on a laptop"})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -106,8 +106,25 @@ class Settings(BaseModel):
     azure_role_minutes: float = Field(30, gt=0, description="Azure: minutes that a new role may take to arrive")
     azure_request_quota: bool = Field(False, description="Azure: file a request when the quota is too small")
     azure_endpoint_vm_size: str = Field("Standard_E4s_v3", description="Azure: machine of the endpoint")
+    azure_endpoint_instances: int = Field(1, ge=1, le=50, description="Azure: machines of the endpoint")
+    azure_endpoint_auth: Literal["key", "aad_token"] = Field(
+        "key", description="Azure: who may ask the endpoint: key, who has its key; aad_token, who has a role on it"
+    )
+    azure_endpoint_concurrency: int = Field(
+        3, ge=1, description="Azure: requests that one machine of the endpoint answers at once; twice as many may wait"
+    )
+    azure_request_seconds: int = Field(
+        180, ge=1, le=180, description="Azure: seconds that an answer may take; Azure allows 180"
+    )
+    azure_canary_share: int = Field(
+        10, ge=1, le=49, description="Azure: per cent of the traffic that a new deployment is tried with"
+    )
+    azure_canary_minutes: float = Field(1, ge=0, description="Azure: minutes that a new deployment is tried for")
     azure_purge_protection: bool = Field(
         False, description="Azure: forbid purging the deleted key vault; it cannot be taken back"
+    )
+    azure_monthly_budget: float | None = Field(
+        None, gt=0, description="Azure: US dollars that a month may cost; preflight and cost compare with it"
     )
 
     @field_validator("columns", mode="before")

@@ -63,6 +63,7 @@ READS: dict[str, Reads] = {
             "azure_vm_size",
             "azure_nodes",
             "azure_endpoint_vm_size",
+            "azure_endpoint_instances",
             "azure_max_job_cost",
             "azure_idle_minutes",
             "azure_request_quota",
@@ -146,23 +147,39 @@ READS: dict[str, Reads] = {
     "online_endpoint": Reads(
         ("phi_assets/defs/serving",),
         local=ENDPOINT,
+        azure=("endpoint", "endpoint_state", "endpoint_host"),
+        azure_settings=(*PLACE, "azure_endpoint_auth"),
     ),
     "online_deployment": Reads(
         ("phi_assets/defs/serving", "phi_assets/scoring.py", "serving_code"),
         local=ENDPOINT,
+        azure=("deployment_spec", "blue_green", "canary", "serving_image"),
+        azure_settings=(
+            *PLACE,
+            "azure_endpoint_vm_size",
+            "azure_endpoint_instances",
+            "azure_endpoint_concurrency",
+            "azure_request_seconds",
+        ),
     ),
     "endpoint_connection": Reads(
         ("phi_assets/defs/chat", "phi_assets/prompt_flow"),
-        local=("connection_store", "connections"),
+        local=("connection_store",),
+        azure=("connection_store", "workspace_connection"),
+        azure_settings=PLACE,
     ),
     "chat_flow": Reads(
-        ("phi_assets/defs/chat", "phi_assets/prompt_flow", "flows/chat"),
-        local=("flow_store",),
+        ("phi_assets/defs/chat", "phi_assets/prompt_flow", "phi_assets/backends/flow_store.py", "flows/chat"),
     ),
     "chat_flow_evaluation": Reads(
-        ("phi_assets/defs/chat", "phi_assets/prompt_flow", "flows", "evaluation_code"),
+        (
+            "phi_assets/defs/chat",
+            "phi_assets/prompt_flow",
+            "phi_assets/backends/flow_store.py",
+            "flows",
+            "evaluation_code",
+        ),
         ("evaluation_questions", "min_flow_share_right"),
-        local=("flow_store",),
     ),
 }
 
@@ -174,6 +191,9 @@ NO_VERSION: dict[str, str] = {
     "ui_port": "where Dagster's UI listens",
     "azure_queue_minutes": "decides how long a job is waited for, not what it makes",
     "azure_role_minutes": "decides how long a role is waited for",
+    "azure_monthly_budget": "compared with, never enforced",
+    "azure_canary_share": "decides how a new deployment is tried, not what serves in the end",
+    "azure_canary_minutes": "decides how long a new deployment is tried, not what serves in the end",
 }
 
 

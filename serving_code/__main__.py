@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING
 
 from serving_code.limits import Limits
 
+# Below it Azure mounts a deployment's model, as <name>/<version>/<folder>.
+AZURE_MOUNT = Path("/var/azureml-app/azureml-models")
+
 if TYPE_CHECKING:
     from serving_code.service import Service
 
@@ -65,6 +68,10 @@ def find_model(given: Path | None) -> Path:
     return found[0]
 
 
+def _mounted() -> str | None:
+    return str(AZURE_MOUNT) if AZURE_MOUNT.is_dir() else None
+
+
 def _listener(host: str, port: int, fd: int | None) -> socket.socket:
     """A listening socket: one inherited from the parent, or a new one."""
     if fd is not None:
@@ -83,7 +90,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add = parser.add_argument
-    model = environment.get("SERVING_MODEL") or environment.get("AZUREML_MODEL_DIR")
+    model = environment.get("SERVING_MODEL") or environment.get("AZUREML_MODEL_DIR") or _mounted()
     add("--model", type=Path, default=model and Path(model), help="folder of a Hugging Face model")
     add("--host", default=environment.get("SERVING_HOST", "127.0.0.1"), help="address to listen on")
     add("--port", type=int, default=environment.get("SERVING_PORT", "5001"), help="port; 0 takes a free one")
@@ -91,8 +98,9 @@ def _parser() -> argparse.ArgumentParser:
     add("--deployment", default=environment.get("SERVING_DEPLOYMENT", "local"), help="name of this deployment")
     add("--model-name", default=environment.get("SERVING_MODEL_NAME", "model"), help="name of the model in answers")
     add("--model-version", default=environment.get("SERVING_MODEL_VERSION", "0"), help="version in answers")
-    add("--max-concurrency", type=int, default=Limits.max_concurrency, help="answers decoded together")
-    add("--max-queue", type=int, default=Limits.max_queue, help="answers that may wait; beyond it 429")
+    most, queue = (environment.get(f"SERVING_MAX_{what}") for what in ("CONCURRENCY", "QUEUE"))
+    add("--max-concurrency", type=int, default=most or Limits.max_concurrency, help="answers decoded together")
+    add("--max-queue", type=int, default=queue or Limits.max_queue, help="answers that may wait; beyond it 429")
     add("--max-body", type=int, default=Limits.max_body, help="largest request in bytes; beyond it 413")
     add("--default-max-new-tokens", type=int, default=Limits.default_max_new_tokens, help="when none is asked")
     add("--default-temperature", type=float, default=Limits.default_temperature, help="chat; 0 is greedy")

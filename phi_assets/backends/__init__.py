@@ -32,21 +32,11 @@ class Graph:
 GRAPHS: dict[str, Graph] = {
     "local": Graph(
         # A laptop is there already: nothing is deployed, and nobody's quota is asked for.
-        absent=frozenset({*DEPLOYED, "gpu_quota"}),
+        absent=frozenset({*DEPLOYED, "gpu_quota", "preflight", "cost", "teardown"}),
         also_after={},
     ),
     "azure": Graph(
-        # Serving and chat on Azure are the next issue.
-        absent=frozenset(
-            {
-                "online_endpoint",
-                "online_deployment",
-                "endpoint_connection",
-                "chat_flow",
-                "chat_flow_evaluation",
-                "redeploy",
-            }
-        ),
+        absent=frozenset(),
         also_after={
             "ml_workspace": ("storage_account", "key_vault", "application_insights", "container_registry"),
             "training_compute": ("ml_workspace", "managed_identity", "gpu_quota"),
@@ -54,6 +44,7 @@ GRAPHS: dict[str, Graph] = {
             "chat_dataset": ("ml_workspace", "role_assignments"),
             "base_model": ("ml_workspace", "role_assignments"),
             "fine_tuned_model": ("gpu_quota", "role_assignments"),
+            "online_endpoint": ("managed_identity", "role_assignments"),
         },
     ),
 }

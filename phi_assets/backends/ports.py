@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import dagster as dg
 
@@ -219,7 +219,7 @@ class ConnectionStore(Port):
 
     @abstractmethod
     def connect(self, endpoint: records.Endpoint, key: str) -> records.Connection:
-        """A connection to the endpoint with its present key."""
+        """A connection to the endpoint with its present key; with none where it takes Entra tokens."""
 
 
 class FlowStore(Port):
@@ -234,3 +234,100 @@ class FlowStore(Port):
         self, package: records.FlowPackage, deployment: records.Deployment, questions: Path | None, log: Log
     ) -> records.FlowEvaluation:
         """A batch run of the flow over the questions. A failed row is a result, not an end."""
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What one look at the place found: fine, worth knowing, or in the graph's way, and then what to do."""
+
+    subject: str
+    verdict: Literal["ok", "warning", "problem"]
+    description: str
+    cure: str = ""
+
+
+class Preflight(dg.ConfigurableResource, ABC):
+    """Looks at the place where the graph is to run, before anything is made. Writes nothing."""
+
+    @abstractmethod
+    def look(self, log: Log) -> list[Diagnosis]:
+        """Every diagnosis; one look that fails hides no other."""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A thing that exists, and what it costs in US dollars a day as it stands now."""
+
+    name: str
+    kind: str
+    what: str
+    dollars_a_day: float
+
+
+@dataclass(frozen=True)
+class JobCost:
+    """A job, its minutes on the machine, and what they cost in US dollars. `ended` is False while it runs."""
+
+    name: str
+    title: str
+    status: str
+    started: str
+    minutes: float
+    dollars: float
+    ended: bool
+
+
+@dataclass(frozen=True)
+class Bill:
+    """What exists and what was run, priced from a dated table; `budget` is a month's, None where none is set."""
+
+    standing: tuple[Standing, ...]
+    jobs: tuple[JobCost, ...]
+    spent_this_month: float
+    budget: float | None
+    notes: tuple[str, ...]
+    portal: str
+
+    @property
+    def dollars_a_day(self) -> float:
+        return round(sum(row.dollars_a_day for row in self.standing), 2)
+
+    @property
+    def left(self) -> float | None:
+        """Of the month's budget; below zero when it is overspent."""
+        return None if self.budget is None else round(self.budget - self.spent_this_month, 2)
+
+
+class CostReport(dg.ConfigurableResource, ABC):
+    """What the place costs."""
+
+    @abstractmethod
+    def measure(self, log: Log) -> Bill:
+        """What exists now, what the last jobs cost, and what is left of the budget."""
+
+
+@dataclass(frozen=True)
+class Doomed:
+    """A thing that a teardown deletes."""
+
+    kind: str
+    name: str
+    address: str
+    remark: str = ""
+
+
+class Teardown(dg.ConfigurableResource, ABC):
+    """Takes down what was made."""
+
+    @property
+    @abstractmethod
+    def confirmation(self) -> str:
+        """The word that a person types to say yes."""
+
+    @abstractmethod
+    def plan(self, everything: bool, log: Log) -> list[Doomed]:
+        """What a teardown would delete, in that order: what costs money while idle, or everything. Writes nothing."""
+
+    @abstractmethod
+    def take_down(self, everything: bool, log: Log) -> list[str]:
+        """What the plan names is gone. A line for each thing that could not be deleted for good, with the reason."""

@@ -6,11 +6,12 @@ import time
 from collections.abc import Callable, Iterable
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
+from phi_assets.backends.azure import live_state
 from phi_assets.backends.azure.clients import AzureClients
-from phi_assets.backends.azure.errors import refused
-from phi_assets.backends.azure.retrying import with_patience
+from phi_assets.backends.azure.errors import AzureRefused, refused
+from phi_assets.backends.azure.listing import WORKSPACES_VERSION
 from phi_assets.backends.azure.roles import wait_for_role
 from phi_assets.backends.ports import Log
 
@@ -42,10 +43,13 @@ class WorkspaceBlobs:
     @cached_property
     def place(self) -> tuple[str, str]:
         """Address of the storage account, and name of the container."""
-        found: Any = with_patience(
-            f"reading datastore {DATASTORE}", lambda: self.clients.ml().datastores.get(DATASTORE), self.log
-        )
-        return f"https://{found.account_name}.blob.{found.endpoint}", found.container_name
+        # Without azure-ai-ml, which takes seconds to import.
+        workspace = self.clients.resource("ml_workspace")
+        found = live_state.get_or_none(self.clients, f"{workspace}/datastores/{DATASTORE}", WORKSPACES_VERSION)
+        if found is None:
+            raise AzureRefused(description=f"{workspace} has no datastore {DATASTORE}; materialise ml_workspace again")
+        of = live_state.properties(found)
+        return f"https://{of['accountName']}.blob.{of['endpoint']}", str(of["containerName"])
 
     def container(self, name: str | None = None) -> "ContainerClient":
         """The workspace's container, or another one of the same account."""

@@ -51,11 +51,15 @@ class AzureClients:
 
     def get(self, address: str) -> dict[str, Any]:
         """The JSON at an address of Azure Resource Manager, relative or whole. Raises HttpResponseError."""
+        return self.send("GET", address).json()
+
+    def send(self, verb: str, address: str, body: Mapping[str, Any] | None = None) -> Any:
+        """The answer to a call of Azure Resource Manager. Raises HttpResponseError."""
         from azure.core.rest import HttpRequest
 
-        response = self._resources.send_request(HttpRequest("GET", address))
+        response = self._resources.send_request(HttpRequest(verb, address, json=body))
         response.raise_for_status()
-        return response.json()
+        return response
 
     def quota(self) -> "QuotaMgmtClient":
         return self._quota

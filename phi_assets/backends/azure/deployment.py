@@ -5,7 +5,7 @@ from functools import partial
 from typing import Any
 
 from phi_assets import infra
-from phi_assets.backends.azure import live_state, outputs, providers
+from phi_assets.backends.azure import deleted_vaults, live_state, outputs, providers, unique_names
 from phi_assets.backends.azure.clients import AzureClients
 from phi_assets.backends.azure.deployment_run import DeploymentRun
 from phi_assets.backends.azure.errors import refused
@@ -40,6 +40,7 @@ def ensure(clients: AzureClients, purge_protection: bool, log: Log) -> Deployed:
         log(f"mending what differs from the template: {'; '.join(drifted)}")
         _drop_orphans(clients, live_state.orphans(state, should), log)
     providers.ensure_registered(clients, infra.namespaces(), log)
+    deleted_vaults.recover(clients, _vault(clients), log)
     planned = forecast(clients, name, body, log)
     made = run.make(body)
     outputs.write(clients.account, made)
@@ -73,6 +74,11 @@ def request_of(clients: AzureClients, purge_protection: bool) -> tuple[str, dict
 def wanted(clients: AzureClients, purge_protection: bool) -> live_state.Wanted:
     """What the settings say of the live state."""
     return live_state.Wanted(clients.account.access_mode, purge_protection, clients.principal().object_id)
+
+
+def _vault(clients: AzureClients) -> str:
+    name = unique_names.names(clients.account)["key_vault"]
+    return f"{clients.account.group_id}/providers/Microsoft.KeyVault/vaults/{name}"
 
 
 def _drop_orphans(clients: AzureClients, role_ids: list[str], log: Log) -> None:

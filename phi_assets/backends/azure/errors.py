@@ -77,6 +77,8 @@ def sentence(found: list[tuple[str, str]]) -> str:
         refusal = MAY_NOT.search(message)
         if refusal:
             return _lacks_role(refusal)
+    if any(SOFT_DELETED in message for _, message in found):
+        return f"{SOFT_DELETED}. {WORKSPACE_CURE}"
     for code, message in reversed(found):
         if code in CURES:
             namespace = NAMESPACE.search(message)
@@ -109,6 +111,11 @@ VAULT_CURE = (
     "Azure keeps a deleted vault for a while: take it back, az keyvault recover --name {vault}, or end it, "
     "az keyvault purge --name {vault}; then run again"
 )
+SOFT_DELETED = "Soft-deleted workspace exists"
+WORKSPACE_CURE = (
+    "Azure ML keeps a deleted workspace, and its name, for 14 days: end it with phi teardown --all, or in the portal "
+    "under Azure Machine Learning, Recently deleted; then run again"
+)
 REGION_CURE = "Set PHI_AZURE_LOCATION to a region that offers it: az account list-locations -o table"
 QUOTA_CURE = f"Ask for more: {portal.quota()}, or set PHI_AZURE_VM_SIZE and PHI_AZURE_LOCATION to what you have"
 NAME_CURE = "Set PHI_AZURE_NAME to another name"
@@ -135,6 +142,8 @@ CURES: dict[str, str] = {
     "SubscriptionNotFound": "Check PHI_AZURE_SUBSCRIPTION_ID against: az account list -o table",
     "InvalidSubscriptionId": "Check PHI_AZURE_SUBSCRIPTION_ID against: az account list -o table",
     "ReadOnlyDisabledSubscription": "The subscription is disabled: see its state with az account show",
+    "InvalidAuthenticationTokenTenant": "Sign in to the subscription's own tenant: az login --tenant <tenant>",
+    "ScopeLocked": "A lock forbids it: az lock list -o table, then az lock delete",
     "DisallowedByPolicy": "A policy of your organisation forbids it: ask its owner for an exemption",
     "RequestDisallowedByPolicy": "A policy of your organisation forbids it: ask its owner for an exemption",
 }

@@ -16,7 +16,7 @@ def job_error(clients: AzureClients, job: str, log: Log) -> str:
     from azure.core.exceptions import AzureError
 
     try:
-        found = with_patience(f"asking why {job} ended", lambda: _details(clients, job), log, minutes=LONG_ENOUGH)
+        found = with_patience(f"asking why {job} ended", lambda: details(clients, job), log, minutes=LONG_ENOUGH)
     except (AzureError, BackendError):
         return ""
     error = ((found.get("error") or {}).get("error")) or {}
@@ -26,7 +26,8 @@ def job_error(clients: AzureClients, job: str, log: Log) -> str:
     return named if len(named) <= SHORT_OF_ALL else f"{named[:SHORT_OF_ALL]} …"
 
 
-def _details(clients: AzureClients, job: str) -> dict[str, Any]:
+def details(clients: AzureClients, job: str) -> dict[str, Any]:
+    """What the run history says of a job: its times, its error. Raises HttpResponseError."""
     from azure.core import PipelineClient
     from azure.core.pipeline.policies import BearerTokenCredentialPolicy
     from azure.core.rest import HttpRequest
@@ -41,7 +42,16 @@ def _details(clients: AzureClients, job: str) -> dict[str, Any]:
 
 
 def _history_url(clients: AzureClients, workspace: str) -> str:
-    """Where the region keeps run histories, as the workspace's discovery address says."""
+    """Where the region keeps run histories, as the workspace's discovery address says; asked for once."""
+    if workspace not in _histories:
+        _histories[workspace] = _discovered(clients, workspace)
+    return _histories[workspace]
+
+
+_histories: dict[str, str] = {}
+
+
+def _discovered(clients: AzureClients, workspace: str) -> str:
     from azure.core import PipelineClient
     from azure.core.rest import HttpRequest
 

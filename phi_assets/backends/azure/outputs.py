@@ -38,6 +38,11 @@ def write(account: AzureAccount, found: Outputs) -> None:
     beside.replace(path)
 
 
+def forget(account: AzureAccount) -> None:
+    """Nothing of this account is known here any more: it was taken down."""
+    _path(account).unlink(missing_ok=True)
+
+
 def resource(account: AzureAccount, name: str) -> str:
     """The full id of an infrastructure asset's resource. Raises NotDeployed."""
     found = read(account)

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from phi_assets.backends.azure import portal, prices, providers
+from phi_assets.backends.azure import listing, live_state, outputs, portal, prices, providers
 from phi_assets.backends.azure.clients import AzureClients, clients
 from phi_assets.backends.azure.compute import nodes_now
 from phi_assets.backends.azure.errors import refused
@@ -24,7 +24,6 @@ FAMILY_SUFFIX = " Cluster Dedicated vCPUs"
 # Azure ML reserves a fifth more for upgrades, and rounds up to whole machines; A100 is exempt.
 # https://learn.microsoft.com/azure/machine-learning/how-to-manage-quotas#virtual-machine-quota-allocation-for-deployment
 ENDPOINT_RESERVE = 1.2
-ENDPOINT_INSTANCES = 1
 STARTING_MINUTES = 15.0  # of a node before the job's program runs: the machine and the image are paid for as well
 
 
@@ -48,6 +47,7 @@ class AzureQuota(ComputeQuota):
     max_train_minutes: float
     idle_minutes: float
     request: bool
+    endpoint_instances: int = 1
 
     def ensure(self, log: Log) -> Quota:
         of = self._clients.account
@@ -63,6 +63,10 @@ class AzureQuota(ComputeQuota):
         _place(of.folder, quota.digest).parent.mkdir(parents=True, exist_ok=True)
         _place(of.folder, quota.digest).write_text(quota.to_json(), encoding="utf-8")
         return quota
+
+    def measure(self, log: Log) -> Quota:
+        """What is needed, allowed and used now. Writes nothing, here or there."""
+        return self._measured(log, requested="")
 
     def judge(self, quota: Quota) -> Mapping[str, Finding]:
         short = [need for need in quota.needs if not _fits(need)]
@@ -113,10 +117,11 @@ class AzureQuota(ComputeQuota):
         usages = _usages(self._clients, log)
         mine = nodes_now(self._clients) * prices.machine(self.vm_size).vcpus
         family = prices.machine(self.vm_size).family + FAMILY_SUFFIX
+        serving, serving_family = self._serving(log), prices.machine(self.endpoint_vm_size).family + FAMILY_SUFFIX
         needs = []
         for name, needed in self._needed().items():
             found = usages.get(name.lower(), Usage(name, 0, 0))
-            own = mine if name in (family, REGION_TOTAL) else 0
+            own = mine * (name in (family, REGION_TOTAL)) + serving * (name in (serving_family, REGION_TOTAL))
             used = max(0, found.used - own)
             needs.append({"name": name, "key": found.key, "needed": needed, "limit": found.limit, "used": used})
         hourly = prices.price_per_hour(self.vm_size, of.location) * self.nodes
@@ -135,10 +140,21 @@ class AzureQuota(ComputeQuota):
     def _needed(self) -> dict[str, int]:
         """vCPUs by the quota's name: the cluster's, and the endpoint's with its old and its new deployment."""
         train, serve = prices.machine(self.vm_size), prices.machine(self.endpoint_vm_size)
-        cluster, endpoint = train.vcpus * self.nodes, endpoint_vcpus(self.endpoint_vm_size, ENDPOINT_INSTANCES)
+        cluster, endpoint = train.vcpus * self.nodes, endpoint_vcpus(self.endpoint_vm_size, self.endpoint_instances)
         needed = {train.family + FAMILY_SUFFIX: cluster}
         needed[serve.family + FAMILY_SUFFIX] = needed.get(serve.family + FAMILY_SUFFIX, 0) + endpoint
         return {**needed, REGION_TOTAL: cluster + endpoint}
+
+    def _serving(self, log: Log) -> int:
+        """vCPUs of quota that our own deployments on the endpoint's size of machine take now."""
+        if outputs.read(self._clients.account) is None:
+            return 0
+        deployments = [row for _, rows in listing.endpoints(self._clients, log) for row in rows]
+        return sum(
+            endpoint_vcpus(self.endpoint_vm_size, int((row.get("sku") or {}).get("capacity") or 1)) // 2
+            for row in deployments
+            if str(live_state.properties(row).get("instanceType")).lower() == self.endpoint_vm_size.lower()
+        )
 
     @property
     def _digest(self) -> str:

@@ -5,12 +5,18 @@ from typing import Any
 from phi_assets.backends.azure.account import AzureAccount
 from phi_assets.backends.azure.base_model_store import AzureBaseModelStore
 from phi_assets.backends.azure.cloud_resources import AzureResources
+from phi_assets.backends.azure.connection_store import AzureConnectionStore
+from phi_assets.backends.azure.costs import AzureCosts
 from phi_assets.backends.azure.dataset_store import AzureDatasetStore
+from phi_assets.backends.azure.endpoint_host import AzureEndpointHost
 from phi_assets.backends.azure.evaluator import AzureEvaluator
+from phi_assets.backends.azure.preflight import AzurePreflight
 from phi_assets.backends.azure.provisioner import AzureProvisioner
 from phi_assets.backends.azure.quota import AzureQuota
 from phi_assets.backends.azure.registry import AzureModelRegistry
+from phi_assets.backends.azure.teardown import AzureTeardown
 from phi_assets.backends.azure.trainer import AzureTrainer
+from phi_assets.backends.flow_store import PromptFlowStore
 from phi_assets.backends.local.resources import cleaning
 from phi_assets.record_io import RecordIOManager
 from phi_assets.settings import Settings
@@ -26,20 +32,22 @@ def azure_resources(settings: Settings) -> dict[str, Any]:
         "max_job_cost": settings.azure_max_job_cost,
         "queue_minutes": settings.azure_queue_minutes,
     }
+    quota: dict[str, Any] = {
+        "account": account,
+        "vm_size": settings.azure_vm_size,
+        "nodes": settings.azure_nodes,
+        "endpoint_vm_size": settings.azure_endpoint_vm_size,
+        "endpoint_instances": settings.azure_endpoint_instances,
+        "max_job_cost": settings.azure_max_job_cost,
+        "max_train_minutes": settings.max_train_minutes,
+        "idle_minutes": settings.azure_idle_minutes,
+        "request": settings.azure_request_quota,
+    }
     common: dict[str, Any] = {"account": account, "state": state, "role_minutes": roles}
     return {
         "io_manager": RecordIOManager(folder=str(settings.state / "records")),
         "cloud_resources": AzureResources(account=account, purge_protection=settings.azure_purge_protection),
-        "compute_quota": AzureQuota(
-            account=account,
-            vm_size=settings.azure_vm_size,
-            nodes=settings.azure_nodes,
-            endpoint_vm_size=settings.azure_endpoint_vm_size,
-            max_job_cost=settings.azure_max_job_cost,
-            max_train_minutes=settings.max_train_minutes,
-            idle_minutes=settings.azure_idle_minutes,
-            request=settings.azure_request_quota,
-        ),
+        "compute_quota": AzureQuota(**quota),
         "provisioner": AzureProvisioner(
             account=account,
             purge_protection=settings.azure_purge_protection,
@@ -55,4 +63,30 @@ def azure_resources(settings: Settings) -> dict[str, Any]:
             questions_file=str(settings.questions_file) if settings.questions_file else None, **common, **job
         ),
         "registry": AzureModelRegistry(account=account, role_minutes=roles),
+        "endpoint_host": AzureEndpointHost(
+            account=account,
+            vm_size=settings.azure_endpoint_vm_size,
+            instances=settings.azure_endpoint_instances,
+            auth=settings.azure_endpoint_auth,
+            concurrency=settings.azure_endpoint_concurrency,
+            request_seconds=settings.azure_request_seconds,
+            canary_share=settings.azure_canary_share,
+            canary_minutes=settings.azure_canary_minutes,
+            role_minutes=roles,
+        ),
+        "connection_store": AzureConnectionStore(account=account, state=state, role_minutes=roles),
+        "flow_store": PromptFlowStore(state=state, concurrency=settings.flow_concurrency),
+        "preflight": AzurePreflight(
+            account=account,
+            vm_size=settings.azure_vm_size,
+            endpoint_vm_size=settings.azure_endpoint_vm_size,
+            endpoint_instances=settings.azure_endpoint_instances,
+            base_model=settings.base_model,
+            quota=quota,
+            monthly_budget=settings.azure_monthly_budget,
+        ),
+        "cost_report": AzureCosts(
+            account=account, vm_size=settings.azure_vm_size, monthly_budget=settings.azure_monthly_budget
+        ),
+        "teardown": AzureTeardown(account=account),
     }

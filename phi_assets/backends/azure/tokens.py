@@ -60,6 +60,11 @@ class Credential:
         with self._lock:
             self._tokens.clear()
 
+    def source(self) -> str:
+        """What the last token came from, such as AzureCliCredential; empty before there was one."""
+        found = getattr(self._chain, "_successful_credential", None)
+        return type(found).__name__ if found is not None else ""
+
     def _ask(self, scopes: tuple[str, ...], options: Mapping[str, Any] | None) -> Any:
         from azure.core.exceptions import ClientAuthenticationError
 

@@ -18,6 +18,7 @@ from phi_assets.backends.azure.job_names import recipe
 from phi_assets.backends.azure.job_spec import CloudJob
 from phi_assets.backends.azure.job_watch import Ended, link_metadata
 from phi_assets.backends.azure.jobs import CloudJobs, JobLimits
+from phi_assets.backends.azure.outputs import NotDeployed
 from phi_assets.backends.azure.retrying import say
 from phi_assets.backends.ports import Trainer
 from phi_assets.records import BaseModel, DatasetVersion, ModelVersion
@@ -49,7 +50,10 @@ class AzureTrainer(Trainer):
         if not isinstance(found, ModelVersion):
             return None
         place = blob.path_of(found.address).removesuffix("model")
-        return found if self._weights_lie_in(place, _report(self.folder(found))) else None
+        try:
+            return found if self._weights_lie_in(place, _report(self.folder(found))) else None
+        except NotDeployed:  # all was taken down
+            return None
 
     def folder(self, model: ModelVersion) -> Path:
         return shelf.place(self._models, model.digest)

@@ -16,7 +16,7 @@ from phi_assets.settings import current
 def endpoint_connection(
     online_endpoint: Endpoint, endpoint_host: EndpointHost, connection_store: ConnectionStore
 ) -> dg.MaterializeResult[Connection]:
-    """A Prompt flow connection with the endpoint's address and its present key."""
+    """A Prompt flow connection with the endpoint's address and its present key, or none where it takes Entra tokens."""
     connection = connection_store.connect(online_endpoint, endpoint_host.key())
     return dg.MaterializeResult(
         value=connection,

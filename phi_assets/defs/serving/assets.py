@@ -3,8 +3,10 @@
 import dagster as dg
 
 from phi_assets import versions
+from phi_assets.backends import also_after
 from phi_assets.backends.ports import EndpointHost
 from phi_assets.defs.infrastructure.assets import ml_workspace
+from phi_assets.defs.serving.metadata import describe_deployment, describe_endpoint
 from phi_assets.owners import PLATFORM
 from phi_assets.records import Deployment, Endpoint, RegisteredModel
 
@@ -13,7 +15,7 @@ from phi_assets.records import Deployment, Endpoint, RegisteredModel
     group_name="serving",
     kinds={"python"},
     owners=PLATFORM,
-    deps=[ml_workspace],
+    deps=[ml_workspace, *also_after("online_endpoint")],
     code_version=versions.of("online_endpoint"),
 )
 def online_endpoint(context: dg.AssetExecutionContext, endpoint_host: EndpointHost) -> dg.MaterializeResult[Endpoint]:
@@ -22,7 +24,7 @@ def online_endpoint(context: dg.AssetExecutionContext, endpoint_host: EndpointHo
     return dg.MaterializeResult(
         value=endpoint,
         data_version=dg.DataVersion(endpoint.digest),
-        metadata={"name": endpoint.name, "address": dg.MetadataValue.url(endpoint.address)},
+        metadata=describe_endpoint(endpoint),
     )
 
 
@@ -38,9 +40,5 @@ def online_deployment(
     return dg.MaterializeResult(
         value=deployment,
         data_version=dg.DataVersion(deployment.digest),
-        metadata={
-            "endpoint": dg.MetadataValue.url(online_endpoint.address),
-            "deployment": deployment.name,
-            "model": f"{deployment.model_name} {deployment.model_version}",
-        },
+        metadata=describe_deployment(online_endpoint, deployment),
     )

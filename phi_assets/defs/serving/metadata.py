@@ -1,0 +1,33 @@
+"""What a person would look for on the pages of the endpoint."""
+
+from typing import Any
+
+import dagster as dg
+
+from phi_assets.records import Deployment, Endpoint
+
+
+def describe_endpoint(endpoint: Endpoint) -> dict[str, Any]:
+    """Where it answers, and where it is looked at."""
+    return {
+        "name": endpoint.name,
+        "address": dg.MetadataValue.url(endpoint.address),
+        "auth": endpoint.auth,
+        **_portal(endpoint.portal),
+    }
+
+
+def describe_deployment(endpoint: Endpoint, deployment: Deployment) -> dict[str, Any]:
+    """Which model answers where, and what its machines cost while they stand."""
+    costs = {"dollars_a_day": deployment.dollars_a_day} if deployment.dollars_a_day else {}
+    return {
+        "endpoint": dg.MetadataValue.url(endpoint.address),
+        "deployment": deployment.name,
+        "model": f"{deployment.model_name} {deployment.model_version}",
+        **costs,
+        **_portal(deployment.portal),
+    }
+
+
+def _portal(address: str) -> dict[str, Any]:
+    return {"portal": dg.MetadataValue.url(address)} if address else {}

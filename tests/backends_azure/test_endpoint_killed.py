@@ -1,0 +1,65 @@
+"""Runs that are killed at every step of a deployment: the next one ends with one that serves, and nothing else."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from phi_assets.backends.azure import tokens
+from phi_assets.records import RegisteredModel
+from tests.azure_emulator.control import Control
+from tests.backends_azure.deploying import DIED, Stage, first, hurry
+from tests.backends_azure.place import Place, local_azure_at
+from tests.backends_azure.work import MARKS
+
+pytestmark = MARKS
+PROJECT = Path(__file__).resolve().parents[2]
+STEPS = ["swept", "made", "tested", "a share", "tried", "all traffic", "proven"]
+# The same run dies when Azure has just taken a write, and has not ended it.
+WRITES = ["PUT deployment", "PUT all traffic", "DELETE old"]
+
+
+@pytest.fixture(scope="module")
+def control(tmp_path_factory) -> Iterator[Control]:
+    with pytest.MonkeyPatch.context() as patched, local_azure_at(tmp_path_factory.mktemp("azure")) as found:
+        hurry(patched)
+        tokens.forget()
+        yield found
+
+
+@pytest.fixture(scope="module")
+def stage(control: Control, tmp_path_factory) -> Stage:
+    return first(Place(control, tmp_path_factory.mktemp("home"), "killed"))
+
+
+def killed_at(stage: Stage, step: str, model: RegisteredModel) -> None:
+    """A run that deploys the model is dead by its own hand, at that step."""
+    arguments = [str(stage.place.home), stage.place.name, str(stage.control.state), step, model.to_json()]
+    command = [sys.executable, "-m", "tests.backends_azure.deploying", *arguments]
+    run = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=120)
+    assert run.returncode == DIED, run.stdout + run.stderr
+
+
+@pytest.mark.guide("traffic")
+@pytest.mark.parametrize("step", [*STEPS, *WRITES])
+def test_a_run_that_is_killed_is_ended_by_the_next(stage: Stage, step):
+    model = stage.registered(f"after-{step.replace(' ', '-')}")
+    killed_at(stage, step, model)
+
+    record = stage.host().deploy(model, stage.place.log)
+
+    assert stage.serving() == (record.name, model.version)
+    stage.whole()
+
+
+@pytest.mark.parametrize("step", ["made", "a share"])
+def test_what_a_killed_run_began_is_gone_when_another_model_comes(stage: Stage, step):
+    killed_at(stage, step, stage.registered(f"dropped-{step.replace(' ', '-')}"))
+
+    other = stage.registered(f"instead-of-{step.replace(' ', '-')}")
+    record = stage.host().deploy(other, stage.place.log)
+
+    assert stage.serving() == (record.name, other.version)
+    stage.whole()
