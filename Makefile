@@ -7,7 +7,7 @@ BIN := .venv/bin
 CUDA := cuda-bindings cuda-pathfinder cuda-toolkit triton nvidia-cublas nvidia-cuda-cupti nvidia-cuda-nvrtc nvidia-cuda-runtime nvidia-cudnn-cu13 nvidia-cufft nvidia-cufile nvidia-curand nvidia-cusolver nvidia-cusparse nvidia-cusparselt-cu13 nvidia-nccl-cu13 nvidia-nvjitlink nvidia-nvshmem-cu13 nvidia-nvtx
 COMPILE := uv pip compile pyproject.toml --universal --python-version 3.11 --quiet --no-annotate --custom-compile-command 'make lock' $(addprefix --no-emit-package ,$(CUDA))
 
-.PHONY: help run dev test check down azure-local azure-local-down clean install lock
+.PHONY: help run dev test test-long check down azure-local azure-local-down clean install lock
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 20
@@ -20,6 +20,9 @@ dev: .venv/installed  ## Dagster's UI and daemon on http://127.0.0.1:3000, in th
 
 test: .venv/installed-dev tests/azure_emulator/node_modules  ## the test suite
 	@$(BIN)/pytest
+
+test-long: .venv/installed-dev tests/azure_emulator/node_modules  ## further seeds of the random tests: another ten minutes
+	@$(BIN)/pytest -m long
 
 check: .venv/installed-dev  ## format, lint, types, and whether the definitions load
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && PATH="$(CURDIR)/$(BIN):$$PATH" VIRTUAL_ENV="$(CURDIR)/.venv" bash -c 'pyright --warnings && dg check defs'

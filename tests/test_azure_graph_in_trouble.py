@@ -14,6 +14,7 @@ pytestmark = [pytest.mark.azure, pytest.mark.integration, pytest.mark.timeout(12
 
 SHARE = 0.3
 FEWEST_CALLS = 200
+SEEDS = [1, pytest.param(2, marks=pytest.mark.long), pytest.param(3, marks=pytest.mark.long)]
 FAILING = ("arm", "ml", "quota", "history", "vault")
 ENDPOINTS = "Microsoft.MachineLearningServices/workspaces/onlineEndpoints"
 
@@ -25,7 +26,7 @@ def azure(tmp_path: Path) -> Iterator[LocalAzure]:
         yield found
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("seed", SEEDS)
 def test_the_whole_graph_ends_well_and_makes_nothing_twice(azure: LocalAzure, tmp_path: Path, seed: int):
     home = azure_home(tmp_path, 3720 + seed)
     azure.control.hold_seconds(0.2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,7 +55,7 @@ def load_model(settings: Settings) -> PreTrainedModel:
     # The bar would repeat in a log file what the lines already say.
     logging.disable_progress_bar()
     try:
-        return AutoModelForCausalLM.from_pretrained(
+        model = AutoModelForCausalLM.from_pretrained(
             settings.base_model,
             dtype=torch.bfloat16 if settings.precision == "bf16" or settings.method == "qlora" else torch.float32,
             attn_implementation=attention_of(settings),
@@ -64,6 +65,18 @@ def load_model(settings: Settings) -> PreTrainedModel:
         )
     except ImportError as e:
         raise TrainingRefused(f"attention = {settings.attention}: {e}") from e
+    freeze(model, settings.frozen)
+    return model
+
+
+def freeze(model: PreTrainedModel, names: Sequence[str]) -> None:
+    """No weight of the named modules is trained. Raises TrainingRefused for one that the model does not have."""
+    for name in names:
+        found = [module for path, module in model.named_modules() if path.rpartition(".")[2] == name]
+        if not found:
+            raise TrainingRefused(f"frozen: the model has no module named {name}")
+        for module in found:
+            module.requires_grad_(False)
 
 
 def attention_of(settings: Settings) -> str:

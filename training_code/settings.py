@@ -41,6 +41,9 @@ class Settings:
         "gate_up_proj",
         "down_proj",
     )
+    frozen: Annotated[
+        tuple[str, ...], "modules that a full fine-tune leaves as they are, by the end of their name"
+    ] = ()
 
     max_length: Annotated[int, "longest conversation, in tokens; the rest is cut off"] = 1024
     max_truncated_share: Annotated[float, "refuse when a larger share of the conversations would be cut"] = 0.05
@@ -87,6 +90,8 @@ class Settings:
                 raise TrainingRefused(f"{name} is {getattr(self, name)}; it is a share, from 0 to 1")
         if self.keep_checkpoints < 1:
             raise TrainingRefused(f"keep_checkpoints is {self.keep_checkpoints}; at least 1 is needed to resume")
+        if self.frozen and self.method != "full":
+            raise TrainingRefused(f"frozen is for method = full; with {self.method} only the adapter is trained")
 
     @property
     def checkpoints(self) -> Path:

@@ -56,6 +56,23 @@ def test_a_run_leaves_the_model_the_adapter_the_report_and_the_pictures(settings
     assert report["libraries"]["torch"]
 
 
+def test_frozen_modules_keep_the_bases_weights_and_the_others_learn(settings: Make, train: Run, tmp_path: Path):
+    made = settings(method="full", frozen=("embed_tokens", "qkv_proj"))
+    report, _ = train(made)
+
+    base, tuned = weights(made.base_model), weights(tmp_path / "out" / "model")
+    changed = {name for name in base if not base[name].equal(tuned[name])}
+    assert changed
+    assert not {name for name in changed if "qkv_proj" in name or "embed_tokens" in name}
+    assert {name for name in base if "down_proj" in name} <= changed
+    assert report["parameters_trained"] < report["parameters"]
+
+
+def test_a_frozen_module_that_the_model_does_not_have_is_named(settings: Make, train: Run):
+    with pytest.raises(TrainingRefused, match="frozen: the model has no module named k_proj"):
+        train(settings(method="full", frozen=("k_proj",)))
+
+
 def test_all_but_the_weights_is_the_bases_byte_by_byte(settings: Make, train: Run, tmp_path: Path):
     made = settings()
     train(made)
