@@ -67,6 +67,7 @@ def test_a_server_that_ignores_the_signal_is_killed(process):
 def test_another_process_with_the_recorded_id_is_never_touched(process, tmp_path):
     start(process)
     os.kill(process.pid(), signal.SIGKILL)
+    until(lambda: not process.alive())
     bystander = subprocess.Popen([sys.executable, "-c", POLITE], stdout=subprocess.DEVNULL)
     try:
         (tmp_path / "blue.lock").write_text(str(bystander.pid))
