@@ -19,7 +19,14 @@ Metadata = Mapping[str, Any]
 
 
 class BackendError(dg.Failure):
-    """What the backend refused or could not do, in one sentence that names the cure."""
+    """What the backend refused or could not do, in one sentence that names the cure.
+
+    `cure` is that part of the sentence, where it is known apart.
+    """
+
+    def __init__(self, description: str | None = None, *, cure: str = "", **others: Any) -> None:
+        super().__init__(description, **others)
+        self.cure = cure
 
 
 class Port(dg.ConfigurableResource, ABC):
@@ -42,6 +49,7 @@ class Finding:
     passed: bool
     description: str
     numbers: Mapping[str, Any] = field(default_factory=dict)
+    cure: str = ""  # the end of the description, where it is known apart
 
 
 class CloudResources(Port):
@@ -201,6 +209,11 @@ class EndpointHost(Port):
     def key(self) -> str:
         """The endpoint's key, for the Authorization header."""
 
+    @property
+    def cure(self) -> str:
+        """What to do when the endpoint does not answer."""
+        return "`phi run` makes it, or starts the servers again"
+
     @abstractmethod
     def start(self, log: Log) -> None:
         """Bring up what is recorded and not running; changes no record. Raises EndpointDown."""
@@ -238,10 +251,13 @@ class FlowStore(Port):
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What one look at the place found: fine, worth knowing, or in the graph's way, and then what to do."""
+    """What one look at the place found: fine, worth knowing, or in the graph's way, and then what to do.
+
+    `unseen`: it could not be looked at yet, so that it may be any of these.
+    """
 
     subject: str
-    verdict: Literal["ok", "warning", "problem"]
+    verdict: Literal["ok", "warning", "problem", "unseen"]
     description: str
     cure: str = ""
 
@@ -266,7 +282,10 @@ class Standing:
 
 @dataclass(frozen=True)
 class JobCost:
-    """A job, its minutes on the machine, and what they cost in US dollars. `ended` is False while it runs."""
+    """A job, its minutes on the machine, and what they cost in US dollars. `ended` is False while it runs.
+
+    `remark` says why a number is missing; it is 0 then.
+    """
 
     name: str
     title: str
@@ -275,6 +294,7 @@ class JobCost:
     minutes: float
     dollars: float
     ended: bool
+    remark: str = ""
 
 
 @dataclass(frozen=True)
@@ -306,14 +326,18 @@ class CostReport(dg.ConfigurableResource, ABC):
         """What exists now, what the last jobs cost, and what is left of the budget."""
 
 
+Fate = Literal["goes", "stays", "blocks"]
+
+
 @dataclass(frozen=True)
 class Doomed:
-    """A thing that a teardown deletes."""
+    """A thing that a teardown deletes, or leaves alone, or must not go on because of."""
 
     kind: str
     name: str
     address: str
     remark: str = ""
+    fate: Fate = "goes"
 
 
 class Teardown(dg.ConfigurableResource, ABC):
@@ -326,8 +350,18 @@ class Teardown(dg.ConfigurableResource, ABC):
 
     @abstractmethod
     def plan(self, everything: bool, log: Log) -> list[Doomed]:
-        """What a teardown would delete, in that order: what costs money while idle, or everything. Writes nothing."""
+        """What a teardown would delete, in that order: what costs money while idle, or everything; and what it would
+        not. Writes nothing. Raises BackendError where it may not be asked at all.
+        """
+
+    def obstacle(self, plan: list[Doomed]) -> str:
+        """Why a plan must not be carried out, and the cure; empty when it may be."""
+        del plan
+        return ""
 
     @abstractmethod
     def take_down(self, everything: bool, log: Log) -> list[str]:
-        """What the plan names is gone. A line for each thing that could not be deleted for good, with the reason."""
+        """What the plan names is gone. A line for each thing that could not be deleted for good, with the reason.
+
+        Raises BackendError, having deleted nothing, when a thing of the plan blocks it.
+        """

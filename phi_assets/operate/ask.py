@@ -5,6 +5,7 @@ from typing import Any
 import dagster as dg
 
 from phi_assets.backends import build_resources
+from phi_assets.backends.ports import EndpointHost
 from phi_assets.operate import home
 from phi_assets.record_io import RecordIOManager
 from phi_assets.records import BaseModel, Deployment
@@ -23,14 +24,14 @@ def ask_deployed(settings: Settings, question: str) -> dict[str, Any]:
     resources = build_resources(settings)
     records: RecordIOManager = resources["io_manager"]
     deployment = records.latest(dg.AssetKey("online_deployment"))
-    host = resources["endpoint_host"]
+    host: EndpointHost = resources["endpoint_host"]
     status = host.status()
     if not isinstance(deployment, Deployment) or not status["alive"]:
-        raise NothingDeployed("nothing is deployed, or its servers are down; `phi run` makes and starts it")
+        raise NothingDeployed(f"nothing is deployed, or it does not run; {host.cure}")
     try:
         answer = chat(status["address"], host.key(), _messages(question), max_new_tokens=MAX_NEW_TOKENS)
     except NoAnswer as e:
-        raise NothingDeployed(f"{e}; `phi run` starts the servers again") from e
+        raise NothingDeployed(f"{e}; {host.cure}") from e
     return {
         "question": question,
         "answer": answer.text,

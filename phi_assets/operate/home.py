@@ -38,8 +38,11 @@ def instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
 
 
 @contextmanager
-def only_one(settings: Settings, name: str) -> Iterator[None]:
-    """Hold the home's lock. Raises Busy, with the other's process id, when it is held."""
+def only_one(settings: Settings, name: str, command: str = "") -> Iterator[None]:
+    """Hold the home's lock of this name. Raises Busy, with the other's command and process id, when it is held.
+
+    `command`: what takes it, when that is not called like the lock.
+    """
     path = settings.state / f"{name}.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+", encoding="utf-8") as handle:
@@ -47,12 +50,13 @@ def only_one(settings: Settings, name: str) -> Iterator[None]:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as e:
             handle.seek(0)
+            process, _, other = handle.read().strip().partition(" ")
             raise Busy(
-                f"another `phi {name}` (process {handle.read().strip() or 'unknown'}) works on {settings.home}; "
+                f"another `phi {other or name}` (process {process or 'unknown'}) works on {settings.home}; "
                 "wait for it, or choose another PHI_HOME"
             ) from e
         handle.truncate(0)
-        handle.write(str(os.getpid()))
+        handle.write(f"{os.getpid()} {command or name}")
         handle.flush()
         yield
 

@@ -18,7 +18,7 @@ from phi_assets import versions
 from phi_assets.operate.home import environment
 from phi_assets.settings import PROJECT, Settings, variables
 
-SOURCE_TREES = ("phi_assets", "training_code", "evaluation_code", "serving_code", "flows")
+SOURCE_TREES = ("phi_assets", "training_code", "evaluation_code", "serving_code", "serving_image", "flows")
 START_SECONDS = 90
 STOP_SECONDS = 20
 

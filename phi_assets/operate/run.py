@@ -20,9 +20,9 @@ def run(settings: Settings) -> int:
         say("dagster", f"UI on {ui.address}")
         graph = definitions()
         made = make.make_graph(settings, instance, graph, ui)
-        host = (graph.resources or {}).get("endpoint_host")  # a backend may have none yet
-        if host:
-            host.start(lambda words: say("endpoint", words))
+        resources = graph.resources or {}
+        host = resources["endpoint_host"]
+        host.start(lambda words: say("endpoint", words))
         screen.show_outcomes(made.states, made.seconds, made.failed_assets)
         if made.errors:
             console.print("[red]not done:[/red]")
@@ -32,9 +32,8 @@ def run(settings: Settings) -> int:
             return 1
         if not made.seconds:
             say("run", "nothing to do: every asset is up to date")
-        show_before_and_after(settings, made.states, graph.resources or {})
-        if host:
-            console.print(f"endpoint  {host.status()['address']}  ({SPEAKS})")
+        show_before_and_after(settings, made.states, resources)
+        console.print(f"endpoint  {host.status()['address']}  ({SPEAKS})")
         console.print(f"UI        {ui.address}")
         say("run", f"finished in {time.monotonic() - began:.0f} s")
     return 0

@@ -17,8 +17,7 @@ def show(settings: Settings, *, as_json: bool) -> int:
     with home.instance(settings) as instance:
         states = staleness.survey(instance, graph)
     wave = staleness.next_wave(states)
-    host = (graph.resources or {}).get("endpoint_host")  # a backend may have none yet
-    endpoint = host.status() if host else None
+    endpoint = (graph.resources or {})["endpoint_host"].status()
     ui = interface.find(settings)
     if as_json:
         assets = [
@@ -30,8 +29,7 @@ def show(settings: Settings, *, as_json: bool) -> int:
     else:
         screen.show_states(states)
         console.print(f"would run  {', '.join(wave) or 'nothing'}")
-        if endpoint:
-            address = endpoint["address"] or "none yet"
-            console.print(f"endpoint   {address}{'' if endpoint['alive'] else ' (not running)'}")
+        address = endpoint["address"] or "none yet"
+        console.print(f"endpoint   {address}{'' if endpoint['alive'] else ' (not running)'}")
         console.print(f"UI         {ui.address if ui else 'not running'}")
     return 0 if all(state.status in ("fresh", "observed") for state in states.values()) else 1

@@ -14,6 +14,7 @@ import os
 import selectors
 import signal
 import sys
+import time
 
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36  # linux/prctl.h
 
@@ -30,6 +31,9 @@ def main(command: list[str]) -> int:
     child = os.fork()
     if child == 0:
         _become(command)
+    # Before it leads a group of its own, a signal to the group would reach nobody.
+    while os.getpgid(child) != child:
+        time.sleep(0.001)
     status, asked_to_end = None, False
     with selectors.DefaultSelector() as ready:
         ready.register(0, selectors.EVENT_READ)

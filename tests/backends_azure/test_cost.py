@@ -64,7 +64,7 @@ def plant_job(place: Place, name: str, started: dt.datetime | None, minutes: flo
         {
             "properties": {
                 "jobType": "Command",
-                "displayName": f"fine-tune {name}",
+                "displayName": f"fine-tune [/{name}]",
                 "status": status,
                 "computeId": f"{workspace}/computes/training",
                 "outputs": {},
@@ -93,10 +93,10 @@ def test_every_resource_of_the_group_stands_in_the_bill_with_its_price(place):
     there = {str(each["name"]) for each in listing.resources(place.clients, place.log)}
     assert there <= {each.name for each in bill.standing}
     registry = place.id("container_registry").rpartition("/")[2]
-    assert row(bill, registry).dollars_a_day == pytest.approx(5 / 30.4, abs=1e-3)
+    assert row(bill, registry).dollars_a_day == pytest.approx(5 / 30, abs=1e-3)
     assert row(bill, "training").what == f"0 x {A100} now"
     assert row(bill, "training").dollars_a_day == 0
-    assert bill.dollars_a_day == pytest.approx(5 / 30.4, abs=0.01)
+    assert bill.dollars_a_day == pytest.approx(5 / 30, abs=0.01)
     assert any("not compared with Azure's list" in note for note in bill.notes)
 
 
@@ -148,6 +148,47 @@ def test_what_is_left_of_the_budget_counts_this_month_only(place):
     assert measure(place).left is None
 
 
+def test_what_cannot_be_priced_says_so(place):
+    now = dt.datetime.now(dt.UTC)
+    plant_job(place, "endless", now - dt.timedelta(hours=5), None, "Failed")
+    account = place.clients.account.fields
+    workspace = listing.workspace_id(place.clients)
+    plant_job(place, "unpriced", now - dt.timedelta(hours=2), 60, "Completed")
+    job = place.control.resource(f"{workspace}/jobs/unpriced")
+    assert job
+    place.control.change(f"{workspace}/jobs/unpriced", computeId=f"{workspace}/computes/gone")
+    try:
+        bill = costs.AzureCosts(account=account, vm_size="Standard_Unknown", monthly_budget=None).measure(place.log)
+    finally:
+        for name in ("endless", "unpriced"):
+            place.control.delete(f"{workspace}/jobs/{name}")
+
+    jobs = {job.name: job for job in bill.jobs}
+    assert (jobs["endless"].minutes, jobs["endless"].remark) == (0, "Azure does not say when it ended: not counted")
+    assert jobs["unpriced"].dollars == 0
+    assert jobs["unpriced"].remark == "no price is known for Standard_Unknown: not counted"
+
+
+def test_another_home_sees_the_same_bill(place, tmp_path):
+    now = dt.datetime.now(dt.UTC)
+    plant_job(place, "elsewhere", now - dt.timedelta(hours=3), 90, "Completed")
+    plant_deployment(place, "chat", "blue", "Standard_E4s_v3", 1)
+    clone = Place(place.control, tmp_path, place.name)
+    quota = clone.resources["compute_quota"]
+    try:
+        mine, theirs = measure(place), measure(clone)
+        serving = quota._serving(clone.log)
+    finally:
+        place.control.delete(f"{listing.workspace_id(place.clients)}/onlineEndpoints/chat")
+
+    assert [(job.name, job.dollars) for job in theirs.jobs if job.ended] == [
+        (job.name, job.dollars) for job in mine.jobs if job.ended
+    ]
+    assert "elsewhere" in {job.name for job in theirs.jobs}
+    # The quota's numbers too leave out what is our own.
+    assert serving == 8
+
+
 def test_a_third_of_the_calls_failing_changes_no_number(place):
     before = measure(place)
     place.control.hold_seconds(0.1)
@@ -191,7 +232,10 @@ def test_the_command_and_the_job_tell_the_bill(place):
 
     as_json = json.loads(told("--json"))
     assert as_json["left"] == pytest.approx(250 - as_json["spent_this_month"], abs=0.01)
-    assert "budget left" in told()
+    plant_job(place, "bracketed", dt.datetime.now(dt.UTC) - dt.timedelta(minutes=2), 1, "Completed")
+    shown = told()
+    assert "budget left" in shown
+    assert "fine-tune [/bracketed]" in shown
 
     with dg.DagsterInstance.ephemeral() as instance:
         result = cost.execute_in_process(

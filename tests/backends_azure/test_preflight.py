@@ -1,11 +1,13 @@
 """Preflight against the local Azure: each planted problem is found, with its cure, and nothing is written."""
 
+import dataclasses
 import datetime as dt
 import itertools
 import json
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -13,9 +15,11 @@ import pytest
 from phi_assets import cli, settings
 from phi_assets.backends.azure import live_state, retirements, tokens, unique_names
 from phi_assets.backends.azure.account import AzureAccount
+from phi_assets.backends.azure.errors import WORKSPACE_CURE
 from phi_assets.backends.azure.retirements import Use
-from phi_assets.backends.ports import Diagnosis
+from phi_assets.backends.ports import Bill, Diagnosis
 from phi_assets.defs.operations.cloud_jobs import preflight
+from phi_assets.operate.preflight import summary
 from tests.azure_emulator.identities import USER
 from tests.backends_azure.place import Place, local_azure_at
 from tests.infra import bicep
@@ -164,7 +168,7 @@ PLANTED = {
         ("set_quota", "standardNCADSA100v4Family", 0),
     ),
     "a job dearer than its ceiling": Planted(
-        "quota", ("PHI_AZURE_MAX_JOB_COST is 1", "raise it"), others={"PHI_AZURE_MAX_JOB_COST": "1"}
+        "quota", ("PHI_AZURE_MAX_JOB_COST is 1", "raise PHI_AZURE_MAX_JOB_COST"), others={"PHI_AZURE_MAX_JOB_COST": "1"}
     ),
     "vault's name soft-deleted": Planted(
         "names", ("deleted vault", "az keyvault purge --name kv-"), ("soft_delete_vault", "key_vault")
@@ -204,6 +208,8 @@ def test_a_planted_problem_is_found_with_its_cure(place, planted):
         if (each.subject, each.verdict) == (planted.subject, planted.verdict)
     ]
     assert [words for words in told if all(part in words for part in planted.says)], (told, found)
+    # What to do stands apart from what was found, for every finding that asks for something.
+    assert [each for each in found if each.verdict != "ok" and (not each.cure or each.cure in each.description)] == []
     # What needs no Azure is looked at all the same.
     assert {"retirements", "budget"} <= {each.subject for each in found}
 
@@ -238,16 +244,82 @@ def test_who_may_not_register_is_told_whom_to_ask(place):
     assert [each.cure for each in told] == ["ask an owner for: az provider register --namespace Microsoft.Cdn --wait"]
 
 
-def test_what_cannot_be_asked_before_a_registration_says_so(place):
+def test_what_cannot_be_asked_before_a_registration_says_so_and_counts(place):
     for namespace in ("Microsoft.MachineLearningServices", "Microsoft.Storage"):
         place.control.set_provider(namespace, "NotRegistered")
 
     found = look(place)
 
     assert [each for each in found if each.verdict == "problem"] == []
-    unseen = [each for each in found if each.description.startswith("not looked at")]
+    unseen = [each for each in found if each.verdict == "unseen"]
     assert [each.subject for each in unseen] == ["sizes", "quota", "names"]
-    assert all(each.cure == "register it, and look again" for each in unseen)
+    assert all("register it, and look again: az provider register --namespace " in each.cure for each in unseen)
+    assert summary(found) == "3 could not be looked at yet: register what is said above, and look again"
+    failed = launch(place).failure_data_for_node("look_ahead")
+    assert failed
+    assert failed.user_failure_data
+    assert "az provider register --namespace Microsoft.Storage" in str(failed.user_failure_data.description)
+
+
+def test_a_provider_that_cannot_be_read_hides_no_other(place, monkeypatch):
+    from azure.core.exceptions import HttpResponseError
+
+    place.control.set_provider("Microsoft.Cdn", "NotRegistered")
+    providers = place.clients.resources().providers
+    read = providers.get
+
+    def broken(namespace: str, *more: Any) -> Any:
+        if namespace == "Microsoft.Storage":
+            raise HttpResponseError("something of Azure's own")
+        return read(namespace, *more)
+
+    monkeypatch.setattr(providers, "get", broken)
+
+    told = {each.description: each for each in look(place) if each.verdict not in ("ok", "problem")}
+
+    unread = [each for words, each in told.items() if "reading Microsoft.Storage: something of Azure's own" in words]
+    assert [(each.subject, each.verdict) for each in unread] == [("providers", "unseen")]
+    assert any("not registered for Microsoft.Cdn" in words for words in told)
+    assert any(each.subject == "names" and "Microsoft.Storage is not known" in words for words, each in told.items())
+
+
+@pytest.mark.parametrize("tags", [{}, {"azd-env-name": "somebody-else"}])
+def test_a_group_of_our_name_that_another_made_is_a_problem(place, tags):
+    place.control.plant(place.group, {"location": "eastus2", "tags": tags})
+
+    told = problems(place)
+
+    assert [each.subject for each in told] == ["names"]
+    assert f"the resource group rg-{place.name}" in told[0].description
+    assert "PHI_AZURE_NAME" in told[0].cure
+    assert f"--tags azd-env-name={place.name}" in told[0].cure
+
+
+def test_a_group_without_its_workspace_is_a_warning_that_azure_may_keep_it(place):
+    place.control.plant(place.group, {"location": "eastus2", "tags": {"azd-env-name": place.name}})
+
+    told = [each for each in look(place) if each.subject == "names" and each.verdict == "warning"]
+
+    assert [each.cure for each in told] == [WORKSPACE_CURE]
+    assert f"the workspace {name(place, 'ml_workspace')} is not there" in told[0].description
+
+
+def test_a_choice_of_credential_that_does_not_exist_is_said(place, monkeypatch):
+    monkeypatch.setenv("AZURE_TOKEN_CREDENTIALS", "nonsense")
+    monkeypatch.setattr(place.clients, "_credential", tokens.Credential())
+
+    told = [each for each in problems(place) if each.subject == "credential"]
+
+    assert len(told) == 1
+    assert "nonsense" in told[0].description
+    assert told[0].cure == "unset that variable, or set it right, and run again"
+
+
+def launch(place: Place) -> dg.ExecuteInProcessResult:
+    with dg.DagsterInstance.ephemeral() as instance:
+        return preflight.execute_in_process(
+            instance=instance, resources={"preflight": place.resources["preflight"]}, raise_on_error=False
+        )
 
 
 def test_a_third_of_the_calls_failing_changes_no_verdict(place):
@@ -267,10 +339,7 @@ def test_the_command_and_the_job_say_the_same(place, monkeypatch, capsys):
     finally:
         settings.current.cache_clear()
     told = json.loads(capsys.readouterr().out)
-    with dg.DagsterInstance.ephemeral() as instance:
-        result = preflight.execute_in_process(
-            instance=instance, resources={"preflight": place.resources["preflight"]}, raise_on_error=False
-        )
+    result = launch(place)
 
     assert code == 1
     assert [each["subject"] for each in told if each["verdict"] == "problem"] == ["roles"]
@@ -278,6 +347,7 @@ def test_the_command_and_the_job_say_the_same(place, monkeypatch, capsys):
     assert failed
     assert failed.user_failure_data
     assert "roleAssignments/write" in str(failed.user_failure_data.metadata["diagnoses"].value)
+    assert "What to do: ask an owner for: az role assignment create" in str(failed.user_failure_data.description)
 
 
 def _variables(place: Place) -> dict[str, str]:
@@ -291,6 +361,9 @@ def test_on_a_laptop_there_is_nothing_to_look_at(monkeypatch, capsys):
         settings.current.cache_clear()
         assert cli.main([command]) == 0
         assert capsys.readouterr().out.startswith("nothing to ")
+    assert cli.main(["cost", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert set(told) == {*(each.name for each in dataclasses.fields(Bill)), "dollars_a_day", "left"}
 
 
 @pytest.mark.guide("retired")

@@ -1,34 +1,34 @@
 """Teardown against the local Azure: what it shows is what goes, nothing is left, and the names can be used again."""
 
 import itertools
-import os
-import subprocess
-import sys
 
-import dagster as dg
 import pytest
 
-from phi_assets import backends, infra
+from phi_assets import infra
 from phi_assets.backends.azure import (
     blob,
     compute,
-    deleted_vaults,
-    deployment_run,
     environment,
     listing,
     live_state,
-    teardown,
-    tokens,
 )
 from phi_assets.backends.azure.errors import AzureRefused
-from phi_assets.defs.operations.cloud_jobs import teardown as teardown_job
-from phi_assets.settings import PROJECT
 from tests.backends_azure.place import Place, local_azure_at
-from tests.graph_facts import AZURE
+from tests.backends_azure.taking_down import (
+    CLUSTER,
+    fates,
+    left,
+    phi,
+    plan,
+    prepared,
+    serving,
+    stands,
+    take_down,
+    workspace_name,
+)
 
 pytestmark = [pytest.mark.azure, pytest.mark.integration]
 NUMBERS = itertools.count()
-CLUSTER = compute.Cluster("Standard_NC24ads_A100_v4", 1, 5)
 
 
 @pytest.fixture(scope="module")
@@ -39,50 +39,7 @@ def control(tmp_path_factory):
 
 @pytest.fixture
 def place(control, tmp_path, monkeypatch) -> Place:
-    control.clear_faults()
-    tokens.forget()
-    live_state.forget()
-    for module in (teardown, deleted_vaults, compute):
-        monkeypatch.setattr(module, "POLL_SECONDS", 0.05)
-    monkeypatch.setattr(deployment_run, "FIRST_POLL", 0.1)
-    return Place(control, tmp_path, f"down-{next(NUMBERS)}")
-
-
-def serving(place: Place) -> str:
-    """The place with all that costs money; the endpoint's id."""
-    place.deploy()
-    compute.ensure(place.clients, CLUSTER, place.log)
-    endpoint = f"{listing.workspace_id(place.clients)}/onlineEndpoints/chat-{place.name}"
-    body = {"location": "eastus2", "identity": {"type": "SystemAssigned"}, "properties": {"authMode": "Key"}}
-    place.control.plant(endpoint, body)
-    place.control.plant(
-        f"{endpoint}/deployments/blue",
-        {"location": "eastus2", "sku": {"capacity": 1}, "properties": {"instanceType": "Standard_E4s_v3"}},
-    )
-    return endpoint
-
-
-def plan(place: Place, everything: bool) -> list[tuple[str, str]]:
-    return [(each.kind, each.name) for each in place.resources["teardown"].plan(everything, place.log)]
-
-
-def take_down(place: Place, everything: bool) -> list[str]:
-    return place.resources["teardown"].take_down(everything, place.log)
-
-
-def left(place: Place) -> list[str]:
-    """What is of this place, soft-deleted things and the deployment's record included."""
-    group = place.group.lower()
-    records = place.control.resources("Microsoft.Resources/deployments")
-    ids = [*place.control.soft_deleted(), *(str(record["id"]) for record in records)]
-    return [
-        *place.existing(),
-        *(each for each in ids if each.lower().startswith(group) or each.endswith(f"/phi-{place.name}")),
-    ]
-
-
-def stands(place: Place) -> bool:
-    return all(place.failed_checks(asset) == [] for asset in (*backends.DEPLOYED, "ml_workspace"))
+    return prepared(control, tmp_path, f"down-{next(NUMBERS)}", monkeypatch)
 
 
 @pytest.mark.guide("delete-endpoint")
@@ -118,7 +75,7 @@ def test_everything_goes_soft_deleted_things_too_and_a_run_makes_it_again_under_
     assert take_down(place, True) == []
 
     assert left(place) == []
-    assert plan(place, True) == []
+    assert plan(place, True) == [("deleted workspace", workspace_name(place))]
     # What `phi status` asks: nothing is there, and nobody waits for a storage account that is gone.
     assert all(place.resources["cloud_resources"].find(record.digest) is None for record in made.values())
     assert place.resources["provisioner"].find(CLUSTER.record.digest) is None
@@ -183,7 +140,12 @@ def test_a_protected_vault_stays_is_named_and_is_taken_back(place):
     assert len(kept) == 1
     assert "purge protection forbids" in kept[0]
     assert left(place) == [vault]
-    assert plan(place, True) == [("deleted key vault", vault.rpartition("/")[2])]
+    again = phi(place, "teardown", "--all", "--yes")
+    assert again.returncode == 0, again.stderr
+    assert "it is gone" not in again.stdout
+    assert "purge protection forbids" in again.stdout
+    assert fates(place, True) == {workspace_name(place): "goes", vault.rpartition("/")[2]: "stays"}
+    assert left(place) == [vault]
     place.deploy()
     assert f"taking back the deleted key vault {vault.rpartition('/')[2]}" in place.said
     assert place.id("key_vault") == vault
@@ -243,65 +205,26 @@ def test_a_vault_that_was_deleted_by_hand_is_taken_back(place):
     assert place.control.soft_deleted() == []
 
 
-def test_a_teardown_before_any_run_finds_nothing(place):
-    assert plan(place, True) == []
+def test_a_teardown_before_any_run_finds_only_what_azure_may_keep(place):
+    assert plan(place, False) == []
+    assert plan(place, True) == [("deleted workspace", workspace_name(place))]
     assert take_down(place, True) == []
 
 
-def phi(place: Place, *arguments: str, typed: str = "") -> subprocess.CompletedProcess[str]:
-    variables = {**AZURE, "PHI_AZURE_NAME": place.name, "PHI_HOME": str(place.home), "COLUMNS": "200"}
-    return subprocess.run(
-        [sys.executable, "-m", "phi_assets.cli", *arguments],
-        cwd=PROJECT,
-        env={**os.environ, **variables},
-        input=typed,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def test_a_workspace_that_azure_may_keep_is_asked_about_before_it_is_ended(place):
+    place.deploy()
+    workspace = place.id("ml_workspace")
+    place.clients.send("DELETE", f"{place.group}?api-version=2021-04-01")
+    while place.existing():
+        pass
+    assert workspace.lower() in left(place)
 
-
-def test_the_command_shows_asks_and_deletes_only_after_the_right_word(place):
-    serving(place)
-
-    nobody = phi(place, "teardown")
-    wrong = phi(place, "teardown", typed="yes\n")
-
+    nobody = phi(place, "teardown", "--all", input="no\n")
     assert nobody.returncode == 1
-    assert f"type {place.name} into its input, or say --yes" in nobody.stderr
-    assert wrong.returncode == 1
-    assert "nothing was deleted" in wrong.stdout
-    assert f"chat-{place.name}/blue" in wrong.stdout
-    assert len(plan(place, False)) == 3
+    assert "if Azure still keeps one: ended for good" in nobody.stdout
+    assert workspace.lower() in left(place)
 
-    right = phi(place, "teardown", typed=f"{place.name}\n")
-    assert right.returncode == 0, right.stderr
-    assert plan(place, False) == []
-
-    everything = phi(place, "teardown", "--all", "--yes")
-    assert everything.returncode == 0, everything.stderr
-    assert left(place) == []
-
-
-def test_the_job_deletes_only_what_was_confirmed_by_name(place):
-    serving(place)
-
-    def launch(confirm: str) -> dg.ExecuteInProcessResult:
-        with dg.DagsterInstance.ephemeral() as instance:
-            return teardown_job.execute_in_process(
-                run_config={"ops": {"take_down": {"config": {"confirm": confirm}}}},
-                instance=instance,
-                resources={"teardown": place.resources["teardown"]},
-                raise_on_error=False,
-            )
-
-    refused = launch("")
-    data = refused.failure_data_for_node("take_down")
-    assert data
-    assert data.user_failure_data
-    assert f"confirm: {place.name}" in str(data.user_failure_data.description)
-    assert "| cluster | training |" in str(data.user_failure_data.metadata["plan"].value)
-    assert len(plan(place, False)) == 3
-
-    assert launch(place.name).success
-    assert plan(place, False) == []
+    said = phi(place, "teardown", "--all", input=f"{place.name}\n")
+    assert said.returncode == 0, said.stderr
+    assert f"Azure was asked to end what it may have kept: deleted workspace {workspace_name(place)}" in said.stdout
+    assert workspace.lower() not in left(place)

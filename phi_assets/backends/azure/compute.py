@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from phi_assets.backends.azure import live_state, outputs, prices
+from phi_assets.backends.azure import listing, live_state, prices
 from phi_assets.backends.azure.clients import AzureClients
 from phi_assets.backends.azure.errors import AzureRefused, GaveUp, refused, sentence
 from phi_assets.backends.azure.retrying import with_patience
@@ -80,10 +80,8 @@ def is_as_wanted(clients: AzureClients, found: Mapping[str, Any], cluster: Clust
 
 
 def nodes_now(clients: AzureClients) -> int:
-    """Nodes that the cluster has at this moment; 0 before there is one."""
-    if outputs.read(clients.account) is None:
-        return 0
-    found = body(clients)
+    """Nodes that the cluster has at this moment, whoever deployed it; 0 before there is one."""
+    found = live_state.get_or_none(clients, f"{listing.workspace_id(clients)}/computes/{NAME}", API_VERSION)
     inner = live_state.properties(found).get("properties") or {} if found else {}
     return int(inner.get("currentNodeCount") or 0)
 

@@ -4,11 +4,11 @@ import datetime as dt
 from collections.abc import Mapping
 from typing import Any
 
-from phi_assets.backends.azure import job_costs, listing, live_state, outputs, prices, unique_names
+from phi_assets.backends.azure import job_costs, listing, live_state, prices, unique_names
 from phi_assets.backends.azure.clients import AzureClients, clients
 from phi_assets.backends.ports import Bill, CostReport, Log, Standing
 
-DAYS_A_MONTH = 30.4
+DAYS_A_MONTH = 30  # the price table's month: 5.0 is 0.167 a day
 HOURS_A_DAY = 24
 NOTES = (
     f"prices: {prices.AS_OF}; {prices.SOURCE}",
@@ -28,7 +28,7 @@ class AzureCosts(CostReport):
     def measure(self, log: Log) -> Bill:
         of, now = clients(self.account), dt.datetime.now(dt.UTC)
         standing = _resources(of, log) + _nodes(of, log) + _serving(of, log)
-        jobs = job_costs.last(of, self.vm_size, self.jobs, now, log) if outputs.read(of.account) else []
+        jobs = job_costs.last(of, self.vm_size, self.jobs, now, log)
         month = now.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
         spent = sum(row.dollars_a_day * _days(made, month, now) for row, made in standing if made is not None)
         spent += sum(job.dollars for job in jobs if job.started >= month.isoformat())

@@ -34,7 +34,7 @@ class DeletedVault:
 
 
 def find(clients: AzureClients, name: str, log: Log) -> DeletedVault | None:
-    """The deleted vault of the name in the account's region. Raises HttpResponseError."""
+    """The deleted vault of the name in the account's region. Raises AzureRefused."""
     from azure.core.exceptions import HttpResponseError
 
     try:
@@ -43,7 +43,7 @@ def find(clients: AzureClients, name: str, log: Log) -> DeletedVault | None:
         # Azure answers so too for a subscription that has never had a vault.
         if status_of(e) == 404 or code_of(e) == "MissingSubscriptionRegistration":
             return None
-        raise
+        raise refused(f"looking for a deleted key vault {name}", e) from e
     of: dict[str, Any] = body.get("properties") or {}
     return DeletedVault(
         name=name,
@@ -72,13 +72,19 @@ def recover(clients: AzureClients, vault_id: str, log: Log) -> bool:
     return True
 
 
-def purge(clients: AzureClients, name: str, log: Log) -> DeletedVault | None:
-    """No deleted vault of the name is kept; the vault when Azure forbids that. Raises AzureRefused."""
+def purge(clients: AzureClients, vault_id: str, log: Log) -> DeletedVault | None:
+    """The vault that was deleted from this very place is kept no more; the vault when Azure forbids that.
+
+    Raises AzureRefused.
+    """
     from azure.core.exceptions import HttpResponseError
 
+    name = vault_id.rpartition("/")[2]
     try:
         found = find(clients, name, log)
-        if found is None or found.protected:
+        if found is None or not found.is_at(vault_id):
+            return None
+        if found.protected:
             return found
         log(f"purging the deleted key vault {name}")
         address = _address(clients, name, "/purge")

@@ -5,7 +5,7 @@ from functools import partial
 from typing import Any
 
 from phi_assets import infra
-from phi_assets.backends.azure import deleted_vaults, live_state, outputs, providers, unique_names
+from phi_assets.backends.azure import deleted_vaults, live_state, outputs, ownership, providers, unique_names
 from phi_assets.backends.azure.clients import AzureClients
 from phi_assets.backends.azure.deployment_run import DeploymentRun
 from phi_assets.backends.azure.errors import refused
@@ -29,7 +29,7 @@ def ensure(clients: AzureClients, purge_protection: bool, log: Log) -> Deployed:
     """Everything of the template as it says. Writes nothing when the hash is the tag's and nothing drifted."""
     name, body, digest = request_of(clients, purge_protection)
     run = DeploymentRun(clients, name, digest, log)
-    present = _present(clients, run, digest, log)
+    present = _present(clients, run, digest)
     if present is not None:
         outputs.write(clients.account, present)
         live_state.forget()
@@ -95,20 +95,16 @@ def _drop_orphans(clients: AzureClients, role_ids: list[str], log: Log) -> None:
             raise refused(f"removing the role assignment {role_id}", e) from e
 
 
-def _present(clients: AzureClients, run: DeploymentRun, digest: str, log: Log) -> Outputs | None:
-    """The outputs of the deployment of this hash; None when the group carries another, or it did not end well."""
-    from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
+def _present(clients: AzureClients, run: DeploymentRun, digest: str) -> Outputs | None:
+    """The outputs of the deployment of this hash; None when the group carries another, or it did not end well.
 
-    account = clients.account
-    try:
-        group = with_patience(
-            f"reading {account.group}", lambda: clients.resources().resource_groups.get(account.group), log
-        )
-    except ResourceNotFoundError:
+    Raises AzureRefused for a group that another made: it is not filled, and not tagged as ours.
+    """
+    account, group = clients.account, ownership.group(clients)
+    if group is None:
         return None
-    except HttpResponseError as e:
-        raise refused(f"reading {account.group}", e) from e
-    if (group.tags or {}).get(HASH_TAG) != digest:
+    ownership.require_group(account, group)
+    if group["tags"].get(HASH_TAG) != digest:
         return None
     kept = outputs.read(account)
     if kept and kept.template_hash == digest:

@@ -28,14 +28,17 @@ def _cost(
     ran = _history(of, name, log)
     status = str(ran.get("status") or properties.get("status"))
     started, ended = _moment(ran.get("startTimeUtc")), _moment(ran.get("endTimeUtc"))
-    over = status in ENDED
-    minutes = ((ended or now) - started).total_seconds() / 60 if started else 0.0
+    over, remark = status in ENDED, ""
+    until = ended if over else now
+    minutes = (until - started).total_seconds() / 60 if started and until else 0.0
+    if over and started and not ended:
+        remark = "Azure does not say when it ended: not counted"
     size = sizes.get(str(properties.get("computeId")).lower()) or vm_size
     nodes = int((properties.get("resources") or {}).get("instanceCount") or 1)
     try:
         dollars = prices.price_per_hour(size, of.account.location) * nodes * minutes / 60
     except prices.UnknownSize:
-        dollars = 0.0
+        dollars, remark = 0.0, f"no price is known for {size}: not counted"
     return JobCost(
         name=name,
         title=str(properties.get("displayName") or name),
@@ -44,6 +47,7 @@ def _cost(
         minutes=round(minutes, 2),
         dollars=round(dollars, 4),
         ended=over,
+        remark=remark,
     )
 
 

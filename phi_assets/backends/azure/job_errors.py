@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from phi_assets.backends.azure import listing
 from phi_assets.backends.azure.clients import AzureClients
 from phi_assets.backends.azure.retrying import with_patience
 from phi_assets.backends.ports import BackendError, Log
@@ -32,7 +33,7 @@ def details(clients: AzureClients, job: str) -> dict[str, Any]:
     from azure.core.pipeline.policies import BearerTokenCredentialPolicy
     from azure.core.rest import HttpRequest
 
-    workspace = clients.resource("ml_workspace")
+    workspace = listing.workspace_id(clients)
     policy = BearerTokenCredentialPolicy(clients.credential(), SCOPE)  # type: ignore[arg-type]
     place = _history_url(clients, workspace)
     with PipelineClient(place, policies=[policy]) as client:
@@ -55,8 +56,8 @@ def _discovered(clients: AzureClients, workspace: str) -> str:
     from azure.core import PipelineClient
     from azure.core.rest import HttpRequest
 
-    found = clients.ml().workspaces.get(workspace.rpartition("/")[2])
-    discovery = getattr(found, "discovery_url", None) if found else None
+    found = clients.get(f"{workspace}?api-version={listing.WORKSPACES_VERSION}")
+    discovery = (found.get("properties") or {}).get("discoveryUrl")
     if not discovery:
         return f"https://{clients.account.location}.api.azureml.ms"
     with PipelineClient(discovery, policies=[]) as client:

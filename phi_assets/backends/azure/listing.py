@@ -1,5 +1,6 @@
 """Lists of Azure Resource Manager, read page by page."""
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -68,7 +69,15 @@ def endpoints(clients: AzureClients, log: Log) -> list[tuple[dict[str, Any], lis
     ]
 
 
+def computes(clients: AzureClients, log: Log) -> list[dict[str, Any]]:
+    """Every machine or cluster of the workspace, of whatever kind."""
+    return rows_if_any(clients, "the computes", f"{workspace_id(clients)}/computes", log)
+
+
+def is_cluster(compute: Mapping[str, Any]) -> bool:
+    return (compute.get("properties") or {}).get("computeType") == "AmlCompute"
+
+
 def clusters(clients: AzureClients, log: Log) -> list[dict[str, Any]]:
     """Every cluster of the workspace."""
-    found = rows_if_any(clients, "the clusters", f"{workspace_id(clients)}/computes", log)
-    return [row for row in found if (row.get("properties") or {}).get("computeType") == "AmlCompute"]
+    return [row for row in computes(clients, log) if is_cluster(row)]

@@ -2,17 +2,25 @@
 
 import datetime as dt
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from phi_assets.backends.azure import preflight_names, preflight_place, prices, retirements
 from phi_assets.backends.azure.clients import AzureClients, clients
 from phi_assets.backends.azure.errors import cause_of, refused
-from phi_assets.backends.azure.preflight_place import NotLookedAt, Rights, require_registered
+from phi_assets.backends.azure.preflight_place import (
+    NotLookedAt,
+    Registrations,
+    Rights,
+    apart,
+    require_registered,
+    without,
+)
 from phi_assets.backends.azure.quota import AzureQuota
 from phi_assets.backends.ports import BackendError, Diagnosis, Log, Preflight
 
 HOURS_A_MONTH = 730
+UNKNOWN_CURE = "see https://aka.ms/arm-common-errors and https://azure.status.microsoft, mend it, and look again"
 NAMED = (*preflight_names.CHECKED, "chat_database")
 
 
@@ -21,7 +29,7 @@ class Seen:
     """What one look found that the next ones build on."""
 
     rights: Rights | None = None
-    states: dict[str, str] = field(default_factory=dict)
+    registered: Registrations | None = None
 
 
 class AzurePreflight(Preflight):
@@ -43,7 +51,7 @@ class AzurePreflight(Preflight):
         readable, last = _well(found), found[-1].subject
         for subject, look in self._looks(of, seen, log).items():
             # Without a subscription that can be read each of these would only say so again.
-            unseen = Diagnosis(subject, "warning", "not looked at", f"mend the {last} first")
+            unseen = Diagnosis(subject, "unseen", "not looked at", f"mend the {last} first, and look again")
             found += _guarded(subject, look) if readable else [unseen]
         return [*found, *_guarded("retirements", self._retirements), *_guarded("budget", self._budget)]
 
@@ -53,22 +61,22 @@ class AzurePreflight(Preflight):
             return preflight_place.roles(of, seen.rights)
 
         def providers() -> list[Diagnosis]:
-            seen.states = preflight_place.registrations(of, log)
-            return preflight_place.providers(seen.states, seen.rights)
+            seen.registered = preflight_place.registrations(of, log)
+            return preflight_place.providers(seen.registered, seen.rights)
 
         def sizes() -> list[Diagnosis]:
-            require_registered(seen.states, preflight_place.MACHINE_LEARNING)
+            require_registered(seen.registered, preflight_place.MACHINE_LEARNING)
             wanted = {"PHI_AZURE_VM_SIZE": self.vm_size, "PHI_AZURE_ENDPOINT_VM_SIZE": self.endpoint_vm_size}
             return preflight_place.sizes(of, wanted, log)
 
         def quota() -> list[Diagnosis]:
-            require_registered(seen.states, preflight_place.MACHINE_LEARNING)
+            require_registered(seen.registered, preflight_place.MACHINE_LEARNING)
             return self._quota(log)
 
         def names() -> list[Diagnosis]:
-            each = [_guarded("names", lambda: [preflight_names.group(of, log)])]
+            each = [_guarded("names", lambda: preflight_names.group(of, seen.registered))]
             each += [
-                _guarded("names", lambda asset=asset: [preflight_names.global_name(of, asset, seen.states, log)])
+                _guarded("names", lambda asset=asset: [preflight_names.global_name(of, asset, seen.registered, log)])
                 for asset in NAMED
             ]
             return [diagnosis for found in each for diagnosis in found]
@@ -86,7 +94,12 @@ class AzurePreflight(Preflight):
         port = AzureQuota(**self.quota)
         judged = port.judge(port.measure(log))
         return [
-            Diagnosis("quota", "ok" if finding.passed else "problem", finding.description)
+            Diagnosis(
+                "quota",
+                "ok" if finding.passed else "problem",
+                without(finding.description, finding.cure),
+                finding.cure,
+            )
             for finding in judged.values()
         ]
 
@@ -117,13 +130,17 @@ def _guarded(subject: str, look: Callable[[], list[Diagnosis]]) -> list[Diagnosi
     try:
         return look()
     except NotLookedAt as e:
-        return [Diagnosis(subject, "warning", str(e), "register it, and look again")]
+        return [Diagnosis(subject, "unseen", str(e), e.cure)]
     except BackendError as e:
-        return [Diagnosis(subject, "problem", e.description or str(e))]
+        return [_failed(subject, e)]
     except prices.UnknownSize as e:
         return [Diagnosis(subject, "problem", str(e), "choose one of those, or add its row to prices.py")]
     except AzureError as e:
-        return [Diagnosis(subject, "problem", refused(f"looking at the {subject}", cause_of(e)).description or str(e))]
+        return [_failed(subject, refused(f"looking at the {subject}", cause_of(e)))]
+
+
+def _failed(subject: str, error: BackendError) -> Diagnosis:
+    return Diagnosis(subject, "problem", apart(error), error.cure or UNKNOWN_CURE)
 
 
 def _well(found: Iterable[Diagnosis]) -> bool:

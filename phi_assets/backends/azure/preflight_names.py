@@ -1,13 +1,12 @@
 """Whether the names that a deployment would give are free, taken by others, or kept for something deleted."""
 
-from collections.abc import Mapping
 from functools import partial
 
 from phi_assets import infra
-from phi_assets.backends.azure import deleted_vaults, live_state, unique_names
+from phi_assets.backends.azure import deleted_vaults, listing, live_state, outputs, ownership, unique_names
 from phi_assets.backends.azure.clients import AzureClients
-from phi_assets.backends.azure.errors import NAME_CURE, VAULT_CURE, status_of
-from phi_assets.backends.azure.preflight_place import MINUTES, require_registered
+from phi_assets.backends.azure.errors import NAME_CURE, VAULT_CURE, WORKSPACE_CURE, status_of
+from phi_assets.backends.azure.preflight_place import MACHINE_LEARNING, MINUTES, Registrations, require_registered
 from phi_assets.backends.azure.retrying import with_patience
 from phi_assets.backends.ports import Diagnosis, Log
 
@@ -21,31 +20,39 @@ COSMOS = "Microsoft.DocumentDB/databaseAccounts"
 COSMOS_VERSION = "2024-11-15"
 
 
-def group(clients: AzureClients, log: Log) -> Diagnosis:
-    """The group is free, or ours in the same region."""
-    of = clients.account
-    kind = "Microsoft.Resources/resourceGroups"
-    found = live_state.get_or_none(clients, of.group_id, infra.api_version(kind))
-    if found is None:
-        return Diagnosis("names", "ok", f"the resource group {of.group} is free")
-    region = str(found.get("location") or "").replace(" ", "").lower()
-    if region != of.location:
-        return Diagnosis(
+def group(clients: AzureClients, registered: Registrations | None) -> list[Diagnosis]:
+    """The group is free, or ours in the same region. Raises AzureRefused, with the cure, when it is not ours."""
+    of, found = clients.account, ownership.group(clients)
+    if found is not None:
+        ownership.require_region(of, found)
+        ownership.require_group(of, found)
+    words = f"the resource group {of.group} {'is free' if found is None else 'exists'}"
+    known = registered is not None and registered.states.get(MACHINE_LEARNING) == "Registered"
+    expected = known and (found is not None or outputs.read(of) is not None)
+    return [Diagnosis("names", "ok", words), *(_lost_workspace(clients) if expected else [])]
+
+
+def _lost_workspace(clients: AzureClients) -> list[Diagnosis]:
+    """A word where the workspace may have been deleted: Azure keeps its name, and says so only when it is made anew."""
+    workspace = listing.workspace_id(clients)
+    if live_state.get_or_none(clients, workspace, listing.WORKSPACES_VERSION) is not None:
+        return []
+    return [
+        Diagnosis(
             "names",
-            "problem",
-            f"the resource group {of.group} exists in {region}, and PHI_AZURE_LOCATION is {of.location}",
-            f"set PHI_AZURE_LOCATION={region}, or another PHI_AZURE_NAME",
+            "warning",
+            f"the workspace {workspace.rpartition('/')[2]} is not there, though its group is or was: if it was deleted "
+            "in the last 14 days, Azure keeps it and refuses to make it anew",
+            WORKSPACE_CURE,
         )
-    if (found.get("tags") or {}).get("azd-env-name") not in (None, of.name):
-        return Diagnosis("names", "problem", f"the resource group {of.group} is of another azd environment", NAME_CURE)
-    return Diagnosis("names", "ok", f"the resource group {of.group} exists")
+    ]
 
 
-def global_name(clients: AzureClients, asset: str, states: Mapping[str, str], log: Log) -> Diagnosis:
-    """One name of those that are one in all of Azure. Raises HttpResponseError, NotLookedAt."""
+def global_name(clients: AzureClients, asset: str, registered: Registrations | None, log: Log) -> Diagnosis:
+    """One name of those that are one in all of Azure. Raises HttpResponseError, AzureRefused, NotLookedAt."""
     name = unique_names.names(clients.account)[asset]
     kind = COSMOS if asset == "chat_database" else CHECKED[asset][0]
-    require_registered(states, kind.partition("/")[0])
+    require_registered(registered, kind.partition("/")[0])
     ours = f"{clients.account.group_id}/providers/{kind}/{name}"
     if live_state.get_or_none(clients, ours, infra.api_version(kind)) is not None:
         return Diagnosis("names", "ok", f"{asset} {name} exists, in {clients.account.group}")

@@ -10,15 +10,16 @@ from typing import Any
 from phi_assets import infra
 from phi_assets.backends.azure import listing, prices
 from phi_assets.backends.azure.clients import AzureClients
-from phi_assets.backends.azure.errors import REGION_CURE
+from phi_assets.backends.azure.errors import REGION_CURE, refused
 from phi_assets.backends.azure.retrying import with_patience
-from phi_assets.backends.ports import Diagnosis, Log
+from phi_assets.backends.ports import BackendError, Diagnosis, Log
 
 MINUTES = 2.0
 SUBSCRIPTIONS = "2022-12-01"
 PERMISSIONS = "2022-04-01"
 MACHINE_LEARNING = "Microsoft.MachineLearningServices"
 MACHINE_LEARNING_VERSION = "2025-09-01"
+AGAIN = "mend what kept it from being read, and look again"
 STATES = {"Enabled": "ok", "Warned": "warning", "PastDue": "warning"}
 
 # What a run does there, and the least common role that may.
@@ -31,7 +32,19 @@ NEEDED = {
 
 
 class NotLookedAt(Exception):
-    """A question that cannot be asked yet."""
+    """A question that cannot be asked yet, and what to do first."""
+
+    def __init__(self, found: str, cure: str) -> None:
+        super().__init__(found)
+        self.cure = cure
+
+
+@dataclass(frozen=True)
+class Registrations:
+    """The state of every provider that the graph needs, and why those that are missing here could not be read."""
+
+    states: Mapping[str, str]
+    unread: Mapping[str, BackendError]
 
 
 @dataclass(frozen=True)
@@ -100,22 +113,29 @@ def roles(clients: AzureClients, held: Rights) -> list[Diagnosis]:
     return lacking or [Diagnosis("roles", "ok", "you may create resources and assign roles in the subscription")]
 
 
-def registrations(clients: AzureClients, log: Log) -> dict[str, str]:
-    """The registration state of every provider that the graph needs."""
-    return {
-        namespace: str(
-            with_patience(
-                f"reading {namespace}", partial(clients.resources().providers.get, namespace), log, MINUTES
-            ).registration_state
-        )
-        for namespace in infra.namespaces()
-    }
+def registrations(clients: AzureClients, log: Log) -> Registrations:
+    """One provider that cannot be read hides no other."""
+    from azure.core.exceptions import AzureError
+
+    states, unread = dict[str, str](), dict[str, BackendError]()
+    for namespace in infra.namespaces():
+        read = partial(clients.resources().providers.get, namespace)
+        try:
+            states[namespace] = str(with_patience(f"reading {namespace}", read, log, MINUTES).registration_state)
+        except BackendError as e:
+            unread[namespace] = e
+        except AzureError as e:
+            unread[namespace] = refused(f"reading {namespace}", e)
+    return Registrations(states, unread)
 
 
-def providers(states: Mapping[str, str], held: Rights | None) -> list[Diagnosis]:
+def providers(of: Registrations, held: Rights | None) -> list[Diagnosis]:
     """A run registers what is missing, when the one who runs it may."""
-    missing = [namespace for namespace, state in states.items() if state != "Registered"]
-    found = []
+    missing = [namespace for namespace, state in of.states.items() if state != "Registered"]
+    found = [
+        Diagnosis("providers", "unseen", f"not looked at: {apart(e)}", e.cure or f"{AGAIN} ({namespace})")
+        for namespace, e in of.unread.items()
+    ]
     for namespace in missing:
         may = held is not None and held.allow(f"{namespace}/register/action")
         found.append(
@@ -127,7 +147,7 @@ def providers(states: Mapping[str, str], held: Rights | None) -> list[Diagnosis]
                 f"{'' if may else 'ask an owner for: '}az provider register --namespace {namespace} --wait",
             )
         )
-    return found or [Diagnosis("providers", "ok", f"registered for all {len(states)} that are needed")]
+    return found or [Diagnosis("providers", "ok", f"registered for all {len(of.states)} that are needed")]
 
 
 def region(clients: AzureClients, log: Log) -> Diagnosis:
@@ -171,10 +191,25 @@ def sizes(clients: AzureClients, wanted: Mapping[str, str], log: Log) -> list[Di
     ]
 
 
-def require_registered(states: Mapping[str, str], namespace: str) -> None:
-    """Raises NotLookedAt for a namespace that the subscription is not registered for: it would not answer."""
-    if states.get(namespace) != "Registered":
-        raise NotLookedAt(f"not looked at: the subscription is not registered for {namespace} yet")
+def require_registered(of: Registrations | None, namespace: str) -> None:
+    """Raises NotLookedAt for a namespace that is not known to be registered: it would not answer."""
+    if of is None or namespace not in of.states:
+        raise NotLookedAt(f"not looked at: whether the subscription is registered for {namespace} is not known", AGAIN)
+    if of.states[namespace] != "Registered":
+        raise NotLookedAt(
+            f"not looked at: the subscription is not registered for {namespace} yet",
+            f"register it, and look again: az provider register --namespace {namespace} --wait",
+        )
+
+
+def apart(error: BackendError) -> str:
+    """What an error found, without the cure at its end."""
+    return without(str(error.description or error), error.cure)
+
+
+def without(said: str, cure: str) -> str:
+    """A sentence without the cure that it ends in."""
+    return said.removesuffix(cure).rstrip(" :.;,") if cure else said
 
 
 def _matches(patterns: Iterable[str], action: str) -> bool:

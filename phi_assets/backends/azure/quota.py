@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from phi_assets.backends.azure import listing, live_state, outputs, portal, prices, providers
+from phi_assets.backends.azure import listing, live_state, portal, prices, providers
 from phi_assets.backends.azure.clients import AzureClients, clients
 from phi_assets.backends.azure.compute import nodes_now
 from phi_assets.backends.azure.errors import refused
@@ -71,15 +71,15 @@ class AzureQuota(ComputeQuota):
     def judge(self, quota: Quota) -> Mapping[str, Finding]:
         short = [need for need in quota.needs if not _fits(need)]
         described = "; ".join(self._lack(need) for need in short) or "room for all of it"
+        cure = (
+            f"Ask for more: {quota.portal} (provider Machine learning, region {quota.region}), or set "
+            "PHI_AZURE_REQUEST_QUOTA=true, or choose PHI_AZURE_VM_SIZE and PHI_AZURE_LOCATION; then run again"
+        )
         if short:
-            described += (
-                f". {f'Requested: {quota.requested}. ' if quota.requested else ''}"
-                f"Ask for more: {quota.portal} (provider Machine learning, region {quota.region}), or set "
-                "PHI_AZURE_REQUEST_QUOTA=true, or choose PHI_AZURE_VM_SIZE and PHI_AZURE_LOCATION; then run again"
-            )
+            described += f". {f'Requested: {quota.requested}. ' if quota.requested else ''}{cure}"
         numbers = {str(need["name"]): f"{need['needed']} of {need['limit']}" for need in quota.needs}
         return {
-            "enough_quota": Finding(not short, described, numbers),
+            "enough_quota": Finding(not short, described, numbers, cure if short else ""),
             "cost_within_ceiling": self._within_ceiling(quota),
         }
 
@@ -97,13 +97,15 @@ class AzureQuota(ComputeQuota):
 
     def _within_ceiling(self, quota: Quota) -> Finding:
         passed = quota.dearest_job <= self.max_job_cost
+        cure = "" if passed else "raise PHI_AZURE_MAX_JOB_COST, or lower PHI_MAX_TRAIN_MINUTES"
         return Finding(
             passed,
             f"at most {quota.dearest_job:.2f} dollars: {self.nodes} x {self.vm_size} at {quota.dollars_an_hour:.2f} an "
             f"hour (price {prices.AS_OF}), {self.max_train_minutes:g} minutes of training (PHI_MAX_TRAIN_MINUTES), "
             f"starting and idling; PHI_AZURE_MAX_JOB_COST is {self.max_job_cost:g}"
-            f"{'' if passed else ': raise it, or lower PHI_MAX_TRAIN_MINUTES'}",
+            f"{': ' if cure else ''}{cure}",
             {"dollars": quota.dearest_job, "ceiling": self.max_job_cost},
+            cure,
         )
 
     def _lack(self, need: Mapping[str, Any]) -> str:
@@ -147,8 +149,6 @@ class AzureQuota(ComputeQuota):
 
     def _serving(self, log: Log) -> int:
         """vCPUs of quota that our own deployments on the endpoint's size of machine take now."""
-        if outputs.read(self._clients.account) is None:
-            return 0
         deployments = [row for _, rows in listing.endpoints(self._clients, log) for row in rows]
         return sum(
             endpoint_vcpus(self.endpoint_vm_size, int((row.get("sku") or {}).get("capacity") or 1)) // 2

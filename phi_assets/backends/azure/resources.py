@@ -1,4 +1,4 @@
-"""Azure's implementation of every port that the graph needs so far."""
+"""Azure's implementation of every port."""
 
 from typing import Any
 

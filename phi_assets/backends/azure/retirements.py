@@ -17,7 +17,7 @@ from phi_assets.settings import PROJECT
 AS_OF = dt.date(2026, 11, 24)
 NOTICES = "https://learn.microsoft.com/azure/virtual-machines/retirement-notices"
 GUIDES = "https://github.com/MicrosoftDocs/azure-docs/blob/main/articles/virtual-machines"
-IMAGES = ("training_code/environment/Dockerfile", "serving_code/environment/Dockerfile")
+IMAGES = ("training_code/environment/Dockerfile", "serving_image/Dockerfile")
 
 
 @dataclass(frozen=True)
@@ -75,13 +75,6 @@ TABLE = (
         dt.date(2028, 11, 15),
         NOTICES,
         "Standard_D4s_v3, Standard_E4s_v3",
-    ),
-    Retirement(
-        "low-priority VMs of Azure ML",
-        r"low_?priority",
-        dt.date(2026, 3, 31),
-        "https://learn.microsoft.com/azure/machine-learning/how-to-use-low-priority-batch",
-        "dedicated machines, which are what this project makes",
     ),
     Retirement(
         "Phi-3 and Phi-3.5 in Azure ML's model catalogue",

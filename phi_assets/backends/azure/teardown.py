@@ -1,25 +1,21 @@
 """Taking down what was made: what costs money while nobody uses it, or everything, so that its names are free again."""
 
-import time
-from collections.abc import Callable
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
 from phi_assets import infra
-from phi_assets.backends.azure import deleted_vaults, listing, live_state, outputs, unique_names
+from phi_assets.backends.azure import compute, deleted_vaults, endpoint, listing, live_state, outputs, ownership
+from phi_assets.backends.azure import unique_names as given
+from phi_assets.backends.azure.account import AzureAccount
 from phi_assets.backends.azure.clients import AzureClients, clients
-from phi_assets.backends.azure.errors import GaveUp, code_of, refused, status_of
-from phi_assets.backends.azure.retrying import with_patience
-from phi_assets.backends.ports import Doomed, Log, Teardown
+from phi_assets.backends.azure.deleting import ask, delete
+from phi_assets.backends.azure.errors import AzureRefused, refused
+from phi_assets.backends.ports import Doomed, Fate, Log, Teardown
 
 ENDPOINT, DEPLOYMENT, CLUSTER = "online endpoint", "deployment", "cluster"
-GROUPS = "Microsoft.Resources/resourceGroups"
+NOT_OURS = "not made by this project"
 LOGS = "Microsoft.OperationalInsights/workspaces"
-MINUTES = 60.0
-POLL_SECONDS = 3.0
-WORD_EVERY = 30.0
-# A resource that is being made or changed is refused; it is asked again until it has settled.
-BUSY = frozenset({409, 412})
 REMARKS = {
     listing.WORKSPACES.lower(): "for good, with its jobs, models and registered data",
     "microsoft.storage/storageaccounts": "with every dataset, model and log in it",
@@ -37,48 +33,95 @@ class AzureTeardown(Teardown):
 
     def plan(self, everything: bool, log: Log) -> list[Doomed]:
         of = clients(self.account)
-        return [*_costly(of, log), *(_all(of, log) if everything else [])]
+        group = ownership.group(of)
+        if group is not None:
+            ownership.require_region(of.account, group)
+        if not everything:
+            return _costly(of, "stays", log)
+        if group is not None:
+            ownership.require_group(
+                of.account, group, f"What you do not need of it, delete in the portal: {_portal(of)}"
+            )
+        return [*_costly(of, "blocks", log), *_all(of, group is not None, log)]
 
     def take_down(self, everything: bool, log: Log) -> list[str]:
         of = clients(self.account)
+        plan = self.plan(everything, log)
+        obstacle = self.obstacle(plan)
+        if obstacle:
+            raise AzureRefused(description=obstacle, allow_retries=False)
         live_state.forget()
-        for doomed in _costly(of, log):
-            if doomed.kind != DEPLOYMENT:  # it goes with its endpoint
-                _delete(of, doomed.address, listing.WORKSPACES_VERSION, log)
+        for doomed in plan:
+            # A deployment goes with its endpoint.
+            if doomed.kind in (ENDPOINT, CLUSTER) and doomed.fate == "goes":
+                delete(of, doomed.address, listing.WORKSPACES_VERSION, log)
         kept = _take_all(of, log) if everything else []
         live_state.forget()
         return kept
 
+    def obstacle(self, plan: list[Doomed]) -> str:
+        foreign = ", ".join(f"{each.kind} {each.name}" for each in plan if each.fate == "blocks")
+        if not foreign:
+            return ""
+        return (
+            f"{NOT_OURS}, and it would go with the group: {foreign}. Move or delete it in the portal "
+            f"({_portal(clients(self.account))}), or tag it "
+            f"{ownership.TAG}={self.confirmation} to have it deleted too; then run again"
+        )
 
-def _costly(of: AzureClients, log: Log) -> list[Doomed]:
-    """Endpoints with their deployments, and clusters: what costs money while it stands idle, or may."""
-    found: list[Doomed] = []
-    for endpoint, deployments in listing.endpoints(of, log):
-        name = str(endpoint["name"])
-        for deployment in deployments:
-            size = str(live_state.properties(deployment).get("instanceType") or "")
-            found.append(Doomed(DEPLOYMENT, f"{name}/{deployment['name']}", str(deployment["id"]), size))
-        found.append(Doomed(ENDPOINT, name, str(endpoint["id"]), "its address and its keys go with it"))
-    found += [
-        Doomed(CLUSTER, str(row["name"]), str(row["id"]), "a job that runs on it ends")
-        for row in listing.clusters(of, log)
-    ]
+
+def _costly(of: AzureClients, others: Fate, log: Log) -> list[Doomed]:
+    """Endpoints with their deployments, and clusters: what costs money while it stands idle, or may.
+
+    `others`: the fate of what this project did not make.
+    """
+    account, found = of.account, list[Doomed]()
+    for row, deployments in listing.endpoints(of, log):
+        mine, name = _mine(account, row, endpoint.name_of(account)), str(row["name"])
+        for each in deployments:
+            size = str(live_state.properties(each).get("instanceType") or "")
+            found.append(_doomed(DEPLOYMENT, f"{name}/{each['name']}", each, size, mine, others))
+        found.append(_doomed(ENDPOINT, name, row, "its address and its keys go with it", mine, others))
+    for row in listing.computes(of, log):
+        mine = _mine(account, row, compute.NAME)
+        kind = CLUSTER if listing.is_cluster(row) else str((row.get("properties") or {}).get("computeType"))
+        found.append(_doomed(kind, str(row["name"]), row, "a job that runs on it ends", mine, others))
     return found
 
 
-def _all(of: AzureClients, log: Log) -> list[Doomed]:
-    """Every resource of the group, the workspace first, and the group itself."""
+def _mine(account: AzureAccount, row: Mapping[str, Any], name: str) -> bool:
+    return ownership.tagged(account, row) or str(row["name"]).lower() == name.lower()
+
+
+def _doomed(kind: str, name: str, row: Mapping[str, Any], remark: str, mine: bool, others: Fate) -> Doomed:
+    if mine:
+        return Doomed(kind, name, str(row["id"]), remark)
+    return Doomed(kind, name, str(row["id"]), NOT_OURS, others)
+
+
+def _all(of: AzureClients, standing: bool, log: Log) -> list[Doomed]:
+    """Every resource of the group, the workspace first, the group itself, and what Azure keeps of what was deleted."""
     found = [
-        Doomed(str(row["type"]), str(row["name"]), str(row["id"]), REMARKS.get(str(row["type"]).lower(), ""))
+        _doomed(
+            kind, str(row["name"]), row, REMARKS.get(kind.lower(), ""), ownership.is_ours(of.account, row), "blocks"
+        )
         for row in listing.resources(of, log)
+        for kind in [str(row["type"])]
     ]
     found.sort(key=lambda doomed: (doomed.kind.lower() != listing.WORKSPACES.lower(), doomed.kind, doomed.name))
-    if live_state.get_or_none(of, of.account.group_id, infra.api_version(GROUPS)):
+    if standing:
         found.append(Doomed("resource group", of.account.group, of.account.group_id))
-    kept = deleted_vaults.find(of, _vault(of), log)
-    if kept is not None:
+    workspace = listing.workspace_id(of)
+    if not any(each.address.lower() == workspace.lower() for each in found):
+        # Azure does not say whether it keeps one.
+        name = workspace.rpartition("/")[2]
+        found.append(Doomed("deleted workspace", name, workspace, "if Azure still keeps one: ended for good"))
+    kept = deleted_vaults.find(of, _vault(of).rpartition("/")[2], log)
+    if kept is not None and kept.is_at(_vault(of)):
         remark = f"protected until {kept.until}: stays, and a run takes it back" if kept.protected else "purged"
-        found.append(Doomed("deleted key vault", kept.name, kept.vault_id, remark))
+        found.append(
+            Doomed("deleted key vault", kept.name, kept.vault_id, remark, "stays" if kept.protected else "goes")
+        )
     return found
 
 
@@ -86,10 +129,10 @@ def _take_all(of: AzureClients, log: Log) -> list[str]:
     """The workspace and its logs ended for good, then the group, then the vault that Azure keeps of it."""
     # First, so that a teardown that is cut short leaves nobody waiting for a storage account that is gone.
     outputs.forget(of.account)
-    _delete(of, listing.workspace_id(of), listing.WORKSPACES_VERSION, log, "forceToPurge=true", even_if_gone=True)
-    log_analytics = f"{of.account.group_id}/providers/{LOGS}/{unique_names.names(of.account)['log_analytics']}"
-    _delete(of, log_analytics, infra.api_version(LOGS), log, "force=true")
-    _delete(of, of.account.group_id, infra.api_version(GROUPS), log)
+    delete(of, listing.workspace_id(of), listing.WORKSPACES_VERSION, log, "forceToPurge=true", even_if_gone=True)
+    log_analytics = f"{of.account.group_id}/providers/{LOGS}/{given.names(of.account)['log_analytics']}"
+    delete(of, log_analytics, infra.api_version(LOGS), log, "force=true")
+    delete(of, of.account.group_id, infra.api_version(ownership.GROUPS), log)
     _forget_deployment(of, log)
     kept = deleted_vaults.purge(of, _vault(of), log)
     if kept is None:
@@ -98,62 +141,6 @@ def _take_all(of: AzureClients, log: Log) -> list[str]:
         f"key vault {kept.name}: purge protection forbids ending it before {kept.until}; it costs nothing, and a run "
         "under the same name takes it back"
     ]
-
-
-def _delete(
-    of: AzureClients, address: str, version: str, log: Log, query: str = "", *, even_if_gone: bool = False
-) -> None:
-    """There is no resource of this id. Asking again for what is going, or gone, changes nothing.
-
-    `even_if_gone` asks also when Azure shows none: of a deleted workspace it keeps the name until it is asked to purge.
-    """
-    from azure.core.exceptions import HttpResponseError
-
-    name = address.rpartition("/")[2]
-    if live_state.get_or_none(of, address, version) is None and not even_if_gone:
-        return
-    log(f"deleting {name}")
-    ask = partial(of.send, "DELETE", f"{address}?api-version={version}{f'&{query}' if query else ''}")
-    began = spoken = time.monotonic()
-    asked = False
-    try:
-        while True:
-            if not asked:
-                asked = _asked(f"deleting {name}", ask, log)
-            found = live_state.get_or_none(of, address, version)
-            if found is None:
-                return
-            state = str(live_state.properties(found).get("provisioningState") or "")
-            asked = asked and state != "Failed"
-            spoken = _word(name, began, spoken, log)
-            time.sleep(POLL_SECONDS)
-    except HttpResponseError as e:
-        raise refused(f"deleting {name}", e) from e
-
-
-def _asked(what: str, ask: Callable[[], Any], log: Log) -> bool:
-    """Whether Azure took the wish; not while the resource is busy. Raises HttpResponseError."""
-    from azure.core.exceptions import HttpResponseError
-
-    try:
-        with_patience(what, ask, log)
-    except HttpResponseError as e:
-        if status_of(e) == 404:
-            return True
-        if status_of(e) in BUSY and code_of(e) not in ("ScopeLocked", "ReadOnlyDisabledSubscription"):
-            return False
-        raise
-    return True
-
-
-def _word(name: str, began: float, spoken: float, log: Log) -> float:
-    now = time.monotonic()
-    if now - began > MINUTES * 60:
-        raise GaveUp(description=f"{name} is still there after {MINUTES:g} minutes; see the portal, and run again")
-    if now - spoken < WORD_EVERY:
-        return spoken
-    log(f"deleting {name}: {(now - began) / 60:.1f} minutes so far")
-    return now
 
 
 def _forget_deployment(of: AzureClients, log: Log) -> None:
@@ -165,10 +152,15 @@ def _forget_deployment(of: AzureClients, log: Log) -> None:
         "?api-version=2021-04-01"
     )
     try:
-        _asked("deleting the deployment's record", partial(of.send, "DELETE", address), log)
+        ask("deleting the deployment's record", partial(of.send, "DELETE", address), log)
     except HttpResponseError as e:
         raise refused("deleting the deployment's record", e) from e
 
 
+def _portal(of: AzureClients) -> str:
+    return f"https://portal.azure.com/#@/resource{of.account.group_id}"
+
+
 def _vault(of: AzureClients) -> str:
-    return unique_names.names(of.account)["key_vault"]
+    """The id that the account's key vault has, or had."""
+    return f"{of.account.group_id}/providers/{deleted_vaults.VAULTS}/{given.names(of.account)['key_vault']}"

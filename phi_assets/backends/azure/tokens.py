@@ -68,12 +68,16 @@ class Credential:
     def _ask(self, scopes: tuple[str, ...], options: Mapping[str, Any] | None) -> Any:
         from azure.core.exceptions import ClientAuthenticationError
 
-        if self._chain is None:
-            self._chain = _default_chain()
         try:
+            if self._chain is None:
+                self._chain = _default_chain()
             return self._chain.get_token_info(*scopes, options=dict(options or {}))
         except ClientAuthenticationError as e:
-            raise NotSignedIn(description=_sign_in(str(e)), allow_retries=False) from None
+            found, cure = _sign_in(str(e))
+        except ValueError as e:  # a variable of azure-identity's has a value that it does not know
+            found = f"azure-identity refuses this environment: {' '.join(str(e).split())}"
+            cure = "unset that variable, or set it right, and run again"
+        raise NotSignedIn(description=f"{found}: {cure}", allow_retries=False, cure=cure) from None
 
 
 def forget() -> None:
@@ -108,10 +112,13 @@ def _default_chain() -> Any:
     )
 
 
-def _sign_in(message: str) -> str:
+def _sign_in(message: str) -> tuple[str, str]:
+    """What is wrong, and the cure."""
     expired = "AADSTS70043" in message or "AADSTS700082" in message or "expired" in message.lower()
     if expired:
-        return "your sign-in to Azure has expired: run `az login`, and run again"
+        return "your sign-in to Azure has expired", "run `az login`, and run again"
     if "'az' is not recognized" in message or "Azure CLI not found" in message:
-        return "not signed in to Azure, and the Azure CLI is not on the PATH: install it, `az login`, and run again"
-    return "not signed in to Azure: run `az login` (az login --use-device-code without a browser), and run again"
+        found = "not signed in to Azure, and the Azure CLI is not on the PATH"
+        return found, "install it, `az login`, and run again"
+    cure = "run `az login` (az login --use-device-code without a browser), and run again"
+    return "not signed in to Azure", cure

@@ -7,14 +7,22 @@ from phi_assets import shown
 from phi_assets.backends.ports import Bill, CostReport, Diagnosis, Doomed, Preflight, Teardown
 
 
-@dg.op(out=dg.Out(dg.Nothing), description="Fails when something would stop the graph; the table says what to do.")
+@dg.op(
+    out=dg.Out(dg.Nothing),
+    description="Fails when something would stop the graph, or cannot be seen yet; it says what to do.",
+)
 def look_ahead(context: dg.OpExecutionContext, preflight: Preflight) -> None:
     found = preflight.look(context.log.info)
-    problems = [each for each in found if each.verdict == "problem"]
-    metadata = {"diagnoses": diagnoses_table(found), "problems": dg.MetadataValue.int(len(problems))}
-    if problems:
-        said = "; ".join(f"{each.subject}: {each.description}" for each in problems)
-        raise dg.Failure(f"mend this before a run: {said}", metadata=metadata, allow_retries=False)
+    lacking = [each for each in found if each.verdict in ("problem", "unseen")]
+    problems = sum(each.verdict == "problem" for each in found)
+    metadata = {
+        "diagnoses": diagnoses_table(found),
+        "problems": dg.MetadataValue.int(problems),
+        "unseen": dg.MetadataValue.int(len(lacking) - problems),
+    }
+    if lacking:
+        said = "\n".join(f"- {each.subject}: {each.description}. What to do: {each.cure}" for each in lacking)
+        raise dg.Failure(f"mend this before a run:\n{said}", metadata=metadata, allow_retries=False)
     context.add_output_metadata(metadata)
 
 
@@ -49,15 +57,20 @@ class TeardownConfig(dg.Config):
 @dg.op(out=dg.Out(dg.Nothing), description="Deletes what the plan names, when it was confirmed.")
 def take_down(context: dg.OpExecutionContext, config: TeardownConfig, teardown: Teardown) -> None:
     plan = teardown.plan(config.everything, context.log.info)
-    if plan and config.confirm != teardown.confirmation:
+    going = [each for each in plan if each.fate == "goes"]
+    obstacle = teardown.obstacle(plan)
+    if obstacle:
+        raise dg.Failure(f"nothing was deleted: {obstacle}", metadata={"plan": plan_table(plan)}, allow_retries=False)
+    if going and config.confirm != teardown.confirmation:
         raise dg.Failure(
-            f"nothing was deleted: to delete the {len(plan)} things of the plan, launch again with "
+            f"nothing was deleted: to delete the {len(going)} things of the plan, launch again with "
             f"confirm: {teardown.confirmation}",
             metadata={"plan": plan_table(plan)},
             allow_retries=False,
         )
-    kept = teardown.take_down(config.everything, context.log.info)
-    context.add_output_metadata({"deleted": plan_table(plan), "kept": "; ".join(kept) or "nothing"})
+    kept = teardown.take_down(config.everything, context.log.info) if going else []
+    stays = plan_table([each for each in plan if each.fate != "goes"])
+    context.add_output_metadata({"deleted": plan_table(going), "stays": stays, "kept": "; ".join(kept) or "nothing"})
 
 
 def diagnoses_table(found: list[Diagnosis]) -> dg.MarkdownMetadataValue:
@@ -71,12 +84,15 @@ def standing_table(bill: Bill) -> dg.MarkdownMetadataValue:
 
 
 def jobs_table(bill: Bill) -> dg.MarkdownMetadataValue:
-    rows = [(job.name, job.title, job.status, f"{job.minutes:.1f}", f"{job.dollars:.2f}") for job in bill.jobs]
-    return shown.table(("job", "what", "status", "minutes", "dollars"), rows)
+    rows = [
+        (job.name, job.title, job.status, f"{job.minutes:.1f}", f"{job.dollars:.2f}", job.remark) for job in bill.jobs
+    ]
+    return shown.table(("job", "what", "status", "minutes", "dollars", "remark"), rows)
 
 
 def plan_table(plan: list[Doomed]) -> dg.MarkdownMetadataValue:
-    return shown.table(("kind", "name", "remark"), [(each.kind, each.name, each.remark) for each in plan])
+    rows = [(each.kind, each.name, each.remark, each.fate) for each in plan]
+    return shown.table(("kind", "name", "remark", "fate"), rows)
 
 
 @dg.job(description="Look the subscription over before anything is made in it: what to mend, and how. Writes nothing.")
