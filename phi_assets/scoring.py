@@ -20,11 +20,14 @@ SMOKE_TOKENS, FEW_TOKENS = 64, 16
 
 
 class NoAnswer(RuntimeError):
-    """The endpoint did not answer, or not as it should. `deployment` is who failed, where the answer said so."""
+    """The endpoint did not answer, or not as it should. `deployment` is who failed, where the answer said so.
 
-    def __init__(self, message: str, status: int | None = None, deployment: str = "") -> None:
+    `passes`: nobody was reached, or the house was full, so that nothing is known of who was asked.
+    """
+
+    def __init__(self, message: str, status: int | None = None, deployment: str = "", *, passes: bool = False) -> None:
         super().__init__(message)
-        self.status, self.deployment = status, deployment
+        self.status, self.deployment, self.passes = status, deployment, passes
 
 
 @dataclass(frozen=True)
@@ -128,7 +131,7 @@ def _post(url: str, key: str, body: Mapping[str, Any], deployment: str | None) -
                 reply = client.post(url, json=body, headers=headers)
             except httpx.TransportError as e:
                 if attempt == TRIES or isinstance(e, httpx.ReadTimeout) or _is_here(url):
-                    raise NoAnswer(f"{url} cannot be reached: {e!r}") from e
+                    raise NoAnswer(f"{url} cannot be reached: {e!r}", passes=True) from e
                 time.sleep(_wait(attempt))
                 continue
             status = int(reply.headers.get(STATUS_HEADER, reply.status_code))
@@ -136,7 +139,8 @@ def _post(url: str, key: str, body: Mapping[str, Any], deployment: str | None) -
                 return reply
             retried = TRANSIENT if reply.status_code != 424 else {429, 503}
             if status not in retried or attempt == TRIES:
-                raise NoAnswer(_refusal(url, status, reply), status, reply.headers.get(DEPLOYMENT_HEADER, ""))
+                by = reply.headers.get(DEPLOYMENT_HEADER, "")
+                raise NoAnswer(_refusal(url, status, reply), status, by, passes=status in retried)
             time.sleep(_wait(attempt, reply.headers.get("retry-after")))
     raise AssertionError("the last attempt returns or raises")
 

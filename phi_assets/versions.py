@@ -21,20 +21,21 @@ SOURCE_SUFFIXES = frozenset({".py", ".yaml", ".yml", ".jinja", ".jinja2", ".txt"
 class Reads:
     """What decides an asset's result, apart from its inputs: source trees or files, and names of settings.
 
-    `local` and `azure` are files of that backend alone, and `azure_settings` count there alone.
+    `local` and `azure` are files of that backend alone; `azure_source` and `azure_settings` count there alone.
     """
 
     source: tuple[str, ...]
     settings: tuple[str, ...] = ()
     local: tuple[str, ...] = ()
     azure: tuple[str, ...] = ()
+    azure_source: tuple[str, ...] = ()
     azure_settings: tuple[str, ...] = ()
 
     def files(self, backend: str) -> tuple[str, ...]:
         """Every source of a backend."""
-        own = {"local": (LOCAL, self.local), "azure": (AZURE, self.azure)}
-        folder, names = own[backend]
-        return (*self.source, *(f"{folder}/{name}.py" for name in names))
+        own = {"local": (LOCAL, self.local, ()), "azure": (AZURE, self.azure, self.azure_source)}
+        folder, names, trees = own[backend]
+        return (*self.source, *(f"{folder}/{name}.py" for name in names), *trees)
 
     def values(self, backend: str) -> tuple[str, ...]:
         """The names of every setting that counts with a backend."""
@@ -154,6 +155,7 @@ READS: dict[str, Reads] = {
         ("phi_assets/defs/serving", "phi_assets/scoring.py", "serving_code"),
         local=ENDPOINT,
         azure=("deployment_spec", "blue_green", "canary", "serving_image"),
+        azure_source=("serving_image",),
         azure_settings=(
             *PLACE,
             "azure_endpoint_vm_size",

@@ -31,6 +31,7 @@ OUTSIDE = {
     "phi_assets/backends/azure/clients.py": "clients",
     "phi_assets/backends/azure/costs.py": "reports costs",
     "phi_assets/backends/azure/deleted_vaults.py": "finds, takes back and purges a deleted vault",
+    "phi_assets/backends/azure/deleting.py": "deletes, and makes nothing",
     "phi_assets/backends/azure/deploy_lock.py": "who comes second waits",
     "phi_assets/backends/azure/deployment_run.py": "follows a deployment",
     "phi_assets/backends/azure/errors.py": "words",
@@ -42,7 +43,9 @@ OUTSIDE = {
     "phi_assets/backends/azure/job_watch.py": "follows a job",
     "phi_assets/backends/azure/jobs.py": "submits and follows a job",
     "phi_assets/backends/azure/listing.py": "lists what is there",
+    "phi_assets/backends/azure/masking.py": "masks secrets in words",
     "phi_assets/backends/azure/outputs.py": "keeps a deployment's outputs",
+    "phi_assets/backends/azure/ownership.py": "tells ours from others'",
     "phi_assets/backends/azure/pipes_session.py": "carries a job's messages",
     "phi_assets/backends/azure/portal.py": "links",
     "phi_assets/backends/azure/preflight.py": "looks, and makes nothing",
@@ -57,6 +60,7 @@ OUTSIDE = {
     "phi_assets/backends/azure/teardown.py": "deletes, and makes nothing",
     "phi_assets/backends/azure/tokens.py": "signs in",
     "phi_assets/backends/azure/unique_names.py": "the template's own names",
+    "phi_assets/backends/azure/waiting.py": "waits",
     "phi_assets/backends/azure/what_if.py": "forecasts a deployment",
     "phi_assets/backends/ports.py": "abstract",
     "phi_assets/backends/local/__init__.py": "empty",
@@ -93,7 +97,7 @@ ASSETS_OF_TREE = {
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     """A copy of the source that can be changed."""
-    for tree in ("phi_assets", "training_code", "evaluation_code", "serving_code", "flows", "infra"):
+    for tree in ("phi_assets", "training_code", "evaluation_code", "serving_code", "serving_image", "flows", "infra"):
         shutil.copytree(PROJECT / tree, tmp_path / tree, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(PROJECT / "README.md", tmp_path)
     return tmp_path
@@ -164,6 +168,8 @@ AZURE_TREES = {
     "phi_assets/backends/azure/trainer.py": {"fine_tuned_model"},
     "phi_assets/backends/azure/retrying.py": set(),
     "phi_assets/backends/local/trainer.py": set(),
+    # What is evaluated is the server, never the image that it stands in.
+    "serving_image/Dockerfile": {"online_deployment"},
 }
 
 
@@ -178,7 +184,9 @@ def test_a_change_of_a_source_changes_its_assets_only_on_azure(tree, project):
     assert changed(before, all_versions(project, read(AZURE))) == AZURE_TREES[tree]
 
 
-@pytest.mark.parametrize("source", ["infra/main.json", "phi_assets/backends/azure/trainer.py"])
+@pytest.mark.parametrize(
+    "source", ["infra/main.json", "phi_assets/backends/azure/trainer.py", "serving_image/Dockerfile"]
+)
 def test_what_only_azure_reads_changes_nothing_on_a_laptop(source, project):
     before = all_versions(project)
 

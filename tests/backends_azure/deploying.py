@@ -17,7 +17,7 @@ from typing import Any
 import httpx
 import pytest
 
-from phi_assets.backends.azure import blob, blue_green, canary, endpoint, serving_image
+from phi_assets.backends.azure import blob, blue_green, canary, deploy_lock, endpoint, serving_image
 from phi_assets.backends.azure.clients import AzureClients
 from phi_assets.backends.azure.endpoint import OnlineEndpoint
 from phi_assets.backends.azure.endpoint_host import AzureEndpointHost
@@ -36,6 +36,7 @@ def hurry(patched: pytest.MonkeyPatch, quick_server: bool = True) -> None:
     patched.setattr(endpoint, "FIRST_POLL", 0.05)
     patched.setattr(endpoint, "LONGEST_POLL", 0.2)
     patched.setattr(canary, "SECONDS_BETWEEN", 0.1)
+    patched.setattr(deploy_lock, "LONGEST_POLL", 0.5)
     if quick_server:
         patched.setattr(serving_image, "CODE", QUICK_SERVER)
         patched.setattr(serving_image, "digest", cache(serving_image.digest.__wrapped__))

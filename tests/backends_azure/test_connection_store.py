@@ -10,10 +10,11 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from dagster._utils.error import serializable_error_info_from_exc_info
 
-from phi_assets.backends.azure import tokens
+from phi_assets.backends.azure import tokens, workspace_connection
 from phi_assets.backends.azure.connection_store import AzureConnectionStore
-from phi_assets.backends.azure.errors import AzureRefused
+from phi_assets.backends.azure.errors import AzureRefused, GaveUp
 from phi_assets.backends.azure.workspace_connection import WorkspaceConnection
 from phi_assets.backends.ports import ConnectionStore
 from phi_assets.prompt_flow.connections import CONNECTION, LocalConnections, StoredConnection, fingerprint
@@ -256,6 +257,22 @@ def test_the_key_is_found_nowhere_but_in_the_connection_stores(
     assert found_in(tmp_path, KEY) == found_in(stage.place.home, KEY) == []
     assert KEY not in json.dumps([events, stage.control.requests(), stage.place.said, said.out, said.err])
     assert found_in(stage.control.state / "server.log", KEY) == []
+
+
+@pytest.mark.parametrize("kind", [AzureRefused, GaveUp])
+def test_a_refusal_that_quotes_the_key_is_passed_on_without_it(
+    stage: Stage, endpoint: Endpoint, store: AzureConnectionStore, monkeypatch, kind
+):
+    def quoting(*_: object) -> None:
+        raise kind(description=f"refused: {KEY}, none of it", allow_retries=False) from ValueError(KEY)
+
+    monkeypatch.setattr(workspace_connection, "wait_for_role", quoting)
+    with pytest.raises(kind, match=r"refused: \*\*\*, none of it") as refused:
+        store.connect(endpoint, KEY)
+    told = serializable_error_info_from_exc_info((refused.type, refused.value, refused.tb))
+    assert KEY not in f"{told}{told.cause}{told.context}"
+    with pytest.raises(kind, match="none of it"):
+        store.connect(replace(endpoint, auth="aad_token"), "a-token")
 
 
 def found_in(place: Path, text: str) -> list[Path]:

@@ -6,8 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from phi_assets import scoring
-from phi_assets.backends.azure import blue_green, deployment_spec, serving_image, tokens
+from phi_assets.backends.azure import blue_green, deployment_spec, providers, serving_image, tokens
 from phi_assets.backends.azure.blue_green import DeploymentFailed
+from phi_assets.backends.azure.errors import AzureRefused
 from phi_assets.backends.azure.registry import MODEL_NAME
 from phi_assets.records import Deployment, Endpoint
 from phi_assets.scoring import NoAnswer
@@ -48,7 +49,7 @@ def test_the_endpoint_is_made_once_with_the_identity_and_our_tags(stage: Stage, 
     [identity] = made["identity"]["userAssignedIdentities"]
     assert identity.lower() == stage.place.id("managed_identity").lower()
     assert made["properties"]["authMode"] == "Key"
-    assert made["tags"] == {"azd-env-name": "endpoints"}
+    assert made["tags"] == {"azd-env-name": "endpoints", "phi-proven": serving}
 
     stage.control.forget_requests()
     record = stage.host().ensure_endpoint(stage.place.log)
@@ -117,6 +118,13 @@ def test_status_names_what_serves_and_down_says_that_it_goes_on(stage: Stage, se
     assert stage.place.writes() == []
     assert "6.05 dollars a day" in stage.place.said[-1]
     assert "phi teardown" in stage.place.said[-1]
+    assert "https://ml.azure.com/endpoints/realtime/" in stage.host().cure
+
+
+def test_before_anything_is_deployed_there_is_nothing_to_ask(control: Control, tmp_path):
+    host = Stage(Place(control, tmp_path, "nothing-yet")).host()
+    assert (host.status()["alive"], host.cure) == (False, "`phi run` makes it")
+    host.stop(print)
 
 
 @pytest.mark.parametrize(
@@ -257,7 +265,9 @@ def test_entra_tokens_instead_of_keys_by_setting_and_back(stage: Stage, serving)
     host = stage.host(auth="aad_token")
     record = host.ensure_endpoint(stage.place.log)
     assert record.auth == "aad_token"
-    assert stage.endpoint.read().traffic == {serving: 100}  # type: ignore[union-attr]
+    state = stage.endpoint.read()
+    assert state is not None
+    assert (state.traffic, state.tags["phi-proven"]) == ({serving: 100}, serving)
     answer = scoring.chat(record.address, host.key(), [{"role": "user", "content": "Hello"}])
     assert answer.deployment == serving
     with pytest.raises(NoAnswer, match="401"):
@@ -265,6 +275,17 @@ def test_entra_tokens_instead_of_keys_by_setting_and_back(stage: Stage, serving)
     assert stage.host().find(record.digest) is None
     assert host.deploy(stage.registered("entra"), stage.place.log).name != serving
     stage.host().ensure_endpoint(stage.place.log)
+    assert stage.host().ensure_endpoint(stage.place.log).auth == "key"
+
+
+def test_an_endpoint_that_azure_fails_says_why_and_what_to_do(stage: Stage, serving, monkeypatch):
+    monkeypatch.setattr(providers, "ensure_registered", lambda *_: None)
+    stage.control.set_provider("Microsoft.Cdn", "NotRegistered")
+    try:
+        with pytest.raises(AzureRefused, match=r"is failed: .*Microsoft\.Cdn.*run again.*phi teardown"):
+            stage.host(auth="aad_token").ensure_endpoint(stage.place.log)
+    finally:
+        stage.control.set_provider("Microsoft.Cdn", "Registered")
     assert stage.host().ensure_endpoint(stage.place.log).auth == "key"
 
 

@@ -106,7 +106,7 @@ def test_a_full_house_is_asked_again_a_few_times(stage: Stage, monkeypatch):
 
 
 def test_each_package_of_the_image_has_the_version_of_the_lock():
-    locked = pins(serving_image.FOLDER.parents[1] / "requirements" / "lock.txt")
+    locked = pins(serving_image.FOLDER.parent / "requirements" / "lock.txt")
     asked = pins(serving_image.FOLDER / "requirements.txt")
     assert {name: locked.get(name) for name in asked} == asked
     assert {"torch", "transformers", "safetensors", "starlette", "uvicorn", "jinja2", "pydantic"} <= set(asked)

@@ -4,10 +4,11 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from phi_assets.backends.azure.clients import AzureClients, clients
+from phi_assets.backends.azure.endpoint import keys_of
 from phi_assets.backends.azure.errors import refused, status_of
 from phi_assets.backends.azure.outputs import NotDeployed
-from phi_assets.backends.azure.retrying import with_patience
-from phi_assets.backends.azure.workspace_connection import API_VERSION, WorkspaceConnection
+from phi_assets.backends.azure.retrying import say
+from phi_assets.backends.azure.workspace_connection import WorkspaceConnection
 from phi_assets.backends.ports import ConnectionStore
 from phi_assets.prompt_flow.connections import (
     CONNECTION,
@@ -31,7 +32,7 @@ class AzureConnectionStore(ConnectionStore):
         kept = key_to_keep(endpoint.auth, key)
         wanted = StoredConnection(CONNECTION, endpoint.address, endpoint.auth, fingerprint(kept))
         self._workspace.ensure(wanted, kept, self.role_minutes)
-        self._home.ensure(CONNECTION, endpoint.address, kept, endpoint.auth)
+        self._home.ensure(CONNECTION, endpoint.address, key, endpoint.auth)
         return _record(wanted)
 
     def find(self, digest: str) -> Connection | None:
@@ -74,16 +75,14 @@ class AzureConnectionStore(ConnectionStore):
 
         if stored.auth == TOKEN:
             return stored.key_fingerprint
-        endpoint = (urlsplit(stored.address).hostname or "").partition(".")[0]
-        workspace = self._clients.resource("ml_workspace")
-        address = f"{workspace}/onlineEndpoints/{endpoint}/listKeys?api-version={API_VERSION}"
-        doing = f"reading the key of endpoint {endpoint}"
+        name = (urlsplit(stored.address).hostname or "").partition(".")[0]
+        endpoint = f"{self._clients.resource('ml_workspace')}/onlineEndpoints/{name}"
         try:
-            return fingerprint(with_patience(doing, lambda: self._clients.send("POST", address)).json()["primaryKey"])
+            return fingerprint(keys_of(self._clients, endpoint, say)[0])
         except HttpResponseError as e:
             if status_of(e) in (400, 404):
                 return ""
-            raise refused(doing, e) from e
+            raise refused(f"reading the key of endpoint {name}", e) from e
 
     @property
     def _workspace(self) -> WorkspaceConnection:

@@ -12,11 +12,12 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from phi_assets.backends.azure.blob import WorkspaceBlobs
-from phi_assets.backends.azure.errors import GaveUp, code_of, refused
+from phi_assets.backends.azure.errors import code_of, refused, status_of
 from phi_assets.backends.azure.roles import wait_for_role
+from phi_assets.backends.azure.waiting import Waiting
 from phi_assets.backends.ports import BackendError, Log
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 SECONDS = 60  # the longest that Azure lends for, other than for ever
 RENEWED_EVERY = 15.0
-POLL_SECONDS = 2.0
+FIRST_POLL, LONGEST_POLL = 0.2, 5.0
 MINUTES = 120.0
 TAKEN = frozenset({"LeaseAlreadyPresent", "LeaseIdMissing"})
 
@@ -38,15 +39,21 @@ class Lease:
 
     def __init__(self, lease: "BlobLeaseClient", log: Log) -> None:
         self._lease, self._log = lease, log
-        self._renewed = time.monotonic()
+        # By the clock on the wall: the other one stands still while a machine sleeps.
+        self._renewed = time.time()
+        self._refused = ""
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._keep, name="lease", daemon=True)
         self._thread.start()
 
     def require(self) -> None:
-        """Raises LeaseLost when it has run out, because it could not be renewed."""
-        if time.monotonic() - self._renewed > SECONDS:
-            raise LeaseLost(description="the lease on the endpoint could not be renewed, run again")
+        """Raises LeaseLost when it has run out, or Azure refused to renew it: somebody else may have it."""
+        late = time.time() - self._renewed
+        if self._refused or not 0 <= late <= SECONDS:
+            why = self._refused or f"it was renewed {late:.0f} s ago, and lasts {SECONDS} s"
+            raise LeaseLost(
+                description=f"the lease on the endpoint was lost ({why}), so nothing more was changed; run again"
+            )
 
     def end(self) -> None:
         from azure.core.exceptions import AzureError
@@ -60,12 +67,16 @@ class Lease:
         from azure.core.exceptions import AzureError
 
         while not self._over.wait(RENEWED_EVERY):
-            asked = time.monotonic()
+            asked = time.time()
             try:
                 self._lease.renew()
                 self._renewed = asked
             except AzureError as e:
-                self._log(f"the lease on the endpoint could not be renewed: {code_of(e) or type(e).__name__}")
+                word = code_of(e) or type(e).__name__
+                self._log(f"the lease on the endpoint could not be renewed: {word}")
+                if status_of(e) in (404, 409, 412):
+                    self._refused = word
+                    return
 
 
 @contextmanager
@@ -73,16 +84,23 @@ def alone(folder: Path, name: str, blobs: WorkspaceBlobs, log: Log) -> Iterator[
     """Nobody else changes the endpoint meanwhile; who comes second waits. Raises GaveUp after two hours."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / f"{name}.lock").open("a+", encoding="utf-8") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            log(f"another run is changing endpoint {name}; waiting for it")
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        lease = Lease(_taken(blobs.blob(f"phi/locks/{name}"), _own_id(folder / f"{name}.lease"), blobs, log), log)
+        waiting = Waiting(f"waiting to change endpoint {name}", log, MINUTES, FIRST_POLL, LONGEST_POLL)
+        _lock(lock, waiting)
+        blob, own = blobs.blob(f"phi/locks/{name}"), _own_id(folder / f"{name}.lease")
+        lease = Lease(_taken(blob, own, blobs, waiting), log)
         try:
             yield lease
         finally:
             lease.end()
+
+
+def _lock(file: IO[str], waiting: Waiting) -> None:
+    while True:
+        try:
+            return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            waiting.say("another run is changing it")
+        waiting.pause("another run is changing it")
 
 
 def _own_id(path: Path) -> str:
@@ -92,7 +110,7 @@ def _own_id(path: Path) -> str:
     return path.read_text(encoding="utf-8").strip()
 
 
-def _taken(blob: "BlobClient", lease_id: str, blobs: WorkspaceBlobs, log: Log) -> "BlobLeaseClient":
+def _taken(blob: "BlobClient", lease_id: str, blobs: WorkspaceBlobs, waiting: Waiting) -> "BlobLeaseClient":
     """The lease, when nobody else has it any more."""
     from azure.core.exceptions import HttpResponseError, ResourceExistsError
     from azure.storage.blob import BlobLeaseClient
@@ -104,17 +122,12 @@ def _taken(blob: "BlobClient", lease_id: str, blobs: WorkspaceBlobs, log: Log) -
             blob.upload_blob(b"", overwrite=False)
         lease.acquire(lease_duration=SECONDS)
 
-    began, said = time.monotonic(), False
     while True:
         try:
-            wait_for_role(take, "taking the lease on the endpoint", log, blobs.role_minutes)
+            wait_for_role(take, "taking the lease on the endpoint", blobs.log, blobs.role_minutes)
             return lease
         except HttpResponseError as e:
             if code_of(e) not in TAKEN:
                 raise refused("taking the lease on the endpoint", e) from e
-        if time.monotonic() - began > MINUTES * 60:
-            raise GaveUp(description="another home has been changing the endpoint for two hours; run again")
-        if not said:
-            log("another home is changing the endpoint; waiting for it")
-            said = True
-        time.sleep(POLL_SECONDS)
+            waiting.say("another home is changing it")
+        waiting.pause("another home is changing it")

@@ -1,6 +1,8 @@
 """A deployment as it should be: a name that says what it is made of, and the body that Azure takes."""
 
 import hashlib
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,11 +40,14 @@ class WantedDeployment:
 
     @property
     def digest(self) -> str:
-        """Which model answers under which name, by which code, on which machines."""
-        model, of = self.model, self.machines
-        parts = (self.endpoint, model.name, model.version, model.model_digest, serving_image.digest())
-        numbers = (of.vm_size.lower(), of.instances, of.concurrency, of.request_seconds)
-        return hashlib.sha256("\n".join((*parts, *map(str, numbers))).encode()).hexdigest()
+        """Which model answers under which name, by which code, on which machines, and everything else that Azure takes.
+
+        The endpoint stands for the workspace: its name is of one only.
+        """
+        body = self._body("", "")
+        body["properties"]["instanceType"] = self.machines.vm_size.lower()
+        parts = [self.endpoint, self.model.model_digest, serving_image.digest(), body]
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     @property
     def name(self) -> str:
@@ -64,16 +69,20 @@ class WantedDeployment:
 
     def body(self, clients: AzureClients) -> dict[str, Any]:
         """The deployment as Azure takes it. It bears identities and addresses, never a key."""
-        workspace, of = clients.resource("ml_workspace"), self.machines
+        body = self._body(clients.resource("ml_workspace"), self.name)
         # A tag of Resource Manager's has at most 256 characters, fewer than the address of a run may have.
-        longer = {name: value for name, value in self.facts.items() if name in LONG}
         tags = {name: value for name, value in self.facts.items() if name not in LONG}
+        longer = {name: value for name, value in self.facts.items() if name in LONG}
+        properties = {**body["properties"], "properties": longer}
+        tags["azd-env-name"] = clients.account.name
+        return {"location": clients.account.location, **body, "tags": tags, "properties": properties}
+
+    def _body(self, workspace: str, name: str) -> dict[str, Any]:
+        """All that decides how it serves, in this workspace and under this name."""
+        of = self.machines
         return {
-            "location": clients.account.location,
             "sku": {"name": "Default", "capacity": of.instances},
-            "tags": {**tags, "azd-env-name": clients.account.name},
             "properties": {
-                "properties": longer,
                 "endpointComputeType": "Managed",
                 "model": f"{workspace}/models/{self.model.name}/versions/{self.model.version}",
                 "environmentId": serving_image.id_in(workspace),
@@ -85,14 +94,13 @@ class WantedDeployment:
                 },
                 "livenessProbe": {**LIVENESS, **SUCCESSES},
                 "readinessProbe": {**READINESS, **SUCCESSES},
-                "environmentVariables": self.variables,
+                "environmentVariables": self._variables(name),
             },
         }
 
-    @property
-    def variables(self) -> dict[str, str]:
+    def _variables(self, name: str) -> dict[str, str]:
         return {
-            "SERVING_DEPLOYMENT": self.name,
+            "SERVING_DEPLOYMENT": name,
             "SERVING_MODEL_NAME": self.model.name,
             "SERVING_MODEL_VERSION": self.model.version,
             "SERVING_MAX_CONCURRENCY": str(max(SERVER_CONCURRENCY, self.machines.concurrency)),
@@ -100,12 +108,15 @@ class WantedDeployment:
         }
 
 
-def dollars_a_day(machines: Machines, location: str) -> float:
-    """What the machines of one deployment cost. Raises UnknownSize."""
-    return round(prices.price_per_hour(machines.vm_size, location) * HOURS_A_DAY * machines.instances, 2)
+def dollars_a_day(vm_size: str, instances: int, location: str) -> float | None:
+    """What the machines of one deployment cost; None where the size is not in the price table."""
+    try:
+        return round(prices.price_per_hour(vm_size, location) * HOURS_A_DAY * instances, 2)
+    except prices.UnknownSize:
+        return None
 
 
-def record_of(endpoint: str, name: str, facts: dict[str, str], dollars: float, link: str) -> Deployment:
+def record_of(endpoint: str, name: str, facts: Mapping[str, str], dollars: float, link: str) -> Deployment:
     """The record of a deployment of which Azure says these facts. Raises KeyError when it is not ours."""
     return Deployment(
         digest=facts["digest"],

@@ -5,7 +5,6 @@ the first answer that is lost.
 """
 
 import re
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -14,21 +13,20 @@ from typing import Any
 from phi_assets.backends.azure import listing, live_state, portal, unique_names
 from phi_assets.backends.azure.account import AzureAccount
 from phi_assets.backends.azure.clients import AzureClients
-from phi_assets.backends.azure.endpoint_state import AUTH, ENDED, NOTHING, EndpointState, state_of
-from phi_assets.backends.azure.errors import AzureRefused, GaveUp, code_of, codes, refused, status_of
+from phi_assets.backends.azure.endpoint_state import AUTH, ENDED, NOTHING, PROVEN, EndpointState, state_of
+from phi_assets.backends.azure.errors import AzureRefused, code_of, codes, is_busy, refused, sentence
 from phi_assets.backends.azure.retrying import with_patience
 from phi_assets.backends.azure.roles import wait_for_role
+from phi_assets.backends.azure.waiting import Waiting
 from phi_assets.backends.ports import Log
 
 VERSION = listing.WORKSPACES_VERSION
-# Azure refuses a write while another on the same endpoint is under way; a lock and a policy are refused for good.
-BUSY = frozenset({409, 412})
-FOR_GOOD = frozenset({"ScopeLocked", "ReadOnlyDisabledSubscription"})
 MINUTES = 90.0
 FIRST_POLL, LONGEST_POLL = 0.5, 10.0
-WORD_EVERY = 30.0
+LOOKS = 3  # at what Azure shows after a write of which it says nothing: it may show what was before for a moment
 SCORING_SCOPE = "https://ml.azure.com/.default"
 LOG_LINES = 50
+KEY_ROLE_MINUTES = 0.5  # a person who asks a question waits for it
 
 
 @dataclass(frozen=True)
@@ -49,11 +47,20 @@ def name_of(account: AzureAccount) -> str:
     return f"phi-{account.name[:18].rstrip('-')}-{unique[:8]}"
 
 
+def keys_of(clients: AzureClients, endpoint_id: str, log: Log) -> list[str]:
+    """The primary key of an endpoint, and the secondary one. Raises HttpResponseError, and GaveUp."""
+    ask = partial(clients.send, "POST", f"{endpoint_id}/listKeys?api-version={VERSION}")
+    told = with_patience(f"reading the key of {endpoint_id.rpartition('/')[2]}", ask, log).json()
+    return [str(told["primaryKey"]), str(told.get("secondaryKey") or "")]
+
+
 class OnlineEndpoint:
     """The account's endpoint. Every write waits until none other is under way, and is followed to its end."""
 
     def __init__(self, clients: AzureClients, log: Log, role_minutes: float) -> None:
         self.clients, self.log, self.role_minutes = clients, log, role_minutes
+        # Raises when somebody else may be changing the endpoint: then nothing is written any more.
+        self.still_alone: Callable[[], None] = lambda: None
         self.name = name_of(clients.account)
         self.id = f"{clients.resource('ml_workspace')}/onlineEndpoints/{self.name}"
 
@@ -69,31 +76,23 @@ class OnlineEndpoint:
         rows = listing.rows_if_any(self.clients, "the deployments", f"{self.id}/deployments", self.log, VERSION)
         return state_of(found, rows)
 
-    def at_rest(self) -> EndpointState | None:
+    def at_rest(self, waiting: Waiting | None = None) -> EndpointState | None:
         """What is there once no write is under way. Raises GaveUp when that takes over MINUTES."""
-        began = spoken = time.monotonic()
-        pause = FIRST_POLL
+        waiting = waiting or self._waiting(f"endpoint {self.name}")
         while True:
             found = self.read()
             if found is None or found.at_rest:
                 return found
-            now = time.monotonic()
-            if now - began > MINUTES * 60:
-                raise GaveUp(
-                    description=f"endpoint {self.name} is not at rest after {MINUTES:g} minutes ({found.doing}); "
-                    f"look at it, {self.portal}, and run again: what is under way will be taken up"
-                )
-            if now - spoken > WORD_EVERY:
-                self.log(f"endpoint {self.name}: {found.doing}, {(now - began) / 60:.1f} minutes so far")
-                spoken = now
-            time.sleep(pause)
-            pause = min(pause * 1.5, LONGEST_POLL)
+            waiting.pause(found.doing, self._look)
 
-    def put(self, auth: str, traffic: Mapping[str, int]) -> Written:
-        """The endpoint has this way in and this traffic, whole numbers of per cent that add to 100, or none."""
+    def put(self, auth: str, traffic: Mapping[str, int], proven: str = "") -> Written:
+        """The endpoint has this way in and this traffic, whole numbers of per cent that add to 100, or none.
+
+        Its tag says which deployment is proven; none where that is empty.
+        """
         body = {
             "location": self.clients.account.location,
-            "tags": self.tags,
+            "tags": {**self.tags, **({PROVEN: proven} if proven else {})},
             "identity": {
                 "type": "UserAssigned",
                 "userAssignedIdentities": {self.clients.resource("managed_identity"): {}},
@@ -102,7 +101,8 @@ class OnlineEndpoint:
         }
 
         def done(state: EndpointState | None) -> bool:
-            return state is not None and self.is_as_wanted(state, auth) and state.traffic == dict(traffic)
+            same = state is not None and state.traffic == dict(traffic) and state.tags.get(PROVEN, "") == proven
+            return same and state is not None and self.is_as_wanted(state, auth)
 
         return self._write(f"changing endpoint {self.name}", "PUT", self.id, body, done)
 
@@ -111,50 +111,59 @@ class OnlineEndpoint:
         return state.state == "Succeeded" and state.auth == auth and self.tags.items() <= dict(state.tags).items()
 
     def put_deployment(self, name: str, body: Mapping[str, Any]) -> Written:
-        """There is a deployment of this name, made of this body, or one that failed."""
+        """There is a deployment of this name that serves, made of this body, or one that failed."""
 
         def done(state: EndpointState | None) -> bool:
-            return state is not None and name in state.deployments
+            return state is not None and name in state.deployments and state.deployments[name].serves
 
         return self._write(f"making deployment {name}", "PUT", f"{self.id}/deployments/{name}", body, done)
 
     def remove(self, name: str) -> None:
-        """There is no deployment of this name, which must have no traffic."""
+        """There is no deployment of this name, which must have no traffic. Raises AzureRefused when it stays."""
 
         def done(state: EndpointState | None) -> bool:
             return state is None or name not in state.deployments
 
-        self._write(f"deleting deployment {name}", "DELETE", f"{self.id}/deployments/{name}", None, done)
+        written = self._write(f"deleting deployment {name}", "DELETE", f"{self.id}/deployments/{name}", None, done)
+        if not done(written.state):
+            raise AzureRefused(
+                description=f"deployment {name} is still there: {self.reason(written)}; delete it in the portal, "
+                f"{self.portal}, and run again",
+                allow_retries=False,
+            )
 
     def logs(self, name: str) -> str:
         """The last lines that the deployment's container wrote; a word why not when Azure does not tell."""
         from azure.core.exceptions import AzureError
 
         body = {"containerType": "InferenceServer", "tail": LOG_LINES}
+        address = f"{self.id}/deployments/{name}/getLogs?api-version={VERSION}"
+        ask = partial(self.clients.send, "POST", address, body)
         try:
-            return str(self._post(f"{self.id}/deployments/{name}", "getLogs", body).get("content") or "").strip()
+            told = with_patience("reading the deployment's log", ask, self.log).json()
+            return str(told.get("content") or "").strip()
         except AzureError as e:
             return f"its log could not be read: {code_of(e) or type(e).__name__}"
 
     def key(self, auth: str) -> str:
         """What goes after `Bearer`: the primary key, or a token of whoever is signed in."""
-        from azure.core.exceptions import HttpResponseError
-
         if auth == "aad_token":
             return self.clients.credential().get_token_info(SCORING_SCOPE).token
-        what = f"reading the key of endpoint {self.name}"
+        return self.keys()[0]
+
+    def keys(self) -> list[str]:
+        """The primary key and the secondary one. Raises AzureRefused, also when the endpoint is gone or takes none."""
+        from azure.core.exceptions import HttpResponseError
+
+        what, minutes = f"reading the key of endpoint {self.name}", min(KEY_ROLE_MINUTES, self.role_minutes)
         try:
-            return str(wait_for_role(lambda: self._post(self.id, "listKeys"), what, self.log, 0.5)["primaryKey"])
+            return wait_for_role(lambda: keys_of(self.clients, self.id, self.log), what, self.log, minutes)
         except HttpResponseError as e:
             raise refused(what, e) from e
 
     @property
     def tags(self) -> dict[str, str]:
         return {"azd-env-name": self.clients.account.name}
-
-    def _post(self, id: str, action: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        ask = partial(self.clients.send, "POST", f"{id}/{action}?api-version={VERSION}", body)
-        return with_patience(f"asking for {action}", ask, self.log).json()
 
     def _write(
         self,
@@ -170,24 +179,35 @@ class OnlineEndpoint:
         """
         from azure.core.exceptions import HttpResponseError
 
-        began, operation = time.monotonic(), ""
+        def ask() -> Any:
+            self.still_alone()
+            return self.clients.send(verb, f"{id}?api-version={VERSION}", body)
+
+        waiting, operation, looks = self._waiting(what), "", 0
         while True:
-            before = self.at_rest()
-            if done(before) or (operation and self._told(operation).get("status") in {*ENDED, None}):
-                return Written(before or NOTHING, operation)
-            if operation:  # Azure shows what was before for a moment
-                time.sleep(FIRST_POLL)
-                continue
-            try:
-                ask = partial(self.clients.send, verb, f"{id}?api-version={VERSION}", body)
-                answer = wait_for_role(ask, what, self.log, self.role_minutes)
-                operation = answer.headers.get("Azure-AsyncOperation") or UNKNOWN
-            except HttpResponseError as e:
-                if status_of(e) not in BUSY or code_of(e) in FOR_GOOD:
-                    raise _refused(what, e) from e
-                if time.monotonic() - began > MINUTES * 60:
-                    raise GaveUp(description=f"{what}: the endpoint was busy for {MINUTES:g} minutes; run again") from e
-                time.sleep(FIRST_POLL)
+            # The operation first: what is read after its end is what it led to.
+            status = self._told(operation).get("status") if operation else "not asked"
+            state = self.at_rest(waiting)
+            looks += status is None
+            if done(state) or status in ENDED or looks >= LOOKS:
+                return Written(state or NOTHING, operation)
+            doing = "it is not seen yet"
+            if not operation:
+                try:
+                    answer = wait_for_role(ask, what, self.log, self.role_minutes)
+                    operation = answer.headers.get("Azure-AsyncOperation") or UNKNOWN
+                except HttpResponseError as e:
+                    if not is_busy(e):
+                        raise _refused(what, e) from e
+                    doing = sentence(codes(e))
+            waiting.pause(doing, self._look)
+
+    def _waiting(self, what: str) -> Waiting:
+        return Waiting(what, self.log, MINUTES, FIRST_POLL, LONGEST_POLL)
+
+    @property
+    def _look(self) -> str:
+        return f"look at it, {self.portal}, and run again: what is under way will be taken up"
 
     def reason(self, written: Written) -> str:
         """Why a write failed, in Azure's words."""

@@ -1,7 +1,8 @@
 """Azure's managed online endpoint: an address that stays, and one deployment behind it that was proven."""
 
 import hashlib
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from phi_assets.backends.azure import blue_green, deploy_lock, prices, providers, serving_image
@@ -9,15 +10,17 @@ from phi_assets.backends.azure.blob import WorkspaceBlobs
 from phi_assets.backends.azure.clients import AzureClients, clients
 from phi_assets.backends.azure.deployment_spec import Machines, WantedDeployment, dollars_a_day, record_of
 from phi_assets.backends.azure.endpoint import OnlineEndpoint, name_of
-from phi_assets.backends.azure.endpoint_state import EndpointState
+from phi_assets.backends.azure.endpoint_state import NOTHING, PROVEN, EndpointState
 from phi_assets.backends.azure.errors import AzureRefused
 from phi_assets.backends.azure.outputs import NotDeployed
-from phi_assets.backends.azure.retrying import say
+from phi_assets.backends.azure.retrying import say, soon
 from phi_assets.backends.ports import EndpointHost, Log
 from phi_assets.records import Deployment, Endpoint, Record, RegisteredModel
 
 # Without these Azure fails every managed endpoint.
 PROVIDERS = ["Microsoft.PolicyInsights", "Microsoft.Cdn"]
+A_PERSON_WAITS = 20.0
+NO_PRICE = "a price that is not known here (its machine is not in the price table)"
 
 
 class AzureEndpointHost(EndpointHost):
@@ -41,13 +44,17 @@ class AzureEndpointHost(EndpointHost):
             providers.ensure_registered(self._clients, PROVIDERS, log)
             log(f"{'making' if state is None else 'changing'} endpoint {endpoint.name}")
             with self._alone(endpoint, log):
-                before = endpoint.at_rest()
-                written = endpoint.put(self.auth, before.traffic if before else {})
+                before = endpoint.at_rest() or NOTHING
+                written = endpoint.put(self.auth, before.traffic, before.tags.get(PROVEN, ""))
             state = written.state
             if not endpoint.is_as_wanted(state, self.auth):
                 reason = f"{state.state.lower() or 'gone'}: {endpoint.reason(written)}"
-                raise AzureRefused(description=f"endpoint {endpoint.name} is {reason}", allow_retries=False)
-        log(f"{endpoint.name} answers at {state.address}")
+                raise AzureRefused(
+                    description=f"endpoint {endpoint.name} is {reason}. Mend that and run again, which tries it anew; "
+                    "if it stays so, phi teardown deletes it, and the next run makes it",
+                    allow_retries=False,
+                )
+        log(f"endpoint {endpoint.name} has the address {state.address}")
         return self._endpoint_record(endpoint, state)
 
     def deploy(self, model: RegisteredModel, log: Log) -> Deployment:
@@ -63,7 +70,10 @@ class AzureEndpointHost(EndpointHost):
             with self._alone(endpoint, log) as lease:
                 change.run(wanted.body(of), lease.require)
             log(f"{wanted.name} serves {model.name}:{model.version}")
-        return self._record(endpoint, wanted.name, wanted.facts)
+        record = self._record(endpoint, wanted.name, wanted.facts, self.vm_size, self.instances)
+        if not record.dollars_a_day:
+            log(f"no price is known for {self.vm_size}: what {wanted.name} costs a day is not said")
+        return record
 
     def find(self, digest: str) -> Record | None:
         try:
@@ -77,13 +87,20 @@ class AzureEndpointHost(EndpointHost):
         if record.digest == digest:
             return record
         live = state.live
-        if live is None or live.facts.get("digest") != digest or state.traffic != {live.name: 100}:
+        if live is None or live.facts.get("digest") != digest or not state.alone(live.name):
             return None
-        return self._record(endpoint, live.name, dict(live.facts))
+        return self._record(endpoint, live.name, live.facts, live.vm_size, live.instances)
 
     def why_gone(self, digest: str) -> str:
         del digest
-        return "the endpoint is gone or was changed, or another deployment has its traffic"
+        return "the endpoint is gone or was changed, or another deployment has its traffic, or stands beside it"
+
+    @property
+    def cure(self) -> str:
+        try:
+            return f"look at {self._endpoint(say).portal}; `phi run` makes and deploys what is missing"
+        except NotDeployed:
+            return "`phi run` makes it"
 
     def key(self) -> str:
         return self._endpoint(say).key(self.auth)
@@ -96,11 +113,11 @@ class AzureEndpointHost(EndpointHost):
         state = self._state()
         if state is None or not state.deployments:
             return
-        dollars = dollars_a_day(self._machines, self._clients.account.location) * len(state.deployments)
-        log(
-            f"endpoint {name_of(self._clients.account)} goes on, for about {dollars:.2f} dollars a day "
-            f"({prices.AS_OF}): phi teardown takes it down"
-        )
+        location = self._clients.account.location
+        each = [dollars_a_day(one.vm_size, one.instances, location) for one in state.deployments.values()]
+        known = [dollars for dollars in each if dollars is not None]
+        costs = f"about {sum(known):.2f} dollars a day ({prices.AS_OF})" if len(known) == len(each) else NO_PRICE
+        log(f"endpoint {name_of(self._clients.account)} goes on, for {costs}: phi teardown takes it down")
 
     def status(self) -> dict[str, Any]:
         state = self._state()
@@ -129,17 +146,21 @@ class AzureEndpointHost(EndpointHost):
         }
 
     def _state(self) -> EndpointState | None:
+        """What is there now, for a person who waits seconds, not minutes. Raises GaveUp."""
         try:
-            return self._endpoint(say).read()
+            endpoint = self._endpoint(say)
+            return soon(f"looking at endpoint {endpoint.name}", endpoint.read, A_PERSON_WAITS)
         except NotDeployed:
             return None
 
     def _wanted(self, model: RegisteredModel) -> WantedDeployment:
         return WantedDeployment(name_of(self._clients.account), model, self._machines)
 
-    def _record(self, endpoint: OnlineEndpoint, name: str, facts: dict[str, str]) -> Deployment:
-        dollars = dollars_a_day(self._machines, self._clients.account.location)
-        return record_of(endpoint.name, name, facts, dollars, endpoint.portal)
+    def _record(
+        self, endpoint: OnlineEndpoint, name: str, facts: Mapping[str, str], vm_size: str, instances: int
+    ) -> Deployment:
+        dollars = dollars_a_day(vm_size, instances, self._clients.account.location)
+        return record_of(endpoint.name, name, facts, dollars or 0.0, endpoint.portal)
 
     def _endpoint_record(self, endpoint: OnlineEndpoint, state: EndpointState) -> Endpoint:
         said = f"{endpoint.id}\n{state.address}\n{self.auth}"
@@ -151,9 +172,12 @@ class AzureEndpointHost(EndpointHost):
             portal=endpoint.portal,
         )
 
-    def _alone(self, endpoint: OnlineEndpoint, log: Log) -> AbstractContextManager[deploy_lock.Lease]:
+    @contextmanager
+    def _alone(self, endpoint: OnlineEndpoint, log: Log) -> Iterator[deploy_lock.Lease]:
         blobs = WorkspaceBlobs(self._clients, log, self.role_minutes)
-        return deploy_lock.alone(self._clients.account.folder / "endpoints", endpoint.name, blobs, log)
+        with deploy_lock.alone(self._clients.account.folder / "endpoints", endpoint.name, blobs, log) as lease:
+            endpoint.still_alone = lease.require
+            yield lease
 
     def _endpoint(self, log: Log) -> OnlineEndpoint:
         return OnlineEndpoint(self._clients, log, self.role_minutes)

@@ -9,15 +9,19 @@ from phi_assets.backends.azure import live_state
 
 ENDED = frozenset({"Succeeded", "Failed", "Canceled"})
 AUTH = {"key": "Key", "aad_token": "AADToken"}
+# The endpoint's tag with the name of the deployment that was last proven with all the traffic.
+PROVEN = "phi-proven"
 
 
 @dataclass(frozen=True)
 class DeploymentState:
-    """A deployment as Azure shows it; `facts` are its tags and its properties."""
+    """A deployment as Azure shows it, with its machines; `facts` are its tags and its properties."""
 
     name: str
     state: str
     facts: Mapping[str, str]
+    vm_size: str = ""
+    instances: int = 1
 
     @property
     def serves(self) -> bool:
@@ -48,11 +52,27 @@ class EndpointState:
         return ", ".join(f"{name} is {word}" for name, word in doing.items())
 
     @property
+    def busiest(self) -> DeploymentState | None:
+        """The deployment with the most traffic, whatever has become of it."""
+        shares = [(share, name) for name, share in self.traffic.items() if share and name in self.deployments]
+        return self.deployments[max(shares)[1]] if shares else None
+
+    @property
     def live(self) -> DeploymentState | None:
         """The deployment with the most traffic, if it can serve."""
-        shares = [(share, name) for name, share in self.traffic.items() if share and name in self.deployments]
-        found = self.deployments[max(shares)[1]] if shares else None
+        found = self.busiest
         return found if found and found.serves else None
+
+    @property
+    def proven(self) -> DeploymentState | None:
+        """The deployment that was proven last, if it is there and has traffic or can have it."""
+        found = self.deployments.get(self.tags.get(PROVEN, ""))
+        return found if found and (found.serves or self.traffic.get(found.name)) else None
+
+    def alone(self, name: str) -> bool:
+        """Whether this deployment serves, with all the traffic, and there is no other."""
+        found = self.deployments.get(name)
+        return found is not None and found.serves and len(self.deployments) == 1 and self.traffic == {name: 100}
 
 
 NOTHING = EndpointState(state="", auth="", tags={}, address="")
@@ -77,4 +97,6 @@ def state_of(found: Mapping[str, Any], rows: list[dict[str, Any]]) -> EndpointSt
 def _deployment(row: Mapping[str, Any]) -> DeploymentState:
     of = live_state.properties(row)
     facts = {**(of.get("properties") or {}), **(row.get("tags") or {})}
-    return DeploymentState(str(row["name"]), str(of.get("provisioningState")), facts)
+    instances = int((row.get("sku") or {}).get("capacity") or 1)
+    size = str(of.get("instanceType") or "")
+    return DeploymentState(str(row["name"]), str(of.get("provisioningState")), facts, size, instances)

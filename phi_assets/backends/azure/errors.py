@@ -26,6 +26,16 @@ class GaveUp(BackendError):
     """Azure did not answer for as long as was worth waiting."""
 
 
+# Azure refuses a write while another on the same resource is under way; a lock and a policy are refused for good.
+BUSY = frozenset({409, 412})
+FOR_GOOD = frozenset({"ScopeLocked", "ReadOnlyDisabledSubscription"})
+
+
+def is_busy(error: Any) -> bool:
+    """Whether a write was refused because of another that is under way, so that it is worth asking again."""
+    return status_of(error) in BUSY and code_of(error) not in FOR_GOOD
+
+
 def codes(error: Any) -> list[tuple[str, str]]:
     """(code, message) of an answer of Azure, the outermost first, with every nested detail."""
     return list(_walk(body_of(error)))
@@ -66,19 +76,24 @@ def code_of(error: BaseException) -> str:
 
 def refused(doing: str, error: BaseException) -> AzureRefused:
     """The failure that a person reads for an error of a call."""
-    found = codes(error) or [(code_of(error), str(error).split("\n")[0])]
-    return AzureRefused(description=f"{doing}: {sentence(found)}", allow_retries=False)
+    cause, cure = parted(codes(error) or [(code_of(error), str(error).split("\n")[0])])
+    return AzureRefused(description=f"{doing}: {_joined(cause, cure)}", allow_retries=False, cure=cure)
 
 
 def sentence(found: list[tuple[str, str]]) -> str:
-    """The cause and the cure of an answer's codes. The innermost code that is known decides, else the innermost."""
+    """The cause and the cure of an answer's codes."""
+    return _joined(*parted(found))
+
+
+def parted(found: list[tuple[str, str]]) -> tuple[str, str]:
+    """The cause, and the cure where one is known. The innermost code that is known decides, else the innermost."""
     for _, message in reversed(found):
         # Also within other errors: a deployment's preflight puts it into the text of InvalidTemplateDeployment.
         refusal = MAY_NOT.search(message)
         if refusal:
             return _lacks_role(refusal)
     if any(SOFT_DELETED in message for _, message in found):
-        return f"{SOFT_DELETED}. {WORKSPACE_CURE}"
+        return SOFT_DELETED, WORKSPACE_CURE
     for code, message in reversed(found):
         if code in CURES:
             namespace = NAMESPACE.search(message)
@@ -87,17 +102,22 @@ def sentence(found: list[tuple[str, str]]) -> str:
                 namespace=namespace["namespace"] if namespace else "<namespace>",
                 vault=vault["vault"] if vault else "<vault>",
             )
-            return f"{_short(message)} ({code}). {cure}"
+            return f"{_short(message)} ({code})", cure
     code, message = found[-1] if found else ("", "no reason given")
-    return f"{_short(message)} ({code})" if code else _short(message)
+    return (f"{_short(message)} ({code})" if code else _short(message)), ""
 
 
-def _lacks_role(refusal: re.Match[str]) -> str:
+def _joined(cause: str, cure: str) -> str:
+    return f"{cause}. {cure}" if cure else cause
+
+
+def _lacks_role(refusal: re.Match[str]) -> tuple[str, str]:
     who, action, scope = refusal["who"], refusal["action"], refusal["scope"]
     role = next((role for part, role in ROLES_WITH.items() if part.lower() in action.lower()), "Contributor")
     return (
-        f"{who} may not do {action} on {scope}. Ask an owner for a role that may: az role assignment create "
-        f"--assignee {who} --role '{role}' --scope {scope}; then run again"
+        f"{who} may not do {action} on {scope}",
+        f"Ask an owner for a role that may: az role assignment create --assignee {who} --role '{role}' "
+        f"--scope {scope}; then run again",
     )
 
 

@@ -1,8 +1,10 @@
 """The one rule for asking Azure again: which answers are worth it, how long to wait between, and when to give up."""
 
 import random
+import threading
 import time
 from collections.abc import Callable
+from queue import Empty, Queue
 from typing import TypeVar
 
 import dagster as dg
@@ -27,6 +29,26 @@ FRESH_TOKENS = 3  # an answer 401 after this many new tokens is not about their 
 def say(words: str) -> None:
     """Into the log of the run that is going on, or Dagster's own outside of one."""
     dg.get_dagster_logger().info(words)
+
+
+def soon(what: str, call: Callable[[], T], seconds: float) -> T:
+    """What `call` returns, for a person who stands by. Raises GaveUp when it takes longer; nobody hears of it then."""
+    ended: Queue[tuple[T | None, BaseException | None]] = Queue()
+
+    def run() -> None:
+        try:
+            ended.put((call(), None))
+        except BaseException as e:
+            ended.put((None, e))
+
+    threading.Thread(target=run, name="soon", daemon=True).start()
+    try:
+        found, error = ended.get(timeout=seconds)
+    except Empty:
+        raise GaveUp(description=f"{what}: Azure did not answer within {seconds:g} s; try again later") from None
+    if error is not None:
+        raise error
+    return found  # type: ignore[return-value]
 
 
 def with_patience(what: str, call: Callable[[], T], log: Log = say, minutes: float = PATIENCE_MINUTES) -> T:

@@ -19,7 +19,7 @@ from phi_assets.settings import PROJECT
 
 NAME = "phi-serving"
 CODE = PROJECT / "serving_code"
-FOLDER = CODE / "environment"
+FOLDER = PROJECT / "serving_image"
 CONTEXT = "phi-serving"  # the uploaded folder's name
 PORT = 5001
 ROUTES = {
@@ -33,7 +33,8 @@ ROUTES = {
 @cache
 def digest() -> str:
     """SHA-256 over the image's recipe and the server that is copied into it."""
-    return hashlib.sha256(f"{versions.tree_digest(CODE)}\n{sorted(ROUTES.items())}".encode()).hexdigest()
+    trees = [versions.tree_digest(tree) for tree in (CODE, FOLDER)]
+    return hashlib.sha256(f"{trees}\n{sorted(ROUTES.items())}".encode()).hexdigest()
 
 
 def version() -> str:
@@ -67,14 +68,10 @@ def ensure(clients: AzureClients, role_minutes: float, log: Log) -> None:
 
 
 def stage(folder: Path) -> Path:
-    """The build context: the Dockerfile, the requirements, and the server without them."""
+    """The build context: the Dockerfile, the requirements, and the server."""
     root = folder / CONTEXT
     shutil.copytree(FOLDER, root, ignore=NEVER_UPLOADED)
-
-    def left_out(place: str, names: list[str]) -> set[str]:
-        return {*NEVER_UPLOADED(place, names), *({FOLDER.name} if Path(place) == CODE else ())}
-
-    shutil.copytree(CODE, root / CODE.name, ignore=left_out)
+    shutil.copytree(CODE, root / CODE.name, ignore=NEVER_UPLOADED)
     return root
 
 

@@ -10,9 +10,10 @@ from typing import Any
 
 from phi_assets.backends.azure.clients import AzureClients
 from phi_assets.backends.azure.errors import AzureRefused, refused, status_of
+from phi_assets.backends.azure.masking import without
 from phi_assets.backends.azure.retrying import say, with_patience
 from phi_assets.backends.azure.roles import wait_for_role
-from phi_assets.backends.ports import Log
+from phi_assets.backends.ports import BackendError, Log
 from phi_assets.prompt_flow.connections import KEY, StoredConnection, fingerprint
 
 API_VERSION = "2025-12-01"
@@ -61,11 +62,12 @@ class WorkspaceConnection:
 
         try:
             wait_for_role(make, self._doing("writing"), log, role_minutes)
+        # Azure quotes what it refuses, and the body has the key: neither the words nor the cause are passed on.
         except HttpResponseError as e:
-            failure = refused(self._doing("writing"), e)
-            # Azure quotes what it refuses, and the body has the key: neither the words nor the cause are passed on.
-            words = (failure.description or "").replace(key, "***")
+            words = without(refused(self._doing("writing"), e).description or "", [key])
             raise AzureRefused(description=words, allow_retries=False) from None
+        except BackendError as e:
+            raise type(e)(description=without(e.description or "", [key]), allow_retries=e.allow_retries) from None
 
     def _address(self, rest: str = "") -> str:
         workspace = self.clients.resource("ml_workspace")

@@ -19,7 +19,8 @@ def describe_endpoint(endpoint: Endpoint) -> dict[str, Any]:
 
 def describe_deployment(endpoint: Endpoint, deployment: Deployment) -> dict[str, Any]:
     """Which model answers where, and what its machines cost while they stand."""
-    costs = {"dollars_a_day": deployment.dollars_a_day} if deployment.dollars_a_day else {}
+    unknown = {"dollars_a_day": "not known: its machine is not in the price table"} if deployment.portal else {}
+    costs = {"dollars_a_day": deployment.dollars_a_day} if deployment.dollars_a_day else unknown
     return {
         "endpoint": dg.MetadataValue.url(endpoint.address),
         "deployment": deployment.name,

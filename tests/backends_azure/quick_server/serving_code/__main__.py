@@ -32,7 +32,7 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         asked = json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))))
         if "broken" in WEIGHTS:
-            return self.say(500, {"error": {"message": "the weights are broken"}})
+            return self.say(500, {"error": {"message": "the weights are broken; Bearer abcdefghijklmnopqrstuvwxyz"}})
         if self.path == "/score":
             # A model whose two routes differ is not one that answers right.
             odd = " and more" if "two-tongued" in WEIGHTS else ""
