@@ -65,7 +65,8 @@ def load_model(settings: Settings) -> PreTrainedModel:
         )
     except ImportError as e:
         raise TrainingRefused(f"attention = {settings.attention}: {e}") from e
-    freeze(model, settings.frozen)
+    if settings.method == "full":  # beside an adapter nothing else is trained
+        freeze(model, settings.frozen)
     return model
 
 

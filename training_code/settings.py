@@ -90,8 +90,6 @@ class Settings:
                 raise TrainingRefused(f"{name} is {getattr(self, name)}; it is a share, from 0 to 1")
         if self.keep_checkpoints < 1:
             raise TrainingRefused(f"keep_checkpoints is {self.keep_checkpoints}; at least 1 is needed to resume")
-        if self.frozen and self.method != "full":
-            raise TrainingRefused(f"frozen is for method = full; with {self.method} only the adapter is trained")
 
     @property
     def checkpoints(self) -> Path:

@@ -68,6 +68,11 @@ def test_frozen_modules_keep_the_bases_weights_and_the_others_learn(settings: Ma
     assert report["parameters_trained"] < report["parameters"]
 
 
+def test_beside_an_adapter_nothing_need_be_frozen(settings: Make, train: Run):
+    report, _ = train(settings(method="lora", frozen=("qkv_proj",)))
+    assert report["losses"][-1]["loss"] < report["losses"][0]["loss"]
+
+
 def test_a_frozen_module_that_the_model_does_not_have_is_named(settings: Make, train: Run):
     with pytest.raises(TrainingRefused, match="frozen: the model has no module named k_proj"):
         train(settings(method="full", frozen=("k_proj",)))
