@@ -86,7 +86,7 @@ READS: dict[str, Reads] = {
     "training_environment": Reads(
         (f"{INFRASTRUCTURE}/assets.py",),
         local=("provisioner", "machine"),
-        azure=("provisioner", "environment"),
+        azure=("provisioner", "environment", "environments"),
         azure_settings=PLACE,
     ),
     "raw_conversations": Reads(
@@ -154,7 +154,7 @@ READS: dict[str, Reads] = {
     "online_deployment": Reads(
         ("phi_assets/defs/serving", "phi_assets/scoring.py", "serving_code"),
         local=ENDPOINT,
-        azure=("deployment_spec", "blue_green", "canary", "serving_image"),
+        azure=("deployment_spec", "blue_green", "canary", "serving_image", "environments"),
         azure_source=("serving_image",),
         azure_settings=(
             *PLACE,

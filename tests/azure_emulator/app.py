@@ -16,7 +16,7 @@ from tests.azure_emulator.blob_gate import HOST as BLOB_HOST
 from tests.azure_emulator.blob_gate import hang_up
 from tests.azure_emulator.faults import Kind
 from tests.azure_emulator.identities import TENANT
-from tests.azure_emulator.messages import RETRY_AFTER, Answer, AzureError, Call
+from tests.azure_emulator.messages import RETRY_AFTER, Answer, AzureError, Call, read_body
 from tests.azure_emulator.scoring.live import HOST as SCORING_HOST
 from tests.azure_emulator.tokens import InvalidToken
 from tests.azure_emulator.world import World
@@ -46,7 +46,7 @@ class App:
         if host.endswith(SCORING_HOST):
             await self._world.gateway(scope, receive, send)
             return
-        raw = await _body(receive)
+        raw = await read_body(receive)
         query = dict(parse_qsl(scope["query_string"].decode("latin1"), keep_blank_values=True))
         path = unquote(scope["raw_path"].decode("latin1").partition("?")[0])
         call = Call(scope["method"], host, path, query, headers, _parsed(raw, headers))
@@ -164,15 +164,6 @@ def _parsed(raw: bytes, headers: dict[str, str]) -> Any:
         return json.loads(raw)
     except ValueError:
         return None
-
-
-async def _body(receive: Any) -> bytes:
-    body, more = b"", True
-    while more:
-        message = await receive()
-        body += message.get("body", b"")
-        more = message.get("more_body", False)
-    return body
 
 
 async def _send(send: Any, answer: Answer, method: str) -> None:

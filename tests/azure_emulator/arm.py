@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tests.azure_emulator import deployments, looking_ahead, putting, quota, soft_deletion, subscription
 from tests.azure_emulator.identities import TENANT
 from tests.azure_emulator.machine_learning import routes as machine_learning
-from tests.azure_emulator.messages import Answer, AzureError, Call
+from tests.azure_emulator.messages import Answer, AzureError, Call, merged, object_of
 from tests.azure_emulator.operations import Progress
 from tests.azure_emulator.resource_ids import is_collection, provider_of, subscription_of, type_of
 from tests.azure_emulator.resources import Resource
@@ -96,13 +96,13 @@ def _generic(world: World, call: Call) -> Answer:
     if is_collection(id) or call.method == "POST":
         raise AzureError(404, "InvalidResourceType", f"{call.method} {call.path} is not known to the local Azure.")
     if call.method == "PUT":
-        kept = putting.put(world, call.oid, id, _object(call), call.api_version)
+        kept = putting.put(world, call.oid, id, object_of(call), call.api_version)
         return _after_put(world, call, kept)
     if call.method == "PATCH":
         old = world.resources.find(id)
         if old is None:
             raise missing(id)
-        kept = putting.put(world, call.oid, id, _merged(old.asked, _object(call)), call.api_version)
+        kept = putting.put(world, call.oid, id, merged(old.asked, object_of(call)), call.api_version)
         return _after_put(world, call, kept)
     putting.require(world, call.oid, f"{type}/delete", id)
     there = putting.drop(world, id)
@@ -145,18 +145,6 @@ def _at(scope: str, collection: str) -> bool:
 
 def _read_type(id: str) -> str:
     return type_of(f"{id}/x") if is_collection(id) else type_of(id)
-
-
-def _object(call: Call) -> dict[str, Any]:
-    if not isinstance(call.body, dict):
-        raise AzureError(400, "InvalidRequestContent", "The request content was invalid and could not be deserialized.")
-    return call.body
-
-
-def _merged(old: Any, new: Any) -> Any:
-    if isinstance(old, dict) and isinstance(new, dict):
-        return {**old, **{key: _merged(old.get(key), value) for key, value in new.items()}}
-    return new
 
 
 def _route(methods: str, pattern: str, handler: Handler) -> tuple[frozenset[str], re.Pattern[str], Handler]:

@@ -24,6 +24,7 @@ from tests.azure_emulator.blob_store import BlobStore
 from tests.azure_emulator.faults import Faults, Kind
 from tests.azure_emulator.identities import TENANT
 from tests.azure_emulator.jobs.contract import Allows
+from tests.azure_emulator.messages import read_body
 
 HOST = ".blob.core.windows.net"
 PLATFORM = "00000000-0000-0000-0000-00000000aa01"  # Azure's own services, which need no role here
@@ -96,7 +97,7 @@ class BlobGate:
             if fault == "timeout":
                 status = hang_up(send)
             elif own:
-                status = await _answer(send, 200, own(await _body(receive)), {"content-type": "application/xml"})
+                status = await _answer(send, 200, own(await read_body(receive)), {"content-type": "application/xml"})
             elif fault == "dropped":
                 status = await self._passage.carry(scope, account, query, headers, receive, None)
                 hang_up(send)
@@ -159,15 +160,6 @@ async def _answer(send: Any, status: int, body: bytes, headers: dict[str, str]) 
     await send({"type": "http.response.start", "status": status, "headers": pairs})
     await send({"type": "http.response.body", "body": body})
     return status
-
-
-async def _body(receive: Any) -> bytes:
-    body = b""
-    while True:
-        message = await receive()
-        body += message.get("body", b"")
-        if not message.get("more_body"):
-            return body
 
 
 async def _drain(receive: Any) -> None:

@@ -70,3 +70,27 @@ class AzureError(Exception):
 
 def not_found(id: str) -> AzureError:
     return AzureError(404, "ResourceNotFound", f"The Resource '{id}' was not found.")
+
+
+def object_of(call: Call) -> dict[str, Any]:
+    """The call's body. Raises AzureError (400) for anything but an object."""
+    if not isinstance(call.body, dict):
+        raise AzureError(400, "InvalidRequestContent", "The request content was invalid and could not be deserialized.")
+    return call.body
+
+
+def merged(old: Any, new: Any) -> Any:
+    """What a PATCH makes of what was there: objects key by key, anything else replaced."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        return {**old, **{key: merged(old.get(key), value) for key, value in new.items()}}
+    return new
+
+
+async def read_body(receive: Any) -> bytes:
+    """The whole body of an ASGI request."""
+    body, more = b"", True
+    while more:
+        message = await receive()
+        body += message.get("body", b"")
+        more = message.get("more_body", False)
+    return body

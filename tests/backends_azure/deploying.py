@@ -22,10 +22,11 @@ from phi_assets.backends.azure.clients import AzureClients
 from phi_assets.backends.azure.endpoint import OnlineEndpoint
 from phi_assets.backends.azure.endpoint_host import AzureEndpointHost
 from phi_assets.backends.azure.registry import MODEL_NAME, AzureModelRegistry
-from phi_assets.records import Evaluation, ModelVersion, RegisteredModel
+from phi_assets.records import RegisteredModel
 from tests.azure_emulator.control import Control
 from tests.backends_azure.place import Place
 from tests.backends_azure.work import until
+from tests.made_up import a_model, evaluated
 
 QUICK_SERVER = Path(__file__).parent / "quick_server" / "serving_code"
 DIED = 9
@@ -71,24 +72,8 @@ class Stage:
     def register(self, weights: str, path: str) -> RegisteredModel:
         registry = AzureModelRegistry(account=self.place.clients.account.fields)
         champion = registry.champion()
-        model = ModelVersion(
-            digest=weights.ljust(8, "."),
-            address=blob.address(path),
-            adapter_address=None,
-            report_address="",
-            dataset_digest="d" * 8,
-            base_digest="b" * 8,
-            code_version="c" * 8,
-            preset="laptop",
-            training_run="r" * 8,
-        )
-        evaluation = Evaluation(
-            digest="e",
-            address="",
-            model_digest=model.digest,
-            dataset_digest="d" * 8,
-            champion=f"{champion.name}/{champion.version}" if champion else None,
-        )
+        model = a_model(weights.ljust(8, "."), blob.address(path))
+        evaluation = evaluated(model, f"{champion.name}/{champion.version}" if champion else None)
         return registry.register(model, evaluation, {})
 
     def serving(self) -> tuple[str, str]:

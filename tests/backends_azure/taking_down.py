@@ -33,8 +33,10 @@ def prepared(control: Control, home: Path, name: str, monkeypatch: pytest.Monkey
     control.clear_faults()
     tokens.forget()
     live_state.forget()
-    for module in (deleting, deleted_vaults, compute):
-        monkeypatch.setattr(module, "POLL_SECONDS", 0.05)
+    monkeypatch.setattr(compute, "POLL_SECONDS", 0.05)
+    for module in (deleting, deleted_vaults):
+        monkeypatch.setattr(module, "FIRST_POLL", 0.05)
+        monkeypatch.setattr(module, "LONGEST_POLL", 0.05)
     monkeypatch.setattr(deployment_run, "FIRST_POLL", 0.1)
     return Place(control, home, name)
 

@@ -15,19 +15,13 @@ from phi_assets.backends.azure.prices import price_per_hour
 from phi_assets.backends.ports import Bill
 from phi_assets.defs.operations.cloud_jobs import cost
 from phi_assets.settings import PROJECT
-from tests.backends_azure.place import Place, local_azure_at
+from tests.backends_azure.place import Place
 from tests.graph_facts import AZURE
 
 pytestmark = [pytest.mark.azure, pytest.mark.integration]
 NUMBERS = itertools.count()
 A100 = "Standard_NC24ads_A100_v4"
 HOUR = price_per_hour(A100, "eastus2")
-
-
-@pytest.fixture(scope="module")
-def control(tmp_path_factory):
-    with local_azure_at(tmp_path_factory.mktemp("azure")) as found:
-        yield found
 
 
 @pytest.fixture(scope="module")

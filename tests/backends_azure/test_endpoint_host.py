@@ -1,45 +1,22 @@
 """The managed online endpoint and the deployments behind it: made once, replaced while everybody is answered."""
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from phi_assets import scoring
-from phi_assets.backends.azure import blue_green, deployment_spec, providers, serving_image, tokens
+from phi_assets.backends.azure import blue_green, deployment_spec, providers, serving_image
 from phi_assets.backends.azure.blue_green import DeploymentFailed
 from phi_assets.backends.azure.errors import AzureRefused
 from phi_assets.backends.azure.registry import MODEL_NAME
 from phi_assets.records import Deployment, Endpoint
 from phi_assets.scoring import NoAnswer
 from tests.azure_emulator.control import Control
-from tests.backends_azure.deploying import Stage, asked_all_the_time, first, hurry
-from tests.backends_azure.place import Place, local_azure_at
+from tests.backends_azure.deploying import Stage, asked_all_the_time
+from tests.backends_azure.place import Place
 from tests.backends_azure.work import MARKS
 
 pytestmark = MARKS
-
-
-@pytest.fixture(scope="module")
-def control(tmp_path_factory) -> Iterator[Control]:
-    with pytest.MonkeyPatch.context() as patched, local_azure_at(tmp_path_factory.mktemp("azure")) as found:
-        hurry(patched)
-        tokens.forget()
-        yield found
-
-
-@pytest.fixture(scope="module")
-def stage(control: Control, tmp_path_factory) -> Stage:
-    """An endpoint with its first deployment, of the model of version 1."""
-    return first(Place(control, tmp_path_factory.mktemp("home"), "endpoints"))
-
-
-@pytest.fixture
-def serving(stage: Stage) -> Iterator[str]:
-    """Who serves before the test; afterwards no fault is left."""
-    stage.place.said.clear()
-    yield stage.serving()[0]
-    stage.control.clear_faults()
 
 
 @pytest.mark.guide("endpoint")
@@ -49,7 +26,7 @@ def test_the_endpoint_is_made_once_with_the_identity_and_our_tags(stage: Stage, 
     [identity] = made["identity"]["userAssignedIdentities"]
     assert identity.lower() == stage.place.id("managed_identity").lower()
     assert made["properties"]["authMode"] == "Key"
-    assert made["tags"] == {"azd-env-name": "endpoints", "phi-proven": serving}
+    assert made["tags"] == {"azd-env-name": stage.place.name, "phi-proven": serving}
 
     stage.control.forget_requests()
     record = stage.host().ensure_endpoint(stage.place.log)

@@ -2,16 +2,12 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from phi_assets.backends.azure import tokens
 from phi_assets.records import RegisteredModel
-from tests.azure_emulator.control import Control
-from tests.backends_azure.deploying import DIED, Stage, first, hurry
-from tests.backends_azure.place import Place, local_azure_at
+from tests.backends_azure.deploying import DIED, Stage
 from tests.backends_azure.work import MARKS
 
 pytestmark = MARKS
@@ -19,19 +15,6 @@ PROJECT = Path(__file__).resolve().parents[2]
 STEPS = ["swept", "made", "tested", "a share", "tried", "all traffic", "proven", "marked"]
 # The same run dies when Azure has just taken a write, and has not ended it.
 WRITES = ["PUT deployment", "PUT all traffic", "DELETE old"]
-
-
-@pytest.fixture(scope="module")
-def control(tmp_path_factory) -> Iterator[Control]:
-    with pytest.MonkeyPatch.context() as patched, local_azure_at(tmp_path_factory.mktemp("azure")) as found:
-        hurry(patched)
-        tokens.forget()
-        yield found
-
-
-@pytest.fixture(scope="module")
-def stage(control: Control, tmp_path_factory) -> Stage:
-    return first(Place(control, tmp_path_factory.mktemp("home"), "killed"))
 
 
 def killed_at(stage: Stage, step: str, model: RegisteredModel) -> None:

@@ -1,45 +1,21 @@
 """Who may have the traffic: the proven one, whatever was left behind, whatever Azure says of it."""
 
-from collections.abc import Iterator
 from types import SimpleNamespace
 
 import pytest
 from dagster._utils.error import serializable_error_info_from_exc_info
 
-from phi_assets.backends.azure import blob, deploy_lock, deployment_spec, prices, serving_image, tokens
+from phi_assets.backends.azure import blob, deploy_lock, deployment_spec, prices, serving_image
 from phi_assets.backends.azure.blue_green import DeploymentFailed
 from phi_assets.backends.azure.clients import AzureClients
 from phi_assets.backends.azure.deploy_lock import LeaseLost
 from phi_assets.backends.azure.errors import AzureRefused
 from phi_assets.records import Deployment
-from tests.azure_emulator.control import Control
-from tests.backends_azure.deploying import Stage, asked_all_the_time, first, hurry
-from tests.backends_azure.place import Place, local_azure_at
+from tests.backends_azure.deploying import Stage, asked_all_the_time
 from tests.backends_azure.test_endpoint_killed import killed_at
 from tests.backends_azure.work import MARKS, until
 
 pytestmark = MARKS
-
-
-@pytest.fixture(scope="module")
-def control(tmp_path_factory) -> Iterator[Control]:
-    with pytest.MonkeyPatch.context() as patched, local_azure_at(tmp_path_factory.mktemp("azure")) as found:
-        hurry(patched)
-        tokens.forget()
-        yield found
-
-
-@pytest.fixture(scope="module")
-def stage(control: Control, tmp_path_factory) -> Stage:
-    return first(Place(control, tmp_path_factory.mktemp("home"), "traffic"))
-
-
-@pytest.fixture
-def serving(stage: Stage) -> Iterator[str]:
-    """Who serves before the test; afterwards no fault is left."""
-    stage.place.said.clear()
-    yield stage.serving()[0]
-    stage.control.clear_faults()
 
 
 def deployment(stage: Stage, name: str) -> str:

@@ -1,20 +1,12 @@
 """The guide's way, with shared keys and an identity that may only read blobs: everything works, and says as much."""
 
-from collections.abc import Iterator
-
 import pytest
 
 from tests.azure_emulator.control import Control
-from tests.backends_azure.place import Place, local_azure_at
+from tests.backends_azure.place import Place
 from tests.backends_azure.work import MARKS, Work, prepared
 
 pytestmark = MARKS
-
-
-@pytest.fixture(scope="module")
-def control(tmp_path_factory) -> Iterator[Control]:
-    with local_azure_at(tmp_path_factory.mktemp("azure")) as found:
-        yield found
 
 
 @pytest.fixture

@@ -8,16 +8,10 @@ from phi_assets import backends, infra
 from phi_assets.backends.azure import live_state, tokens
 from phi_assets.backends.azure.errors import AzureRefused, NotSignedIn
 from tests.azure_emulator.control import Control
-from tests.backends_azure.place import Place, local_azure_at
+from tests.backends_azure.place import Place
 
 pytestmark = [pytest.mark.azure, pytest.mark.integration]
 NUMBERS = itertools.count()
-
-
-@pytest.fixture(scope="module")
-def control(tmp_path_factory):
-    with local_azure_at(tmp_path_factory.mktemp("azure")) as found:
-        yield found
 
 
 @pytest.fixture

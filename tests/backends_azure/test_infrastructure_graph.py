@@ -7,18 +7,11 @@ import sys
 
 import pytest
 
-from tests.backends_azure.place import local_azure_at
 from tests.graph_facts import environment
 
 pytestmark = [pytest.mark.azure, pytest.mark.integration]
 NUMBERS = itertools.count()
 FAMILY = "standardNCADSA100v4Family"
-
-
-@pytest.fixture(scope="module")
-def control(tmp_path_factory):
-    with local_azure_at(tmp_path_factory.mktemp("azure")) as found:
-        yield found
 
 
 def run(tmp_path, **settings: str) -> dict:

@@ -15,18 +15,12 @@ from typing import Any
 import pytest
 
 from tests.azure_emulator.control import Control
-from tests.backends_azure.place import Place, local_azure_at
+from tests.backends_azure.place import Place
 from tests.backends_azure.work import MARKS, Work, prepared, until
 
 pytestmark = MARKS
 RECIPES = itertools.count(1)
 LONG = 60  # epochs: some ten seconds
-
-
-@pytest.fixture(scope="module")
-def control(tmp_path_factory) -> Iterator[Control]:
-    with local_azure_at(tmp_path_factory.mktemp("azure")) as found:
-        yield found
 
 
 @pytest.fixture(scope="module")

@@ -3,24 +3,17 @@
 import io
 import itertools
 import json
-from collections.abc import Iterator
 
 import pytest
 
 from phi_assets.backends.azure.blob import WorkspaceBlobs
 from tests.azure_emulator.control import Control
-from tests.backends_azure.place import Place, local_azure_at
+from tests.backends_azure.place import Place
 from tests.backends_azure.work import MARKS
 from training_code.pipes import appending_to
 
 pytestmark = MARKS
 KEYS = (f"phi/pipes/test-{number}/messages.jsonl" for number in itertools.count())
-
-
-@pytest.fixture(scope="module")
-def control(tmp_path_factory) -> Iterator[Control]:
-    with local_azure_at(tmp_path_factory.mktemp("azure")) as found:
-        yield found
 
 
 @pytest.fixture(scope="module")

@@ -1,51 +1,29 @@
 """Preflight against the local Azure: each planted problem is found, with its cure, and nothing is written."""
 
 import dataclasses
-import datetime as dt
 import itertools
 import json
-import tempfile
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import pytest
 
 from phi_assets import cli, settings
-from phi_assets.backends.azure import live_state, retirements, tokens, unique_names
+from phi_assets.backends.azure import live_state, tokens, unique_names
 from phi_assets.backends.azure.account import AzureAccount
 from phi_assets.backends.azure.errors import WORKSPACE_CURE
-from phi_assets.backends.azure.retirements import Use
 from phi_assets.backends.ports import Bill, Diagnosis
 from phi_assets.defs.operations.cloud_jobs import preflight
 from phi_assets.operate.preflight import summary
+from tests.azure_emulator.clients import NAMESPACES
 from tests.azure_emulator.identities import USER
-from tests.backends_azure.place import Place, local_azure_at
-from tests.infra import bicep
+from tests.backends_azure.place import Place
 
 pytestmark = [pytest.mark.azure]
 NUMBERS = itertools.count()
 OTHER = "33333333-3333-3333-3333-333333333333"
-EVERY_PROVIDER = (
-    "Microsoft.Storage",
-    "Microsoft.KeyVault",
-    "Microsoft.Insights",
-    "Microsoft.OperationalInsights",
-    "Microsoft.ContainerRegistry",
-    "Microsoft.ManagedIdentity",
-    "Microsoft.DocumentDB",
-    "Microsoft.MachineLearningServices",
-    "Microsoft.Quota",
-    "Microsoft.PolicyInsights",
-    "Microsoft.Cdn",
-)
-
-
-@pytest.fixture(scope="module")
-def control(tmp_path_factory):
-    with local_azure_at(tmp_path_factory.mktemp("azure")) as found:
-        yield found
+EVERY_PROVIDER = (*NAMESPACES, "Microsoft.PolicyInsights", "Microsoft.Cdn")
 
 
 @pytest.fixture
@@ -364,48 +342,6 @@ def test_on_a_laptop_there_is_nothing_to_look_at(monkeypatch, capsys):
     assert cli.main(["cost", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert set(told) == {*(each.name for each in dataclasses.fields(Bill)), "dollars_a_day", "left"}
-
-
-@pytest.mark.guide("retired")
-def test_a_retirement_to_come_is_a_warning_and_a_past_one_a_problem():
-    use = [Use("PHI_AZURE_VM_SIZE", "Standard_NC12s_v3")]
-
-    assert retirements.found(use, dt.date(2025, 9, 29))[0].verdict == "warning"
-    assert retirements.found(use, dt.date(2025, 9, 30))[0].verdict == "problem"
-    assert retirements.found([Use("x", "Standard_NC24ads_A100_v4")], dt.date(2026, 1, 1))[0].verdict == "ok"
-
-
-@pytest.mark.guide("retired")
-def test_the_defaults_use_nothing_that_has_stopped():
-    used = retirements.uses("Standard_NC24ads_A100_v4", "Standard_E4s_v3", "hf:microsoft/Phi-3.5-mini-instruct")
-
-    assert [each for each in retirements.found(used, dt.date.today()) if each.verdict == "problem"] == []
-
-
-def test_the_names_are_those_of_microsofts_engine():
-    """Names of every length modulo eight, since the hash takes eight bytes at a time."""
-    if bicep.compiler() is None:
-        pytest.skip("there is no Bicep compiler")
-    words = ["x" * length for length in range(1, 18)]
-    template = {
-        "$schema": "https://schema.management.azure.com/schemas/2018-05-01/subscriptionDeploymentTemplate.json#",
-        "contentVersion": "1.0.0.0",
-        "resources": [
-            {
-                "type": "Microsoft.Resources/resourceGroups",
-                "apiVersion": "2025-04-01",
-                "name": f"[uniqueString('{word}')]",
-                "location": "eastus2",
-            }
-            for word in words
-        ],
-    }
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "main.json")
-        path.write_text(json.dumps(template))
-        found = bicep.snapshot(path, {}, "00000000-0000-0000-0000-0000000000aa", "eastus2")
-
-    assert {row["name"] for row in found["predictedResources"]} == {unique_names.unique_string(word) for word in words}
 
 
 @pytest.mark.integration

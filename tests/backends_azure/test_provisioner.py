@@ -8,16 +8,10 @@ from phi_assets.backends.azure import compute, environment, roles, tokens
 from phi_assets.backends.azure.errors import AzureRefused
 from phi_assets.backends.azure.outputs import NotDeployed
 from tests.azure_emulator.identities import USER
-from tests.backends_azure.place import Place, local_azure_at
+from tests.backends_azure.place import Place
 
 pytestmark = pytest.mark.azure
 NUMBERS = itertools.count()
-
-
-@pytest.fixture(scope="module")
-def control(tmp_path_factory):
-    with local_azure_at(tmp_path_factory.mktemp("azure")) as found:
-        yield found
 
 
 @pytest.fixture

@@ -8,16 +8,10 @@ from phi_assets.backends.azure import quota_request, tokens
 from phi_assets.backends.azure.errors import AzureRefused
 from phi_assets.backends.azure.prices import UnknownSize, ceiling_seconds, machine, price_per_hour
 from phi_assets.backends.azure.quota import endpoint_vcpus
-from tests.backends_azure.place import Place, local_azure_at
+from tests.backends_azure.place import Place
 
 NUMBERS = itertools.count()
 A100, ESV3, TOTAL = "standardNCADSA100v4Family", "standardESv3Family", "TotalDedicatedCores"
-
-
-@pytest.fixture(scope="module")
-def control(tmp_path_factory):
-    with local_azure_at(tmp_path_factory.mktemp("azure")) as found:
-        yield found
 
 
 @pytest.fixture

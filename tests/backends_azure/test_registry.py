@@ -1,7 +1,6 @@
 """The workspace's registry: the same rules as on a laptop, without aliases."""
 
 import itertools
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -9,19 +8,14 @@ import pytest
 from phi_assets.backends.azure import blob
 from phi_assets.backends.azure.registry import MODEL_NAME, AzureModelRegistry
 from phi_assets.backends.ports import ChampionChanged
-from phi_assets.records import Evaluation, ModelVersion
+from phi_assets.records import ModelVersion
 from tests.azure_emulator.control import Control
-from tests.backends_azure.place import Place, local_azure_at
+from tests.backends_azure.place import Place
 from tests.backends_azure.work import MARKS
+from tests.made_up import a_model, evaluated
 
 pytestmark = MARKS
 NUMBERS = itertools.count()
-
-
-@pytest.fixture(scope="module")
-def control(tmp_path_factory) -> Iterator[Control]:
-    with local_azure_at(tmp_path_factory.mktemp("azure")) as found:
-        yield found
 
 
 @pytest.fixture
@@ -36,32 +30,18 @@ def registry(place: Place) -> AzureModelRegistry:
     return AzureModelRegistry(account=place.clients.account.fields)
 
 
-def a_model(place: Place, name: str) -> ModelVersion:
+def written(place: Place, name: str) -> ModelVersion:
     blobs(place).write(f"phi/training/{name}/model/model.safetensors", name.encode())
-    return ModelVersion(
-        digest=name * 8,
-        address=blob.address(f"phi/training/{name}/model"),
-        adapter_address=None,
-        report_address="",
-        dataset_digest="d" * 8,
-        base_digest="b" * 8,
-        code_version="c" * 8,
-        preset="laptop",
-        training_run="r" * 8,
-    )
+    return a_model(name * 8, blob.address(f"phi/training/{name}/model"))
 
 
 def blobs(place: Place) -> blob.WorkspaceBlobs:
     return blob.WorkspaceBlobs(place.clients, place.log, 0.5)
 
 
-def evaluated(model: ModelVersion, champion: str | None) -> Evaluation:
-    return Evaluation(digest="e", address="", model_digest=model.digest, dataset_digest="d" * 8, champion=champion)
-
-
 @pytest.mark.guide("register-model")
 def test_a_registered_model_is_the_champion_with_its_tags(place, registry):
-    model = a_model(place, "a")
+    model = written(place, "a")
     registered = registry.register(model, evaluated(model, None), {"base_model": "b"})
     assert registry.champion() == registered == registry.find(model.digest)
     assert (registered.name, registered.version, registered.address) == (MODEL_NAME, "1", model.address)
@@ -75,7 +55,7 @@ def test_before_the_first_there_is_no_champion(registry):
 
 
 def test_the_same_model_is_registered_once(place, registry):
-    model = a_model(place, "a")
+    model = written(place, "a")
     first = registry.register(model, evaluated(model, None), {})
     place.control.forget_requests()
     assert registry.register(model, evaluated(model, None), {}) == first
@@ -83,7 +63,7 @@ def test_the_same_model_is_registered_once(place, registry):
 
 
 def test_a_champion_that_was_not_compared_with_keeps_its_place(place, registry):
-    first, second = a_model(place, "a"), a_model(place, "b")
+    first, second = written(place, "a"), written(place, "b")
     champion = registry.register(first, evaluated(first, None), {})
     with pytest.raises(ChampionChanged, match="materialise model_evaluation again"):
         registry.register(second, evaluated(second, None), {})
@@ -92,7 +72,7 @@ def test_a_champion_that_was_not_compared_with_keeps_its_place(place, registry):
 
 
 def test_of_two_that_register_at_once_one_becomes_champion(place, registry):
-    models = [a_model(place, name) for name in "abcd"]
+    models = [written(place, name) for name in "abcd"]
 
     def register(model: ModelVersion) -> str:
         mine = AzureModelRegistry(account=place.clients.account.fields)
@@ -109,14 +89,14 @@ def test_of_two_that_register_at_once_one_becomes_champion(place, registry):
 
 
 def test_a_lost_answer_registers_once(place, registry):
-    model = a_model(place, "a")
+    model = written(place, "a")
     place.control.fail_next("PUT ml /models/", "dropped", times=2)
     assert registry.register(model, evaluated(model, None), {}).version == "1"
     assert [v.version for v in place.clients.ml().models.list(MODEL_NAME)] == ["1"]
 
 
 def test_a_champion_whose_weights_are_gone_is_none(place, registry):
-    model = a_model(place, "a")
+    model = written(place, "a")
     registry.register(model, evaluated(model, None), {})
     blobs(place).remove("phi/training/a/")
     assert registry.champion() is None
@@ -124,7 +104,7 @@ def test_a_champion_whose_weights_are_gone_is_none(place, registry):
 
 
 def test_a_retired_version_gives_way_to_the_one_before(place, registry):
-    first, second = a_model(place, "a"), a_model(place, "b")
+    first, second = written(place, "a"), written(place, "b")
     registry.register(first, evaluated(first, None), {})
     registry.register(second, evaluated(second, f"{MODEL_NAME}/1"), {})
     newest = place.clients.ml().models.get(MODEL_NAME, "2")
@@ -136,7 +116,7 @@ def test_a_retired_version_gives_way_to_the_one_before(place, registry):
 
 
 def test_an_archived_version_keeps_its_number(place, registry):
-    first, second = a_model(place, "a"), a_model(place, "b")
+    first, second = written(place, "a"), written(place, "b")
     registry.register(first, evaluated(first, None), {})
     place.clients.ml().models.archive(MODEL_NAME, "1")
     assert registry.champion() is None

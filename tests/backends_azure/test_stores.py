@@ -1,7 +1,6 @@
 """Datasets and base models on the local Azure: uploaded once, known by their content, fetched when lost here."""
 
 import shutil
-from collections.abc import Iterator
 
 import pytest
 
@@ -9,16 +8,10 @@ from phi_assets.backends.azure import blob, data_assets
 from phi_assets.backends.azure.errors import AzureRefused
 from phi_assets.backends.ports import DatasetStore
 from tests.azure_emulator.control import Control
-from tests.backends_azure.place import Place, local_azure_at
+from tests.backends_azure.place import Place
 from tests.backends_azure.work import MARKS, Work, prepared
 
 pytestmark = MARKS
-
-
-@pytest.fixture(scope="module")
-def control(tmp_path_factory) -> Iterator[Control]:
-    with local_azure_at(tmp_path_factory.mktemp("azure")) as found:
-        yield found
 
 
 @pytest.fixture(scope="module")

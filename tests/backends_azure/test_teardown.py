@@ -13,7 +13,7 @@ from phi_assets.backends.azure import (
     live_state,
 )
 from phi_assets.backends.azure.errors import AzureRefused
-from tests.backends_azure.place import Place, local_azure_at
+from tests.backends_azure.place import Place
 from tests.backends_azure.taking_down import (
     CLUSTER,
     fates,
@@ -29,12 +29,6 @@ from tests.backends_azure.taking_down import (
 
 pytestmark = [pytest.mark.azure, pytest.mark.integration]
 NUMBERS = itertools.count()
-
-
-@pytest.fixture(scope="module")
-def control(tmp_path_factory):
-    with local_azure_at(tmp_path_factory.mktemp("azure")) as found:
-        yield found
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from phi_assets.backends.azure import (
 )
 from phi_assets.backends.azure.errors import AzureRefused, GaveUp
 from phi_assets.defs.operations.cloud_jobs import teardown as teardown_job
-from tests.backends_azure.place import Place, local_azure_at
+from tests.backends_azure.place import Place
 from tests.backends_azure.taking_down import (
     fates,
     left,
@@ -28,12 +28,6 @@ from tests.backends_azure.taking_down import (
 
 pytestmark = [pytest.mark.azure, pytest.mark.integration]
 NUMBERS = itertools.count()
-
-
-@pytest.fixture(scope="module")
-def control(tmp_path_factory):
-    with local_azure_at(tmp_path_factory.mktemp("azure")) as found:
-        yield found
 
 
 @pytest.fixture
@@ -124,7 +118,9 @@ def test_what_stays_busy_is_given_up_with_azures_own_words_said_once(place, monk
     refuse_as_busy(monkeypatch, "/computes/", 1000)
     monkeypatch.setattr(deleting, "MINUTES", 0.005)
 
-    with pytest.raises(GaveUp, match=r"training is still there .*last refusal: .*there is an operation in progress"):
+    with pytest.raises(
+        GaveUp, match=r"deleting training: gave up after .*there is an operation in progress.*; see the portal"
+    ):
         take_down(place, False)
 
     assert len([words for words in place.said if "asking again until it has settled" in words]) == 1

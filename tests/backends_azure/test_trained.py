@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -12,16 +11,10 @@ from phi_assets.backends.azure import blob
 from phi_assets.records import ModelVersion
 from phi_assets.settings import PROJECT
 from tests.azure_emulator.control import Control
-from tests.backends_azure.place import Place, local_azure_at
+from tests.backends_azure.place import Place
 from tests.backends_azure.work import MARKS, Outcome, Work, prepared
 
 pytestmark = MARKS
-
-
-@pytest.fixture(scope="module")
-def control(tmp_path_factory) -> Iterator[Control]:
-    with local_azure_at(tmp_path_factory.mktemp("azure")) as found:
-        yield found
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,8 @@ import pytest
 
 from phi_assets.backends.local.registry import MlflowRegistry
 from phi_assets.backends.ports import ChampionChanged
-from phi_assets.records import Evaluation, ModelVersion
+from phi_assets.records import ModelVersion
+from tests.made_up import a_model, evaluated
 
 WRITER = """
 import sys
@@ -19,25 +20,11 @@ client.set_terminated(run.info.run_id)
 """
 
 
-def a_model(folder: Path, name: str) -> ModelVersion:
+def written(folder: Path, name: str) -> ModelVersion:
     address = folder / name
     address.mkdir()
     (address / "model.safetensors").touch()
-    return ModelVersion(
-        digest=name * 8,
-        address=str(address),
-        adapter_address=None,
-        report_address="",
-        dataset_digest="d" * 8,
-        base_digest="b" * 8,
-        code_version="c" * 8,
-        preset="laptop",
-        training_run="r" * 8,
-    )
-
-
-def evaluated(model: ModelVersion, champion: str | None) -> Evaluation:
-    return Evaluation(digest="e", address="", model_digest=model.digest, dataset_digest="d" * 8, champion=champion)
+    return a_model(name * 8, str(address))
 
 
 @pytest.fixture
@@ -46,7 +33,7 @@ def registry(tmp_path: Path) -> MlflowRegistry:
 
 
 def test_a_registered_model_is_the_champion_with_its_tags(registry, tmp_path):
-    model = a_model(tmp_path, "a")
+    model = written(tmp_path, "a")
 
     registered = registry.register(model, evaluated(model, None), {"base_model": "b"})
 
@@ -58,14 +45,14 @@ def test_a_registered_model_is_the_champion_with_its_tags(registry, tmp_path):
 
 
 def test_the_same_model_is_registered_once(registry, tmp_path):
-    model = a_model(tmp_path, "a")
+    model = written(tmp_path, "a")
     first = registry.register(model, evaluated(model, None), {})
 
     assert registry.register(model, evaluated(model, None), {}) == first
 
 
 def test_a_champion_that_was_not_compared_with_keeps_its_place(registry, tmp_path):
-    first, second = a_model(tmp_path, "a"), a_model(tmp_path, "b")
+    first, second = written(tmp_path, "a"), written(tmp_path, "b")
     champion = registry.register(first, evaluated(first, None), {})
 
     with pytest.raises(ChampionChanged, match="materialise model_evaluation again"):
@@ -76,7 +63,7 @@ def test_a_champion_that_was_not_compared_with_keeps_its_place(registry, tmp_pat
 
 
 def test_a_champion_whose_weights_are_gone_is_none(registry, tmp_path):
-    model = a_model(tmp_path, "a")
+    model = written(tmp_path, "a")
     registry.register(model, evaluated(model, None), {})
 
     Path(model.address, "model.safetensors").unlink()

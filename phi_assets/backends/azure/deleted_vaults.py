@@ -1,6 +1,5 @@
 """Key vaults that were deleted and that Azure still keeps: found, taken back, or ended."""
 
-import time
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -8,15 +7,16 @@ from typing import Any
 from phi_assets import infra
 from phi_assets.backends.azure import live_state
 from phi_assets.backends.azure.clients import AzureClients
-from phi_assets.backends.azure.errors import GaveUp, code_of, refused, status_of
+from phi_assets.backends.azure.errors import code_of, refused, status_of
 from phi_assets.backends.azure.retrying import with_patience
+from phi_assets.backends.azure.waiting import Waiting
 from phi_assets.backends.ports import Log
 
 API_VERSION = "2023-07-01"
 GROUPS = "Microsoft.Resources/resourceGroups"
 VAULTS = "Microsoft.KeyVault/vaults"
 MINUTES = 10.0
-POLL_SECONDS = 2.0
+FIRST_POLL, LONGEST_POLL = 1.0, 5.0
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def recover(clients: AzureClients, vault_id: str, log: Log) -> bool:
         with_patience(f"taking back {name}", partial(_put, clients, vault_id, found.location), log)
     except HttpResponseError as e:
         raise refused(f"taking back the deleted key vault {name}", e) from e
-    _wait_until_live(clients, vault_id)
+    _wait_until_live(clients, vault_id, log)
     return True
 
 
@@ -89,13 +89,11 @@ def purge(clients: AzureClients, vault_id: str, log: Log) -> DeletedVault | None
         log(f"purging the deleted key vault {name}")
         address = _address(clients, name, "/purge")
         with_patience(f"purging {name}", partial(_ask_to_purge, clients, address), log)
-        began = time.monotonic()
+        waiting = Waiting(f"purging {name}", log, MINUTES, FIRST_POLL, LONGEST_POLL)
         while (kept := find(clients, name, log)) is not None:
-            if time.monotonic() - began > MINUTES * 60:
-                raise GaveUp(description=f"purging {name} took over {MINUTES:g} minutes; run again")
             if kept.protected:
                 return kept
-            time.sleep(POLL_SECONDS)
+            waiting.pause("Azure still keeps it")
     except HttpResponseError as e:
         if code_of(e) == "MethodNotAllowed":
             return find(clients, name, log)
@@ -132,15 +130,13 @@ def _put(clients: AzureClients, vault_id: str, location: str) -> None:
     clients.send("PUT", address, {"location": location, "properties": properties})
 
 
-def _wait_until_live(clients: AzureClients, vault_id: str) -> None:
-    began = time.monotonic()
+def _wait_until_live(clients: AzureClients, vault_id: str, log: Log) -> None:
+    waiting = Waiting(f"taking back {vault_id.rpartition('/')[2]}", log, MINUTES, FIRST_POLL, LONGEST_POLL)
     while True:
         body = live_state.get_or_none(clients, vault_id, infra.api_version(VAULTS))
         if body is not None and live_state.properties(body).get("provisioningState") in (None, "Succeeded"):
             return
-        if time.monotonic() - began > MINUTES * 60:
-            raise GaveUp(description=f"taking back {vault_id} took over {MINUTES:g} minutes; run again")
-        time.sleep(POLL_SECONDS)
+        waiting.pause("it is not there yet")
 
 
 def _address(clients: AzureClients, name: str, more: str = "") -> str:

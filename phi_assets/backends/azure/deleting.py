@@ -1,22 +1,18 @@
 """Deleting one resource, and waiting until it is gone: asked again while Azure says that it is busy."""
 
-import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 from phi_assets.backends.azure import live_state
 from phi_assets.backends.azure.clients import AzureClients
-from phi_assets.backends.azure.errors import GaveUp, code_of, refused, status_of
+from phi_assets.backends.azure.errors import code_of, is_busy, refused, status_of
 from phi_assets.backends.azure.retrying import with_patience
+from phi_assets.backends.azure.waiting import Waiting
 from phi_assets.backends.ports import Log
 
 MINUTES = 60.0
-POLL_SECONDS = 3.0
-WORD_EVERY = 30.0
-# A resource that is being made or changed is refused; it is asked again until it has settled.
-BUSY = frozenset({409, 412})
-FOR_GOOD = frozenset({"ScopeLocked", "ReadOnlyDisabledSubscription"})
+FIRST_POLL, LONGEST_POLL = 1.0, 5.0
 NEVER_WAS = "MissingSubscriptionRegistration"  # a subscription that has never had anything of the kind
 
 
@@ -36,23 +32,22 @@ def delete(
         return
     log(f"deleting {name}" if standing else f"ending the deleted {name} for good, if Azure keeps one")
     wish = partial(of.send, "DELETE", f"{address}?api-version={version}{f'&{query}' if query else ''}")
-    began = spoken = time.monotonic()
-    asked, refusal = False, ""
+    waiting = Waiting(f"deleting {name}", log, MINUTES, FIRST_POLL, LONGEST_POLL)
+    asked, doing = False, "it is still there"
     try:
         while True:
             if not asked:
-                said = ask(f"deleting {name}", wish, log)
-                asked = not said
-                if said and said != refusal:
-                    log(f"{said}; asking again until it has settled")
-                refusal = said or refusal
+                refusal = ask(f"deleting {name}", wish, log)
+                asked = not refusal
+                if refusal:
+                    doing = refusal
+                    waiting.say(f"{refusal}; asking again until it has settled")
             found = live_state.get_or_none(of, address, version)
             if found is None and asked:
                 return
             state = str(live_state.properties(found).get("provisioningState") or "") if found else ""
             asked = asked and state != "Failed"
-            spoken = _word(name, began, spoken, refusal, log)
-            time.sleep(POLL_SECONDS)
+            waiting.pause(doing, "see the portal, and run again")
     except HttpResponseError as e:
         raise refused(f"deleting {name}", e) from e
 
@@ -66,20 +61,7 @@ def ask(what: str, wish: Callable[[], Any], log: Log) -> str:
     except HttpResponseError as e:
         if status_of(e) == 404 or code_of(e) == NEVER_WAS:
             return ""
-        if status_of(e) in BUSY and code_of(e) not in FOR_GOOD:
+        if is_busy(e):
             return str(refused(what, e).description)
         raise
     return ""
-
-
-def _word(name: str, began: float, spoken: float, refusal: str, log: Log) -> float:
-    now = time.monotonic()
-    if now - began > MINUTES * 60:
-        last = f" (the last refusal: {refusal})" if refusal else ""
-        raise GaveUp(
-            description=f"{name} is still there after {MINUTES:g} minutes{last}; see the portal, and run again"
-        )
-    if now - spoken < WORD_EVERY:
-        return spoken
-    log(f"deleting {name}: {(now - began) / 60:.1f} minutes so far")
-    return now

@@ -2,22 +2,23 @@
 
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from phi_assets import versions
+from phi_assets.backends.azure import environments
 from phi_assets.backends.azure.clients import AzureClients
-from phi_assets.backends.azure.errors import refused
-from phi_assets.backends.azure.retrying import with_patience
-from phi_assets.backends.azure.roles import wait_for_role
+from phi_assets.backends.azure.environments import DIGITS
 from phi_assets.backends.ports import Log
 from phi_assets.records import TrainingEnvironment
 from phi_assets.settings import PROJECT
+
+if TYPE_CHECKING:
+    from azure.ai.ml.entities import Environment
 
 NAME = "phi-training"
 FOLDER = PROJECT / "training_code" / "environment"
 REQUIREMENTS = FOLDER / "requirements.txt"
 LOCK = PROJECT / "requirements" / "lock.txt"
-DIGITS = 24  # a version of an asset has at most 30 characters
 SHOWN = ("torch", "transformers", "trl", "peft", "accelerate", "datasets", "safetensors", "dagster-pipes")
 
 
@@ -46,28 +47,12 @@ def record() -> TrainingEnvironment:
 
 def exists(clients: AzureClients) -> bool:
     """Whether this very version is registered in the workspace."""
-    from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
-
-    try:
-        with_patience(f"reading the environment {NAME}", lambda: clients.ml().environments.get(NAME, version()))
-    except ResourceNotFoundError:
-        return False
-    except HttpResponseError as e:
-        raise refused(f"reading the environment {NAME}", e) from e
-    return True
+    return environments.exists(clients, NAME, version())
 
 
 def ensure(clients: AzureClients, role_minutes: float, log: Log) -> TrainingEnvironment:
-    """The environment of this content, registered when it is not yet; its image is built when a job first asks."""
-    from azure.core.exceptions import HttpResponseError
-
-    if not exists(clients):
-        what = f"registering the environment {NAME}:{version()}"
-        log(what)
-        try:
-            wait_for_role(lambda: _register(clients), what, log, role_minutes)
-        except HttpResponseError as e:
-            raise refused(what, e) from e
+    """The environment of this content, registered when it is not yet. Raises AzureRefused."""
+    environments.ensure(clients, NAME, version(), _environment, role_minutes, log)
     return record()
 
 
@@ -88,16 +73,13 @@ def pins(path: Path) -> dict[str, str]:
     return {name.strip(): version.strip() for name, version in pairs}
 
 
-def _register(clients: AzureClients) -> None:
-    environments = clients.ml().environments
+def _environment() -> "Environment":
     from azure.ai.ml.entities import BuildContext, Environment
 
-    environments.create_or_update(
-        Environment(
-            name=NAME,
-            version=version(),
-            build=BuildContext(path=str(FOLDER)),
-            description="What phi-assets trains and evaluates with.",
-            tags={"digest": digest()},
-        )
+    return Environment(
+        name=NAME,
+        version=version(),
+        build=BuildContext(path=str(FOLDER)),
+        description="What phi-assets trains and evaluates with.",
+        tags={"digest": digest()},
     )

@@ -5,17 +5,18 @@ import shutil
 import tempfile
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from phi_assets import versions
-from phi_assets.backends.azure import live_state
+from phi_assets.backends.azure import environments
 from phi_assets.backends.azure.clients import AzureClients
-from phi_assets.backends.azure.environment import DIGITS
-from phi_assets.backends.azure.errors import refused
+from phi_assets.backends.azure.environments import DIGITS
 from phi_assets.backends.azure.job_spec import NEVER_UPLOADED
-from phi_assets.backends.azure.listing import WORKSPACES_VERSION as VERSION
-from phi_assets.backends.azure.roles import wait_for_role
 from phi_assets.backends.ports import Log
 from phi_assets.settings import PROJECT
+
+if TYPE_CHECKING:
+    from azure.ai.ml.entities import Environment
 
 NAME = "phi-serving"
 CODE = PROJECT / "serving_code"
@@ -42,54 +43,32 @@ def version() -> str:
 
 
 def id_in(workspace: str) -> str:
-    return f"{workspace}/environments/{NAME}/versions/{version()}"
+    return environments.id_in(workspace, NAME, version())
 
 
 def ensure(clients: AzureClients, role_minutes: float, log: Log) -> None:
-    """The environment of this content is registered; Azure ML builds its image when a deployment first asks."""
-    from azure.core.exceptions import HttpResponseError
-
-    if _exists(clients):
-        return
-    what = f"registering the environment {NAME}:{version()}"
-    log(what)
+    """The environment of this content is registered. Raises AzureRefused."""
     with tempfile.TemporaryDirectory() as folder:
-        context = stage(Path(folder))
-
-        def register() -> None:
-            # Asked for first at each try: an answer that was lost may have been a yes.
-            if not _exists(clients):
-                _register(clients, context)
-
-        try:
-            wait_for_role(register, what, log, role_minutes)
-        except HttpResponseError as e:
-            raise refused(what, e) from e
+        environments.ensure(clients, NAME, version(), lambda: _environment(stage(Path(folder))), role_minutes, log)
 
 
 def stage(folder: Path) -> Path:
     """The build context: the Dockerfile, the requirements, and the server."""
     root = folder / CONTEXT
-    shutil.copytree(FOLDER, root, ignore=NEVER_UPLOADED)
-    shutil.copytree(CODE, root / CODE.name, ignore=NEVER_UPLOADED)
+    # Staged before, where an answer was lost and the environment is registered again.
+    shutil.copytree(FOLDER, root, ignore=NEVER_UPLOADED, dirs_exist_ok=True)
+    shutil.copytree(CODE, root / CODE.name, ignore=NEVER_UPLOADED, dirs_exist_ok=True)
     return root
 
 
-def _exists(clients: AzureClients) -> bool:
-    return live_state.get_or_none(clients, id_in(clients.resource("ml_workspace")), VERSION) is not None
-
-
-def _register(clients: AzureClients, context: Path) -> None:
-    environments = clients.ml().environments
+def _environment(context: Path) -> "Environment":
     from azure.ai.ml.entities import BuildContext, Environment
 
-    environments.create_or_update(
-        Environment(
-            name=NAME,
-            version=version(),
-            build=BuildContext(path=str(context)),
-            inference_config=ROUTES,
-            description="What phi-assets serves with.",
-            tags={"digest": digest()},
-        )
+    return Environment(
+        name=NAME,
+        version=version(),
+        build=BuildContext(path=str(context)),
+        inference_config=ROUTES,
+        description="What phi-assets serves with.",
+        tags={"digest": digest()},
     )

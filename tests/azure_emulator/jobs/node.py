@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-import shlex
 import shutil
 import subprocess
 import uuid
@@ -19,6 +18,7 @@ from tests.azure_emulator.jobs.data import DataAccess, JobFailed, fetch, substit
 from tests.azure_emulator.jobs.identity_endpoint import IdentityEndpoint
 from tests.azure_emulator.jobs.log import JobLog
 from tests.azure_emulator.jobs.mount import Mount
+from tests.azure_emulator.only_python import folder_with_python
 from tests.azure_emulator.warded import Warded
 
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -123,7 +123,7 @@ class Node:
         given = {
             **run.environment_variables,
             **self._client_environment,
-            "PATH": f"{self._bin()}:{SYSTEM_PATH}",
+            "PATH": f"{folder_with_python(self.folder / 'bin', self._python)}:{SYSTEM_PATH}",
             "HOME": str(self.folder / "home"),
             "TMPDIR": str(self.folder / "tmp"),
             "AZUREML_RUN_ID": run.name,
@@ -133,15 +133,6 @@ class Node:
             given["MSI_ENDPOINT"], given["MSI_SECRET"] = self._endpoint.address, self._secret
             given["DEFAULT_IDENTITY_CLIENT_ID"] = run.identity_client_id
         return given
-
-    def _bin(self) -> Path:
-        """A folder with `python` and nothing else of the environment: its other programs are not on Azure's image."""
-        folder = self.folder / "bin"
-        for name in ("python", "python3"):
-            program = folder / name
-            program.write_text(f'#!/bin/sh\nexec {shlex.quote(str(self._python))} "$@"\n')
-            program.chmod(0o755)
-        return folder
 
     def _end_process(self) -> None:
         self._endpoint.shut(self._secret)

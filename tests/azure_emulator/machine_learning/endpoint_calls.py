@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from tests.azure_emulator import putting, skus
 from tests.azure_emulator.machine_learning import endpoint_writes as writes
-from tests.azure_emulator.machine_learning.endpoint_writes import existing, object_of
-from tests.azure_emulator.messages import Answer, AzureError, Call
+from tests.azure_emulator.machine_learning.endpoint_writes import existing
+from tests.azure_emulator.messages import Answer, AzureError, Call, object_of
 from tests.azure_emulator.resource_ids import name_of, type_of
 from tests.azure_emulator.resources import Resource
 from tests.azure_emulator.scoring.access import AUDIENCE

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from tests.azure_emulator import putting
 from tests.azure_emulator.machine_learning import endpoints, online_deployments, traffic
 from tests.azure_emulator.machine_learning.deployment_life import Failed
-from tests.azure_emulator.messages import Answer, AzureError, Call, not_found
+from tests.azure_emulator.messages import Answer, AzureError, Call, merged, not_found, object_of
 from tests.azure_emulator.operations import Progress
 from tests.azure_emulator.resource_ids import name_of, parent_of, provider_of, type_of
 from tests.azure_emulator.resources import Resource
@@ -82,7 +82,7 @@ def put_endpoint(world: World, call: Call, id: str) -> Answer:
 
 def patch_endpoint(world: World, call: Call, id: str) -> Answer:
     old = existing(world, id)
-    return _write_endpoint(world, call, id, _merged(old.asked, object_of(call)))
+    return _write_endpoint(world, call, id, merged(old.asked, object_of(call)))
 
 
 def _write_endpoint(world: World, call: Call, id: str, body: dict[str, Any]) -> Answer:
@@ -133,7 +133,7 @@ def patch_deployment(world: World, call: Call, id: str, endpoint: str) -> Answer
     old, asked = existing(world, id), object_of(call)
     if set(asked) - {"tags", "sku"}:
         raise AzureError(400, "InvalidRequestContent", "A PATCH of a deployment changes its tags and its sku only.")
-    return _write_deployment(world, call, id, endpoint, _merged(old.asked, asked))
+    return _write_deployment(world, call, id, endpoint, merged(old.asked, asked))
 
 
 def _write_deployment(world: World, call: Call, id: str, endpoint: str, body: dict[str, Any]) -> Answer:
@@ -213,15 +213,3 @@ def existing(world: World, id: str) -> Resource:
     if resource is None:
         raise not_found(id)
     return resource
-
-
-def object_of(call: Call) -> dict[str, Any]:
-    if not isinstance(call.body, dict):
-        raise AzureError(400, "InvalidRequestContent", "The request content was invalid and could not be deserialized.")
-    return call.body
-
-
-def _merged(old: Any, new: Any) -> Any:
-    if isinstance(old, dict) and isinstance(new, dict):
-        return {**old, **{key: _merged(old.get(key), value) for key, value in new.items()}}
-    return new

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import shlex
 import shutil
 import socket
 import threading
@@ -13,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.azure_emulator.jobs.node import SYSTEM_PATH
+from tests.azure_emulator.only_python import folder_with_python
 from tests.azure_emulator.scoring.image import Image
 from tests.azure_emulator.warded import Warded
 
@@ -81,7 +81,7 @@ class Container:
         self._environment = {
             **{name: self._here(image.local(value)) for name, value in image.environment.items()},
             **{name: self._here(value) for name, value in given.items()},
-            "PATH": f"{self._bin()}:{SYSTEM_PATH}",
+            "PATH": f"{folder_with_python(self.folder / 'bin', self._python)}:{SYSTEM_PATH}",
             "HOME": str(self.folder / "home"),
             "TMPDIR": str(self.folder / "tmp"),
         }
@@ -159,11 +159,3 @@ class Container:
         (site / "sitecustomize.py").write_text(_WITHOUT_PROJECT)
         own = self._environment.get("PYTHONPATH")
         self._environment["PYTHONPATH"] = f"{site}:{own}" if own else str(site)
-
-    def _bin(self) -> Path:
-        folder = self.folder / "bin"
-        for name in ("python", "python3"):
-            program = folder / name
-            program.write_text(f'#!/bin/sh\nexec {shlex.quote(str(self._python))} "$@"\n')
-            program.chmod(0o755)
-        return folder

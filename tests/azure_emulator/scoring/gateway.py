@@ -16,6 +16,7 @@ from urllib.parse import unquote
 import httpx
 
 from tests.azure_emulator.blob_gate import hang_up
+from tests.azure_emulator.messages import read_body
 from tests.azure_emulator.scoring.access import caller_of
 from tests.azure_emulator.scoring.live import LiveDeployment, LiveEndpoint
 from tests.azure_emulator.scoring.nonsense import garbled
@@ -49,7 +50,7 @@ class Gateway:
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         headers = {k.decode("latin1").lower(): v.decode("latin1") for k, v in scope["headers"]}
         host = headers.get("host", "").partition(":")[0].lower()
-        body = await _body(receive)
+        body = await read_body(receive)
         path = unquote(scope["raw_path"].decode("latin1").partition("?")[0])
         fault = self._world.faults.draw("scoring", scope["method"], f"{host}{path}")
         endpoint, name, identity, status = self._world.scoring.at(host), "", "", 500
@@ -217,12 +218,3 @@ async def _unless_hung_up(work: Any, receive: Any) -> int:
 async def _until_gone(receive: Any) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
-
-
-async def _body(receive: Any) -> bytes:
-    body, more = b"", True
-    while more:
-        message = await receive()
-        body += message.get("body", b"")
-        more = message.get("more_body", False)
-    return body

@@ -1,0 +1,22 @@
+"""Records of a model that nobody trained, for what only passes them on."""
+
+from phi_assets.records import Evaluation, ModelVersion
+
+
+def a_model(digest: str, address: str) -> ModelVersion:
+    return ModelVersion(
+        digest=digest,
+        address=address,
+        adapter_address=None,
+        report_address="",
+        dataset_digest="d" * 8,
+        base_digest="b" * 8,
+        code_version="c" * 8,
+        preset="laptop",
+        training_run="r" * 8,
+    )
+
+
+def evaluated(model: ModelVersion, champion: str | None) -> Evaluation:
+    """Its evaluation, against the champion `name/version`."""
+    return Evaluation(digest="e", address="", model_digest=model.digest, dataset_digest="d" * 8, champion=champion)
