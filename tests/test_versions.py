@@ -272,9 +272,18 @@ def test_a_setting_of_azure_changes_nothing_on_a_laptop(setting):
     assert changed(all_versions(PROJECT), after) == set()
 
 
+VALUES_OF_NO_VERSION = {
+    "home": "/elsewhere",
+    "automation": "off",
+    "retrain_min_drift": "0.7",
+    "webhook": "https://example.org/hook",
+    "webhook_format": "teams",
+}
+
+
 @pytest.mark.parametrize("setting", sorted(set(versions.NO_VERSION) - {"backend"}))
 def test_a_setting_without_a_version_changes_nothing(setting):
-    other = {"home": "/elsewhere"}.get(setting, "7")
+    other = VALUES_OF_NO_VERSION.get(setting, "7")
 
     after = all_versions(PROJECT, read({f"PHI_{setting.upper()}": other}))
 
