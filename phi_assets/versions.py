@@ -42,6 +42,11 @@ class Reads:
         return (*self.settings, *(self.azure_settings if backend == "azure" else ()))
 
 
+def of_stage(stage: str, *names: str) -> tuple[str, ...]:
+    """Those files of a stage's folder that decide a result: what only watches and starts lies beside them."""
+    return tuple(f"phi_assets/defs/{stage}/{name}.py" for name in names)
+
+
 LOCAL = "phi_assets/backends/local"
 AZURE = "phi_assets/backends/azure"
 INFRASTRUCTURE = "phi_assets/defs/infrastructure"
@@ -94,7 +99,12 @@ READS: dict[str, Reads] = {
         ("dataset",),
     ),
     "chat_dataset": Reads(
-        ("phi_assets/defs/dataset", "phi_assets/conversations", f"{LOCAL}/dataset_store.py", f"{LOCAL}/datasets.py"),
+        (
+            *of_stage("dataset", "assets", "checks", "metadata"),
+            "phi_assets/conversations",
+            f"{LOCAL}/dataset_store.py",
+            f"{LOCAL}/datasets.py",
+        ),
         (
             "dataset",
             "columns",
@@ -116,7 +126,7 @@ READS: dict[str, Reads] = {
         azure_settings=PLACE,
     ),
     "fine_tuned_model": Reads(
-        ("phi_assets/defs/training", "training_code"),
+        (*of_stage("training", "assets", "metadata", "preset"), "training_code"),
         ("preset",),
         local=("trainer", "child"),
         azure=("trainer", "job_spec"),

@@ -67,11 +67,17 @@ OUTSIDE = {
     "phi_assets/backends/local/resources.py": "hands settings to resources; their values count",
     "phi_assets/backends/shelf.py": "where things are kept",
     "phi_assets/defs/__init__.py": "empty",
+    "phi_assets/defs/dataset/__init__.py": "empty",
+    "phi_assets/defs/dataset/automation.py": "decides when it runs",
+    "phi_assets/defs/dataset/sensors.py": "watches",
     "phi_assets/defs/infrastructure/__init__.py": "empty",
     "phi_assets/defs/infrastructure/checks.py": "a check, which runs with its asset",
     "phi_assets/defs/infrastructure/live_checks.py": "checks, which run with their assets",
     "phi_assets/defs/infrastructure/metadata.py": "how metadata looks",
     "phi_assets/defs/operations": "jobs and watches",
+    "phi_assets/defs/training/__init__.py": "empty",
+    "phi_assets/defs/training/sensors.py": "decides when it runs",
+    "phi_assets/retraining.py": "decides when training runs",
 }
 
 ASSETS_OF_TREE = {
@@ -86,8 +92,8 @@ ASSETS_OF_TREE = {
     "phi_assets/promotion.py": {"model_evaluation"},
     "phi_assets/scoring.py": {"online_deployment"},
     "phi_assets/defs/infrastructure/assets.py": {"ml_workspace", "training_compute", "training_environment"},
-    "phi_assets/defs/dataset": {"chat_dataset"},
-    "phi_assets/defs/training": {"fine_tuned_model"},
+    "phi_assets/defs/dataset/assets.py": {"chat_dataset"},
+    "phi_assets/defs/training/assets.py": {"fine_tuned_model"},
     "phi_assets/defs/evaluation": {"model_evaluation", "registered_model"},
     "phi_assets/defs/serving": {"online_endpoint", "online_deployment"},
     "phi_assets/defs/chat": {"endpoint_connection", "chat_flow", "chat_flow_evaluation"},
