@@ -3,9 +3,11 @@
 import fcntl
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 import dagster as dg
 
@@ -47,7 +49,7 @@ def only_one(settings: Settings, name: str, command: str = "") -> Iterator[None]
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+", encoding="utf-8") as handle:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _take(handle)
         except BlockingIOError as e:
             handle.seek(0)
             process, _, other = handle.read().strip().partition(" ")
@@ -59,6 +61,29 @@ def only_one(settings: Settings, name: str, command: str = "") -> Iterator[None]
         handle.write(f"{os.getpid()} {command or name}")
         handle.flush()
         yield
+
+
+def is_at_work(settings: Settings, name: str) -> bool:
+    """Whether a command holds the home's lock of this name now."""
+    path = settings.state / f"{name}.lock"
+    if not path.is_file():
+        return False
+    with path.open(encoding="utf-8") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+def _take(handle: TextIO) -> None:
+    """The lock, tried again for a moment: who only looks, `is_at_work`, has it for as long."""
+    for _ in range(4):
+        try:
+            return fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(0.05)
+    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def _copy_if_changed(source: Path, target: Path) -> None:

@@ -9,10 +9,10 @@ import dagster as dg
 
 from phi_assets.operate.interface import Interface
 from phi_assets.operate.orphans import fail_dead_runs
+from phi_assets.operate.tags import BY_COMMAND, FOLLOWED
 
 POLL_SECONDS = 0.5
 LOOK_SECONDS = 5.0
-TAG = "phi/run"  # on every run of ours, so that the next `phi run` takes up one that is still going
 ENDED = {dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED}
 
 Say = Callable[[str, str], None]
@@ -37,7 +37,7 @@ def submit(interface: Interface, job: str, assets: list[str] | None = None) -> s
     from dagster_graphql import DagsterGraphQLClient
 
     client = DagsterGraphQLClient("127.0.0.1", port_number=interface.port)
-    return client.submit_job_execution(job, tags={TAG: "true"}, asset_selection=assets)
+    return client.submit_job_execution(job, tags={**FOLLOWED, **BY_COMMAND}, asset_selection=assets)
 
 
 def cancel(interface: Interface, run_id: str) -> None:
@@ -50,7 +50,7 @@ def cancel(interface: Interface, run_id: str) -> None:
 def under_way(instance: dg.DagsterInstance) -> list[str]:
     """Runs of an earlier `phi run` that have not ended."""
     open_statuses = [status for status in dg.DagsterRunStatus if status not in ENDED]
-    return [run.run_id for run in instance.get_runs(filters=dg.RunsFilter(statuses=open_statuses, tags={TAG: "true"}))]
+    return [run.run_id for run in instance.get_runs(filters=dg.RunsFilter(statuses=open_statuses, tags=FOLLOWED))]
 
 
 def follow(instance: dg.DagsterInstance, run_id: str, say: Say) -> Outcome:

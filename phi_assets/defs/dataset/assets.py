@@ -6,6 +6,7 @@ from phi_assets import versions
 from phi_assets.backends import also_after
 from phi_assets.backends.ports import DatasetStore
 from phi_assets.beta import observed_source
+from phi_assets.defs.dataset.automation import TAKE_IN_NEW_DATA
 from phi_assets.defs.dataset.metadata import describe_dataset
 from phi_assets.owners import ML
 from phi_assets.records import DatasetVersion
@@ -31,6 +32,7 @@ def raw_conversations(dataset_store: DatasetStore) -> dg.DataVersion:
     owners=ML,
     deps=[raw_conversations, *also_after("chat_dataset")],
     code_version=versions.of("chat_dataset"),
+    automation_condition=TAKE_IN_NEW_DATA,
 )
 def chat_dataset(
     context: dg.AssetExecutionContext, dataset_store: DatasetStore

@@ -1,0 +1,8 @@
+"""Tags by which runs of ours are known."""
+
+# On every run of ours, so that the next `phi run` takes up one that is still going.
+FOLLOWED = {"phi/run": "true"}
+# Of a `phi` command that observes the sources itself, and is alone while it works.
+BY_COMMAND = {"phi/command": "true"}
+# A run whose process is gone is started again; one that failed for a reason would fail again.
+RETRIED_WHEN_KILLED = {"dagster/max_retries": "2", "dagster/retry_on_asset_or_op_failure": "false"}
