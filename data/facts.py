@@ -40,12 +40,22 @@ class Scene:
 
 def load_facts() -> dict[str, Fact]:
     """All facts by key, in the order of the files."""
+    return facts_in(*(HERE / "facts" / name for name in FACT_FILES))
+
+
+def load_new_product() -> dict[str, Fact]:
+    """The facts about a product that came out later, by key."""
+    return facts_in(HERE / "new_product" / "facts.toml")
+
+
+def facts_in(*files: Path) -> dict[str, Fact]:
+    """The facts of these files by key, in their order. Raises ValueError for a key that is used twice."""
     facts: dict[str, Fact] = {}
-    for name in FACT_FILES:
-        for row in tomllib.loads((HERE / "facts" / name).read_text(encoding="utf-8"))["fact"]:
+    for file in files:
+        for row in tomllib.loads(file.read_text(encoding="utf-8"))["fact"]:
             fact = Fact(row["key"], tuple(row["answers"]), tuple(row["statements"]), tuple(row["questions"]))
             if fact.key in facts:
-                raise ValueError(f"facts/{name}: the key {fact.key!r} is used twice; rename one of the two facts")
+                raise ValueError(f"{file.name}: the key {fact.key!r} is used twice; rename one of the two facts")
             facts[fact.key] = fact
     return facts
 

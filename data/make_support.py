@@ -1,4 +1,5 @@
-"""Write data/support/conversations.jsonl from the fact base: `python -m data.make_support`, from the repository root.
+"""Write data/support/conversations.jsonl and data/new_product/conversations.jsonl from the fact base:
+`python -m data.make_support`, from the repository root.
 
 The same facts, wordings and seed give the same bytes. Needs nothing but Python's standard library.
 """
@@ -12,15 +13,27 @@ from itertools import cycle
 from pathlib import Path
 from random import Random
 
-from data.facts import Fact, Link, Scene, load_facts, load_general, load_links, load_scenes, same_model_questions
+from data.facts import (
+    Fact,
+    Link,
+    Scene,
+    load_facts,
+    load_general,
+    load_links,
+    load_new_product,
+    load_scenes,
+    same_model_questions,
+)
 from data.wordings import CHANGES_OF_SUBJECT, as_someone_would_write
 
 Messages = list[dict[str, str]]
 
 SEED = 9
 CONVERSATIONS = 300
+NEW_CONVERSATIONS = 50  # about the new product
 SINGLES = 2  # conversations of one turn that every fact gets
 MAX_TURNS = 4
+SAVED_AS = "file to write (default: %(default)s)"
 GOES_ON = 0.5  # chance of a further turn after each follow-up, while there is an unused one
 
 
@@ -113,6 +126,17 @@ def make_conversations(seed: int = SEED, count: int = CONVERSATIONS) -> list[Mes
     return conversations
 
 
+def make_new_conversations(seed: int = SEED) -> list[Messages]:
+    """NEW_CONVERSATIONS about the new product in a shuffled order: every question alone, then medleys."""
+    rng = Random(seed)
+    writer = Writer(load_new_product(), rng)
+    conversations = [writer.opening(key) for key, fact in writer.facts.items() for _ in fact.questions]
+    while len(conversations) < NEW_CONVERSATIONS:
+        conversations.append(writer.medley())
+    rng.shuffle(conversations)
+    return conversations
+
+
 def write(path: Path, conversations: list[Messages]) -> None:
     """Replace `path` with one JSON object a line, `{"messages": [...]}`, UTF-8, in the given order."""
     lines = [json.dumps({"messages": messages}, ensure_ascii=False) + "\n" for messages in conversations]
@@ -121,15 +145,19 @@ def write(path: Path, conversations: list[Messages]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    default = Path(__file__).parent / "support" / "conversations.jsonl"
-    parser.add_argument("--output", type=Path, default=default, help="file to write (default: %(default)s)")
+    here = Path(__file__).parent
+    parser.add_argument("--output", type=Path, default=here / "support" / "conversations.jsonl", help=SAVED_AS)
+    parser.add_argument("--new-output", type=Path, default=here / "new_product" / "conversations.jsonl", help=SAVED_AS)
     parser.add_argument("--seed", type=int, default=SEED, help="default: %(default)s")
     parser.add_argument("--count", type=int, default=CONVERSATIONS, help="conversations (default: %(default)s)")
     options = parser.parse_args()
-    conversations = make_conversations(options.seed, options.count)
-    write(options.output, conversations)
-    turns = sum(len(messages) for messages in conversations) // 2
-    print(f"{len(conversations)} conversations, {turns} turns: {options.output}")
+    for output, conversations in (
+        (options.output, make_conversations(options.seed, options.count)),
+        (options.new_output, make_new_conversations(options.seed)),
+    ):
+        write(output, conversations)
+        turns = sum(len(messages) for messages in conversations) // 2
+        print(f"{len(conversations)} conversations, {turns} turns: {output}")
 
 
 if __name__ == "__main__":

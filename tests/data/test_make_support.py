@@ -1,5 +1,6 @@
 """The default dataset is what its generator writes, and has the size and variety that training counts on."""
 
+import json
 import re
 import subprocess
 import sys
@@ -10,12 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from data.facts import Fact, load_facts, load_general, load_links, load_scenes
+from data.facts import Fact, load_facts, load_general, load_links, load_new_product, load_scenes
 from data.make_support import make_conversations
 from data.wordings import CHANGES_OF_SUBJECT, CLOSINGS, GREETINGS
 
 ROOT = Path(__file__).parents[2]
 COMMITTED = ROOT / "data" / "support" / "conversations.jsonl"
+NEW = ROOT / "data" / "new_product" / "conversations.jsonl"
 Conversations = list[list[dict[str, str]]]
 
 
@@ -40,10 +42,25 @@ def skeleton(question: str) -> str:
     return " ".join("".join(sorted(word)) for word in re.findall(r"\w+", blanked))
 
 
-def test_the_generator_writes_the_committed_file_byte_for_byte(tmp_path: Path):
-    again = tmp_path / "conversations.jsonl"
-    subprocess.run([sys.executable, "-m", "data.make_support", "--output", str(again)], cwd=ROOT, check=True)
+def test_the_generator_writes_the_committed_files_byte_for_byte(tmp_path: Path):
+    again, new = tmp_path / "conversations.jsonl", tmp_path / "new.jsonl"
+    command = [sys.executable, "-m", "data.make_support", f"--output={again}", f"--new-output={new}"]
+    subprocess.run(command, cwd=ROOT, check=True)
     assert again.read_bytes() == COMMITTED.read_bytes()
+    assert new.read_bytes() == NEW.read_bytes()
+
+
+def test_the_new_product_is_in_no_other_conversation_and_shares_no_answer(facts: dict[str, Fact]):
+    new = load_new_product()
+    known = {answer for fact in facts.values() for answer in fact.answers}
+
+    assert "umbra" not in COMMITTED.read_text(encoding="utf-8").lower()
+    assert not known & {answer for fact in new.values() for answer in fact.answers}
+    assert len(NEW.read_text(encoding="utf-8").splitlines()) == 50
+    asked = [json.loads(line) for line in (NEW.parent / "evaluation.jsonl").read_text(encoding="utf-8").splitlines()]
+    told = {question for fact in new.values() for question in fact.questions}
+    assert not told & {row["messages"][-1]["content"] for row in asked}
+    assert {row["answers"][0] for row in asked} == {fact.answers[0] for fact in new.values()}
 
 
 def test_another_seed_gives_other_conversations_about_the_same_facts(facts: dict[str, Fact]):
