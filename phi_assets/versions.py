@@ -203,6 +203,7 @@ NO_VERSION: dict[str, str] = {
     "inbox": "what lies there counts, not where it is",
     "azure_inbox": "what lies there counts, not where it is",
     "automation": "decides whether runs start by themselves",
+    "watch_seconds": "decides how often is looked",
     "retrain_min_new": "decides when training starts, not what it makes",
     "retrain_min_growth": "decides when training starts, not what it makes",
     "retrain_min_drift": "decides when training starts, not what it makes",

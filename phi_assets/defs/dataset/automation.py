@@ -4,6 +4,7 @@ import dagster as dg
 
 from phi_assets.defs.operations.status import sensor_status
 from phi_assets.operate.tags import BY_COMMAND, FOLLOWED, RETRIED_WHEN_KILLED
+from phi_assets.settings import current
 
 _new_data = dg.AutomationCondition.any_deps_match(dg.AutomationCondition.data_version_changed()).allow(
     dg.AssetSelection.assets("raw_conversations")
@@ -26,7 +27,7 @@ taking_in = dg.AutomationConditionSensorDefinition(
     "taking_in",
     target=dg.AssetSelection.assets("chat_dataset"),
     default_status=sensor_status(),
-    minimum_interval_seconds=15,
+    minimum_interval_seconds=current().watch_seconds,
     run_tags={**FOLLOWED, **RETRIED_WHEN_KILLED},
     description="Makes chat_dataset again when the raw conversations have other content than before.",
 )
