@@ -11,6 +11,7 @@ from typing import Any
 import dagster as dg
 
 SUBJECT = "subject"
+ASSET = "asset"
 DATA_VERSION = "dagster/data_version"
 
 # The blocking checks of each asset. Every asset right behind one of these asks for their verdicts before it works.
@@ -96,7 +97,11 @@ def require_passed(instance: dg.DagsterInstance, asset: str, subject: str) -> No
     ]
     reasons = missing + failed(instance, asset, subject)
     if reasons:
-        raise NotPassed(description="refused: " + "; ".join(reasons), allow_retries=False)
+        raise NotPassed(
+            description="refused: " + "; ".join(reasons),
+            metadata={ASSET: asset, SUBJECT: subject} if subject else None,
+            allow_retries=False,
+        )
 
 
 def require_deps_passed(instance: dg.DagsterInstance, names: Iterable[str]) -> None:

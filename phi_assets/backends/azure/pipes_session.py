@@ -13,6 +13,7 @@ import dagster as dg
 
 from phi_assets.backends.azure.blob import WorkspaceBlobs
 from phi_assets.backends.azure.job_logs import Said, Tail
+from phi_assets.backends.ports import StepContext
 
 
 def pipes_folder(job: str) -> str:
@@ -95,9 +96,7 @@ class Pipes:
 
 
 @contextmanager
-def open_pipes(
-    context: dg.AssetExecutionContext, blobs: WorkspaceBlobs, job: str, said: Said, *, wanted: bool
-) -> Iterator[Pipes]:
+def open_pipes(context: StepContext, blobs: WorkspaceBlobs, job: str, said: Said, *, wanted: bool) -> Iterator[Pipes]:
     """A session with the job of this name, whether or not it has been submitted yet."""
     if not wanted:
         yield Pipes(None, None)

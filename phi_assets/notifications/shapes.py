@@ -1,0 +1,85 @@
+"""A message in the shape that a webhook understands.
+
+Slack: https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks (a header has at most 150 characters, a
+section 3,000, `&`, `<` and `>` are escaped). Teams: an adaptive card for the webhook of Workflows, at most 28 KB:
+https://learn.microsoft.com/microsoftteams/platform/webhooks-and-connectors/how-to/connectors-using
+"""
+
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from phi_assets.notifications.messages import Message, cut
+
+Shape = Literal["slack", "teams"]
+TEAMS_HOSTS = ("webhook.office.com", "logic.azure.com", "powerplatform.com")
+HEADER = 150
+SECTION = 3000
+TEXT = 4000
+CARD_LINE = 600
+CARD_CHARACTERS = 4000  # of all reasons: with 4 bytes each, and the rest of the card, below 28 KB
+NO_UI = "run {run}; `phi dev` shows it in Dagster's UI"
+
+
+def shape_of(address: str, chosen: str) -> Shape:
+    """The shape that was chosen, or that the address' host understands; Slack's where nothing says."""
+    if chosen in ("slack", "teams"):
+        return "teams" if chosen == "teams" else "slack"
+    try:
+        host = (urlsplit(address).hostname or "").lower()
+    except ValueError:  # no address at all: sending says so
+        host = ""
+    return "teams" if any(host == each or host.endswith(f".{each}") for each in TEAMS_HOSTS) else "slack"
+
+
+def shaped(message: Message, link: str, shape: Shape) -> dict[str, Any]:
+    """The body of the request. `link`: the page of what failed, empty when no UI runs."""
+    return _teams(message, link) if shape == "teams" else _slack(message, link)
+
+
+def _slack(message: Message, link: str) -> dict[str, Any]:
+    where = f"<{link}|open it in Dagster>" if link else _escaped(_without_ui(message))
+    why = cut(_escaped("\n".join(f"• {reason}" for reason in message.why)), SECTION)
+    cure = cut(_escaped(f"What to do: {message.cure}"), SECTION)
+    sections = [words for words in (why, cure, where) if words]
+    return {
+        "text": cut(_escaped("\n".join([message.what, *message.why, f"What to do: {message.cure}"])), TEXT),
+        "blocks": [
+            {"type": "header", "text": {"type": "plain_text", "text": cut(message.what, HEADER)}},
+            *({"type": "section", "text": {"type": "mrkdwn", "text": words}} for words in sections),
+        ],
+    }
+
+
+def _teams(message: Message, link: str) -> dict[str, Any]:
+    # Runs of text, unlike text blocks, are not read as Markdown: an error's words stay as they are.
+    left = CARD_CHARACTERS
+    body: list[dict[str, Any]] = [_block(cut(message.what, HEADER), weight="Bolder", size="Medium")]
+    for line in message.why:
+        words = cut(line, max(1, min(CARD_LINE, left)))
+        left -= len(words)
+        if left > 0:
+            body.append(_block(words))
+    body.append(_block(cut(f"What to do: {message.cure}", CARD_LINE)))
+    if not link and message.run:
+        body.append(_block(_without_ui(message), isSubtle=True))
+    card = {
+        "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
+        "type": "AdaptiveCard",
+        "version": "1.2",
+        "body": body,
+        "actions": [{"type": "Action.OpenUrl", "title": "Open it in Dagster", "url": link}] if link else [],
+    }
+    attachment = {"contentType": "application/vnd.microsoft.card.adaptive", "contentUrl": None, "content": card}
+    return {"type": "message", "attachments": [attachment]}
+
+
+def _block(words: str, **look: Any) -> dict[str, Any]:
+    return {"type": "RichTextBlock", "inlines": [{"type": "TextRun", "text": words, **look}]}
+
+
+def _without_ui(message: Message) -> str:
+    return NO_UI.format(run=message.run) if message.run else ""
+
+
+def _escaped(words: str) -> str:
+    return words.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -1,0 +1,72 @@
+"""Toy assets whose checks and steps go as a test wants: `data` -> `model` behind its gate, and `report`."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import dagster as dg
+
+from phi_assets import gates
+from phi_assets.backends.ports import BackendError
+
+
+@dataclass
+class Toy:
+    """`failing`: the checks that fail; `broken`: what `report` raises."""
+
+    version: str = "v1"
+    failing: set[str] = field(default_factory=set)
+    broken: Exception | None = None
+
+    def run(self, instance: dg.DagsterInstance, *names: str) -> str:
+        """The id of a run of these assets and their checks, all when none is named."""
+        assets, checks = self._graph()
+        wanted: dg.AssetSelection | None = None
+        if names:
+            wanted = dg.AssetSelection.assets(*names) | dg.AssetSelection.checks_for_assets(*names)
+        everything: list[dg.AssetsDefinition | dg.AssetChecksDefinition] = [*assets, *checks]
+        return dg.materialize(everything, instance=instance, selection=wanted, raise_on_error=False).run_id
+
+    def judge_only(self, instance: dg.DagsterInstance, *names: str) -> str:
+        """A run of the checks alone."""
+        assets, checks = self._graph()
+        job = dg.define_asset_job("judging", dg.AssetSelection.checks_for_assets(*(names or ("data", "report"))))
+        graph = dg.Definitions(assets=assets, asset_checks=checks, jobs=[job])
+        return graph.resolve_job_def("judging").execute_in_process(instance=instance, raise_on_error=False).run_id
+
+    def _graph(self) -> tuple[list[dg.AssetsDefinition], list[dg.AssetChecksDefinition]]:
+        toy = self
+
+        @dg.asset
+        def data() -> None: ...
+
+        @dg.asset(deps=[data])
+        def model(context: dg.AssetExecutionContext) -> None:
+            gates.require_passed(context.instance, "data", toy.version)
+
+        @dg.asset
+        def report() -> None:
+            if toy.broken:
+                raise toy.broken
+
+        @dg.multi_asset_check(specs=[dg.AssetCheckSpec(n, asset="data", blocking=True) for n in ("whole", "clean")])
+        def published() -> Iterable[dg.AssetCheckResult]:
+            for name in ("whole", "clean"):
+                yield gates.verdict(
+                    name,
+                    "data",
+                    subject=toy.version,
+                    passed=name not in toy.failing,
+                    description=f"{name} of {toy.version}",
+                    numbers={},
+                )
+
+        @dg.asset_check(asset=report)
+        def fresh() -> dg.AssetCheckResult:
+            passed = "fresh" not in toy.failing
+            return dg.AssetCheckResult(passed=passed, severity=dg.AssetCheckSeverity.WARN, description="two days old")
+
+        return [data, model, report], [published, fresh]
+
+
+def refused_by_azure() -> BackendError:
+    return BackendError("the quota is 0; ask for 24 vCPUs", cure="ask for 24 vCPUs")
