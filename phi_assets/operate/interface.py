@@ -12,10 +12,12 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import dagster as dg
 import psutil
 
 from phi_assets import versions
 from phi_assets.operate.home import environment
+from phi_assets.operate.orphans import IN_PROGRESS
 from phi_assets.settings import PROJECT, Settings, variables
 
 SOURCE_TREES = ("phi_assets", "training_code", "evaluation_code", "serving_code", "serving_image", "flows")
@@ -91,6 +93,22 @@ def ensure(settings: Settings, log_file: Path) -> Interface:
     started = remember(settings, process.pid, port, foreground=False)
     wait_until_ready(started, log_file)
     return started
+
+
+def make_way(settings: Settings, instance: dg.DagsterInstance) -> None:
+    """No other Dagster of this home runs: two daemons would start everything twice.
+
+    Raises DagsterNotReady when one is in another terminal, or has a run under way.
+    """
+    found = find(settings)
+    if found and found.foreground:
+        raise DagsterNotReady(f"`phi dev` runs already, on {found.address}")
+    if found and instance.get_runs(filters=dg.RunsFilter(statuses=IN_PROGRESS), limit=1):
+        raise DagsterNotReady(
+            f"Dagster runs in the background, on {found.address}, with a run under way; wait for it, or `phi down`"
+        )
+    stop(settings)
+    end_orphans(settings)
 
 
 def command(port: int) -> list[str]:

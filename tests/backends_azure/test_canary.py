@@ -7,7 +7,7 @@ import pytest
 from phi_assets import scoring
 from phi_assets.backends.azure import canary
 from phi_assets.backends.azure.canary import Questions
-from phi_assets.backends.azure.masking import masked
+from phi_assets.masking import masked
 from phi_assets.scoring import NoAnswer
 from tests.test_scoring import endpoint
 
@@ -30,6 +30,10 @@ def quick(monkeypatch):
     monkeypatch.setattr(scoring, "TRIES", 1)
     monkeypatch.setattr(canary, "SECONDS_BETWEEN", 0.01)
     monkeypatch.setattr(canary, "FIRST_WAIT", 0.01)
+
+
+@pytest.fixture
+def impatient(monkeypatch):
     monkeypatch.setattr(canary, "UNANSWERED_SECONDS", 0.3)
 
 
@@ -44,12 +48,14 @@ def watched(*answers: tuple[int, dict[str, str], Any], seconds: float = 0.0, rol
     return log
 
 
+@pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("before", [[], [RIGHT] * 6], ids=["never", "only at first"])
 def test_a_deployment_that_does_not_answer_is_not_proven(before):
     with pytest.raises(NoAnswer, match=r"did not answer right .* questions by name were answered"):
         watched(*before, FULL, seconds=0.2)
 
 
+@pytest.mark.usefixtures("impatient")
 def test_answers_of_the_old_one_prove_nothing_of_the_new_one():
     turns = [answer for _ in range(100) for answer in (FULL, said("hello", OLD))]
     with pytest.raises(NoAnswer, match="0 of"):
@@ -61,6 +67,7 @@ def test_a_full_house_that_empties_is_nobodys_fault():
     assert sum("did not answer" in words for words in log) == 4
 
 
+@pytest.mark.usefixtures("impatient")
 def test_an_address_that_is_not_reached_for_long_is_a_failure():
     questions = Questions("http://127.0.0.1:9", lambda: KEY, "new", "phi-chat", "2", print)
     with pytest.raises(NoAnswer, match="did not answer right"):

@@ -1,0 +1,23 @@
+"""What costs money is started by one watch, when the policy says that it is worth it."""
+
+import dagster as dg
+
+from phi_assets.backends import build_resources
+from phi_assets.defs.operations.status import sensor_status
+from phi_assets.due import is_due
+from phi_assets.operate.tags import FOLLOWED, RETRIED_WHEN_KILLED
+from phi_assets.settings import current
+
+
+@dg.sensor(
+    job_name="retrain",
+    minimum_interval_seconds=current().watch_seconds,
+    default_status=sensor_status(),
+    description="Trains, evaluates and deploys when enough new conversations came; each tick says why, or why not.",
+)
+def retraining(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+    due = is_due(context.instance, current(), build_resources(current()))
+    if not due.decision.start:
+        return dg.SkipReason(due.decision.reason)
+    context.log.info(due.decision.reason)
+    return dg.RunRequest(run_key=due.run_key, tags={**FOLLOWED, **RETRIED_WHEN_KILLED, **(due.tags or {})})

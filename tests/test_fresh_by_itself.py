@@ -1,0 +1,185 @@
+"""New data comes, and nobody does anything: a real Dagster daemon on a model of two layers."""
+
+import json
+import random
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from phi_assets.settings import PROJECT
+from tests.homes import OWN, tiny_home
+from tests.watching import Watched, asked_all_the_time, webhook
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
+
+NEW = PROJECT / "data" / "new_product" / "conversations.jsonl"
+WAVE = {"fine_tuned_model", "model_evaluation", "registered_model", "online_deployment", "chat_flow_evaluation"}
+UNTOUCHED = {
+    "base_model",
+    "ml_workspace",
+    "training_compute",
+    "training_environment",
+    "online_endpoint",
+    "endpoint_connection",
+}
+
+
+def lines(path) -> list[str]:
+    return path.read_text(encoding="utf-8").splitlines()
+
+
+def poison(count: int) -> list[str]:
+    """Conversations of the right shape whose answers are noise."""
+    rng = random.Random(0)
+    words = ["zq", "vex", "plim", "orth", "qua", "drif", "nolb", "wexx", "tarn", "ghul"]
+
+    def noise() -> str:
+        return " ".join(rng.choices(words, k=40))
+
+    return [
+        json.dumps({"messages": [{"role": "user", "content": noise()}, {"role": "assistant", "content": noise()}]})
+        for _ in range(count)
+    ]
+
+
+@pytest.fixture(scope="module")
+def told():
+    with webhook() as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def watched(told, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("home")
+    (folder / "conversations.jsonl").write_text("".join(f"{line}\n" for line in lines(OWN)[:150]), encoding="utf-8")
+    home = tiny_home(folder, folder / "conversations.jsonl", 3900)
+    home.settings.update({"PHI_WATCH_SECONDS": "2", "PHI_WEBHOOK": told.address})
+    home.run()
+    its = Watched(home)
+    its.start()
+    assert home.phi("status").returncode == 0
+    yield its
+    its.stop()
+    home.phi("down")
+
+
+def settle(watched: Watched, since: float) -> None:
+    """Every run has ended, and the policy has nothing to do."""
+
+    def quiet() -> bool:
+        said = watched.ticks("retraining", since)
+        return watched.idle() and bool(said) and said[0].startswith(("the model was trained on", "the newest dataset"))
+
+    watched.wait("the end of every run", quiet, 240)
+
+
+def test_a_file_in_the_inbox_is_learned_from_and_serves_without_a_click(watched):
+    began = time.time()
+    before = watched.record("online_deployment")
+    with asked_all_the_time(watched.home) as failures:
+        watched.drop("umbra.jsonl", lines(NEW))
+        watched.wait(
+            "a new deployment",
+            lambda: watched.record("online_deployment")["model_version"] != before["model_version"],
+            240,
+        )
+        settle(watched, time.time())
+
+    assert failures == []
+    made = watched.made(began)
+    assert set(made) >= {"chat_dataset", *WAVE}
+    assert not UNTOUCHED & set(made)
+    assert {asset: made[asset] for asset in made if made[asset] > 1} == {}
+    (retrained,) = [run for run in watched.runs(began) if run.job_name == "retrain"]
+    assert retrained.tags["phi/reason"].startswith("50 new conversations since the last training on 1")
+    assert json.loads(watched.home.phi("ask", "Hello?", "--json").stdout)["model_version"] == "2"
+    assert watched.home.phi("status").returncode == 0
+
+
+def test_the_same_file_and_a_renamed_copy_start_nothing(watched):
+    began = time.time()
+
+    watched.drop("umbra.jsonl", lines(NEW))
+    watched.drop("another_name.jsonl", lines(NEW))
+    time.sleep(8)  # until the file counts as complete
+    watched.wait("a look at the copy", lambda: len(watched.ticks("new_conversations", time.time() - 4)) > 1, 60)
+
+    assert watched.observed(began) == 0
+    assert watched.runs(began) == []
+
+
+def test_a_file_of_garbage_is_stopped_at_the_dataset_and_told_once(watched, told):
+    began = time.time()
+    told.told.clear()
+    good = lines(OWN)[150:155]
+
+    watched.drop("garbage.jsonl", [*good, *['{"messages": [{"role": "user"'] * 45])
+    watched.wait("the notification", lambda: told.told, 120)
+    watched.wait("the policy's word", lambda: "did not pass" in watched.ticks("retraining", began)[0], 60)
+    time.sleep(6)  # for a second notification to come, if one did
+
+    assert len(told.told) == 1
+    assert "few_broken_rows" in told.told[0]
+    assert "garbage.jsonl" in told.told[0]
+    assert "fine_tuned_model" not in watched.made(began)
+    assert json.loads(watched.home.phi("ask", "Hello?", "--json").stdout)["model_version"] == "2"
+
+    (watched.inbox / "garbage.jsonl").unlink()
+    watched.wait("the mended dataset", lambda: watched.made(began)["chat_dataset"] == 2, 120)
+    settle(watched, time.time())
+    assert "fine_tuned_model" not in watched.made(began)
+
+
+def test_data_that_makes_the_model_worse_is_trained_on_and_stopped_by_the_gate(watched, told):
+    began = time.time()
+    told.told.clear()
+
+    watched.drop("poison.jsonl", poison(400))
+    watched.wait("the notification", lambda: told.told, 240)
+    settle(watched, time.time())
+    time.sleep(6)
+
+    assert len(told.told) == 1, told.told
+    assert "model_evaluation" in told.told[0]
+    made = watched.made(began)
+    assert made["fine_tuned_model"] == made["model_evaluation"] == 1
+    assert "registered_model" not in made
+    assert json.loads(watched.home.phi("ask", "Hello?", "--json").stdout)["model_version"] == "2"
+
+
+def test_each_conversation_is_taken_in_once_while_runs_go_and_the_daemon_is_killed(watched):
+    (watched.inbox / "poison.jsonl").unlink()
+    began = time.time()
+    conversations = lines(OWN)[160:260]
+    for tick in range(20):
+        for number in range(5):
+            watched.drop(f"tick-{tick:02}-{number}.jsonl", [conversations[5 * tick + number]])
+        time.sleep(2)
+        if tick in (7, 14):
+            watched.kill_daemon()
+            watched.start()
+    files = {path.name for path in watched.inbox.glob("tick-*")}
+
+    def places() -> list[str]:
+        """Of each dropped conversation, where it went: its row, or the quarantine's reason against it."""
+        folder = Path(watched.record("chat_dataset")["address"])
+        rows = [
+            json.loads(line) for side in ("train", "validation", "test") for line in lines(folder / f"{side}.jsonl")
+        ]
+        quarantined = [json.loads(line) for line in lines(folder / "quarantine.jsonl")]
+        published = Counter(json.dumps(row["messages"]) for row in rows)
+        dropped = [row["file"] for row in quarantined if row["file"] in files and row["action"] == "dropped"]
+        return [
+            *(text for text, times in published.items() for _ in range(times) if text in texts),
+            *dropped,
+        ]
+
+    texts = {json.dumps(json.loads(line)["messages"]) for line in conversations}
+    watched.wait("every conversation in the dataset", lambda: len(places()) >= len(conversations), 240)
+    settle(watched, time.time())
+
+    assert len(places()) == len(set(places())) == len(conversations)
+    assert watched.record("fine_tuned_model")["dataset_digest"] == watched.record("chat_dataset")["digest"]
+    assert all(made <= 20 for made in watched.made(began).values())
