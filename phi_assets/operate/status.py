@@ -4,6 +4,7 @@ import dataclasses
 import json
 
 from phi_assets import staleness
+from phi_assets.due import is_due
 from phi_assets.operate import home, interface, screen
 from phi_assets.operate.screen import console
 from phi_assets.settings import Settings
@@ -16,6 +17,7 @@ def show(settings: Settings, *, as_json: bool) -> int:
     graph = definitions()
     with home.instance(settings) as instance:
         states = staleness.survey(instance, graph)
+        retraining = is_due(instance, settings, graph.resources or {}).decision
     wave = staleness.next_wave(states)
     endpoint = (graph.resources or {})["endpoint_host"].status()
     ui = interface.find(settings)
@@ -24,11 +26,19 @@ def show(settings: Settings, *, as_json: bool) -> int:
             {**dataclasses.asdict(state), "record": state.record and dataclasses.asdict(state.record)}
             for state in states.values()
         ]
-        answer = {"assets": assets, "would_run": wave, "endpoint": endpoint, "ui": ui.address if ui else None}
+        answer = {
+            "assets": assets,
+            "would_run": wave,
+            "retraining": dataclasses.asdict(retraining),
+            "endpoint": endpoint,
+            "ui": ui.address if ui else None,
+        }
         print(json.dumps(answer, ensure_ascii=False, indent=2))
     else:
         screen.show_states(states)
         console.print(f"would run  {', '.join(wave) or 'nothing'}")
+        words = f"{'due' if retraining.start else 'not due'}: {retraining.reason}"
+        console.print(f"retraining {words}", markup=False)
         address = endpoint["address"] or "none yet"
         console.print(f"endpoint   {address}{'' if endpoint['alive'] else ' (not running)'}")
         console.print(f"UI         {ui.address if ui else 'not running'}")
