@@ -1,4 +1,7 @@
-"""The project's only I/O manager: an asset's record, as JSON, in the home's `records` folder."""
+"""The project's only I/O manager: an asset's record, as JSON, in the home's `records` folder.
+
+What an op hands to the next one lies beside them, by its run and step.
+"""
 
 import os
 from pathlib import Path
@@ -16,7 +19,7 @@ class RecordIOManager(dg.ConfigurableIOManager):
     def handle_output(self, context: dg.OutputContext, obj: Record | None) -> None:
         if obj is None:
             return
-        path = self._path(context.asset_key)
+        path = self._path(context.asset_key) if context.has_asset_key else self._path_of_step(context)
         path.parent.mkdir(parents=True, exist_ok=True)
         beside = path.with_suffix(f".{os.getpid()}")
         beside.write_text(obj.to_json(), encoding="utf-8")
@@ -24,15 +27,24 @@ class RecordIOManager(dg.ConfigurableIOManager):
         context.add_output_metadata({"record": dg.MetadataValue.path(str(path))})
 
     def load_input(self, context: dg.InputContext) -> Record:
-        record = self.latest(context.asset_key)
+        if not context.has_asset_key and context.upstream_output:
+            return Record.from_json(self._path_of_step(context.upstream_output).read_text(encoding="utf-8"))
+        return self.require(context.asset_key)
+
+    def require(self, key: dg.AssetKey) -> Record:
+        """What the asset returned last. Raises RecordMissing."""
+        record = self.latest(key)
         if record is None:
-            raise RecordMissing(f"{context.asset_key.to_user_string()} does not exist yet; materialise it first")
+            raise RecordMissing(f"{key.to_user_string()} does not exist yet; materialise it first")
         return record
 
     def latest(self, key: dg.AssetKey) -> Record | None:
         """What the asset returned last; None when it was never materialised in this home."""
         path = self._path(key)
         return Record.from_json(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+    def _path_of_step(self, context: dg.OutputContext) -> Path:
+        return Path(self.folder, "steps", *context.get_identifier()).with_suffix(".json")
 
     def _path(self, key: dg.AssetKey) -> Path:
         return Path(self.folder, *key.path).with_suffix(".json")

@@ -30,13 +30,19 @@ def instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
     """This home's Dagster instance, with the project's dagster.yaml and pools."""
     home = settings.dagster_home
     home.mkdir(parents=True, exist_ok=True)
+    settings.inbox.mkdir(parents=True, exist_ok=True)
     _copy_if_changed(PROJECT / "dagster.yaml", home / "dagster.yaml")
     os.environ.update(environment(settings))
     with dg.DagsterInstance.from_config(str(home)) as opened:
-        for pool, limit in POOLS.items():
-            if opened.event_log_storage.get_concurrency_info(pool).slot_count != limit:
-                opened.event_log_storage.set_concurrency_slots(pool, limit)
+        set_pools(opened)
         yield opened
+
+
+def set_pools(opened: dg.DagsterInstance) -> None:
+    """The instance has every pool, with the slots that it ought to have."""
+    for pool, limit in POOLS.items():
+        if opened.event_log_storage.get_concurrency_info(pool).slot_count != limit:
+            opened.event_log_storage.set_concurrency_slots(pool, limit)
 
 
 @contextmanager

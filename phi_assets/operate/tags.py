@@ -2,6 +2,8 @@
 
 # On every run of ours, so that the next `phi run` takes up one that is still going.
 FOLLOWED = {"phi/run": "true"}
+# Its name, on the run of a candidate, and on what it is tracked by.
+CANDIDATE = "phi/candidate"
 # Of a `phi` command that observes the sources itself, and is alone while it works.
 BY_COMMAND = {"phi/command": "true"}
 # A run whose process is gone is started again; one that failed for a reason would fail again.

@@ -8,6 +8,7 @@ import pytest
 
 from phi_assets import versions
 from phi_assets.backends.azure import blob
+from phi_assets.experiments import Scores
 from phi_assets.records import ModelVersion
 from phi_assets.settings import PROJECT
 from tests.azure_emulator.control import Control
@@ -85,6 +86,19 @@ def test_an_evaluation_s_report_comes_to_this_machine(work: Work, evaluated: Out
     assert work.evaluator.find(evaluation.digest) == evaluation
     assert work.evaluator.report(evaluation)["models"]["champion"] is None
     assert any("bits per byte" in line for line in evaluated.lines)
+
+
+def test_the_scores_are_tags_of_the_training_s_job(work: Work, trained: ModelVersion, evaluated: Outcome):
+    work.registry.log_training(trained, work.trainer.folder(trained), {})
+    scores = Scores(bits_per_byte=1.25, right=None, general_kept=0.5, failed=("enough_evidence",))
+
+    name = work.registry.log_evaluation(trained, evaluated.made, scores)
+
+    jobs = work.control.resources("Microsoft.MachineLearningServices/workspaces/jobs")
+    (job,) = [each for each in jobs if each["name"] == name]
+    tags = job["properties"]["tags"]
+    assert (tags["bits_per_byte"], tags["general_kept"], tags["gate"]) == ("1.2500", "0.5000", "fails enough_evidence")
+    assert tags["dataset"] == work.dataset.digest
 
 
 def test_the_same_contest_is_not_held_twice(work: Work, trained: ModelVersion, evaluated: Outcome):

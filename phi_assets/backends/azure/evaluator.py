@@ -4,8 +4,6 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import dagster as dg
-
 from phi_assets import versions
 from phi_assets.backends import evaluation_reports, shelf
 from phi_assets.backends.azure import blob, data_assets
@@ -17,7 +15,7 @@ from phi_assets.backends.azure.job_names import files_digest, recipe
 from phi_assets.backends.azure.job_spec import CloudJob
 from phi_assets.backends.azure.job_watch import link_metadata
 from phi_assets.backends.azure.jobs import CloudJobs, JobLimits
-from phi_assets.backends.ports import Contest, Evaluator
+from phi_assets.backends.ports import Contest, Evaluator, StepContext
 from phi_assets.records import Evaluation
 from phi_assets.settings import GENERAL_QUESTIONS, PROJECT
 
@@ -46,7 +44,7 @@ class AzureEvaluator(Evaluator):
     def report(self, evaluation: Evaluation) -> dict[str, Any]:
         return evaluation_reports.read(self.folder(evaluation))
 
-    def evaluate(self, context: dg.AssetExecutionContext, contest: Contest) -> Evaluation:
+    def evaluate(self, context: StepContext, contest: Contest) -> Evaluation:
         jobs = CloudJobs(clients(self.account), self._limits, context)
         job = self._job(context, contest)
         ended = jobs.run(job, lambda: jobs.blobs.size(job.output + evaluation_reports.REPORT) is not None)
@@ -57,7 +55,7 @@ class AzureEvaluator(Evaluator):
         jobs.blobs.download(job.output, staged)
         return evaluation_reports.keep(staged, self._root, contest)
 
-    def _job(self, context: dg.AssetExecutionContext, contest: Contest) -> CloudJob:
+    def _job(self, context: StepContext, contest: Contest) -> CloudJob:
         code = {name: PROJECT / name for name in ("evaluation_code", "serving_code")}
         made_of = recipe(
             contest.base.digest,
@@ -104,6 +102,7 @@ class AzureEvaluator(Evaluator):
             output_mode="upload",
             tags={
                 "model": contest.tuned.digest,
+                "preset": contest.tuned.preset,
                 "base_model": contest.base.digest,
                 "dataset": contest.dataset.digest,
                 "champion": champion.version if champion else "none",

@@ -24,6 +24,7 @@ from phi_assets.backends.azure.job_watch import ENDED, Ended, Watch, link_metada
 from phi_assets.backends.azure.pipes_session import open_pipes, pipes_folder
 from phi_assets.backends.azure.retrying import with_patience
 from phi_assets.backends.azure.roles import wait_for_role
+from phi_assets.backends.ports import StepContext
 
 IDENTITY_API = "2023-01-31"  # Microsoft.ManagedIdentity/userAssignedIdentities
 FIRST_ROLE_WAIT, LONGEST_ROLE_WAIT = 10.0, 60.0
@@ -44,7 +45,7 @@ class JobLimits:
 class CloudJobs:
     """The workspace's jobs, on behalf of one step of a Dagster run."""
 
-    def __init__(self, clients: AzureClients, limits: JobLimits, context: dg.AssetExecutionContext) -> None:
+    def __init__(self, clients: AzureClients, limits: JobLimits, context: StepContext) -> None:
         self.clients, self.limits, self.context = clients, limits, context
         self.log = context.log.info
         self.blobs = WorkspaceBlobs(clients, self.log, limits.role_minutes)

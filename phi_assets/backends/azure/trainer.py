@@ -6,21 +6,20 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import dagster as dg
-
 from phi_assets import versions
 from phi_assets.backends import shelf
 from phi_assets.backends.azure import blob, data_assets
 from phi_assets.backends.azure.base_model_store import ASSET as BASE_MODEL
 from phi_assets.backends.azure.clients import AzureClients, clients
 from phi_assets.backends.azure.dataset_store import ASSET as DATASET
-from phi_assets.backends.azure.job_names import recipe
+from phi_assets.backends.azure.job_names import recipe as job_recipe
 from phi_assets.backends.azure.job_spec import CloudJob
 from phi_assets.backends.azure.job_watch import Ended, link_metadata
 from phi_assets.backends.azure.jobs import CloudJobs, JobLimits
 from phi_assets.backends.azure.outputs import NotDeployed
 from phi_assets.backends.azure.retrying import say
-from phi_assets.backends.ports import Trainer
+from phi_assets.backends.ports import StepContext, Trainer
+from phi_assets.recipes import Recipe
 from phi_assets.records import BaseModel, DatasetVersion, ModelVersion
 from phi_assets.settings import PROJECT
 
@@ -58,24 +57,28 @@ class AzureTrainer(Trainer):
     def folder(self, model: ModelVersion) -> Path:
         return shelf.place(self._models, model.digest)
 
-    def train(self, context: dg.AssetExecutionContext, dataset: DatasetVersion, base: BaseModel) -> ModelVersion:
+    def train(
+        self, context: StepContext, dataset: DatasetVersion, base: BaseModel, recipe: Recipe | None = None
+    ) -> ModelVersion:
+        chosen = recipe or Recipe(self.preset)
         code = versions.tree_digest(PROJECT / "training_code")
-        made_of = recipe(dataset.digest, base.digest, code, self._preset_digest())
+        made_of = job_recipe(dataset.digest, base.digest, code, chosen.digest)
         place = f"{ROOT}{made_of[:32]}/"
         jobs = CloudJobs(self._clients, self._limits, context)
-        job = self._job(context, dataset, base, code, made_of, place, jobs.seconds)
+        job = self._job(context, dataset, base, code, chosen, made_of, place, jobs.seconds)
         ended = jobs.run(job, lambda: self._whole(jobs.blobs, place))
         if ended.link:
             context.add_output_metadata(link_metadata(ended.link))
-        return self._keep(jobs.blobs, context, dataset, base, code, place, ended)
+        return self._keep(jobs.blobs, context, dataset, base, code, chosen, place, ended)
 
     def _keep(
         self,
         blobs: blob.WorkspaceBlobs,
-        context: dg.AssetExecutionContext,
+        context: StepContext,
         dataset: DatasetVersion,
         base: BaseModel,
         code: str,
+        recipe: Recipe,
         place: str,
         ended: Ended,
     ) -> ModelVersion:
@@ -86,6 +89,10 @@ class AzureTrainer(Trainer):
         (staged / JOB).write_text(json.dumps({"name": ended.name, "studio": ended.link}), encoding="utf-8")
         report = _report(staged)
         digest = hashlib.sha256(f"{report['files'][WEIGHTS]['sha256']}\n{code}".encode()).hexdigest()
+        known = self.find(digest)
+        if known:  # adopted, or what another recipe made too
+            shutil.rmtree(staged)
+            return known
         folder = shelf.accept(staged, self._models, digest)
         has_adapter = any(name.startswith("adapter/") for name in report["files"])
         model = ModelVersion(
@@ -96,7 +103,7 @@ class AzureTrainer(Trainer):
             dataset_digest=dataset.digest,
             base_digest=base.digest,
             code_version=code[:16],
-            preset=Path(self.preset).stem,
+            preset=recipe.label,
             training_run=context.run.run_id,
         )
         shelf.put(model, folder)
@@ -104,18 +111,20 @@ class AzureTrainer(Trainer):
 
     def _job(
         self,
-        context: dg.AssetExecutionContext,
+        context: StepContext,
         dataset: DatasetVersion,
         base: BaseModel,
         code: str,
+        recipe: Recipe,
         made_of: str,
         place: str,
         seconds: int,
     ) -> CloudJob:
-        own = self._own_preset()
+        own = recipe.file
         words = (
             "python training_code/cloud.py --store=${{outputs.result}}",
-            f"--config={OWN_PRESET if own else self.preset}",
+            f"--config={OWN_PRESET if own else recipe.preset}",
+            *recipe.arguments,
             "--base_model=${{inputs.base_model}}",
             "--train_file=${{inputs.dataset}}/train.jsonl",
             "--validation_file=${{inputs.dataset}}/validation.jsonl",
@@ -125,7 +134,7 @@ class AzureTrainer(Trainer):
         return CloudJob(
             kind="train",
             recipe=made_of,
-            title=f"fine-tune {Path(self.preset).stem} on {dataset.digest[:12]}",
+            title=f"fine-tune {recipe.label} on {dataset.digest[:12]}",
             command=" ".join(words),
             code={"training_code": PROJECT / "training_code", **({OWN_PRESET: own} if own else {})},
             inputs={
@@ -138,8 +147,9 @@ class AzureTrainer(Trainer):
                 "dataset": dataset.digest,
                 "base_model": base.digest,
                 "code": code[:16],
-                "preset": Path(self.preset).stem,
+                "preset": recipe.label,
                 "dagster_run": context.run.run_id,
+                **({"candidate": recipe.candidate} if recipe.candidate else {}),
             },
             pipes=True,
         )
@@ -151,14 +161,6 @@ class AzureTrainer(Trainer):
     def _weights_lie_in(self, place: str, report: dict[str, Any], blobs: blob.WorkspaceBlobs | None = None) -> bool:
         asked = blobs or blob.WorkspaceBlobs(self._clients, say, self.role_minutes)
         return asked.size(place + WEIGHTS) == report["files"][WEIGHTS]["bytes"]
-
-    def _own_preset(self) -> Path | None:
-        """The YAML file that PHI_PRESET names, when it is none of training_code's presets."""
-        return Path(self.preset) if Path(self.preset).is_absolute() else None
-
-    def _preset_digest(self) -> str:
-        own = self._own_preset()
-        return hashlib.sha256(own.read_bytes()).hexdigest() if own else self.preset
 
     @property
     def _clients(self) -> AzureClients:

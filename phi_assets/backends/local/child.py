@@ -7,13 +7,14 @@ from collections.abc import Sequence
 
 import dagster as dg
 
+from phi_assets.backends.ports import StepContext
 from phi_assets.settings import PROJECT
 
 STOP_SECONDS = 10
 ENDED_BY_ITSELF = "failed"  # key of the custom message in which a program says why
 
 
-def run_program(context: dg.AssetExecutionContext, arguments: Sequence[str]) -> None:
+def run_program(context: StepContext, arguments: Sequence[str]) -> None:
     """The program has ended well. Raises Failure with its own last words when it has not.
 
     Its log and metrics appear in the run as it goes. Cancelling the run stops it; it watches the processes above it,

@@ -4,11 +4,9 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import dagster as dg
-
 from phi_assets.backends import evaluation_reports, shelf
 from phi_assets.backends.local.child import run_program
-from phi_assets.backends.ports import Contest, Evaluator
+from phi_assets.backends.ports import Contest, Evaluator, StepContext
 from phi_assets.records import Evaluation
 from phi_assets.settings import GENERAL_QUESTIONS
 
@@ -28,8 +26,8 @@ class LocalEvaluator(Evaluator):
     def report(self, evaluation: Evaluation) -> dict[str, Any]:
         return evaluation_reports.read(self.folder(evaluation))
 
-    def evaluate(self, context: dg.AssetExecutionContext, contest: Contest) -> Evaluation:
-        work = self._root / f"under-way-{context.run_id}"
+    def evaluate(self, context: StepContext, contest: Contest) -> Evaluation:
+        work = self._root / f"under-way-{context.run.run_id}"
         shutil.rmtree(work, ignore_errors=True)
         work.mkdir(parents=True)
         run_program(context, self._arguments(contest, work))

@@ -1,11 +1,13 @@
 """The gate before the registry: no model passes that is not measurably better, and still itself."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import dagster as dg
 
 from phi_assets import gates
 from phi_assets.backends.ports import Evaluator
+from phi_assets.promotion import Rules, Verdict, decide
 from phi_assets.records import Evaluation
 from phi_assets.settings import current
 
@@ -18,6 +20,11 @@ DESCRIPTIONS = {
 }
 
 
+def verdicts(report: Mapping[str, Any]) -> list[Verdict]:
+    """Of each promotion rule on an evaluation's report, with the settings in force."""
+    return decide(report, Rules(promote_on_insufficient_evidence=current().promote_on_insufficient_evidence))
+
+
 @dg.multi_asset_check(
     specs=[
         dg.AssetCheckSpec(name, asset="model_evaluation", blocking=True, description=DESCRIPTIONS[name])
@@ -26,10 +33,7 @@ DESCRIPTIONS = {
 )
 def promotion(model_evaluation: Evaluation, evaluator: Evaluator) -> Iterator[dg.AssetCheckResult]:
     """The verdict of every promotion rule on this evaluation."""
-    from phi_assets.promotion import Rules, decide
-
-    rules = Rules(promote_on_insufficient_evidence=current().promote_on_insufficient_evidence)
-    for found in decide(evaluator.report(model_evaluation), rules):
+    for found in verdicts(evaluator.report(model_evaluation)):
         yield gates.verdict(
             found.name,
             "model_evaluation",

@@ -1,0 +1,130 @@
+"""Another recipe tried on the newest dataset: trained, measured against the champion, compared, never shipped."""
+
+from typing import Any
+
+import dagster as dg
+from pydantic import Field
+
+from phi_assets import gates, recipes, shown
+from phi_assets.backends import also_after
+from phi_assets.backends.ports import BaseModelStore, Contest, DatasetStore, Evaluator, ModelRegistry, Trainer
+from phi_assets.defs.evaluation.checks import verdicts
+from phi_assets.defs.evaluation.metadata import describe_evaluation
+from phi_assets.defs.training.metadata import describe_training
+from phi_assets.experiments import scores_of
+from phi_assets.operate.tags import CANDIDATE
+from phi_assets.promotion import Verdict
+from phi_assets.record_io import RecordIOManager
+from phi_assets.records import BaseModel, DatasetVersion, ModelVersion
+from phi_assets.settings import current
+
+ADOPT = (
+    "To make this the recipe of the graph: save the preset below as a file, such as `winner.yaml`, set "
+    "`PHI_PRESET=winner.yaml` in `.env`, and `phi run`. The model is not trained again while dataset, base model and "
+    "training code are the same; it is evaluated against the champion of that moment, and has to pass the gate."
+)
+
+
+class Candidate(dg.Config):
+    """What to try. Whatever is not set is as in the preset; with nothing set it is the recipe of the graph itself."""
+
+    name: str = Field(
+        default="", description="what it is called in MLflow and `phi experiments`; empty: by what differs"
+    )
+    preset: str = Field(
+        default="", description="a preset of training_code/presets, or a YAML file; empty: what PHI_PRESET says"
+    )
+    method: str | None = Field(default=None, description="what is trained: full, lora or qlora")
+    learning_rate: float | None = Field(default=None, description="highest learning rate")
+    epochs: float | None = Field(default=None, description="passes over the training conversations")
+    lora_rank: int | None = Field(default=None, description="rank of the adapter; counts with lora and qlora")
+    lora_alpha: float | None = Field(default=None, description="the adapter is scaled by lora_alpha / lora_rank")
+    batch_size: int | None = Field(default=None, description="rows in one forward pass")
+    max_length: int | None = Field(default=None, description="longest conversation, in tokens; the rest is cut off")
+    seed: int | None = Field(default=None, description="of order, adapter start and dropout")
+
+    def recipe(self) -> recipes.Recipe:
+        """Raises WrongRecipe."""
+        wanted = {key: value for key, value in self.model_dump().items() if key not in ("name", "preset")}
+        return recipes.of(self.preset or current().preset, wanted, self.name)
+
+
+@dg.op(pool="training", description="A model trained by another recipe on the newest dataset, beside the graph's own.")
+def train_candidate(
+    context: dg.OpExecutionContext,
+    config: Candidate,
+    io_manager: dg.ResourceParam[RecordIOManager],
+    trainer: Trainer,
+    registry: ModelRegistry,
+) -> ModelVersion:
+    recipe = config.recipe()
+    context.instance.add_run_tags(context.run_id, {CANDIDATE: recipe.candidate})
+    dataset: Any = io_manager.require(dg.AssetKey("chat_dataset"))
+    base: Any = io_manager.require(dg.AssetKey("base_model"))
+    gates.require_deps_passed(context.instance, also_after("fine_tuned_model"))
+    gates.require_passed(context.instance, "chat_dataset", dataset.digest)
+    model = trainer.train(context, dataset, base, recipe)
+    folder = trainer.folder(model)
+    tags = {CANDIDATE: recipe.candidate, "dagster_run": context.run_id, "dataset": dataset.digest}
+    run_id = registry.log_training(model, folder, tags)
+    context.add_output_metadata(
+        {
+            **describe_training(model, folder),
+            "candidate": recipe.candidate,
+            "what_differs": ", ".join(f"{key}={value}" for key, value in recipe.changes.items()) or "nothing",
+            "as_preset": dg.MetadataValue.md(f"{ADOPT}\n\n```yaml\n{recipe.as_preset()}```"),
+            "mlflow_run": run_id,
+        }
+    )
+    return model
+
+
+@dg.op(
+    out=dg.Out(dg.Nothing), description="The candidate measured against base and champion, and what the gate would say."
+)
+def evaluate_candidate(
+    context: dg.OpExecutionContext,
+    model: ModelVersion,
+    dataset_store: DatasetStore,
+    base_model_store: BaseModelStore,
+    evaluator: Evaluator,
+    registry: ModelRegistry,
+) -> None:
+    dataset, base = dataset_store.find(model.dataset_digest), base_model_store.find(model.base_digest)
+    if not isinstance(dataset, DatasetVersion) or not isinstance(base, BaseModel):
+        raise dg.Failure("the candidate's dataset or base model is gone; `phi run`, then try again")
+    evaluation = evaluator.evaluate(context, Contest(base, model, dataset, registry.champion()))
+    report = evaluator.report(evaluation)
+    found = verdicts(report)
+    scores = scores_of(report, found)
+    run = context.instance.get_run_by_id(context.run_id)  # context.run is as it was before the op above tagged it
+    registry.log_evaluation(model, evaluation, scores, run.tags.get(CANDIDATE, "") if run else "")
+    context.add_output_metadata(
+        {
+            **describe_evaluation(report, evaluator.folder(evaluation)),
+            "champion": evaluation.champion or "none",
+            "gate": scores.gate,
+            "verdicts": verdicts_table(found),
+            **_numbers(scores.bits_per_byte, scores.right, scores.general_kept),
+        }
+    )
+
+
+def verdicts_table(found: list[Verdict]) -> dg.MarkdownMetadataValue:
+    rows = [(each.name, "passes" if each.passed else "fails", each.description) for each in found]
+    return shown.table(("rule", "verdict", "found"), rows)
+
+
+def _numbers(bits_per_byte: float | None, right: float | None, general_kept: float | None) -> dict[str, Any]:
+    named = {"bits_per_byte": bits_per_byte, "right": right, "general_kept": general_kept}
+    return {name: value for name, value in named.items() if value is not None}
+
+
+@dg.job(
+    # With the empty ones too: the launchpad shows what can be set.
+    config={"ops": {"train_candidate": {"config": Candidate().model_dump()}}},
+    description="Try another recipe: train on the newest dataset, measure against the champion, ship nothing. "
+    "`phi experiments` and MLflow compare.",
+)
+def candidate() -> None:
+    evaluate_candidate(train_candidate())

@@ -1,0 +1,95 @@
+"""How a model is trained: a preset, and what a candidate changes of it.
+
+Two recipes with equal settings are one recipe, whatever they are called: what one has trained, the other finds.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from phi_assets.settings import PROJECT
+
+# Where things lie is not part of a recipe, and training_code asks for it.
+NOWHERE = dict.fromkeys(("base_model", "train_file", "validation_file", "output_dir"), ".")
+
+
+class WrongRecipe(dg.Failure):
+    """A preset that is not there, or a setting that training_code refuses; said in its words."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A preset, by name or as a file's absolute path, and the settings that differ from it. `of` makes one."""
+
+    preset: str
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    candidate: str = field(default="", metadata={"doc": "the candidate's name; none of the real training"})
+
+    @property
+    def label(self) -> str:
+        """The preset's name and what differs from it: `laptop learning_rate=0.0002`."""
+        return " ".join([Path(self.preset).stem, *(f"{name}={value}" for name, value in self.changes.items())])
+
+    @property
+    def arguments(self) -> list[str]:
+        """What is changed, for the command line of training_code."""
+        return [f"--{name}={value}" for name, value in self.changes.items()]
+
+    @property
+    def file(self) -> Path | None:
+        """The preset's file when it is none of training_code's own."""
+        return Path(self.preset) if Path(self.preset).is_absolute() else None
+
+    def learned_from(self) -> dict[str, Any]:
+        """Every setting that decides the weights, as JSON values. Raises WrongRecipe."""
+        from training_code.settings import build, read_preset
+
+        with _in_its_words():
+            return build({**read_preset(self.preset), **self.changes, **NOWHERE}, self.label).learned_from()
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the settings that decide the weights."""
+        return hashlib.sha256(json.dumps(self.learned_from(), sort_keys=True).encode()).hexdigest()
+
+    def as_preset(self) -> str:
+        """A preset file that says the whole of it, as YAML."""
+        import yaml
+
+        from training_code.settings import read_preset
+
+        values = {**read_preset(self.preset), **self.changes}
+        return f"# {self.label}\n{yaml.safe_dump(values, sort_keys=False, default_flow_style=None, width=120)}"
+
+
+def of(preset: str, wanted: Mapping[str, Any], candidate: str = "") -> Recipe:
+    """The recipe of a preset with other values; None, and what the preset says anyway, change nothing.
+
+    Without a name the candidate is called by what differs. Raises WrongRecipe.
+    """
+    from training_code.settings import build, plain, read_preset
+
+    own = PROJECT / Path(preset).expanduser()
+    name = str(own) if own.suffix in (".yaml", ".yml") and own.is_file() else preset
+    given = {key: value for key, value in wanted.items() if value is not None}
+    with _in_its_words():
+        before = build({**read_preset(name), **NOWHERE}, f"preset {preset}")
+        after = build({**read_preset(name), **given, **NOWHERE}, "the candidate")
+    changes = {key: plain(getattr(after, key)) for key in given if getattr(after, key) != getattr(before, key)}
+    return Recipe(name, changes, candidate or Recipe(name, changes).label)
+
+
+@contextmanager
+def _in_its_words() -> Iterator[None]:
+    from training_code.errors import TrainingRefused
+
+    try:
+        yield
+    except TrainingRefused as e:
+        raise WrongRecipe(f"{e}; nothing was trained", allow_retries=False) from e
