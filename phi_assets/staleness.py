@@ -38,6 +38,7 @@ KEPT_BY: dict[str, str] = {
     "fine_tuned_model": "trainer",
     "model_evaluation": "evaluator",
     "registered_model": "registry",
+    "model_card": "registry",
     "online_endpoint": "endpoint_host",
     "online_deployment": "endpoint_host",
     "endpoint_connection": "connection_store",
@@ -103,7 +104,7 @@ def survey(instance: dg.DagsterInstance, definitions: dg.Definitions) -> dict[st
     for asset in assets_of(definitions):
         key = dg.AssetKey.from_user_string(asset.name)
         if asset.source:
-            versions[asset.name] = _observed(instance, key)
+            versions[asset.name] = observed(instance, key)
             states[asset.name] = AssetState(asset.name, asset.group, asset.upstream, "observed")
             continue
         event = instance.get_latest_materialization_event(key)
@@ -178,7 +179,8 @@ def _judge(
     return ("stale" if reasons else "fresh"), reasons
 
 
-def _observed(instance: dg.DagsterInstance, key: dg.AssetKey) -> str | None:
+def observed(instance: dg.DagsterInstance, key: dg.AssetKey) -> str | None:
+    """The data version that a source was last observed with; None before the first time."""
     found = instance.fetch_observations(key, limit=1).records
     observation = found[0].asset_observation if found else None
     return (observation.tags or {}).get(DATA_VERSION) if observation else None

@@ -170,7 +170,7 @@ def test_each_conversation_is_taken_in_once_while_runs_go_and_the_daemon_is_kill
         ]
         quarantined = [json.loads(line) for line in lines(folder / "quarantine.jsonl")]
         published = Counter(json.dumps(row["messages"]) for row in rows)
-        dropped = [row["file"] for row in quarantined if row["file"] in files and row["action"] == "dropped"]
+        dropped = [row["file"] for row in quarantined if Path(row["file"]).name in files and row["action"] == "dropped"]
         return [
             *(text for text, times in published.items() for _ in range(times) if text in texts),
             *dropped,

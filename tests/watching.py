@@ -62,7 +62,7 @@ class Watched:
 
     @property
     def state(self) -> Path:
-        return self.home.folder / "home" / "local"
+        return self.home.folder / "home" / self.home.settings.get("PHI_BACKEND", "local")
 
     @property
     def inbox(self) -> Path:

@@ -13,6 +13,9 @@ import orjson
 from phi_assets.conversations.grouping import SIDES
 from phi_assets.conversations.rows import Message, conversation_id
 
+FEWEST_BROKEN = 5
+"""Broken rows from which one file is judged by itself: of three rows, one slip would be a third."""
+_NAMED = 5
 Numbers = dict[str, int | float | str]
 
 
@@ -109,12 +112,26 @@ def check_minimum_rows(folder: Path, minimum: int) -> Verdict:
 
 
 def check_broken_share(folder: Path, maximum: float = 0.2) -> Verdict:
-    """At most this share of the rows that were read is broken; duplicates and what policy drops don't count."""
+    """At most this share of the rows that were read is broken; duplicates and what policy drops don't count.
+
+    Nor may it be more in any one file that has several broken rows: among many good rows of other files, a file of
+    garbage would not be seen.
+    """
     manifest = orjson.loads((folder / "manifest.json").read_bytes())
     broken, read = manifest["kinds"]["broken"], manifest["rows_read"]
     share = broken / read if read else 0.0
     said = f"{broken} of {read} rows read are broken ({share:.1%}); at most {maximum:.0%} may be. See quarantine.jsonl"
-    return Verdict(share <= maximum, said, {"broken": broken, "rows_read": read, "share": share, "maximum": maximum})
+    bad = [
+        source
+        for source in manifest.get("sources", [])
+        if source["broken"] >= FEWEST_BROKEN and source["broken"] / source["rows"] > maximum
+    ]
+    named = [f"{each['name']} in {each['feed']}: {each['broken']} of {each['rows']} rows are broken" for each in bad]
+    if named:
+        more = f" and {len(named) - _NAMED} more files" if len(named) > _NAMED else ""
+        said = f"{'; '.join(named[:_NAMED])}{more}. Mend or take out what is named. In all, {said}"
+    numbers: Numbers = {"broken": broken, "rows_read": read, "share": share, "maximum": maximum, "bad_files": len(bad)}
+    return Verdict(share <= maximum and not bad, said, numbers)
 
 
 def check_token_length(

@@ -1,19 +1,21 @@
-"""From a source of raw conversations to a split dataset, with an account of every row that was dropped or changed."""
+"""From raw conversations to a split dataset, with an account of every row that was dropped or changed."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from phi_assets.conversations.cleaning import Cleaner
+from phi_assets.conversations.feeds import Look, Piece, fingerprint, path_stat
 from phi_assets.conversations.grouping import Assignment
 from phi_assets.conversations.options import CleaningOptions
 from phi_assets.conversations.quarantine import Quarantined, change, count_kinds, count_reasons, drop, drop_broken
 from phi_assets.conversations.reading import read_rows
 from phi_assets.conversations.rows import Broken, Conversation, Rejected, Row, conversation_id
-from phi_assets.conversations.source import FileSource, HubSource, fingerprint
+from phi_assets.conversations.source import SourceError
 from phi_assets.conversations.splitting import Split, split, verbatim_share
 
 Progress = Callable[[str, int], None]
@@ -30,27 +32,54 @@ class Prepared:
 
 
 def prepare(
-    source: FileSource | HubSource,
+    looks: Iterable[Look],
     options: CleaningOptions,
     keep: Assignment,
     progress: Progress = lambda stage, rows: None,
 ) -> Prepared:
-    """Read, clean and split the source; rows in `keep` stay on their side.
+    """Read, clean and split what the feeds hold, in their order; rows in `keep` stay on their side.
 
-    `progress` is called with the stage (`read`, `split`) and a number of rows, every thousand rows. Raises SourceError.
+    The same content under another name is read once. `progress` is called with the stage (`read`, `split`) and a number
+    of rows, every thousand rows. Raises SourceError.
     """
-    content = fingerprint(source)
+    looks = list(looks)
     collection = _Collection(options)
-    for number, item in enumerate(read_rows(source, options.max_line_bytes), start=1):
-        collection.take(item)
-        if number % _STEP == 0:
-            progress("read", number)
+    sources: list[dict[str, Any]] = []
+    read: dict[str, str] = {}
+    for look in looks:
+        for piece in look.pieces:
+            entry: dict[str, Any] = {"feed": look.feed, "name": piece.name, "sha256": piece.sha256}
+            if first := read.get(piece.sha256):
+                sources.append({**entry, "rows": 0, "broken": 0, "same_as": first})
+                continue
+            read[piece.sha256] = piece.name
+            sources.append({**entry, **_take_all(piece, collection, progress)})
     progress("read", collection.rows_read)
     made = split(collection.conversations, keep, options)
     progress("split", sum(made.counts().values()))
     quarantine = collection.account(made)
-    facts = {"source": str(source), "source_fingerprint": content, **_facts(options, collection, made, quarantine)}
+    facts = {
+        "source": looks[0].feed if looks else "",
+        "source_fingerprint": fingerprint(looks),
+        "sources": sources,
+        "left_alone": {f"{look.feed}: {each.name}": each.reason for look in looks for each in look.left},
+        **_facts(options, collection, made, quarantine),
+    }
     return Prepared(made, quarantine, facts)
+
+
+def _take_all(piece: Piece, collection: _Collection, progress: Progress) -> dict[str, int]:
+    """Collect the rows of a piece, and count them. Raises SourceError when it was changed since it was looked at."""
+    rows, broken = collection.rows_read, collection.broken
+    for item in read_rows(piece.name, piece.origin, collection.options.max_line_bytes):
+        collection.take(item)
+        if collection.rows_read % _STEP == 0:
+            progress("read", collection.rows_read)
+    if piece.stamp and isinstance(piece.origin, Path):
+        found = path_stat(piece.origin)
+        if (found.st_size, found.st_mtime_ns) != piece.stamp:
+            raise SourceError(f"{piece.origin} was changed while it was read; wait for its writer, and run again")
+    return {"rows": collection.rows_read - rows, "broken": collection.broken - broken}
 
 
 @dataclass
@@ -73,6 +102,7 @@ class _Collection:
     origins: dict[str, _Origin] = field(default_factory=dict)
     dropped: dict[int, Quarantined] = field(default_factory=dict)
     rows_read: int = 0
+    broken: int = 0
 
     def __post_init__(self) -> None:
         self._cleaner = Cleaner(self.options)
@@ -85,11 +115,13 @@ class _Collection:
         self.rows_read += 1
         shown = self.options.quarantine_characters
         if isinstance(item, Broken):
+            self.broken += 1
             self.dropped[self.rows_read] = drop_broken(item, shown)
             return
         try:
             conversation, changes = self._cleaner.clean(item)
         except Rejected as e:
+            self.broken += e.kind == "broken"
             self.dropped[self.rows_read] = drop(item, e.reason, e.kind, e.detail, shown)
             return
         row_id = conversation_id(conversation)

@@ -9,27 +9,26 @@ from pathlib import Path
 from phi_assets.conversations.json_lines import parse_object, read_json_lines
 from phi_assets.conversations.json_values import read_json_values
 from phi_assets.conversations.rows import Broken, Row
-from phi_assets.conversations.source import FileSource, HubSource, SourceError
+from phi_assets.conversations.source import HubSource, SourceError
 
 MAX_LINE_BYTES = 4 << 20
 
 
-def read_rows(source: FileSource | HubSource, max_line_bytes: int = MAX_LINE_BYTES) -> Iterator[Row | Broken]:
-    """Every row of the source in order, as a stream; a line, element or row that isn't an object is a Broken.
+def read_rows(name: str, origin: Path | HubSource, max_line_bytes: int = MAX_LINE_BYTES) -> Iterator[Row | Broken]:
+    """Every row of a file, called `name`, or of a hub dataset, in order, as a stream; what isn't an object is a Broken.
 
-    `max_line_bytes` bounds one line of JSON Lines and one element of a JSON array. Raises SourceError when the source
+    `max_line_bytes` bounds one line of JSON Lines and one element of a JSON array. Raises SourceError when the origin
     is missing, can't be reached, or is no file of its kind.
     """
-    if isinstance(source, HubSource):
+    if isinstance(origin, HubSource):
         from phi_assets.conversations.hub import read_hub
 
-        yield from read_hub(source)
+        yield from read_hub(origin)
         return
-    for name, path in source.files():
-        try:
-            yield from _read_file(name, path, max_line_bytes)
-        except OSError as e:
-            raise SourceError(f"can't read {path}: {e.strerror or e}; check that it exists and may be read") from e
+    try:
+        yield from _read_file(name, origin, max_line_bytes)
+    except OSError as e:
+        raise SourceError(f"can't read {origin}: {e.strerror or e}; check that it exists and may be read") from e
 
 
 def _read_file(name: str, path: Path, max_line_bytes: int) -> Iterator[Row | Broken]:

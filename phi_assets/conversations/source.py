@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -79,25 +78,3 @@ def parse_source(text: str) -> FileSource | HubSource:
             "for example hf:HuggingFaceH4/ultrachat_200k:train_sft[:1%]"
         )
     return HubSource(match["name"], match["split"], match["revision"])
-
-
-def fingerprint(source: FileSource | HubSource) -> str:
-    """SHA-256 (hex) of what the source holds now, so that it changes exactly when the content does.
-
-    For files: relative names and bytes. For the hub: the commit that the revision resolves to, and the split.
-    Raises SourceError when the source is missing or can't be reached.
-    """
-    digest = hashlib.sha256()
-    if isinstance(source, HubSource):
-        from phi_assets.conversations.hub import commit_of
-
-        digest.update(f"{source.name}\0{commit_of(source)}\0{source.split}".encode())
-        return digest.hexdigest()
-    for name, path in source.files():
-        try:
-            with path.open("rb") as file:
-                content = hashlib.file_digest(file, "sha256").hexdigest()
-        except OSError as e:
-            raise SourceError(f"can't read {path}: {e.strerror or e}; check that it exists and may be read") from e
-        digest.update(f"{name}\0{content}\n".encode())
-    return digest.hexdigest()

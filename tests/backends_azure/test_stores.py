@@ -1,12 +1,17 @@
 """Datasets and base models on the local Azure: uploaded once, known by their content, fetched when lost here."""
 
+import json
 import shutil
+from pathlib import Path
 
 import pytest
 
 from phi_assets.backends.azure import blob, data_assets
+from phi_assets.backends.azure.blob_feed import BlobFeed
+from phi_assets.backends.azure.dataset_store import AzureDatasetStore
 from phi_assets.backends.azure.errors import AzureRefused
 from phi_assets.backends.ports import DatasetStore
+from phi_assets.conversations.feeds import Look
 from tests.azure_emulator.control import Control
 from tests.backends_azure.place import Place
 from tests.backends_azure.work import MARKS, Work, prepared
@@ -99,6 +104,59 @@ def test_an_uploaded_folder_is_what_was_here(work: Work, tmp_path):
     assert (target / "empty.txt").read_bytes() == b""
     blobs(work).remove("phi/test/")
     assert blobs(work).names("phi/test/") == []
+
+
+def test_blobs_under_the_inbox_are_new_conversations_and_fetched_once(work: Work, tmp_path):
+    def inbox(patient: bool = True) -> BlobFeed:
+        return BlobFeed(work.place.clients, "inbox/", tmp_path / "mirror", 0.5 if patient else 0.0)
+
+    def send(**named: bytes) -> None:
+        for name, content in named.items():
+            blobs(work).write(f"inbox/{name}.jsonl", content)
+
+    assert inbox().look() == Look("blobs under inbox/")
+    send(one=b'{"messages": []}\n', two=b'{"messages": [1]}\n', empty=b"")
+    blobs(work).write("inbox/.hidden.jsonl", b"{}\n")
+    blobs(work).write("inbox/../up/three.csv", b"a,b\n")
+    first = inbox(patient=False).look()
+    assert [piece.name for piece in first.pieces] == ["inbox/one.jsonl", "inbox/two.jsonl"]
+    assert {each.name.rpartition("/")[2] for each in first.left} == {"empty.jsonl"}
+    work.control.forget_requests()
+    assert inbox().look() == first
+    assert len(work.control.requests(service="blob")) == 1
+    (tmp_path / "mirror" / "index.json").write_text("damaged")
+    send(one=b'{"messages": [2]}\n')
+    blobs(work).remove("inbox/two.jsonl")
+    changed = inbox().look()
+    assert [piece.name for piece in changed.pieces] == ["inbox/one.jsonl"]
+    assert changed.pieces[0].sha256 != first.pieces[0].sha256
+    assert isinstance(changed.pieces[0].origin, Path)
+    assert changed.pieces[0].origin.read_bytes() == b'{"messages": [2]}\n'
+    work.control.forget_requests()
+    inbox().look()
+    assert len(work.control.requests(service="blob")) == 1
+    blobs(work).remove("inbox/")
+
+
+def test_conversations_on_blob_are_published_beside_those_here_and_once(work: Work):
+    fields = {**work.dataset_store.model_dump(), "blob_inbox": "arrived/"}
+    store = AzureDatasetStore(**fields)
+    before, told = store.publish(work.place.log), store.source_fingerprint()
+    row = {"messages": [{"role": "user", "content": "What is Umbra?"}, {"role": "assistant", "content": "A lamp."}]}
+    for name in ("a", "a copy"):
+        blobs(work).write(f"arrived/{name}.jsonl", json.dumps(row).encode() + b"\n")
+    assert store.source_fingerprint() != told
+    after = store.publish(work.place.log)
+    assert sum(after.rows.values()) == sum(before.rows.values()) + 1
+    blobs(work).remove("arrived/a.jsonl")
+    assert store.publish(work.place.log).digest == after.digest
+    blobs(work).remove("arrived/")
+    assert store.source_fingerprint() == told
+
+
+def test_before_the_workspace_exists_there_are_no_blobs(control: Control, tmp_path):
+    nowhere = Place(control, tmp_path, "nowhere")
+    assert BlobFeed(nowhere.clients, "inbox/", tmp_path / "mirror", 0.0).look().pieces == ()
 
 
 def test_the_store_is_a_dataset_store(work: Work):

@@ -52,7 +52,7 @@ def _handler(hub: LoopbackHub) -> type[BaseHTTPRequestHandler]:
 
         def _answer(self, *, with_body: bool) -> None:
             parts = self.path.split("?")[0].strip("/").split("/")
-            if parts[:2] == ["api", "models"] and len(parts) >= 4:
+            if parts[:2] in (["api", "models"], ["api", "datasets"]) and len(parts) >= 4:
                 revision = parts[5] if len(parts) > 5 else "main"
                 self._information("/".join(parts[2:4]), revision, as_tree=parts[4:5] == ["tree"])
             elif len(parts) >= 5 and parts[2] == "resolve":

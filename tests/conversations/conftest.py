@@ -9,7 +9,7 @@ import pytest
 
 from phi_assets.conversations.options import CleaningOptions
 from phi_assets.conversations.prepare import Prepared, prepare
-from phi_assets.conversations.source import FileSource
+from tests.conversations.samples import look_at
 
 
 @pytest.fixture
@@ -30,6 +30,6 @@ def prepared(write_lines: Callable[..., Path]) -> Callable[..., Prepared]:
     """Prepare rows with the given options, none published before."""
 
     def run(rows: Iterable[Any], **options: Any) -> Prepared:
-        return prepare(FileSource(write_lines(rows)), CleaningOptions(**options), {})
+        return prepare(look_at(write_lines(rows)), CleaningOptions(**options), {})
 
     return run

@@ -1,14 +1,22 @@
 """Conversations to test with, and what to read off prepared ones."""
 
+from pathlib import Path
 from typing import Any
 
+from phi_assets.conversations.feeds import Look, pieces_of
 from phi_assets.conversations.prepare import Prepared
+from phi_assets.conversations.source import FileSource
 
 WORDS = [
     f"{first}{last}"
     for first in ("am", "bo", "cel", "dur", "em", "fi")
     for last in ("ber", "den", "lin", "mos", "nar", "tor")
 ]
+
+
+def look_at(path: Path) -> list[Look]:
+    """A file or a folder, as a feed that holds all of it."""
+    return [Look(str(path), pieces_of(FileSource(path)))]
 
 
 def dialogue(question: str, answer: str) -> dict[str, Any]:

@@ -10,8 +10,7 @@ import pytest
 from phi_assets.backends.local.datasets import LocalDatasets, PlacesChanged, Published
 from phi_assets.conversations.options import CleaningOptions
 from phi_assets.conversations.prepare import Prepared, prepare
-from phi_assets.conversations.source import FileSource
-from tests.conversations.samples import dialogue, distinct
+from tests.conversations.samples import dialogue, distinct, look_at
 
 
 @pytest.fixture
@@ -88,7 +87,7 @@ def test_published_files_are_read_only(store: LocalDatasets, prepared: Callable[
 
 def test_another_content_is_another_version_and_the_latest(store: LocalDatasets, write_lines: Callable[..., Path]):
     def run(count: int) -> Published:
-        source = FileSource(write_lines(distinct(number) for number in range(count)))
+        source = look_at(write_lines(distinct(number) for number in range(count)))
         return publish(store, prepare(source, CleaningOptions(), store.assignment()))
 
     assert store.latest() is None
@@ -159,7 +158,7 @@ def test_rows_published_once_keep_their_place_over_removal_and_return(store: Loc
     def run(numbers: range) -> dict[str, str]:
         path = tmp_path / "raw.jsonl"
         path.write_text("".join(json.dumps(distinct(number)) + "\n" for number in numbers))
-        done = prepare(FileSource(path), CleaningOptions(), store.assignment())
+        done = prepare(look_at(path), CleaningOptions(), store.assignment())
         publish(store, done)
         return {row.id: side for side in done.split.rows for row in done.split.rows[side]}
 
@@ -192,7 +191,7 @@ def test_what_a_killed_publisher_left_behind_is_swept_away(store: LocalDatasets,
 
 
 def _publish_once(root: Path, rows: Path) -> str:
-    done = prepare(FileSource(rows), CleaningOptions(), {})
+    done = prepare(look_at(rows), CleaningOptions(), {})
     return publish(LocalDatasets(root), done).digest
 
 

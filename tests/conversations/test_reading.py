@@ -7,12 +7,12 @@ import pytest
 
 from phi_assets.conversations.reading import read_rows
 from phi_assets.conversations.rows import Broken, Row
-from phi_assets.conversations.source import FileSource, SourceError
+from phi_assets.conversations.source import SourceError
 
 
 def read(path: Path, **options: int) -> list[tuple[int, Any]]:
     """Line numbers with the row's value, or with the reason why there is none."""
-    items = read_rows(FileSource(path), **options)
+    items = read_rows(path.name, path, **options)
     return [(item.line, item.value if isinstance(item, Row) else item.reason) for item in items]
 
 
@@ -162,6 +162,7 @@ def test_a_file_that_only_claims_to_be_parquet_is_a_clear_error(tmp_path: Path):
 
 
 def test_a_broken_piece_keeps_an_excerpt_of_its_text(write_lines: Callable[..., Path]):
-    (item,) = read_rows(FileSource(write_lines([b'{"n": "caf\xc3\xa9 \xff'])))
+    path = write_lines([b'{"n": "caf\xc3\xa9 \xff'])
+    (item,) = read_rows(path.name, path)
     assert isinstance(item, Broken)
     assert item.text == '{"n": "caf\u00e9 \ufffd'

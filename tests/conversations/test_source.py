@@ -1,12 +1,12 @@
 import json
-import os
 from pathlib import Path
 
 import pytest
 
+from phi_assets.conversations.feeds import pieces_of
 from phi_assets.conversations.reading import read_rows
 from phi_assets.conversations.rows import Row
-from phi_assets.conversations.source import FileSource, HubSource, SourceError, fingerprint, parse_source
+from phi_assets.conversations.source import FileSource, HubSource, SourceError, parse_source
 
 
 @pytest.mark.parametrize(
@@ -39,40 +39,27 @@ def test_a_malformed_source_is_refused_with_the_right_form(text: str):
 
 def test_a_missing_file_is_named(tmp_path: Path):
     with pytest.raises(SourceError, match=r"no file or folder .*nowhere\.jsonl"):
-        fingerprint(FileSource(tmp_path / "nowhere.jsonl"))
+        pieces_of(FileSource(tmp_path / "nowhere.jsonl"))
 
 
 def test_another_kind_of_file_is_refused(tmp_path: Path):
     (tmp_path / "chats.csv").write_text("a,b")
     with pytest.raises(SourceError, match=r"not one of \.json"):
-        list(read_rows(FileSource(tmp_path / "chats.csv")))
+        pieces_of(FileSource(tmp_path / "chats.csv"))
 
 
 def test_a_folder_without_data_is_refused(tmp_path: Path):
     (tmp_path / "notes.txt").write_text("x")
     with pytest.raises(SourceError, match="holds no file"):
-        list(read_rows(FileSource(tmp_path)))
+        pieces_of(FileSource(tmp_path))
 
 
 def test_a_folder_is_read_whole_sorted_and_without_hidden_files(tmp_path: Path):
     for name in ("b.jsonl", "a/z.ndjson", "a/c.json", ".hidden.jsonl", ".cache/x.jsonl"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text('{"x": 1}\n')
-    found = [(row.file, row.line) for row in read_rows(FileSource(tmp_path)) if isinstance(row, Row)]
-    assert found == [("a/c.json", 1), ("a/z.ndjson", 1), ("b.jsonl", 1)]
-
-
-def test_the_fingerprint_changes_with_content_and_names_only(tmp_path: Path):
-    folder = FileSource(tmp_path)
-    (tmp_path / "a.jsonl").write_text('{"x": 1}\n')
-    first = fingerprint(folder)
-    os.utime(tmp_path / "a.jsonl", (1, 1))
-    (tmp_path / "notes.txt").write_text("not data")
-    assert fingerprint(folder) == first
-    (tmp_path / "a.jsonl").write_text('{"x": 2}\n')
-    second = fingerprint(folder)
-    (tmp_path / "a.jsonl").rename(tmp_path / "b.jsonl")
-    assert len({first, second, fingerprint(folder)}) == 3
+    found = [piece.name for piece in pieces_of(FileSource(tmp_path))]
+    assert found == ["a/c.json", "a/z.ndjson", "b.jsonl"]
 
 
 def test_a_hub_that_cannot_be_reached_is_one_clear_error(monkeypatch: pytest.MonkeyPatch):
@@ -82,7 +69,7 @@ def test_a_hub_that_cannot_be_reached_is_one_clear_error(monkeypatch: pytest.Mon
     monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", "http://127.0.0.1:9")
     source = HubSource("HuggingFaceH4/ultrachat_200k", "train_sft[:1%]")
     with pytest.raises(SourceError, match=r"can't reach the Hugging Face hub for hf:HuggingFaceH4.*local file"):
-        fingerprint(source)
+        pieces_of(source)
 
 
 def test_reading_from_a_hub_that_is_switched_off_is_one_clear_error(monkeypatch: pytest.MonkeyPatch):
@@ -92,7 +79,7 @@ def test_reading_from_a_hub_that_is_switched_off_is_one_clear_error(monkeypatch:
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
     with pytest.raises(SourceError, match="can't reach the Hugging Face hub"):
-        list(read_rows(HubSource("HuggingFaceH4/ultrachat_200k", "train_sft[:1%]")))
+        list(read_rows("hub", HubSource("HuggingFaceH4/ultrachat_200k", "train_sft[:1%]")))
 
 
 @pytest.mark.guide("download-dataset")
@@ -106,7 +93,7 @@ def test_a_split_expression_is_read_through_the_datasets_library(tmp_path: Path,
     (tmp_path / "data" / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     # The library takes a folder where it takes the name of a hub dataset; all but the download is the same.
     source = HubSource(str(tmp_path / "data"), "train[20%:50%]")
-    assert list(read_rows(source)) == [Row(str(source), number, rows[number + 1]) for number in (1, 2, 3)]
+    assert list(read_rows("hub", source)) == [Row(str(source), number, rows[number + 1]) for number in (1, 2, 3)]
 
 
 @pytest.mark.integration
@@ -117,4 +104,4 @@ def test_a_split_that_a_dataset_does_not_have_is_a_clear_error(tmp_path: Path, m
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "train.jsonl").write_text('{"messages": []}\n')
     with pytest.raises(SourceError, match="check the split expression"):
-        list(read_rows(HubSource(str(tmp_path / "data"), "trian[:1%]")))
+        list(read_rows("hub", HubSource(str(tmp_path / "data"), "trian[:1%]")))

@@ -34,6 +34,10 @@ def path_of(place: str) -> str:
     return place.removeprefix(ADDRESS)
 
 
+class NoDatastore(AzureRefused):
+    """There is no workspace, or it has lost its own datastore."""
+
+
 class WorkspaceBlobs:
     """The container of workspaceblobstore. What is refused for want of a role is waited for."""
 
@@ -47,7 +51,7 @@ class WorkspaceBlobs:
         workspace = self.clients.resource("ml_workspace")
         found = live_state.get_or_none(self.clients, f"{workspace}/datastores/{DATASTORE}", WORKSPACES_VERSION)
         if found is None:
-            raise AzureRefused(description=f"{workspace} has no datastore {DATASTORE}; materialise ml_workspace again")
+            raise NoDatastore(description=f"{workspace} has no datastore {DATASTORE}; materialise ml_workspace again")
         of = live_state.properties(found)
         return f"https://{of['accountName']}.blob.{of['endpoint']}", str(of["containerName"])
 
@@ -75,9 +79,20 @@ class WorkspaceBlobs:
         """The named files under `path`, or all of them, lie in `folder`."""
         wanted = [path + name for name in names] if names is not None else self.names(path)
         for name in wanted:
-            target = folder / name.removeprefix(path)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            self._try(f"downloading {name}", lambda name=name, target=target: self._receive(name, target))
+            self.fetch(name, folder / name.removeprefix(path))
+
+    def fetch(self, name: str, target: Path) -> None:
+        """The file lies at `target`, whole or not at all."""
+        target.parent.mkdir(parents=True, exist_ok=True)
+        self._try(f"downloading {name}", lambda: self._receive(name, target))
+
+    def etags(self, path: str) -> dict[str, str]:
+        """Every name that begins with `path`, with the mark that changes whenever the file does."""
+
+        def ask() -> dict[str, str]:
+            return {blob.name: str(blob.etag) for blob in self.container().list_blobs(name_starts_with=path)}
+
+        return self._try(f"listing {path}", ask)
 
     def names(self, path: str) -> list[str]:
         """Every name that begins with `path`."""

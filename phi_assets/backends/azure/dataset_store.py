@@ -13,6 +13,7 @@ from phi_assets.records import DatasetVersion
 
 if TYPE_CHECKING:
     from phi_assets.backends.azure.blob import WorkspaceBlobs
+    from phi_assets.conversations.feeds import Feed
 
 ASSET = "phi-chat-dataset"
 ROOT = "phi/datasets/"
@@ -25,13 +26,24 @@ class AzureDatasetStore(DatasetStore):
     state: str
     source: str
     cleaning: dict[str, Any]
+    inbox: str = ""
+    blob_inbox: str = ""
     role_minutes: float = 30.0
 
+    def feeds(self, *, patient: bool = True) -> "list[Feed]":
+        from phi_assets.backends.azure.blob_feed import BlobFeed
+
+        here = self._here.feeds(patient=patient)
+        if not self.blob_inbox:
+            return here
+        minutes = self.role_minutes if patient else 0.0
+        return [*here, BlobFeed(self._clients, self.blob_inbox, Path(self.state) / "intake" / "blobs", minutes)]
+
     def source_fingerprint(self) -> str:
-        return self._here.source_fingerprint()
+        return self._here.fingerprint_of(self.feeds())
 
     def publish(self, log: Log) -> DatasetVersion:
-        published = self._here.publish(log)
+        published = self._here.publish_from(self.feeds(), log)
         path = folder_of(published.digest)
         sent = self._blobs(log).upload(self._here.folder(published), path)
         log(f"{blob.address(path)}: {sent} files uploaded")
@@ -61,7 +73,7 @@ class AzureDatasetStore(DatasetStore):
 
     @cached_property
     def _here(self) -> LocalDatasetStore:
-        return LocalDatasetStore(state=self.state, source=self.source, cleaning=self.cleaning)
+        return LocalDatasetStore(state=self.state, source=self.source, cleaning=self.cleaning, inbox=self.inbox)
 
     @property
     def _clients(self) -> AzureClients:

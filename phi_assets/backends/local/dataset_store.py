@@ -1,35 +1,71 @@
 """Dataset versions as folders under the home."""
 
+from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import dagster as dg
 
 from phi_assets.backends.ports import DatasetStore, Log
 from phi_assets.records import DatasetVersion
 
 if TYPE_CHECKING:
     from phi_assets.backends.local.datasets import LocalDatasets, Published
+    from phi_assets.conversations.feeds import Feed
 
 
 class LocalDatasetStore(DatasetStore):
-    """Reads what PHI_DATASET names, and publishes JSON Lines on this machine."""
+    """Reads what PHI_DATASET names and the inbox, and publishes JSON Lines on this machine."""
 
     state: str
     source: str
     cleaning: dict[str, Any]
+    inbox: str = ""
+
+    def feeds(self, *, patient: bool = True) -> "list[Feed]":
+        from phi_assets.conversations.feeds import FolderFeed, NamedFeed
+        from phi_assets.conversations.hashes import Hashes
+        from phi_assets.conversations.source import FileSource, parse_source
+
+        del patient  # nothing here is on its way
+        hashes = Hashes(Path(self.state) / "intake" / "hashes.json")
+        named = parse_source(self.source)
+        if not self.inbox:
+            return [NamedFeed(named, hashes)]
+        inbox = Path(self.inbox)
+        path = named.path if isinstance(named, FileSource) else None
+        if path == inbox:
+            return [FolderFeed(inbox, hashes)]
+        around = path is not None and path in inbox.parents  # then the inbox reads what is in it, by its own rule
+        return [
+            NamedFeed(named, hashes, inbox if around else None),
+            FolderFeed(inbox, hashes, None if around else path),
+        ]
 
     def source_fingerprint(self) -> str:
-        from phi_assets.conversations.source import fingerprint, parse_source
-
-        return fingerprint(parse_source(self.source))
+        return self.fingerprint_of(self.feeds())
 
     def publish(self, log: Log) -> DatasetVersion:
+        return self.publish_from(self.feeds(), log)
+
+    def fingerprint_of(self, feeds: "Iterable[Feed]") -> str:
+        from phi_assets.conversations.feeds import fingerprint, look_when_settled
+
+        return fingerprint(look_when_settled(feeds, dg.get_dagster_logger().info))
+
+    def publish_from(self, feeds: "Iterable[Feed]", log: Log) -> DatasetVersion:
+        """The version that these feeds give."""
+        from phi_assets.conversations.feeds import look_when_settled
         from phi_assets.conversations.options import CleaningOptions
         from phi_assets.conversations.prepare import prepare
-        from phi_assets.conversations.source import parse_source
 
+        looks = look_when_settled(feeds, log)
+        for look in looks:
+            for each in look.left:
+                log(f"left alone: {look.feed}/{each.name}: {each.reason}")
         prepared = prepare(
-            parse_source(self.source),
+            looks,
             CleaningOptions(**self.cleaning),
             self._datasets.assignment(),
             lambda stage, rows: log(f"{stage}: {rows:,} rows"),

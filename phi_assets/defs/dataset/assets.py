@@ -18,7 +18,7 @@ from phi_assets.records import DatasetVersion
         group_name="dataset",
         kinds={"json"},
         owners=ML,
-        description="The conversations that the setting PHI_DATASET names, watched by the hash of their content.",
+        description="What PHI_DATASET names and what lies in the inbox, watched by the set of their contents' hashes.",
         code_version=versions.of("raw_conversations"),
     )
 )

@@ -14,7 +14,7 @@ DESCRIPTIONS = {
     "no_leakage_between_splits": "No conversation and no group of near duplicates stands in two splits.",
     "no_exact_duplicates": "No conversation stands twice.",
     "minimum_rows": "There are enough conversations to train on.",
-    "few_broken_rows": "The share of broken rows in the source is below PHI_MAX_BROKEN_SHARE.",
+    "few_broken_rows": "The share of broken rows, in all and in each file, is at most PHI_MAX_BROKEN_SHARE.",
     "fits_context": "The conversations fit the length that training and the base model can take.",
 }
 

@@ -9,6 +9,8 @@ import dagster as dg
 from phi_assets import shown
 from phi_assets.records import DatasetVersion
 
+MOST_SOURCES = 200  # the manifest names all
+
 SCHEMA = dg.TableSchema(
     columns=[
         dg.TableColumn("id", "string", description="SHA-256 prefix of the normalised conversation"),
@@ -29,6 +31,14 @@ def describe_dataset(version: DatasetVersion, folder: Path) -> dict[str, Any]:
             [(split, count, version.groups[split]) for split, count in version.rows.items()],
         ),
         "rows_read": manifest["rows_read"],
+        "sources": shown.table(
+            ("from", "file", "rows", "broken", "sha256", "the same as"),
+            [
+                (each["feed"], each["name"], each["rows"], each["broken"], each["sha256"][:12], each.get("same_as", ""))
+                for each in manifest.get("sources", [])[:MOST_SOURCES]
+            ],
+        ),
+        "source_files": len(manifest.get("sources", [])),
         "quarantined": shown.table(("reason", "rows"), sorted(manifest["reasons"].items())),
         "broken_rows": manifest["kinds"]["broken"],
         "duplicate_rows": manifest["kinds"]["duplicate"],

@@ -1,0 +1,74 @@
+"""A blob comes, and nobody does anything: the daemon, real clients, and a local Azure that runs the jobs."""
+
+import json
+import time
+
+import pytest
+
+from phi_assets.backends.azure.account import AzureAccount
+from phi_assets.backends.azure.blob import WorkspaceBlobs
+from phi_assets.backends.azure.clients import clients
+from phi_assets.settings import PROJECT, read
+from tests.azure_emulator.needs import azurite_or_skip
+from tests.azure_emulator.process import local_azure
+from tests.graph_facts import AZURE
+from tests.test_whole_azure_graph import azure_home
+from tests.watching import Watched
+
+pytestmark = [pytest.mark.azure, pytest.mark.integration, pytest.mark.timeout(900)]
+
+NEW = PROJECT / "data" / "new_product" / "conversations.jsonl"
+SETTINGS = {
+    "PHI_AUTOMATION": "on",
+    "PHI_WATCH_SECONDS": "3",
+    "PHI_RETRAIN_COOLDOWN_MINUTES": "0",
+    "PHI_AZURE_CANARY_MINUTES": "0",
+    "PHI_AZURE_REQUEST_SECONDS": "5",
+}
+
+
+@pytest.fixture
+def azure(tmp_path):
+    azurite_or_skip()
+    with local_azure(tmp_path / "azure", scale=0.0) as found:
+        yield found
+
+
+@pytest.fixture
+def watched(azure, tmp_path):
+    home = azure_home(tmp_path, 3980)
+    home.settings.update(SETTINGS)
+    home.run()
+    its = Watched(home)
+    its.start()
+    yield its
+    its.stop()
+    home.phi("down")
+
+
+def put(name: str, content: bytes) -> None:
+    """A blob in the workspace's inbox, by the person who is signed in."""
+    WorkspaceBlobs(clients(AzureAccount.of(read(AZURE)).fields), print, 1.0).write(f"inbox/{name}", content)
+
+
+def test_a_blob_is_learned_from_and_serves_without_a_click(azure, watched):
+    before = len(azure.control.executed_jobs())
+    began = time.time()
+
+    put("umbra.jsonl", NEW.read_bytes())
+
+    watched.wait(
+        "a new deployment", lambda: watched.record("online_deployment")["model_version"] == "2" and watched.idle(), 400
+    )
+    made = watched.made(began)
+    wave = ("chat_dataset", "fine_tuned_model", "model_evaluation", "registered_model", "online_deployment")
+    assert [made[name] for name in wave] == [1] * len(wave)
+    assert not {"base_model", "ml_workspace", "role_assignments", "training_compute", "online_endpoint"} & set(made)
+    assert len(azure.control.executed_jobs()) == before + 2
+    assert json.loads(watched.home.phi("ask", "Hello?", "--json").stdout)["model_version"] == "2"
+
+    put("the_same_again.jsonl", NEW.read_bytes())
+    seen = time.time()
+    watched.wait("looks at the copy", lambda: len(watched.ticks("new_conversations", seen)) > 2, 60)
+    assert watched.observed(seen) == 0
+    assert watched.idle()
