@@ -10,11 +10,11 @@ from tests.azure_emulator.needs import azurite_or_skip
 from tests.azure_emulator.process import LocalAzure, local_azure
 from tests.test_whole_azure_graph import JOBS, azure_home, writes
 
-pytestmark = [pytest.mark.azure, pytest.mark.integration, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.long, pytest.mark.azure, pytest.mark.integration, pytest.mark.timeout(1200)]
 
 SHARE = 0.3
 FEWEST_CALLS = 200
-SEEDS = [1, pytest.param(2, marks=pytest.mark.long), pytest.param(3, marks=pytest.mark.long)]
+SEEDS = [1, 2, 3]
 FAILING = ("arm", "ml", "quota", "history", "vault")
 ENDPOINTS = "Microsoft.MachineLearningServices/workspaces/onlineEndpoints"
 

@@ -7,7 +7,7 @@ import pytest
 
 from tests.homes import OWN, Home, tiny_home
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.long, pytest.mark.integration, pytest.mark.timeout(900)]
 
 BROKEN = {
     "not_json": b'{"messages": [{"role": "user", "content": "Is it tr',

@@ -9,10 +9,14 @@ import dagster as dg
 from phi_assets import staleness
 from phi_assets.operate import orphans, runs
 from phi_assets.operate.screen import say
+from phi_assets.operate.tags import BY_COMMAND, FOLLOWED
 from phi_assets.settings import Settings
 
 if TYPE_CHECKING:
     from phi_assets.operate.interface import Interface
+
+# Dagster's own lines of a run in this process would stand between ours.
+UNSEEN = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
 @dataclass
@@ -37,7 +41,7 @@ def make_graph(settings: Settings, instance: dg.DagsterInstance, definitions: dg
         say("run", f"{run_id[:8]} of an earlier call is still going; following it on {ui.address}/runs/{run_id}")
         _follow(instance, ui, run_id, made)
         made.errors.clear()  # what that run left undone is found below
-    if not _observe(instance, ui, made):
+    if not _observe(instance, definitions, made):
         made.states = staleness.survey(instance, definitions)
         return made
     last: list[str] = []
@@ -63,9 +67,12 @@ def make_graph(settings: Settings, instance: dg.DagsterInstance, definitions: dg
         last = wave
 
 
-def _observe(instance: dg.DagsterInstance, ui: "Interface", made: Made) -> bool:
-    run_id = runs.submit(ui, "observe_sources")
-    outcome = runs.follow(instance, run_id, lambda _who, _words: None)
+def _observe(instance: dg.DagsterInstance, definitions: dg.Definitions, made: Made) -> bool:
+    # In this process, which has loaded the definitions: another would take longer to start than to look.
+    done = definitions.resolve_job_def("observe_sources").execute_in_process(
+        instance=instance, run_config=UNSEEN, tags={**FOLLOWED, **BY_COMMAND}, raise_on_error=False
+    )
+    outcome = runs.follow(instance, done.run_id, lambda _who, _words: None)
     made.errors += outcome.errors
     say("sources", "observed" if outcome.ended_well else "could not be observed")
     return outcome.ended_well

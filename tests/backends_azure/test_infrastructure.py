@@ -183,7 +183,7 @@ def test_a_deployment_that_is_under_way_is_followed_and_not_repeated(place, tmp_
     assert any("under way already" in words for words in place.said)
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("seed", [1, *(pytest.param(seed, marks=pytest.mark.long) for seed in (2, 3))])
 def test_a_third_of_all_calls_failing_still_ends_in_one_of_everything(place, seed):
     place.control.hold_seconds(0.1)
     place.control.forget_requests()

@@ -66,6 +66,7 @@ class Work:
     place: Place
     recipe: int = 0
     epochs: int = 1
+    role_minutes: float = 0.5
     limits: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -169,7 +170,11 @@ class Work:
 
     @property
     def _common(self) -> dict[str, Any]:
-        return {"account": self.place.clients.account.fields, "state": str(self.state), "role_minutes": 0.5}
+        return {
+            "account": self.place.clients.account.fields,
+            "state": str(self.state),
+            "role_minutes": self.role_minutes,
+        }
 
     @property
     def _limits(self) -> dict[str, Any]:

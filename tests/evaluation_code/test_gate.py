@@ -117,6 +117,7 @@ def test_a_champion_that_trained_on_the_test_split_leaves_too_little_evidence(wo
     assert refusals(report, Rules(promote_on_insufficient_evidence=True)) == set()
 
 
+@pytest.mark.long
 @pytest.mark.integration
 def test_the_real_model_over_trained_on_one_row_is_refused_for_what_it_forgot(tmp_path: Path):
     base = real_base(tmp_path / "models")
