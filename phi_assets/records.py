@@ -146,6 +146,14 @@ class RegisteredModel(Record):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ModelCard(Record):
+    """The README.md that lies beside a registered model's weights. The digest is its text's."""
+
+    address: str
+    model_version: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Endpoint(Record):
     """A stable address that models are asked at. Its key is kept by the endpoint host, never here."""
 

@@ -16,7 +16,7 @@ FIRST_WAIT, LONGEST_WAIT = 0.5, 10.0
 # The gateway's own, or a full house: worth asking again. A container's own failure is not.
 TRANSIENT = frozenset({429, 502, 503, 504})
 QUESTION = "Hello! Who are you?"
-SMOKE_TOKENS, FEW_TOKENS = 64, 16
+SMOKE_TOKENS, FEW_TOKENS = 32, 8
 
 
 class NoAnswer(RuntimeError):

@@ -2,7 +2,7 @@
 
 import base64
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,14 @@ def picture(path: Path) -> dg.MarkdownMetadataValue:
     """A PNG within the event itself, so that the UI shows it wherever the file is."""
     content = base64.b64encode(path.read_bytes()).decode()
     return dg.MetadataValue.md(f"![{path.stem}](data:image/png;base64,{content})")
+
+
+def with_pictures(text: str, pictures: Mapping[str, Path]) -> str:
+    """Markdown with these PNGs, which it names as files, within it."""
+    for name, path in pictures.items():
+        content = base64.b64encode(path.read_bytes()).decode()
+        text = text.replace(f"]({name})", f"](data:image/png;base64,{content})")
+    return text
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> dg.MarkdownMetadataValue:

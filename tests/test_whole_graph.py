@@ -23,6 +23,7 @@ ALL = {
     "fine_tuned_model",
     "model_evaluation",
     "registered_model",
+    "model_card",
     "online_endpoint",
     "online_deployment",
     "endpoint_connection",

@@ -2,8 +2,9 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import dagster as dg
 
@@ -14,6 +15,8 @@ from phi_assets.operate.tags import BY_COMMAND, FOLLOWED
 POLL_SECONDS = 0.5
 LOOK_SECONDS = 5.0
 ENDED = {dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED}
+
+WARN = dg.AssetCheckSeverity.WARN
 
 Say = Callable[[str, str], None]
 
@@ -32,12 +35,15 @@ class Outcome:
         return self.status == dg.DagsterRunStatus.SUCCESS
 
 
-def submit(interface: Interface, job: str, assets: list[str] | None = None) -> str:
+def submit(
+    interface: Interface, job: str, assets: list[str] | None = None, config: Mapping[str, Any] | None = None
+) -> str:
     """The id of a new run of the job, or of the named assets of it. It is seen live in the UI, and cancelled there."""
     from dagster_graphql import DagsterGraphQLClient
 
     client = DagsterGraphQLClient("127.0.0.1", port_number=interface.port)
-    return client.submit_job_execution(job, tags={**FOLLOWED, **BY_COMMAND}, asset_selection=assets)
+    tags = {**FOLLOWED, **BY_COMMAND}
+    return client.submit_job_execution(job, run_config=dict(config or {}), tags=tags, asset_selection=assets)
 
 
 def cancel(interface: Interface, run_id: str) -> None:
@@ -73,7 +79,8 @@ def follow(instance: dg.DagsterInstance, run_id: str, say: Say) -> Outcome:
                 seconds[made.to_user_string()] = event.timestamp - started[step]
         elif kind == "ASSET_CHECK_EVALUATION":
             data = event.get_dagster_event().asset_check_evaluation_data
-            say(step, f"check {data.check_name}: {'passed' if data.passed else 'FAILED'}. {data.description or ''}")
+            verdict = "passed" if data.passed else "warning" if data.severity == WARN else "FAILED"
+            say(step, f"check {data.check_name}: {verdict}. {data.description or ''}")
             if not data.passed and data.blocking:
                 errors.append(f"{data.asset_key.to_user_string()}: check {data.check_name} failed: {data.description}")
         elif not kind and event.user_message and int(event.level) >= logging.INFO:

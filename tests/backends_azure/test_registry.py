@@ -5,9 +5,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from phi_assets.backends import cards
 from phi_assets.backends.azure import blob
 from phi_assets.backends.azure.registry import MODEL_NAME, AzureModelRegistry
 from phi_assets.backends.ports import ChampionChanged
+from phi_assets.backends.succession import CannotPromote
 from phi_assets.records import ModelVersion
 from tests.azure_emulator.control import Control
 from tests.backends_azure.place import Place
@@ -121,3 +123,63 @@ def test_an_archived_version_keeps_its_number(place, registry):
     place.clients.ml().models.archive(MODEL_NAME, "1")
     assert registry.champion() is None
     assert registry.register(second, evaluated(second, None), {}).version == "2"
+
+
+def test_a_rollback_withdraws_the_champion_and_the_withdrawn_one_is_not_registered_again(place, registry):
+    first, second = written(place, "a"), written(place, "b")
+    registry.register(first, evaluated(first, None), {})
+    registry.register(second, evaluated(second, f"{MODEL_NAME}/1"), {})
+
+    assert registry.rollback("rude", "run-1").version == "1"
+    assert registry.rollback("rude", "run-1").version == "1"
+
+    assert [(each.number, each.state, each.withdrawn) for each in registry.versions()] == [
+        ("2", "withdrawn", "rude"),
+        ("1", "champion", ""),
+    ]
+    assert registry.register(second, evaluated(second, f"{MODEL_NAME}/1"), {}).version == "1"
+    with pytest.raises(CannotPromote, match="no former champion"):
+        registry.rollback("", "run-2")
+
+
+def test_a_version_promoted_by_hand_is_above_all_and_the_next_above_it(place, registry):
+    models = [written(place, name) for name in "abc"]
+    for number, model in enumerate(models[:2]):
+        registry.register(model, evaluated(model, f"{MODEL_NAME}/{number}" if number else None), {})
+
+    assert registry.promote("1", "polite", "run-1").version == "1"
+
+    assert registry.champion() == registry.version("1")
+    assert registry.versions()[0].withdrawn == "replaced by hand by version 1: polite"
+    assert registry.register(models[2], evaluated(models[2], f"{MODEL_NAME}/1"), {}).version == "3"
+    assert registry.champion() == registry.version("3")
+    with pytest.raises(CannotPromote, match="no version '9'; there are: 1, 2, 3"):
+        registry.promote("9", "", "run-2")
+
+
+def test_of_four_rollbacks_at_once_there_is_one_champion_and_one_is_withdrawn(place, registry):
+    models = [written(place, name) for name in "ab"]
+    for number, model in enumerate(models):
+        registry.register(model, evaluated(model, f"{MODEL_NAME}/{number}" if number else None), {})
+
+    with ThreadPoolExecutor(4) as pool:
+        mine = [AzureModelRegistry(account=place.clients.account.fields) for _ in range(4)]
+        ended = {found.version for found in pool.map(lambda each: each.rollback("", "run-1"), mine)}
+
+    assert ended == {"1"}
+    assert [each.state for each in registry.versions()] == ["withdrawn", "champion"]
+
+
+def test_a_card_lies_beside_the_weights_and_is_found_by_its_digest(place, registry, tmp_path):
+    model = written(place, "a")
+    champion = registry.register(model, evaluated(model, None), {})
+    (tmp_path / "loss_curve.png").write_bytes(b"png")
+    assert registry.card(champion) is None
+
+    address = registry.publish_card(champion, "# a card", {"loss_curve.png": tmp_path / "loss_curve.png"})
+
+    assert blobs(place).read(blob.path_of(address)) == b"# a card"
+    assert blobs(place).read("phi/training/a/model/loss_curve.png") == b"png"
+    card = cards.record(champion, "# a card")
+    assert registry.find(card.digest) == card
+    assert card.address == address

@@ -9,6 +9,7 @@ from typing import Any
 import dagster as dg
 
 from phi_assets.backends.ports import Contest
+from phi_assets.recipes import Recipe
 from phi_assets.records import (
     BaseModel,
     Connection,
@@ -71,8 +72,8 @@ class Chain:
         assert self.deployment
         return self.port("flow_store").package(self.connection, print)
 
-    def train(self) -> ModelVersion:
-        return in_a_run(lambda context: self.port("trainer").train(context, self.dataset, self.base))
+    def train(self, recipe: Recipe | None = None) -> ModelVersion:
+        return in_a_run(lambda context: self.port("trainer").train(context, self.dataset, self.base, recipe))
 
     def evaluate(self) -> Evaluation:
         # The champion of the moment before the first one was registered.

@@ -4,8 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from phi_assets import scoring
+from phi_assets import recipes, scoring
+from phi_assets.backends import cards
 from phi_assets.backends.ports import ChampionChanged
+from phi_assets.backends.succession import CannotPromote
+from phi_assets.experiments import Scores
 from tests.contracts.made import Chain, another
 
 pytestmark = [
@@ -88,7 +91,38 @@ def test_a_model_is_found_with_its_report_and_says_what_it_came_from(chain: Chai
 
 
 def test_training_the_same_again_gives_the_same_model(chain: Chain):
-    assert chain.train().digest == chain.model.digest
+    assert chain.train() == chain.model
+
+
+def test_a_candidate_is_another_model_and_is_trained_once(chain: Chain):
+    trainer = chain.port("trainer")
+    recipe = recipes.of(trainer.preset, {"seed": 7, "epochs": 1}, "lucky")
+
+    candidate = chain.train(recipe)
+
+    assert candidate.digest != chain.model.digest
+    assert candidate.preset == f"{chain.model.preset} seed=7 epochs=1.0"
+    assert chain.train(recipes.of(trainer.preset, {"epochs": 1.0, "seed": 7})) == candidate
+    assert trainer.find(chain.model.digest) == chain.model
+
+
+def test_a_training_is_tracked_once_a_name_and_bears_the_newest_scores(chain: Chain):
+    registry, folder = chain.port("registry"), chain.port("trainer").folder(chain.model)
+    for tags in ({}, {"phi/candidate": "lucky"}, {"phi/candidate": "lucky"}):
+        assert registry.log_training(chain.model, folder, tags)
+    scores = Scores(bits_per_byte=1.25, right=None, general_kept=0.5, failed=("enough_evidence", "answers_questions"))
+
+    assert registry.log_evaluation(chain.model, chain.evaluation, scores, "lucky")
+    assert registry.log_evaluation(replace(chain.model, digest=NOBODY_S), chain.evaluation, scores) is None
+
+    found = {each.candidate: each for each in registry.trainings()}
+    assert len(found) == len(registry.trainings()) == 2
+    assert found["lucky"].scores == scores
+    assert found[""].scores is None
+    assert (found[""].model, found[""].dataset) == (chain.model.digest, chain.dataset.digest)
+    assert found[""].settings["learning_rate"] == "0.003"
+    assert found[""].minutes
+    assert found[""].validation_loss
 
 
 def test_an_evaluation_is_found_with_its_numbers_and_its_files(chain: Chain):
@@ -119,6 +153,41 @@ def test_who_compared_with_another_champion_is_not_registered(chain: Chain):
         chain.port("registry").register(unknown, another(chain.evaluation), {})
 
 
+def test_a_registered_version_is_listed_as_champion_and_known_by_its_number(chain: Chain):
+    registry = chain.port("registry")
+    assert chain.registered
+
+    (only,) = registry.versions()
+
+    assert (only.state, only.model, only.withdrawn) == ("champion", chain.registered, "")
+    assert only.promoted_at
+    assert registry.version(only.number) == chain.registered
+    assert registry.version("999") is None
+
+
+def test_a_champion_without_a_former_one_is_not_withdrawn(chain: Chain):
+    registry = chain.port("registry")
+    assert chain.registered
+    with pytest.raises(CannotPromote, match="no former champion"):
+        registry.rollback("a test", "run")
+    with pytest.raises(CannotPromote, match="no version '999'"):
+        registry.promote("999", "a test", "run")
+
+    assert registry.promote(chain.registered.version, "a test", "run") == chain.registered == registry.champion()
+
+
+def test_a_card_lies_beside_the_weights_and_is_found_by_its_digest(chain: Chain):
+    registry = chain.port("registry")
+    picture = chain.port("trainer").folder(chain.model) / "loss_curve.png"
+
+    address = registry.publish_card(chain.registered, "# A card\n", {"loss_curve.png": picture})
+
+    card = cards.record(chain.registered, "# A card\n")
+    assert registry.card(chain.registered) == "# A card\n"
+    assert registry.find(card.digest) == card
+    assert address == card.address
+
+
 def test_an_endpoint_ensured_again_is_the_same_one_and_is_found(chain: Chain):
     host = chain.port("endpoint_host")
 
@@ -140,8 +209,9 @@ def test_deploying_the_same_model_again_changes_nothing_and_all_traffic_is_its(c
     host = chain.port("endpoint_host")
 
     assert host.deploy(chain.registered, print) == chain.deployment
-    shares = {each["name"]: each["traffic"] for each in host.status()["deployments"]}
-    assert shares == {chain.deployment.name: 100}
+    (live,) = host.status()["deployments"]
+    assert (live["name"], live["traffic"]) == (chain.deployment.name, 100)
+    assert (live["model_name"], live["model_version"]) == (chain.registered.name, chain.registered.version)
 
 
 def test_who_has_no_key_is_refused(chain: Chain):

@@ -1,22 +1,23 @@
-"""The workspace's model registry. Azure ML has no aliases: the champion is the newest version that is not retired."""
+"""The workspace's model registry. Azure ML has no aliases: who is champion is read from the versions' tags."""
 
-import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from phi_assets.backends.azure import blob
+from phi_assets.backends import cards, champions, succession
+from phi_assets.backends.azure import blob, tracking
 from phi_assets.backends.azure.clients import AzureClients, clients
 from phi_assets.backends.azure.errors import status_of
 from phi_assets.backends.azure.outputs import NotDeployed
 from phi_assets.backends.azure.retrying import say, with_patience
 from phi_assets.backends.azure.roles import wait_for_role
-from phi_assets.backends.azure.trainer import JOB
+from phi_assets.backends.champions import Version
 from phi_assets.backends.ports import ChampionChanged, ModelRegistry
-from phi_assets.records import Evaluation, ModelVersion, RegisteredModel
+from phi_assets.experiments import Scores, Trained
+from phi_assets.records import Evaluation, ModelCard, ModelVersion, RegisteredModel
 
 MODEL_NAME = "phi-chat"
-RETIRED = "retired"  # a tag by which a person takes a version out of the succession, in Studio or by `az ml`
 WEIGHTS = "model.safetensors"
 
 
@@ -26,31 +27,79 @@ class AzureModelRegistry(ModelRegistry):
     account: dict[str, str]
     role_minutes: float = 30.0
 
-    def find(self, digest: str) -> RegisteredModel | None:
-        found = next((v for v in self._versions() if (v.tags or {}).get("model_digest") == digest), None)
-        return _record(found) if found and self._has_weights(found) else None
+    def find(self, digest: str) -> RegisteredModel | ModelCard | None:
+        return cards.find_in(self, digest)
 
     def champion(self) -> RegisteredModel | None:
-        newest = next((v for v in self._versions() if not _retired(v)), None)
+        stack = champions.champions(self.versions())
         # A champion whose weights are gone can be neither compared with nor served.
-        return _record(newest) if newest and self._has_weights(newest) else None
+        return stack[-1].model if stack and self.has_weights(stack[-1].model) else None
+
+    def version(self, number: str) -> RegisteredModel | None:
+        return next((each.model for each in self.versions() if each.number == number), None)
+
+    def versions(self) -> list[Version]:
+        return _ours(self._versions())
+
+    def promote(self, number: str, reason: str, run: str) -> RegisteredModel:
+        return succession.promote(self, number, reason, run)
+
+    def rollback(self, reason: str, run: str) -> RegisteredModel:
+        return succession.rollback(self, reason, run)
+
+    def tag(self, number: str, tags: Mapping[str, str]) -> None:
+        """The version has these tags too, and not those whose value is empty."""
+
+        def put() -> None:
+            asset = self._version(number)
+            asset.tags = {name: value for name, value in {**(asset.tags or {}), **tags}.items() if value}
+            self._clients.ml().models.create_or_update(asset)
+
+        wait_for_role(put, f"tagging {MODEL_NAME}:{number}", say, self.role_minutes)
+
+    def has_weights(self, model: RegisteredModel) -> bool:
+        """Whether what the version names is still there."""
+        return self._blobs.size(f"{blob.path_of(model.address)}/{WEIGHTS}") is not None
+
+    def publish_card(self, model: RegisteredModel, text: str, pictures: Mapping[str, Path]) -> str:
+        place = blob.path_of(model.address)
+        for name, picture in pictures.items():
+            self._blobs.write(f"{place}/{name}", picture.read_bytes())
+        self._blobs.write(f"{place}/{cards.README}", text.encode())
+        return f"{model.address}/{cards.README}"
+
+    def card(self, model: RegisteredModel) -> str | None:
+        return self._blobs.read(f"{blob.path_of(model.address)}/{cards.README}").decode() or None
 
     def log_training(self, model: ModelVersion, folder: Path, tags: Mapping[str, str]) -> str:
         """The address of the job in Azure ML Studio: the job itself bears the tags, its log and its results."""
-        job = json.loads((folder / JOB).read_text(encoding="utf-8"))
-        return job["studio"] or job["name"]
+        return tracking.log_training(self._clients.account.folder, model, folder, tags)
+
+    def log_evaluation(
+        self, model: ModelVersion, evaluation: Evaluation, scores: Scores, candidate: str = ""
+    ) -> str | None:
+        state = self._clients.account.folder
+        return tracking.log_evaluation(self._clients, state, model, evaluation, scores, candidate)
+
+    def trainings(self) -> list[Trained]:
+        return tracking.trainings(self._clients.account.folder)
 
     def register(self, model: ModelVersion, evaluation: Evaluation, tags: Mapping[str, str]) -> RegisteredModel:
         present = self.champion()
         if present and present.model_digest == model.digest:
             return present
+        versions = self.versions()
+        if champions.withdrawn(versions, model.digest):
+            return succession.in_its_place(versions, model.digest, present)
         name = f"{present.name}/{present.version}" if present else None
         if name != evaluation.champion:
             raise _changed(name, evaluation.champion)
         # The next number is taken by one version only: who comes second finds another model under it.
-        number = str(max((int(version.version) for version in self._versions(archived=True)), default=0) + 1)
+        taken = self._versions(archived=True)
+        number = str(max((int(version.version) for version in taken), default=0) + 1)
+        crowned = {**tags, **champions.set_only(champions.promotion_tags(_ours(taken), champions.PASSED))}
         found = wait_for_role(
-            lambda: self._put(number, model, tags), f"registering {MODEL_NAME}:{number}", say, self.role_minutes
+            lambda: self._put(number, model, crowned), f"registering {MODEL_NAME}:{number}", say, self.role_minutes
         )
         if (found.tags or {}).get("model_digest") != model.digest:
             raise _changed(f"{MODEL_NAME}/{number}", evaluation.champion)
@@ -111,9 +160,9 @@ class AzureModelRegistry(ModelRegistry):
             return []
         return sorted(found, key=lambda version: int(version.version), reverse=True)
 
-    def _has_weights(self, version: Any) -> bool:
-        blobs = blob.WorkspaceBlobs(self._clients, say, self.role_minutes)
-        return blobs.size(f"{blob.path_of(_record(version).address)}/{WEIGHTS}") is not None
+    @property
+    def _blobs(self) -> blob.WorkspaceBlobs:
+        return blob.WorkspaceBlobs(self._clients, say, self.role_minutes)
 
     @property
     def _clients(self) -> AzureClients:
@@ -133,8 +182,15 @@ def _record(version: Any) -> RegisteredModel:
     )
 
 
-def _retired(version: Any) -> bool:
-    return (version.tags or {}).get(RETIRED, "").lower() == "true" or "model_digest" not in (version.tags or {})
+def _ours(found: Iterable[Any]) -> list[Version]:
+    """The versions that this project registered."""
+    ours = (each for each in found if "model_digest" in (each.tags or {}))
+    return champions.ordered(champions.version_of(_record(each), each.tags, _created(each)) for each in ours)
+
+
+def _created(version: Any) -> str:
+    when = version.creation_context.created_at if version.creation_context else None
+    return when.isoformat(timespec="seconds") if isinstance(when, datetime) else str(when or "")
 
 
 def _changed(present: str | None, compared: str | None) -> ChampionChanged:

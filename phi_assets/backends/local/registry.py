@@ -1,15 +1,21 @@
 """MLflow on SQLite under the home: tracked trainings, and the model registry with its champion."""
 
 import fcntl
-import json
+import os
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from phi_assets.backends import cards, champions, succession
+from phi_assets.backends.champions import Version
+from phi_assets.backends.local import tracking
 from phi_assets.backends.ports import ChampionChanged, ModelRegistry
-from phi_assets.records import Evaluation, ModelVersion, RegisteredModel
+from phi_assets.experiments import Scores, Trained
+from phi_assets.records import Evaluation, ModelCard, ModelVersion, RegisteredModel
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -42,35 +48,63 @@ class MlflowRegistry(ModelRegistry):
         with _locked(Path(self.home), "store"):
             SqlAlchemyStore(self.tracking_uri, self._artifacts)
 
-    def find(self, digest: str) -> RegisteredModel | None:
-        version = self._version_of(digest)
-        return version if version and _has_weights(version) else None
+    def find(self, digest: str) -> RegisteredModel | ModelCard | None:
+        return cards.find_in(self, digest)
 
     def champion(self) -> RegisteredModel | None:
-        from mlflow.exceptions import MlflowException
-
-        try:
-            version = _record(self.client.get_model_version_by_alias(MODEL_NAME, CHAMPION))
-        except MlflowException:  # no such model yet, or nobody holds the alias
-            return None
+        stack = champions.champions(self.versions())
         # A champion whose weights are gone can be neither compared with nor served.
-        return version if _has_weights(version) else None
+        return stack[-1].model if stack and self.has_weights(stack[-1].model) else None
+
+    def version(self, number: str) -> RegisteredModel | None:
+        return next((each.model for each in self.versions() if each.number == number), None)
+
+    def versions(self) -> list[Version]:
+        found = self.client.search_model_versions(f"name = '{MODEL_NAME}'")
+        ours = (each for each in found if "model_digest" in each.tags)
+        return champions.ordered(
+            champions.version_of(_record(each), each.tags, _at(each.creation_timestamp)) for each in ours
+        )
+
+    def promote(self, number: str, reason: str, run: str) -> RegisteredModel:
+        with _locked(Path(self.home), "champion"):
+            return self._crown(succession.promote(self, number, reason, run))
+
+    def rollback(self, reason: str, run: str) -> RegisteredModel:
+        with _locked(Path(self.home), "champion"):
+            return self._crown(succession.rollback(self, reason, run))
+
+    def tag(self, number: str, tags: Mapping[str, str]) -> None:
+        """The version has these tags too."""
+        for name, value in tags.items():
+            self.client.set_model_version_tag(MODEL_NAME, number, name, value)
+
+    def has_weights(self, model: RegisteredModel) -> bool:
+        """Whether what the version names is still there."""
+        return Path(model.address, "model.safetensors").is_file()
+
+    def publish_card(self, model: RegisteredModel, text: str, pictures: Mapping[str, Path]) -> str:
+        folder = Path(model.address)
+        for name, picture in pictures.items():
+            shutil.copyfile(picture, folder / name)
+        beside = folder / f".{cards.README}.{os.getpid()}"
+        beside.write_text(text, encoding="utf-8")
+        return str(beside.replace(folder / cards.README))
+
+    def card(self, model: RegisteredModel) -> str | None:
+        path = Path(model.address, cards.README)
+        return path.read_text(encoding="utf-8") if path.is_file() else None
 
     def log_training(self, model: ModelVersion, folder: Path, tags: Mapping[str, str]) -> str:
-        report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
-        run = self.client.create_run(
-            self._experiment(), tags=dict(tags), run_name=f"{model.preset} {model.digest[:12]}"
-        )
-        run_id = run.info.run_id
-        for name, value in report["config"].items():
-            self.client.log_param(run_id, name, value)
-        for name, series in (("loss", report["losses"]), ("validation_loss", report["validation_losses"])):
-            for point in series:
-                self.client.log_metric(run_id, name, point["loss"], step=int(point["step"]))
-        for artifact in ("report.json", "loss_curve.png", "mask.png"):
-            self.client.log_artifact(run_id, str(folder / artifact))
-        self.client.set_terminated(run_id)
-        return run_id
+        return tracking.log_training(self.client, self._experiment(), model, folder, tags)
+
+    def log_evaluation(
+        self, model: ModelVersion, evaluation: Evaluation, scores: Scores, candidate: str = ""
+    ) -> str | None:
+        return tracking.log_evaluation(self.client, self._experiment(), model, evaluation, scores, candidate)
+
+    def trainings(self) -> list[Trained]:
+        return tracking.trainings(self.client, self._experiment())
 
     def register(self, model: ModelVersion, evaluation: Evaluation, tags: Mapping[str, str]) -> RegisteredModel:
         with _locked(Path(self.home), "champion"):
@@ -78,6 +112,9 @@ class MlflowRegistry(ModelRegistry):
             name = f"{present.name}/{present.version}" if present else None
             if present and present.model_digest == model.digest:
                 return present
+            versions = self.versions()
+            if champions.withdrawn(versions, model.digest):
+                return succession.in_its_place(versions, model.digest, present)
             if name != evaluation.champion:
                 raise ChampionChanged(
                     f"the champion is {name or 'none'}, the evaluation compared with {evaluation.champion or 'none'}; "
@@ -89,17 +126,18 @@ class MlflowRegistry(ModelRegistry):
                 source=model.address,
                 tags={
                     **tags,
+                    **champions.set_only(champions.promotion_tags(versions, champions.PASSED)),
                     "model_digest": model.digest,
                     "dataset_digest": model.dataset_digest,
                     "training_run": model.training_run,
                 },
             )
-            self.client.set_registered_model_alias(MODEL_NAME, CHAMPION, version.version)
-            return _record(version)
+            return self._crown(_record(version))
 
-    def _version_of(self, digest: str) -> RegisteredModel | None:
-        found = self.client.search_model_versions(f"name = '{MODEL_NAME}' and tags.model_digest = '{digest}'")
-        return _record(found[0]) if found else None
+    def _crown(self, model: RegisteredModel) -> RegisteredModel:
+        """MLflow's alias says what the tags say, for `models:/phi-chat@champion` and its UI. Nothing here reads it."""
+        self.client.set_registered_model_alias(MODEL_NAME, CHAMPION, model.version)
+        return model
 
     def _ensure_model(self) -> None:
         if not self.client.search_registered_models(f"name = '{MODEL_NAME}'"):
@@ -128,8 +166,8 @@ def _record(version: Any) -> RegisteredModel:
     )
 
 
-def _has_weights(version: RegisteredModel) -> bool:
-    return Path(version.address, "model.safetensors").is_file()
+def _at(milliseconds: int) -> str:
+    return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="seconds")
 
 
 @contextmanager

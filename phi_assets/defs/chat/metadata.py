@@ -26,16 +26,19 @@ def describe_flow_evaluation(evaluation: FlowEvaluation) -> dict[str, Any]:
     rows = [json.loads(line) for line in lines]
     return {
         "questions": evaluation.questions,
-        "share_right": evaluation.share_right if evaluation.share_right is not None else "no evaluation questions",
+        "share_right": float(evaluation.share_right)
+        if evaluation.share_right is not None
+        else "no evaluation questions",
         "failed": sum(row["error"] is not None for row in rows),
         "rows": shown.table(
-            ("question", "expected", "answer", "right"),
+            ("question", "expected", "answer", "right", "for phi why"),
             [
                 (
                     row["question"],
                     ", ".join(row["expected"]),
                     row["answer"] or row["error"],
                     "yes" if row["right"] else "no",
+                    row["served_by"]["request_id"] if row["served_by"] else "",
                 )
                 for row in rows
             ],

@@ -4,8 +4,11 @@ import dagster as dg
 
 from phi_assets import gates, versions
 from phi_assets.backends.ports import Contest, Evaluator, ModelRegistry
+from phi_assets.defs.evaluation.checks import verdicts
 from phi_assets.defs.evaluation.metadata import describe_evaluation
+from phi_assets.defs.evaluation.promotion import Promotion, by_hand, describe_change, tags_of, why_not
 from phi_assets.defs.evaluation.questions import evaluation_questions
+from phi_assets.experiments import scores_of
 from phi_assets.owners import ML
 from phi_assets.records import BaseModel, DatasetVersion, Evaluation, ModelVersion, RegisteredModel
 
@@ -29,31 +32,36 @@ def model_evaluation(
     gates.require_passed(context.instance, "chat_dataset", chat_dataset.digest)
     contest = Contest(base_model, fine_tuned_model, chat_dataset, registry.champion())
     evaluation = evaluator.evaluate(context, contest)
+    report = evaluator.report(evaluation)
+    registry.log_evaluation(fine_tuned_model, evaluation, scores_of(report, verdicts(report)))
     return dg.MaterializeResult(
         value=evaluation,
         data_version=dg.DataVersion(evaluation.digest),
-        metadata=describe_evaluation(evaluator.report(evaluation), evaluator.folder(evaluation)),
+        metadata=describe_evaluation(report, evaluator.folder(evaluation)),
     )
 
 
 @dg.asset(group_name="evaluation", kinds={"mlflow"}, owners=ML, code_version=versions.of("registered_model"))
 def registered_model(
     context: dg.AssetExecutionContext,
+    config: Promotion,
     fine_tuned_model: ModelVersion,
     model_evaluation: Evaluation,
+    evaluator: Evaluator,
     registry: ModelRegistry,
 ) -> dg.MaterializeResult[RegisteredModel]:
-    """The champion: the newest model version that passed every promotion check."""
-    gates.require_passed(context.instance, "model_evaluation", model_evaluation.digest)
-    if model_evaluation.model_digest != fine_tuned_model.digest:
-        raise gates.NotPassed("refused: the evaluation is of another model; materialise model_evaluation again")
-    tags = {
-        "code_version": fine_tuned_model.code_version,
-        "base_model": fine_tuned_model.base_digest,
-        "preset": fine_tuned_model.preset,
-        "dagster_run": context.run_id,
-    }
-    model = registry.register(fine_tuned_model, model_evaluation, tags)
+    """The champion: the newest model version that passed every promotion check, or the one that a person chose."""
+    run, before = context.run.root_run_id or context.run.run_id, registry.versions()
+    if config.action == "gate":
+        gates.require_passed(context.instance, "model_evaluation", model_evaluation.digest)
+        if model_evaluation.model_digest != fine_tuned_model.digest:
+            raise gates.NotPassed("refused: the evaluation is of another model; materialise model_evaluation again")
+        tags = tags_of(fine_tuned_model, model_evaluation, evaluator.report(model_evaluation), run)
+        model = registry.register(fine_tuned_model, model_evaluation, tags)
+        if model.model_digest != fine_tuned_model.digest:
+            context.log.warning(why_not(before, fine_tuned_model, model))
+    else:
+        model = by_hand(config, registry, run)
     return dg.MaterializeResult(
         value=model,
         data_version=dg.DataVersion(model.digest),
@@ -62,5 +70,6 @@ def registered_model(
             "version": model.version,
             "alias": "champion",
             "folder": dg.MetadataValue.path(model.address),
+            **describe_change(config, before, registry.versions()),
         },
     )

@@ -6,6 +6,7 @@ from typing import Any
 import dagster as dg
 
 from phi_assets import shown
+from phi_assets.experiments import scores_of
 
 
 def describe_evaluation(report: dict[str, Any], folder: Path) -> dict[str, Any]:
@@ -21,7 +22,20 @@ def describe_evaluation(report: dict[str, Any], folder: Path) -> dict[str, Any]:
         "note": report["questions"]["note"] or "",
         "report": dg.MetadataValue.json(report),
         "folder": dg.MetadataValue.path(str(folder)),
+        **_over_time(report),
     }
+
+
+def _over_time(report: dict[str, Any]) -> dict[str, dg.FloatMetadataValue]:
+    """What Dagster plots from one evaluation to the next; a number that there is not is left out."""
+    scores = scores_of(report, ())
+    values = {
+        "bits_per_byte": scores.bits_per_byte,
+        "questions_right_share": scores.right,
+        "general_kept_share": scores.general_kept,
+        "bits_against_champion": (report["comparisons"]["champion"] or {}).get("difference"),
+    }
+    return {name: dg.MetadataValue.float(float(value)) for name, value in values.items() if value is not None}
 
 
 def _scores(numbers: dict[str, Any]) -> tuple[str, str, str, str]:

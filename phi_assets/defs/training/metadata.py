@@ -7,6 +7,7 @@ from typing import Any
 import dagster as dg
 
 from phi_assets import shown
+from phi_assets.experiments import losses_of
 from phi_assets.records import BaseModel, ModelVersion
 
 
@@ -35,6 +36,7 @@ def describe_training(model: ModelVersion, folder: Path) -> dict[str, Any]:
         "tokens_in_loss": shown.picture(folder / "mask.png"),
         "tokens": shown.table(("what", "tokens"), report["tokens"].items()),
         **{name: report[name] for name in SHOWN if report.get(name) is not None},
+        **{name: dg.MetadataValue.float(value) for name, value in losses_of(report).items()},
         "report": dg.MetadataValue.json(report),
         "folder": dg.MetadataValue.path(str(folder)),
     }

@@ -1,0 +1,110 @@
+"""Who is champion, read from the tags of a registry's versions: one rule for every backend.
+
+The versions that were not withdrawn, by rank, are the stack of champions. The last is the champion; the one before it
+is the champion after a rollback. So a single write changes the champion, and at no moment are there two.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Literal
+
+from phi_assets.records import RegisteredModel
+
+RANK = "rank"  # absent from versions that were registered before there were ranks: their number says as much
+PROMOTED, PROMOTED_AT = "promoted", "promoted_at"
+WITHDRAWN, WITHDRAWN_AT, WITHDRAWN_BY = "withdrawn", "withdrawn_at", "withdrawn_by"
+RETIRED = "retired"  # "true": withdrawn by a person in Studio or by `az ml`, who gave no reason
+EVALUATION, BITS, RIGHT = "evaluation", "bits_per_byte", "questions_right"
+PASSED = "passed the gate"
+LONGEST = 200  # characters of a reason; a tag's value may have 256 on Azure
+
+State = Literal["champion", "former", "withdrawn"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Version:
+    """A registered version: where it stands, how and when it came there, and what was measured of it.
+
+    Texts are empty where nothing is known. `withdrawn` is the reason, `withdrawn_by` the Dagster run that did it.
+    """
+
+    model: RegisteredModel
+    state: State
+    rank: int
+    promoted: str
+    promoted_at: str
+    withdrawn: str
+    withdrawn_at: str
+    withdrawn_by: str
+    evaluation: str
+    bits_per_byte: float | None
+    questions_right: str
+
+    @property
+    def number(self) -> str:
+        return self.model.version
+
+
+def version_of(model: RegisteredModel, tags: Mapping[str, str], created: str) -> Version:
+    """A version by its tags; `created` is when it was registered."""
+    retired = "taken out by hand" if tags.get(RETIRED, "").lower() == "true" else ""
+    withdrawn = tags.get(WITHDRAWN, "") or retired
+    return Version(
+        model=model,
+        state="withdrawn" if withdrawn else "former",
+        rank=int(tags.get(RANK) or model.version),
+        promoted=tags.get(PROMOTED) or PASSED,
+        promoted_at=tags.get(PROMOTED_AT) or created,
+        withdrawn=withdrawn,
+        withdrawn_at=tags.get(WITHDRAWN_AT, "") if withdrawn else "",
+        withdrawn_by=tags.get(WITHDRAWN_BY, "") if withdrawn else "",
+        evaluation=tags.get(EVALUATION, ""),
+        bits_per_byte=float(tags[BITS]) if tags.get(BITS) else None,
+        questions_right=tags.get(RIGHT, ""),
+    )
+
+
+def ordered(versions: Iterable[Version]) -> list[Version]:
+    """The newest number first, the champion among them marked."""
+    found = list(versions)
+    stack = champions(found)
+    marked = [replace(each, state="champion") if stack and each == stack[-1] else each for each in found]
+    return sorted(marked, key=lambda each: int(each.number), reverse=True)
+
+
+def champions(versions: Iterable[Version]) -> list[Version]:
+    """The stack: the champion last."""
+    standing = [each for each in versions if not each.withdrawn]
+    return sorted(standing, key=lambda each: (each.rank, int(each.number)))
+
+
+def withdrawn(versions: Iterable[Version], digest: str) -> Version | None:
+    """The version by which this model was withdrawn; None when it was not."""
+    return next((each for each in versions if each.withdrawn and each.model.model_digest == digest), None)
+
+
+def promotion_tags(versions: Iterable[Version], how: str) -> dict[str, str]:
+    """Tags that put a version on top of the stack, and take its withdrawal back."""
+    rank = max((max(each.rank, int(each.number)) for each in versions), default=0) + 1
+    cleared = {WITHDRAWN: "", WITHDRAWN_AT: "", WITHDRAWN_BY: "", RETIRED: ""}
+    return {RANK: str(rank), **return_tags(how), **cleared}
+
+
+def set_only(tags: Mapping[str, str]) -> dict[str, str]:
+    """Those that have a value, for a version that is made with them."""
+    return {name: value for name, value in tags.items() if value}
+
+
+def return_tags(how: str) -> dict[str, str]:
+    """Tags that say how a version became champion, and when."""
+    return {PROMOTED: how[:LONGEST], PROMOTED_AT: _now()}
+
+
+def withdrawal_tags(reason: str, run: str) -> dict[str, str]:
+    """Tags that take a version out of the stack."""
+    return {WITHDRAWN: reason[:LONGEST], WITHDRAWN_AT: _now(), WITHDRAWN_BY: run}
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,72 @@
+"""What a model card says of a registered model, gathered from wherever it is kept."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from phi_assets.backends.champions import Version
+from phi_assets.backends.ports import BaseModelStore, DatasetStore, Evaluator, Trainer
+from phi_assets.model_card.licences import SEE_ITS_PAGE, licence_of
+from phi_assets.records import BaseModel, ModelVersion, RegisteredModel
+
+LOSS_CURVE, EVALUATION = "loss_curve.png", "evaluation.png"
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Where the parts of a model's history are kept."""
+
+    datasets: DatasetStore
+    bases: BaseModelStore
+    trainer: Trainer
+    evaluator: Evaluator
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Everything that the card is written from. None where this home does not have it, or it was deleted."""
+
+    model: RegisteredModel
+    data_licence: str | None
+    manifest: Mapping[str, Any] | None
+    base: BaseModel | None
+    base_licence: str
+    trained: ModelVersion | None
+    training: Mapping[str, Any] | None
+    evaluation: Mapping[str, Any] | None
+    pictures: Mapping[str, Path]
+
+    @property
+    def complete(self) -> bool:
+        return None not in (self.manifest, self.base, self.training, self.evaluation)
+
+
+def gather(version: Version, evaluation: str, data_licence: str | None, kept: Kept) -> Facts:
+    """The facts of this version; `evaluation` is the digest of what it was measured by."""
+    model = version.model
+    trained = kept.trainer.find(model.model_digest)
+    trained = trained if isinstance(trained, ModelVersion) else None
+    base: Any = kept.bases.find(trained.base_digest) if trained else None
+    dataset: Any = kept.datasets.find(model.dataset_digest)
+    measured: Any = kept.evaluator.find(evaluation) if evaluation else None
+    places = {
+        LOSS_CURVE: kept.trainer.folder(trained) / LOSS_CURVE if trained else None,
+        EVALUATION: kept.evaluator.folder(measured) / EVALUATION if measured else None,
+    }
+    return Facts(
+        model=model,
+        data_licence=data_licence,
+        manifest=_json(kept.datasets.folder(dataset) / "manifest.json") if dataset else None,
+        base=base,
+        base_licence=licence_of(base.source, kept.bases.folder(base)) if base else SEE_ITS_PAGE,
+        trained=trained,
+        training=_json(kept.trainer.folder(trained) / "report.json") if trained else None,
+        evaluation=kept.evaluator.report(measured) if measured else None,
+        pictures={name: place for name, place in places.items() if place and place.is_file()},
+    )
+
+
+def _json(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text(encoding="utf-8"))
