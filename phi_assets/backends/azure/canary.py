@@ -7,8 +7,8 @@ from typing import TypeVar
 
 from phi_assets import scoring
 from phi_assets.backends.azure import tokens
-from phi_assets.masking import masked
 from phi_assets.backends.ports import Log
+from phi_assets.masking import masked
 from phi_assets.scoring import Answer, NoAnswer
 
 T = TypeVar("T")

@@ -10,10 +10,10 @@ from typing import Any
 
 from phi_assets.backends.azure.clients import AzureClients
 from phi_assets.backends.azure.errors import AzureRefused, refused, status_of
-from phi_assets.masking import without
 from phi_assets.backends.azure.retrying import say, with_patience
 from phi_assets.backends.azure.roles import wait_for_role
 from phi_assets.backends.ports import BackendError, Log
+from phi_assets.masking import without
 from phi_assets.prompt_flow.connections import KEY, StoredConnection, fingerprint
 
 API_VERSION = "2025-12-01"
