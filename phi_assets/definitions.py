@@ -7,6 +7,7 @@ import dagster as dg
 from phi_assets import backends, defs
 from phi_assets.beta import with_code_references
 from phi_assets.defs.operations.jobs import JOBS
+from phi_assets.defs.operations.schedules import SCHEDULES
 from phi_assets.defs.operations.sensors import SENSORS
 from phi_assets.settings import current
 
@@ -20,6 +21,7 @@ def definitions() -> dg.Definitions:
         assets=with_code_references([asset for asset in assets if backends.has(_names(asset.keys))]),
         asset_checks=[check for check in checks if backends.has(_names(key.asset_key for key in check.check_keys))],
         jobs=[job for job in JOBS if backends.has([job.name])],
+        schedules=SCHEDULES,
         sensors=SENSORS,
         resources=backends.build_resources(current()),
         executor=dg.in_process_executor,

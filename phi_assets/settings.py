@@ -124,7 +124,7 @@ class Settings(BaseModel):
         0.1, gt=0, description="new conversations, as a share of those trained on, from which training is started too"
     )
     retrain_min_drift: float = Field(
-        0.5, gt=0, le=1, description="drift of the new conversations, 0 to 1, from which training is started too"
+        0.6, gt=0, le=1, description="drift of the new conversations, 0 to 1, from which training is started too"
     )
     retrain_cooldown_minutes: float = Field(
         BY_BACKEND,

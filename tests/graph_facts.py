@@ -49,6 +49,7 @@ def facts() -> dict[str, Any]:
             "assets": {name: _shown(node) for name, node in nodes.items()},
             "jobs": {job.name: job.description for job in loaded.jobs or []},
             "sensors": [sensor.name for sensor in loaded.sensors or []],
+            "schedules": [schedule.name for schedule in loaded.schedules or []],
         },
         "heavy": heavy,
         "observable": [name for name, node in nodes.items() if node.is_observable],
