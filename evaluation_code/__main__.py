@@ -31,6 +31,7 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--tuned", type=Path, required=True, help="model folder to be judged")
     result.add_argument("--champion", type=Path, help="model folder that serves now")
     result.add_argument("--champion_train_file", type=Path, help="what the champion trained on: left out of its test")
+    result.add_argument("--champion_test_file", type=Path, help="what the champion was tested on: compared apart too")
     result.add_argument("--test_file", type=Path, required=True, help="test.jsonl of a published dataset")
     result.add_argument("--questions", type=Path, help='evaluation questions, {"messages", "answers"} a line')
     result.add_argument("--general", type=Path, help="general questions, to see what the tuned model forgot")
@@ -76,15 +77,19 @@ def evaluate(options: argparse.Namespace, log: Callable[[str], None]) -> dict[st
     )
     folders = {"base": options.base, "tuned": options.tuned}
     unseen: list[int] | None = None
+    tested: list[int] = []
     if options.champion is not None:
         folders["champion"] = options.champion
         left = {row.id for row in rows_unseen_by(subjects.test_rows, options.champion_train_file)}
         unseen = [place for place, row in enumerate(subjects.test_rows) if row.id in left]
+        if options.champion_test_file is not None:
+            its = {row.id for row in read_test_rows(options.champion_test_file)}
+            tested = [place for place, row in enumerate(subjects.test_rows) if row.id in its]
     progress = Progress(log)
     with heartbeat(progress):
         measured = measure_all(folders, subjects, batch_size=options.batch_size, progress=progress)
         progress.begin("comparing")
-        report = build_report(measured, subjects, unseen_by_champion=unseen, seed=options.seed)
+        report = build_report(measured, subjects, unseen_by_champion=unseen, tested_champion=tested, seed=options.seed)
         write(report, measured, subjects, options.output_dir)
     for line in summary(report):
         log(line)

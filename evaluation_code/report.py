@@ -20,12 +20,13 @@ def build_report(
     subjects: Subjects,
     *,
     unseen_by_champion: Sequence[int] | None,
+    tested_champion: Sequence[int] = (),
     seed: int,
 ) -> dict[str, Any]:
     """Everything that evaluation.json holds: equal models, subjects and seed give equal bytes, so no times are in it.
 
     `measured` has "base", "tuned" and perhaps "champion"; `unseen_by_champion` are the places of the test rows that the
-    champion did not train on, None when there is no champion.
+    champion did not train on, None when there is no champion; `tested_champion` those that it was tested on itself.
     """
     base_right = [place for place, reply in enumerate(measured["base"].general) if reply.judgement.right]
     usable = [
@@ -45,6 +46,7 @@ def build_report(
         "comparisons": {
             "base": _compare(measured, "base", usable, subjects, seed),
             "champion": None,
+            "champion_on_its_own_test": None,
         },
     }
     report["models"].setdefault("champion", None)
@@ -52,6 +54,9 @@ def build_report(
         left = sorted(set(usable) & set(unseen_by_champion))
         comparison = _compare(measured, "champion", left, subjects, seed)
         report["comparisons"]["champion"] = {**comparison, "left_out_rows": len(usable) - len(left)}
+        known = sorted(set(left) & set(tested_champion))
+        if known:
+            report["comparisons"]["champion_on_its_own_test"] = _compare(measured, "champion", known, subjects, seed)
     return _finite(report)
 
 

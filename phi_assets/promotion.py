@@ -77,6 +77,15 @@ def not_worse_than_champion(report: Mapping[str, Any], rules: Rules = DEFAULT_RU
     else:
         failed = True
         reasons.append("the bits per byte of tuned and champion cannot be compared: a number is not finite")
+    known = _difference(report, "champion_on_its_own_test")
+    if known is not None:
+        # New rows are learned: they could pay for what was unlearned. Fewer rows, so only what is sure counts.
+        failed |= known["lower"] > rules.most_bits_lost_to_champion
+        numbers |= {f"known_{each}": value for each, value in known.items()}
+        reasons.append(
+            f"on the rows that the champion was tested on, {_spoken(known, 'champion')}; "
+            f"the lower bound must be at most {rules.most_bits_lost_to_champion:+}"
+        )
     lost = _right_lost_to(report, "champion", rules)
     if lost is not None:
         failed |= not lost.passed

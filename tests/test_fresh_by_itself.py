@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from phi_assets.settings import PROJECT
+from tests.browser.chromium import chromium, text_of, wait_for
 from tests.homes import OWN, tiny_home
 from tests.watching import Watched, asked_all_the_time, webhook
 
@@ -30,23 +31,26 @@ def lines(path) -> list[str]:
     return path.read_text(encoding="utf-8").splitlines()
 
 
-def poison(count: int) -> list[str]:
-    """Conversations of the right shape whose answers are noise."""
+def poison(times: int) -> list[str]:
+    """Conversations of the right shape that answer questions of the dataset with noise, each so many times."""
     rng = random.Random(0)
     words = ["zq", "vex", "plim", "orth", "qua", "drif", "nolb", "wexx", "tarn", "ghul"]
-
-    def noise() -> str:
-        return " ".join(rng.choices(words, k=40))
-
+    rows = [json.loads(line)["messages"][0] for line in lines(OWN)[:150] for _ in range(times)]
     return [
-        json.dumps({"messages": [{"role": "user", "content": noise()}, {"role": "assistant", "content": noise()}]})
-        for _ in range(count)
+        json.dumps({"messages": [asked, {"role": "assistant", "content": " ".join(rng.choices(words, k=40))}]})
+        for asked in rows
     ]
 
 
 @pytest.fixture(scope="module")
 def told():
     with webhook() as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    with chromium(tmp_path_factory.mktemp("chromium")) as opened:
         yield opened
 
 
@@ -98,6 +102,27 @@ def test_a_file_in_the_inbox_is_learned_from_and_serves_without_a_click(watched)
     assert watched.home.phi("status").returncode == 0
 
 
+@pytest.mark.browser
+def test_the_lineage_of_the_deployment_leads_back_to_the_conversations(watched, browser):
+    browser.set_window_size(3600, 1400)  # what lies outside of the window is not drawn
+
+    browser.get(f"{watched.home.ui()}/assets/online_deployment?view=lineage&lineageScope=upstream")
+
+    way = {"raw_conversations", "chat_dataset", "fine_tuned_model", "model_evaluation", "registered_model"}
+    wait_for(browser, lambda page: way <= set(text_of(page).split()))
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize(
+    ("sensor", "reason"),
+    [("retraining", "the model was trained on the newest dataset"), ("new_conversations", "nothing new: ")],
+)
+def test_the_page_of_a_sensor_shows_its_ticks_with_their_reasons(watched, browser, sensor, reason):
+    browser.get(f"{watched.home.ui()}/locations/phi_assets/sensors/{sensor}")
+
+    wait_for(browser, lambda page: reason in text_of(page))
+
+
 def test_the_same_file_and_a_renamed_copy_start_nothing(watched):
     began = time.time()
 
@@ -136,7 +161,7 @@ def test_data_that_makes_the_model_worse_is_trained_on_and_stopped_by_the_gate(w
     began = time.time()
     told.told.clear()
 
-    watched.drop("poison.jsonl", poison(400))
+    watched.drop("poison.jsonl", poison(3))
     watched.wait("the notification", lambda: told.told, 240)
     settle(watched, time.time())
     time.sleep(6)

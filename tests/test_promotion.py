@@ -186,3 +186,15 @@ def test_the_numbers_of_a_verdict_are_finite_numbers():
     for report in (passing(champion=True), changed((*BASE, "upper"), math.nan), {}):
         for verdict in decide(report):
             assert all(math.isfinite(number) for number in verdict.numbers.values())
+
+
+@pytest.mark.parametrize(("lower", "passed"), [(0.019, True), (0.021, False)])
+def test_new_rows_do_not_pay_for_what_was_surely_unlearned_of_the_old(lower: float, passed: bool):
+    known = {"difference": 0.3, "lower": lower, "upper": 0.6, "rows": 15, "groups": 15}
+    report = changed(("comparisons", "champion_on_its_own_test"), known, champion=True)
+
+    found = verdict_of(report, "not_worse_than_champion")
+
+    assert found.passed is passed
+    assert "on the rows that the champion was tested on" in found.description
+    assert found.numbers["known_lower"] == lower

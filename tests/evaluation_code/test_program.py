@@ -72,6 +72,20 @@ def test_the_champion_is_rescored_on_what_it_did_not_train_on(world: World, tmp_
     assert report["models"]["champion"] == report["models"]["tuned"]
 
 
+def test_the_champion_is_compared_with_apart_on_what_it_was_tested_on(world: World, tmp_path: Path):
+    seen = write_split(tmp_path / "train.jsonl", product_pairs()[:2])
+    tested = write_split(tmp_path / "test.jsonl", product_pairs()[1:6])
+    champion = ["--champion", str(world.good), "--champion_train_file", str(seen)]
+
+    without = run(world, tmp_path / "without", *champion)
+    report = run(world, tmp_path / "with", *champion, "--champion_test_file", str(tested))
+
+    assert without["comparisons"]["champion_on_its_own_test"] is None
+    # Of those five, the one that it trained on too is left out.
+    assert report["comparisons"]["champion_on_its_own_test"]["rows"] == 4
+    assert report["comparisons"]["champion"] == without["comparisons"]["champion"]
+
+
 def test_results_of_an_earlier_run_do_not_outlive_a_failed_one(world: World, tmp_path: Path):
     run(world, tmp_path)
     bad = write_lines(tmp_path / "bad.jsonl", [{"messages": chat("a", "b"), "answers": ["b"]}])

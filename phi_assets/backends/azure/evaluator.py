@@ -90,6 +90,7 @@ class AzureEvaluator(Evaluator):
             words += [
                 "--champion=${{inputs.champion}}",
                 "--champion_train_file=${{inputs.champion_dataset}}/train.jsonl",
+                "--champion_test_file=${{inputs.champion_dataset}}/test.jsonl",
             ]
         return CloudJob(
             kind="evaluate",

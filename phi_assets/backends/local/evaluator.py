@@ -52,7 +52,11 @@ class LocalEvaluator(Evaluator):
         if champion is None or champion.model_digest == contest.tuned.digest:
             return []
         dataset = Path(self.state, "datasets", champion.dataset_digest)
-        return [f"--champion={champion.address}", f"--champion_train_file={dataset / 'train.jsonl'}"]
+        return [
+            f"--champion={champion.address}",
+            f"--champion_train_file={dataset / 'train.jsonl'}",
+            f"--champion_test_file={dataset / 'test.jsonl'}",
+        ]
 
     @property
     def _root(self) -> Path:
