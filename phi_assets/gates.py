@@ -4,7 +4,8 @@ Dagster's own `blocking=True` holds inside one run only. Here every check result
 the asset behind it looks for that verdict in Dagster's event log, whoever launched it: `make run`, `dg launch`, the UI.
 """
 
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,9 @@ import dagster as dg
 SUBJECT = "subject"
 ASSET = "asset"
 DATA_VERSION = "dagster/data_version"
+VERDICTS = 100  # how far is looked back for a verdict on a version that is not the newest
+WAIT_SECONDS = 600.0
+GOING_ON = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.QUEUED]
 
 # The blocking checks of each asset. Every asset right behind one of these asks for their verdicts before it works.
 BLOCKING: dict[str, tuple[str, ...]] = {
@@ -55,38 +59,65 @@ def verdict(
 
 def unjudged(instance: dg.DagsterInstance, asset: str, subject: str) -> list[str]:
     """The blocking checks that have not judged the asset's version `subject`."""
-    latest = {name: latest_verdict(instance, asset, name) for name in BLOCKING.get(asset, ())}
-    return [name for name, found in latest.items() if found is None or found.subject != subject]
+    return [name for name in BLOCKING.get(asset, ()) if verdict_on(instance, asset, name, subject) is None]
 
 
 def failed(instance: dg.DagsterInstance, asset: str, subject: str) -> list[str]:
     """A line for each blocking check that judged the asset's version `subject` and found against it."""
-    latest = [(name, latest_verdict(instance, asset, name)) for name in BLOCKING.get(asset, ())]
+    judged = [(name, verdict_on(instance, asset, name, subject)) for name in BLOCKING.get(asset, ())]
     return [
-        f"{asset}: check {name} failed: {found.description}"
-        for name, found in latest
-        if found and found.subject == subject and not found.passed
+        f"{asset}: check {name} failed: {found.description}" for name, found in judged if found and not found.passed
     ]
 
 
 @dataclass(frozen=True)
 class Found:
-    """What a check said last, and of which version."""
+    """What a check said of a version."""
 
-    subject: str
     passed: bool
     description: str
 
 
-def latest_verdict(instance: dg.DagsterInstance, asset: str, check: str) -> Found | None:
-    """The last evaluation of a check; None when it never ran to its end."""
-    record = instance.get_latest_asset_check_evaluation_record(dg.AssetCheckKey(dg.AssetKey(asset), check))
-    event = record.event.dagster_event if record and record.event else None
-    if event is None or event.event_type_value != "ASSET_CHECK_EVALUATION":
-        return None
-    data: Any = event.event_specific_data
-    subject = data.metadata.get(SUBJECT)
-    return Found(str(subject.value) if subject else "", data.passed, data.description or "")
+def verdict_on(instance: dg.DagsterInstance, asset: str, check: str, subject: str) -> Found | None:
+    """The last that a check said of the version; None when it did not judge it, or that is too many verdicts ago."""
+    key = dg.AssetCheckKey(dg.AssetKey(asset), check)
+    for limit in (1, VERDICTS):  # nearly always it is the last
+        for record in instance.event_log_storage.get_asset_check_execution_history(key, limit=limit):
+            event = record.event.dagster_event if record.event else None
+            if event is None or event.event_type_value != "ASSET_CHECK_EVALUATION":
+                continue
+            data: Any = event.event_specific_data
+            found = data.metadata.get(SUBJECT)
+            if found and found.value == subject:
+                return Found(data.passed, data.description or "")
+    return None
+
+
+def wait_until_judged(
+    instance: dg.DagsterInstance,
+    asset: str,
+    subject: str,
+    log: Callable[[str], None],
+    *,
+    run: str,
+    seconds: float = WAIT_SECONDS,
+) -> None:
+    """Every blocking check has judged the version, or the run that would make it so has ended, or time is up.
+
+    A version that was published a moment ago, by another run than this `run`, is still being checked by that one.
+    """
+    deadline = time.monotonic() + seconds
+    told = False
+    while time.monotonic() < deadline and unjudged(instance, asset, subject) and _is_being_made(instance, asset, run):
+        if not told:
+            log(f"waiting for the checks of {asset} {subject[:12]}, which another run has just made")
+            told = True
+        time.sleep(1)
+
+
+def _is_being_made(instance: dg.DagsterInstance, asset: str, but_by: str) -> bool:
+    others = [run for run in instance.get_runs(filters=dg.RunsFilter(statuses=GOING_ON)) if run.run_id != but_by]
+    return any(run.asset_selection and dg.AssetKey(asset) in run.asset_selection for run in others)
 
 
 def require_passed(instance: dg.DagsterInstance, asset: str, subject: str) -> None:

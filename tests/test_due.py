@@ -50,6 +50,10 @@ class World:
         self.source.write_text("".join(OWN.read_text(encoding="utf-8").splitlines(keepends=True)[:rows]))
         version = self.store().publish(lambda _: None)
         self.keep("chat_dataset", version)
+        self.judge(version, passed=passed)
+        return version
+
+    def judge(self, version: DatasetVersion, *, passed: bool) -> None:
         for name in gates.BLOCKING["chat_dataset"]:
             self.instance.report_runless_asset_event(
                 dg.AssetCheckEvaluation(
@@ -60,7 +64,6 @@ class World:
                     blocking=True,
                 )
             )
-        return version
 
     def train(self, version: DatasetVersion, digest: str = "m1") -> ModelVersion:
         model = dataclasses.replace(a_model(digest, ""), dataset_digest=version.digest)
@@ -206,3 +209,34 @@ def test_a_dataset_that_was_trained_on_and_is_gone_is_counted_by_its_size(world)
     folder.rename(folder.with_name("elsewhere"))
 
     assert says(world, "since the last training on 0")
+
+
+def test_a_verdict_on_a_version_is_found_behind_those_on_newer_ones(world):
+    old = world.publish(140)
+    newer = world.publish(150, passed=False)
+
+    assert gates.failed(world.instance, "chat_dataset", old.digest) == []
+    assert gates.unjudged(world.instance, "chat_dataset", old.digest) == []
+    assert len(gates.failed(world.instance, "chat_dataset", newer.digest)) == len(gates.BLOCKING["chat_dataset"])
+
+
+def test_a_version_that_is_still_being_checked_is_waited_for(world):
+    version = dataclasses.replace(world.publish(140), digest="just made")
+    key = dg.AssetKey("chat_dataset")
+    world.instance.add_run(
+        dg.DagsterRun(job_name="taking_in", status=dg.DagsterRunStatus.STARTED, asset_selection=frozenset({key}))
+    )
+    said: list[str] = []
+
+    def judged_meanwhile(words: str) -> None:
+        said.append(words)
+        world.judge(version, passed=True)
+
+    gates.wait_until_judged(world.instance, "chat_dataset", version.digest, judged_meanwhile, run="this", seconds=60)
+
+    assert said == ["waiting for the checks of chat_dataset just made, which another run has just made"]
+    gates.require_passed(world.instance, "chat_dataset", version.digest)
+
+
+def test_nobody_waits_for_checks_that_no_run_will_make(world):
+    gates.wait_until_judged(world.instance, "chat_dataset", "unknown", pytest.fail, run="this", seconds=60)

@@ -92,6 +92,17 @@ class Watched:
                 }
             )
 
+    def failed_steps(self, since: float) -> list[str]:
+        """What steps of the runs since then failed with; those that were only stopped with their process left out."""
+        with self.instance() as instance:
+            found = [
+                f"{entry.step_key}: {entry.dagster_event.step_failure_data.error}"
+                for run in self.runs(since)
+                for entry in instance.all_logs(run.run_id, of_type=dg.DagsterEventType.STEP_FAILURE)
+                if entry.dagster_event
+            ]
+        return [words for words in found if "Interrupted" not in words]
+
     def observed(self, since: float) -> int:
         with self.instance() as instance:
             found = instance.fetch_observations(dg.AssetKey("raw_conversations"), 100).records

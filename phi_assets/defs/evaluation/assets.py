@@ -3,7 +3,7 @@
 import dagster as dg
 
 from phi_assets import gates, versions
-from phi_assets.backends.ports import Contest, Evaluator, ModelRegistry
+from phi_assets.backends.ports import Contest, DatasetStore, Evaluator, ModelRegistry
 from phi_assets.defs.evaluation.checks import verdicts
 from phi_assets.defs.evaluation.metadata import describe_evaluation
 from phi_assets.defs.evaluation.promotion import Promotion, by_hand, describe_change, tags_of, why_not
@@ -25,12 +25,16 @@ def model_evaluation(
     chat_dataset: DatasetVersion,
     base_model: BaseModel,
     fine_tuned_model: ModelVersion,
+    dataset_store: DatasetStore,
     evaluator: Evaluator,
     registry: ModelRegistry,
 ) -> dg.MaterializeResult[Evaluation]:
     """The fine-tuned model measured against the base and the champion: on the test split and on questions."""
-    gates.require_passed(context.instance, "chat_dataset", chat_dataset.digest)
-    contest = Contest(base_model, fine_tuned_model, chat_dataset, registry.champion())
+    # Newer data may have been published while the model was trained; it is judged by what it could know.
+    trained_on = dataset_store.find(fine_tuned_model.dataset_digest)
+    dataset = trained_on if isinstance(trained_on, DatasetVersion) else chat_dataset
+    gates.require_passed(context.instance, "chat_dataset", dataset.digest)
+    contest = Contest(base_model, fine_tuned_model, dataset, registry.champion())
     evaluation = evaluator.evaluate(context, contest)
     report = evaluator.report(evaluation)
     registry.log_evaluation(fine_tuned_model, evaluation, scores_of(report, verdicts(report)))

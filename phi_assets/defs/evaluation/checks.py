@@ -13,7 +13,8 @@ from phi_assets.settings import current
 
 DESCRIPTIONS = {
     "better_than_base": "Fewer bits per byte than the base on the test split: the 95% bound is below zero.",
-    "not_worse_than_champion": "At most 0.02 bits per byte, on old rows too, and 5 points of right answers worse than the champion.",
+    "not_worse_than_champion": "At most 0.02 bits per byte, on old rows too, and 5 points of right answers "
+    "worse than the champion.",
     "answers_questions": "Clearly more questions right than with shuffled answer keys, and no fewer than the base.",
     "keeps_general_answers": "At least 80% of the general questions that the base answers right are still right.",
     "enough_evidence": "At least 20 groups of test conversations to judge by.",

@@ -45,6 +45,9 @@ def fine_tuned_model(
 ) -> dg.MaterializeResult[ModelVersion]:
     """The base model fine-tuned on the training split, as safetensors, beside its report and its loss curve."""
     gates.require_deps_passed(context.instance, also_after("fine_tuned_model"))
+    gates.wait_until_judged(
+        context.instance, "chat_dataset", chat_dataset.digest, context.log.info, run=context.run.run_id
+    )
     gates.require_passed(context.instance, "chat_dataset", chat_dataset.digest)
     model = trainer.train(context, chat_dataset, base_model)
     folder = trainer.folder(model)
