@@ -1,6 +1,6 @@
-"""The pictures, from a home whose graph is made and whose UI runs: `python docs/make_pictures.py ADDRESS [azure]`.
+"""The pictures, from a home whose graph is made and whose UI runs.
 
-Needs Debian's chromium and chromium-driver.
+`python docs/make_pictures.py ADDRESS [azure|automation]`. Needs Debian's chromium and chromium-driver.
 """
 
 import shutil
@@ -56,6 +56,13 @@ def of_a_laptop(address: str) -> None:
     take(address, "assets/model_evaluation", "evaluation.png", (1600, 1500), click="Show Markdown")
 
 
+def of_the_automation(address: str) -> None:
+    """The way from the deployment back to the conversations, and the ticks of two sensors with their reasons."""
+    take(address, "assets/online_deployment?view=lineage&lineageScope=upstream", "lineage.png", (3000, 1300), scale=0.6)
+    take(address, "locations/phi_assets/sensors/new_conversations", "sensor.png", (1600, 1000))
+    take(address, "locations/phi_assets/sensors/retraining", "retraining.png", (1600, 1000))
+
+
 def of_azure(address: str) -> None:
     """The graph with each resource of its infrastructure, and the page of what serves."""
     graph = "asset-groups?expanded=global%40global%3Ainfrastructure"  # a window that holds it, drawn smaller
@@ -65,4 +72,5 @@ def of_azure(address: str) -> None:
 
 if __name__ == "__main__":
     PICTURES.mkdir(exist_ok=True)
-    (of_azure if sys.argv[2:] == ["azure"] else of_a_laptop)(sys.argv[1].rstrip("/"))
+    of = {"azure": of_azure, "automation": of_the_automation}.get("".join(sys.argv[2:]), of_a_laptop)
+    of(sys.argv[1].rstrip("/"))
