@@ -48,6 +48,28 @@ def _parser() -> argparse.ArgumentParser:
     ask.add_argument("--base", action="store_true", help="ask the base model instead")
     ask.add_argument("--json", action="store_true", help="for programs")
     ask.set_defaults(do=_ask)
+    why = commands.add_parser("why", help="which model and which data made an answer")
+    why.add_argument("answer", nargs="?", help="its id, as the client, `phi ask` or `phi answers` shows it")
+    why.add_argument("--last", action="store_true", help="the newest answer")
+    why.add_argument("--json", action="store_true", help="for programs")
+    why.set_defaults(do=_why)
+    answers = commands.add_parser("answers", help="the newest answers, with their ids")
+    answers.add_argument("-n", type=_count, default=20, help="how many (20)")
+    answers.add_argument("--json", action="store_true", help="for programs")
+    answers.set_defaults(do=_answers)
+    experiments = commands.add_parser("experiments", help="every training and candidate side by side, best first")
+    experiments.add_argument("--json", action="store_true", help="for programs")
+    experiments.set_defaults(do=_experiments)
+    models = commands.add_parser("models", help="every registered version: champion, former or withdrawn, and why")
+    models.add_argument("--json", action="store_true", help="for programs")
+    models.set_defaults(do=_models)
+    promote = commands.add_parser("promote", help="make a registered version champion by hand, and deploy it")
+    promote.add_argument("version", help="its number, as `phi models` lists it")
+    promote.add_argument("--reason", default="", help="kept with the version that is withdrawn for it")
+    promote.set_defaults(do=_promote)
+    rollback = commands.add_parser("rollback", help="withdraw the champion, and deploy the former one")
+    rollback.add_argument("--reason", default="", help="kept with the version that is withdrawn")
+    rollback.set_defaults(do=_rollback)
     preflight = commands.add_parser("preflight", help="look the subscription over before anything is made in it")
     preflight.add_argument("--json", action="store_true", help="for programs")
     preflight.set_defaults(do=_preflight)
@@ -58,6 +80,9 @@ def _parser() -> argparse.ArgumentParser:
     teardown.add_argument("--all", action="store_true", help="everything, for good: the whole resource group")
     teardown.add_argument("--yes", action="store_true", help="do not ask")
     teardown.set_defaults(do=_teardown)
+    notify = commands.add_parser("notify", help="does a message arrive where failures are told?")
+    notify.add_argument("--test", action="store_true", required=True, help="send a test message to PHI_WEBHOOK")
+    notify.set_defaults(do=_notify)
     return parser
 
 
@@ -70,7 +95,8 @@ def _run(settings: Settings, chosen: argparse.Namespace) -> int:
 def _dev(settings: Settings, chosen: argparse.Namespace) -> int:
     from phi_assets.operate import home, interface
 
-    with home.instance(settings):
+    with home.instance(settings) as instance:
+        interface.make_way(settings, instance)
         port = interface.free_port(settings.ui_port)
     interface.remember(settings, os.getpid(), port, foreground=True)
     print(f"Dagster's UI on http://127.0.0.1:{port}; Ctrl-C ends it", flush=True)
@@ -99,7 +125,55 @@ def _ask(settings: Settings, chosen: argparse.Namespace) -> int:
     else:
         print(answer["answer"])
         print(ask.provenance(answer), file=sys.stderr)
+        if settings.keep_answers_days > 0 and not chosen.base:
+            print(f"where it came from: phi why {answer['id']}", file=sys.stderr)
     return 0
+
+
+def _why(settings: Settings, chosen: argparse.Namespace) -> int:
+    from phi_assets.operate.why import why
+
+    if chosen.last == bool(chosen.answer):
+        print("phi: give `phi why` one answer's id, or --last; `phi answers` lists them", file=sys.stderr)
+        return 2
+    return why(settings, chosen.answer, as_json=chosen.json)
+
+
+def _answers(settings: Settings, chosen: argparse.Namespace) -> int:
+    from phi_assets.operate.why import answers
+
+    return answers(settings, chosen.n, as_json=chosen.json)
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{number} is less than 1")
+    return number
+
+
+def _experiments(settings: Settings, chosen: argparse.Namespace) -> int:
+    from phi_assets.operate.experiments import experiments
+
+    return experiments(settings, as_json=chosen.json)
+
+
+def _models(settings: Settings, chosen: argparse.Namespace) -> int:
+    from phi_assets.operate.models import show
+
+    return show(settings, as_json=chosen.json)
+
+
+def _promote(settings: Settings, chosen: argparse.Namespace) -> int:
+    from phi_assets.operate.promote import promote
+
+    return promote(settings, chosen.version, chosen.reason)
+
+
+def _rollback(settings: Settings, chosen: argparse.Namespace) -> int:
+    from phi_assets.operate.promote import rollback
+
+    return rollback(settings, chosen.reason)
 
 
 def _preflight(settings: Settings, chosen: argparse.Namespace) -> int:
@@ -120,14 +194,23 @@ def _teardown(settings: Settings, chosen: argparse.Namespace) -> int:
     return teardown(settings, everything=chosen.all, yes=chosen.yes)
 
 
+def _notify(settings: Settings, chosen: argparse.Namespace) -> int:
+    from phi_assets.operate.notify import send_test
+
+    return send_test(settings)
+
+
 def _known_errors() -> tuple[type[Exception], ...]:
     """What a person can mend: one clear line. Anything else is a fault of ours, and keeps its traceback."""
+    from phi_assets.answers import AnswersUnreadable, UnknownAnswer
     from phi_assets.backends.ports import BackendError, EndpointDown
+    from phi_assets.lineage.trace import NotTraceable
     from phi_assets.operate.ask import NothingDeployed
     from phi_assets.operate.home import Busy
     from phi_assets.operate.interface import DagsterNotReady
 
-    return (BackendError, Busy, DagsterNotReady, EndpointDown, NothingDeployed)
+    unknown = (AnswersUnreadable, NotTraceable, UnknownAnswer)
+    return (BackendError, Busy, DagsterNotReady, EndpointDown, NothingDeployed, *unknown)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import signal
 import socket
@@ -17,6 +18,7 @@ from serving_code.limits import Limits
 AZURE_MOUNT = Path("/var/azureml-app/azureml-models")
 
 if TYPE_CHECKING:
+    from serving_code.answers import AnswerKeeper
     from serving_code.service import Service
 
 
@@ -49,8 +51,27 @@ def _service(options: argparse.Namespace) -> Service:
     from serving_code.service import Identity, Service
 
     limits = {field.name: getattr(options, field.name) for field in fields(Limits) if field.name in options}
-    identity = Identity(options.deployment, options.model_name, options.model_version)
-    return Service(identity, Limits(**limits), key=os.environ.get("SERVING_KEY") or None)
+    identity = Identity(options.deployment, options.model_name, options.model_version, options.model_digest)
+    key = os.environ.get("SERVING_KEY") or None
+    return Service(identity, Limits(**limits), key, _keeper(options.answers, options.answers_days))
+
+
+def _keeper(path: Path | None, days: float) -> AnswerKeeper | None:
+    """Whoever keeps the answers; with 0 days none are kept, and none stay."""
+    import sqlite3
+
+    from serving_code.answers import AnswerKeeper, forget_all
+    from serving_code.logs import event
+
+    if path is None:
+        return None
+    if days > 0:
+        return AnswerKeeper(path, days)
+    try:
+        forget_all(path)
+    except (sqlite3.Error, OSError) as e:
+        event("answers_not_forgotten", level=logging.ERROR, error=f"{e}; delete {path}")
+    return None
 
 
 def find_model(given: Path | None) -> Path:
@@ -98,6 +119,9 @@ def _parser() -> argparse.ArgumentParser:
     add("--deployment", default=environment.get("SERVING_DEPLOYMENT", "local"), help="name of this deployment")
     add("--model-name", default=environment.get("SERVING_MODEL_NAME", "model"), help="name of the model in answers")
     add("--model-version", default=environment.get("SERVING_MODEL_VERSION", "0"), help="version in answers")
+    add("--model-digest", default="", help="digest of the model, kept with answers")
+    add("--answers", type=Path, default=None, help="SQLite file to keep questions and answers in; none: nowhere")
+    add("--answers-days", type=float, default=0, help="days that they are kept; 0 keeps none, and deletes those there")
     most, queue = (environment.get(f"SERVING_MAX_{what}") for what in ("CONCURRENCY", "QUEUE"))
     add("--max-concurrency", type=int, default=most or Limits.max_concurrency, help="answers decoded together")
     add("--max-queue", type=int, default=queue or Limits.max_queue, help="answers that may wait; beyond it 429")

@@ -40,6 +40,7 @@ async def chat_completions(request: Request) -> Response:
     if not chat.stream:
         [answer] = await service.complete(request, [chat.turns], chat.sampling, field="messages", status=400)
         request.state.usage = usage(answer)
+        service.keep(request, [(_id(request), chat.turns, answer.text)])
         return JSONResponse(_whole(request, service, answer))
     # Places are taken before the first byte, so that a full house is a 429 and not a broken stream.
     request.state.held.enter_context(service.admission.places(1))
@@ -69,6 +70,7 @@ async def _events(
                     yield chunk({"content": progress.delta})
                 if progress.completion:
                     request.state.usage = usage(progress.completion)
+                    service.keep(request, [(_id(request), chat.turns, progress.completion.text)])
                     yield chunk({}, progress.completion.finish_reason)
         if chat.include_usage:
             envelope = _envelope(request, service, "chat.completion.chunk")
@@ -94,12 +96,16 @@ def _whole(request: Request, service: Service, answer: Completion) -> dict[str, 
 
 def _envelope(request: Request, service: Service, kind: str) -> dict[str, Any]:
     return {
-        "id": f"chatcmpl-{request.state.request_id}",
+        "id": _id(request),
         "object": kind,
         "created": request.state.created,
         "model": service.identity.model_name,
         "system_fingerprint": service.identity.fingerprint(),
     }
+
+
+def _id(request: Request) -> str:
+    return f"chatcmpl-{request.state.request_id}"
 
 
 def usage(answer: Completion) -> dict[str, int]:

@@ -54,14 +54,15 @@ async def score(request: Request) -> JSONResponse:
         sampling = params.sampling(service.limits)
     except ValueError as e:
         raise Refusal(422, f"params: {e}", code="invalid_value", param="params") from e
-    answers = await service.complete(
-        request, [turns_of(given) for given in inputs], sampling, field="input_data", status=422
-    )
+    conversations = [turns_of(given) for given in inputs]
+    answers = await service.complete(request, conversations, sampling, field="input_data", status=422)
     request.state.usage = {
         "prompt_tokens": sum(answer.prompt_tokens for answer in answers),
         "completion_tokens": sum(answer.completion_tokens for answer in answers),
     }
     texts = [answer.text for answer in answers]
+    ids = (f"{request.state.request_id}/{at}" for at in range(len(texts)))
+    service.keep(request, list(zip(ids, conversations, texts, strict=True)))
     if params.return_full_text:
         texts = [f"{full_prompt(given)}\n{text}" for given, text in zip(inputs, texts, strict=True)]
     return JSONResponse(texts)

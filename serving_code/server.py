@@ -189,5 +189,7 @@ def serve(
         server.run(sockets=[listener])
     if service.batcher:
         service.batcher.stop()
+    if service.answers:
+        service.answers.close()
     event("stopped")
     return 1 if failed else 0

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from starlette.requests import Request
 
+from serving_code.answers import AnswerKeeper, Kept
 from serving_code.batching import Batcher
 from serving_code.disconnect import unless_gone
 from serving_code.engine import Completion, Engine, Message, PromptTooLong, Sampling, UnusablePrompt
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 if TYPE_CHECKING:
     pass
 
+PIN = "azureml-model-deployment"
+
 
 @dataclass(frozen=True)
 class Identity:
@@ -35,6 +38,7 @@ class Identity:
     deployment: str = "local"
     model_name: str = "model"
     model_version: str = "0"
+    model_digest: str = ""
 
     def __post_init__(self) -> None:
         for name, value in self.headers().items():
@@ -44,7 +48,7 @@ class Identity:
     def headers(self) -> dict[str, str]:
         """What every answer carries besides its id."""
         return {
-            "azureml-model-deployment": self.deployment,
+            PIN: self.deployment,
             "x-model-name": self.model_name,
             "x-model-version": self.model_version,
         }
@@ -61,6 +65,7 @@ class Service:
     identity: Identity
     limits: Limits = field(default_factory=Limits)
     key: str | None = None
+    answers: AnswerKeeper | None = None
     created: int = field(default_factory=lambda: int(time.time()))
     engine: Engine | None = None
     batcher: Batcher | None = None
@@ -68,6 +73,28 @@ class Service:
 
     def __post_init__(self) -> None:
         self.admission = Admission(self.limits)
+
+    def keep(self, request: Request, answers: Sequence[tuple[str, Sequence[Message], str]]) -> None:
+        """Hand answers over to be kept: the id that the client sees, the turns before, the text.
+
+        A question to one deployment by name is a trial of it before it takes traffic, and is not kept.
+        """
+        if self.answers is None or PIN in request.headers:
+            return
+        self.answers.keep(
+            Kept(
+                id=answer_id,
+                at=time.time(),
+                route=request.url.path,
+                deployment=self.identity.deployment,
+                model_name=self.identity.model_name,
+                model_version=self.identity.model_version,
+                model_digest=self.identity.model_digest,
+                messages=[{"role": turn["role"], "content": turn["content"]} for turn in turns],
+                answer=text,
+            )
+            for answer_id, turns, text in answers
+        )
 
     def load(self, model_dir: Path, threads: int | None = None, dtype: DType = "auto") -> None:
         """Load the model and begin to answer."""

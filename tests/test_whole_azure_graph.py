@@ -87,6 +87,17 @@ def test_a_second_run_writes_nothing(azure, home):
     assert writes(azure) == []
 
 
+def test_an_answer_leads_back_to_its_job_and_its_data(home):
+    answer = json.loads(home.phi("ask", "Hello?", "--json").stdout)
+    found = json.loads(home.phi("why", "--last", "--json").stdout)
+
+    assert found["answer"]["id"] == answer["id"]
+    assert found["page"].startswith("https://ml.azure.com/runs/")
+    assert found["dataset"]["digest"] == answer["dataset_digest"]
+    assert found["trained"]["run"] == found["deployed"]["run"] == answer["dagster_run"]
+    assert found["notes"] == []
+
+
 def test_no_key_and_no_token_is_kept(azure, home):
     (account,) = azure.control.resources(type="Microsoft.Storage/storageAccounts")
     key = azure.control.storage_key(account["name"]).encode()

@@ -1,16 +1,21 @@
 """`phi ask`: a question to the deployed model or the base, and where the answer came from."""
 
+import sys
+import time
+import uuid
 from typing import Any
 
 import dagster as dg
 
+from phi_assets.answers import BASE, Answers, AnswersUnreadable
 from phi_assets.backends import build_resources
 from phi_assets.backends.ports import EndpointHost
 from phi_assets.operate import home
 from phi_assets.record_io import RecordIOManager
 from phi_assets.records import BaseModel, Deployment
-from phi_assets.scoring import NoAnswer, chat
+from phi_assets.scoring import Answer, NoAnswer, chat
 from phi_assets.settings import Settings
+from serving_code.answers import Kept
 
 MAX_NEW_TOKENS = 128
 
@@ -32,6 +37,10 @@ def ask_deployed(settings: Settings, question: str) -> dict[str, Any]:
         answer = chat(status["address"], host.key(), _messages(question), max_new_tokens=MAX_NEW_TOKENS)
     except NoAnswer as e:
         raise NothingDeployed(f"{e}; {host.cure}") from e
+    if not host.keeps_answers:
+        same = answer.model_version == deployment.model_version
+        digest = deployment.model_digest if same else ""  # the traffic may just have moved to another version
+        _keep(settings, question, answer, model_digest=digest)
     return {
         "question": question,
         "answer": answer.text,
@@ -57,9 +66,12 @@ def ask_base(settings: Settings, question: str) -> dict[str, Any]:
     folder: Path = resources["base_model_store"].folder(base)
     sampling = Sampling(max_new_tokens=MAX_NEW_TOKENS)
     found = Engine.load(folder).complete([_messages(question)], sampling)[0]
+    answer = Answer(found.text, f"{BASE}-{uuid.uuid4().hex}", deployment="", model_name=base.source, model_version="")
+    _keep(settings, question, answer, model_digest=base.digest, route=BASE)
     return {
         "question": question,
         "answer": found.text,
+        "id": answer.id,
         "model": base.source,
         "base_model_digest": base.digest,
         "dagster_run": _run_of(settings, "base_model"),
@@ -74,6 +86,25 @@ def provenance(answer: dict[str, Any]) -> str:
 
 def _messages(question: str) -> list[Any]:
     return [{"role": "user", "content": question}]
+
+
+def _keep(settings: Settings, question: str, answer: Answer, *, model_digest: str, route: str = "phi ask") -> None:
+    """The answer is kept for `phi why`; where it cannot be, that is said, and no more."""
+    kept = Kept(
+        id=answer.id,
+        at=time.time(),
+        route=route,
+        deployment=answer.deployment,
+        model_name=answer.model_name,
+        model_version=answer.model_version,
+        model_digest=model_digest,
+        messages=_messages(question),
+        answer=answer.text,
+    )
+    try:
+        Answers(settings.state, settings.keep_answers_days).keep(kept)
+    except AnswersUnreadable as e:
+        print(f"phi: the answer is not kept: {e}", file=sys.stderr)
 
 
 def _run_of(settings: Settings, asset: str) -> str | None:

@@ -12,6 +12,7 @@ import httpx
 import pytest
 import uvicorn
 
+from serving_code.answers import AnswerKeeper
 from serving_code.engine import Engine
 from serving_code.limits import Limits
 from serving_code.server import build_app
@@ -72,9 +73,11 @@ class Running:
 
 
 @contextmanager
-def running_server(model: Path | None, limits: Limits | None = None, key: str | None = KEY) -> Iterator[Running]:
+def running_server(
+    model: Path | None, limits: Limits | None = None, key: str | None = KEY, answers: AnswerKeeper | None = None
+) -> Iterator[Running]:
     """The server on a free port, in a thread; without a model it is never ready."""
-    service = Service(Identity("blue", "tiny", "3"), limits or Limits(), key)
+    service = Service(Identity("blue", "tiny", "3", "d1g3st"), limits or Limits(), key, answers)
     if model:
         service.load(model, dtype="float32")
     listener = socket.create_server(("127.0.0.1", 0))
@@ -91,6 +94,8 @@ def running_server(model: Path | None, limits: Limits | None = None, key: str | 
         thread.join()
         if service.batcher:
             service.batcher.stop()
+        if service.answers:
+            service.answers.close()
 
 
 @pytest.fixture(scope="session")

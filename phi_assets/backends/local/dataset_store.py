@@ -1,6 +1,6 @@
 """Dataset versions as folders under the home."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ from phi_assets.records import DatasetVersion
 
 if TYPE_CHECKING:
     from phi_assets.backends.local.datasets import LocalDatasets, Published
-    from phi_assets.conversations.feeds import Feed
+    from phi_assets.conversations.feeds import Feed, Look
 
 
 class LocalDatasetStore(DatasetStore):
@@ -54,13 +54,15 @@ class LocalDatasetStore(DatasetStore):
 
         return fingerprint(look_when_settled(feeds, dg.get_dagster_logger().info))
 
-    def publish_from(self, feeds: "Iterable[Feed]", log: Log) -> DatasetVersion:
-        """The version that these feeds give."""
+    def publish_from(
+        self, feeds: "Iterable[Feed]", log: Log, bring: "Callable[[list[Look]], list[Look]]" = list
+    ) -> DatasetVersion:
+        """The version that these feeds give. `bring` may put what they hold elsewhere, as files on this machine."""
         from phi_assets.conversations.feeds import look_when_settled
         from phi_assets.conversations.options import CleaningOptions
         from phi_assets.conversations.prepare import prepare
 
-        looks = look_when_settled(feeds, log)
+        looks = bring(look_when_settled(feeds, log))
         for look in looks:
             for each in look.left:
                 log(f"left alone: {look.feed}/{each.name}: {each.reason}")

@@ -5,6 +5,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from phi_assets.answers import ANSWERS
 from phi_assets.backends import shelf
 from phi_assets.backends.ports import EndpointDown, EndpointHost, Log
 from phi_assets.records import Deployment, Endpoint, Record, RegisteredModel
@@ -20,6 +21,11 @@ class LocalEndpointHost(EndpointHost):
     """Servers that outlive the run that started them; `phi down` ends them, `phi run` starts them again."""
 
     state: str
+    keep_answers_days: float = 0
+
+    @property
+    def keeps_answers(self) -> bool:
+        return self.keep_answers_days > 0
 
     def ensure_endpoint(self, log: Log) -> Endpoint:
         endpoint = _endpoint(self._endpoint.ensure())
@@ -88,7 +94,8 @@ class LocalEndpointHost(EndpointHost):
     def _endpoint(self) -> "LocalEndpoint":
         from phi_assets.backends.local.endpoints import LocalEndpoint
 
-        return LocalEndpoint(Path(self.state) / "endpoints", NAME)
+        answers = Path(self.state) / ANSWERS
+        return LocalEndpoint(Path(self.state) / "endpoints", NAME, answers, self.keep_answers_days)
 
     @property
     def _records(self) -> Path:

@@ -7,7 +7,7 @@ import random
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from phi_assets.backends.local.endpoint_state import HOST, DeploymentState
@@ -83,10 +83,13 @@ def start_router(process: ServerProcess, folder: Path, listening: socket.socket)
     await_ready(process, port, "/livez", ROUTER_READY_SECONDS, log=lambda _: None)
 
 
-def start_deployment(process: ServerProcess, deployment: DeploymentState, key: str, listening: socket.socket) -> None:
-    """The deployment's server listens on the socket and loads its model."""
+def start_deployment(
+    process: ServerProcess, deployment: DeploymentState, key: str, listening: socket.socket, keeping: Sequence[str]
+) -> None:
+    """The deployment's server listens on the socket and loads its model. `keeping` says where answers are kept."""
     command = [sys.executable, "-m", "serving_code", "--model", deployment.model_dir, "--deployment", deployment.name]
     command += ["--model-name", deployment.model_name, "--model-version", deployment.model_version]
+    command += ["--model-digest", deployment.model_digest, *keeping]
     with listening:
         process.start(command, listener=listening, environment=_environment({"SERVING_KEY": key}), cwd=PROJECT)
 

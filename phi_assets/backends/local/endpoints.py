@@ -52,10 +52,15 @@ class DeploymentFailed(EndpointError):
 
 @dataclass(frozen=True)
 class LocalEndpoint:
-    """The endpoint `name`, with all its files in `root/name`. Its servers outlive the process that starts them."""
+    """The endpoint `name`, with all its files in `root/name`. Its servers outlive the process that starts them.
+
+    They keep questions and answers for so many days in the file `answers`, where one is given.
+    """
 
     root: Path
     name: str
+    answers: Path | None = None
+    answers_days: float = 0
 
     def ensure(self) -> EndpointState:
         """The endpoint has an address and a key, and its router answers. Raises AddressTaken or EndpointError."""
@@ -192,7 +197,7 @@ class LocalEndpoint:
             deployment = replace(deployment, port=listening.getsockname()[1])
             state = state.with_deployment(deployment)
             write_state(self._state_file, state)
-            start_deployment(process, deployment, self.key(), listening)
+            start_deployment(process, deployment, self.key(), listening, self._keeping)
         await_ready(process, deployment.port, "/readyz", timeout, log=log)
         return state
 
@@ -207,7 +212,7 @@ class LocalEndpoint:
         try:
             write_state(self._state_file, state)
             log(f"starting {new.name} ({new.model_name}:{new.model_version}) beside {live.name if live else 'nothing'}")
-            start_deployment(process, new, self.key(), listening)
+            start_deployment(process, new, self.key(), listening, self._keeping)
             await_ready(process, new.port, "/readyz", timeout, log=log)
             log(f"{new.name} is ready; asking it a question before it takes traffic")
             smoke(state.address, self.key(), new.name)
@@ -261,6 +266,11 @@ class LocalEndpoint:
 
     def _process(self, name: str) -> ServerProcess:
         return ServerProcess(self.folder, name)
+
+    @property
+    def _keeping(self) -> list[str]:
+        """The words that tell a server where answers are kept."""
+        return ["--answers", str(self.answers), "--answers-days", f"{self.answers_days:g}"] if self.answers else []
 
     @property
     def folder(self) -> Path:

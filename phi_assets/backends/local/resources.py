@@ -22,12 +22,17 @@ def local_resources(settings: Settings) -> dict[str, Any]:
     return {
         "io_manager": RecordIOManager(folder=str(settings.state / "records")),
         "provisioner": LocalProvisioner(state=state),
-        "dataset_store": LocalDatasetStore(state=state, source=settings.dataset_address, cleaning=cleaning(settings)),
+        "dataset_store": LocalDatasetStore(
+            state=state,
+            source=settings.dataset_address,
+            cleaning=cleaning(settings),
+            inbox=str(settings.inbox),
+        ),
         "base_model_store": LocalBaseModelStore(state=state, base_model=settings.base_model),
         "trainer": LocalTrainer(state=state, preset=settings.preset, max_minutes=settings.max_train_minutes),
         "evaluator": LocalEvaluator(state=state, questions_file=questions),
         "registry": MlflowRegistry(home=str(settings.state / "mlflow")),
-        "endpoint_host": LocalEndpointHost(state=state),
+        "endpoint_host": LocalEndpointHost(state=state, keep_answers_days=settings.keep_answers_days),
         "connection_store": LocalConnectionStore(state=state),
         "flow_store": PromptFlowStore(state=state, concurrency=settings.flow_concurrency),
     }

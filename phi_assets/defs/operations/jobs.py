@@ -2,25 +2,46 @@
 
 import dagster as dg
 
+from phi_assets.defs.operations.candidates import candidate
 from phi_assets.defs.operations.cloud_jobs import CLOUD_JOBS
+from phi_assets.defs.operations.freshness import CHECKS
+from phi_assets.defs.operations.why import why
 
 everything = dg.define_asset_job(
     "everything", selection=dg.AssetSelection.all(), description="Make the whole graph, from the data to the chat flow."
 )
 retrain = dg.define_asset_job(
     "retrain",
-    selection=dg.AssetSelection.assets("chat_dataset").downstream(),
-    description="Take the conversations as they are now, train, evaluate, and deploy what passes the gate.",
+    selection=dg.AssetSelection.assets("fine_tuned_model").downstream(),
+    description="Train on the newest dataset, evaluate, and deploy what passes. Sensor `retraining` starts it.",
 )
 redeploy = dg.define_asset_job(
     "redeploy",
     selection=dg.AssetSelection.assets("online_deployment").downstream(),
     description="Put the champion behind the endpoint again, and examine the chat flow against it.",
 )
+_of_the_champion = dg.AssetSelection.assets("registered_model").downstream()
+promote = dg.define_asset_job(
+    "promote",
+    selection=_of_the_champion,
+    config={"ops": {"registered_model": {"config": {"action": "promote", "version": "", "reason": ""}}}},
+    description="Make a version champion by hand, whatever the gate said since: fill in its number. Then deploy it.",
+)
+rollback = dg.define_asset_job(
+    "rollback",
+    selection=_of_the_champion,
+    config={"ops": {"registered_model": {"config": {"action": "rollback", "reason": ""}}}},
+    description="Withdraw the champion, and deploy the former one. Nothing but a person brings the withdrawn one back.",
+)
 observe_sources = dg.define_asset_job(
     "observe_sources",
     selection=dg.AssetSelection.assets("raw_conversations", "evaluation_questions"),
     description="Look whether the conversations or the evaluation questions have changed.",
 )
+freshness = dg.define_asset_job(
+    "freshness",
+    selection=dg.AssetSelection.checks(*(key for check in CHECKS for key in check.check_keys)),
+    description="Warn of data that was not taken in or trained on, of drift, and of a model that is not the champion.",
+)
 
-JOBS = (everything, retrain, redeploy, observe_sources, *CLOUD_JOBS)
+JOBS = (everything, retrain, redeploy, promote, rollback, observe_sources, freshness, candidate, why, *CLOUD_JOBS)

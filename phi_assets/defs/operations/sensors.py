@@ -2,6 +2,11 @@
 
 import dagster as dg
 
+from phi_assets.defs.dataset.automation import taking_in
+from phi_assets.defs.dataset.sensors import new_conversations
+from phi_assets.defs.operations.failures import failures
+from phi_assets.defs.training.sensors import retraining
+from phi_assets.operate.home import set_pools
 from phi_assets.operate.orphans import fail_dead_runs
 
 
@@ -11,8 +16,9 @@ from phi_assets.operate.orphans import fail_dead_runs
     description="Marks a run as failed within a minute when its process is gone.",
 )
 def dead_runs(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+    set_pools(context.instance)  # under `dg dev` and `dagster dev` nobody else has
     dead = fail_dead_runs(context.instance)
     return dg.SkipReason(f"marked as failed: {', '.join(dead)}" if dead else "every run has its process")
 
 
-SENSORS = (dead_runs,)
+SENSORS = (dead_runs, failures, new_conversations, taking_in, retraining)

@@ -1,0 +1,115 @@
+"""Answers that were kept in the home, by the laptop's servers or by `phi ask`, found again by their ids."""
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from serving_code.answers import Kept, connect, sweep, write
+
+ANSWERS = "answers.sqlite"
+ROW = "row:"  # no client can choose an id with a colon
+BASE = "base"  # the route under which answers of the base model are kept
+SHOWN_IDS = 5
+
+
+class UnknownAnswer(LookupError):
+    """No answer is kept under that id."""
+
+
+class AnswersUnreadable(RuntimeError):
+    """The file of answers cannot be read or written."""
+
+
+class Answers:
+    """The kept answers of a home's backend, in `state`. Its methods raise AnswersUnreadable."""
+
+    def __init__(self, state: Path, days: float) -> None:
+        self.path, self.days = state / ANSWERS, days
+
+    def newest(self, count: int) -> list[Kept]:
+        """The newest first."""
+        return self._rows("ORDER BY number DESC LIMIT ?", (count,))
+
+    def last(self) -> Kept:
+        """The newest. Raises UnknownAnswer where there is none."""
+        for found in self.newest(1):
+            return found
+        raise UnknownAnswer(f"no answer is kept yet; {self._rule()}. Ask one: phi ask 'Who are you?'")
+
+    def find(self, answer_id: str) -> list[Kept]:
+        """All that were given under the id, or under `row:<number>`, the newest first. Raises UnknownAnswer.
+
+        The request's id, as its answer's header x-request-id has it, will do where there was one answer to it.
+        """
+        if answer_id.startswith(ROW) and answer_id.removeprefix(ROW).isdecimal():
+            found = self._rows("WHERE number = ?", (int(answer_id.removeprefix(ROW)),))
+        else:
+            ids = (answer_id, f"chatcmpl-{answer_id}")
+            found = self._rows("WHERE id IN (?, ?) ORDER BY number DESC", ids) or self._of_request(answer_id)
+        if not found:
+            raise UnknownAnswer(f"no answer {answer_id!r} is kept; {self._rule()}{self._known()}")
+        return found
+
+    def keep(self, answer: Kept) -> None:
+        """The answer is kept, and what is too old is gone; where the days are 0 none is kept and none stays."""
+        if self.days <= 0 and not self.path.is_file():
+            return
+        with self._opened() as connection:
+            if self.days > 0:
+                write(connection, [answer])
+            sweep(connection, self.days, answer.at)
+
+    def _of_request(self, request_id: str) -> list[Kept]:
+        """What was answered to a request to /score with one input. Raises UnknownAnswer for more inputs."""
+        start = f"{request_id}/"
+        found = self._rows("WHERE substr(id, 1, ?) = ? ORDER BY number DESC", (len(start), start))
+        ids = sorted({each.id for each in found}, key=_position)
+        if len(ids) > 1:
+            shown = ", ".join(ids[:SHOWN_IDS])
+            raise UnknownAnswer(f"request {request_id} had {len(ids)} inputs; ask for one of them: {shown}")
+        return found
+
+    def _rows(self, rest: str, values: tuple[Any, ...]) -> list[Kept]:
+        if not self.path.is_file():
+            return []
+        with self._opened() as connection:
+            connection.row_factory = sqlite3.Row
+            rows = connection.execute(f"SELECT * FROM answers {rest}", values).fetchall()
+        return [Kept(**{**dict(row), "messages": json.loads(row["messages"])}) for row in rows]
+
+    @contextmanager
+    def _opened(self) -> Iterator[sqlite3.Connection]:
+        try:
+            with closing(connect(self.path)) as connection:
+                yield connection
+        except (sqlite3.Error, OSError) as e:
+            raise AnswersUnreadable(f"{self.path}: {e}; where it is damaged, move it away: a new one is begun") from e
+
+    def _rule(self) -> str:
+        if self.days <= 0:
+            return "PHI_KEEP_ANSWERS_DAYS is 0, so none are kept"
+        return f"answers are kept for {self.days:g} days (PHI_KEEP_ANSWERS_DAYS)"
+
+    def _known(self) -> str:
+        newest = ", ".join(each.id for each in self.newest(SHOWN_IDS))
+        return f"; the newest: {newest} (all: phi answers)" if newest else ", and there are none yet"
+
+
+def question(answer: Kept) -> str:
+    """What was asked: the last turn of the user's."""
+    asked = [turn["content"] for turn in answer.messages if turn["role"] == "user"]
+    return asked[-1] if asked else ""
+
+
+def when(seconds: float) -> str:
+    """Local time, to the second."""
+    return datetime.fromtimestamp(seconds).astimezone().isoformat(sep=" ", timespec="seconds")
+
+
+def _position(answer_id: str) -> tuple[str, int]:
+    request, _, position = answer_id.rpartition("/")
+    return request, int(position)
