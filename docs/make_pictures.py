@@ -42,7 +42,8 @@ def take(
     page.get(f"{address}/{path}")
     time.sleep(SETTLE_SECONDS)
     if click:
-        for found in page.find_elements(By.XPATH, f"//*[contains(text(), '{click}')]")[:1]:
+        found_texts = page.find_elements(By.XPATH, f"//*[contains(text(), '{click}')]")
+        for found in sorted(found_texts, key=lambda each: each.tag_name not in ("a", "button"))[:1]:
             found.click()
             time.sleep(SETTLE_SECONDS / 2)
     page.save_screenshot(str(PICTURES / name))
@@ -57,10 +58,10 @@ def of_a_laptop(address: str) -> None:
 
 
 def of_the_automation(address: str) -> None:
-    """The way from the deployment back to the conversations, and the ticks of two sensors with their reasons."""
-    take(address, "assets/online_deployment?view=lineage&lineageScope=upstream", "lineage.png", (3000, 1300), scale=0.6)
-    take(address, "locations/phi_assets/sensors/new_conversations", "sensor.png", (1600, 1000))
-    take(address, "locations/phi_assets/sensors/retraining", "retraining.png", (1600, 1000))
+    """The way from the deployment back to the conversations, and a tick of the policy with its reason."""
+    whole = "view=lineage&lineageScope=upstream&lineageDepth=9"
+    take(address, f"assets/online_deployment?{whole}", "lineage.png", (1800, 1350))
+    take(address, "locations/phi_assets/sensors/retraining", "retraining.png", (1600, 900), click="runs requested")
 
 
 def of_azure(address: str) -> None:

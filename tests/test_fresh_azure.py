@@ -11,7 +11,6 @@ from phi_assets.backends.azure.clients import clients
 from phi_assets.settings import PROJECT, read
 from tests.azure_emulator.needs import azurite_or_skip
 from tests.azure_emulator.process import local_azure
-from tests.graph_facts import AZURE
 from tests.test_whole_azure_graph import azure_home
 from tests.watching import Watched
 
@@ -46,16 +45,17 @@ def watched(azure, tmp_path):
     home.phi("down")
 
 
-def put(name: str, content: bytes) -> None:
+def put(watched: Watched, name: str, content: bytes) -> None:
     """A blob in the workspace's inbox, by the person who is signed in."""
-    WorkspaceBlobs(clients(AzureAccount.of(read(AZURE)).fields), print, 1.0).write(f"inbox/{name}", content)
+    settings = {name: value for name, value in watched.home.settings.items() if name.startswith("PHI_")}
+    WorkspaceBlobs(clients(AzureAccount.of(read(settings)).fields), print, 1.0).write(f"inbox/{name}", content)
 
 
 def test_a_blob_is_learned_from_and_serves_without_a_click(azure, watched):
     before = len(azure.control.executed_jobs())
     began = time.time()
 
-    put("umbra.jsonl", NEW.read_bytes())
+    put(watched, "umbra.jsonl", NEW.read_bytes())
 
     watched.wait(
         "a new deployment", lambda: watched.record("online_deployment")["model_version"] == "2" and watched.idle(), 400
@@ -67,7 +67,7 @@ def test_a_blob_is_learned_from_and_serves_without_a_click(azure, watched):
     assert len(azure.control.executed_jobs()) == before + 2
     assert json.loads(watched.home.phi("ask", "Hello?", "--json").stdout)["model_version"] == "2"
 
-    put("the_same_again.jsonl", NEW.read_bytes())
+    put(watched, "the_same_again.jsonl", NEW.read_bytes())
     seen = time.time()
     watched.wait("looks at the copy", lambda: len(watched.ticks("new_conversations", seen)) > 2, 60)
     assert watched.observed(seen) == 0

@@ -107,7 +107,7 @@ def test_a_file_in_the_inbox_is_learned_from_and_serves_without_a_click(watched)
 def test_the_lineage_of_the_deployment_leads_back_to_the_conversations(watched, browser):
     browser.set_window_size(3600, 1400)  # what lies outside of the window is not drawn
 
-    browser.get(f"{watched.home.ui()}/assets/online_deployment?view=lineage&lineageScope=upstream")
+    browser.get(f"{watched.home.ui()}/assets/online_deployment?view=lineage&lineageScope=upstream&lineageDepth=9")
 
     way = {"raw_conversations", "chat_dataset", "fine_tuned_model", "model_evaluation", "registered_model"}
     wait_for(browser, lambda page: way <= set(text_of(page).split()))
@@ -119,7 +119,11 @@ def test_the_lineage_of_the_deployment_leads_back_to_the_conversations(watched, 
     [("retraining", "the model was trained on the newest dataset"), ("new_conversations", "nothing new: ")],
 )
 def test_the_page_of_a_sensor_shows_its_ticks_with_their_reasons(watched, browser, sensor, reason):
+    from selenium.webdriver.common.by import By
+
+    browser.set_window_size(1600, 1000)
     browser.get(f"{watched.home.ui()}/locations/phi_assets/sensors/{sensor}")
+    browser.find_element(By.XPATH, "//button[contains(text(), '0 runs requested')]").click()
 
     wait_for(browser, lambda page: reason in text_of(page))
 
