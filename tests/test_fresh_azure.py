@@ -14,7 +14,7 @@ from tests.azure_emulator.process import local_azure
 from tests.test_whole_azure_graph import azure_home
 from tests.watching import Watched
 
-pytestmark = [pytest.mark.azure, pytest.mark.integration, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.long, pytest.mark.azure, pytest.mark.integration, pytest.mark.timeout(900)]
 
 NEW = PROJECT / "data" / "new_product" / "conversations.jsonl"
 SETTINGS = {

@@ -13,7 +13,7 @@ from tests.browser.chromium import chromium, text_of, wait_for
 from tests.homes import OWN, tiny_home
 from tests.watching import Watched, asked_all_the_time, webhook
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.long, pytest.mark.integration, pytest.mark.timeout(900)]
 
 NEW = PROJECT / "data" / "new_product" / "conversations.jsonl"
 WAVE = {"fine_tuned_model", "model_evaluation", "registered_model", "online_deployment", "chat_flow_evaluation"}
