@@ -21,7 +21,7 @@ dev: .venv/installed  ## Dagster's UI and daemon on http://127.0.0.1:3000, in th
 test: .venv/installed-dev tests/azure_emulator/node_modules  ## the test suite
 	@$(BIN)/pytest
 
-test-long: .venv/installed-dev tests/azure_emulator/node_modules  ## costlier forms of the same proofs: fault storms, other data, the real model
+test-long: .venv/installed-dev tests/azure_emulator/node_modules  ## what takes long: fault storms, other data, a daemon that is killed, the real model
 	@$(BIN)/pytest -m long
 
 check: .venv/installed-dev  ## format, lint, types, and whether the definitions load
