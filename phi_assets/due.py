@@ -11,6 +11,7 @@ import dagster as dg
 
 from phi_assets import gates
 from phi_assets.operate.home import is_at_work
+from phi_assets.operate.tags import STOPPED
 from phi_assets.record_io import RecordIOManager
 from phi_assets.records import DatasetVersion, ModelVersion, Quota
 from phi_assets.retraining import Decision, Money, Rules, Situation, decide
@@ -26,6 +27,7 @@ OPEN = [
     dg.DagsterRunStatus.CANCELING,
 ]
 WITHOUT_RESULT = [dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
+MOST_TRIES = 3  # of runs that were only stopped
 MODEL = dg.AssetKey("fine_tuned_model")
 NOT_YET = "no model was trained yet; `phi run` makes the first"
 
@@ -56,16 +58,16 @@ def is_due(instance: dg.DagsterInstance, settings: Settings, resources: Mapping[
     busy = _run_under_way(instance)
     if busy:
         return _no(f"run {busy.run_id[:8]} ({busy.job_name}) is still going")
-    tried = _tried(instance, dataset)
-    if tried:
+    tries = _tries(instance, dataset)
+    if len(tries) == MOST_TRIES or any(not _only_stopped(instance, run) for run in tries):
         return _no(
-            f"run {tried.run_id[:8]} on this dataset ended with {tried.status.value}; "
+            f"run {tries[0].run_id[:8]} on this dataset ended with {tries[0].status.value}; "
             "newer data starts another, or job `retrain`, or `phi run`"
         )
     decision = decide(_situation(instance, dataset, model, resources), Rules.of(settings))
     return Due(
         decision,
-        run_key=f"{dataset.digest[:16]} after {model.digest[:16]}",
+        run_key=f"{dataset.digest[:16]} after {model.digest[:16]}, try {len(tries) + 1}",
         tags={DATASET: dataset.digest, REASON: decision.reason},
     )
 
@@ -91,10 +93,17 @@ def _run_under_way(instance: dg.DagsterInstance) -> dg.DagsterRun | None:
     return next((run for run in makes_assets if run.job_name not in MAKE_NOTHING), None)
 
 
-def _tried(instance: dg.DagsterInstance, dataset: DatasetVersion) -> dg.DagsterRun | None:
-    """A run that the policy started on this dataset, and that left no model."""
-    runs = instance.get_runs(filters=dg.RunsFilter(tags={DATASET: dataset.digest}, statuses=WITHOUT_RESULT), limit=1)
-    return runs[0] if runs else None
+def _tries(instance: dg.DagsterInstance, dataset: DatasetVersion) -> list[dg.DagsterRun]:
+    """The runs that the policy started on this dataset, and that left no model; the newest first."""
+    filters = dg.RunsFilter(tags={DATASET: dataset.digest}, statuses=WITHOUT_RESULT)
+    return list(instance.get_runs(filters=filters, limit=MOST_TRIES))
+
+
+def _only_stopped(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
+    """Whether the run failed only because Dagster was ended above its program."""
+    failures = instance.all_logs(run.run_id, of_type=dg.DagsterEventType.STEP_FAILURE)
+    own = [entry.get_dagster_event().step_failure_data.user_failure_data for entry in failures]
+    return any(data and STOPPED in data.metadata for data in own)
 
 
 # Jobs without a selection of assets that may go on beside a training.

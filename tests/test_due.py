@@ -13,6 +13,7 @@ from phi_assets.backends.local.resources import cleaning
 from phi_assets.backends.ports import Bill
 from phi_assets.due import DATASET, is_due
 from phi_assets.operate import home
+from phi_assets.operate.tags import STOPPED
 from phi_assets.record_io import RecordIOManager
 from phi_assets.records import DatasetVersion, ModelVersion, Quota
 from phi_assets.settings import Settings, read
@@ -37,7 +38,8 @@ class World:
 
     def __init__(self, folder: Path, instance: dg.DagsterInstance, **others: str) -> None:
         self.source = folder / "conversations.jsonl"
-        self.settings: Settings = read({"PHI_HOME": str(folder), "PHI_DATASET": str(self.source), **others})
+        given = {"PHI_HOME": str(folder), "PHI_DATASET": str(self.source), "PHI_PERSONAL_DATA": "keep"}
+        self.settings: Settings = read({**given, **others})
         self.instance = instance
         self.records = RecordIOManager(folder=str(self.settings.state / "records"))
         self.resources = {"io_manager": self.records, "dataset_store": self.store()}
@@ -160,6 +162,28 @@ def test_a_run_that_failed_on_this_dataset_is_not_repeated(world):
     version = world.publish(140)
     world.run("retrain", dg.DagsterRunStatus.FAILURE, {DATASET: version.digest})
 
+    assert not says(world, "ended with FAILURE; newer data starts another")
+
+
+def test_a_run_that_was_only_stopped_with_dagster_is_tried_again_but_not_for_ever(world):
+    version = world.publish(140)
+
+    @dg.op
+    def stopped() -> None:
+        raise dg.Failure("stopped", metadata={STOPPED: True})
+
+    @dg.job
+    def retrain() -> None:
+        stopped()
+
+    keys = set()
+    for _ in range(3):
+        due = world.due()
+        assert due.decision.start
+        keys.add(due.run_key)
+        retrain.execute_in_process(instance=world.instance, tags={DATASET: version.digest}, raise_on_error=False)
+
+    assert len(keys) == 3
     assert not says(world, "ended with FAILURE; newer data starts another")
 
 

@@ -8,3 +8,5 @@ CANDIDATE = "phi/candidate"
 BY_COMMAND = {"phi/command": "true"}
 # A run whose process is gone is started again; one that failed for a reason would fail again.
 RETRIED_WHEN_KILLED = {"dagster/max_retries": "2", "dagster/retry_on_asset_or_op_failure": "false"}
+# Metadata of a step that failed only because Dagster was ended above it: worth another try.
+STOPPED = "stopped_with_dagster"

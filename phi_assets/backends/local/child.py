@@ -8,7 +8,9 @@ from collections.abc import Sequence
 import dagster as dg
 
 from phi_assets.backends.ports import StepContext
+from phi_assets.operate.tags import STOPPED
 from phi_assets.settings import PROJECT
+from training_code.errors import EXIT_ORCHESTRATOR_GONE
 
 STOP_SECONDS = 10
 ENDED_BY_ITSELF = "failed"  # key of the custom message in which a program says why
@@ -35,6 +37,9 @@ def run_program(context: StepContext, arguments: Sequence[str]) -> None:
         except BaseException:
             _stop(process)
             raise
+    if process.returncode == EXIT_ORCHESTRATOR_GONE:
+        words = "stopped, because the Dagster for which it ran was ended; what it had finished is kept for the next run"
+        raise dg.Failure(f"{arguments[0]}: {words}", metadata={STOPPED: True}, allow_retries=False)
     if process.returncode:
         said = [message[ENDED_BY_ITSELF] for message in session.get_custom_messages() if ENDED_BY_ITSELF in message]
         words = said[-1] if said else f"ended with status {process.returncode}; its stderr says why"
