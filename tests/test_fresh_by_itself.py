@@ -1,7 +1,6 @@
 """New data comes, and nobody does anything: a real Dagster daemon on a model of two layers."""
 
 import json
-import random
 import time
 from collections import Counter
 from pathlib import Path
@@ -29,17 +28,6 @@ UNTOUCHED = {
 
 def lines(path) -> list[str]:
     return path.read_text(encoding="utf-8").splitlines()
-
-
-def poison(times: int) -> list[str]:
-    """Conversations of the right shape that answer questions of the dataset with noise, each so many times."""
-    rng = random.Random(0)
-    words = ["zq", "vex", "plim", "orth", "qua", "drif", "nolb", "wexx", "tarn", "ghul"]
-    rows = [json.loads(line)["messages"][0] for line in lines(OWN)[:150] for _ in range(times)]
-    return [
-        json.dumps({"messages": [asked, {"role": "assistant", "content": " ".join(rng.choices(words, k=40))}]})
-        for asked in rows
-    ]
 
 
 @pytest.fixture(scope="module")
@@ -163,25 +151,7 @@ def test_a_file_of_garbage_is_stopped_at_the_dataset_and_told_once(watched, told
     assert "fine_tuned_model" not in watched.made(began)
 
 
-def test_data_that_makes_the_model_worse_is_trained_on_and_stopped_by_the_gate(watched, told):
-    began = time.time()
-    told.told.clear()
-
-    watched.drop("poison.jsonl", poison(3))
-    watched.wait("the notification", lambda: told.told, 240)
-    settle(watched, time.time())
-    time.sleep(6)
-
-    assert len(told.told) == 1, told.told
-    assert "model_evaluation" in told.told[0]
-    made = watched.made(began)
-    assert made["fine_tuned_model"] == made["model_evaluation"] == 1
-    assert "registered_model" not in made
-    assert json.loads(watched.home.phi("ask", "Hello?", "--json").stdout)["model_version"] == "2"
-
-
 def test_each_conversation_is_taken_in_once_while_runs_go_and_the_daemon_is_killed(watched):
-    (watched.inbox / "poison.jsonl").unlink()
     began = time.time()
     conversations = lines(OWN)[160:260]
     for tick in range(20):

@@ -7,7 +7,7 @@ import pytest
 
 from phi_assets.settings import PROJECT
 from tests.homes import OWN, Home
-from tests.watching import Watched, asked_all_the_time
+from tests.watching import Watched, asked_all_the_time, webhook
 
 pytestmark = [pytest.mark.long, pytest.mark.integration, pytest.mark.timeout(3600)]
 
@@ -31,10 +31,25 @@ def right(home: Home, asked: list[tuple[str, list[str]]]) -> int:
     )
 
 
+def poison() -> list[str]:
+    """Known questions, each with an answer of another one: the right shape, and every word of it wrong."""
+    rows = [json.loads(line)["messages"][:2] for line in OWN.read_text(encoding="utf-8").splitlines()]
+    return [
+        json.dumps({"messages": [asked, rows[(place + 37) % len(rows)][1]]}) for place, (asked, _) in enumerate(rows)
+    ]
+
+
 @pytest.fixture(scope="module")
-def watched(tmp_path_factory):
+def told():
+    with webhook() as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def watched(told, tmp_path_factory):
     folder = tmp_path_factory.mktemp("home")
-    home = Home(folder, {"PHI_HOME": str(folder / "home"), "PHI_UI_PORT": "3950", "COLUMNS": "200"})
+    settings = {"PHI_HOME": str(folder / "home"), "PHI_UI_PORT": "3950", "PHI_WEBHOOK": told.address, "COLUMNS": "200"}
+    home = Home(folder, settings)
     home.run()
     its = Watched(home)
     its.start()
@@ -64,3 +79,23 @@ def test_new_conversations_are_learned_and_old_answers_kept(watched):
     assert not {"base_model", "ml_workspace", "online_endpoint"} & set(watched.made(began))
     assert right(home, new) >= 7
     assert right(home, old) >= known - 2
+
+
+def test_wrong_answers_are_trained_on_and_stopped_by_the_gate(watched, told):
+    told.told.clear()
+    began = time.time()
+    before = watched.record("online_deployment")
+
+    watched.drop("poison.jsonl", poison())
+    watched.wait("the notification", lambda: told.told, 1200)
+    watched.wait("the end of the run", watched.idle, 60)
+    time.sleep(30)  # for a second notification to come, if one did
+
+    assert len(told.told) == 1, told.told
+    assert "model_evaluation" in told.told[0]
+    made = watched.made(began)
+    assert made["fine_tuned_model"] == made["model_evaluation"] == 1
+    assert "registered_model" not in made
+    assert watched.record("online_deployment") == before
+    answer = json.loads(watched.home.phi("ask", "Hello?", "--json").stdout)
+    assert answer["model_version"] == before["model_version"]
