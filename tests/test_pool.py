@@ -116,6 +116,7 @@ def by_hand() -> subprocess.Popen[bytes]:
     return subprocess.Popen([*command, *options], cwd=PROJECT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
+@pytest.mark.long
 def test_of_twenty_runs_at_once_never_two_train(running: Running):
     def tried(seed: int) -> str:
         config = {"ops": {"train_candidate": {"config": {"seed": seed}}}}
@@ -137,6 +138,19 @@ def test_of_twenty_runs_at_once_never_two_train(running: Running):
     # At times more than one process stood before the pool, and some held it long enough to train.
     assert running.most_at_once([run.run_id for run in runs]) > 1
     assert len([end - start for start, end in spans if end - start > 1]) >= 4  # three seeds, and the graph's own
+
+
+def test_whatever_trains_is_in_the_pool():
+    from phi_assets.definitions import definitions
+
+    found = definitions()
+    asset = found.resolve_assets_def("fine_tuned_model").op
+    jobs = [found.resolve_job_def(name) for name in ("everything", "retrain", "candidate")]
+    trains = [node.definition for job in jobs for node in job.nodes if node.name in IN_POOL]
+
+    assert asset.pool == "training"
+    assert {node.name for node in trains} == IN_POOL
+    assert {node.pool for node in trains} == {"training"}  # type: ignore[union-attr]
 
 
 def test_the_pool_is_set_by_the_daemon_where_no_command_has_set_it():

@@ -1,17 +1,29 @@
-"""The whole graph by `phi run`, on a model of two layers and 150 conversations: real runs, servers and Prompt flow."""
+"""The whole graph by `phi run`, on a model of two layers and 150 conversations: real runs, servers and Prompt flow.
+
+Of the two versions that it then has, the champion is changed by hand: real runs, registry and card.
+"""
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
+import dagster as dg
 import pytest
 
-from phi_assets.settings import PROJECT
-from tests.homes import OWN, made, tiny_home
+from phi_assets.operate import home as homes
+from phi_assets.settings import PROJECT, Settings, read
+from tests.homes import OWN, Home, made, tiny_home
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.timeout(900),
+    # Dagster's own GraphQL client.
+    pytest.mark.filterwarnings("ignore:Using variable_values and operation_name:DeprecationWarning"),
+]
 
 ROWS = 150
 ALL = {
@@ -47,14 +59,6 @@ def test_the_first_run_makes_every_asset(home):
     assert set(home.status().values()) == {"fresh"}
 
 
-def test_a_second_run_makes_nothing_and_says_so(home):
-    done = home.phi("run")
-
-    assert done.returncode == 0
-    assert made(done.stdout) == set()
-    assert "nothing to do: every asset is up to date" in done.stdout
-
-
 def test_the_endpoint_answers_and_says_what_is_behind_the_answer(home):
     answer = json.loads(home.phi("ask", "Hello?", "--json").stdout)
 
@@ -69,41 +73,30 @@ def test_the_base_model_can_be_asked_too(home):
     assert json.loads(home.phi("ask", "Hello?", "--base", "--json").stdout)["model"].endswith("tiny")
 
 
-def test_servers_that_were_stopped_come_back_without_making_anything(home):
+def test_a_second_run_brings_stopped_servers_back_makes_nothing_and_lets_no_other_run_in(home):
     assert home.phi("down").returncode == 0
     refused = home.phi("ask", "Hello?")
     assert (refused.returncode, refused.stdout) == (1, "")
     assert len(refused.stderr.strip().splitlines()) == 1
 
-    assert home.run() == set()
+    command = [sys.executable, "-m", "phi_assets.cli", "run"]
+    environment = {**os.environ, **home.settings}
+    second = subprocess.Popen(command, cwd=PROJECT, env=environment, stdout=subprocess.PIPE, text=True)
+    assert second.stdout
+    second.stdout.readline()  # it has the lock
+    other = home.phi("run")
+    said, _ = second.communicate()
 
+    assert (second.returncode, other.returncode) == (0, 1)
+    assert "another `phi run`" in other.stderr
+    assert made(said) == set()
+    assert "nothing to do: every asset is up to date" in said
     assert home.phi("ask", "Hello?").returncode == 0
-
-
-def test_an_artefact_that_vanished_is_made_again(home):
-    (model,) = (home.folder / "home" / "local" / "models").iterdir()
-    shutil.rmtree(model)
-    assert home.status()["fine_tuned_model"] == "missing"
-
-    assert "fine_tuned_model" in home.run()
-
-    assert model.is_dir()
-    assert set(home.status().values()) == {"fresh"}
-
-
-def test_more_conversations_make_the_dataset_and_what_depends_on_it_again(home):
-    home.add(*OWN.read_text(encoding="utf-8").splitlines()[ROWS:])
-
-    remade = home.run()
-
-    assert {"chat_dataset", "fine_tuned_model", "model_evaluation", "registered_model", "online_deployment"} <= remade
-    assert not remade & {"base_model", "ml_workspace", "training_compute", "training_environment", "online_endpoint"}
-    assert json.loads(home.phi("ask", "Hello?", "--json").stdout)["model_version"] == "2"
 
 
 def test_half_of_the_rows_broken_stops_before_training_every_time(home):
     before = home.dataset.read_text(encoding="utf-8")
-    home.add(*['{"messages": [{"role": "user"'] * 400)
+    home.add(*['{"messages": [{"role": "user"'] * ROWS)
     try:
         first, second = home.phi("run"), home.phi("run")
     finally:
@@ -115,19 +108,133 @@ def test_half_of_the_rows_broken_stops_before_training_every_time(home):
         assert "fine_tuned_model" not in made(done.stdout)
 
 
-def test_when_the_data_is_mended_the_run_ends_well_again(home):
-    assert "fine_tuned_model" not in home.run()
+def test_when_the_data_is_mended_only_what_vanished_is_made_beside_the_dataset(home):
+    (evaluation,) = (home.folder / "home" / "local" / "evaluations").iterdir()
+    shutil.rmtree(evaluation)
+
+    remade = home.run()
+
+    assert "model_evaluation" in remade
+    assert not remade & {"fine_tuned_model", "registered_model", "online_deployment"}
+    assert evaluation.is_dir()
+    assert set(home.status().values()) == {"fresh"}
 
 
-def test_a_second_run_at_the_same_time_is_refused(home):
-    environment = {**os.environ, **home.settings}
-    command = [sys.executable, "-m", "phi_assets.cli", "run"]
-    first = subprocess.Popen(command, cwd=PROJECT, env=environment, stdout=subprocess.PIPE, text=True)
-    assert first.stdout
-    first.stdout.readline()  # it has the lock
+def test_more_conversations_and_a_vanished_model_make_the_dataset_and_what_depends_on_it_again(home):
+    (model,) = (home.folder / "home" / "local" / "models").iterdir()
+    shutil.rmtree(model)
+    assert home.status()["fine_tuned_model"] == "missing"
+    home.add(*OWN.read_text(encoding="utf-8").splitlines()[ROWS : ROWS + 60])
 
-    second = home.phi("run")
-    first.communicate()
+    remade = home.run()
 
-    assert (first.returncode, second.returncode) == (0, 1)
-    assert "another `phi run`" in second.stderr
+    assert {"chat_dataset", "fine_tuned_model", "model_evaluation", "registered_model", "online_deployment"} <= remade
+    assert not remade & {"base_model", "ml_workspace", "training_compute", "training_environment", "online_endpoint"}
+    assert json.loads(home.phi("ask", "Hello?", "--json").stdout)["model_version"] == "2"
+
+
+def settings_of(home: Home) -> Settings:
+    return read({name: value for name, value in home.settings.items() if name.startswith("PHI_")})
+
+
+def states(versions: list[dict]) -> dict[str, str]:
+    return {each["model"]["version"]: each["state"] for each in versions}
+
+
+def listed(home: Home) -> list[dict]:
+    return json.loads(home.phi("models", "--json").stdout)
+
+
+def answered_by(home: Home) -> str:
+    return json.loads(home.phi("ask", "Hello?", "--json").stdout)["model_version"]
+
+
+def newest(home: Home, asset: str) -> dg.AssetMaterialization:
+    with homes.instance(settings_of(home)) as instance:
+        event = instance.get_latest_materialization_event(dg.AssetKey(asset))
+    assert event
+    assert event.asset_materialization
+    return event.asset_materialization
+
+
+def card(home: Home) -> str:
+    address = newest(home, "model_card").metadata["address"].value
+    return Path(str(address)).read_text(encoding="utf-8")
+
+
+def test_of_two_versions_the_newer_is_champion_and_its_card_lies_beside_it(home):
+    versions = listed(home)
+    assert states(versions) == {"1": "former", "2": "champion"}
+    model = versions[0]["model"]
+    assert "version 2" in card(home)
+    assert model["dataset_digest"] in card(home)
+    assert Path(model["address"], "loss_curve.png").is_file()
+    assert "![Evaluation](evaluation.png)" in card(home)
+
+
+def test_a_rollback_brings_the_former_champion_back_and_says_who_answers(home):
+    done = home.phi("rollback", "--reason", "it is rude")
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(r"answers now +phi-chat 1,", done.stdout)
+    assert answered_by(home) == "1"
+    versions = listed(home)
+    assert states(versions) == {"1": "champion", "2": "withdrawn"}
+    assert versions[0]["withdrawn"] == "it is rude"
+    metadata = newest(home, "registered_model").metadata
+    assert [metadata[name].value for name in ("action", "reason", "from_version", "to_version", "withdrawn")] == [
+        "rollback",
+        "it is rude",
+        "2",
+        "1",
+        "2: it is rude",
+    ]
+    assert "version 1" in card(home)
+
+
+def test_a_run_afterwards_makes_nothing_and_leaves_it_so(home):
+    assert home.run() == set()
+    assert set(home.status().values()) == {"fresh"}
+    assert answered_by(home) == "1"
+
+
+def test_the_gate_asked_again_does_not_bring_the_withdrawn_one_back(home):
+    from dagster_graphql import DagsterGraphQLClient
+
+    from phi_assets.operate import runs
+
+    client = DagsterGraphQLClient("127.0.0.1", port_number=int(home.ui().rpartition(":")[2]))
+    run_id = client.submit_job_execution("everything", asset_selection=["registered_model"])
+    said: list[str] = []
+    with homes.instance(settings_of(home)) as instance:
+        assert runs.follow(instance, run_id, lambda _, words: said.append(words)).ended_well
+
+    assert any("withdrawn: it is rude. Version 1 stays champion" in words for words in said)
+    assert states(listed(home)) == {"1": "champion", "2": "withdrawn"}
+
+
+def test_there_is_nobody_to_go_back_to_and_the_present_champion_goes_on(home):
+    done = home.phi("rollback")
+
+    assert done.returncode == 1
+    assert "there is no former champion to go back to; take one back with `phi promote`: 2" in done.stdout
+    assert states(listed(home))["1"] == "champion"
+    assert answered_by(home) == "1"
+
+
+def test_a_version_that_does_not_exist_is_refused_with_those_that_do(home):
+    done = home.phi("promote", "9")
+
+    assert done.returncode == 1
+    assert "there is no version '9'; there are: 1, 2" in done.stdout
+
+
+def test_a_version_promoted_by_hand_answers_and_the_other_is_withdrawn(home):
+    done = home.phi("promote", "2", "--reason", "it was not rude")
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert answered_by(home) == "2"
+    versions = listed(home)
+    assert states(versions) == {"1": "withdrawn", "2": "champion"}
+    assert versions[1]["withdrawn"] == "replaced by hand by version 2: it was not rude"
+    assert set(home.status().values()) == {"fresh"}

@@ -177,7 +177,7 @@ def test_with_entra_tokens_nothing_is_stored_that_opens_anything(
     assert found_in(stage.place.home, token) == []
 
 
-@pytest.mark.parametrize("fault", ["429", "503", "timeout", "dropped"])
+@pytest.mark.parametrize("fault", ["429", pytest.param("503", marks=pytest.mark.long), "timeout", "dropped"])
 def test_a_lost_answer_or_a_busy_azure_ends_in_one_connection(stage: Stage, endpoint: Endpoint, fault: Any):
     wanted = StoredConnection(CONNECTION, endpoint.address, "key", fingerprint(KEY))
     connection = WorkspaceConnection(stage.place.clients, CONNECTION)

@@ -20,7 +20,7 @@ from tests.backends_azure.work import MARKS, Outcome, Work, prepared, until
 
 pytestmark = MARKS
 RECIPES = itertools.count(1)
-LONG = 60  # epochs: some ten seconds
+LONG = 40  # epochs: some seven seconds
 
 
 @pytest.fixture(scope="module")

@@ -300,6 +300,7 @@ def launch(place: Place) -> dg.ExecuteInProcessResult:
         )
 
 
+@pytest.mark.long
 def test_a_third_of_the_calls_failing_changes_no_verdict(place):
     place.control.hold_seconds(0.1)
     place.control.fail_randomly(0.3, 7)

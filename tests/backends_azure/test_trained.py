@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -26,6 +27,14 @@ def work(control: Control, tmp_path_factory) -> Work:
 @pytest.fixture(scope="module")
 def trained(work: Work) -> ModelVersion:
     return training_of(work).made
+
+
+@pytest.fixture(scope="module")
+def challenger(work: Work) -> tuple[Work, ModelVersion]:
+    """Another recipe on the same inputs, and its model."""
+    other = replace(work, recipe=1)
+    other.__dict__.update(dataset=work.dataset, base=work.base)
+    return other, training_of(other).made
 
 
 @pytest.fixture(scope="module")
@@ -107,12 +116,13 @@ def test_the_same_contest_is_not_held_twice(work: Work, trained: ModelVersion, e
     assert not work.place.writes("ml")
 
 
-def test_a_challenger_is_measured_against_the_champion(work: Work, trained: ModelVersion, evaluated: Outcome):
+def test_a_challenger_is_measured_against_the_champion(
+    work: Work, trained: ModelVersion, evaluated: Outcome, challenger: tuple[Work, ModelVersion]
+):
     champion = work.registry.register(trained, evaluated.made, {})
     assert json.loads((work.trainer.folder(trained) / "job.json").read_text())["name"]
     assert work.registry.log_training(trained, work.trainer.folder(trained), {}).startswith("https://ml.azure.com/")
-    challenger = training_of(mine(work, recipe=1)).made
-    outcome = work.evaluate(challenger)
+    outcome = work.evaluate(challenger[1])
     assert outcome.success, outcome.failure
     assert outcome.made.champion == f"{champion.name}/{champion.version}"
     report = work.evaluator.report(outcome.made)
@@ -120,29 +130,19 @@ def test_a_challenger_is_measured_against_the_champion(work: Work, trained: Mode
     assert report["comparisons"]["champion"]["groups"]
 
 
-def test_a_model_whose_weights_are_gone_is_trained_anew(work: Work):
-    again = mine(work, recipe=2)
-    first = training_of(again).made
+def test_a_report_that_this_machine_lost_comes_back_without_a_job(challenger: tuple[Work, ModelVersion]):
+    work, first = challenger
+    before = work.executed()
+    shutil.rmtree(work.trainer.folder(first))
+    assert work.trainer.find(first.digest) is None
+    assert training_of(work).made.digest == first.digest
+    assert work.executed() == before
+
+
+def test_a_model_whose_weights_are_gone_is_trained_anew(challenger: tuple[Work, ModelVersion]):
+    work, first = challenger
+    before = len(work.executed())
     blobs(work).remove(blob.path_of(first.address) + "/")
-    assert again.trainer.find(first.digest) is None
-    second = training_of(again).made
-    assert second.digest == first.digest
-    assert len(again.executed()) == 2
-
-
-def test_a_report_that_this_machine_lost_comes_back_without_a_job(work: Work):
-    import shutil
-
-    again = mine(work, recipe=3)
-    first = training_of(again).made
-    shutil.rmtree(again.trainer.folder(first))
-    assert again.trainer.find(first.digest) is None
-    assert training_of(again).made.digest == first.digest
-    assert len(again.executed()) == 1
-
-
-def mine(work: Work, recipe: int) -> Work:
-    """The same place and inputs with a recipe of its own."""
-    made = replace(work, recipe=recipe)
-    made.__dict__.update(dataset=work.dataset, base=work.base)
-    return made
+    assert work.trainer.find(first.digest) is None
+    assert training_of(work).made.digest == first.digest
+    assert len(work.executed()) == before + 1

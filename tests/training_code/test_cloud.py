@@ -109,6 +109,7 @@ def digest(folder: Path) -> str:
     return hashlib.sha256((folder / "model" / "model.safetensors").read_bytes()).hexdigest()
 
 
+@pytest.mark.long
 @pytest.mark.integration
 def test_a_lost_node_s_training_is_finished_by_another_in_the_same_weights(settings: Make, tmp_path: Path):
     hard = {"lora_dropout": 0.2, "save_seconds": 0.05, "epochs": 18, "accumulation": 2, "packed_length": 188}

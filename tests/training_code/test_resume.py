@@ -16,6 +16,8 @@ Make = Callable[..., Settings]
 
 # Dropout draws random numbers at each step, so the weights agree only when the generators were restored too.
 HARD: dict[str, Any] = {"lora_dropout": 0.2, "save_seconds": 1e-6, "epochs": 2, "accumulation": 2, "packed_length": 188}
+# One run dies of all of these, one after another.
+AGAIN = ("between_steps", "before_the_mark", "in_the_evaluation", "after_the_last_step")
 
 
 def digest(folder: Path) -> str:
@@ -40,7 +42,9 @@ def expected(settings: Make, undisturbed: dict[str, Any]) -> str:
     return undisturbed["digest"]
 
 
-@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize(
+    "moment", [pytest.param(moment, marks=pytest.mark.long) if moment in AGAIN[1:] else moment for moment in MOMENTS]
+)
 def test_a_killed_run_ends_in_the_weights_of_one_that_was_not(
     moment: str, settings: Make, expected: str, tmp_path: Path
 ):
@@ -58,7 +62,7 @@ def test_a_killed_run_ends_in_the_weights_of_one_that_was_not(
 
 def test_a_run_that_is_killed_again_and_again_still_gets_there(settings: Make, expected: str, tmp_path: Path):
     log = tmp_path / "log"
-    for moment in ("between_steps", "before_the_mark", "in_the_evaluation", "after_the_last_step"):
+    for moment in AGAIN:
         assert run(settings(**HARD), log, moment) == -9, (moment, log.read_text())
     assert run(settings(**HARD), log) == 0
     assert digest(tmp_path / "out") == expected
