@@ -186,6 +186,9 @@ class Settings(BaseModel):
     azure_inbox: str = Field(
         "inbox/", description="Azure: prefix in the workspace's blob container whose files are new conversations too"
     )
+    azure_read_datasets: Literal["here", "azure"] = Field(
+        "here", description="Azure: where an hf: dataset is read: here, on this machine; azure, in a job of the cluster"
+    )
     azure_purge_protection: bool = Field(
         False, description="Azure: forbid purging the deleted key vault; it cannot be taken back"
     )
@@ -315,6 +318,11 @@ class Settings(BaseModel):
     def dataset_address(self) -> str:
         """The dataset's address with a relative path made absolute."""
         return self.dataset if self.dataset.startswith("hf:") else str((PROJECT / self.dataset).resolve())
+
+    @property
+    def reads_on_azure(self) -> bool:
+        """Whether a job of the cluster reads the dataset."""
+        return self.backend == "azure" and self.azure_read_datasets == "azure" and self.dataset.startswith("hf:")
 
 
 def variables() -> dict[str, str]:

@@ -51,6 +51,7 @@ LOCAL = "phi_assets/backends/local"
 AZURE = "phi_assets/backends/azure"
 INFRASTRUCTURE = "phi_assets/defs/infrastructure"
 ENDPOINT = ("endpoint_host", "endpoints", "endpoint_servers", "endpoint_state", "router", "processes")
+EVALUATION = of_stage("evaluation", "assets", "checks", "metadata", "promotion", "questions")
 PLACE = ("azure_subscription_id", "azure_location", "azure_name")
 DEPLOYED = Reads(
     (f"{INFRASTRUCTURE}/cloud.py", "phi_assets/infra.py", "infra/main.json"),
@@ -95,8 +96,9 @@ READS: dict[str, Reads] = {
         azure_settings=PLACE,
     ),
     "raw_conversations": Reads(
-        ("phi_assets/conversations/source.py", "phi_assets/conversations/hub.py"),
+        tuple(f"phi_assets/conversations/{name}.py" for name in ("source", "hub", "feeds", "complete", "hashes")),
         ("dataset",),
+        azure=("blob_feed",),
     ),
     "chat_dataset": Reads(
         (
@@ -116,7 +118,8 @@ READS: dict[str, Reads] = {
             "max_broken_share",
             "min_rows",
         ),
-        azure=("dataset_store", "data_assets"),
+        azure=("dataset_store", "data_assets", "blob_feed", "hub_reading"),
+        azure_source=("reading_code",),
         azure_settings=PLACE,
     ),
     "base_model": Reads(
@@ -126,7 +129,7 @@ READS: dict[str, Reads] = {
         azure_settings=PLACE,
     ),
     "fine_tuned_model": Reads(
-        (*of_stage("training", "assets", "metadata", "preset"), "training_code"),
+        (*of_stage("training", "assets", "metadata", "preset"), "phi_assets/recipes.py", "training_code"),
         ("preset",),
         local=("trainer", "child"),
         azure=("trainer", "job_spec"),
@@ -138,7 +141,7 @@ READS: dict[str, Reads] = {
     ),
     "model_evaluation": Reads(
         (
-            "phi_assets/defs/evaluation",
+            *EVALUATION,
             "phi_assets/promotion.py",
             "phi_assets/backends/evaluation_reports.py",
             "evaluation_code",
@@ -150,9 +153,14 @@ READS: dict[str, Reads] = {
         azure_settings=PLACE,
     ),
     "registered_model": Reads(
-        ("phi_assets/defs/evaluation",),
+        (*EVALUATION, "phi_assets/backends/champions.py", "phi_assets/backends/succession.py"),
         local=("registry",),
         azure=("registry",),
+        azure_settings=PLACE,
+    ),
+    "model_card": Reads(
+        (*of_stage("evaluation", "card"), "phi_assets/model_card", "phi_assets/backends/cards.py"),
+        ("dataset_license",),
         azure_settings=PLACE,
     ),
     "online_endpoint": Reads(
@@ -202,6 +210,7 @@ NO_VERSION: dict[str, str] = {
     "flow_concurrency": "decides how fast the batch run is, not what it answers",
     "inbox": "what lies there counts, not where it is",
     "azure_inbox": "what lies there counts, not where it is",
+    "azure_read_datasets": "decides where a hub dataset is read, not what it holds",
     "automation": "decides whether runs start by themselves",
     "watch_seconds": "decides how often is looked",
     "retrain_min_new": "decides when training starts, not what it makes",
@@ -211,7 +220,6 @@ NO_VERSION: dict[str, str] = {
     "stale_hours": "decides when is warned",
     "superseded_days": "decides when is warned",
     "keep_answers_days": "decides how long answers are kept, not what they are",
-    "dataset_license": "a word about the data, not the data",
     "webhook": "who is told of failures",
     "webhook_format": "how is told of failures",
     "ui_port": "where Dagster's UI listens",

@@ -20,7 +20,16 @@ from tests.graph_copy import GraphCopy
 from tests.graph_facts import AZURE, BACKENDS
 from tests.test_versions import OTHER_AZURE_VALUES, OTHER_VALUES, VALUES_OF_NO_VERSION
 
-TREES = ("phi_assets", "training_code", "evaluation_code", "serving_code", "serving_image", "flows", "infra")
+TREES = (
+    "phi_assets",
+    "reading_code",
+    "training_code",
+    "evaluation_code",
+    "serving_code",
+    "serving_image",
+    "flows",
+    "infra",
+)
 BASE = {"local": {}, "azure": AZURE}
 
 FLOW = {"chat_flow", "chat_flow_evaluation"}

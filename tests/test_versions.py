@@ -9,13 +9,23 @@ from phi_assets import versions
 from phi_assets.settings import PROJECT, Settings, read
 from tests.graph_facts import AZURE, BACKENDS, facts_of
 
+PROGRAMS = ("reading_code", "training_code", "evaluation_code", "serving_code")
+
 # Source that no asset executes, or that cannot change what an asset makes.
 OUTSIDE = {
     "phi_assets/__init__.py": "empty",
     "phi_assets/beta.py": "how definitions are declared",
+    "phi_assets/answers.py": "reads what was answered",
     "phi_assets/cli.py": "starts runs",
     "phi_assets/definitions.py": "collects definitions",
+    "phi_assets/due.py": "decides when training runs",
+    "phi_assets/experiments.py": "compares trainings",
+    "phi_assets/intake.py": "watches",
+    "phi_assets/freshness.py": "decides when is warned",
     "phi_assets/gates.py": "decides whether an asset runs",
+    "phi_assets/lineage": "tells where answers came from",
+    "phi_assets/masking.py": "masks secrets in words",
+    "phi_assets/notifications": "tells of failures",
     "phi_assets/operate": "starts and follows runs",
     "phi_assets/owners.py": "labels",
     "phi_assets/record_io.py": "keeps records",
@@ -43,7 +53,6 @@ OUTSIDE = {
     "phi_assets/backends/azure/job_watch.py": "follows a job",
     "phi_assets/backends/azure/jobs.py": "submits and follows a job",
     "phi_assets/backends/azure/listing.py": "lists what is there",
-    "phi_assets/backends/azure/masking.py": "masks secrets in words",
     "phi_assets/backends/azure/outputs.py": "keeps a deployment's outputs",
     "phi_assets/backends/azure/ownership.py": "tells ours from others'",
     "phi_assets/backends/azure/pipes_session.py": "carries a job's messages",
@@ -59,12 +68,15 @@ OUTSIDE = {
     "phi_assets/backends/azure/roles.py": "waits for roles",
     "phi_assets/backends/azure/teardown.py": "deletes, and makes nothing",
     "phi_assets/backends/azure/tokens.py": "signs in",
+    "phi_assets/backends/azure/tracking.py": "notes what was trained",
     "phi_assets/backends/azure/unique_names.py": "the template's own names",
     "phi_assets/backends/azure/waiting.py": "waits",
     "phi_assets/backends/azure/what_if.py": "forecasts a deployment",
     "phi_assets/backends/ports.py": "abstract",
     "phi_assets/backends/local/__init__.py": "empty",
     "phi_assets/backends/local/resources.py": "hands settings to resources; their values count",
+    "phi_assets/backends/local/tracking.py": "notes what was trained",
+    "phi_assets/defs/evaluation/__init__.py": "empty",
     "phi_assets/backends/shelf.py": "where things are kept",
     "phi_assets/defs/__init__.py": "empty",
     "phi_assets/defs/dataset/__init__.py": "empty",
@@ -90,11 +102,13 @@ ASSETS_OF_TREE = {
     "phi_assets/base_models": {"base_model"},
     "phi_assets/prompt_flow": {"endpoint_connection", "chat_flow", "chat_flow_evaluation"},
     "phi_assets/promotion.py": {"model_evaluation"},
+    "phi_assets/recipes.py": {"fine_tuned_model"},
     "phi_assets/scoring.py": {"online_deployment"},
     "phi_assets/defs/infrastructure/assets.py": {"ml_workspace", "training_compute", "training_environment"},
     "phi_assets/defs/dataset/assets.py": {"chat_dataset"},
     "phi_assets/defs/training/assets.py": {"fine_tuned_model"},
     "phi_assets/defs/evaluation": {"model_evaluation", "registered_model"},
+    "phi_assets/model_card": {"model_card"},
     "phi_assets/defs/serving": {"online_endpoint", "online_deployment"},
     "phi_assets/defs/chat": {"endpoint_connection", "chat_flow", "chat_flow_evaluation"},
 }
@@ -103,7 +117,7 @@ ASSETS_OF_TREE = {
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     """A copy of the source that can be changed."""
-    for tree in ("phi_assets", "training_code", "evaluation_code", "serving_code", "serving_image", "flows", "infra"):
+    for tree in (*PROGRAMS, "phi_assets", "serving_image", "flows", "infra"):
         shutil.copytree(PROJECT / tree, tmp_path / tree, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(PROJECT / "README.md", tmp_path)
     return tmp_path
@@ -130,11 +144,7 @@ def test_every_source_is_read_by_an_asset_or_stands_outside_with_a_reason():
         tree for backend in BACKENDS for reads in versions.READS.values() for tree in reads.files(backend)
     }
     claimed = read_by_assets | set(OUTSIDE)
-    sources = [
-        path
-        for tree in ("phi_assets", "training_code", "evaluation_code", "serving_code", "flows")
-        for path in (PROJECT / tree).rglob("*.py")
-    ]
+    sources = [path for tree in (*PROGRAMS, "phi_assets", "flows") for path in (PROJECT / tree).rglob("*.py")]
     names = [path.relative_to(PROJECT).as_posix() for path in sources if "__pycache__" not in path.parts]
 
     assert [name for name in names if not any(name == c or name.startswith(f"{c}/") for c in claimed)] == []
@@ -174,6 +184,7 @@ AZURE_TREES = {
     "phi_assets/backends/azure/trainer.py": {"fine_tuned_model"},
     "phi_assets/backends/azure/retrying.py": set(),
     "phi_assets/backends/local/trainer.py": set(),
+    "reading_code/read_hub.py": {"chat_dataset"},
     # What is evaluated is the server, never the image that it stands in.
     "serving_image/Dockerfile": {"online_deployment"},
 }
@@ -203,6 +214,7 @@ def test_what_only_azure_reads_changes_nothing_on_a_laptop(source, project):
 
 
 OTHER_VALUES = {
+    "dataset_license": ("mit", {"model_card"}),
     "dataset": ("other.jsonl", {"raw_conversations", "chat_dataset"}),
     "columns": ("role=speaker", {"chat_dataset"}),
     "validation_share": ("0.2", {"chat_dataset"}),
@@ -284,6 +296,7 @@ VALUES_OF_NO_VERSION = {
     "retrain_min_drift": "0.7",
     "webhook": "https://example.org/hook",
     "webhook_format": "teams",
+    "azure_read_datasets": "azure",
 }
 
 

@@ -19,6 +19,7 @@ DEPLOYED = (
     "chat_database",
     "role_assignments",
 )
+FOR_A_JOB = ("gpu_quota", "training_compute", "training_environment")
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,8 @@ GRAPHS: dict[str, Graph] = {
 
 def also_after(asset: str) -> tuple[str, ...]:
     """What the asset stands on with the chosen backend, beyond what its own code names."""
-    return GRAPHS[current().backend].also_after.get(asset, ())
+    always = GRAPHS[current().backend].also_after.get(asset, ())
+    return (*always, *FOR_A_JOB) if asset == "chat_dataset" and current().reads_on_azure else always
 
 
 def has(names: Iterable[str]) -> bool:

@@ -8,24 +8,33 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import dagster as dg
 
 from phi_assets import records
+from phi_assets.backends.champions import Version
+from phi_assets.experiments import Scores, Trained
+from phi_assets.recipes import Recipe
+
+if TYPE_CHECKING:
+    from phi_assets.conversations.feeds import Feed
 
 Log = Callable[[str], None]
+StepContext = dg.AssetExecutionContext | dg.OpExecutionContext  # of an asset, or of a candidate's op
 Metadata = Mapping[str, Any]
 
 
 class BackendError(dg.Failure):
     """What the backend refused or could not do, in one sentence that names the cure.
 
-    `cure` is that part of the sentence, where it is known apart.
+    `cure` is that part of the sentence, where it is known apart; it stands in the metadata of the failed step too.
     """
 
-    def __init__(self, description: str | None = None, *, cure: str = "", **others: Any) -> None:
-        super().__init__(description, **others)
+    def __init__(
+        self, description: str | None = None, *, cure: str = "", metadata: Metadata | None = None, **others: Any
+    ) -> None:
+        super().__init__(description, metadata={**(metadata or {}), **({"cure": cure} if cure else {})}, **others)
         self.cure = cure
 
 
@@ -104,8 +113,15 @@ class DatasetStore(Port):
     """The conversations as they come, and the immutable versions published from them."""
 
     @abstractmethod
+    def feeds(self, *, patient: bool = True) -> "list[Feed]":
+        """Where conversations come from, in the order of reading.
+
+        `patient`: what may still be on its way, such as a role, is waited for, as a run can and a sensor cannot.
+        """
+
+    @abstractmethod
     def source_fingerprint(self) -> str:
-        """SHA-256 of the raw conversations' content. Raises when they cannot be read."""
+        """SHA-256 over the set of the raw conversations' contents. Raises when they cannot be read."""
 
     @abstractmethod
     def publish(self, log: Log) -> records.DatasetVersion:
@@ -133,13 +149,26 @@ class Trainer(Port):
 
     @abstractmethod
     def train(
-        self, context: dg.AssetExecutionContext, dataset: records.DatasetVersion, base: records.BaseModel
+        self,
+        context: StepContext,
+        dataset: records.DatasetVersion,
+        base: records.BaseModel,
+        recipe: Recipe | None = None,
     ) -> records.ModelVersion:
-        """A fine-tuned model; a run that was cut short is taken up again. Raises when training did not end well."""
+        """A model fine-tuned by the recipe; None: by the preset of the settings.
+
+        What the same recipe made of the same data is found, not trained again, and a run that was cut short is taken up
+        again. Raises when training did not end well.
+        """
 
     @abstractmethod
     def folder(self, model: records.ModelVersion) -> Path:
         """A local folder with model/, report.json and the pictures."""
+
+    def page(self, model: records.ModelVersion) -> str:
+        """Where the training is looked at outside this home; empty where that is nowhere."""
+        del model
+        return ""
 
 
 @dataclass(frozen=True)
@@ -156,7 +185,7 @@ class Evaluator(Port):
     """Runs evaluation_code somewhere, and keeps its report."""
 
     @abstractmethod
-    def evaluate(self, context: dg.AssetExecutionContext, contest: Contest) -> records.Evaluation:
+    def evaluate(self, context: StepContext, contest: Contest) -> records.Evaluation:
         """The measured quality of the tuned model, the base and the champion."""
 
     @abstractmethod
@@ -173,17 +202,57 @@ class ModelRegistry(Port):
 
     @abstractmethod
     def champion(self) -> records.RegisteredModel | None:
-        """The version that holds the alias `champion`; None before the first."""
+        """The champion; None before the first, or when its weights are gone."""
+
+    @abstractmethod
+    def version(self, number: str) -> records.RegisteredModel | None:
+        """The version of that number, whether or not its weights are still there; None when there never was one."""
+
+    @abstractmethod
+    def versions(self) -> list[Version]:
+        """Every version, the newest first: champion, former or withdrawn, and why."""
 
     @abstractmethod
     def log_training(self, model: records.ModelVersion, folder: Path, tags: Mapping[str, str]) -> str:
-        """The id of a tracked run with the training's parameters, metrics and pictures."""
+        """The id of a tracked run with the training's parameters, metrics and pictures.
+
+        One run a model, and one more for each candidate's name (tag phi/candidate) that it was trained under.
+        """
+
+    @abstractmethod
+    def log_evaluation(
+        self, model: records.ModelVersion, evaluation: records.Evaluation, scores: Scores, candidate: str = ""
+    ) -> str | None:
+        """The id of that run, with the scores too; None when it is not tracked any more."""
+
+    @abstractmethod
+    def trainings(self) -> list[Trained]:
+        """Every tracked training, of candidates and of the graph."""
 
     @abstractmethod
     def register(
         self, model: records.ModelVersion, evaluation: records.Evaluation, tags: Mapping[str, str]
     ) -> records.RegisteredModel:
-        """A new champion. Raises ChampionChanged when the champion is not the one that was compared with."""
+        """A new champion, or the present one where this model is it, or was withdrawn.
+
+        Raises ChampionChanged when the champion is not the one that was compared with.
+        """
+
+    @abstractmethod
+    def promote(self, number: str, reason: str, run: str) -> records.RegisteredModel:
+        """The version is champion, and who was is withdrawn. Raises CannotPromote. `run` is the Dagster run."""
+
+    @abstractmethod
+    def rollback(self, reason: str, run: str) -> records.RegisteredModel:
+        """The former champion is champion, and who was is withdrawn: once a run. Raises CannotPromote."""
+
+    @abstractmethod
+    def publish_card(self, model: records.RegisteredModel, text: str, pictures: Mapping[str, Path]) -> str:
+        """The address of the model's README.md, which lies beside its weights with its pictures, by their names."""
+
+    @abstractmethod
+    def card(self, model: records.RegisteredModel) -> str | None:
+        """The model's README.md; None when it has none."""
 
 
 class ChampionChanged(RuntimeError):
@@ -213,6 +282,11 @@ class EndpointHost(Port):
     def cure(self) -> str:
         """What to do when the endpoint does not answer."""
         return "`phi run` makes it, or starts the servers again"
+
+    @property
+    def keeps_answers(self) -> bool:
+        """Whether its servers keep what they answer in this home; else who asks has to."""
+        return False
 
     @abstractmethod
     def start(self, log: Log) -> None:

@@ -15,7 +15,7 @@ from typing import Protocol
 
 from phi_assets.conversations.complete import QUIET_SECONDS, Writers, unfinished
 from phi_assets.conversations.hashes import Hashes
-from phi_assets.conversations.source import SUFFIXES, FileSource, HubSource, SourceError
+from phi_assets.conversations.source import SUFFIXES, FileSource, HubSource, RowsFile, SourceError
 
 SETTLED_SECONDS = 30.0
 
@@ -28,7 +28,7 @@ class Piece:
     """
 
     name: str
-    origin: Path | HubSource
+    origin: Path | HubSource | RowsFile
     sha256: str
     stamp: tuple[int, int] | None = None
 

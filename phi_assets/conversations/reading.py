@@ -9,12 +9,14 @@ from pathlib import Path
 from phi_assets.conversations.json_lines import parse_object, read_json_lines
 from phi_assets.conversations.json_values import read_json_values
 from phi_assets.conversations.rows import Broken, Row
-from phi_assets.conversations.source import HubSource, SourceError
+from phi_assets.conversations.source import HubSource, RowsFile, SourceError
 
 MAX_LINE_BYTES = 4 << 20
 
 
-def read_rows(name: str, origin: Path | HubSource, max_line_bytes: int = MAX_LINE_BYTES) -> Iterator[Row | Broken]:
+def read_rows(
+    name: str, origin: Path | HubSource | RowsFile, max_line_bytes: int = MAX_LINE_BYTES
+) -> Iterator[Row | Broken]:
     """Every row of a file, called `name`, or of a hub dataset, in order, as a stream; what isn't an object is a Broken.
 
     `max_line_bytes` bounds one line of JSON Lines and one element of a JSON array. Raises SourceError when the origin
@@ -26,9 +28,15 @@ def read_rows(name: str, origin: Path | HubSource, max_line_bytes: int = MAX_LIN
         yield from read_hub(origin)
         return
     try:
+        if isinstance(origin, RowsFile):
+            with origin.path.open("rb") as file:
+                yield from read_json_lines(file, str(origin.source), origin.path.stat().st_size)
+            return
         yield from _read_file(name, origin, max_line_bytes)
     except OSError as e:
-        raise SourceError(f"can't read {origin}: {e.strerror or e}; check that it exists and may be read") from e
+        raise SourceError(
+            f"can't read {getattr(origin, 'path', origin)}: {e.strerror or e}; check that it exists and may be read"
+        ) from e
 
 
 def _read_file(name: str, path: Path, max_line_bytes: int) -> Iterator[Row | Broken]:

@@ -61,6 +61,14 @@ class HubSource:
         return f"hf:{self.name}{'@' + self.revision if self.revision else ''}:{self.split}"
 
 
+@dataclass(frozen=True)
+class RowsFile:
+    """Rows of `source` that were read elsewhere: a JSON object a line, as long as it may be."""
+
+    path: Path
+    source: HubSource
+
+
 def parse_source(text: str) -> FileSource | HubSource:
     """The source that `text` names: a path, or `hf:<dataset>[@revision]:<split expression>`.
 

@@ -20,7 +20,9 @@ from phi_assets.operate.home import environment
 from phi_assets.operate.orphans import IN_PROGRESS
 from phi_assets.settings import PROJECT, Settings, variables
 
-SOURCE_TREES = ("phi_assets", "training_code", "evaluation_code", "serving_code", "serving_image", "flows")
+SOURCE_TREES = (
+    *("phi_assets", "reading_code", "training_code", "evaluation_code", "serving_code", "serving_image", "flows"),
+)
 START_SECONDS = 90
 STOP_SECONDS = 20
 

@@ -1,4 +1,4 @@
-"""A Hugging Face hub on loopback: the routes that fetching a model asks, serving folders as repositories."""
+"""A Hugging Face hub on loopback: the routes that fetching a model or a dataset asks, serving folders."""
 
 import contextlib
 import hashlib
@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 
 @dataclass
@@ -18,6 +19,8 @@ class LoopbackHub:
     """Per repository, its folders by commit; the last commit is ``main``."""
     gated: bool = False
     """Whether files are refused until a licence is accepted; what a repository holds is told anyway."""
+    open: threading.Event = field(default_factory=threading.Event)
+    """Files are handed out while it is set; until then, those who ask wait."""
     address: str = ""
     fetched: list[str] = field(default_factory=list)
 
@@ -25,6 +28,7 @@ class LoopbackHub:
 @contextlib.contextmanager
 def run_hub(hub: LoopbackHub) -> Iterator[LoopbackHub]:
     """``hub`` answers at ``hub.address`` inside the block."""
+    hub.open.set()
     server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(hub))
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
@@ -51,34 +55,51 @@ def _handler(hub: LoopbackHub) -> type[BaseHTTPRequestHandler]:
             del format, args
 
         def _answer(self, *, with_body: bool) -> None:
-            parts = self.path.split("?")[0].strip("/").split("/")
+            parts = self.path.split("?")[0].strip("/").removeprefix("datasets/").split("/")
             if parts[:2] in (["api", "models"], ["api", "datasets"]) and len(parts) >= 4:
                 revision = parts[5] if len(parts) > 5 else "main"
-                self._information("/".join(parts[2:4]), revision, as_tree=parts[4:5] == ["tree"])
+                if parts[4:5] == ["tree"]:
+                    self._tree("/".join(parts[2:4]), revision, "/".join(parts[6:]))
+                else:
+                    self._information("/".join(parts[2:4]), revision)
             elif len(parts) >= 5 and parts[2] == "resolve":
                 self._file("/".join(parts[:2]), parts[3], "/".join(parts[4:]), with_body)
             else:
                 self._send(404, b"", {"X-Error-Code": "RepoNotFound"})
 
-        def _information(self, repository: str, revision: str, *, as_tree: bool) -> None:
+        def _commit(self, repository: str, revision: str) -> str | None:
+            """The commit that is meant; None when it was answered that there is none."""
             commits = hub.repositories.get(repository)
             if commits is None:
                 return self._send(404, b"{}", {"X-Error-Code": "RepoNotFound"})
             commit = list(commits)[-1] if revision == "main" else revision
-            if commit not in commits:
-                return self._send(404, b"{}", {"X-Error-Code": "RevisionNotFound"})
-            paths = [path for path in commits[commit].rglob("*") if path.is_file()]
-            sizes = {path.relative_to(commits[commit]).as_posix(): path.stat().st_size for path in paths}
-            tree = [{"type": "file", "path": name, "size": size, "oid": "0" * 40} for name, size in sizes.items()]
-            about = {"id": repository, "sha": commit, "siblings": [{"rfilename": name} for name in sizes]}
-            body = json.dumps(tree if as_tree else about).encode()
-            return self._send(200, body, {"Content-Type": "application/json"})
+            return commit if commit in commits else self._send(404, b"{}", {"X-Error-Code": "RevisionNotFound"})
+
+        def _information(self, repository: str, revision: str) -> None:
+            if commit := self._commit(repository, revision):
+                root = hub.repositories[repository][commit]
+                names = [path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()]
+                self._json({"id": repository, "sha": commit, "siblings": [{"rfilename": name} for name in names]})
+
+        def _tree(self, repository: str, revision: str, within: str) -> None:
+            if commit := self._commit(repository, revision):
+                root = hub.repositories[repository][commit]
+                if not (root / within).is_dir():
+                    return self._send(404, b"{}", {"X-Error-Code": "EntryNotFound"})
+                found = (root / within).glob("**/*" if "recursive=true" in self.path.lower() else "*")
+                self._json([_entry(path, path.relative_to(root).as_posix()) for path in found])
+
+        def _json(self, value: Any) -> None:
+            self._send(200, json.dumps(value).encode(), {"Content-Type": "application/json"})
 
         def _file(self, repository: str, commit: str, name: str, with_body: bool) -> None:
             if hub.gated:
                 return self._send(403, b"", {"X-Error-Code": "GatedRepo"}, with_body=with_body)
+            if not (hub.repositories[repository][commit] / name).is_file():
+                return self._send(404, b"", {"X-Error-Code": "EntryNotFound"}, with_body=with_body)
             content = (hub.repositories[repository][commit] / name).read_bytes()
             if with_body:
+                hub.open.wait()
                 hub.fetched.append(name)
             tag = hashlib.sha256(content).hexdigest()
             return self._send(200, content, {"ETag": f'"{tag}"', "X-Repo-Commit": commit}, with_body=with_body)
@@ -93,3 +114,9 @@ def _handler(hub: LoopbackHub) -> type[BaseHTTPRequestHandler]:
                 self.wfile.write(body)
 
     return Handler
+
+
+def _entry(path: Path, name: str) -> dict[str, Any]:
+    if path.is_dir():
+        return {"type": "directory", "path": name, "oid": "0" * 40}
+    return {"type": "file", "path": name, "size": path.stat().st_size, "oid": "0" * 40}

@@ -1,5 +1,6 @@
 """Dataset versions on Blob, each an Azure ML data asset, beside a copy on this machine."""
 
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,14 +14,18 @@ from phi_assets.records import DatasetVersion
 
 if TYPE_CHECKING:
     from phi_assets.backends.azure.blob import WorkspaceBlobs
-    from phi_assets.conversations.feeds import Feed
+    from phi_assets.conversations.feeds import Feed, Look
 
 ASSET = "phi-chat-dataset"
 ROOT = "phi/datasets/"
+POLL_SECONDS = 5.0
 
 
 class AzureDatasetStore(DatasetStore):
-    """Prepares conversations as on a laptop, and publishes them once to the workspace."""
+    """Prepares conversations as on a laptop, and publishes them once to the workspace.
+
+    `reading` is what a job may cost and wait that reads a hub dataset; without it, this machine reads it.
+    """
 
     account: dict[str, str]
     state: str
@@ -28,6 +33,7 @@ class AzureDatasetStore(DatasetStore):
     cleaning: dict[str, Any]
     inbox: str = ""
     blob_inbox: str = ""
+    reading: dict[str, Any] | None = None
     role_minutes: float = 30.0
 
     def feeds(self, *, patient: bool = True) -> "list[Feed]":
@@ -43,7 +49,7 @@ class AzureDatasetStore(DatasetStore):
         return self._here.fingerprint_of(self.feeds())
 
     def publish(self, log: Log) -> DatasetVersion:
-        published = self._here.publish_from(self.feeds(), log)
+        published = self._here.publish_from(self.feeds(), log, self._bring(log))
         path = folder_of(published.digest)
         sent = self._blobs(log).upload(self._here.folder(published), path)
         log(f"{blob.address(path)}: {sent} files uploaded")
@@ -70,6 +76,15 @@ class AzureDatasetStore(DatasetStore):
         if self._here.find(version.digest) is None:
             self._blobs(say).download(folder_of(version.digest), folder)
         return folder
+
+    def _bring(self, log: Log) -> "Callable[[list[Look]], list[Look]]":
+        if self.reading is None:
+            return list
+        from phi_assets.backends.azure.hub_reading import HubReading
+        from phi_assets.backends.azure.jobs import JobLimits
+
+        limits = JobLimits(role_minutes=self.role_minutes, **{"poll_seconds": POLL_SECONDS, **self.reading})
+        return HubReading(self._clients, limits, Path(self.state) / "intake" / "hub", log).bring
 
     @cached_property
     def _here(self) -> LocalDatasetStore:

@@ -45,7 +45,7 @@ class AzureEvaluator(Evaluator):
         return evaluation_reports.read(self.folder(evaluation))
 
     def evaluate(self, context: StepContext, contest: Contest) -> Evaluation:
-        jobs = CloudJobs(clients(self.account), self._limits, context)
+        jobs = CloudJobs(clients(self.account), self._limits, context.log.info, context)
         job = self._job(context, contest)
         ended = jobs.run(job, lambda: jobs.blobs.size(job.output + evaluation_reports.REPORT) is not None)
         if ended.link:

@@ -31,6 +31,7 @@ CANCELLED = (
     "last checkpoint"
 )
 
+OWN = "error: "
 TOO_LONG = "max_train_minutes is"  # training_code's words when it refuses to begin
 TOO_LONG_CURE = "Raise PHI_MAX_TRAIN_MINUTES, or PHI_AZURE_MAX_JOB_COST where the time that it buys is less"
 
@@ -60,6 +61,12 @@ def failure_of(ended: Ended, error: str, lines: Sequence[str], *, refused: bool)
         metadata=metadata,
         allow_retries=not refused,
     )
+
+
+def own_words(lines: Sequence[str]) -> str | None:
+    """What a program said about its failure in the last line of its log, when it has no other way to tell."""
+    last = lines[-1] if lines else ""
+    return last.removeprefix(OWN) if last.startswith(OWN) else None
 
 
 def _cure(text: str) -> str:

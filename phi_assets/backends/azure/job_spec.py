@@ -23,7 +23,7 @@ class CloudJob:
     `code` says which folders and files of this machine the job finds in its working directory, by their place there.
     """
 
-    kind: Literal["train", "evaluate"]
+    kind: Literal["train", "evaluate", "read"]
     recipe: str
     title: str
     command: str

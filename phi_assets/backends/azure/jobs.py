@@ -16,7 +16,7 @@ from phi_assets.backends.azure.clients import AzureClients
 from phi_assets.backends.azure.environment import reference as environment_reference
 from phi_assets.backends.azure.errors import cause_of, code_of, refused
 from phi_assets.backends.azure.job_errors import job_error
-from phi_assets.backends.azure.job_failures import JobFailed, RoleMissing, failure_of
+from phi_assets.backends.azure.job_failures import JobFailed, RoleMissing, failure_of, own_words
 from phi_assets.backends.azure.job_logs import JobLog, Said
 from phi_assets.backends.azure.job_names import job_name
 from phi_assets.backends.azure.job_spec import CloudJob, Place, as_command, stage
@@ -24,7 +24,7 @@ from phi_assets.backends.azure.job_watch import ENDED, Ended, Watch, link_metada
 from phi_assets.backends.azure.pipes_session import open_pipes, pipes_folder
 from phi_assets.backends.azure.retrying import with_patience
 from phi_assets.backends.azure.roles import wait_for_role
-from phi_assets.backends.ports import StepContext
+from phi_assets.backends.ports import Log, StepContext
 
 IDENTITY_API = "2023-01-31"  # Microsoft.ManagedIdentity/userAssignedIdentities
 FIRST_ROLE_WAIT, LONGEST_ROLE_WAIT = 10.0, 60.0
@@ -43,11 +43,10 @@ class JobLimits:
 
 
 class CloudJobs:
-    """The workspace's jobs, on behalf of one step of a Dagster run."""
+    """The workspace's jobs, on behalf of one step of a Dagster run. A job that uses Pipes needs that step's context."""
 
-    def __init__(self, clients: AzureClients, limits: JobLimits, context: StepContext) -> None:
-        self.clients, self.limits, self.context = clients, limits, context
-        self.log = context.log.info
+    def __init__(self, clients: AzureClients, limits: JobLimits, log: Log, context: StepContext | None = None) -> None:
+        self.clients, self.limits, self.log, self.context = clients, limits, log, context
         self.blobs = WorkspaceBlobs(clients, self.log, limits.role_minutes)
 
     @property
@@ -87,7 +86,7 @@ class CloudJobs:
             return Ended(watch.name, "Completed", found.studio_url or "")
         lines = Said(self.log)
         log = JobLog(self.blobs, watch.name, lines)
-        with open_pipes(self.context, self.blobs, watch.name, lines, wanted=job.pipes) as pipes:
+        with open_pipes(self.context if job.pipes else None, self.blobs, watch.name, lines) as pipes:
 
             def look() -> None:
                 pipes.follow()
@@ -107,7 +106,7 @@ class CloudJobs:
                 if watch.over and job.pipes:
                     self.blobs.remove(pipes_folder(watch.name))
         if ended.status != "Completed":
-            said = pipes.failed()
+            said = pipes.failed() or own_words(log.last)
             error = said or job_error(self.clients, ended.name, self.log)
             raise failure_of(ended, error, list(log.last), refused=said is not None)
         if not whole():

@@ -96,9 +96,9 @@ class Pipes:
 
 
 @contextmanager
-def open_pipes(context: StepContext, blobs: WorkspaceBlobs, job: str, said: Said, *, wanted: bool) -> Iterator[Pipes]:
-    """A session with the job of this name, whether or not it has been submitted yet."""
-    if not wanted:
+def open_pipes(context: StepContext | None, blobs: WorkspaceBlobs, job: str, said: Said) -> Iterator[Pipes]:
+    """A session with the job of this name, whether or not it has been submitted yet; none without a context."""
+    if context is None:
         yield Pipes(None, None)
         return
     reader = BlobMessages(blobs, job, said)

@@ -56,7 +56,14 @@ def azure_resources(settings: Settings) -> dict[str, Any]:
             idle_minutes=settings.azure_idle_minutes,
             role_minutes=roles,
         ),
-        "dataset_store": AzureDatasetStore(source=settings.dataset_address, cleaning=cleaning(settings), **common),
+        "dataset_store": AzureDatasetStore(
+            source=settings.dataset_address,
+            cleaning=cleaning(settings),
+            inbox=str(settings.inbox),
+            blob_inbox=settings.azure_inbox,
+            reading=job if settings.reads_on_azure else None,
+            **common,
+        ),
         "base_model_store": AzureBaseModelStore(base_model=settings.base_model, **common),
         "trainer": AzureTrainer(preset=settings.preset, max_minutes=settings.max_train_minutes, **common, **job),
         "evaluator": AzureEvaluator(

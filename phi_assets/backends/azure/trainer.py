@@ -57,6 +57,10 @@ class AzureTrainer(Trainer):
     def folder(self, model: ModelVersion) -> Path:
         return shelf.place(self._models, model.digest)
 
+    def page(self, model: ModelVersion) -> str:
+        job = self.folder(model) / JOB
+        return json.loads(job.read_text(encoding="utf-8"))["studio"] or "" if job.is_file() else ""
+
     def train(
         self, context: StepContext, dataset: DatasetVersion, base: BaseModel, recipe: Recipe | None = None
     ) -> ModelVersion:
@@ -64,7 +68,7 @@ class AzureTrainer(Trainer):
         code = versions.tree_digest(PROJECT / "training_code")
         made_of = job_recipe(dataset.digest, base.digest, code, chosen.digest)
         place = f"{ROOT}{made_of[:32]}/"
-        jobs = CloudJobs(self._clients, self._limits, context)
+        jobs = CloudJobs(self._clients, self._limits, context.log.info, context)
         job = self._job(context, dataset, base, code, chosen, made_of, place, jobs.seconds)
         ended = jobs.run(job, lambda: self._whole(jobs.blobs, place))
         if ended.link:

@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from phi_assets import versions
+from phi_assets import gates, versions
 from phi_assets.backends import also_after
 from phi_assets.backends.ports import DatasetStore
 from phi_assets.beta import observed_source
@@ -38,6 +38,7 @@ def chat_dataset(
     context: dg.AssetExecutionContext, dataset_store: DatasetStore
 ) -> dg.MaterializeResult[DatasetVersion]:
     """Clean conversations in frozen train, validation and test splits, published as one immutable version."""
+    gates.require_deps_passed(context.instance, also_after("chat_dataset"))
     version = dataset_store.publish(context.log.info)
     return dg.MaterializeResult(
         value=version,
