@@ -95,6 +95,7 @@ BOTH = [
 ON_AZURE = [
     Row("infra/main.json", DEPLOYED, ALL_BUT_QUOTA),
     Row("serving_image/Dockerfile", {"online_deployment"}, SHIPPED),
+    Row("reading_code/read_hub.py", {"chat_dataset"}, {"chat_dataset", *TRAINED}),
     Row("azure_subscription_id", {*ON_THE_PLACE, "gpu_quota"}, ALL_OF_AZURE),
     Row("azure_location", {*ON_THE_PLACE, "gpu_quota"}, ALL_OF_AZURE),
     Row("azure_name", ON_THE_PLACE, ALL_BUT_QUOTA),
