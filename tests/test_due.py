@@ -8,9 +8,9 @@ import dagster as dg
 import pytest
 
 from phi_assets import gates
+from phi_assets.backends.cloud_ports import Bill
 from phi_assets.backends.local.dataset_store import LocalDatasetStore
 from phi_assets.backends.local.resources import cleaning
-from phi_assets.backends.ports import Bill
 from phi_assets.due import DATASET, is_due
 from phi_assets.operate import home
 from phi_assets.operate.tags import STOPPED

@@ -72,6 +72,7 @@ OUTSIDE = {
     "phi_assets/backends/azure/unique_names.py": "the template's own names",
     "phi_assets/backends/azure/waiting.py": "waits",
     "phi_assets/backends/azure/what_if.py": "forecasts a deployment",
+    "phi_assets/backends/cloud_ports.py": "abstract",
     "phi_assets/backends/ports.py": "abstract",
     "phi_assets/backends/local/__init__.py": "empty",
     "phi_assets/backends/local/resources.py": "hands settings to resources; their values count",

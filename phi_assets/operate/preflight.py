@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from phi_assets.backends import build_resources
-from phi_assets.backends.ports import Diagnosis
+from phi_assets.backends.cloud_ports import Diagnosis
 from phi_assets.operate.screen import console, quiet
 from phi_assets.settings import Settings
 

@@ -7,7 +7,8 @@ from rich.table import Table
 from rich.text import Text
 
 from phi_assets.backends import build_resources
-from phi_assets.backends.ports import BackendError, Doomed, Teardown
+from phi_assets.backends.cloud_ports import Doomed, Teardown
+from phi_assets.backends.ports import BackendError
 from phi_assets.operate import home
 from phi_assets.operate.screen import console, say
 from phi_assets.settings import Settings

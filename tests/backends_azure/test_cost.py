@@ -12,7 +12,7 @@ import pytest
 
 from phi_assets.backends.azure import compute, costs, deployment_run, listing, live_state, tokens
 from phi_assets.backends.azure.prices import price_per_hour
-from phi_assets.backends.ports import Bill
+from phi_assets.backends.cloud_ports import Bill
 from phi_assets.defs.operations.cloud_jobs import cost
 from phi_assets.settings import PROJECT
 from tests.backends_azure.place import Place

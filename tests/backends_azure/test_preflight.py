@@ -13,7 +13,7 @@ from phi_assets import cli, settings
 from phi_assets.backends.azure import live_state, tokens, unique_names
 from phi_assets.backends.azure.account import AzureAccount
 from phi_assets.backends.azure.errors import WORKSPACE_CURE
-from phi_assets.backends.ports import Bill, Diagnosis
+from phi_assets.backends.cloud_ports import Bill, Diagnosis
 from phi_assets.defs.operations.cloud_jobs import preflight
 from phi_assets.operate.preflight import summary
 from tests.azure_emulator.clients import NAMESPACES

@@ -6,7 +6,8 @@ from typing import Any
 
 from phi_assets.backends.azure import job_costs, listing, live_state, prices, unique_names
 from phi_assets.backends.azure.clients import AzureClients, clients
-from phi_assets.backends.ports import Bill, CostReport, Log, Standing
+from phi_assets.backends.cloud_ports import Bill, CostReport, Standing
+from phi_assets.backends.ports import Log
 
 DAYS_A_MONTH = 30  # the price table's month: 5.0 is 0.167 a day
 HOURS_A_DAY = 24

@@ -10,7 +10,8 @@ from phi_assets.backends.azure.errors import refused, status_of
 from phi_assets.backends.azure.job_errors import details
 from phi_assets.backends.azure.job_watch import ENDED
 from phi_assets.backends.azure.retrying import with_patience
-from phi_assets.backends.ports import JobCost, Log
+from phi_assets.backends.cloud_ports import JobCost
+from phi_assets.backends.ports import Log
 
 
 def last(of: AzureClients, vm_size: str, most: int, now: dt.datetime, log: Log) -> list[JobCost]:

@@ -17,7 +17,8 @@ from phi_assets.backends.azure.preflight_place import (
     without,
 )
 from phi_assets.backends.azure.quota import AzureQuota
-from phi_assets.backends.ports import BackendError, Diagnosis, Log, Preflight
+from phi_assets.backends.cloud_ports import Diagnosis, Preflight
+from phi_assets.backends.ports import BackendError, Log
 
 HOURS_A_MONTH = 730
 UNKNOWN_CURE = "see https://aka.ms/arm-common-errors and https://azure.status.microsoft, mend it, and look again"

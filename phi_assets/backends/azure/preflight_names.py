@@ -8,7 +8,8 @@ from phi_assets.backends.azure.clients import AzureClients
 from phi_assets.backends.azure.errors import NAME_CURE, VAULT_CURE, WORKSPACE_CURE, status_of
 from phi_assets.backends.azure.preflight_place import MACHINE_LEARNING, MINUTES, Registrations, require_registered
 from phi_assets.backends.azure.retrying import with_patience
-from phi_assets.backends.ports import Diagnosis, Log
+from phi_assets.backends.cloud_ports import Diagnosis
+from phi_assets.backends.ports import Log
 
 # Types whose names are one in all of Azure, and that say whether one is free. Cosmos DB is asked in a way of its own.
 CHECKED = {

@@ -12,7 +12,8 @@ from phi_assets.backends.azure import listing, prices
 from phi_assets.backends.azure.clients import AzureClients
 from phi_assets.backends.azure.errors import REGION_CURE, refused
 from phi_assets.backends.azure.retrying import with_patience
-from phi_assets.backends.ports import BackendError, Diagnosis, Log
+from phi_assets.backends.cloud_ports import Diagnosis
+from phi_assets.backends.ports import BackendError, Log
 
 MINUTES = 2.0
 SUBSCRIPTIONS = "2022-12-01"

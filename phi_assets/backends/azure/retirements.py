@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from phi_assets.backends.ports import Diagnosis
+from phi_assets.backends.cloud_ports import Diagnosis
 from phi_assets.settings import PROJECT
 
 AS_OF = dt.date(2026, 11, 24)

@@ -11,7 +11,8 @@ from phi_assets.backends.azure.account import AzureAccount
 from phi_assets.backends.azure.clients import AzureClients, clients
 from phi_assets.backends.azure.deleting import ask, delete
 from phi_assets.backends.azure.errors import AzureRefused, refused
-from phi_assets.backends.ports import Doomed, Fate, Log, Teardown
+from phi_assets.backends.cloud_ports import Doomed, Fate, Teardown
+from phi_assets.backends.ports import Log
 
 ENDPOINT, DEPLOYMENT, CLUSTER = "online endpoint", "deployment", "cluster"
 NOT_OURS = "not made by this project"

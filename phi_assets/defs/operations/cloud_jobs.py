@@ -4,7 +4,7 @@ import dagster as dg
 from pydantic import Field
 
 from phi_assets import shown
-from phi_assets.backends.ports import Bill, CostReport, Diagnosis, Doomed, Preflight, Teardown
+from phi_assets.backends.cloud_ports import Bill, CostReport, Diagnosis, Doomed, Preflight, Teardown
 
 
 @dg.op(
