@@ -122,7 +122,7 @@ def test_when_the_data_is_mended_only_what_vanished_is_made_beside_the_dataset(h
 
 def test_more_conversations_and_a_vanished_model_make_the_dataset_and_what_depends_on_it_again(home):
     (model,) = (home.folder / "home" / "local" / "models").iterdir()
-    shutil.rmtree(model)
+    elsewhere = model.rename(home.folder / "elsewhere")
     assert home.status()["fine_tuned_model"] == "missing"
     home.add(*OWN.read_text(encoding="utf-8").splitlines()[ROWS : ROWS + 60])
 
@@ -131,6 +131,7 @@ def test_more_conversations_and_a_vanished_model_make_the_dataset_and_what_depen
     assert {"chat_dataset", "fine_tuned_model", "model_evaluation", "registered_model", "online_deployment"} <= remade
     assert not remade & {"base_model", "ml_workspace", "training_compute", "training_environment", "online_endpoint"}
     assert json.loads(home.phi("ask", "Hello?", "--json").stdout)["model_version"] == "2"
+    elsewhere.rename(model)  # to be gone back to, below
 
 
 def settings_of(home: Home) -> Settings:
