@@ -12,8 +12,9 @@ from typing import Any, Literal
 import dagster as dg
 
 from phi_assets import gates
+from phi_assets.backends import champions
 from phi_assets.record_io import RecordIOManager
-from phi_assets.records import Record
+from phi_assets.records import Evaluation, Record
 
 CODE_VERSION = "dagster/code_version"
 DATA_VERSION = "dagster/data_version"
@@ -116,6 +117,11 @@ def survey(instance: dg.DagsterInstance, definitions: dg.Definitions) -> dict[st
         status, reasons = _judge(instance, asset, tags, versions, record, kept)
         if record and not kept and tags:
             reasons = [port.why_gone(record.digest)]
+        failed = gates.failed(instance, asset.name, record.digest) if record else []
+        if isinstance(kept, Evaluation) and status == "fresh" and not failed:
+            registry = resources["registry"]
+            overtaken = champions.overtaken(kept, registry.champion(), registry.versions())
+            status, reasons = ("stale", [overtaken]) if overtaken else (status, reasons)
         refused = [line for name in asset.upstream for line in states[name].failed_checks] if status != "fresh" else []
         states[asset.name] = AssetState(
             name=asset.name,
@@ -126,7 +132,7 @@ def survey(instance: dg.DagsterInstance, definitions: dg.Definitions) -> dict[st
             record=kept or None,
             since=event.timestamp if event else None,
             run_id=event.run_id if event else None,
-            failed_checks=tuple(gates.failed(instance, asset.name, record.digest)) if record else (),
+            failed_checks=tuple(failed),
         )
     return states
 

@@ -4,6 +4,12 @@ import dagster as dg
 import pytest
 
 from phi_assets import gates, staleness
+from phi_assets.backends.local.registry import MlflowRegistry
+from phi_assets.backends.ports import Port
+from phi_assets.record_io import RecordIOManager
+from phi_assets.records import Evaluation
+from tests.backends_local.test_registry import written
+from tests.made_up import a_model, evaluated
 from tests.toy_graph import KEPT_BY, Cupboard, toy_graph
 
 
@@ -205,3 +211,52 @@ def test_an_asset_refuses_while_what_it_stands_on_has_no_passed_verdict(instance
 def test_an_asset_refuses_while_what_it_stands_on_was_never_made(instance):
     with pytest.raises(gates.NotPassed, match="check clean has not judged"):
         gates.require_deps_passed(instance, ["grain"])
+
+
+class Drawer(Port):
+    """Keeps one evaluation, of a model that was compared with phi-chat/2."""
+
+    model: str
+
+    @property
+    def kept(self) -> Evaluation:
+        return evaluated(a_model(self.model, ""), "phi-chat/2")
+
+    def find(self, digest: str) -> Evaluation | None:
+        return self.kept if digest == self.kept.digest else None
+
+
+@pytest.mark.parametrize("clean", [True, False], ids=["passed", "refused"])
+def test_what_passed_against_another_champion_is_evaluated_again(instance, tmp_path, monkeypatch, clean):
+    monkeypatch.setattr(staleness, "KEPT_BY", {"model_evaluation": "evaluator"})
+    monkeypatch.setattr(gates, "BLOCKING", {"model_evaluation": ("clean",)})
+    registry = MlflowRegistry(home=str(tmp_path / "mlflow"))
+    for number, name in enumerate(["a", "b"]):
+        model = written(tmp_path, name)
+        registry.register(model, evaluated(model, f"phi-chat/{number}" if number else None), {})
+
+    @dg.asset(name="model_evaluation", code_version="1")
+    def measured(evaluator: Drawer) -> dg.MaterializeResult[Evaluation]:
+        return dg.MaterializeResult(value=evaluator.kept, data_version=dg.DataVersion("e"))
+
+    @dg.asset_check(asset="model_evaluation", name="clean", blocking=True)
+    def judged(model_evaluation: Evaluation) -> dg.AssetCheckResult:
+        return gates.verdict("clean", "model_evaluation", subject="e", passed=clean, description="worse", numbers={})
+
+    graph = dg.Definitions(
+        assets=[measured],
+        asset_checks=[judged],
+        resources={
+            "evaluator": Drawer(model="c"),
+            "registry": registry,
+            "io_manager": RecordIOManager(folder=str(tmp_path / "records")),
+        },
+    )
+    run(instance, graph, ["model_evaluation"])
+    assert statuses(instance, graph) == {"model_evaluation": "fresh"}
+
+    registry.rollback("", "run")
+
+    state = staleness.survey(instance, graph)["model_evaluation"]
+    said = ("the champion is phi-chat/1, the evaluation compared with phi-chat/2",)
+    assert (state.status, state.reasons) == (("stale", said) if clean else ("fresh", ()))

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Literal
 
-from phi_assets.records import RegisteredModel
+from phi_assets.records import Evaluation, RegisteredModel
 
 RANK = "rank"  # absent from versions that were registered before there were ranks: their number says as much
 PROMOTED, PROMOTED_AT = "promoted", "promoted_at"
@@ -82,6 +82,24 @@ def champions(versions: Iterable[Version]) -> list[Version]:
 def withdrawn(versions: Iterable[Version], digest: str) -> Version | None:
     """The version by which this model was withdrawn; None when it was not."""
     return next((each for each in versions if each.withdrawn and each.model.model_digest == digest), None)
+
+
+def changed_since(evaluation: Evaluation, champion: str | None) -> str:
+    """That another is champion than the one it compared with; empty when it is the same. Both as name/version."""
+    if champion == evaluation.champion:
+        return ""
+    return f"the champion is {champion or 'none'}, the evaluation compared with {evaluation.champion or 'none'}"
+
+
+def overtaken(evaluation: Evaluation, champion: RegisteredModel | None, versions: Iterable[Version]) -> str:
+    """Why a model that passed cannot be registered by this evaluation; empty when it can, or need not be."""
+    known = any(each.model.model_digest == evaluation.model_digest for each in versions)
+    return "" if known else changed_since(evaluation, name_of(champion))
+
+
+def name_of(model: RegisteredModel | None) -> str | None:
+    """Name and number of a version, as evaluations record the champion."""
+    return f"{model.name}/{model.version}" if model else None
 
 
 def promotion_tags(versions: Iterable[Version], how: str) -> dict[str, str]:

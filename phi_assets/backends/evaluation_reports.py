@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from phi_assets.backends import shelf
+from phi_assets.backends import champions, shelf
 from phi_assets.backends.ports import Contest
 from phi_assets.records import Evaluation
 
@@ -32,7 +32,7 @@ def keep(staged: Path, root: Path, contest: Contest) -> Evaluation:
         address=str(folder),
         model_digest=contest.tuned.digest,
         dataset_digest=contest.dataset.digest,
-        champion=f"{contest.champion.name}/{contest.champion.version}" if contest.champion else None,
+        champion=champions.name_of(contest.champion),
     )
     shelf.put(evaluation, folder)
     return evaluation

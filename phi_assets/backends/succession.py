@@ -5,8 +5,8 @@ from typing import Protocol
 
 from phi_assets.backends import champions
 from phi_assets.backends.champions import Version
-from phi_assets.backends.ports import BackendError
-from phi_assets.records import RegisteredModel
+from phi_assets.backends.ports import BackendError, ChampionChanged
+from phi_assets.records import Evaluation, RegisteredModel
 
 
 class CannotPromote(BackendError):
@@ -57,6 +57,13 @@ def rollback(registry: Tagged, reason: str, run: str) -> RegisteredModel:
     registry.tag(present.number, champions.withdrawal_tags(reason or "rolled back, no reason given", run))
     registry.tag(former.number, champions.return_tags(f"came back when version {present.number} was withdrawn"))
     return former.model
+
+
+def require_compared_with(evaluation: Evaluation, champion: str | None) -> None:
+    """The evaluation compared with this champion, name/version. Raises ChampionChanged."""
+    changed = champions.changed_since(evaluation, champion)
+    if changed:
+        raise ChampionChanged(f"{changed}; materialise model_evaluation again")
 
 
 def in_its_place(versions: list[Version], digest: str, champion: RegisteredModel | None) -> RegisteredModel:

@@ -13,7 +13,7 @@ from phi_assets.backends.azure.outputs import NotDeployed
 from phi_assets.backends.azure.retrying import say, with_patience
 from phi_assets.backends.azure.roles import wait_for_role
 from phi_assets.backends.champions import Version
-from phi_assets.backends.ports import ChampionChanged, ModelRegistry
+from phi_assets.backends.ports import ModelRegistry
 from phi_assets.experiments import Scores, Trained
 from phi_assets.records import Evaluation, ModelCard, ModelVersion, RegisteredModel
 
@@ -91,9 +91,7 @@ class AzureModelRegistry(ModelRegistry):
         versions = self.versions()
         if champions.withdrawn(versions, model.digest):
             return succession.in_its_place(versions, model.digest, present)
-        name = f"{present.name}/{present.version}" if present else None
-        if name != evaluation.champion:
-            raise _changed(name, evaluation.champion)
+        succession.require_compared_with(evaluation, champions.name_of(present))
         # The next number is taken by one version only: who comes second finds another model under it.
         taken = self._versions(archived=True)
         number = str(max((int(version.version) for version in taken), default=0) + 1)
@@ -102,7 +100,7 @@ class AzureModelRegistry(ModelRegistry):
             lambda: self._put(number, model, crowned), f"registering {MODEL_NAME}:{number}", say, self.role_minutes
         )
         if (found.tags or {}).get("model_digest") != model.digest:
-            raise _changed(f"{MODEL_NAME}/{number}", evaluation.champion)
+            succession.require_compared_with(evaluation, f"{MODEL_NAME}/{number}")
         return _record(found)
 
     def _put(self, number: str, model: ModelVersion, tags: Mapping[str, str]) -> Any:
@@ -191,10 +189,3 @@ def _ours(found: Iterable[Any]) -> list[Version]:
 def _created(version: Any) -> str:
     when = version.creation_context.created_at if version.creation_context else None
     return when.isoformat(timespec="seconds") if isinstance(when, datetime) else str(when or "")
-
-
-def _changed(present: str | None, compared: str | None) -> ChampionChanged:
-    return ChampionChanged(
-        f"the champion is {present or 'none'}, the evaluation compared with {compared or 'none'}; "
-        "materialise model_evaluation again"
-    )

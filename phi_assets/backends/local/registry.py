@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from phi_assets.backends import cards, champions, succession
 from phi_assets.backends.champions import Version
 from phi_assets.backends.local import tracking
-from phi_assets.backends.ports import ChampionChanged, ModelRegistry
+from phi_assets.backends.ports import ModelRegistry
 from phi_assets.experiments import Scores, Trained
 from phi_assets.records import Evaluation, ModelCard, ModelVersion, RegisteredModel
 
@@ -109,17 +109,12 @@ class MlflowRegistry(ModelRegistry):
     def register(self, model: ModelVersion, evaluation: Evaluation, tags: Mapping[str, str]) -> RegisteredModel:
         with _locked(Path(self.home), "champion"):
             present = self.champion()
-            name = f"{present.name}/{present.version}" if present else None
             if present and present.model_digest == model.digest:
                 return present
             versions = self.versions()
             if champions.withdrawn(versions, model.digest):
                 return succession.in_its_place(versions, model.digest, present)
-            if name != evaluation.champion:
-                raise ChampionChanged(
-                    f"the champion is {name or 'none'}, the evaluation compared with {evaluation.champion or 'none'}; "
-                    "materialise model_evaluation again"
-                )
+            succession.require_compared_with(evaluation, champions.name_of(present))
             self._ensure_model()
             version = self.client.create_model_version(
                 MODEL_NAME,
