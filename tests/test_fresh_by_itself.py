@@ -4,6 +4,7 @@ import json
 import time
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -57,6 +58,16 @@ def watched(told, tmp_path_factory):
     home.phi("down")
 
 
+@pytest.fixture(scope="module")
+def first(watched) -> dict[str, Any]:
+    """What `phi why` says of an answer of the first model, as soon as it was given."""
+    return asked_why(watched, json.loads(watched.home.phi("ask", "Hello?", "--json").stdout)["id"])
+
+
+def asked_why(watched: Watched, answer: str) -> dict[str, Any]:
+    return json.loads(watched.home.phi("why", answer, "--json").stdout)
+
+
 def settle(watched: Watched, since: float) -> None:
     """Every run has ended, and the policy has nothing to do."""
 
@@ -68,10 +79,11 @@ def settle(watched: Watched, since: float) -> None:
     watched.wait("the end of every run", quiet, 240)
 
 
-def test_a_file_in_the_inbox_is_learned_from_and_serves_without_a_click(watched):
+def test_a_file_in_the_inbox_is_learned_from_and_serves_without_a_click(watched, first):
+    assert first["answer"]["model_version"] == "1"
     began = time.time()
     before = watched.record("online_deployment")
-    with asked_all_the_time(watched.home) as failures:
+    with asked_all_the_time(watched.home) as asked:
         watched.drop("umbra.jsonl", lines(NEW))
         watched.wait(
             "a new deployment",
@@ -80,7 +92,7 @@ def test_a_file_in_the_inbox_is_learned_from_and_serves_without_a_click(watched)
         )
         settle(watched, time.time())
 
-    assert failures == []
+    assert asked.failures == []
     made = watched.made(began)
     assert set(made) >= {"chat_dataset", *WAVE}
     assert not UNTOUCHED & set(made)
@@ -184,3 +196,21 @@ def test_each_conversation_is_taken_in_once_while_runs_go_and_the_daemon_is_kill
     assert len(places()) == len(set(places())) == len(conversations)
     assert watched.made(began)["fine_tuned_model"] >= 1
     assert watched.failed_steps(began) == []
+
+
+def test_an_answer_from_before_three_retrainings_still_leads_to_what_made_it(watched, first):
+    trained = watched.made()["fine_tuned_model"]
+    for more in range(max(4 - trained, 0)):
+        before = watched.made()["registered_model"]
+        watched.drop(f"more-{more}.jsonl", lines(OWN)[260 + 20 * more : 280 + 20 * more])
+        watched.wait("another model", lambda before=before: watched.made()["registered_model"] > before, 240)
+        settle(watched, time.time())
+
+    now = asked_why(watched, first["answer"]["id"])
+
+    told = ("answer", "question", "model_digest", "trained", "deployed", "dataset", "nearest")
+    assert {name: now[name] for name in told} == {name: first[name] for name in told}
+    assert (first["model_state"], now["model_state"]) == ("champion", "former")
+    newest = asked_why(watched, json.loads(watched.home.phi("ask", "Hello?", "--json").stdout)["id"])
+    assert newest["answer"]["model_version"] == watched.record("registered_model")["version"]
+    assert newest["dataset"]["digest"] != first["dataset"]["digest"]

@@ -12,7 +12,7 @@ from tests.watching import Watched, asked_all_the_time, webhook
 pytestmark = [pytest.mark.long, pytest.mark.integration, pytest.mark.timeout(3600)]
 
 NEW = PROJECT / "data" / "new_product"
-STARTS, FINISHES = 120, 720  # seconds
+STARTS, FINISHES, BACK = 120, 720, 10  # seconds
 
 
 def questions(path, count: int | None = None) -> list[tuple[str, list[str]]]:
@@ -65,7 +65,7 @@ def test_new_conversations_are_learned_and_old_answers_kept(watched):
     known = right(home, old)
     began = time.time()
 
-    with asked_all_the_time(home) as failures:
+    with asked_all_the_time(home) as asked:
         watched.drop("umbra.jsonl", (NEW / "conversations.jsonl").read_text(encoding="utf-8").splitlines())
         watched.wait("a run", lambda: watched.runs(began), STARTS)
         watched.wait(
@@ -74,11 +74,25 @@ def test_new_conversations_are_learned_and_old_answers_kept(watched):
             FINISHES - (time.time() - began),
         )
 
-    assert failures == []
+    assert asked.failures == []
     assert home.phi("status").returncode == 0
     assert not {"base_model", "ml_workspace", "online_endpoint"} & set(watched.made(began))
     assert right(home, new) >= 7
     assert right(home, old) >= known - 2
+
+
+def test_the_former_champion_answers_again_within_ten_seconds_of_a_rollback(watched):
+    home, former = watched.home, str(int(watched.record("online_deployment")["model_version"]) - 1)
+    began = time.time()
+
+    with asked_all_the_time(home, 0.1) as asked:
+        assert home.phi("rollback", "--reason", "a test").returncode == 0
+
+    assert asked.failures == []
+    assert asked.first[former] - watched.started("rollback") < BACK
+    home.run()
+    assert "fine_tuned_model" not in watched.made(began)
+    assert json.loads(home.phi("ask", "Hello?", "--json").stdout)["model_version"] == former
 
 
 def test_wrong_answers_are_trained_on_and_stopped_by_the_gate(watched, told):

@@ -77,6 +77,13 @@ class Watched:
             found = instance.get_run_records(limit=500)
         return [each.dagster_run for each in found if each.create_timestamp.timestamp() >= since]
 
+    def started(self, job: str) -> float:
+        """When the newest run of the job started, in seconds since 1970."""
+        with self.instance() as instance:
+            (record,) = instance.get_run_records(filters=dg.RunsFilter(job_name=job), limit=1)
+        assert record.start_time
+        return record.start_time
+
     def idle(self) -> bool:
         return all(run.status in ENDED for run in self.runs())
 
@@ -174,12 +181,20 @@ def webhook() -> Iterator[Webhook]:
     thread.join()
 
 
+@dataclass
+class Asked:
+    """What was not answered, and when each model version answered first, in seconds since 1970."""
+
+    failures: list[str] = field(default_factory=list[str])
+    first: dict[str, float] = field(default_factory=dict[str, float])
+
+
 @contextmanager
-def asked_all_the_time(home: Home, seconds_between: float = 0.3) -> Iterator[list[str]]:
-    """The endpoint is asked without pause; what was not answered stands in the list, and the rest in its versions."""
+def asked_all_the_time(home: Home, seconds_between: float = 0.3) -> Iterator[Asked]:
+    """The endpoint is asked without pause."""
     folder = home.folder / "home" / "local" / "endpoints" / "phi-chat"
     key = (folder / "key").read_text(encoding="utf-8").strip()
-    failures: list[str] = []
+    asked = Asked()
     over = threading.Event()
 
     def ask() -> None:
@@ -187,14 +202,15 @@ def asked_all_the_time(home: Home, seconds_between: float = 0.3) -> Iterator[lis
             port = json.loads((folder / "state.json").read_text(encoding="utf-8"))["port"]
             try:
                 messages = [{"role": "user", "content": "Hello?"}]
-                chat(f"http://127.0.0.1:{port}", key, messages, max_new_tokens=4)
+                answer = chat(f"http://127.0.0.1:{port}", key, messages, max_new_tokens=4)
+                asked.first.setdefault(answer.model_version, time.time())
             except NoAnswer as e:
-                failures.append(str(e))
+                asked.failures.append(str(e))
 
     thread = threading.Thread(target=ask, daemon=True)
     thread.start()
     try:
-        yield failures
+        yield asked
     finally:
         over.set()
         thread.join(30)
