@@ -2,10 +2,12 @@
 
 import json
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
 
+from phi_assets.settings import PROJECT
 from tests.azure_emulator.needs import azurite_or_skip
 from tests.azure_emulator.process import LocalAzure, local_azure
 from tests.browser.chromium import chromium, links, text_of, wait_for
@@ -101,12 +103,14 @@ def test_an_answer_leads_back_to_its_job_and_its_data(home):
 def test_no_key_and_no_token_is_kept(azure, home):
     (account,) = azure.control.resources(type="Microsoft.Storage/storageAccounts")
     key = azure.control.storage_key(account["name"]).encode()
-    files = [path for path in home.folder.rglob("*") if path.is_file()]
-    assert len(files) > 50
-    for path in files:
-        content = path.read_bytes()
-        assert key not in content, path
-        assert not TOKEN.search(content), path
+    listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    repository = subprocess.run(listed, cwd=PROJECT, capture_output=True, text=True, check=True).stdout.splitlines()
+    kept = [path for path in home.folder.rglob("*") if path.is_file()]
+    ours = [PROJECT / name for name in repository if (PROJECT / name).is_file()]
+    assert len(kept) > 50
+    assert len(ours) > 500
+    assert [path for path in (*kept, *ours) if key in path.read_bytes()] == []
+    assert [path for path in kept if TOKEN.search(path.read_bytes())] == []
 
 
 @pytest.mark.browser

@@ -1,6 +1,8 @@
 """One training step of a Dagster run as a process that can be interrupted or killed.
 
-    python -m tests.backends_azure.step '{"home": DIR, "name": NAME, "recipe": N}' EPOCHS STATE
+    python -m tests.backends_azure.step '{"home": DIR, "name": NAME, "recipe": N, "seconds": null}' EPOCHS STATE
+
+`seconds`: what the job's price buys, where it is not to be what it is.
 
 Prints whether the step succeeded and whether the asset was materialised, as JSON.
 """
@@ -9,12 +11,15 @@ import json
 import sys
 from pathlib import Path
 
+from phi_assets.backends.azure import prices
 from tests.azure_emulator.control import Control
 from tests.backends_azure.place import Place
 from tests.backends_azure.work import Work
 
 if __name__ == "__main__":
     given = json.loads(sys.argv[1])
+    if given["seconds"]:
+        prices.ceiling_seconds = lambda max_cost, price: given["seconds"]
     place = Place(Control(Path(sys.argv[3])), Path(given["home"]), given["name"])
     outcome = Work(place, recipe=given["recipe"], epochs=int(sys.argv[2])).train()
     print(json.dumps({"success": outcome.success, "materialised": outcome.materialised, "failure": outcome.failure}))

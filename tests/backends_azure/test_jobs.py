@@ -195,6 +195,17 @@ def test_a_job_ends_at_the_time_that_its_price_buys_and_says_which_setting_sets_
     assert work.control.job_history(work.job_name())[-1] in ("Canceled", "Failed")
 
 
+def test_a_job_whose_run_is_dead_ends_at_its_own_time(work: Work):
+    work.epochs = LONG * 20
+    with work.step_process(seconds=6) as process:
+        name = until(lambda: work.executed() and work.job_name())
+        process.kill()
+        process.wait()
+        work.control.forget_requests()
+        until(lambda: work.control.job_history(name)[-1] in ("Canceled", "Failed"))
+    assert work.control.requests(service="ml") == []
+
+
 STORAGE_ROLE = "Storage Blob Data Contributor"
 
 

@@ -154,9 +154,13 @@ class Work:
         return json.loads(report.read_text(encoding="utf-8"))["resumed_from"]
 
     @contextmanager
-    def step_process(self) -> "Iterator[subprocess.Popen[str]]":
-        """A Dagster run that trains in a process of its own; its log is beside the state. Gone after the block."""
-        given = json.dumps({"home": str(self.state), "name": self.place.name, "recipe": self.recipe})
+    def step_process(self, seconds: int | None = None) -> "Iterator[subprocess.Popen[str]]":
+        """A Dagster run that trains in a process of its own; its log is beside the state. Gone after the block.
+
+        `seconds`: what the job's price buys.
+        """
+        place = {"home": str(self.state), "name": self.place.name}
+        given = json.dumps({**place, "recipe": self.recipe, "seconds": seconds})
         arguments = [given, str(self.epochs), str(self.control.state)]
         command = [sys.executable, "-m", "tests.backends_azure.step", *arguments]
         with (
