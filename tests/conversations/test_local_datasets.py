@@ -2,6 +2,7 @@ import json
 import multiprocessing
 import shutil
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -197,8 +198,8 @@ def _publish_once(root: Path, rows: Path) -> str:
 
 def test_publishers_at_the_same_time_agree(store: LocalDatasets, write_lines: Callable[..., Path]):
     path = write_lines([dialogue(f"Question {number}?", f"Answer {number * 7}.") for number in range(60)])
-    with multiprocessing.get_context("spawn").Pool(3) as pool:
-        digests = pool.starmap(_publish_once, [(store.root, path)] * 6)
+    with ProcessPoolExecutor(3, mp_context=multiprocessing.get_context("spawn")) as pool:
+        digests = list(pool.map(_publish_once, [store.root] * 6, [path] * 6))
     assert len(set(digests)) == 1
     assert store.verify(digests[0]) == []
     assert folders(store) == {digests[0]}
