@@ -18,6 +18,7 @@ from typing import Any
 import dagster as dg
 import psutil
 
+from phi_assets.operate.tags import STOPPED
 from phi_assets.scoring import NoAnswer, chat
 from phi_assets.settings import PROJECT
 from tests.homes import Home
@@ -34,6 +35,8 @@ class Watched:
 
     def start(self) -> None:
         """`phi dev` runs, and its daemon looks for new data."""
+        if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background of a shell; it would be inherited
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         environment = {**os.environ, **self.home.settings}
         with (self.home.folder / "dev.log").open("ab") as log:
             self.process = subprocess.Popen(
@@ -103,12 +106,13 @@ class Watched:
         """What steps of the runs since then failed with; those that were only stopped with their process left out."""
         with self.instance() as instance:
             found = [
-                f"{entry.step_key}: {entry.dagster_event.step_failure_data.error}"
+                entry.dagster_event.step_failure_data
                 for run in self.runs(since)
                 for entry in instance.all_logs(run.run_id, of_type=dg.DagsterEventType.STEP_FAILURE)
                 if entry.dagster_event
             ]
-        return [words for words in found if "Interrupted" not in words]
+        own = [each for each in found if not (each.user_failure_data and STOPPED in each.user_failure_data.metadata)]
+        return [words for each in own if "Interrupted" not in (words := str(each.error))]
 
     def observed(self, since: float) -> int:
         with self.instance() as instance:
