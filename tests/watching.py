@@ -90,7 +90,7 @@ class Watched:
     def idle(self) -> bool:
         return all(run.status in ENDED for run in self.runs())
 
-    def made(self, since: float) -> Counter[str]:
+    def made(self, since: float = 0.0) -> Counter[str]:
         """How often each asset was made since then."""
         with self.instance() as instance:
             keys = instance.all_asset_keys()
