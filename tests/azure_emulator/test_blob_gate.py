@@ -316,6 +316,7 @@ def test_a_timed_out_request_does_nothing(world: DataPlane) -> None:
     assert not world.store.exists(BlobPath(KEYLESS, "models", "never"))
 
 
+@pytest.mark.long
 def test_three_hundred_megabytes_pass_in_little_memory(world: DataPlane, tmp_path: Path) -> None:
     size = 300 * MEGABYTE
     source, target = tmp_path / "source", tmp_path / "target"

@@ -86,7 +86,7 @@ def cluster(outputs: dict[str, Any], **more: Any) -> AmlCompute:
     )
 
 
-@pytest.fixture(scope="module", params=["keyless", "guide"])
+@pytest.fixture(scope="module", params=["keyless", pytest.param("guide", marks=pytest.mark.long)])
 def lab(request: pytest.FixtureRequest, azure: LocalAzure, tmp_path_factory: pytest.TempPathFactory) -> Lab:
     folder = tmp_path_factory.mktemp("lab")
     (folder / "code").mkdir()

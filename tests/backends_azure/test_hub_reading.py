@@ -216,6 +216,7 @@ def test_a_split_or_a_dataset_that_is_not_there_is_told_in_one_sentence_with_wha
         store(work, tmp_path, "no/such").publish(work.place.log)
 
 
+@pytest.mark.long
 def test_a_hub_that_the_cluster_cannot_reach_is_told_and_the_next_attempt_reads_it(
     work: Work, hub: LoopbackHub, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

@@ -128,11 +128,6 @@ def test_a_cancelled_run_cancels_its_job_and_leaves_no_materialisation(work: Wor
     assert not found["success"]
     assert not found["materialised"]
 
-    outcome = work.train()
-    assert outcome.success, outcome.failure
-    assert work.executed() == [name, work.job_name(2)]
-    assert work.resumed_from(outcome.made)
-
 
 def test_a_lost_node_s_job_goes_on_from_its_checkpoint(work: Work):
     work.epochs = LONG

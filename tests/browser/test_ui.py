@@ -30,6 +30,7 @@ def test_an_asset_is_materialised_by_clicking(browser, dg_dev):
     wait_for(browser, lambda page: "Success" in text_of(page))
 
 
+@pytest.mark.long
 @pytest.mark.integration
 def test_dagster_dev_and_dg_dev_give_the_location_the_same_name(tmp_path, dg_dev):
     port = free_port()

@@ -88,6 +88,7 @@ def test_a_package_serves_itself_from_an_address_and_a_key(endpoint, home, tmp_p
     assert not [path for path in state.rglob("*") if path.is_file() and KEY.encode() in path.read_bytes()]
 
 
+@pytest.mark.long
 def test_a_package_serves_itself_to_an_endpoint_that_takes_entra_tokens_and_says_who_must_sign_in(
     endpoint, home, tmp_path
 ):
