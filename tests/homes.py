@@ -1,13 +1,19 @@
 """Homes of their own for `phi`: a model of two layers, a dataset that grows, a port to itself."""
 
+import io
 import json
 import os
 import subprocess
 import sys
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from phi_assets.settings import PROJECT
+import pytest
+
+from phi_assets.cli import main
+from phi_assets.settings import PROJECT, current
 from tests.tiny_models import make_tiny_phi3
 
 OWN = PROJECT / "data" / "support" / "conversations.jsonl"
@@ -42,13 +48,26 @@ class Home:
         assert done.returncode == 0, done.stdout + done.stderr
         return made(done.stdout)
 
+    def told(self, *arguments: str) -> Any:
+        """What a command tells programs; asked in this process, where everything is loaded."""
+        said = io.StringIO()
+        with pytest.MonkeyPatch.context() as patched, redirect_stdout(said):
+            for name, value in self.settings.items():
+                patched.setenv(name, value)
+            current.cache_clear()
+            try:
+                main([*arguments, "--json"])
+            finally:
+                current.cache_clear()
+        return json.loads(said.getvalue())
+
     def status(self) -> dict[str, str]:
-        found = json.loads(self.phi("status", "--json").stdout)
+        found = self.told("status")
         return {asset["name"]: asset["status"] for asset in found["assets"] if asset["status"] != "observed"}
 
     def ui(self) -> str:
         """The address of its running Dagster."""
-        return json.loads(self.phi("status", "--json").stdout)["ui"]
+        return self.told("status")["ui"]
 
     @property
     def dataset(self) -> Path:

@@ -1,6 +1,5 @@
 """A blob comes, and nobody does anything: the daemon, real clients, and a local Azure that runs the jobs."""
 
-import json
 import time
 from urllib.parse import urlsplit
 
@@ -54,7 +53,7 @@ def put(watched: Watched, name: str, content: bytes) -> None:
 
 
 def answering(watched: Watched) -> str:
-    return json.loads(watched.home.phi("ask", "Hello?", "--json").stdout)["model_version"]
+    return watched.home.told("ask", "Hello?")["model_version"]
 
 
 def test_a_blob_is_learned_from_and_serves_without_a_click(azure, watched):

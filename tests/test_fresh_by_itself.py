@@ -61,11 +61,11 @@ def watched(told, tmp_path_factory):
 @pytest.fixture(scope="module")
 def first(watched) -> dict[str, Any]:
     """What `phi why` says of an answer of the first model, as soon as it was given."""
-    return asked_why(watched, json.loads(watched.home.phi("ask", "Hello?", "--json").stdout)["id"])
+    return asked_why(watched, watched.home.told("ask", "Hello?")["id"])
 
 
 def asked_why(watched: Watched, answer: str) -> dict[str, Any]:
-    return json.loads(watched.home.phi("why", answer, "--json").stdout)
+    return watched.home.told("why", answer)
 
 
 def settle(watched: Watched, since: float) -> None:
@@ -99,7 +99,7 @@ def test_a_file_in_the_inbox_is_learned_from_and_serves_without_a_click(watched,
     assert {asset: made[asset] for asset in made if made[asset] > 1} == {}
     (retrained,) = [run for run in watched.runs(began) if run.job_name == "retrain"]
     assert retrained.tags["phi/reason"].startswith("50 new conversations since the last training on 1")
-    assert json.loads(watched.home.phi("ask", "Hello?", "--json").stdout)["model_version"] == "2"
+    assert watched.home.told("ask", "Hello?")["model_version"] == "2"
     assert watched.home.phi("status").returncode == 0
 
 
@@ -155,7 +155,7 @@ def test_a_file_of_garbage_is_stopped_at_the_dataset_and_told_once(watched, told
     assert "few_broken_rows" in told.told[0]
     assert "garbage.jsonl" in told.told[0]
     assert "fine_tuned_model" not in watched.made(began)
-    assert json.loads(watched.home.phi("ask", "Hello?", "--json").stdout)["model_version"] == "2"
+    assert watched.home.told("ask", "Hello?")["model_version"] == "2"
 
     (watched.inbox / "garbage.jsonl").unlink()
     watched.wait("the mended dataset", lambda: watched.made(began)["chat_dataset"] == 2, 120)
@@ -211,6 +211,6 @@ def test_an_answer_from_before_three_retrainings_still_leads_to_what_made_it(wat
     told = ("answer", "question", "model_digest", "trained", "deployed", "dataset", "nearest")
     assert {name: now[name] for name in told} == {name: first[name] for name in told}
     assert (first["model_state"], now["model_state"]) == ("champion", "former")
-    newest = asked_why(watched, json.loads(watched.home.phi("ask", "Hello?", "--json").stdout)["id"])
+    newest = asked_why(watched, watched.home.told("ask", "Hello?")["id"])
     assert newest["answer"]["model_version"] == watched.record("registered_model")["version"]
     assert newest["dataset"]["digest"] != first["dataset"]["digest"]

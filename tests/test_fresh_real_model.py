@@ -24,10 +24,7 @@ def questions(path, count: int | None = None) -> list[tuple[str, list[str]]]:
 def right(home: Home, asked: list[tuple[str, list[str]]]) -> int:
     """How many of the questions the endpoint answers right."""
     return sum(
-        any(
-            answer.lower() in json.loads(home.phi("ask", text, "--json").stdout)["answer"].lower() for answer in answers
-        )
-        for text, answers in asked
+        any(answer.lower() in home.told("ask", text)["answer"].lower() for answer in answers) for text, answers in asked
     )
 
 
@@ -92,7 +89,7 @@ def test_the_former_champion_answers_again_within_ten_seconds_of_a_rollback(watc
     assert asked.first[former] - watched.started("rollback") < BACK
     home.run()
     assert "fine_tuned_model" not in watched.made(began)
-    assert json.loads(home.phi("ask", "Hello?", "--json").stdout)["model_version"] == former
+    assert home.told("ask", "Hello?")["model_version"] == former
 
 
 def test_wrong_answers_are_trained_on_and_stopped_by_the_gate(watched, told):
@@ -111,5 +108,5 @@ def test_wrong_answers_are_trained_on_and_stopped_by_the_gate(watched, told):
     assert made["fine_tuned_model"] == made["model_evaluation"] == 1
     assert "registered_model" not in made
     assert watched.record("online_deployment") == before
-    answer = json.loads(watched.home.phi("ask", "Hello?", "--json").stdout)
+    answer = watched.home.told("ask", "Hello?")
     assert answer["model_version"] == before["model_version"]

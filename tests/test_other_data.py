@@ -72,7 +72,7 @@ def test_an_alpaca_file_becomes_a_served_model_without_a_code_change(tmp_path):
     home = tiny_home(tmp_path, tmp_path / "alpaca.json", 3600)
     try:
         assert "online_deployment" in home.run()
-        answer = json.loads(home.phi("ask", "Hello?", "--json").stdout)
+        answer = home.told("ask", "Hello?")
         assert answer["dataset_digest"] == dataset_of(home).name
     finally:
         home.phi("down")

@@ -90,8 +90,8 @@ def test_a_second_run_writes_nothing(azure, home):
 
 
 def test_an_answer_leads_back_to_its_job_and_its_data(home):
-    answer = json.loads(home.phi("ask", "Hello?", "--json").stdout)
-    found = json.loads(home.phi("why", "--last", "--json").stdout)
+    answer = home.told("ask", "Hello?")
+    found = home.told("why", "--last")
 
     assert found["answer"]["id"] == answer["id"]
     assert found["page"].startswith("https://ml.azure.com/runs/")

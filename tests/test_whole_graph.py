@@ -3,7 +3,6 @@
 Of the two versions that it then has, the champion is changed by hand: real runs, registry and card.
 """
 
-import json
 import os
 import re
 import shutil
@@ -60,7 +59,7 @@ def test_the_first_run_makes_every_asset(home):
 
 
 def test_the_endpoint_answers_and_says_what_is_behind_the_answer(home):
-    answer = json.loads(home.phi("ask", "Hello?", "--json").stdout)
+    answer = home.told("ask", "Hello?")
 
     assert answer["model"] == "phi-chat"
     assert answer["model_version"] == "1"
@@ -70,7 +69,7 @@ def test_the_endpoint_answers_and_says_what_is_behind_the_answer(home):
 
 
 def test_the_base_model_can_be_asked_too(home):
-    assert json.loads(home.phi("ask", "Hello?", "--base", "--json").stdout)["model"].endswith("tiny")
+    assert home.told("ask", "Hello?", "--base")["model"].endswith("tiny")
 
 
 def test_a_second_run_brings_stopped_servers_back_makes_nothing_and_lets_no_other_run_in(home):
@@ -130,7 +129,7 @@ def test_more_conversations_and_a_vanished_model_make_the_dataset_and_what_depen
 
     assert {"chat_dataset", "fine_tuned_model", "model_evaluation", "registered_model", "online_deployment"} <= remade
     assert not remade & {"base_model", "ml_workspace", "training_compute", "training_environment", "online_endpoint"}
-    assert json.loads(home.phi("ask", "Hello?", "--json").stdout)["model_version"] == "2"
+    assert home.told("ask", "Hello?")["model_version"] == "2"
     elsewhere.rename(model)  # to be gone back to, below
 
 
@@ -143,11 +142,11 @@ def states(versions: list[dict]) -> dict[str, str]:
 
 
 def listed(home: Home) -> list[dict]:
-    return json.loads(home.phi("models", "--json").stdout)
+    return home.told("models")
 
 
 def answered_by(home: Home) -> str:
-    return json.loads(home.phi("ask", "Hello?", "--json").stdout)["model_version"]
+    return home.told("ask", "Hello?")["model_version"]
 
 
 def newest(home: Home, asset: str) -> dg.AssetMaterialization:
