@@ -15,7 +15,14 @@ from tests.azure_emulator.process import local_azure
 from tests.test_whole_azure_graph import azure_home
 from tests.watching import Watched
 
-pytestmark = [pytest.mark.long, pytest.mark.azure, pytest.mark.integration, pytest.mark.timeout(900)]
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.azure,
+    pytest.mark.integration,
+    pytest.mark.timeout(900),
+    # Dagster's own GraphQL client.
+    pytest.mark.filterwarnings("ignore:Using variable_values and operation_name:DeprecationWarning"),
+]
 
 NEW = PROJECT / "data" / "new_product" / "conversations.jsonl"
 SETTINGS = {

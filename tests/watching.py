@@ -54,7 +54,7 @@ class Watched:
         """The daemon is gone at once, and `phi dev` with it."""
         assert self.process
         family = psutil.Process(self.process.pid).children(recursive=True)
-        (daemon,) = [each for each in family if any("dagster._daemon" in word for word in each.cmdline())]
+        (daemon,) = [each for each in family if any("dagster._daemon" in word for word in _command(each))]
         daemon.kill()
         self.process.wait(60)
 
@@ -150,6 +150,13 @@ class Watched:
 
     def _log(self) -> str:
         return (self.home.folder / "dev.log").read_text(encoding="utf-8", errors="replace")[-4000:]
+
+
+def _command(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.Error:  # it has just ended
+        return []
 
 
 @dataclass
