@@ -57,6 +57,8 @@ def _vault(put: Put) -> None:
 
 
 def _vault_settled(world, resource: Resource) -> None:
+    if world.resources.find(resource.id) is None:  # deleted before it settled: it is kept as that
+        return
     world.soft_deleted.vaults.pop(resource.body["name"].lower(), None)
 
 
