@@ -11,7 +11,7 @@ from tests.azure_emulator.compute_world import Compute, blob, data_plane, wait_u
 from tests.azure_emulator.data_plane_world import CONTRIBUTOR, READER, DataPlane
 from tests.azure_emulator.jobs import JobInput, JobOutput
 
-pytestmark = [pytest.mark.azure, pytest.mark.integration]
+pytestmark = [pytest.mark.long, pytest.mark.azure, pytest.mark.integration]
 
 
 @pytest.fixture(scope="module")

@@ -22,6 +22,7 @@ from tests.azure_emulator.tokens import Tokens
 from tests.infra import bicep
 
 pytestmark = [
+    pytest.mark.long,
     pytest.mark.azure,
     pytest.mark.integration,
     pytest.mark.skipif(bicep.compiler() is None, reason="a deployment of the template needs the Bicep compiler"),

@@ -167,6 +167,7 @@ def test_a_version_is_found_by_its_number_and_its_card_by_its_digest(registry, t
     assert registry.find(card.digest) is None
 
 
+@pytest.mark.long
 @pytest.mark.integration
 def test_four_writers_on_a_fresh_home_give_no_error(tmp_path):
     home = str(tmp_path / "mlflow")

@@ -65,6 +65,7 @@ def test_pf_flow_serve_on_the_packaged_flow_answers_as_in_the_guide(model_server
     assert not {"__pycache__", ".promptflow"} & {path.name for path in folder.iterdir()}
 
 
+@pytest.mark.long
 def test_a_package_serves_itself_from_an_address_and_a_key(endpoint, home, tmp_path):
     folder, _ = package_flow(CHAT_FLOW, tmp_path / "packages")
     state, port = home / "prompt_flow", free_port()
