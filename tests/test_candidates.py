@@ -101,6 +101,7 @@ def test_a_wrong_value_is_refused_before_anything_is_spent(bare: World):
     assert not any(TRAINS in line for line in bare.said(outcome))
 
 
+@pytest.mark.long
 def test_a_candidate_is_measured_and_makes_no_asset(first):
     world, outcome = first
     assert outcome.success
@@ -114,6 +115,7 @@ def test_a_candidate_is_measured_and_makes_no_asset(first):
     assert told["gate"].startswith("fails")  # sixty conversations are too little evidence
 
 
+@pytest.mark.long
 def test_it_stands_beside_the_graph_s_own_training_in_mlflow(first):
     world, outcome = first
     runs = world.port("registry").client.search_runs([world.port("registry")._experiment()])
@@ -127,6 +129,7 @@ def test_it_stands_beside_the_graph_s_own_training_in_mlflow(first):
     assert tried.data.tags["phi/gate"].startswith("fails")
 
 
+@pytest.mark.long
 def test_the_same_candidate_again_is_not_trained_again(first):
     world, outcome = first
 
@@ -139,6 +142,7 @@ def test_the_same_candidate_again_is_not_trained_again(first):
     assert len(world.port("registry").trainings()) == 2
 
 
+@pytest.mark.long
 def test_the_winner_s_file_is_a_preset_and_its_model_is_found(first, tmp_path):
     world, outcome = first
     told = world.metadata(outcome, "train_candidate")["as_preset"]
@@ -156,6 +160,7 @@ def test_the_winner_s_file_is_a_preset_and_its_model_is_found(first, tmp_path):
     assert recipes.of(str(winner), {}).learned_from()["learning_rate"] == 1e-3
 
 
+@pytest.mark.long
 def test_the_graph_s_own_training_is_found_too_and_one_that_was_damaged_is_made_again(first):
     world, _ = first
     records, trainer = world.port("io_manager"), world.port("trainer")
@@ -173,6 +178,7 @@ def test_the_graph_s_own_training_is_found_too_and_one_that_was_damaged_is_made_
     assert weights.read_bytes() == content
 
 
+@pytest.mark.long
 def test_the_command_shows_what_differs_and_what_it_is_worth(first, capsys):
     experiments(current(), as_json=True)
     rows = {each["candidate"]: each for each in json.loads(capsys.readouterr().out)}

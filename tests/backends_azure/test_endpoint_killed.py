@@ -15,6 +15,8 @@ PROJECT = Path(__file__).resolve().parents[2]
 STEPS = ["swept", "made", "tested", "a share", "tried", "all traffic", "proven", "marked"]
 # The same run dies when Azure has just taken a write, and has not ended it.
 WRITES = ["PUT deployment", "PUT all traffic", "DELETE old"]
+ALWAYS = ("swept", "a share", "all traffic", "marked", "PUT all traffic")
+MOMENTS = [step if step in ALWAYS else pytest.param(step, marks=pytest.mark.long) for step in (*STEPS, *WRITES)]
 
 
 def killed_at(stage: Stage, step: str, model: RegisteredModel) -> None:
@@ -26,7 +28,7 @@ def killed_at(stage: Stage, step: str, model: RegisteredModel) -> None:
 
 
 @pytest.mark.guide("traffic")
-@pytest.mark.parametrize("step", [*STEPS, *WRITES])
+@pytest.mark.parametrize("step", MOMENTS)
 def test_a_run_that_is_killed_is_ended_by_the_next(stage: Stage, step):
     model = stage.registered(f"after-{step.replace(' ', '-')}")
     killed_at(stage, step, model)

@@ -116,6 +116,7 @@ def test_the_same_contest_is_not_held_twice(work: Work, trained: ModelVersion, e
     assert not work.place.writes("ml")
 
 
+@pytest.mark.long
 def test_a_challenger_is_measured_against_the_champion(
     work: Work, trained: ModelVersion, evaluated: Outcome, challenger: tuple[Work, ModelVersion]
 ):
@@ -130,6 +131,7 @@ def test_a_challenger_is_measured_against_the_champion(
     assert report["comparisons"]["champion"]["groups"]
 
 
+@pytest.mark.long
 def test_a_report_that_this_machine_lost_comes_back_without_a_job(challenger: tuple[Work, ModelVersion]):
     work, first = challenger
     before = work.executed()
@@ -139,6 +141,7 @@ def test_a_report_that_this_machine_lost_comes_back_without_a_job(challenger: tu
     assert work.executed() == before
 
 
+@pytest.mark.long
 def test_a_model_whose_weights_are_gone_is_trained_anew(challenger: tuple[Work, ModelVersion]):
     work, first = challenger
     before = len(work.executed())
