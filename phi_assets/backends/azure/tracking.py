@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from phi_assets.backends.azure.clients import AzureClients
 from phi_assets.backends.azure.retrying import say, with_patience
@@ -72,7 +73,10 @@ def _label(clients: AzureClients, name: str, tags: Mapping[str, str]) -> None:
     from azure.core.exceptions import ResourceNotFoundError
 
     def put() -> None:
-        job = clients.ml().jobs.get(name)
+        job: Any = clients.ml().jobs.get(name)
+        # azure-ai-ml reads a job's client id as its object id too; sent back, that would be another identity.
+        if job.identity is not None:
+            job.identity.object_id = None
         job.tags = {**(job.tags or {}), **tags}
         clients.ml().jobs.create_or_update(job)
 
