@@ -85,16 +85,15 @@ def withdrawn(versions: Iterable[Version], digest: str) -> Version | None:
 
 
 def changed_since(evaluation: Evaluation, champion: str | None) -> str:
-    """That another is champion than the one it compared with; empty when it is the same. Both as name/version."""
-    if champion == evaluation.champion:
-        return ""
+    """Who is champion, and with whom it compared instead. Both as name/version."""
     return f"the champion is {champion or 'none'}, the evaluation compared with {evaluation.champion or 'none'}"
 
 
 def overtaken(evaluation: Evaluation, champion: RegisteredModel | None, versions: Iterable[Version]) -> str:
     """Why a model that passed cannot be registered by this evaluation; empty when it can, or need not be."""
     known = any(each.model.model_digest == evaluation.model_digest for each in versions)
-    return "" if known else changed_since(evaluation, name_of(champion))
+    present = name_of(champion)
+    return "" if known or present == evaluation.champion else changed_since(evaluation, present)
 
 
 def name_of(model: RegisteredModel | None) -> str | None:

@@ -59,11 +59,9 @@ def rollback(registry: Tagged, reason: str, run: str) -> RegisteredModel:
     return former.model
 
 
-def require_compared_with(evaluation: Evaluation, champion: str | None) -> None:
-    """The evaluation compared with this champion, name/version. Raises ChampionChanged."""
-    changed = champions.changed_since(evaluation, champion)
-    if changed:
-        raise ChampionChanged(f"{changed}; materialise model_evaluation again")
+def champion_changed(evaluation: Evaluation, champion: str | None) -> ChampionChanged:
+    """The refusal of an evaluation that compared with another than this champion, name/version."""
+    return ChampionChanged(f"{champions.changed_since(evaluation, champion)}; materialise model_evaluation again")
 
 
 def in_its_place(versions: list[Version], digest: str, champion: RegisteredModel | None) -> RegisteredModel:

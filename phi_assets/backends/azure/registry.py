@@ -91,7 +91,9 @@ class AzureModelRegistry(ModelRegistry):
         versions = self.versions()
         if champions.withdrawn(versions, model.digest):
             return succession.in_its_place(versions, model.digest, present)
-        succession.require_compared_with(evaluation, champions.name_of(present))
+        name = champions.name_of(present)
+        if name != evaluation.champion:
+            raise succession.champion_changed(evaluation, name)
         # The next number is taken by one version only: who comes second finds another model under it.
         taken = self._versions(archived=True)
         number = str(max((int(version.version) for version in taken), default=0) + 1)
@@ -100,7 +102,7 @@ class AzureModelRegistry(ModelRegistry):
             lambda: self._put(number, model, crowned), f"registering {MODEL_NAME}:{number}", say, self.role_minutes
         )
         if (found.tags or {}).get("model_digest") != model.digest:
-            succession.require_compared_with(evaluation, f"{MODEL_NAME}/{number}")
+            raise succession.champion_changed(evaluation, f"{MODEL_NAME}/{number}")
         return _record(found)
 
     def _put(self, number: str, model: ModelVersion, tags: Mapping[str, str]) -> Any:

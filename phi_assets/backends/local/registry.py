@@ -114,7 +114,9 @@ class MlflowRegistry(ModelRegistry):
             versions = self.versions()
             if champions.withdrawn(versions, model.digest):
                 return succession.in_its_place(versions, model.digest, present)
-            succession.require_compared_with(evaluation, champions.name_of(present))
+            name = champions.name_of(present)
+            if name != evaluation.champion:
+                raise succession.champion_changed(evaluation, name)
             self._ensure_model()
             version = self.client.create_model_version(
                 MODEL_NAME,
