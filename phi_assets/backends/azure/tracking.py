@@ -9,7 +9,6 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from phi_assets.backends.azure.clients import AzureClients
 from phi_assets.backends.azure.retrying import say, with_patience
@@ -72,16 +71,9 @@ def _label(clients: AzureClients, name: str, tags: Mapping[str, str]) -> None:
     """The job bears these tags too; nothing else of a job can change, and a job that is gone stays so."""
     from azure.core.exceptions import ResourceNotFoundError
 
-    def put() -> None:
-        job: Any = clients.ml().jobs.get(name)
-        # azure-ai-ml reads a job's client id as its object id too; sent back, that would be another identity.
-        if job.identity is not None:
-            job.identity.object_id = None
-        job.tags = {**(job.tags or {}), **tags}
-        clients.ml().jobs.create_or_update(job)
-
     try:
-        with_patience(f"labelling job {name}", put, say)
+        # Not `create_or_update`: where its patch is not answered it puts the whole job, as another one than it read.
+        with_patience(f"labelling job {name}", lambda: clients.ml().jobs.update(name, tags=dict(tags)), say)
     except ResourceNotFoundError:
         say(f"job {name} is gone from the workspace: its scores are kept in {FOLDER} of the home only")
 
