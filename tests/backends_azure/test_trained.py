@@ -100,6 +100,8 @@ def test_an_evaluation_s_report_comes_to_this_machine(work: Work, evaluated: Out
 def test_the_scores_are_tags_of_the_training_s_job(work: Work, trained: ModelVersion, evaluated: Outcome):
     work.registry.log_training(trained, work.trainer.folder(trained), {})
     scores = Scores(bits_per_byte=1.25, right=None, general_kept=0.5, failed=("enough_evidence",))
+    # As often as makes the client itself give up.
+    work.control.fail_next("PATCH /runs/", "503", times=6)
 
     name = work.registry.log_evaluation(trained, evaluated.made, scores)
 
