@@ -34,7 +34,11 @@ def whole(control: Control, tmp_path_factory) -> Work:
 def work(whole: Work, control: Control) -> Work:
     """The same place, and a recipe that no other test trains."""
     control.clear_faults()
-    mine = replace(whole, recipe=next(RECIPES))
+    return another_recipe(whole)
+
+
+def another_recipe(whole: Work) -> Work:
+    mine = replace(whole, recipe=next(RECIPES), limits={})
     mine.__dict__.update(dataset=whole.dataset, base=whole.base)
     return mine
 
@@ -42,8 +46,7 @@ def work(whole: Work, control: Control) -> Work:
 @pytest.fixture(scope="module")
 def trained(whole: Work, control: Control) -> tuple[Work, Outcome]:
     """One recipe, and how its training ended; the answers to its job's submission were lost."""
-    mine = replace(whole, recipe=next(RECIPES))
-    mine.__dict__.update(dataset=whole.dataset, base=whole.base)
+    mine = another_recipe(whole)
     control.fail_next("PUT ml /jobs/", "dropped", times=2)
     outcome = mine.train()
     control.clear_faults()

@@ -180,7 +180,7 @@ def test_the_client_raises_its_own_error_for_a_refusal(client):
         client.chat.completions.create(model="tiny", messages=MESSAGES, n=3)
 
 
-def test_a_failure_in_the_middle_of_a_stream_is_an_error_event(server, monkeypatch, client):
+def test_a_failure_in_the_middle_of_a_stream_is_an_error_event(server, monkeypatch, client, eventually):
     batcher = server.service.batcher
     whole = batcher.stream
 
@@ -192,7 +192,7 @@ def test_a_failure_in_the_middle_of_a_stream_is_an_error_event(server, monkeypat
     monkeypatch.setattr(batcher, "stream", broken)
     with pytest.raises(openai.APIError, match="broke off"):
         list(client.chat.completions.create(model="tiny", messages=MESSAGES, stream=True))
-    assert server.service.admission.inside == 0
+    eventually(lambda: server.service.admission.inside == 0)
 
 
 @pytest.mark.parametrize("stream", [True, False])
