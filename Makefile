@@ -7,6 +7,9 @@ BIN := .venv/bin
 CUDA := cuda-bindings cuda-pathfinder cuda-toolkit triton nvidia-cublas nvidia-cuda-cupti nvidia-cuda-nvrtc nvidia-cuda-runtime nvidia-cudnn-cu13 nvidia-cufft nvidia-cufile nvidia-curand nvidia-cusolver nvidia-cusparse nvidia-cusparselt-cu13 nvidia-nccl-cu13 nvidia-nvjitlink nvidia-nvshmem-cu13 nvidia-nvtx
 COMPILE := uv pip compile pyproject.toml --universal --python-version 3.11 --quiet --no-annotate --custom-compile-command 'make lock' $(addprefix --no-emit-package ,$(CUDA))
 
+# The suite starts hundreds of processes of our own: each would compile the same sources where bytecode is not kept.
+test test-long: export PYTHONDONTWRITEBYTECODE =
+
 .PHONY: help run dev test test-long check down azure-local azure-local-down clean install lock
 
 help:  ## this list

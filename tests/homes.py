@@ -3,15 +3,19 @@
 import io
 import json
 import os
+import re
 import subprocess
 import sys
-from contextlib import redirect_stdout
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 
+import phi_assets
 from phi_assets.cli import main
 from phi_assets.settings import PROJECT, current
 from tests.tiny_models import make_tiny_phi3
@@ -49,16 +53,12 @@ class Home:
         return made(done.stdout)
 
     def told(self, *arguments: str) -> Any:
-        """What a command tells programs; asked in this process, where everything is loaded."""
+        """What a command tells programs; of a laptop, asked in this process, where the libraries are loaded."""
+        if self.settings.get("PHI_BACKEND") == "azure":  # its clients and tokens are kept for the process's life
+            return json.loads(self.phi(*arguments, "--json").stdout)
         said = io.StringIO()
-        with pytest.MonkeyPatch.context() as patched, redirect_stdout(said):
-            for name, value in self.settings.items():
-                patched.setenv(name, value)
-            current.cache_clear()
-            try:
-                main([*arguments, "--json"])
-            finally:
-                current.cache_clear()
+        with settings_of_its_own(self.settings), redirect_stdout(said):
+            main([*arguments, "--json"])
         return json.loads(said.getvalue())
 
     def status(self) -> dict[str, str]:
@@ -76,6 +76,31 @@ class Home:
     def add(self, *lines: str) -> None:
         with self.dataset.open("a", encoding="utf-8") as handle:
             handle.writelines(f"{line}\n" for line in lines)
+
+
+@contextmanager
+def settings_of_its_own(settings: dict[str, str]) -> Iterator[None]:
+    """A block where these settings hold as in a new process: the assets, which read them when loaded, load anew."""
+    before = _take_away_the_assets()
+    with pytest.MonkeyPatch.context() as patched:
+        for name, value in settings.items():
+            patched.setenv(name, value)
+        current.cache_clear()
+        try:
+            yield
+        finally:
+            current.cache_clear()
+            _take_away_the_assets()
+            sys.modules.update(before)
+            for name in ("defs", "definitions"):
+                if f"phi_assets.{name}" in before:
+                    setattr(phi_assets, name, before[f"phi_assets.{name}"])
+
+
+def _take_away_the_assets() -> dict[str, ModuleType]:
+    """The modules that read settings when they are loaded, no longer loaded."""
+    names = [name for name in sys.modules if re.match(r"phi_assets\.(defs|definitions)\b", name)]
+    return {name: sys.modules.pop(name) for name in names}
 
 
 def made(output: str) -> set[str]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from phi_assets.prompt_flow.child_process import answer_request
 from phi_assets.prompt_flow.connections import KEY, fingerprint
+from phi_assets.prompt_flow.environment import DATABASE
 
 
 def make(name: str, address: str, auth: str, key: str) -> dict[str, Any]:
@@ -24,7 +25,7 @@ def make(name: str, address: str, auth: str, key: str) -> dict[str, Any]:
             # Its annotation says the class; an instance is what it takes.
             PFClient().connections.create_or_update(connection)  # pyright: ignore[reportArgumentType]
         except DatabaseError as e:
-            file = Path(os.environ["PF_HOME_DIRECTORY"], "pf.sqlite")
+            file = Path(os.environ["PF_HOME_DIRECTORY"], DATABASE)
             raise RuntimeError(f"Prompt flow cannot use its database {file} ({e.orig}); delete it and try again") from e
     stored = read(name)
     if stored is None or stored != wanted:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from phi_assets.prompt_flow.child_process import run_child
-from phi_assets.prompt_flow.environment import prompt_flow_environment
+from phi_assets.prompt_flow.environment import DATABASE, KEYRING, prompt_flow_environment
 
 CONNECTION = "phi_endpoint"
 CHILD = "phi_assets.prompt_flow.connect_child"
@@ -75,7 +77,23 @@ class LocalConnections:
 
     def find(self, name: str) -> StoredConnection | None:
         """Return the stored connection, or None when there is none that can be used."""
-        if not (self.home / "prompt_flow" / "pf.sqlite").exists():
+        folder = self.home / "prompt_flow"
+        if not (folder / DATABASE).exists():
             return None
-        reply = run_child(CHILD, {"do": "find", "name": name}, prompt_flow_environment(self.home))
-        return StoredConnection(name, **reply["connection"]) if reply["connection"] else None
+        return _read(self.home, name, tuple(_state_of(folder / file) for file in (DATABASE, KEYRING)))
+
+
+@lru_cache(maxsize=16)
+def _read(home: Path, name: str, _state: tuple[Any, ...]) -> StoredConnection | None:
+    """What Prompt flow reads while its files are in this state: asking takes a process, and a run asks often."""
+    reply = run_child(CHILD, {"do": "find", "name": name}, prompt_flow_environment(home))
+    return StoredConnection(name, **reply["connection"]) if reply["connection"] else None
+
+
+def _state_of(file: Path) -> tuple[int, ...] | None:
+    """What changes whenever the file does; None when there is none."""
+    try:
+        found = file.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns

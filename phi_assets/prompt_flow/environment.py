@@ -9,6 +9,8 @@ import tempfile
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+# In the folder `prompt_flow` of a home: the connections, and the key that encrypts them.
+DATABASE, KEYRING = "pf.sqlite", "keyring.cfg"
 # Without `trace: none` every run leaves a trace server behind on port 23333.
 CONFIGURATION = """\
 telemetry:
@@ -47,7 +49,7 @@ def prompt_flow_variables(home: Path) -> dict[str, str]:
         "PF_HOME_DIRECTORY": str(folder),
         # Prompt flow encrypts secrets with a key from the keyring, which servers lack: this is a file, mode 0600.
         "PYTHON_KEYRING_BACKEND": "keyrings.alt.file.PlaintextKeyring",
-        "KEYRING_PROPERTY_FILE_PATH": str(folder / "keyring.cfg"),
+        "KEYRING_PROPERTY_FILE_PATH": str(folder / KEYRING),
         "PF_TRACING_SKIP_LOCAL_SETUP": "true",
         "PF_DISABLE_TRACING": "true",
         "APPLICATIONINSIGHTS_CONTROLPLANE_DISABLED": "true",

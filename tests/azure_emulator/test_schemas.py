@@ -6,11 +6,10 @@ from typing import Any
 
 import pytest
 
-from tests.azure_emulator.identities import LOCATION, NAME, SUBSCRIPTION, USER
+from tests.azure_emulator.evaluated import committed
+from tests.azure_emulator.identities import LOCATION, USER
 from tests.azure_emulator.messages import AzureError
-from tests.azure_emulator.process import PROJECT
 from tests.azure_emulator.schemas import FOLDER, Schemas, validator_of
-from tests.infra import bicep
 
 pytestmark = [
     pytest.mark.skipif(not FOLDER.is_dir(), reason="Microsoft's schemas are not beside the project (shared/specs/arm)"),
@@ -120,15 +119,8 @@ def test_an_unknown_variant_is_refused() -> None:
 
 
 def template_resources() -> list[dict[str, Any]]:
-    if bicep.compiler() is None:
-        return []
-    values = {"environmentName": NAME, "location": LOCATION, "principalId": USER}
-    found = [
-        bicep.snapshot(PROJECT / "infra" / "main.json", {**values, "accessMode": mode}, SUBSCRIPTION, LOCATION)
-        for mode in ("keyless", "guide")
-    ]
     first: dict[str, dict[str, Any]] = {}
-    for resource in (r for snapshot in found for r in snapshot["predictedResources"]):
+    for resource in (each for evaluation in committed().values() for each in evaluation["predictedResources"]):
         first.setdefault(resource["type"], resource)
     return list(first.values())
 

@@ -1,8 +1,5 @@
 """A place on the local Azure for one test: settings, resources, what was said, and the hand that breaks things."""
 
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,9 +12,9 @@ from phi_assets.backends.azure.account import AzureAccount
 from phi_assets.backends.azure.clients import AzureClients, clients
 from phi_assets.backends.azure.resources import azure_resources
 from phi_assets.settings import Settings, read
-from tests.azure_emulator import __main__ as local_azure
 from tests.azure_emulator.control import Control
 from tests.azure_emulator.needs import azurite_or_skip, compiler_or_skip
+from tests.azure_emulator.process import local_azure
 from tests.graph_facts import AZURE
 
 
@@ -77,17 +74,5 @@ def local_azure_at(state: Path) -> Iterator[Control]:
     """A local Azure where nothing takes time, and this process's environment that leads to it."""
     azurite_or_skip()
     compiler_or_skip()
-    _local_azure("up", "--state", str(state), "--scale", "0")
-    before = dict(os.environ)
-    os.environ.update(local_azure.environment(state))
-    try:
-        yield Control(state)
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
-        _local_azure("down", "--state", str(state))
-
-
-def _local_azure(*arguments: str) -> None:
-    # A process of its own, because it outlives the command that starts it.
-    subprocess.run([sys.executable, "-m", "tests.azure_emulator", *arguments], check=True, stdout=subprocess.DEVNULL)
+    with local_azure(state, scale=0.0) as found:
+        yield found.control

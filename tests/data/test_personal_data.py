@@ -4,8 +4,6 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("presidio_analyzer", reason="the personal-data scanner is not installed")
-
 
 @pytest.fixture(scope="module")
 def recognisers() -> list[Any]:

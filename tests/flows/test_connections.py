@@ -4,13 +4,16 @@ import json
 import os
 import stat
 import subprocess
+import sys
 
 import pytest
 
-from phi_assets.prompt_flow.child_process import PromptFlowFailed
+from phi_assets.prompt_flow import connections as stored
+from phi_assets.prompt_flow.child_process import PromptFlowFailed, run_child
 from phi_assets.prompt_flow.connections import CONNECTION, LocalConnections
 from phi_assets.prompt_flow.environment import prompt_flow_environment, prompt_flow_variables
 
+GONE = f"C().connections.delete({CONNECTION!r})"
 KEY = "the-key-of-the-endpoint-0123456789"
 
 
@@ -55,6 +58,21 @@ def test_another_home_has_its_own_connection_of_the_same_name(home, connected_ho
         True,
         False,
     ]
+
+
+def test_what_has_not_changed_is_read_once_and_another_s_change_is_seen(home, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        stored, "run_child", lambda *all, **named: asked.append(all[1]["do"]) or run_child(*all, **named)
+    )
+    connections = LocalConnections(home)
+    connections.ensure(CONNECTION, "http://127.0.0.1:8000", KEY)
+    first, again = connections.find(CONNECTION), LocalConnections(home).find(CONNECTION)
+    assert first == again
+    assert asked == ["make", "find"]
+    environment, program = prompt_flow_environment(home), f"from promptflow.client import PFClient as C; {GONE}"
+    subprocess.run([sys.executable, "-c", program], env=environment, check=True)
+    assert connections.find(CONNECTION) is None
 
 
 def test_a_connection_whose_encryption_key_was_lost_is_missing_and_can_be_made_again(home):
