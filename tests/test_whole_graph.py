@@ -93,18 +93,20 @@ def test_a_second_run_brings_stopped_servers_back_makes_nothing_and_lets_no_othe
     assert home.phi("ask", "Hello?").returncode == 0
 
 
-def test_half_of_the_rows_broken_stops_before_training_every_time(home):
+def test_half_of_the_rows_broken_stops_before_training_and_nothing_would_run(home):
     before = home.dataset.read_text(encoding="utf-8")
     home.add(*['{"messages": [{"role": "user"'] * ROWS)
     try:
-        first, second = home.phi("run"), home.phi("run")
+        done = home.phi("run")
+        then = home.told("status")
     finally:
         home.dataset.write_text(before, encoding="utf-8")
 
-    for done in (first, second):
-        assert done.returncode == 1
-        assert "few_broken_rows" in done.stdout
-        assert "fine_tuned_model" not in made(done.stdout)
+    assert done.returncode == 1
+    assert "few_broken_rows" in done.stdout
+    assert "fine_tuned_model" not in made(done.stdout)
+    assert then["would_run"] == []
+    assert [asset["name"] for asset in then["assets"] if asset["failed_checks"]] == ["chat_dataset"]
 
 
 def test_when_the_data_is_mended_only_what_vanished_is_made_beside_the_dataset(home):

@@ -107,6 +107,7 @@ def package(chat: Chat, deployment: Deployment) -> FlowPackage:
     return chat.flows.package(chat.connect(), chat.place.log)
 
 
+@pytest.mark.long
 @pytest.mark.guide("flow-dag")
 def test_the_flow_and_its_evaluation_run_unchanged_against_azures_address(
     chat: Chat, deployment: Deployment, package: FlowPackage, tmp_path: Path

@@ -14,6 +14,7 @@ def work(control: Control, tmp_path) -> Work:
     return prepared(Place(control, tmp_path, "guide", {"PHI_AZURE_ACCESS_MODE": "guide"}))
 
 
+@pytest.mark.long
 @pytest.mark.guide("role-storage")
 def test_a_model_is_trained_evaluated_and_registered(work: Work):
     trained = work.train()
