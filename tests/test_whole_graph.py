@@ -224,13 +224,6 @@ def test_there_is_nobody_to_go_back_to_and_the_present_champion_goes_on(home):
     assert answered_by(home) == "1"
 
 
-def test_a_version_that_does_not_exist_is_refused_with_those_that_do(home):
-    done = home.phi("promote", "9")
-
-    assert done.returncode == 1
-    assert "there is no version '9'; there are: 1, 2" in done.stdout
-
-
 def test_a_version_promoted_by_hand_answers_and_the_other_is_withdrawn(home):
     done = home.phi("promote", "2", "--reason", "it was not rude")
 

@@ -170,7 +170,7 @@ def test_a_champion_without_a_former_one_is_not_withdrawn(chain: Chain):
     assert chain.registered
     with pytest.raises(CannotPromote, match="no former champion"):
         registry.rollback("a test", "run")
-    with pytest.raises(CannotPromote, match="no version '999'"):
+    with pytest.raises(CannotPromote, match="no version '999'; there are: 1"):
         registry.promote("999", "a test", "run")
 
     assert registry.promote(chain.registered.version, "a test", "run") == chain.registered == registry.champion()
