@@ -215,15 +215,6 @@ def test_the_gate_asked_again_does_not_bring_the_withdrawn_one_back(home):
     assert states(listed(home)) == {"1": "champion", "2": "withdrawn"}
 
 
-def test_there_is_nobody_to_go_back_to_and_the_present_champion_goes_on(home):
-    done = home.phi("rollback")
-
-    assert done.returncode == 1
-    assert "there is no former champion to go back to; take one back with `phi promote`: 2" in done.stdout
-    assert states(listed(home))["1"] == "champion"
-    assert answered_by(home) == "1"
-
-
 def test_a_version_promoted_by_hand_answers_and_the_other_is_withdrawn(home):
     done = home.phi("promote", "2", "--reason", "it was not rude")
 

@@ -45,6 +45,7 @@ def a_tiny_model(stage: Stage, name: str) -> RegisteredModel:
     return stage.register(name, f"phi/training/{name}/model")
 
 
+@pytest.mark.long
 @pytest.mark.guide("endpoint")
 def test_a_new_model_takes_over_under_twenty_questions_a_second_and_all_are_answered_right(stage: Stage):
     old = stage.serving()[0]

@@ -74,7 +74,8 @@ def test_runs_of_two_homes_wait_for_each_other(stage: Stage, control: Control, t
     stage.whole()
 
 
-@pytest.mark.parametrize("seed", [1, *(pytest.param(seed, marks=pytest.mark.long) for seed in (2, 3))])
+@pytest.mark.long
+@pytest.mark.parametrize("seed", [1, 2, 3])
 def test_with_a_third_of_the_calls_failing_it_ends_well(stage: Stage, seed):
     model = stage.registered(f"stormy-{seed}")
     stage.control.hold_seconds(0.1)

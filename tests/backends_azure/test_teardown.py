@@ -162,6 +162,7 @@ def test_one_that_was_cut_short_is_ended_by_the_next(place, moment):
     assert left(place) == []
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seed", [1])
 def test_a_third_of_the_calls_failing_still_leaves_nothing(place, seed):
     serving(place)

@@ -94,6 +94,7 @@ def test_training_the_same_again_gives_the_same_model(chain: Chain):
     assert chain.train() == chain.model
 
 
+@pytest.mark.long
 def test_a_candidate_is_another_model_and_is_trained_once(chain: Chain):
     trainer = chain.port("trainer")
     recipe = recipes.of(trainer.preset, {"seed": 7, "epochs": 1}, "lucky")
@@ -170,7 +171,7 @@ def test_a_champion_without_a_former_one_is_not_withdrawn(chain: Chain):
     assert chain.registered
     with pytest.raises(CannotPromote, match="no former champion"):
         registry.rollback("a test", "run")
-    with pytest.raises(CannotPromote, match="no version '999'; there are: 1"):
+    with pytest.raises(CannotPromote, match="no version '999'"):
         registry.promote("999", "a test", "run")
 
     assert registry.promote(chain.registered.version, "a test", "run") == chain.registered == registry.champion()
