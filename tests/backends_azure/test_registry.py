@@ -138,7 +138,7 @@ def test_a_rollback_withdraws_the_champion_and_the_withdrawn_one_is_not_register
         ("1", "champion", ""),
     ]
     assert registry.register(second, evaluated(second, f"{MODEL_NAME}/1"), {}).version == "1"
-    with pytest.raises(CannotPromote, match="no former champion.*take one back with `phi promote`: 2"):
+    with pytest.raises(CannotPromote, match=r"no former champion.*take one back with `phi promote`: 2"):
         registry.rollback("", "run-2")
 
 
