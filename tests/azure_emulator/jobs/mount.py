@@ -36,7 +36,8 @@ class Mount:
     def __init__(self, store: BlobStore, target: BlobPath, folder: Path, may_write: Callable[[], bool]) -> None:
         self._store, self._target, self._folder, self._may_write = store, target, folder, may_write
         self._kept: dict[str, _Seen] = {}  # as Blob storage has them
-        self._before: dict[str, _Seen] = {}  # as the last look found them
+        # As the last two looks found them: a machine that stood still makes one look find nothing new.
+        self._before: tuple[dict[str, _Seen], dict[str, _Seen]] = ({}, {})
         self._stop = threading.Event()
         self._abandoned = False
         self._thread = threading.Thread(target=self._follow, name="mount", daemon=True)
@@ -57,7 +58,8 @@ class Mount:
             elif name:
                 (self._folder / name).parent.mkdir(parents=True, exist_ok=True)
                 (self._folder / name).touch()
-        self._kept = self._before = self._look()
+        self._kept = self._look()
+        self._before = (self._kept, self._kept)
         self._thread.start()
 
     def collect_later(self) -> None:
@@ -103,13 +105,13 @@ class Mount:
             if os.path.dirname(name) in rewritten:
                 self._delete(name)
         for name in changed:
-            if only_settled and self._before.get(name) != now[name]:
+            if only_settled and any(look.get(name) != now[name] for look in self._before):
                 break
             self._upload(name, now[name])
         else:
             for name in gone:
                 self._delete(name)
-        self._before = now
+        self._before = (self._before[1], now)
 
     def _upload(self, name: str, seen: _Seen) -> None:
         if self._abandoned:
