@@ -80,14 +80,22 @@ class LocalConnections:
         folder = self.home / "prompt_flow"
         if not (folder / DATABASE).exists():
             return None
-        return _read(self.home, name, tuple(_state_of(folder / file) for file in (DATABASE, KEYRING)))
+        try:
+            return _read(self.home, name, tuple(_state_of(folder / file) for file in (DATABASE, KEYRING)))
+        except LookupError:
+            return None
 
 
 @lru_cache(maxsize=16)
-def _read(home: Path, name: str, _state: tuple[Any, ...]) -> StoredConnection | None:
-    """What Prompt flow reads while its files are in this state: asking takes a process, and a run asks often."""
+def _read(home: Path, name: str, _state: tuple[Any, ...]) -> StoredConnection:
+    """What Prompt flow reads while its files are in this state: asking takes a process, and a run asks often.
+
+    Raises LookupError, which is not remembered: a database that another process holds can be read a moment later.
+    """
     reply = run_child(CHILD, {"do": "find", "name": name}, prompt_flow_environment(home))
-    return StoredConnection(name, **reply["connection"]) if reply["connection"] else None
+    if not reply["connection"]:
+        raise LookupError(name)
+    return StoredConnection(name, **reply["connection"])
 
 
 def _state_of(file: Path) -> tuple[int, ...] | None:

@@ -75,6 +75,17 @@ def test_what_has_not_changed_is_read_once_and_another_s_change_is_seen(home, mo
     assert connections.find(CONNECTION) is None
 
 
+def test_one_that_could_not_be_read_is_asked_for_again_though_nothing_changed(home, monkeypatch):
+    connections = LocalConnections(home)
+    digest = connections.ensure(CONNECTION, "http://127.0.0.1:8000", KEY)
+    with monkeypatch.context() as patched:
+        patched.setattr(stored, "run_child", lambda *_all, **_named: {"connection": None})
+        assert connections.find(CONNECTION) is None
+    found = connections.find(CONNECTION)
+    assert found is not None
+    assert found.digest == digest
+
+
 def test_a_connection_whose_encryption_key_was_lost_is_missing_and_can_be_made_again(home):
     connections = LocalConnections(home)
     digest = connections.ensure(CONNECTION, "http://127.0.0.1:8000", KEY)
