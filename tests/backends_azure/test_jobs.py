@@ -132,7 +132,6 @@ def test_a_cancelled_run_cancels_its_job_and_leaves_no_materialisation(work: Wor
     assert not found["materialised"]
 
 
-@pytest.mark.long
 def test_a_lost_node_s_job_goes_on_from_its_checkpoint(work: Work):
     work.epochs = LONG
     with work.step_process() as process:
@@ -194,7 +193,6 @@ def test_a_job_ends_at_the_time_that_its_price_buys_and_says_which_setting_sets_
     assert work.control.job_history(work.job_name())[-1] in ("Canceled", "Failed")
 
 
-@pytest.mark.long
 def test_a_job_whose_run_is_dead_ends_at_its_own_time(work: Work):
     work.epochs = LONG * 20
     with work.step_process(seconds=6) as process:

@@ -74,9 +74,7 @@ def test_a_run_over_the_limit_ends_with_code_3(settings: Make):
     assert "max_train_minutes is 0.001" in text
 
 
-@pytest.mark.parametrize(
-    ("number", "expected"), [(signal.SIGTERM, 143), pytest.param(signal.SIGINT, 130, marks=pytest.mark.long)]
-)
+@pytest.mark.parametrize(("number", "expected"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_signal_stops_it_at_once_and_the_next_run_goes_on(
     settings: Make, tmp_path: Path, number: signal.Signals, expected: int
 ):
