@@ -40,7 +40,7 @@ azure-local-down: .venv/installed-dev  ## stop what azure-local started
 	@$(BIN)/python -m tests.azure_local down
 
 clean:  ## stop everything and delete the environment and the default home
-	@if [ -x $(BIN)/phi ]; then $(BIN)/phi down; fi; if [ -d .phi-azure-local ]; then $(BIN)/python -m tests.azure_local down; fi; rm -rf .venv .phi .phi-azure-local build dist *.egg-info .pytest_cache .ruff_cache
+	@if [ -x $(BIN)/phi ]; then $(BIN)/phi down; fi; if [ -d .phi-azure-local ]; then $(BIN)/python -m tests.azure_local down; fi; rm -rf .venv .phi .phi-azure-local build dist *.egg-info .pytest_cache .ruff_cache tests/azure_emulator/evaluated/kept
 
 install: .venv/installed-dev  ## the environment of the lock files, in .venv
 

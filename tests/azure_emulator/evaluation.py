@@ -1,11 +1,13 @@
 """Templates evaluated by Microsoft's own engine (`bicep snapshot`), or, without a compiler, looked up.
 
 The committed files under `evaluated/` are what the compiler made of our own main.json with the parameters of the local
-Azure; a test keeps them fresh.
+Azure; a test keeps them fresh. What this machine's compiler evaluated stays in `evaluated/kept/`, out of version
+control: many tests, each with a local Azure of its own, deploy the same.
 """
 
 import hashlib
 import json
+import os
 import tempfile
 import threading
 from pathlib import Path
@@ -13,16 +15,19 @@ from typing import Any
 
 from tests.azure_emulator.identities import SUBSCRIPTION
 from tests.azure_emulator.messages import AzureError
+from tests.infra import bicep
 
 # Stands in a committed evaluation for the template's own hash, which is a parameter of it.
 HASH_MARKER = "hash-of-the-template"
 FOLDER = Path(__file__).parent / "evaluated"
+KEPT = FOLDER / "kept"
 
 
 class Evaluator:
-    """Evaluates a template once per template, parameters and place."""
+    """Evaluates a template once per template, parameters and place, for all that share the folder `kept`."""
 
-    def __init__(self) -> None:
+    def __init__(self, kept: Path = KEPT) -> None:
+        self._kept = kept
         self._lock = threading.Lock()
         self._known: dict[str, dict[str, Any]] = {}
 
@@ -39,24 +44,40 @@ class Evaluator:
     def _make(
         self, template: dict[str, Any], parameters: dict[str, Any], location: str, group: str | None
     ) -> dict[str, Any]:
-        from tests.infra import bicep
-
         _require_parameters(template, parameters)
-        if bicep.compiler() is None:
+        compiler = bicep.compiler()
+        if compiler is None:
             return committed(template, parameters, location, group)
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder, "main.json")
-            path.write_text(json.dumps(template))
-            extra = {"resource_group": group} if group else {}
-            try:
-                return bicep.snapshot(path, parameters, SUBSCRIPTION, location, **extra)
-            except Exception as e:  # whatever the compiler dislikes is the template's fault
-                raise AzureError(400, "InvalidTemplate", f"Deployment template validation failed: '{e}'.") from e
+        asked = (template, parameters, location, group)
+        version = (str(compiler), compiler.stat().st_size, compiler.stat().st_mtime_ns)
+        path = self._kept / f"{digest(*asked, SUBSCRIPTION, *version)}.json"
+        if not path.is_file():
+            _keep(path, _compiled(*asked))
+        return json.loads(path.read_text())
 
 
-def digest(template: dict[str, Any], parameters: dict[str, Any], location: str, group: str | None) -> str:
+def _compiled(template: dict[str, Any], parameters: dict[str, Any], location: str, group: str | None) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "main.json")
+        path.write_text(json.dumps(template))
+        extra = {"resource_group": group} if group else {}
+        try:
+            return bicep.snapshot(path, parameters, SUBSCRIPTION, location, **extra)
+        except Exception as e:  # whatever the compiler dislikes is the template's fault
+            raise AzureError(400, "InvalidTemplate", f"Deployment template validation failed: '{e}'.") from e
+
+
+def _keep(path: Path, found: dict[str, Any]) -> None:
+    # Whole or not at all: other servers read and write the same folder.
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as draft:
+        json.dump(found, draft)
+    os.replace(draft.name, path)
+
+
+def digest(*given: object) -> str:
     """A name for an evaluation: SHA-256 of everything that goes in, first 24 characters."""
-    text = json.dumps([template, parameters, location, group], sort_keys=True)
+    text = json.dumps(given, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:24]
 
 

@@ -29,6 +29,26 @@ def test_the_committed_evaluations_are_what_the_compiler_makes() -> None:
     assert evaluated.committed() == evaluated.fresh(), "run: python -m tests.azure_emulator.evaluated"
 
 
+@needs_compiler
+def test_what_one_server_evaluated_another_reads_until_the_compiler_is_another(tmp_path, monkeypatch) -> None:
+    values = {**evaluated.PARAMETERS, "accessMode": "guide", "templateHash": "abc"}
+    asked = (json.loads(evaluated.TEMPLATE.read_text()), values, LOCATION, None)
+    calls = []
+    real = bicep.snapshot
+    monkeypatch.setattr(bicep, "snapshot", lambda *given, **named: calls.append(given) or real(*given, **named))
+
+    found = Evaluator(tmp_path).evaluate(*asked)
+    assert Evaluator(tmp_path).evaluate(*asked) == found
+    assert len(calls) == 1
+
+    another = tmp_path / "bicep"
+    another.symlink_to(bicep.compiler())
+    monkeypatch.setattr(bicep, "compiler", lambda: another)
+    assert Evaluator(tmp_path).evaluate(*asked) == found
+    assert Evaluator(tmp_path).evaluate(asked[0], {**values, "environmentName": "other"}, LOCATION, None) != found
+    assert len(calls) == 3
+
+
 @pytest.mark.usefixtures("no_compiler")
 @pytest.mark.parametrize("mode", evaluated.MODES)
 def test_our_template_is_evaluated_without_a_compiler(mode: str) -> None:
