@@ -18,11 +18,11 @@ def control(tmp_path_factory) -> Iterator[Control]:
 
 
 @pytest.fixture(scope="module")
-def stage(control: Control, request, tmp_path_factory) -> Iterator[Stage]:
-    """An endpoint with its first deployment, of the model of version 1. The last word of the file names the place."""
+def stage(control: Control, tmp_path_factory) -> Iterator[Stage]:
+    """An endpoint with its first deployment, of the model of version 1."""
     with pytest.MonkeyPatch.context() as patched:
         hurry(patched)
-        yield first(Place(control, tmp_path_factory.mktemp("home"), request.module.__name__.rpartition("_")[2]))
+        yield first(Place(control, tmp_path_factory.mktemp("home")))
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """A place on the local Azure for one test: settings, resources, what was said, and the hand that breaks things."""
 
+import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -24,7 +25,7 @@ class Place:
 
     control: Control
     home: Path
-    name: str
+    name: str = AZURE["PHI_AZURE_NAME"]
     others: dict[str, str] = field(default_factory=dict)
     said: list[str] = field(default_factory=list)
 
@@ -67,6 +68,11 @@ class Place:
     def writes(self, service: str | None = None) -> list[str]:
         found = self.control.requests(service=service, writes_only=True)
         return [f"{request['verb']} {request['path']} {request['status']}" for request in found]
+
+
+def names() -> Iterator[str]:
+    """Names for the places of one file. Every file's are the same ones: so a deployment is evaluated once for all."""
+    return (f"{AZURE['PHI_AZURE_NAME']}-{number}" for number in itertools.count())
 
 
 @contextmanager

@@ -73,7 +73,7 @@ class Chat(Stage):
 
 @pytest.fixture(scope="module")
 def chat(control: Control, tmp_path_factory) -> Chat:
-    made = Chat(Place(control, tmp_path_factory.mktemp("home"), "chat"))
+    made = Chat(Place(control, tmp_path_factory.mktemp("home")))
     made.place.deploy()
     made.host().ensure_endpoint(made.place.log)
     return made

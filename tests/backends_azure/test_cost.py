@@ -1,7 +1,6 @@
 """What stands and what was run, priced, against the local Azure."""
 
 import datetime as dt
-import itertools
 import json
 import os
 import subprocess
@@ -19,7 +18,6 @@ from tests.backends_azure.place import Place
 from tests.graph_facts import AZURE
 
 pytestmark = [pytest.mark.azure, pytest.mark.integration]
-NUMBERS = itertools.count()
 A100 = "Standard_NC24ads_A100_v4"
 HOUR = price_per_hour(A100, "eastus2")
 
@@ -32,7 +30,7 @@ def deployed(control, tmp_path_factory) -> Place:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(compute, "POLL_SECONDS", 0.05)
         patch.setattr(deployment_run, "FIRST_POLL", 0.1)
-        place = Place(control, tmp_path_factory.mktemp("place"), "cost-0")
+        place = Place(control, tmp_path_factory.mktemp("place"))
         place.deploy()
         compute.ensure(place.clients, compute.Cluster(A100, 2, 5), place.log)
     return place
@@ -203,7 +201,7 @@ def test_looking_writes_nothing(place):
 
 
 def test_before_a_deployment_nothing_stands_and_nothing_costs(control, tmp_path):
-    bill = measure(Place(control, tmp_path, f"cost-none-{next(NUMBERS)}"), budget=10)
+    bill = measure(Place(control, tmp_path, "nowhere"), budget=10)
 
     assert (bill.standing, bill.jobs, bill.dollars_a_day, bill.left) == ((), (), 0, 10)
 

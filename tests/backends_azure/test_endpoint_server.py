@@ -29,7 +29,7 @@ def control(tmp_path_factory) -> Iterator[Control]:
 
 @pytest.fixture(scope="module")
 def stage(control: Control, tmp_path_factory) -> Stage:
-    made = Stage(Place(control, tmp_path_factory.mktemp("home"), "server"))
+    made = Stage(Place(control, tmp_path_factory.mktemp("home")))
     made.place.deploy()
     made.host().ensure_endpoint(made.place.log)
     control.rotate_keys(made.endpoint.name, primary=PLANTED)

@@ -26,7 +26,7 @@ def control(tmp_path_factory) -> Iterator[Control]:
 
 @pytest.fixture(scope="module")
 def stage(control: Control, tmp_path_factory) -> Stage:
-    return first(Place(control, tmp_path_factory.mktemp("home"), "together"))
+    return first(Place(control, tmp_path_factory.mktemp("home")))
 
 
 def test_ten_at_once_of_one_model_make_one_deployment(stage: Stage):

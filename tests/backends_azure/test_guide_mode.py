@@ -11,7 +11,7 @@ pytestmark = MARKS
 
 @pytest.fixture
 def work(control: Control, tmp_path) -> Work:
-    return prepared(Place(control, tmp_path, "guide", {"PHI_AZURE_ACCESS_MODE": "guide"}))
+    return prepared(Place(control, tmp_path, others={"PHI_AZURE_ACCESS_MODE": "guide"}))
 
 
 @pytest.mark.long

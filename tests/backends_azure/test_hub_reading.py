@@ -45,7 +45,7 @@ print(json.dumps({"digest": made.digest, "address": made.address}))
 
 @pytest.fixture(scope="module")
 def work(control: Control, tmp_path_factory: pytest.TempPathFactory) -> Work:
-    return prepared(Place(control, tmp_path_factory.mktemp("home"), "reading"))
+    return prepared(Place(control, tmp_path_factory.mktemp("home")))
 
 
 @pytest.fixture

@@ -1,17 +1,15 @@
 """The deployment of infra/main.json and its live checks, against the local Azure."""
 
-import itertools
-
 import pytest
 
 from phi_assets import backends, infra
 from phi_assets.backends.azure import live_state, tokens
 from phi_assets.backends.azure.errors import AzureRefused, NotSignedIn
 from tests.azure_emulator.control import Control
-from tests.backends_azure.place import Place
+from tests.backends_azure.place import Place, names
 
 pytestmark = [pytest.mark.azure, pytest.mark.integration]
-NUMBERS = itertools.count()
+NAMES = names()
 
 
 @pytest.fixture
@@ -22,7 +20,7 @@ def place(control, tmp_path) -> Place:
     control.sign_in("signed_in")
     tokens.forget()
     live_state.forget()
-    return Place(control, tmp_path, f"infra-{next(NUMBERS)}")
+    return Place(control, tmp_path, next(NAMES))
 
 
 @pytest.fixture(scope="module")

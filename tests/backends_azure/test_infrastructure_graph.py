@@ -1,22 +1,22 @@
 """The infrastructure's assets, checks and gates, as Dagster runs them."""
 
-import itertools
 import json
 import subprocess
 import sys
 
 import pytest
 
+from tests.backends_azure.place import names
 from tests.graph_facts import environment
 
 pytestmark = [pytest.mark.azure, pytest.mark.integration]
-NUMBERS = itertools.count()
+NAMES = names()
 FAMILY = "standardNCADSA100v4Family"
 
 
 def run(tmp_path, **settings: str) -> dict:
     """What `run_infrastructure` says on a place nobody has been to."""
-    name = f"graph-{next(NUMBERS)}"
+    name = next(NAMES)
     place = {"PHI_AZURE_NAME": name, "PHI_HOME": str(tmp_path)}
     done = subprocess.run(
         [sys.executable, "-m", "tests.backends_azure.run_infrastructure"],

@@ -25,7 +25,7 @@ LONG = 40  # epochs: some seven seconds
 
 @pytest.fixture(scope="module")
 def whole(control: Control, tmp_path_factory) -> Work:
-    made = prepared(Place(control, tmp_path_factory.mktemp("home"), "jobs"))
+    made = prepared(Place(control, tmp_path_factory.mktemp("home")))
     made.base, made.dataset  # noqa: B018  (published once for all)
     return made
 

@@ -18,7 +18,7 @@ KEYS = (f"phi/pipes/test-{number}/messages.jsonl" for number in itertools.count(
 
 @pytest.fixture(scope="module")
 def blobs(control: Control, tmp_path_factory) -> WorkspaceBlobs:
-    place = Place(control, tmp_path_factory.mktemp("home"), "pipes")
+    place = Place(control, tmp_path_factory.mktemp("home"))
     place.deploy()
     return WorkspaceBlobs(place.clients, place.log, 0.5)
 

@@ -1,7 +1,6 @@
 """Preflight against the local Azure: each planted problem is found, with its cure, and nothing is written."""
 
 import dataclasses
-import itertools
 import json
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,10 +17,10 @@ from phi_assets.defs.operations.cloud_jobs import preflight
 from phi_assets.operate.preflight import summary
 from tests.azure_emulator.clients import NAMESPACES
 from tests.azure_emulator.identities import USER
-from tests.backends_azure.place import Place
+from tests.backends_azure.place import Place, names
 
 pytestmark = [pytest.mark.azure]
-NUMBERS = itertools.count()
+NAMES = names()
 OTHER = "33333333-3333-3333-3333-333333333333"
 EVERY_PROVIDER = (*NAMESPACES, "Microsoft.PolicyInsights", "Microsoft.Cdn")
 
@@ -42,7 +41,7 @@ def place(control, tmp_path) -> Place:
     control.give_role()
     tokens.forget()
     live_state.forget()
-    return Place(control, tmp_path, f"ahead-{next(NUMBERS)}")
+    return Place(control, tmp_path, next(NAMES))
 
 
 def look(place: Place) -> list[Diagnosis]:

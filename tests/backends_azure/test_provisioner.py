@@ -1,17 +1,15 @@
 """The cluster and the environment, made once and then left alone."""
 
-import itertools
-
 import pytest
 
 from phi_assets.backends.azure import compute, environment, roles, tokens
 from phi_assets.backends.azure.errors import AzureRefused
 from phi_assets.backends.azure.outputs import NotDeployed
 from tests.azure_emulator.identities import USER
-from tests.backends_azure.place import Place
+from tests.backends_azure.place import Place, names
 
 pytestmark = pytest.mark.azure
-NUMBERS = itertools.count()
+NAMES = names()
 
 
 @pytest.fixture
@@ -20,7 +18,7 @@ def place(control, tmp_path, monkeypatch) -> Place:
     control.clear_faults()
     tokens.forget()
     monkeypatch.setattr(compute, "POLL_SECONDS", 0.05)
-    found = Place(control, tmp_path, f"provisioner-{next(NUMBERS)}")
+    found = Place(control, tmp_path, next(NAMES))
     found.deploy()
     control.forget_requests()
     return found

@@ -1,16 +1,14 @@
 """Azure ML's quota against what training and the endpoint need, and the ceiling of a job's cost."""
 
-import itertools
-
 import pytest
 
 from phi_assets.backends.azure import quota_request, tokens
 from phi_assets.backends.azure.errors import AzureRefused
 from phi_assets.backends.azure.prices import UnknownSize, ceiling_seconds, machine, price_per_hour
 from phi_assets.backends.azure.quota import endpoint_vcpus
-from tests.backends_azure.place import Place
+from tests.backends_azure.place import Place, names
 
-NUMBERS = itertools.count()
+NAMES = names()
 A100, ESV3, TOTAL = "standardNCADSA100v4Family", "standardESv3Family", "TotalDedicatedCores"
 
 
@@ -22,7 +20,7 @@ def place(control, tmp_path, monkeypatch) -> Place:
         control.set_quota(family, vcpus)
     monkeypatch.setattr(quota_request, "POLL_SECONDS", 0.05)
     tokens.forget()
-    return Place(control, tmp_path, f"quota-{next(NUMBERS)}")
+    return Place(control, tmp_path, next(NAMES))
 
 
 def verdicts(place: Place) -> dict[str, bool]:

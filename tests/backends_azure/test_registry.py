@@ -1,6 +1,5 @@
 """The workspace's registry: the same rules as on a laptop, without aliases."""
 
-import itertools
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -12,17 +11,17 @@ from phi_assets.backends.ports import ChampionChanged
 from phi_assets.backends.succession import CannotPromote
 from phi_assets.records import ModelVersion
 from tests.azure_emulator.control import Control
-from tests.backends_azure.place import Place
+from tests.backends_azure.place import Place, names
 from tests.backends_azure.work import MARKS
 from tests.made_up import a_model, evaluated
 
 pytestmark = MARKS
-NUMBERS = itertools.count()
+NAMES = names()
 
 
 @pytest.fixture
 def place(control: Control, tmp_path) -> Place:
-    made = Place(control, tmp_path, f"registry-{next(NUMBERS)}")
+    made = Place(control, tmp_path, next(NAMES))
     made.deploy()
     return made
 

@@ -21,7 +21,7 @@ pytestmark = MARKS
 
 @pytest.fixture(scope="module")
 def work(control: Control, tmp_path_factory) -> Work:
-    return prepared(Place(control, tmp_path_factory.mktemp("home"), "stores"))
+    return prepared(Place(control, tmp_path_factory.mktemp("home")))
 
 
 def blobs(work: Work) -> blob.WorkspaceBlobs:

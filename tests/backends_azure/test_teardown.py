@@ -1,7 +1,5 @@
 """Teardown against the local Azure: what it shows is what goes, nothing is left, and the names can be used again."""
 
-import itertools
-
 import pytest
 
 from phi_assets import infra
@@ -13,7 +11,7 @@ from phi_assets.backends.azure import (
     live_state,
 )
 from phi_assets.backends.azure.errors import AzureRefused
-from tests.backends_azure.place import Place
+from tests.backends_azure.place import Place, names
 from tests.backends_azure.taking_down import (
     CLUSTER,
     fates,
@@ -28,12 +26,12 @@ from tests.backends_azure.taking_down import (
 )
 
 pytestmark = [pytest.mark.azure, pytest.mark.integration]
-NUMBERS = itertools.count()
+NAMES = names()
 
 
 @pytest.fixture
 def place(control, tmp_path, monkeypatch) -> Place:
-    return prepared(control, tmp_path, f"down-{next(NUMBERS)}", monkeypatch)
+    return prepared(control, tmp_path, next(NAMES), monkeypatch)
 
 
 @pytest.mark.guide("delete-endpoint")

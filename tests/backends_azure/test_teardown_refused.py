@@ -1,7 +1,5 @@
 """What a teardown does not delete: what others made, what Azure refuses, and what nobody said yes to."""
 
-import itertools
-
 import dagster as dg
 import pytest
 
@@ -12,7 +10,7 @@ from phi_assets.backends.azure import (
 )
 from phi_assets.backends.azure.errors import AzureRefused, GaveUp
 from phi_assets.defs.operations.cloud_jobs import teardown as teardown_job
-from tests.backends_azure.place import Place
+from tests.backends_azure.place import Place, names
 from tests.backends_azure.taking_down import (
     fates,
     left,
@@ -27,12 +25,12 @@ from tests.backends_azure.taking_down import (
 )
 
 pytestmark = [pytest.mark.azure, pytest.mark.integration]
-NUMBERS = itertools.count()
+NAMES = names()
 
 
 @pytest.fixture
 def place(control, tmp_path, monkeypatch) -> Place:
-    return prepared(control, tmp_path, f"refused-{next(NUMBERS)}", monkeypatch)
+    return prepared(control, tmp_path, next(NAMES), monkeypatch)
 
 
 @pytest.mark.parametrize("tags", [{}, {"azd-env-name": "somebody-else"}])

@@ -21,7 +21,7 @@ pytestmark = [*MARKS, pytest.mark.long]
 
 @pytest.fixture(scope="module")
 def work(control: Control, tmp_path_factory) -> Work:
-    return prepared(Place(control, tmp_path_factory.mktemp("home"), "trained"))
+    return prepared(Place(control, tmp_path_factory.mktemp("home")))
 
 
 @pytest.fixture(scope="module")

@@ -30,7 +30,7 @@ def chain(request, tmp_path_factory) -> Iterator[Chain]:
     with local_azure_at(tmp_path_factory.mktemp("azure")) as control, pytest.MonkeyPatch.context() as patched:
         patched.setattr(compute, "POLL_SECONDS", 0.05)
         tokens.forget()
-        place = Place(control, folder, "contract", given)
+        place = Place(control, folder, others=given)
         place.deploy()
         for step in ("ensure_workspace", "ensure_compute", "ensure_environment"):
             getattr(place.resources["provisioner"], step)()
