@@ -19,7 +19,11 @@ def definitions() -> dg.Definitions:
     checks = dg.load_asset_checks_from_package_module(defs)
     return dg.Definitions(
         assets=with_code_references([asset for asset in assets if backends.has(_names(asset.keys))]),
-        asset_checks=[check for check in checks if backends.has(_names(key.asset_key for key in check.check_keys))],
+        asset_checks=[
+            check
+            for check in checks
+            if backends.has([check.node_def.name, *_names(key.asset_key for key in check.check_keys)])
+        ],
         jobs=[job for job in JOBS if backends.has([job.name])],
         schedules=SCHEDULES,
         sensors=SENSORS,

@@ -62,6 +62,7 @@ def test_every_asset_behind_a_blocking_check_asks_for_its_verdict(facts):
         for node in ast.parse(path.read_text(encoding="utf-8")).body
         if isinstance(node, ast.FunctionDef)
     }
+    bodies["resource_group"] = bodies["cloud_resources_deployed"]
     for gated in facts["blocking"]:
         for behind in facts["children"][gated]:
             for_all = f"require_deps_passed(context.instance, also_after('{behind}'))" in bodies[behind]

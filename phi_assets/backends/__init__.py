@@ -24,7 +24,7 @@ FOR_A_JOB = ("gpu_quota", "training_compute", "training_environment")
 
 @dataclass(frozen=True)
 class Graph:
-    """What a backend lacks of the assets and jobs, and what its assets stand on beyond what their code names."""
+    """What a backend lacks of assets, checks and jobs, and what its assets stand on beyond what their code names."""
 
     absent: frozenset[str]
     also_after: Mapping[str, tuple[str, ...]]
@@ -33,18 +33,20 @@ class Graph:
 GRAPHS: dict[str, Graph] = {
     "local": Graph(
         # A laptop is there already: nothing is deployed, and nobody's quota is asked for.
-        absent=frozenset({*DEPLOYED, "gpu_quota", "preflight", "cost", "teardown"}),
+        absent=frozenset({*DEPLOYED, "gpu_quota", "cluster_as_set", "preflight", "cost", "teardown"}),
         also_after={},
     ),
     "azure": Graph(
         absent=frozenset(),
         also_after={
+            "resource_group": ("gpu_quota",),
             "ml_workspace": ("storage_account", "key_vault", "application_insights", "container_registry"),
             "training_compute": ("ml_workspace", "managed_identity", "gpu_quota"),
             "training_environment": ("ml_workspace", "role_assignments"),
             "chat_dataset": ("ml_workspace", "role_assignments"),
             "base_model": ("ml_workspace", "role_assignments"),
             "fine_tuned_model": ("gpu_quota", "role_assignments"),
+            "model_evaluation": ("gpu_quota",),
             "online_endpoint": ("managed_identity", "role_assignments"),
         },
     ),
@@ -58,7 +60,7 @@ def also_after(asset: str) -> tuple[str, ...]:
 
 
 def has(names: Iterable[str]) -> bool:
-    """Whether the chosen backend has every one of these assets, or jobs."""
+    """Whether the chosen backend has every one of these assets, checks or jobs."""
     return GRAPHS[current().backend].absent.isdisjoint(names)
 
 

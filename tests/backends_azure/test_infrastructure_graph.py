@@ -41,14 +41,18 @@ def test_everything_is_made_every_check_passes_and_all_is_fresh(control, tmp_pat
 
 
 @pytest.mark.guide("gpu-quota")
-def test_without_quota_nothing_that_costs_is_made(control, tmp_path):
-    control.set_quota(FAMILY, 0)
+@pytest.mark.parametrize(
+    ("setting", "value", "check"), [("", "", "enough_quota"), ("PHI_AZURE_MAX_JOB_COST", "1", "cost_within_ceiling")]
+)
+def test_without_quota_or_beyond_the_ceiling_nothing_is_made(control, tmp_path, setting, value, check):
+    control.set_quota(FAMILY, 100 if setting else 0)
+    control.forget_requests()
     try:
-        said = run(tmp_path)
+        said = run(tmp_path, **({setting: value} if setting else {}))
     finally:
         control.set_quota(FAMILY, 100)
 
-    assert said["checks"]["gpu_quota:enough_quota"] is False
-    assert said["states"]["training_compute"] == "blocked"
-    clusters = control.requests(verb="PUT", match="computes/training")
-    assert [request for request in clusters if f"/rg-{said['name']}/" in request["path"].lower()] == []
+    assert said["checks"][f"gpu_quota:{check}"] is False
+    assert said["states"]["resource_group"] == "blocked"
+    assert said["next"] == ["gpu_quota"]  # it is looked at again
+    assert control.requests(writes_only=True) == []

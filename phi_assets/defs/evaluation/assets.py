@@ -3,6 +3,7 @@
 import dagster as dg
 
 from phi_assets import gates, versions
+from phi_assets.backends import also_after
 from phi_assets.backends.ports import Contest, DatasetStore, Evaluator, ModelRegistry
 from phi_assets.defs.evaluation.checks import verdicts
 from phi_assets.defs.evaluation.metadata import describe_evaluation
@@ -17,7 +18,7 @@ from phi_assets.records import BaseModel, DatasetVersion, Evaluation, ModelVersi
     group_name="evaluation",
     kinds={"pytorch"},
     owners=ML,
-    deps=[evaluation_questions],
+    deps=[evaluation_questions, *also_after("model_evaluation")],
     code_version=versions.of("model_evaluation"),
 )
 def model_evaluation(
@@ -30,6 +31,7 @@ def model_evaluation(
     registry: ModelRegistry,
 ) -> dg.MaterializeResult[Evaluation]:
     """The fine-tuned model measured against the base and the champion: on the test split and on questions."""
+    gates.require_deps_passed(context.instance, also_after("model_evaluation"))
     # Newer data may have been published while the model was trained; it is judged by what it could know.
     trained_on = dataset_store.find(fine_tuned_model.dataset_digest)
     dataset = trained_on if isinstance(trained_on, DatasetVersion) else chat_dataset

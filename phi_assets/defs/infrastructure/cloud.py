@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from phi_assets import versions
+from phi_assets import gates, versions
+from phi_assets.backends import also_after
 from phi_assets.backends.ports import CloudResources
 from phi_assets.defs.infrastructure.metadata import describe_resource
 from phi_assets.owners import PLATFORM
@@ -46,13 +47,17 @@ ASSETS: dict[str, tuple[str, tuple[str, ...]]] = {
         )
         for name, (description, _) in ASSETS.items()
     },
-    internal_asset_deps={name: {dg.AssetKey(upstream) for upstream in above} for name, (_, above) in ASSETS.items()},
+    deps=also_after("resource_group"),
+    internal_asset_deps={
+        name: {dg.AssetKey(upstream) for upstream in (*above, *also_after(name))} for name, (_, above) in ASSETS.items()
+    },
     can_subset=True,
 )
 def cloud_resources_deployed(
     context: dg.AssetExecutionContext, cloud_resources: CloudResources
 ) -> Iterator[dg.MaterializeResult]:
     """The resources of infra/main.bicep, deployed together when the template changed or what is there differs."""
+    gates.require_deps_passed(context.instance, also_after("resource_group"))
     made = cloud_resources.ensure(context.log.info)
     planned = cloud_resources.planned()
     for name in ASSETS:
