@@ -55,7 +55,7 @@ class Quota(Record):
 
     name: str
     region: str
-    needs: tuple[dict[str, Any], ...] = field(metadata={"doc": "of each quota: name, key, needed, limit, used"})
+    needs: tuple[dict[str, Any], ...] = field(metadata={"doc": "of each quota: name, needed, limit, used"})
     requested: str
     dollars_an_hour: float
     dearest_job: float

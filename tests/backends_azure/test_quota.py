@@ -3,9 +3,10 @@
 import pytest
 
 from phi_assets.backends.azure import quota_request, tokens
+from phi_assets.backends.azure.endpoint import name_of
 from phi_assets.backends.azure.errors import AzureRefused
 from phi_assets.backends.azure.prices import UnknownSize, ceiling_seconds, machine, price_per_hour
-from phi_assets.backends.azure.quota import endpoint_vcpus
+from phi_assets.backends.azure.quota import reserved
 from tests.backends_azure.place import Place, names
 
 NAMES = names()
@@ -102,6 +103,7 @@ def test_a_request_that_is_granted_passes_the_check(place):
     place.control.set_quota(A100, 0)
 
     assert verdicts(place)["enough_quota"]
+    assert place.control.requests(service="quota", verb="PUT", match=f"quotas/{A100}")
     assert f"asked Azure for 24 vCPUs of {A100}" in place.said
 
 
@@ -111,7 +113,9 @@ def test_a_request_that_is_denied_fails_the_check_with_azures_reason(place):
     place.control.set_quota(A100, 0)
     place.control.quota_verdict("refuse")
 
-    assert "denied: The request was not approved" in words(place)
+    said = words(place)
+    assert "denied: The request was not approved" in said
+    assert "PHI_AZURE_REQUEST_QUOTA" not in said
 
 
 @pytest.mark.azure
@@ -147,11 +151,47 @@ def test_a_job_that_may_cost_more_than_the_ceiling_fails_the_check(place):
 
 
 @pytest.mark.guide("serving-quota")
-def test_an_endpoint_needs_room_for_the_old_and_the_new_deployment():
-    """ceil(1.2 n) machines each; A100 is exempt from the reserve."""
-    assert endpoint_vcpus("Standard_E4s_v3", 1) == (2 + 2) * 4
-    assert endpoint_vcpus("Standard_E4s_v3", 5) == (6 + 6) * 4
-    assert endpoint_vcpus("Standard_NC24ads_A100_v4", 1) == 2 * 24
+def test_a_deployment_takes_a_fifth_more_in_whole_machines_and_an_a100_no_more():
+    assert reserved("Standard_E4s_v3", 1) == 2 * 4
+    assert reserved("Standard_E4s_v3", 5) == 6 * 4
+    assert reserved("Standard_NC24ads_A100_v4", 1) == 24
+
+
+def serve(place: Place, size: str, instances: int) -> None:
+    """A deployment of the place's own endpoint, as another run made it."""
+    endpoint = f"{place.id('ml_workspace')}/onlineEndpoints/{name_of(place.clients.account)}"
+    place.control.plant(endpoint, {"location": "eastus2", "properties": {"authMode": "Key"}})
+    properties = {"instanceType": size, "endpointComputeType": "Managed", "provisioningState": "Succeeded"}
+    body = {"location": "eastus2", "sku": {"name": "Default", "capacity": instances}, "properties": properties}
+    place.control.plant(f"{endpoint}/deployments/blue", body)
+
+
+@pytest.mark.guide("serving-quota")
+@pytest.mark.azure
+@pytest.mark.parametrize(
+    ("living", "instances", "family", "needed"),
+    [
+        (("Standard_E4s_v3", 4), "1", ESV3, (5 + 2) * 4),
+        (("Standard_E4s_v3", 1), "4", ESV3, (2 + 5) * 4),
+        (("Standard_DS3_v2", 1), "1", ESV3, 2 * 4),
+        (("Standard_DS3_v2", 1), "1", TOTAL, 24 + (2 + 2) * 4),
+    ],
+)
+def test_an_endpoint_needs_room_for_the_deployment_that_lives_and_the_next(place, living, instances, family, needed):
+    for quota in (A100, ESV3, TOTAL):
+        place.control.set_quota(quota, 300)
+    place.deploy()
+    serve(place, *living)
+    next_one = Place(place.control, place.home, place.name, {"PHI_AZURE_ENDPOINT_INSTANCES": instances})
+
+    place.control.set_quota(family, needed)
+    exactly = verdicts(next_one)["enough_quota"]
+    place.control.set_quota(family, needed - 1)
+    short = words(next_one)
+    place.control.delete(place.group)  # its machines would count as somebody else's in the next test
+
+    assert exactly
+    assert f"{needed} vCPUs needed, limit {needed - 1}" in short
 
 
 def test_a_ceiling_is_seconds_of_a_machine():

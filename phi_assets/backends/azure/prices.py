@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 AS_OF = "noted 2026-11-24, not compared with Azure's list"
 SOURCE = "https://azure.microsoft.com/pricing/calculator"
+DATED = f"US dollars, {AS_OF}; {SOURCE}"
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,10 @@ def machine(vm_size: str) -> Machine:
     if found is None:
         raise UnknownSize(f"no price and no vCPUs known for {vm_size}; known: {', '.join(MACHINES)}")
     return found
+
+
+def is_known(vm_size: str) -> bool:
+    return vm_size.lower() in (name.lower() for name in MACHINES)
 
 
 def price_per_hour(vm_size: str, location: str) -> float:

@@ -2,18 +2,17 @@
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from phi_assets.backends.azure import listing, live_state, portal, prices, providers
 from phi_assets.backends.azure.clients import AzureClients, clients
 from phi_assets.backends.azure.compute import nodes_now
+from phi_assets.backends.azure.endpoint import name_of as endpoint_name
 from phi_assets.backends.azure.errors import refused
 from phi_assets.backends.azure.quota_request import request_more
-from phi_assets.backends.azure.retrying import with_patience
 from phi_assets.backends.ports import ComputeQuota, Finding, Log
 from phi_assets.records import Quota, Record
 
@@ -31,9 +30,16 @@ STARTING_MINUTES = 15.0  # of a node before the job's program runs: the machine 
 class Usage:
     """One row of Azure ML's usages. A limit below zero means that only the region's total counts."""
 
-    key: str
     limit: int
     used: int
+
+
+@dataclass(frozen=True)
+class Serving:
+    """vCPUs of quota that a live deployment takes, and of which family."""
+
+    family: str
+    vcpus: int
 
 
 class AzureQuota(ComputeQuota):
@@ -55,7 +61,7 @@ class AzureQuota(ComputeQuota):
         quota = self._measured(log, requested="")
         if self.request and not all(_fits(need) for need in quota.needs):
             requested = "; ".join(
-                request_more(self._clients, str(need["key"]), int(need["needed"]) + int(need["used"]), log)
+                request_more(self._clients, str(need["name"]), int(need["needed"]) + int(need["used"]), log)
                 for need in quota.needs
                 if not _fits(need)
             )
@@ -71,9 +77,10 @@ class AzureQuota(ComputeQuota):
     def judge(self, quota: Quota) -> Mapping[str, Finding]:
         short = [need for need in quota.needs if not _fits(need)]
         described = "; ".join(self._lack(need) for need in short) or "room for all of it"
+        by_setting = "" if self.request else "set PHI_AZURE_REQUEST_QUOTA=true, or "
         cure = (
-            f"Ask for more: {quota.portal} (provider Machine learning, region {quota.region}), or set "
-            "PHI_AZURE_REQUEST_QUOTA=true, or choose PHI_AZURE_VM_SIZE and PHI_AZURE_LOCATION; then run again"
+            f"Ask for more: {quota.portal} (provider Machine learning, region {quota.region}), or {by_setting}choose "
+            "another PHI_AZURE_VM_SIZE or PHI_AZURE_LOCATION; then run again"
         )
         if short:
             described += f". {f'Requested: {quota.requested}. ' if quota.requested else ''}{cure}"
@@ -116,16 +123,14 @@ class AzureQuota(ComputeQuota):
 
     def _measured(self, log: Log, requested: str) -> Quota:
         of = self._clients.account
-        usages = _usages(self._clients, log)
-        mine = nodes_now(self._clients) * prices.machine(self.vm_size).vcpus
-        family = prices.machine(self.vm_size).family + FAMILY_SUFFIX
-        serving, serving_family = self._serving(log), prices.machine(self.endpoint_vm_size).family + FAMILY_SUFFIX
+        usages, serving = _usages(self._clients, log), self._serving(log)
+        nodes = nodes_now(self._clients) * self._train.vcpus
         needs = []
-        for name, needed in self._needed().items():
-            found = usages.get(name.lower(), Usage(name, 0, 0))
-            own = mine * (name in (family, REGION_TOTAL)) + serving * (name in (serving_family, REGION_TOTAL))
-            used = max(0, found.used - own)
-            needs.append({"name": name, "key": found.key, "needed": needed, "limit": found.limit, "used": used})
+        for name, needed in self._needed(serving).items():
+            found = usages.get(name.lower(), Usage(0, 0))
+            own = sum(live.vcpus for live in serving if _counts(live.family, name))
+            own += nodes if _counts(self._train.family, name) else 0
+            needs.append({"name": name, "needed": needed, "limit": found.limit, "used": max(0, found.used - own)})
         hourly = prices.price_per_hour(self.vm_size, of.location) * self.nodes
         minutes = self.max_train_minutes + STARTING_MINUTES + self.idle_minutes
         return Quota(
@@ -139,22 +144,35 @@ class AzureQuota(ComputeQuota):
             portal=portal.quota(),
         )
 
-    def _needed(self) -> dict[str, int]:
-        """vCPUs by the quota's name: the cluster's, and the endpoint's with its old and its new deployment."""
-        train, serve = prices.machine(self.vm_size), prices.machine(self.endpoint_vm_size)
-        cluster, endpoint = train.vcpus * self.nodes, endpoint_vcpus(self.endpoint_vm_size, self.endpoint_instances)
-        needed = {train.family + FAMILY_SUFFIX: cluster}
-        needed[serve.family + FAMILY_SUFFIX] = needed.get(serve.family + FAMILY_SUFFIX, 0) + endpoint
-        return {**needed, REGION_TOTAL: cluster + endpoint}
+    def _needed(self, serving: Sequence[Serving] = ()) -> dict[str, int]:
+        """vCPUs by the quota's name: the cluster's, and those of the deployment that lives and of its successor.
 
-    def _serving(self, log: Log) -> int:
-        """vCPUs of quota that our own deployments on the endpoint's size of machine take now."""
-        deployments = [row for _, rows in listing.endpoints(self._clients, log) for row in rows]
-        return sum(
-            endpoint_vcpus(self.endpoint_vm_size, int((row.get("sku") or {}).get("capacity") or 1)) // 2
-            for row in deployments
-            if str(live_state.properties(row).get("instanceType")).lower() == self.endpoint_vm_size.lower()
+        Before one lives, it is taken to be like its successor.
+        """
+        successor = Serving(
+            prices.machine(self.endpoint_vm_size).family, reserved(self.endpoint_vm_size, self.endpoint_instances)
         )
+        living = max(serving, key=lambda live: live.vcpus, default=successor)
+        takers = [Serving(self._train.family, self._train.vcpus * self.nodes), living, successor]
+        names = [family + FAMILY_SUFFIX for family in (self._train.family, successor.family)]
+        return {
+            name: sum(taker.vcpus for taker in takers if _counts(taker.family, name)) for name in (*names, REGION_TOTAL)
+        }
+
+    def _serving(self, log: Log) -> list[Serving]:
+        """Our own deployments as they live now. A machine that is not in the table counts as somebody else's."""
+        ours = endpoint_name(self._clients.account)
+        rows = [row for found, rows in listing.endpoints(self._clients, log) if found["name"] == ours for row in rows]
+        sizes = [(str(live_state.properties(row).get("instanceType")), row) for row in rows]
+        return [
+            Serving(prices.machine(size).family, reserved(size, int((row.get("sku") or {}).get("capacity") or 1)))
+            for size, row in sizes
+            if prices.is_known(size)
+        ]
+
+    @property
+    def _train(self) -> prices.Machine:
+        return prices.machine(self.vm_size)
 
     @property
     def _digest(self) -> str:
@@ -167,11 +185,16 @@ class AzureQuota(ComputeQuota):
         return clients(self.account)
 
 
-def endpoint_vcpus(vm_size: str, instances: int) -> int:
-    """vCPUs of quota that an endpoint takes while its old and its new deployment, each of `instances`, both run."""
+def reserved(vm_size: str, instances: int) -> int:
+    """vCPUs of quota that a deployment of `instances` machines takes."""
     row = prices.machine(vm_size)
     reserve = 1.0 if row.family == prices.A100 else ENDPOINT_RESERVE
-    return 2 * math.ceil(reserve * instances) * row.vcpus
+    return math.ceil(reserve * instances) * row.vcpus
+
+
+def _counts(family: str, quota: str) -> bool:
+    """Whether a machine of the family takes of the quota of this name."""
+    return quota in (family + FAMILY_SUFFIX, REGION_TOTAL)
 
 
 def _fits(need: Mapping[str, Any]) -> bool:
@@ -179,26 +202,27 @@ def _fits(need: Mapping[str, Any]) -> bool:
 
 
 def _usages(clients_: AzureClients, log: Log) -> dict[str, Usage]:
-    """Azure ML's usages in the region by their titles, in lower case.
+    """Azure ML's usages of the subscription in the region by their titles, in lower case.
 
     Asked of the service itself: azure-ai-ml 1.35's `compute.list_usage` loses the numbers (its entity takes the wire's
-    `currentValue` for a name of its own).
+    `currentValue` for a name of its own). Rows of single workspaces and clusters bear the same titles.
     """
     from azure.core.exceptions import HttpResponseError
 
     of = clients_.account
-    first = f"/subscriptions/{of.subscription_id}/{USAGES.format(location=of.location)}?api-version={USAGES_VERSION}"
-    found, page = {}, first
-    while page:
-        try:
-            body = with_patience(f"reading Azure ML's quota in {of.location}", partial(clients_.get, page), log)
-        except HttpResponseError as e:
-            raise refused(f"reading Azure ML's quota in {of.location}", e) from e
-        for row in body["value"]:
-            key, title = str(row["name"]["value"]), str(row["name"].get("localizedValue") or row["name"]["value"])
-            found[title.lower()] = Usage(key, int(row["limit"]), int(row["currentValue"]))
-        page = body.get("nextLink")
-    return found
+    address = f"/subscriptions/{of.subscription_id}/{USAGES.format(location=of.location)}?api-version={USAGES_VERSION}"
+    what = f"Azure ML's quota in {of.location}"
+    try:
+        rows = listing.rows(clients_, what, address, log)
+    except HttpResponseError as e:
+        raise refused(f"reading {what}", e) from e
+    return {
+        str(row["name"].get("localizedValue") or row["name"]["value"]).lower(): Usage(
+            int(row["limit"]), int(row["currentValue"])
+        )
+        for row in rows
+        if "/resourcegroups/" not in str(row.get("id")).lower()
+    }
 
 
 def _place(state: Path, digest: str) -> Path:

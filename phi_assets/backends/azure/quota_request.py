@@ -14,9 +14,12 @@ POLL_SECONDS = 3.0
 OPEN = frozenset({"Accepted", "InProgress"})
 
 
-def request_more(clients: AzureClients, key: str, limit: int, log: Log) -> str:
+def request_more(clients: AzureClients, title: str, limit: int, log: Log) -> str:
     """How a request for this limit of a quota stands: one that is under way is waited for, not filed again."""
     providers.ensure_registered(clients, ["Microsoft.Quota"], log)
+    key = _key_of(clients, title, log)
+    if key is None:
+        return f"{title}: Azure's quota interface does not have it in {clients.account.location}"
     waiting = _open_request(clients, key, log)
     if waiting is None:
         before = {request.name for request in _requests(clients, log)}
@@ -29,9 +32,23 @@ def request_more(clients: AzureClients, key: str, limit: int, log: Log) -> str:
             return f"{key}: not decided yet (request {waiting.name})"
         time.sleep(POLL_SECONDS)
         waiting = next((r for r in _requests(clients, log) if waiting and r.name == waiting.name), None)
-    if waiting is None or _state(waiting) == "Succeeded":
+    if waiting is None:
+        return f"{key}: asked for, and not in Azure's list of requests"
+    if _state(waiting) == "Succeeded":
         return f"{key}: granted"
     return f"{key}: denied: {waiting.message or 'no reason given'}"
+
+
+def _key_of(clients: AzureClients, title: str, log: Log) -> str | None:
+    """What the quota interface calls the quota of this title: Azure ML's usages do not say."""
+    from azure.core.exceptions import HttpResponseError
+
+    try:
+        found = with_patience("reading quotas", lambda: list(clients.quota().quota.list(_scope(clients))), log)
+    except HttpResponseError as e:
+        raise refused("reading quotas", e) from e
+    named = [(quota.properties.name, quota.name) for quota in found if quota.properties and quota.properties.name]
+    return next((key for name, key in named if str(name.localized_value).lower() == title.lower()), None)
 
 
 def _file(clients: AzureClients, key: str, limit: int, before: set[str], log: Log) -> None:
