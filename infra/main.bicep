@@ -3,10 +3,10 @@ targetScope = 'subscription'
 metadata name = 'phi-assets'
 metadata description = 'Everything that phi-assets needs in an Azure subscription, in one resource group.'
 
-// 60 and not more: the deployment is named phi-<name>, and a deployment's name has at most 64.
+// As long as azd takes them; PHI_AZURE_NAME is shorter.
 @description('Name of this installation: PHI_AZURE_NAME of phi-assets, AZURE_ENV_NAME of azd. The group is rg-<name>.')
 @minLength(1)
-@maxLength(60)
+@maxLength(64)
 param environmentName string
 
 @description('Azure region of every resource, such as eastus2. Azure ML must offer Standard_NC24ads_A100_v4 there.')
@@ -33,7 +33,8 @@ param purgeProtection bool = false
 param templateHash string = ''
 
 // Storage accounts, vaults, registries and Cosmos accounts share one namespace with all of Azure.
-var token = uniqueString(subscription().subscriptionId, environmentName, location)
+// However the name and the region are spelt, such as 'East US 2', it is the same installation.
+var token = uniqueString(subscription().subscriptionId, toLower(environmentName), toLower(replace(location, ' ', '')))
 
 var groupName = 'rg-${environmentName}'
 var names = {
@@ -46,9 +47,11 @@ var names = {
   chat_database: 'cosmos-${token}'
   ml_workspace: 'mlw-${token}'
 }
+var chat = { database: 'chat', container: 'history' }
 
 // Worked out from the names: a module's output would be known only after its deployment.
 var groupId = subscriptionResourceId('Microsoft.Resources/resourceGroups', groupName)
+var chatDatabaseId = '${groupId}/providers/Microsoft.DocumentDB/databaseAccounts/${names.chat_database}'
 var ids = {
   resource_group: groupId
   storage_account: '${groupId}/providers/Microsoft.Storage/storageAccounts/${names.storage_account}'
@@ -57,7 +60,8 @@ var ids = {
   log_analytics: '${groupId}/providers/Microsoft.OperationalInsights/workspaces/${names.log_analytics}'
   container_registry: '${groupId}/providers/Microsoft.ContainerRegistry/registries/${names.container_registry}'
   managed_identity: '${groupId}/providers/Microsoft.ManagedIdentity/userAssignedIdentities/${names.managed_identity}'
-  chat_database: '${groupId}/providers/Microsoft.DocumentDB/databaseAccounts/${names.chat_database}'
+  chat_database: chatDatabaseId
+  chat_container: '${chatDatabaseId}/sqlDatabases/${chat.database}/containers/${chat.container}'
   ml_workspace: '${groupId}/providers/Microsoft.MachineLearningServices/workspaces/${names.ml_workspace}'
 }
 
@@ -174,6 +178,8 @@ module database 'modules/chat_database.bicep' = {
     name: names.chat_database
     location: location
     tags: tags
+    databaseName: chat.database
+    containerName: chat.container
   }
 }
 

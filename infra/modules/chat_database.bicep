@@ -10,10 +10,10 @@ param location string
 param tags { *: string }
 
 @description('Name of the database.')
-param databaseName string = 'chat'
+param databaseName string
 
 @description('Name of the container: one item is one turn of a conversation.')
-param containerName string = 'history'
+param containerName string
 
 // Few conversations come near the 20 GB that one partition may hold, and they spread evenly.
 @description('Partition key of the container: turns are written and read a conversation at a time, from one partition.')

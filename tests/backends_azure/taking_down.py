@@ -14,6 +14,7 @@ from phi_assets.backends.azure import (
     compute,
     deleted_vaults,
     deleting,
+    deployment,
     deployment_run,
     listing,
     live_state,
@@ -89,7 +90,11 @@ def left(place: Place) -> list[str]:
     ids = [*place.control.soft_deleted(), *(str(record["id"]) for record in records)]
     return [
         *place.existing(),
-        *(each for each in ids if each.lower().startswith(group) or each.endswith(f"/phi-{place.name}")),
+        *(
+            each
+            for each in ids
+            if each.lower().startswith(group) or each.endswith(f"/{deployment.name_of(place.clients.account)}")
+        ),
     ]
 
 

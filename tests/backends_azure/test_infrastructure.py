@@ -146,6 +146,20 @@ def test_a_deleted_resource_is_found_missing_and_made_again(place, mended, asset
     assert mended.failed_checks(asset) == []
 
 
+@pytest.mark.parametrize(
+    ("asset", "check", "part"),
+    [("chat_database", "container", "chat_container"), ("application_insights", "logs", "log_analytics")],
+)
+def test_a_deleted_part_of_an_asset_is_found_missing_and_made_again(place, mended, asset, check, part):
+    made = mended.deploy()
+    mended.control.delete(mended.id(part))
+
+    assert mended.failed_checks(asset) == [check]
+    assert mended.resources["cloud_resources"].find(made[asset].digest) is None
+    mended.deploy()
+    assert mended.failed_checks(asset) == []
+
+
 @pytest.mark.guide("role-contributor", "role-storage", "role-acrpull")
 @pytest.mark.parametrize("number", range(len(infra.grants("keyless"))))
 def test_each_role_that_is_taken_away_fails_its_own_check_and_is_given_again(place, mended, number):
@@ -235,6 +249,8 @@ def test_a_person_without_any_role_is_told_so(place, owner_gone):
     with pytest.raises(AzureRefused, match=r"az role assignment create .*; then run again"):
         place.deploy()
 
+    assert place.existing() == []
+
 
 @pytest.mark.guide("az-login")
 @pytest.mark.parametrize("state", ["signed_out", "expired"])
@@ -244,6 +260,8 @@ def test_who_is_not_signed_in_is_told_to_sign_in(place, state):
     with pytest.raises(NotSignedIn, match="run `az login`"):
         place.deploy()
 
+    assert place.existing() == []
+
 
 @pytest.mark.parametrize("region", ["japanwest", "nowhere"])
 def test_a_region_without_the_services_names_the_setting(place, region):
@@ -251,6 +269,17 @@ def test_a_region_without_the_services_names_the_setting(place, region):
 
     with pytest.raises(AzureRefused, match="PHI_AZURE_LOCATION"):
         place.deploy()
+
+    assert place.existing() == []
+
+
+def test_another_region_after_the_group_was_deleted_by_hand_is_deployed(place):
+    place.deploy()
+    place.control.delete(place.group)
+
+    place = Place(place.control, place.home, place.name, {"PHI_AZURE_LOCATION": "swedencentral"})
+
+    assert {record.region for record in place.deploy().values()} == {"swedencentral"}
 
 
 def test_a_deleted_vault_of_the_same_name_names_the_commands(place, tmp_path):

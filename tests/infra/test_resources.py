@@ -21,6 +21,7 @@ NAMES = {
     "container_registry": r"[a-zA-Z0-9]{5,50}",
     "managed_identity": r"[a-zA-Z0-9][a-zA-Z0-9_-]{2,127}",
     "chat_database": r"[a-z0-9][a-z0-9-]{1,42}[a-z0-9]",
+    "chat_container": r"cosmos-[a-z0-9]+/chat/history",
     "ml_workspace": r"[a-zA-Z0-9][a-zA-Z0-9_-]{2,32}",
 }
 # Azure keeps no tags on these.
@@ -166,12 +167,20 @@ def test_no_output_waits_for_what_only_azure_knows(either: Installation):
     assert "[reference(" in json.dumps(either.resources), "the identity's principal id is such a thing"
 
 
-@pytest.mark.parametrize("name", ["a", "phi-local", "A.b_c(d)", "x" * 60], ids=["short", "plain", "odd", "long"])
+@pytest.mark.parametrize("name", ["a", "phi-local", "A.b_c(d)", "x" * 64], ids=["short", "plain", "odd", "long"])
 def test_names_keep_azures_rules_whatever_the_environment_is_called(name: str):
     made = installation(environmentName=name)
 
     for asset, rule in NAMES.items():
         assert re.fullmatch(rule, made.asset(asset)["name"]), made.asset(asset)["name"]
+
+
+@pytest.mark.parametrize("spelt", [{"location": "East US 2"}, {"environmentName": "Phi-Local"}], ids=["region", "name"])
+def test_another_spelling_is_the_same_installation(spelt: dict[str, str]):
+    made, again = installation(), installation(**spelt)
+
+    for asset in set(NAMES) - {"resource_group"}:
+        assert made.asset(asset)["name"] == again.asset(asset)["name"]
 
 
 def test_two_environments_share_no_name():
@@ -181,7 +190,7 @@ def test_two_environments_share_no_name():
         installation(location="swedencentral"),
     )
 
-    for asset in set(NAMES) - {"resource_group"}:
+    for asset in set(NAMES) - {"resource_group", "chat_container"}:
         assert len({made.asset(asset)["name"] for made in (here, other, elsewhere)}) == 3
 
 
@@ -189,7 +198,7 @@ def test_two_environments_share_no_name():
     "wrong",
     [
         {"environmentName": ""},
-        {"environmentName": "x" * 61},
+        {"environmentName": "x" * 65},
         {"principalId": "ada@example.com"},
         {"principalType": "Person"},
         {"accessMode": "keys"},

@@ -6,6 +6,7 @@ from typing import Any
 
 from phi_assets import infra
 from phi_assets.backends.azure import deleted_vaults, live_state, outputs, ownership, providers, unique_names
+from phi_assets.backends.azure.account import AzureAccount
 from phi_assets.backends.azure.clients import AzureClients
 from phi_assets.backends.azure.deployment_run import DeploymentRun
 from phi_assets.backends.azure.errors import refused
@@ -68,7 +69,12 @@ def request_of(clients: AzureClients, purge_protection: bool) -> tuple[str, dict
             "parameters": {name: {"value": value} for name, value in {**parameters, "templateHash": digest}.items()},
         },
     }
-    return f"phi-{account.name}", body, digest
+    return name_of(account), body, digest
+
+
+def name_of(account: AzureAccount) -> str:
+    """The deployment's name, of at most 64 characters. Azure never takes a name again in another region."""
+    return f"phi-{account.name}-{account.location}"
 
 
 def wanted(clients: AzureClients, purge_protection: bool) -> live_state.Wanted:

@@ -159,6 +159,20 @@ def _no_admin_password(body: Body, state: LiveState, wanted: Wanted) -> Finding:
     return Finding(not on, f"the admin account is {_on(on)}")
 
 
+def _container(body: Body, state: LiveState, wanted: Wanted) -> Finding:
+    return _stands("chat_container", state, wanted)
+
+
+def _logs(body: Body, state: LiveState, wanted: Wanted) -> Finding:
+    return _stands("log_analytics", state, wanted)
+
+
+def _stands(part: str, state: LiveState, wanted: Wanted) -> Finding:
+    """Whether a resource without an asset of its own is there; the outputs of an earlier template do not name each."""
+    named, body = state.outputs.resources.get(part), state.resources.get(part)
+    return _provisioned(body, state, wanted) if body else Finding(False, f"{named or part} does not exist")
+
+
 def _no_keys(body: Body, state: LiveState, wanted: Wanted) -> Finding:
     off = properties(body).get("disableLocalAuth") is True
     return Finding(off, f"account keys are {_on(not off)}")
@@ -243,8 +257,9 @@ COMPANIONS = {
 CHECKS: dict[str, dict[str, Callable[[Body, LiveState, Wanted], Finding]]] = {
     "storage_account": {"no_public_access": _no_public_access, "shared_keys": _shared_keys},
     "key_vault": {"roles_decide": _roles_decide, "purge_protection": _purge_protection},
+    "application_insights": {"logs": _logs},
     "container_registry": {"no_admin_password": _no_admin_password},
     "managed_identity": {"provisioned": _has_principal},
-    "chat_database": {"no_keys": _no_keys, "serverless": _serverless},
+    "chat_database": {"no_keys": _no_keys, "serverless": _serverless, "container": _container},
     "ml_workspace": {"own_identity": _own_identity, "datastores": _datastores, "companions": _companions},
 }

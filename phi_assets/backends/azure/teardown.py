@@ -5,7 +5,16 @@ from functools import partial
 from typing import Any
 
 from phi_assets import infra
-from phi_assets.backends.azure import compute, deleted_vaults, endpoint, listing, live_state, outputs, ownership
+from phi_assets.backends.azure import (
+    compute,
+    deleted_vaults,
+    deployment,
+    endpoint,
+    listing,
+    live_state,
+    outputs,
+    ownership,
+)
 from phi_assets.backends.azure import unique_names as given
 from phi_assets.backends.azure.account import AzureAccount
 from phi_assets.backends.azure.clients import AzureClients, clients
@@ -149,8 +158,8 @@ def _forget_deployment(of: AzureClients, log: Log) -> None:
     from azure.core.exceptions import HttpResponseError
 
     address = (
-        f"/subscriptions/{of.account.subscription_id}/providers/Microsoft.Resources/deployments/phi-{of.account.name}"
-        "?api-version=2021-04-01"
+        f"/subscriptions/{of.account.subscription_id}/providers/Microsoft.Resources/deployments/"
+        f"{deployment.name_of(of.account)}?api-version=2021-04-01"
     )
     try:
         ask("deleting the deployment's record", partial(of.send, "DELETE", address), log)

@@ -7,6 +7,7 @@ from phi_assets.backends.azure.clients import AzureClients
 from phi_assets.backends.ports import BackendError, Log
 
 SECONDS = 180.0
+NONE = "Azure gave no forecast"
 QUIET = frozenset({"Ignore", "NoChange"})
 
 
@@ -21,10 +22,14 @@ def forecast(clients: AzureClients, name: str, body: Mapping[str, Any], log: Log
     deployments = clients.deployments().deployments
     try:
         poller = deployments.begin_what_if_at_subscription_scope(name, asked)  # type: ignore[arg-type]
-        changes = poller.result(SECONDS).changes or []
+        poller.wait(SECONDS)
+        if not poller.done():
+            log(f"no forecast of the deployment: Azure did not answer within {SECONDS:g} s")
+            return NONE
+        changes = poller.result().changes or []
     except (AzureError, BackendError) as e:
         log(f"no forecast of the deployment: {str(e).splitlines()[0]}")
-        return "Azure gave no forecast"
+        return NONE
     lines = [f"- {_word(change.change_type)} `{change.resource_id}`" for change in changes]
     loud = [line for line in lines if line.split(" ")[1] not in QUIET]
     return "\n".join(sorted(loud)) or "no change forecast"
