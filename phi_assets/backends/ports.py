@@ -104,6 +104,15 @@ class Provisioner(Port):
     def ensure_environment(self) -> records.TrainingEnvironment:
         """The locked packages that training will run with."""
 
+    def resource(self, record: records.Workspace | records.Compute) -> records.CloudResource | None:
+        """What the cloud knows the workspace or the compute as, its price and its page; None on a laptop."""
+        del record
+        return None
+
+    def examine_compute(self) -> Mapping[str, Finding]:
+        """The verdict of each live check of the compute, by the check's name; none on a laptop."""
+        return {}
+
     @abstractmethod
     def differing_packages(self) -> list[str]:
         """A line for each package of the environment that is not in its locked version."""

@@ -75,6 +75,42 @@ def test_more_nodes_change_the_cluster_in_place(place):
     assert found["properties"]["properties"]["scaleSettings"]["maxNodeCount"] == 2
 
 
+@pytest.mark.guide("training-cluster")
+def test_nodes_that_would_stand_idle_for_longer_are_drift_and_mended(place):
+    made = place.resources["provisioner"].ensure_compute()
+    cluster = f"{place.id('ml_workspace')}/computes/training"
+    inner = place.control.resource(cluster)["properties"]["properties"]
+    inner["scaleSettings"]["nodeIdleTimeBeforeScaleDown"] = "PT24H"
+    place.control.change(cluster, properties=inner)
+
+    failed = {name for name, found in place.resources["provisioner"].examine_compute().items() if not found.passed}
+    assert failed == {"shrinks_to_nothing"}
+    assert place.resources["provisioner"].find(made.digest) is None
+    place.resources["provisioner"].ensure_compute()
+    assert place.resources["provisioner"].find(made.digest) == made
+
+
+def test_another_idle_time_reaches_the_cluster(place):
+    place.resources["provisioner"].ensure_compute()
+
+    patient = Place(place.control, place.home, place.name, {"PHI_AZURE_IDLE_MINUTES": "20"})
+    patient.resources["provisioner"].ensure_compute()
+
+    found = place.control.resource(f"{place.id('ml_workspace')}/computes/training")
+    assert found["properties"]["properties"]["scaleSettings"]["nodeIdleTimeBeforeScaleDown"] == "PT20M"
+
+
+def test_workspace_and_cluster_have_a_page_a_region_and_a_price(place):
+    provisioner = place.resources["provisioner"]
+    workspace = provisioner.resource(provisioner.ensure_workspace())
+    cluster = provisioner.resource(provisioner.ensure_compute())
+
+    assert workspace.portal == f"https://portal.azure.com/#resource{place.id('ml_workspace')}/overview"
+    assert cluster.portal.startswith("https://ml.azure.com/compute/training/details?wsid=/subscriptions/")
+    assert (workspace.region, cluster.region, cluster.sku) == ("eastus2", "eastus2", "Standard_NC24ads_A100_v4")
+    assert "3.673 an hour" in cluster.costs
+
+
 def test_a_cluster_of_another_size_is_refused_with_the_command(place):
     place.resources["provisioner"].ensure_compute()
     cpu = Place(place.control, place.home, place.name, {"PHI_AZURE_VM_SIZE": "Standard_E16s_v3"})

@@ -9,7 +9,7 @@ from phi_assets.backends.azure import deployment, live_state, outputs
 from phi_assets.backends.azure.clients import AzureClients, clients
 from phi_assets.backends.azure.outputs import NotDeployed, Outputs
 from phi_assets.backends.azure.portal import link
-from phi_assets.backends.azure.prices import AS_OF, MONTHLY, SOURCE
+from phi_assets.backends.azure.prices import DATED, MONTHLY
 from phi_assets.backends.ports import CloudResources, Finding, Log
 from phi_assets.records import CloudResource
 
@@ -25,7 +25,7 @@ class AzureResources(CloudResources):
     def ensure(self, log: Log) -> Mapping[str, CloudResource]:
         deployed = deployment.ensure(self._clients, self.purge_protection, log)
         _planned[self._clients.account.group_id] = deployed.planned
-        return {name: self._record(name, deployed.outputs) for name in backends.DEPLOYED}
+        return {name: record_of(name, self._clients, deployed.outputs) for name in backends.DEPLOYED}
 
     def planned(self) -> str:
         return _planned.get(self._clients.account.group_id, "nothing was deployed")
@@ -35,7 +35,7 @@ class AzureResources(CloudResources):
         found = outputs.read(self._clients.account)
         if name is None or found is None or self._drift(name, found):
             return None
-        return self._record(name, found)
+        return record_of(name, self._clients, found)
 
     def why_gone(self, digest: str) -> str:
         name = self._named(digest)
@@ -57,22 +57,6 @@ class AzureResources(CloudResources):
         found = outputs.read(self._clients.account)
         return next((name for name in backends.DEPLOYED if found and _digest(name, found) == digest), None)
 
-    def _record(self, name: str, found: Outputs) -> CloudResource:
-        dollars, costs = MONTHLY[name]
-        address = _address(name, found)
-        body = live_state.read(self._clients, found).resources.get(name) or {}
-        return CloudResource(
-            digest=_digest(name, found),
-            name=address.rpartition("/")[2] if name != "role_assignments" else f"{len(found.role_assignments)} roles",
-            kind=live_state.kind_of(address) if name != "role_assignments" else "roleAssignments",
-            address=address,
-            region=str(body.get("location") or self._clients.account.location),
-            sku=_sku(body),
-            dollars_a_month=dollars,
-            costs=f"{costs} (US dollars, {AS_OF}; {SOURCE})",
-            portal=link(address, "users" if name == "role_assignments" else "overview"),
-        )
-
     @property
     def _clients(self) -> AzureClients:
         return clients(self.account)
@@ -83,6 +67,24 @@ class AzureResources(CloudResources):
 
 
 _planned: dict[str, str] = {}
+
+
+def record_of(name: str, clients_: AzureClients, found: Outputs) -> CloudResource:
+    """The record of what was deployed under an asset's name, as it lives now."""
+    dollars, costs = MONTHLY[name]
+    address = _address(name, found)
+    body = live_state.read(clients_, found).resources.get(name) or {}
+    return CloudResource(
+        digest=_digest(name, found),
+        name=address.rpartition("/")[2] if name != "role_assignments" else f"{len(found.role_assignments)} roles",
+        kind=live_state.kind_of(address) if name != "role_assignments" else "roleAssignments",
+        address=address,
+        region=str(body.get("location") or clients_.account.location),
+        sku=_sku(body),
+        dollars_a_month=dollars,
+        costs=f"{costs} ({DATED})",
+        portal=link(address, "users" if name == "role_assignments" else "overview"),
+    )
 
 
 def _address(name: str, found: Outputs) -> str:

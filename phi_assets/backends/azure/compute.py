@@ -4,14 +4,17 @@ import hashlib
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
-from phi_assets.backends.azure import listing, live_state, prices
+from pydantic import TypeAdapter, ValidationError
+
+from phi_assets.backends.azure import listing, live_state, portal, prices
 from phi_assets.backends.azure.clients import AzureClients
 from phi_assets.backends.azure.errors import AzureRefused, GaveUp, refused, sentence
 from phi_assets.backends.azure.retrying import with_patience
-from phi_assets.backends.ports import Log
-from phi_assets.records import Compute
+from phi_assets.backends.ports import Finding, Log
+from phi_assets.records import CloudResource, Compute
 
 NAME = "training"
 API_VERSION = "2024-10-01"
@@ -27,6 +30,10 @@ class Cluster:
     vm_size: str
     nodes: int
     idle_minutes: int
+
+    @property
+    def idle_seconds(self) -> int:
+        return self.idle_minutes * 60
 
     @property
     def record(self) -> Compute:
@@ -66,16 +73,45 @@ def body(clients: AzureClients) -> Mapping[str, Any] | None:
 
 def is_as_wanted(clients: AzureClients, found: Mapping[str, Any], cluster: Cluster) -> bool:
     """Whether the live cluster is ready, and is what the settings say."""
-    of = live_state.properties(found)
+    return all(finding.passed for finding in examine(clients, found, cluster).values())
+
+
+def examine(clients: AzureClients, found: Mapping[str, Any] | None, cluster: Cluster) -> dict[str, Finding]:
+    """The verdict of each live check of the cluster, by the check's name."""
+    of = live_state.properties(found) if found else {}
     inner = of.get("properties") or {}
     scale = inner.get("scaleSettings") or {}
-    identities = [name.lower() for name in (found.get("identity") or {}).get("userAssignedIdentities") or {}]
-    return (
-        of.get("provisioningState") == "Succeeded"
-        and str(inner.get("vmSize")).lower() == cluster.vm_size.lower()
-        and scale.get("minNodeCount") == 0
-        and scale.get("maxNodeCount") == cluster.nodes
-        and clients.resource("managed_identity").lower() in identities
+    state = _state(found) if found else "it does not exist"
+    size, fewest, most = str(inner.get("vmSize")), scale.get("minNodeCount"), scale.get("maxNodeCount")
+    idle = _seconds(scale.get("nodeIdleTimeBeforeScaleDown"))
+    identities = [name.lower() for name in ((found or {}).get("identity") or {}).get("userAssignedIdentities") or {}]
+    own = clients.resource("managed_identity").lower() in identities
+    return {
+        "provisioned": Finding(state == "Succeeded", state),
+        "machine": Finding(size.lower() == cluster.vm_size.lower(), f"{size}, wanted: {cluster.vm_size}"),
+        "shrinks_to_nothing": Finding(
+            (fewest, most, idle) == (0, cluster.nodes, cluster.idle_seconds),
+            f"{fewest} to {most} nodes, each ended after {idle} s without work; wanted: 0 to {cluster.nodes}, "
+            f"{cluster.idle_seconds} s",
+        ),
+        "identity": Finding(own, "works as the jobs' identity" if own else f"works as {identities or 'nobody'}"),
+    }
+
+
+def resource(clients: AzureClients, cluster: Cluster) -> CloudResource:
+    """The cluster as a resource with a price and a page."""
+    dollars, costs = prices.MONTHLY["training_compute"]
+    hourly = prices.price_per_hour(cluster.vm_size, clients.account.location)
+    return CloudResource(
+        digest=cluster.record.digest,
+        name=NAME,
+        kind=f"{listing.WORKSPACES}/computes",
+        address=_id(clients),
+        region=clients.account.location,
+        sku=cluster.vm_size,
+        dollars_a_month=dollars,
+        costs=f"{costs}; {hourly:g} an hour for each of up to {cluster.nodes} ({prices.DATED})",
+        portal=portal.studio(clients.resource("ml_workspace"), f"compute/{NAME}/details"),
     )
 
 
@@ -99,7 +135,7 @@ def _put(clients: AzureClients, cluster: Cluster) -> None:
             tier="dedicated",
             min_instances=0,
             max_instances=cluster.nodes,
-            idle_time_before_scale_down=cluster.idle_minutes * 60,
+            idle_time_before_scale_down=cluster.idle_seconds,
             identity=IdentityConfiguration(type="user_assigned", user_assigned_identities=[identity]),
             ssh_public_access_enabled=False,
             tags={"azd-env-name": clients.account.name},
@@ -143,6 +179,14 @@ def _refuse_other_size(clients: AzureClients, found: Mapping[str, Any] | None, c
 
 def _state(found: Mapping[str, Any]) -> str:
     return str(live_state.properties(found).get("provisioningState"))
+
+
+def _seconds(duration: Any) -> int | None:
+    """Seconds of an ISO 8601 duration, such as PT5M; None for what is none."""
+    try:
+        return int(TypeAdapter(timedelta).validate_python(duration).total_seconds())
+    except ValidationError:
+        return None
 
 
 def _id(clients: AzureClients) -> str:

@@ -1,13 +1,15 @@
 """On Azure: the deployed workspace, a cluster that shrinks to nothing, and an environment known by its content."""
 
 import hashlib
+from collections.abc import Mapping
 
 from phi_assets.backends.azure import compute, deployment, environment, live_state, outputs
 from phi_assets.backends.azure.clients import AzureClients, clients
+from phi_assets.backends.azure.cloud_resources import record_of
 from phi_assets.backends.azure.errors import AzureRefused
 from phi_assets.backends.azure.retrying import say
-from phi_assets.backends.ports import Provisioner
-from phi_assets.records import Compute, Record, TrainingEnvironment, Workspace
+from phi_assets.backends.ports import Finding, Provisioner
+from phi_assets.records import CloudResource, Compute, Record, TrainingEnvironment, Workspace
 
 
 class AzureProvisioner(Provisioner):
@@ -57,6 +59,17 @@ class AzureProvisioner(Provisioner):
 
     def ensure_environment(self) -> TrainingEnvironment:
         return environment.ensure(self._clients, self.role_minutes, say)
+
+    def resource(self, record: Workspace | Compute) -> CloudResource | None:
+        found = outputs.read(self._clients.account)
+        if found is None:
+            return None
+        if isinstance(record, Workspace):
+            return record_of("ml_workspace", self._clients, found)
+        return compute.resource(self._clients, self._cluster)
+
+    def examine_compute(self) -> Mapping[str, Finding]:
+        return compute.examine(self._clients, compute.body(self._clients), self._cluster)
 
     def differing_packages(self) -> list[str]:
         return environment.differing_packages()

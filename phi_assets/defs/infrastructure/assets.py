@@ -3,26 +3,31 @@
 import dagster as dg
 
 from phi_assets import gates, shown, versions
-from phi_assets.backends import also_after
+from phi_assets.backends import also_after, has
 from phi_assets.backends.ports import Provisioner
+from phi_assets.defs.infrastructure.metadata import describe_if_any
 from phi_assets.owners import PLATFORM
 from phi_assets.records import Compute, TrainingEnvironment, Workspace
 
 
 @dg.asset(
     group_name="infrastructure",
-    kinds={"mlflow"},
+    kinds={"azure" if has(["resource_group"]) else "mlflow"},
     owners=PLATFORM,
     deps=also_after("ml_workspace"),
     code_version=versions.of("ml_workspace"),
 )
 def ml_workspace(provisioner: Provisioner) -> dg.MaterializeResult[Workspace]:
-    """A workspace whose tracking store and model registry have today's tables."""
+    """The place where runs and models are tracked and registered, ready for both."""
     workspace = provisioner.ensure_workspace()
     return dg.MaterializeResult(
         value=workspace,
         data_version=dg.DataVersion(workspace.digest),
-        metadata={"name": workspace.name, "tracking_uri": workspace.tracking_uri},
+        metadata={
+            "name": workspace.name,
+            "tracking_uri": workspace.tracking_uri,
+            **describe_if_any(provisioner.resource(workspace)),
+        },
     )
 
 
@@ -45,6 +50,7 @@ def training_compute(context: dg.AssetExecutionContext, provisioner: Provisioner
             "device": compute.device,
             "cores": compute.cores,
             "memory_gb": compute.memory_gb,
+            **describe_if_any(provisioner.resource(compute)),
         },
     )
 

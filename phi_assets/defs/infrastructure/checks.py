@@ -6,7 +6,7 @@ from phi_assets.backends.ports import Provisioner
 from phi_assets.defs.infrastructure.assets import training_environment
 
 
-@dg.asset_check(asset=training_environment, description="The installed packages are the locked ones.")
+@dg.asset_check(asset=training_environment, description="The packages that training uses are the locked ones.")
 def installed_as_locked(provisioner: Provisioner) -> dg.AssetCheckResult:
     differing = provisioner.differing_packages()
     return dg.AssetCheckResult(

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import dagster as dg
 
 from phi_assets import infra
-from phi_assets.backends.ports import CloudResources
+from phi_assets.backends.ports import CloudResources, Provisioner
 from phi_assets.settings import current
 
 PROVISIONED = "Azure reports it as succeeded."
@@ -21,7 +21,10 @@ CHECKS: dict[str, dict[str, str]] = {
         "roles_decide": "Roles decide who reads it, not access policies.",
         "purge_protection": "As PHI_AZURE_PURGE_PROTECTION says; once on it stays on.",
     },
-    "application_insights": {"provisioned": PROVISIONED},
+    "application_insights": {
+        "provisioned": PROVISIONED,
+        "logs": "The Log Analytics workspace that keeps its records is there.",
+    },
     "container_registry": {
         "provisioned": PROVISIONED,
         "no_admin_password": "The admin account, a shared password, is off.",
@@ -31,6 +34,7 @@ CHECKS: dict[str, dict[str, str]] = {
         "provisioned": PROVISIONED,
         "no_keys": "Account keys open nothing: identity only.",
         "serverless": "It is billed by request, and costs nothing unused.",
+        "container": "The container of the chat history is there.",
     },
     "role_assignments": {
         grant.check: f"{grant.words} is in force." for grant in infra.grants(current().azure_access_mode)
@@ -42,6 +46,25 @@ CHECKS: dict[str, dict[str, str]] = {
         "companions": "It uses this group's storage account, vault, registry and Application Insights.",
     },
 }
+
+
+CLUSTER = {
+    "provisioned": PROVISIONED,
+    "machine": "It is of the size that PHI_AZURE_VM_SIZE names.",
+    "shrinks_to_nothing": "No node stands idle for longer than PHI_AZURE_IDLE_MINUTES, and none when nobody trains.",
+    "identity": "Its nodes work as the jobs' identity.",
+}
+
+
+@dg.multi_asset_check(
+    specs=[dg.AssetCheckSpec(name, asset="training_compute", description=words) for name, words in CLUSTER.items()],
+)
+def cluster_as_set(provisioner: Provisioner) -> Iterator[dg.AssetCheckResult]:
+    """The cluster that lives, against the settings; making the asset again mends what can be."""
+    for name, finding in provisioner.examine_compute().items():
+        yield dg.AssetCheckResult(
+            asset_key="training_compute", check_name=name, passed=finding.passed, description=finding.description
+        )
 
 
 @dg.multi_asset_check(

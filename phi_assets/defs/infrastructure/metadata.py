@@ -21,6 +21,11 @@ def describe_resource(resource: CloudResource) -> dict[str, Any]:
     }
 
 
+def describe_if_any(resource: CloudResource | None) -> dict[str, Any]:
+    """As `describe_resource`; nothing of what no cloud knows."""
+    return describe_resource(resource) if resource else {}
+
+
 def describe_quota(quota: Quota) -> dict[str, Any]:
     """What is needed against what is allowed, and where to ask for more."""
     return {
