@@ -49,12 +49,28 @@ def test_what_is_there_is_not_uploaded_or_registered_again(work: Work):
     assert len(work.place.writes("blob")) <= 2
 
 
-def test_a_dataset_is_found_by_one_request(work: Work):
+def test_a_dataset_is_found_by_three_requests(work: Work):
     version = work.dataset_store.publish(work.place.log)
     work.control.forget_requests()
     assert work.dataset_store.find(version.digest) == version
-    assert len(work.control.requests(service="ml")) == 1
-    assert not work.control.requests(service="blob")
+    assert [request["path"].rpartition("/")[2] for request in work.control.requests(service="ml")] == [
+        version.digest[:24],
+        blob.DATASTORE,
+    ]
+    assert len(work.control.requests(service="blob")) == 1
+
+
+def test_what_was_deleted_from_the_container_is_not_found_and_comes_back(work: Work):
+    version, base = work.dataset_store.publish(work.place.log), work.base_model_store.resolve(work.place.log)
+    for kept, path in ((version, "train.jsonl"), (base, "model.safetensors")):
+        blobs(work).remove(blob.path_of(kept.address) + path)
+
+    assert work.dataset_store.find(version.digest) is None
+    assert work.base_model_store.find(base.digest) is None
+    work.dataset_store.publish(work.place.log)
+    work.base_model_store.resolve(work.place.log)
+    assert work.dataset_store.find(version.digest) == version
+    assert work.base_model_store.find(base.digest) == base
 
 
 def test_a_digest_that_nobody_published_is_not_found(work: Work):

@@ -26,9 +26,8 @@ class AzureBaseModelStore(BaseModelStore):
     def resolve(self, log: Log) -> BaseModel:
         here = self._here.resolve(log)
         path = folder_of(here.digest)
-        if data_assets.find(self._clients, ASSET, here.digest, log) is None:
-            sent = blob.WorkspaceBlobs(self._clients, log, self.role_minutes).upload(self._here.folder(here), path)
-            log(f"{blob.address(path)}: {sent} files uploaded")
+        sent = self._blobs(log).upload(self._here.folder(here), path)
+        log(f"{blob.address(path)}: {sent} files uploaded")
         data_assets.ensure(
             self._clients,
             ASSET,
@@ -45,12 +44,13 @@ class AzureBaseModelStore(BaseModelStore):
         here = self._here.find(digest)
         if here is None or data_assets.find(self._clients, ASSET, digest, say) is None:
             return None
-        return _on_azure(here)
+        whole = self._blobs(say).holds(self._here.folder(here), folder_of(digest))
+        return _on_azure(here) if whole else None
 
     def folder(self, model: BaseModel) -> Path:
         folder = Path(self.state) / "base_models" / model.digest
         if not (folder / "config.json").is_file():
-            blob.WorkspaceBlobs(self._clients, say, self.role_minutes).download(folder_of(model.digest), folder)
+            self._blobs(say).download(folder_of(model.digest), folder)
         return folder
 
     @cached_property
@@ -60,6 +60,9 @@ class AzureBaseModelStore(BaseModelStore):
     @property
     def _clients(self) -> AzureClients:
         return clients(self.account)
+
+    def _blobs(self, log: Log) -> blob.WorkspaceBlobs:
+        return blob.WorkspaceBlobs(self._clients, log, self.role_minutes)
 
 
 def folder_of(digest: str) -> str:

@@ -98,6 +98,13 @@ class WorkspaceBlobs:
         """Every name that begins with `path`."""
         return self._try(f"listing {path}", lambda: list(self.container().list_blob_names(name_starts_with=path)))
 
+    def holds(self, folder: Path, path: str) -> bool:
+        """Whether every file of `folder` lies under `path`, which ends in a slash, in its size."""
+        there = self._try(f"listing {path}", lambda: self._sums(path))
+        files = [file for file in folder.rglob("*") if file.is_file()]
+        sizes = {path + file.relative_to(folder).as_posix(): file.stat().st_size for file in files}
+        return all(there.get(name, (-1, ""))[0] == size for name, size in sizes.items())
+
     def size(self, path: str) -> int | None:
         """The file's size in bytes; None when it is not there."""
         from azure.core.exceptions import ResourceNotFoundError
