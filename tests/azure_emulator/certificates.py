@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-REGIONS = ("eastus", "eastus2", "westus3", "southcentralus", "westeurope", "northeurope", "swedencentral")
+from tests.azure_emulator.providers import REGIONS
 
 # A wildcard covers one label only, so the hosts that start with two names need one entry a region.
 HOSTS = (

@@ -7,17 +7,12 @@ from tests.azure_emulator.clock import Clock
 from tests.azure_emulator.messages import AzureError
 
 REGIONS = (
-    "eastus",
-    "eastus2",
-    "westus2",
-    "westus3",
-    "southcentralus",
-    "northeurope",
-    "westeurope",
-    "swedencentral",
-    "uksouth",
-    "australiaeast",
-    "japaneast",
+    *("eastus", "eastus2", "centralus", "northcentralus", "southcentralus", "westcentralus"),
+    *("westus", "westus2", "westus3", "canadacentral", "canadaeast", "brazilsouth"),
+    *("northeurope", "westeurope", "uksouth", "francecentral", "germanywestcentral", "switzerlandnorth"),
+    *("swedencentral", "norwayeast", "polandcentral", "italynorth", "spaincentral"),
+    *("australiaeast", "japaneast", "koreacentral", "southeastasia", "eastasia", "centralindia", "southindia"),
+    *("southafricanorth", "uaenorth", "qatarcentral", "israelcentral"),
 )
 # Registered in every subscription from the start.
 _FROM_THE_START = (
