@@ -56,6 +56,7 @@ class Compute:
         given = inputs or {}
         words = "".join(f" ${{{{inputs.{key}}}}}" for key in given)
         parts: dict[str, object] = {
+            "id": name,
             "name": name,
             "command": f"python main.py ${{{{outputs.out}}}}{words}",
             "code": blob(f"code/{name}"),

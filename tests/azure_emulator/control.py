@@ -183,7 +183,7 @@ class Control:
         return self._ask("executed_jobs")
 
     def job_history(self, name: str) -> list[str]:
-        """Every status that the job had, in order."""
+        """Every status that the job had, in order; of two jobs of one name, the one that was submitted last."""
         return self._ask("job_history", name=name)
 
     def lose_node(self, name: str, comes_back: bool = True) -> None:

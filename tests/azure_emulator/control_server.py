@@ -184,10 +184,10 @@ class Wishes:
         return self._world.jobs.history(name)
 
     def lose_node(self, name: str, comes_back: bool) -> None:
-        self._world.runner.lose_node(name, comes_back)
+        self._world.runner.lose_node(self._world.jobs.id_of(name), comes_back)
 
     def fail_job(self, name: str) -> None:
-        pid = self._world.runner.process_id(name)
+        pid = self._world.runner.process_id(self._world.jobs.id_of(name))
         if pid is None:
             raise KeyError(f"job {name} does not run now")
         os.kill(pid, signal.SIGKILL)

@@ -52,8 +52,12 @@ class JobOutput:
 
 @dataclass(frozen=True)
 class JobRun:
-    """One command job, with every asset and datastore address already resolved to blobs."""
+    """One command job, with every asset and datastore address already resolved to blobs.
 
+    The runner knows it by its id, the lower-cased resource id: two workspaces may have a job of one name.
+    """
+
+    id: str
     name: str
     command: str  # with ${{inputs.x}} and ${{outputs.y}}
     code: BlobPath | None

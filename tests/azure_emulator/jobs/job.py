@@ -42,7 +42,7 @@ class Job:
             _LOG.exception("job %s", self._run.name)
             self._report("Failed", "ServiceError", f"InternalServerError: {e}")
         finally:
-            self._runner.forget(self._run.name)
+            self._runner.forget(self._run.id)
 
     def _attempts(self) -> None:
         limit, retries = self._run.timeout_seconds, self._runner.node_retries
@@ -67,7 +67,7 @@ class Job:
         code = None
         if not self._is_to_end():
             process = node.start()
-            self._runner.executions[self._run.name] += 1
+            self._runner.executions[self._run.id] += 1
             while (code := process.wait(0.05)) is None and not self._is_to_end():
                 if deadline and time.monotonic() > deadline:
                     self._out_of_time(node)

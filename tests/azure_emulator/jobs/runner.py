@@ -42,39 +42,39 @@ class JobRunner:
         self._allows, self._account_scope = allows, account_scope
         self._client_environment = dict(client_environment)
         self.endpoint = IdentityEndpoint(issue_token)
-        self.executions: Counter[str] = Counter()  # commands started, by job name
+        self.executions: Counter[str] = Counter()  # commands started, by job id
         self._running: dict[str, Job] = {}
         self._lock = threading.Lock()
 
     def start(self, run: JobRun, on_change: OnChange) -> None:
-        """The job runs from now on. A name can be started once: ValueError for a second time."""
+        """The job runs from now on. A job can be started once: ValueError for a second time."""
         with self._lock:
-            if run.name in self._running or self.executions[run.name]:
+            if run.id in self._running or self.executions[run.id]:
                 raise ValueError(f"job {run.name} was executed already: Azure ML executes a job name once")
-            self._running[run.name] = job = Job(self, run, on_change)
+            self._running[run.id] = job = Job(self, run, on_change)
         job.thread.start()
 
-    def cancel(self, name: str) -> None:
+    def cancel(self, id: str) -> None:
         """The job ends as Canceled within five seconds; nothing happens when it is not running."""
-        self._end(name, "cancelled")
+        self._end(id, "cancelled")
 
-    def free(self, name: str) -> None:
-        """The name may be started again, when nothing of it runs any more: its workspace is gone."""
+    def free(self, id: str) -> None:
+        """The job may be started again, when nothing of it runs any more: its workspace is gone."""
         with self._lock:
-            self.executions.pop(name, None)
+            self.executions.pop(id, None)
 
-    def lose_node(self, name: str, comes_back: bool = True) -> None:
+    def lose_node(self, id: str, comes_back: bool = True) -> None:
         """The job's node disappears with everything on it. It is queued again, or, without another node, Failed."""
-        self._end(name, "node back" if comes_back else "node lost")
+        self._end(id, "node back" if comes_back else "node lost")
 
-    def process_id(self, name: str) -> int | None:
+    def process_id(self, id: str) -> int | None:
         """The process that runs the job's command, None when it does not run."""
-        job = self._running.get(name)
+        job = self._running.get(id)
         process = job.node.process if job and job.node else None
         return process.command_id if process else None
 
-    def is_running(self, name: str) -> bool:
-        return name in self._running
+    def is_running(self, id: str) -> bool:
+        return id in self._running
 
     def close(self) -> None:
         """Every job is killed, without a word to the control plane."""
@@ -86,8 +86,8 @@ class JobRunner:
             job.thread.join(10)
         self.endpoint.close()
 
-    def _end(self, name: str, how: Ending) -> None:
-        job = self._running.get(name)
+    def _end(self, id: str, how: Ending) -> None:
+        job = self._running.get(id)
         if job:
             job.end(how)
 
@@ -99,5 +99,5 @@ class JobRunner:
     def tell(self, run: JobRun, text: str) -> None:
         say(self._store, run.log, text)
 
-    def forget(self, name: str) -> None:
-        self._running.pop(name, None)
+    def forget(self, id: str) -> None:
+        self._running.pop(id, None)

@@ -39,6 +39,7 @@ def job_run(world: World, id: str, asked: dict[str, Any], cluster: Resource | No
     logs = blob_path(world, workspace, "azureml://datastores/workspaceartifactstore/paths/")
     code = world.resources.find(asked["codeId"]) if asked.get("codeId") else None
     return JobRun(
+        id=id.lower(),
         name=name,
         command=asked["command"],
         code=blob_path(world, workspace, code.properties["codeUri"]) if code else None,

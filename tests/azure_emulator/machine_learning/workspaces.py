@@ -109,7 +109,7 @@ def complete_datastore(put: Put) -> None:
 
 def dropped(world: World, workspace: Resource) -> None:
     """Its jobs end with it, and their names are free for those of another of its name."""
-    for job in list(world.jobs.names_in(workspace.id)):
-        world.runner.cancel(job)
-        world.runner.free(job)
-        world.jobs.forget(job)
+    for id in world.jobs.ids_in(workspace.id):
+        world.runner.cancel(id)
+        world.runner.free(id)
+        world.jobs.forget(id)
