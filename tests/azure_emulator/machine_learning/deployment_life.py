@@ -21,6 +21,7 @@ from tests.azure_emulator.jobs.data import JobFailed, fetch
 from tests.azure_emulator.machine_learning import endpoints
 from tests.azure_emulator.machine_learning.addresses import blob_path
 from tests.azure_emulator.machine_learning.clusters import seconds_of
+from tests.azure_emulator.machine_learning.images import PULL, closed_registry
 from tests.azure_emulator.resource_ids import name_of, parent_of
 from tests.azure_emulator.resources import Resource
 from tests.azure_emulator.scoring.container import Container, Route
@@ -30,7 +31,6 @@ from tests.azure_emulator.scoring.image import BuildFailed, Image, build
 if TYPE_CHECKING:
     from tests.azure_emulator.world import World
 
-_PULL = "Microsoft.ContainerRegistry/registries/pull/read"
 _GUIDE = "Please see troubleshooting guide, available here: https://aka.ms/oe-tsg#error-"
 _MACHINE_SECONDS = 2.0
 _BUILD_SECONDS = 1.0
@@ -138,14 +138,13 @@ class Rollouts:
         return image
 
     def _require_pull(self, endpoint: Resource, environment: Resource) -> None:
-        workspace = self._world.resources.find(parent_of(endpoint.id))
-        registry = workspace.properties.get("containerRegistry") if workspace else None
         oid, _, who = endpoints.identity_of(endpoint)
-        if registry and not (oid and self._world.authorization.allows(oid, _PULL, registry)):
+        registry = closed_registry(self._world, parent_of(endpoint.id), oid)
+        if registry:
             raise Failed(
                 "BadArgument",
                 f"Authorization error: the image of {name_of(parent_of(environment.id))} could not be "
-                f"pulled from {registry} with identity {who}, which lacks AcrPull ({_PULL}). "
+                f"pulled from {registry.id} with identity {who}, which lacks AcrPull ({PULL}). "
                 f"{_GUIDE}authorization-error",
             )
 
