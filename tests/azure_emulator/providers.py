@@ -5,7 +5,9 @@ from typing import Any
 
 from tests.azure_emulator.clock import Clock
 from tests.azure_emulator.messages import AzureError
+from tests.azure_emulator.resource_ids import plain
 
+# Public regions that offer Azure ML: https://azure.microsoft.com/explore/global-infrastructure/products-by-region
 REGIONS = (
     *("eastus", "eastus2", "centralus", "northcentralus", "southcentralus", "westcentralus"),
     *("westus", "westus2", "westus3", "canadacentral", "canadaeast", "brazilsouth"),
@@ -80,9 +82,9 @@ class Providers:
 
     def require_location(self, type: str, location: str | None) -> None:
         """Raises LocationNotAvailableForResourceType when the type is not offered there."""
-        plain = (location or "").replace(" ", "").lower()
+        named = plain(location or "")
         offered = REGIONS if type.lower().startswith("microsoft.machinelearning") else KNOWN_REGIONS
-        if plain in offered:
+        if named in offered:
             return
         if type.lower() == "microsoft.resources/resourcegroups":
             raise AzureError(

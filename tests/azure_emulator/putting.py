@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from tests.azure_emulator.kinds import Put
 from tests.azure_emulator.messages import AzureError
-from tests.azure_emulator.resource_ids import group_of, name_of, parent_of, provider_of, subscription_of, type_of
+from tests.azure_emulator.resource_ids import (
+    group_of,
+    name_of,
+    parent_of,
+    plain,
+    provider_of,
+    subscription_of,
+    type_of,
+)
 from tests.azure_emulator.resources import Resource
 from tests.azure_emulator.services import KINDS
 
@@ -124,7 +132,13 @@ def _require_parents(world: World, id: str) -> None:
 
 def _require_same_place(asked: dict[str, Any], old: Resource | None) -> None:
     if old and asked.get("location") and old.body.get("location"):
-        before, now = (str(place).replace(" ", "").lower() for place in (old.body["location"], asked["location"]))
+        before, now = plain(str(old.body["location"])), plain(str(asked["location"]))
+        if before != now and type_of(old.id) == "Microsoft.Resources/resourceGroups":
+            raise AzureError(
+                409,
+                "InvalidResourceGroupLocation",
+                f"Invalid resource group location '{now}'. The Resource group already exists in location '{before}'.",
+            )
         if before != now:
             raise AzureError(
                 409,

@@ -46,6 +46,16 @@ def subscription_of(id: str) -> str | None:
     return segments[1] if len(segments) > 1 and segments[0].lower() == "subscriptions" else None
 
 
+def is_within(id: str, place: str) -> bool:
+    """Whether the resource is the one at the place, or lies below it; everything lies below ""."""
+    return f"{id}/".lower().startswith(f"{place}/".lower()) if place else True
+
+
+def plain(location: str) -> str:
+    """A location's name, however it was written: `East US 2` is `eastus2`."""
+    return location.replace(" ", "").lower()
+
+
 def is_collection(path: str) -> bool:
     """Whether the path names a kind of things, such as `…/storageAccounts`, rather than one thing."""
     segments = path.strip("/").split("/")

@@ -10,7 +10,7 @@ from tests.azure_emulator.machine_learning import endpoints, online_deployments,
 from tests.azure_emulator.machine_learning.deployment_life import Failed
 from tests.azure_emulator.messages import Answer, AzureError, Call, merged, not_found, object_of
 from tests.azure_emulator.operations import Progress
-from tests.azure_emulator.resource_ids import name_of, parent_of, provider_of, type_of
+from tests.azure_emulator.resource_ids import name_of, parent_of, plain, provider_of, type_of
 from tests.azure_emulator.resources import Resource
 
 if TYPE_CHECKING:
@@ -96,9 +96,7 @@ def _write_endpoint(world: World, call: Call, id: str, body: dict[str, Any]) -> 
         (resource.asked.get("properties") or {}).pop("keys", None)
         if kept.created:
             endpoints.grant_system_identity(world, resource, call.oid)
-        world.scoring.open(
-            resource.id, endpoints.plain(resource.body["location"]), resource.properties["authMode"], keys
-        )
+        world.scoring.open(resource.id, plain(resource.body["location"]), resource.properties["authMode"], keys)
         operation = begin(world, call, resource, "Creating" if kept.created else "Updating")
         shown = resource.shown()
     world.clock.after(ENDPOINT_SECONDS, lambda: end_endpoint(world, resource.id, operation))

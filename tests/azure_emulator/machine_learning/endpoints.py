@@ -10,7 +10,7 @@ from tests.azure_emulator.kinds import Put
 from tests.azure_emulator.machine_learning import traffic
 from tests.azure_emulator.messages import AzureError
 from tests.azure_emulator.putting_rights import require_assignable
-from tests.azure_emulator.resource_ids import name_of, parent_of
+from tests.azure_emulator.resource_ids import name_of, parent_of, plain
 from tests.azure_emulator.resources import Resource
 from tests.azure_emulator.scoring.live import HOST
 
@@ -72,10 +72,6 @@ def settled(world: World, endpoint: Resource) -> None:
 
 def dropped(world: World, endpoint: Resource) -> None:
     world.scoring.close(endpoint.id)
-
-
-def plain(location: str) -> str:
-    return location.replace(" ", "").lower()
 
 
 def _taken(world: World, id: str, region: str) -> bool:
