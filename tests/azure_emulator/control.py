@@ -110,7 +110,7 @@ class Control:
     # Quota, providers, names
 
     def set_quota(self, family: str, vcpus: int) -> None:
-        """Azure ML's limit of a family (`standardNCADSA100v4Family`) or of `TotalDedicatedCores`."""
+        """Azure ML's limit, in every region, of a family (`standardNCADSA100v4Family`) or of `TotalDedicatedCores`."""
         self._ask("set_quota", family=family, vcpus=vcpus)
 
     def quota_verdict(self, verdict: Literal["grant", "refuse", "wait"]) -> None:

@@ -12,6 +12,10 @@ class VmSize:
     memory_gb: float
     gpus: int = 0
 
+    def counts_as(self, quota: str) -> bool:
+        """Whether the size takes of the quota of this name: its family's, or the region's total."""
+        return quota.lower() in (self.family.lower(), TOTAL.lower())
+
 
 _A100 = ("standardNCADSA100v4Family", "Standard NCADSA100v4 Family Cluster Dedicated vCPUs")
 _ESV3 = ("standardESv3Family", "Standard ESv3 Family Cluster Dedicated vCPUs")
@@ -27,6 +31,8 @@ VM_SIZES = (
     VmSize("Standard_D4s_v3", *_DSV3, 4, 16),
 )
 FAMILIES = {size.family: size.family_title for size in VM_SIZES}
+TOTAL = "TotalDedicatedCores"
+TITLES = {**FAMILIES, TOTAL: "Total Cluster Dedicated Regional vCPUs"}
 
 
 def find(name: str) -> VmSize | None:

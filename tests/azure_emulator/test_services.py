@@ -164,7 +164,8 @@ def test_a_quota_request_is_granted(azure: LocalAzure) -> None:
     file_request(48)
     assert quota_client().quota.get(A100, PLACE.strip("/")).properties.limit.value == 48  # type: ignore[union-attr]
     usages = ask(azure, token(azure=azure), f"{PLACE}/usages?api-version=2024-10-01").json()["value"]
-    family = next(u for u in usages if u["name"]["value"] == A100)
+    title = "Standard NCADSA100v4 Family Cluster Dedicated vCPUs"
+    family = next(u for u in usages if u["name"]["localizedValue"] == title)
     assert (family["currentValue"], family["limit"]) == (0, 48)
     assert family["name"]["localizedValue"] == "Standard NCADSA100v4 Family Cluster Dedicated vCPUs"
 

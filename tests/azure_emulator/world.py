@@ -31,6 +31,7 @@ from tests.azure_emulator.resources import Resources
 from tests.azure_emulator.schemas import Schemas
 from tests.azure_emulator.scoring.gateway import Gateway
 from tests.azure_emulator.scoring.live import Live
+from tests.azure_emulator.skus import TOTAL, VmSize
 from tests.azure_emulator.soft_deleted import SoftDeleted
 from tests.azure_emulator.tokens import Tokens
 
@@ -122,9 +123,17 @@ class World:
         found = self.storage_account(name)
         return found.scope if found else f"/none/{name}"
 
-    def vcpus_in_use(self, family: str | None) -> int:
-        """What clusters and endpoints have of Azure ML's quota, of one family or of all."""
-        return self.clusters.vcpus_in_use(family) + online_deployments.vcpus_in_use(self, family)
+    def vcpus_in_use(self, quota: str, under: str = "", but: str = "") -> int:
+        """What clusters and endpoints at or below an id, but for one deployment, have of an Azure ML quota."""
+        return self.clusters.vcpus_in_use(quota, under) + online_deployments.vcpus_in_use(self, quota, under, but)
+
+    def short_of(self, size: VmSize, vcpus: int, but: str = "") -> tuple[int, int] | None:
+        """Limit and use of the first quota, of the family or of the region, that has no such room."""
+        for name in (size.family, TOTAL):
+            limit, used = self.quota.limit(name), self.vcpus_in_use(name, but=but)
+            if used + vcpus > limit:
+                return limit, used
+        return None
 
     def give_role(self, oid: str, role: str, scope: str, delay: float | None = None) -> str:
         """A role by name, given behind ARM's back; its id."""

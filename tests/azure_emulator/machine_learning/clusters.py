@@ -12,6 +12,7 @@ from tests.azure_emulator import skus
 from tests.azure_emulator.kinds import Put
 from tests.azure_emulator.messages import AzureError
 from tests.azure_emulator.putting_rights import require_assignable
+from tests.azure_emulator.resource_ids import is_within
 from tests.azure_emulator.resources import Resource, now
 
 if TYPE_CHECKING:
@@ -68,14 +69,15 @@ def complete(put: Put) -> None:
 
 
 def _require_quota_for_least(world: World, size: skus.VmSize, least: int) -> None:
-    limit = world.quota.limit(size.family)
-    if least * size.vcpus > limit:
-        raise AzureError(
-            400,
-            "ClusterMinNodesExceedCoreQuota",
-            f"The specified subscription has a {size.family_title} quota of {limit} and cannot accomodate for at least "
-            f"{least} requested managed compute node which maps to {least * size.vcpus} vCPUs.",
-        )
+    for name in (size.family, skus.TOTAL):
+        limit = world.quota.limit(name)
+        if least * size.vcpus > limit:
+            raise AzureError(
+                400,
+                "ClusterMinNodesExceedCoreQuota",
+                f"The specified subscription has a {skus.TITLES[name]} quota of {limit} and cannot accomodate for at "
+                f"least {least} requested managed compute node which maps to {least * size.vcpus} vCPUs.",
+            )
 
 
 def _resolve_identities(put: Put) -> None:
@@ -149,14 +151,14 @@ class Clusters:
                 self._world.clock.after(seconds_of(idle) or 120.0, lambda: self._shrink(cluster))
             self.show(cluster)
 
-    def vcpus_in_use(self, family: str | None) -> int:
-        """vCPUs of all live nodes, of one family or of all."""
+    def vcpus_in_use(self, quota: str, under: str) -> int:
+        """vCPUs of the live nodes that count as of the quota, of the clusters at or below an id."""
         total = 0
         with self._lock:
             for id, nodes in self._nodes.items():
                 cluster = self._world.resources.find(id)
                 size = skus.find(cluster.properties["properties"]["vmSize"]) if cluster else None
-                if size and (family is None or size.family.lower() == family.lower()):
+                if size and size.counts_as(quota) and is_within(id, under):
                     total += nodes.count * size.vcpus
         return total
 
@@ -198,11 +200,12 @@ class Clusters:
         self._world.clock.after(_NODE_SECONDS, lambda: self._arrive(cluster, nodes))
 
     def _refusal(self, size: skus.VmSize) -> dict[str, Any] | None:
-        limit = self._world.quota.limit(size.family)
-        if self._world.vcpus_in_use(size.family) + size.vcpus > limit:
+        short = self._world.short_of(size, size.vcpus)
+        if short:
+            limit, used = short
             message = (
                 f"Operation results in exceeding quota limits of Core. Maximum allowed: {limit}, Current in use: "
-                f"{self._world.vcpus_in_use(size.family)}, Additional requested: {size.vcpus}."
+                f"{used}, Additional requested: {size.vcpus}."
             )
             return {"error": {"code": "ClusterCoreQuotaReached", "message": message}}
         if not self.capacity:

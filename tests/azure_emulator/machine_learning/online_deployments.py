@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 from tests.azure_emulator import skus
 from tests.azure_emulator.kinds import Put
 from tests.azure_emulator.machine_learning.clusters import seconds_of
-from tests.azure_emulator.machine_learning.endpoints import plain
 from tests.azure_emulator.messages import AzureError
-from tests.azure_emulator.resource_ids import parent_of
+from tests.azure_emulator.resource_ids import parent_of, plain
 from tests.azure_emulator.resources import Resource
 
 if TYPE_CHECKING:
@@ -64,12 +63,12 @@ def vcpus_of(size: skus.VmSize, instances: int) -> int:
     return (instances if exempt else math.ceil(1.2 * instances)) * size.vcpus
 
 
-def vcpus_in_use(world: World, family: str | None, but: str = "") -> int:
-    """vCPUs of every deployment that exists, failed ones too, of one family or of all."""
+def vcpus_in_use(world: World, quota: str, under: str, but: str) -> int:
+    """vCPUs of the deployments below an id, failed ones too, that count as of the quota."""
     total = 0
-    for deployment in world.resources.of_type(TYPE):
+    for deployment in world.resources.of_type(TYPE, under):
         size = skus.find(str(deployment.properties.get("instanceType")))
-        if size and deployment.id.lower() != but.lower() and family in (None, size.family):
+        if size and size.counts_as(quota) and deployment.id.lower() != but.lower():
             total += vcpus_of(size, deployment.body["sku"]["capacity"])
     return total
 
@@ -136,10 +135,11 @@ def _requests(asked: dict[str, Any]) -> dict[str, Any]:
 def _require_quota(put: Put, instances: int) -> None:
     size = skus.find(put.properties["instanceType"])
     assert size
-    limit, needed = put.world.quota.limit(size.family), vcpus_of(size, instances)
-    used = put.world.clusters.vcpus_in_use(size.family) + vcpus_in_use(put.world, size.family, but=put.id)
-    if used + needed <= limit:
+    needed = vcpus_of(size, instances)
+    short = put.world.short_of(size, needed, but=put.id)
+    if short is None:
         return
+    limit, used = short
     message = (
         f"Not enough quota available for {size.name} in SubscriptionId {put.world.subscription}. Current usage/limit: "
         f"{used}/{limit}. Additional needed: {needed} Please see troubleshooting guide, available here: "
