@@ -48,8 +48,12 @@ class Control:
         self._ask("fail_next", match=match, kind=kind, times=times)
 
     def clear_faults(self) -> None:
-        """No faults of calls, builds, capacity, quota verdicts or role delays any more."""
+        """No faults of calls, what-ifs, builds, capacity, quota verdicts or role delays any more."""
         self._ask("clear_faults")
+
+    def what_if_hangs(self, hangs: bool = True) -> None:
+        """A what-if that is asked for from now on never ends: its result stays 202 without a body."""
+        self._ask("what_if_hangs", hangs=hangs)
 
     def hold_seconds(self, seconds: float) -> None:
         """How long a call that meets `timeout` or `slow` is held."""

@@ -65,9 +65,13 @@ class Wishes:
         self._world.clusters.capacity = True
         self._world.quota.verdict = "grant"
         self._world.authorization.delay = 0.0
+        self._world.what_if_hangs = False
         self._world.scoring.clear_faults()
 
     def hold_seconds(self, seconds: float) -> None:
+    def what_if_hangs(self, hangs: bool = True) -> None:
+        self._world.what_if_hangs = hangs
+
         self._world.faults.hold_seconds = seconds
 
     def scale(self, scale: float) -> None:

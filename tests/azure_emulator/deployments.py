@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 from tests.azure_emulator import putting
 from tests.azure_emulator.deployment_run import Run
 from tests.azure_emulator.evaluation import digest
-from tests.azure_emulator.messages import RETRY_AFTER, Answer, AzureError, Call
+from tests.azure_emulator.messages import RETRY_AFTER, Answer, AzureError, Call, object_of
 from tests.azure_emulator.operations import Progress
 from tests.azure_emulator.references import in_order
-from tests.azure_emulator.resource_ids import name_of
+from tests.azure_emulator.resource_ids import name_of, plain
 from tests.azure_emulator.resources import Resource, now
 from tests.azure_emulator.what_if import changes
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tests.azure_emulator.world import World
 
 _TYPE = "Microsoft.Resources/deployments"
+_WHAT_IF_SECONDS = 2.0
 _RUNNING = frozenset({"Accepted", "Running"})
 
 
@@ -37,6 +38,7 @@ def create(world: World, call: Call, scope: str, name: str) -> Answer:
             "is still active. Please see https://aka.ms/arm-deploy for usage details.",
         )
     predicted, outputs = _evaluated(world, call, scope)
+    _require_same_place(call.body.get("location"), old)
     _preflight(world, call.oid, predicted)
     asked = call.body["properties"]
     body = {
@@ -98,8 +100,11 @@ def _what_if(world: World, call: Call, scope: str, name: str) -> Answer:
     predicted, _ = _evaluated(world, call, scope)
     _preflight(world, call.oid, predicted)
     result = {"changes": changes(world, in_order(predicted)), "diagnostics": []}
-    operation = world.operations.start(lambda: Progress("Succeeded", None, result))
-    address = f"https://management.azure.com{scope}/providers/{_TYPE}/{name}/operationStatuses/{operation}"
+    done: list[dict[str, Any]] = []
+    if not world.what_if_hangs:
+        world.clock.after(_WHAT_IF_SECONDS, lambda: done.append(result))
+    operation = world.operations.start(lambda: Progress("Succeeded", None, done[0]) if done else Progress("Running"))
+    address = f"https://management.azure.com/subscriptions/{world.subscription}/operationresults/{operation}"
     return Answer(None, 202, {"Location": f"{address}?api-version={call.api_version}", **RETRY_AFTER})
 
 
@@ -135,28 +140,39 @@ _ACTIONS: dict[str, Callable[[World, Call, str, str], Answer]] = {
 
 
 def _evaluated(world: World, call: Call, scope: str) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    asked = (call.body or {}).get("properties") or {}
+    world.schemas.check(_TYPE, call.api_version, object_of(call))
+    asked = call.body.get("properties") or {}
     if not isinstance(asked.get("template"), dict):
         raise AzureError(400, "InvalidRequestContent", "properties.template must be the template as an object.")
     if asked.get("mode", "Incremental") != "Incremental":
         raise AzureError(400, "InvalidRequestContent", "The local Azure deploys in Incremental mode only.")
-    in_group = "/resourcegroups/" in scope.lower()
-    location = call.body.get("location")
-    if not in_group and not location:
+    group = world.resources.find(scope)
+    location = group.body["location"] if group else call.body.get("location")
+    if "/resourcegroups/" in scope.lower():
+        if group is None:
+            raise AzureError(404, "ResourceGroupNotFound", f"Resource group '{name_of(scope)}' could not be found.")
+    elif not location:
         raise AzureError(400, "LocationRequired", "The location property is required for this definition.")
-    if in_group and world.resources.find(scope) is None:
-        raise AzureError(404, "ResourceGroupNotFound", f"Resource group '{name_of(scope)}' could not be found.")
-    if not in_group:
+    else:
         world.providers.require_location("Microsoft.Resources/resourceGroups", location)
     parameters = {}
     for key, value in (asked.get("parameters") or {}).items():
         if not isinstance(value, dict) or "value" not in value:
             raise AzureError(400, "InvalidRequestContent", f"The parameter '{key}' is not of the form {{'value': …}}.")
         parameters[key] = value["value"]
-    group = name_of(scope) if in_group else None
-    found = world.evaluator.evaluate(asked["template"], parameters, location or "eastus2", group)
+    found = world.evaluator.evaluate(asked["template"], parameters, location, name_of(scope) if group else None)
     resources = [r for r in found["predictedResources"] if r["type"] != _TYPE]
     return copy.deepcopy(resources), copy.deepcopy(found.get("outputs") or {})
+
+
+def _require_same_place(location: str | None, old: Resource | None) -> None:
+    if old and location and plain(old.body["location"]) != plain(location):
+        raise AzureError(
+            400,
+            "InvalidDeploymentLocation",
+            f"Invalid deployment location '{location}'. The deployment '{name_of(old.id)}' already exists in location "
+            f"'{old.body['location']}'.",
+        )
 
 
 def _preflight(world: World, oid: str, predicted: list[dict[str, Any]]) -> None:

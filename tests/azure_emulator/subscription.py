@@ -49,8 +49,9 @@ def group_resources(world: World, call: Call, name: str) -> Answer:
 
 def operation_result(world: World, call: Call, id: str) -> Answer:
     polled = world.operations.poll(id)
-    done = polled.body["status"] != "InProgress"
-    return Answer(None, 200 if done else 202, {} if done else {**RETRY_AFTER, "Location": _address(call)})
+    if polled.body["status"] == "InProgress":
+        return Answer(None, 202, {**RETRY_AFTER, "Location": _address(call)})
+    return Answer(polled.body if "properties" in polled.body else None)
 
 
 def _address(call: Call) -> str:

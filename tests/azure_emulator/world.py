@@ -63,6 +63,7 @@ class World:
         self.rollouts = Rollouts(self)
         self.container_environment: dict[str, str] = {}
         self.soft_deleted = SoftDeleted()
+        self.what_if_hangs = False
         self.subscription_state = "Enabled"
         self.subscription_tenant = TENANT
         self.taken_names: set[str] = set()
