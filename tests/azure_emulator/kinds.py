@@ -64,8 +64,3 @@ class Kind:
         if not re.fullmatch(self.name, name):
             code, message = self.name_error
             raise AzureError(400, code, message.format(name=name))
-
-
-def skip_checks(type: str) -> Kind:
-    """A type that needs no more than to be kept."""
-    return Kind(type, located=False)

@@ -2,8 +2,12 @@
 
 import pytest
 
-from tests.azure_emulator import azurite
+from tests.azure_emulator import azurite, schemas
 from tests.infra import bicep
+
+needs_schemas = pytest.mark.skipif(
+    not schemas.FOLDER.is_dir(), reason="Microsoft's schemas are not beside the project (shared/specs/arm)"
+)
 
 
 def azurite_or_skip() -> None:

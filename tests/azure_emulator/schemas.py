@@ -31,16 +31,18 @@ _CORRECTED: dict[str, Any] = {
         "required": ["keys"],
     }
 }
-_COMMON = {"location": {"type": "string"}, "tags": {"type": "object", "additionalProperties": {"type": "string"}}}
+# Versions that clients send and of which there is no copy, with the copy that stands in for each.
+_STAND_INS = {("microsoft.resources/deployments", "2026-06-01"): "2025-04-01"}  # azure-mgmt-resource-deployments 2.0
 
 
 class Schemas:
     """The schema of each type and api-version; without the folder, everything passes."""
 
     def check(self, type: str, api_version: str, body: dict[str, Any]) -> None:
-        """Raises InvalidRequestContent that names the first wrong place."""
-        validator = validator_of(type, api_version)
+        """Raises InvalidRequestContent that names the first wrong place, or NoRegisteredProviderFound."""
+        validator = validator_of(type, _STAND_INS.get((type.lower(), api_version), api_version))
         if validator is None:
+            _require_none(type, api_version, body)
             return
         whole = {"properties": {}, **_without_nulls(body)}
         errors = sorted(validator.iter_errors(whole), key=lambda e: (-len(e.absolute_path), str(e.message)))
@@ -55,19 +57,44 @@ class Schemas:
             )
 
 
+def _require_none(type: str, api_version: str, body: dict[str, Any]) -> None:
+    """Raises NoRegisteredProviderFound when there is a schema of the type in another version."""
+    offered = versions_of(type)
+    if offered:
+        raise AzureError(
+            400,
+            "NoRegisteredProviderFound",
+            f"No registered resource provider found for location '{body.get('location') or ''}' and API version "
+            f"'{api_version}' for type '{type.partition('/')[2]}'. The supported api-versions are "
+            f"'{', '.join(offered)}'.",
+        )
+
+
+@cache
+def versions_of(type: str) -> list[str]:
+    """The api-versions of the type's schemas, oldest first."""
+    return [path.parent.name for path in _files(type, "*") if _places(type, json.loads(path.read_text()))]
+
+
+def _files(type: str, api_version: str) -> list[Path]:
+    namespace = f"{type.partition('/')[0].lower()}."
+    return [path for path in sorted(FOLDER.glob(f"{api_version}/*.json")) if path.name.lower().startswith(namespace)]
+
+
+def _places(type: str, document: dict[str, Any]) -> list[tuple[str, str]]:
+    """Section and name of each definition of the type: one for each kind of scope."""
+    wanted = type.partition("/")[2].replace("/", "_").lower()
+    sections = (section for section in document if section.lower().endswith("resourcedefinitions"))
+    return [(section, name) for section in sections for name in document[section] if name.lower() == wanted]
+
+
 @cache
 def validator_of(type: str, api_version: str) -> Draft7Validator | None:
     """The strict validator of a type's body; None when there is no schema for it."""
-    namespace, _, rest = type.partition("/")
-    for path in sorted(FOLDER.glob(f"{api_version}/*.json")):
-        if not path.name.lower().startswith(f"{namespace.lower()}."):
-            continue
+    for path in _files(type, api_version):
         document, identifier = _document(path)
-        for section in (key for key in document if key.lower().endswith("resourcedefinitions")):
-            for name in document[section]:
-                if name.lower() == rest.replace("/", "_").lower():
-                    schema = {"$ref": f"{identifier}#/{section}/{name}"}
-                    return Draft7Validator(schema, registry=_registry(path))
+        for section, name in _places(type, document):
+            return Draft7Validator({"$ref": f"{identifier}#/{section}/{name}"}, registry=_registry(path))
     return None
 
 
@@ -96,7 +123,8 @@ def _body(definition: dict[str, Any]) -> dict[str, Any]:
     """A resource's schema as a client sends it: without what the address says."""
     properties = {k: v for k, v in definition.get("properties", {}).items() if k not in _AROUND}
     required = [k for k in definition.get("required", []) if k not in _AROUND]
-    return {**definition, "properties": {"properties": {}, **_COMMON, **properties}, "required": required}
+    # A type without properties takes an empty object, which is what we add to a body that has none.
+    return {**definition, "properties": {"properties": {"maxProperties": 0}, **properties}, "required": required}
 
 
 def _shut(definition: dict[str, Any]) -> dict[str, Any]:

@@ -32,7 +32,8 @@ def call(control: Control):
     with httpx.Client(headers={"Authorization": f"Bearer {token}"}, base_url="https://management.azure.com") as client:
 
         def made(verb: str, address: str, query: str = "", **body) -> httpx.Response:
-            return client.request(verb, f"{address}?api-version=2025-05-01{query}", json=body or None)
+            version = "2025-04-01" if address == GROUP else "2025-05-01"
+            return client.request(verb, f"{address}?api-version={version}{query}", json=body or None)
 
         made("PUT", GROUP, location="eastus2")
         yield made

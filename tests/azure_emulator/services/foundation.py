@@ -4,7 +4,7 @@ import uuid
 
 from tests.azure_emulator import soft_deleted
 from tests.azure_emulator.identities import TENANT
-from tests.azure_emulator.kinds import Kind, Put, skip_checks
+from tests.azure_emulator.kinds import Kind, Put
 from tests.azure_emulator.messages import AzureError
 from tests.azure_emulator.resources import Resource
 
@@ -112,5 +112,4 @@ KINDS = (
         ),
         seconds=1.0,
     ),
-    skip_checks("Microsoft.Insights/diagnosticSettings"),
 )
