@@ -109,7 +109,9 @@ class Access:
         try:
             found = sas.check(name, target.container, target.blob, query, self._keys.of(name), self._keys.secret)
         except sas.SignatureRefused as e:
-            raise Refused(403, "AuthenticationFailed", _FAILED, identity=who, detail=str(e)) from e
+            if e.code != "AuthenticationFailed":
+                raise Refused(403, e.code, str(e), identity=who) from e
+            raise Refused(403, e.code, _FAILED, identity=who, detail=str(e)) from e
         if found.resource_types:
             wanted = "o" if target.blob else "c" if target.container else "s"
             fits = wanted in found.resource_types

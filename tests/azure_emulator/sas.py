@@ -10,6 +10,7 @@ import base64
 import datetime
 import hashlib
 import hmac
+import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import quote, urlencode
@@ -22,10 +23,17 @@ SIGNED_FIELDS = (
 )
 RESPONSE_HEADERS = ("rscc", "rscd", "rsce", "rscl", "rsct")
 OWN_VERSION = "2024-11-04"
+CLIENT = ipaddress.ip_address("127.0.0.1")  # every client is on this machine
+_UNAUTHORIZED = "This request is not authorized to perform this operation using this"
 
 
 class SignatureRefused(ValueError):
-    """The signature does not hold; the text is Azure's `AuthenticationErrorDetail`."""
+    """The signature does not hold, or not here; the text is Azure's `AuthenticationErrorDetail`, or, with a code of
+    its own, the message."""
+
+    def __init__(self, text: str, code: str = "AuthenticationFailed") -> None:
+        super().__init__(text)
+        self.code = code
 
 
 @dataclass(frozen=True)
@@ -53,6 +61,8 @@ def check(
         keys = (delegation_key(secret, account, query),)
         _in_time(query.get("skt", ""), query.get("ske", ""), "Key")
     if "ss" in query:
+        if not query.get("srt"):
+            raise SignatureRefused("srt is mandatory. Cannot be empty")
         text, found = _account_text(account, query), Signature(query.get("sp", ""), None, None, None, query["srt"])
     else:
         scope = query.get("sr", "")
@@ -64,6 +74,10 @@ def check(
     if not any(hmac.compare_digest(sign(key, text), query.get("sig", "")) for key in keys):
         raise SignatureRefused(f"Signature did not match. String to sign used was {text}")
     _in_time(query.get("st", ""), query.get("se", ""), "Signature")
+    if "b" not in query.get("ss", "b"):
+        raise SignatureRefused(f"{_UNAUTHORIZED} service.", "AuthorizationServiceMismatch")
+    if not _covers(query.get("sip", "")):
+        raise SignatureRefused(f"{_UNAUTHORIZED} source IP {CLIENT}.", "AuthorizationSourceIPMismatch")
     return found
 
 
@@ -119,6 +133,15 @@ def _in_time(start: str, expiry: str, what: str) -> None:
     if (start and _moment(start) > now) or not expiry or _moment(expiry) <= now:
         detail = f"Start [{start}] - Expiry [{expiry}] - Current [{moment(now)}]"
         raise SignatureRefused(f"{what} not valid in the specified time frame: {detail}")
+
+
+def _covers(addresses: str) -> bool:
+    """Whether the client is the signed address, or in the signed range of two; none is signed for all."""
+    first, _, last = addresses.partition("-")
+    try:
+        return not addresses or ipaddress.ip_address(first) <= CLIENT <= ipaddress.ip_address(last or first)  # type: ignore[operator]
+    except (TypeError, ValueError):
+        return False
 
 
 def _moment(text: str) -> datetime.datetime:

@@ -23,6 +23,7 @@ from azure.storage.blob import (
     generate_container_sas,
 )
 
+from tests.azure_emulator import sas
 from tests.azure_emulator.azurite import AzuriteMissing
 from tests.azure_emulator.blob_path import BlobPath
 from tests.azure_emulator.data_plane_world import CONTRIBUTOR, KEYED, KEYLESS, READER, DataPlane, running
@@ -186,6 +187,37 @@ def test_with_keys_on_both_keys_open_and_wrong_ones_do_not(world: DataPlane) -> 
         assert [blob.name for blob in found.list_blobs(name_starts_with="with/")] == ["with/é key"]
     wrong = base64.b64encode(b"0" * 64).decode()
     assert code_of(lambda: list(models(wrong, KEYED).list_blobs())) == (403, "AuthenticationFailed")
+
+
+def account_signature(world: DataPlane, **changed: str | None) -> str:
+    """The SDK's account signature with fields changed, or left out where None, and signed again."""
+    key = world.gate.key_of(KEYED)
+    text = generate_account_sas(KEYED, key, ResourceTypes(container=True, object=True), "rl", LATER)
+    fields = {**dict(urllib.parse.parse_qsl(text)), **changed}
+    kept = {name: value for name, value in fields.items() if value is not None and name != "sig"}
+    kept["sig"] = sas.sign(key, sas._account_text(KEYED, kept))
+    return urllib.parse.urlencode(kept, quote_via=urllib.parse.quote)
+
+
+@pytest.mark.parametrize(
+    ("changed", "code"),
+    [
+        ({"ss": "f"}, "AuthorizationServiceMismatch"),
+        ({"srt": None}, "AuthenticationFailed"),
+        ({"sip": "203.0.113.7"}, "AuthorizationSourceIPMismatch"),
+        ({"sip": "10.0.0.1-10.0.0.9"}, "AuthorizationSourceIPMismatch"),
+        ({"sip": "127.0.0.0-127.0.0.9"}, None),
+        ({}, None),
+    ],
+)
+def test_an_account_signature_is_for_its_services_and_addresses_only(
+    world: DataPlane, changed: dict[str, str | None], code: str | None
+) -> None:
+    opened = models(AzureSasCredential(account_signature(world, **changed)), KEYED)
+    if code:
+        assert code_of(lambda: list(opened.list_blobs())) == (403, code)
+    else:
+        assert list(opened.list_blobs())
 
 
 def test_a_regenerated_key_ends_what_it_signed(world: DataPlane) -> None:
