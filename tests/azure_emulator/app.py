@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import uuid
+from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qsl, unquote
 
@@ -56,14 +57,14 @@ class App:
         family = _family(call.host)
         service = _service(family, call.path)
         fault = self._world.faults.draw(service, call.method, f"{call.path}?{query}")
-        status, identity = 500, ""
+        status, identity = 500, self._identity(family, call)
         try:
             if fault in ("timeout", "slow"):
                 await asyncio.sleep(self._world.faults.hold_seconds)
             if fault == "timeout":
                 status = hang_up(send)
                 return
-            answer, identity = await run_in_threadpool(self._answer, family, call, fault)
+            answer = await run_in_threadpool(self._answer, family, call, fault)
             status = answer.status
             if fault == "dropped":
                 hang_up(send)
@@ -72,30 +73,35 @@ class App:
         finally:
             self._world.log.add(service, call.method, call.path, identity, status, query, fault or "")
 
-    def _answer(self, family: str, call: Call, fault: Kind | None) -> tuple[Answer, str]:
-        """The answer, and who asked."""
-        identity = ""
+    def _identity(self, family: str, call: Call) -> str:
+        """Who asks, for the log; nobody, when the token would be refused."""
+        try:
+            return self._caller(family, call, expired=False) if family in _AUDIENCES else ""
+        except AzureError:
+            return ""
+
+    def _answer(self, family: str, call: Call, fault: Kind | None) -> Answer:
         try:
             if family == "none":
                 raise AzureError(404, "NoSuchHost", f"The local Azure has no host {call.host}.")
             open_answer = self._without_token(family, call)
             if open_answer and not fault:
-                return open_answer, ""
+                return open_answer
             if fault == "429":
                 raise AzureError(429, "TooManyRequests", "The request was throttled.", headers=RETRY_AFTER)
             if fault == "503":
                 raise AzureError(503, "ServiceUnavailable", "The service is unavailable now.", headers=RETRY_AFTER)
             if open_answer:
-                return open_answer, ""
-            identity = self._caller(family, call, expired=fault == "expired")
-            known = Call(call.method, call.host, call.path, call.query, call.headers, call.body, identity)
+                return open_answer
+            oid = self._caller(family, call, expired=fault == "expired")
+            known = replace(call, oid=oid)
             handlers = {"arm": arm.handle, "history": run_history.handle, "vault": key_vault.handle}
-            return handlers[family](self._world, known), identity
+            return handlers[family](self._world, known)
         except AzureError as e:
-            return e.answer(), identity
+            return e.answer()
         except Exception as e:
             _LOG.exception("%s %s", call.method, call.path)
-            return AzureError(500, "InternalServerError", f"The local Azure broke: {e!r}").answer(), identity
+            return AzureError(500, "InternalServerError", f"The local Azure broke: {e!r}").answer()
 
     def _without_token(self, family: str, call: Call) -> Answer | None:
         if family == "entra":
