@@ -124,6 +124,7 @@ def follow(world: World, call: Call, resource: Resource, kind: str = "operationS
 
 
 def _operation(world: World, call: Call, id: str, scope: str = "", name: str = "") -> Answer:
+    # Whoever was told the address may ask: Azure documents no role for it.
     return world.operations.poll(id)
 
 
@@ -176,7 +177,11 @@ _ROUTES = [
     _route("GET", f"{_DEPLOYMENT}/operationStatuses/(?P<id>[^/]+)", _operation),
     _route("GET", f"{_SCOPE}/providers/Microsoft.Resources/deployments", deployments.list_all),
     _route("GET", f"{_SUB}/providers/[^/]+/locations/[^/]+/[a-z]*operation[a-z]*/(?P<id>[0-9a-f-]{{36}})", _operation),
-    _route("GET", ".*/providers/Microsoft.Authorization/roleDefinitions/(?P<guid>[^/]+)", subscription.role_definition),
+    _route(
+        "GET",
+        "(?P<scope>.*)/providers/Microsoft.Authorization/roleDefinitions/(?P<guid>[^/]+)",
+        subscription.role_definition,
+    ),
     _route("POST", ".*/Microsoft.Storage/storageAccounts/(?P<account>[^/]+)/listKeys", subscription.storage_keys),
     *[_route(*row) for row in soft_deletion.ROUTES],
     *[_route(*row) for row in looking_ahead.ROUTES],

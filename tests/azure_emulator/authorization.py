@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 
-from tests.azure_emulator.builtin_roles import ROLES
+from tests.azure_emulator.builtin_roles import role_of
 
 
 @dataclass(frozen=True)
@@ -71,9 +71,7 @@ def _covers(scope: str, place: str) -> bool:
 
 
 def _permits(role: str, action: str, data: bool) -> bool:
-    definition = ROLES.get(role)
-    if definition is None:
-        return False
+    definition = role_of(role)
     if data:
         return _matches(definition.data_actions, action)
     return _matches(definition.actions, action) and not _matches(definition.not_actions, action)

@@ -115,7 +115,9 @@ ROLES: dict[str, Role] = {
     "4633458b-17de-408a-b874-0445c86b69e6": Role(
         "Key Vault Secrets User", (), (), ("Microsoft.KeyVault/vaults/secrets/getSecret/action",)
     ),
-    # Cosmos DB's own definitions, assigned by sqlRoleAssignments and not by Microsoft.Authorization.
+}
+# Cosmos DB's own definitions, assigned by sqlRoleAssignments and not by Microsoft.Authorization.
+COSMOS_ROLES: dict[str, Role] = {
     "00000000-0000-0000-0000-000000000001": Role("Cosmos DB Built-in Data Reader", (), (), _COSMOS_READ),
     "00000000-0000-0000-0000-000000000002": Role(
         "Cosmos DB Built-in Data Contributor",
@@ -128,6 +130,11 @@ ROLES: dict[str, Role] = {
         ),
     ),
 }
+
+
+def role_of(guid: str) -> Role:
+    """The definition that an assignment names, of either kind. Raises KeyError."""
+    return ROLES[guid] if guid in ROLES else COSMOS_ROLES[guid]
 
 
 def role_id(name: str) -> str:

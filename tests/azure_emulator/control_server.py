@@ -15,6 +15,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from tests.azure_emulator import az_login, putting
+from tests.azure_emulator.builtin_roles import role_of
 from tests.azure_emulator.identities import USER
 from tests.azure_emulator.messages import AzureError
 from tests.azure_emulator.resource_ids import name_of
@@ -64,14 +65,14 @@ class Wishes:
         self._world.jobs.build_fails = False
         self._world.clusters.capacity = True
         self._world.quota.verdict = "grant"
-        self._world.authorization.delay = 0.0
         self._world.what_if_hangs = False
+        self._world.authorization.delay = 0.0
         self._world.scoring.clear_faults()
 
-    def hold_seconds(self, seconds: float) -> None:
     def what_if_hangs(self, hangs: bool = True) -> None:
         self._world.what_if_hangs = hangs
 
+    def hold_seconds(self, seconds: float) -> None:
         self._world.faults.hold_seconds = seconds
 
     def scale(self, scale: float) -> None:
@@ -97,10 +98,8 @@ class Wishes:
         return known
 
     def roles(self, oid: str | None) -> list[dict[str, Any]]:
-        from tests.azure_emulator.builtin_roles import ROLES
-
         return [
-            {"id": a.id, "oid": a.oid, "role": ROLES[a.role].name, "scope": a.scope}
+            {"id": a.id, "oid": a.oid, "role": role_of(a.role).name, "scope": a.scope}
             for a in self._world.authorization.all()
             if oid is None or a.oid == oid.lower()
         ]

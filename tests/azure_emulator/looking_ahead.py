@@ -45,8 +45,8 @@ def permissions(world: World, call: Call, scope: str) -> Answer:
     """What the caller's roles at the scope, or above it, allow."""
     rows = []
     for assignment in world.authorization.all():
-        if assignment.oid == call.oid.lower() and scope.lower().startswith(assignment.scope):
-            role = ROLES[assignment.role]
+        role = ROLES.get(assignment.role)
+        if role and assignment.oid == call.oid.lower() and scope.lower().startswith(assignment.scope):
             rows.append(
                 {
                     "actions": list(role.actions),

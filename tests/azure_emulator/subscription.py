@@ -48,6 +48,7 @@ def group_resources(world: World, call: Call, name: str) -> Answer:
 
 
 def operation_result(world: World, call: Call, id: str) -> Answer:
+    """202 without a body for as long as it takes, then 200 with what came out, if anything."""
     polled = world.operations.poll(id)
     if polled.body["status"] == "InProgress":
         return Answer(None, 202, {**RETRY_AFTER, "Location": _address(call)})
@@ -80,6 +81,7 @@ def _subscription_body(world: World) -> dict[str, Any]:
 
 
 def locations(world: World, call: Call) -> Answer:
+    putting.require(world, call.oid, "Microsoft.Resources/subscriptions/locations/read", call.path)
     prefix = f"/subscriptions/{world.subscription}/locations"
     rows = [{"id": f"{prefix}/{r}", "name": r, "displayName": r, "regionalDisplayName": r} for r in KNOWN_REGIONS]
     return Answer({"value": rows})
@@ -100,7 +102,9 @@ def register(world: World, call: Call, namespace: str) -> Answer:
     return Answer(world.providers.register(namespace))
 
 
-def role_definition(world: World, call: Call, guid: str) -> Answer:
+def role_definition(world: World, call: Call, scope: str, guid: str) -> Answer:
+    if scope:  # a built-in role of the tenant's is everyone's to read
+        putting.require(world, call.oid, "Microsoft.Authorization/roleDefinitions/read", scope)
     return Answer(roles.definition(guid))
 
 

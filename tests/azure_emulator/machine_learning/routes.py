@@ -9,7 +9,7 @@ from tests.azure_emulator import putting, skus
 from tests.azure_emulator.machine_learning import connection_calls, endpoint_calls
 from tests.azure_emulator.messages import RETRY_AFTER, Answer, AzureError, Call, not_found
 from tests.azure_emulator.operations import Progress
-from tests.azure_emulator.resource_ids import name_of, provider_of
+from tests.azure_emulator.resource_ids import name_of, parent_of, provider_of, type_of
 from tests.azure_emulator.resources import Resource
 
 if TYPE_CHECKING:
@@ -78,8 +78,8 @@ def _list_jobs(world: World, call: Call, workspace: str) -> Answer:
 
 def _start_upload(world: World, call: Call, version: str) -> Answer:
     """A container of its own for a new version, and a SAS for it."""
-    workspace = version.split("/codes/")[0].split("/data/")[0].split("/models/")[0]
-    putting.require(world, call.oid, f"{_ML}/codes/versions/startPendingUpload/action", version)
+    workspace = parent_of(parent_of(version))
+    putting.require(world, call.oid, f"{type_of(version)}/startPendingUpload/action", version)
     store = world.resources.find(f"{workspace}/datastores/workspaceblobstore")
     if store is None:
         raise not_found(f"{workspace}/datastores/workspaceblobstore")

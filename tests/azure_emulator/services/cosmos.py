@@ -2,7 +2,7 @@
 
 import uuid
 
-from tests.azure_emulator.builtin_roles import ROLES
+from tests.azure_emulator.builtin_roles import COSMOS_ROLES
 from tests.azure_emulator.kinds import Kind, Put
 from tests.azure_emulator.messages import AzureError
 from tests.azure_emulator.resource_ids import parent_of
@@ -26,7 +26,7 @@ def _inner(put: Put) -> None:
 
 def _role_assignment(put: Put) -> None:
     role = str(put.properties.get("roleDefinitionId", "")).rsplit("/", 1)[-1]
-    if role not in ROLES:
+    if role not in COSMOS_ROLES:
         raise AzureError(400, "BadRequest", f"The role definition '{role}' does not exist in the account.")
     if put.world.directory.find(put.properties["principalId"]) is None:
         raise AzureError(
