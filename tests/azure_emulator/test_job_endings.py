@@ -1,4 +1,4 @@
-"""Jobs end as Azure ends them: cancelled, out of time, with their node, or with the local Azure itself."""
+"""Jobs have what Azure gives, and end as Azure ends them: cancelled, out of time, with their node, or with us."""
 
 import os
 import subprocess
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.azure_emulator.compute_world import Compute, alive, data_plane, wait_until
+from tests.azure_emulator.compute_world import Compute, alive, blob, data_plane, wait_until
 from tests.azure_emulator.data_plane_world import DataPlane
 
 pytestmark = [pytest.mark.azure, pytest.mark.integration]
@@ -28,6 +28,51 @@ def compute(world: DataPlane, tmp_path: Path) -> Iterator[Compute]:
     yield made
     made.runner.close()
     assert list(made.folder.iterdir()) == []
+
+
+LOOKING = """
+import os
+from azure.identity import ManagedIdentityCredential
+from azure.storage.blob import BlobClient
+print("given", *sorted(os.environ))
+with_id = ManagedIdentityCredential(client_id=os.environ["DEFAULT_IDENTITY_CLIENT_ID"])
+address = "https://stkeyless.blob.core.windows.net"
+print(BlobClient(address, "data", "greeting", credential=with_id).download_blob().readall().decode())
+for wrong in ({}, {"client_id": "99999999-9999-9999-9999-999999999999"}):
+    try:
+        ManagedIdentityCredential(**wrong).get_token("https://storage.azure.com/.default")
+    except Exception as e:
+        print("refused", type(e).__name__)
+"""
+
+
+@pytest.fixture(scope="module")
+def seen(world: DataPlane, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The log of a job that looked at its environment and asked for tokens."""
+    world.store.write(blob("greeting"), b"hello from blob")
+    made = Compute(world, tmp_path_factory.mktemp("looking"))
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("PHI_SECRET_OF_THE_SHELL", "1")
+        name = made.submit(LOOKING)
+        made.end_of(name)
+    made.runner.close()
+    return made.log(name)
+
+
+def test_a_job_has_only_what_azure_gives(seen: str) -> None:
+    shell = {"PWD", "SHLVL", "_"}
+    given = {"AZUREML_RUN_ID", "DECLARED", "DEFAULT_IDENTITY_CLIENT_ID", "MSI_ENDPOINT", "MSI_SECRET"}
+    route = {"HTTPS_PROXY", "NO_PROXY", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"}
+    found = next(line for line in seen.splitlines() if line.startswith("given")).split()[1:]
+    # Python adds LC_CTYPE to its own environment when there is no locale.
+    assert set(found) - shell - {"LC_CTYPE"} == given | route | {"HOME", "PATH", "TMPDIR"}
+
+
+def test_a_job_gets_tokens_of_its_identity_only_with_the_client_id(world: DataPlane, seen: str) -> None:
+    assert "hello from blob" in seen
+    assert seen.count("refused") == 2
+    found = [r for r in world.log.find("blob", match="greeting") if r["identity"].startswith("identity-looking")]
+    assert [r["status"] for r in found] == [206]
 
 
 def test_a_cancelled_job_is_gone_in_five_seconds_with_all_its_children(compute: Compute, tmp_path: Path) -> None:

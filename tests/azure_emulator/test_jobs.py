@@ -52,17 +52,6 @@ def test_a_job_reads_its_inputs_and_its_output_is_kept(compute: Compute) -> None
     assert compute.runner.executions[name] == 1
 
 
-def test_a_job_has_only_what_azure_gives(compute: Compute, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PHI_SECRET_OF_THE_SHELL", "1")
-    name = compute.submit("import os; print(*sorted(os.environ))")
-    compute.end_of(name)
-    shell = {"PWD", "SHLVL", "_"}
-    given = {"AZUREML_RUN_ID", "DECLARED", "DEFAULT_IDENTITY_CLIENT_ID", "MSI_ENDPOINT", "MSI_SECRET"}
-    route = {"HTTPS_PROXY", "NO_PROXY", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"}
-    # Python adds LC_CTYPE to its own environment when there is no locale.
-    assert set(compute.log(name).split()) - shell - {"LC_CTYPE"} == given | route | {"HOME", "PATH", "TMPDIR"}
-
-
 def test_output_is_readable_while_the_job_runs(compute: Compute) -> None:
     name = compute.submit("print('early', flush=True); import time; time.sleep(60)")
     wait_until(lambda: "early" in compute.log(name), seconds=10)
@@ -117,32 +106,6 @@ def test_an_upload_comes_at_the_end_only(compute: Compute) -> None:
     assert compute.output(name) == {}
     compute.end_of(name)
     assert compute.output(name) == {"x": b"x"}
-
-
-TOKEN = """
-import os
-from azure.identity import ManagedIdentityCredential
-from azure.storage.blob import BlobClient
-with_id = ManagedIdentityCredential(client_id=os.environ["DEFAULT_IDENTITY_CLIENT_ID"])
-address = "https://stkeyless.blob.core.windows.net"
-print(BlobClient(address, "data", "greeting", credential=with_id).download_blob().readall().decode())
-for wrong in ({}, {"client_id": "99999999-9999-9999-9999-999999999999"}):
-    try:
-        ManagedIdentityCredential(**wrong).get_token("https://storage.azure.com/.default")
-    except Exception as e:
-        print("refused", type(e).__name__)
-"""
-
-
-def test_a_job_gets_tokens_of_its_identity_only_with_the_client_id(compute: Compute) -> None:
-    compute.world.store.write(blob("greeting"), b"hello from blob")
-    name = compute.submit(TOKEN)
-    compute.end_of(name)
-    log = compute.log(name)
-    assert "hello from blob" in log
-    assert log.count("refused") == 2
-    found = [r for r in compute.world.log.find("blob", match="greeting") if r["identity"] == compute.identity]
-    assert [r["status"] for r in found] == [206]
 
 
 def test_a_job_without_an_identity_has_no_endpoint(compute: Compute) -> None:
