@@ -53,7 +53,8 @@ class Lab:
         identity = ManagedIdentityConfiguration(client_id=self.identity["clientId"])
         output = Output(type="uri_folder", mode="rw_mount", path="azureml://datastores/workspaceblobstore/paths/out/")
         asked = {"environment": "phi-training:1", "compute": "training", "identity": identity, **more}
-        return command(name=name, code=str(self.folder / "code"), command=line, outputs={"model": output}, **asked)
+        asked.setdefault("code", str(self.folder / "code"))
+        return command(name=name, command=line, outputs={"model": output}, **asked)
 
     def submit(self, name: str, line: str = "echo hello", **more: Any) -> Any:
         return self.ml.jobs.create_or_update(self.job(name, line, **more))
@@ -310,6 +311,8 @@ def test_a_reader_may_look_and_not_submit(lab: Lab) -> None:
         assert lab.ml.compute.get("training").name == "training"
         message = refusal(lambda: lab.ml.compute.begin_create_or_update(cluster(lab.outputs, name="mine")))
         assert "Microsoft.MachineLearningServices/workspaces/computes/write" in message
+        message = refusal(lambda: lab.submit("job-of-a-reader", code=None))
+        assert "Microsoft.MachineLearningServices/workspaces/jobs/write" in message
     finally:
         lab.azure.control.give_role()
         lab.azure.control.take_role(reader)
