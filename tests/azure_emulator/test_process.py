@@ -1,4 +1,4 @@
-"""`python -m tests.azure_emulator`: up, env, status and down."""
+"""`python -m tests.azure_emulator`: up, env, status and down; and the settings of `python -m tests.azure_local`."""
 
 import os
 import subprocess
@@ -8,6 +8,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests import azure_local
+from tests.azure_emulator.identities import SUBSCRIPTION
 from tests.azure_emulator.process import PROJECT
 
 pytestmark = pytest.mark.azure
@@ -38,3 +40,14 @@ def test_it_outlives_its_command_is_started_once_and_stops_whole(tmp_path: Path)
     assert stopped.stdout.strip() == "stopped"
     assert not [process for process in family if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
     assert run(tmp_path, "down").stdout.strip() == "it was not running"
+
+
+def test_a_setting_of_the_shell_wins_but_for_backend_and_subscription() -> None:
+    shell = {"PHI_PRESET": "mine", "PHI_BACKEND": "local", "PHI_AZURE_SUBSCRIPTION_ID": "another", "HOME": "/home/me"}
+    assert azure_local.settings(shell) == {
+        **azure_local.DEFAULTS,
+        "PHI_PRESET": "mine",
+        "PHI_BACKEND": "azure",
+        "PHI_AZURE_SUBSCRIPTION_ID": SUBSCRIPTION,
+        "HOME": "/home/me",
+    }
