@@ -1,6 +1,7 @@
 """What is asked again, what is not, and the words of a refusal; without any network."""
 
 import json
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -177,3 +178,69 @@ def test_who_cannot_be_signed_in_is_told_what_to_do(monkeypatch, said, told):
 
     with pytest.raises(NotSignedIn, match=told):
         tokens.Credential().get_token("s")
+
+
+class Chain:
+    """Credentials that give tokens of so many seconds until they fail."""
+
+    def __init__(self, monkeypatch, seconds: float) -> None:
+        self.seconds, self.problem, self.asked = seconds, "", 0
+        monkeypatch.setattr(tokens, "_default_chain", lambda: self)
+
+    def get_token_info(self, *scopes, options):
+        from azure.core.exceptions import ClientAuthenticationError
+
+        self.asked += 1
+        if self.problem:
+            raise ClientAuthenticationError(self.problem)
+        return SimpleNamespace(token=f"a.b.{self.asked}", expires_on=time.time() + self.seconds)
+
+
+LOST = [
+    "AzureCliCredential: HTTPSConnectionPool(host='login.microsoftonline.com'): Failed to resolve",
+    "AzureCliCredential: Failed to invoke the Azure CLI\n\tAzureDeveloperCliCredential: Please run 'azd auth login'",
+    "EnvironmentCredential: Authentication failed: AADSTS90033: A transient error has occurred. Please try again.",
+    "EnvironmentCredential: variables are not fully configured\n\tAzureCliCredential: 503 Service Unavailable",
+]
+
+
+@pytest.mark.parametrize("problem", LOST)
+def test_a_token_that_still_lasts_is_used_when_no_new_one_can_be_had(monkeypatch, problem):
+    chain = Chain(monkeypatch, seconds=tokens.RENEWED_BEFORE - 100)
+    credential = tokens.Credential()
+    known = credential.get_token_info("s")
+    chain.problem = problem
+
+    assert [credential.get_token_info("s") for _ in range(5)] == [known] * 5
+    assert chain.asked == 2, "a renewal that failed is not tried at every call"
+
+
+@pytest.mark.parametrize("problem", LOST)
+def test_a_token_that_cannot_be_had_now_is_asked_for_again(monkeypatch, problem):
+    chain = Chain(monkeypatch, seconds=3600)
+    chain.problem = problem
+    credential = tokens.Credential()
+
+    def ask() -> str:
+        if chain.asked == 3:
+            chain.problem = ""
+        return credential.get_token("s").token
+
+    assert with_patience("x", ask) == "a.b.4"
+
+
+def test_who_has_no_token_for_long_is_told_what_the_credentials_said(monkeypatch):
+    Chain(monkeypatch, seconds=3600).problem = LOST[0]
+
+    with pytest.raises(GaveUp, match="Failed to resolve"):
+        with_patience("x", lambda: tokens.Credential().get_token("s"))
+
+
+def test_a_person_who_signed_out_is_told_once_the_token_is_over(monkeypatch):
+    chain = Chain(monkeypatch, seconds=tokens.STILL_GOOD - 1)
+    credential = tokens.Credential()
+    credential.get_token("s")
+    chain.problem = "Please run 'az login' to set up an account"
+
+    with pytest.raises(NotSignedIn):
+        credential.get_token("s")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from phi_assets.backends.azure import outputs, tokens
 from phi_assets.backends.azure.account import AzureAccount
+from phi_assets.backends.azure.retrying import with_patience
 
 if TYPE_CHECKING:
     from azure.ai.ml import MLClient
@@ -32,8 +33,8 @@ class AzureClients:
         return self._credential
 
     def principal(self) -> tokens.Principal:
-        """Who is signed in."""
-        return tokens.principal(self._credential)
+        """Who is signed in. Raises NotSignedIn."""
+        return with_patience("asking for a token", lambda: tokens.principal(self._credential))
 
     def resource(self, name: str) -> str:
         """The full resource id of an infrastructure asset. Raises NotDeployed before the deployment."""

@@ -20,6 +20,7 @@ FIRST_WAIT = 0.5
 LONGEST_WAIT = 30.0
 LONGEST_ASKED_WAIT = 300.0  # a server that asks for more is asked earlier
 REPORTED_AFTER = 5.0  # shorter trouble is nobody's business
+WORDS = 200  # characters of what a connection says of itself
 
 TRANSIENT = frozenset({408, 429, 500, 502, 503, 504})
 EXPIRED = frozenset({"ExpiredAuthenticationToken", "InvalidAuthenticationToken", "InvalidAuthenticationInfo"})
@@ -109,4 +110,7 @@ def _wait(error: BaseException, attempt: int) -> float:
 
 def _brief(error: BaseException) -> str:
     status = status_of(error)
-    return f"{status} {code_of(error)}".strip() if status else type(error).__name__
+    if status:
+        return f"{status} {code_of(error)}".strip()
+    words = " ".join(str(error).split())
+    return f"{type(error).__name__}: {words[:WORDS]}" if words else type(error).__name__

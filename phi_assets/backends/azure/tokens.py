@@ -15,6 +15,13 @@ from phi_assets.backends.azure.errors import NotSignedIn
 
 ARM_SCOPE = "https://management.azure.com/.default"
 RENEWED_BEFORE = 300.0  # seconds before its end a token is replaced: longer than any call takes
+STILL_GOOD = 10.0  # seconds: a token that lasts as long is used when no new one can be had
+ASKED_AGAIN_AFTER = 30.0  # seconds after a renewal that failed
+
+# What a chain of credentials says when somebody must sign in. All else, a lost connection or an `az` that does not
+# answer, passes.
+NOT_SIGNED_IN = ("az login", "AADSTS", "Azure CLI not found", "'az' is not recognized", "Failed to execute")
+OF_ENTRA_S_OWN = ("AADSTS90033", "AADSTS90024", "AADSTS90055", "transient")  # that pass, although they have a code
 
 _credentials: "WeakSet[Credential]" = WeakSet()
 
@@ -38,15 +45,21 @@ class Credential:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._tokens: dict[tuple[str, ...], Any] = {}
+        self._failed_at = float("-inf")
         self._chain: Any = None
         _credentials.add(self)
 
     def get_token_info(self, *scopes: str, options: Mapping[str, Any] | None = None) -> Any:
-        """A token of these scopes that lasts a while. Raises NotSignedIn with what to do."""
+        """A token of these scopes that lasts a while; one that lasts less while no other can be had.
+
+        Raises NotSignedIn with what to do, or ServiceRequestError when asking again may help.
+        """
         with self._lock:
             known = self._tokens.get(scopes)
-            if known is None or (options or {}).get("claims") or known.expires_on - time.time() < RENEWED_BEFORE:
+            if known is None or (options or {}).get("claims") or _left(known) < STILL_GOOD:
                 known = self._tokens[scopes] = self._ask(scopes, options)
+            elif _left(known) < RENEWED_BEFORE:
+                known = self._tokens[scopes] = self._renewed(known, scopes, options)
             return known
 
     def get_token(self, *scopes: str, **options: Any) -> Any:
@@ -65,14 +78,27 @@ class Credential:
         found = getattr(self._chain, "_successful_credential", None)
         return type(found).__name__ if found is not None else ""
 
+    def _renewed(self, known: Any, scopes: tuple[str, ...], options: Mapping[str, Any] | None) -> Any:
+        from azure.core.exceptions import ServiceRequestError
+
+        if time.monotonic() - self._failed_at < ASKED_AGAIN_AFTER:
+            return known
+        try:
+            return self._ask(scopes, options)
+        except (NotSignedIn, ServiceRequestError):
+            self._failed_at = time.monotonic()
+            return known
+
     def _ask(self, scopes: tuple[str, ...], options: Mapping[str, Any] | None) -> Any:
-        from azure.core.exceptions import ClientAuthenticationError
+        from azure.core.exceptions import ClientAuthenticationError, ServiceRequestError
 
         try:
             if self._chain is None:
                 self._chain = _default_chain()
             return self._chain.get_token_info(*scopes, options=dict(options or {}))
         except ClientAuthenticationError as e:
+            if not _must_sign_in(str(e)):
+                raise ServiceRequestError(f"no token for Azure: {' '.join(str(e).split())}") from e
             found, cure = _sign_in(str(e))
         except ValueError as e:  # a variable of azure-identity's has a value that it does not know
             found = f"azure-identity refuses this environment: {' '.join(str(e).split())}"
@@ -110,6 +136,19 @@ def _default_chain() -> Any:
         exclude_broker_credential=True,
         process_timeout=60,
     )
+
+
+def _left(token: Any) -> float:
+    """Seconds that a token still lasts."""
+    return token.expires_on - time.time()
+
+
+def _must_sign_in(message: str) -> bool:
+    """Whether a person must sign in, or name another identity, before there is a token."""
+    if any(part in message for part in OF_ENTRA_S_OWN):
+        return False
+    nobody = "not fully configured" in message and "AzureCliCredential" not in message  # of a chain of one
+    return nobody or any(part in message for part in NOT_SIGNED_IN)
 
 
 def _sign_in(message: str) -> tuple[str, str]:
