@@ -8,9 +8,9 @@ import pytest
 from azure.core.exceptions import HttpResponseError, ResourceNotFoundError, ServiceRequestError, ServiceResponseError
 
 from phi_assets.backends.azure import errors, retrying, roles, tokens
-from phi_assets.backends.azure.errors import AzureRefused, GaveUp, NotSignedIn, refused
+from phi_assets.backends.azure.errors import AzureRefused, GaveUp, NotSignedIn, cause_of, refused
 from phi_assets.backends.azure.retrying import with_patience
-from phi_assets.backends.azure.roles import wait_for_role
+from phi_assets.backends.azure.roles import if_allowed, once_allowed, wait_for_role
 
 
 @pytest.fixture(autouse=True)
@@ -102,6 +102,51 @@ def test_a_role_that_does_not_come_ends_with_the_setting():
 def test_another_403_is_not_waited_for(slept):
     with pytest.raises(HttpResponseError):
         wait_for_role(failing(answer(403, "RequestDisallowedByPolicy")), "uploading", lambda _: None)
+
+    assert slept == []
+
+
+def in_azure_ml_s_words(cause: Exception | None) -> Exception:
+    """The exception by which azure-ai-ml tells a person of a refused upload: its cause is a context's cause."""
+    from azure.ai.ml.exceptions import MlException, ValidationException
+
+    def raise_it() -> None:
+        try:
+            raise ValidationException(message="no permission", no_personal_data_message="") from cause
+        except ValidationException as e:
+            raise MlException(message=str(e), no_personal_data_message="")  # noqa: B904  (as the SDK does)
+
+    try:
+        raise_it()
+    except MlException as e:
+        return e
+    raise AssertionError
+
+
+@pytest.mark.filterwarnings("ignore::marshmallow.warnings.RemovedInMarshmallow4Warning")
+def test_a_refusal_that_azure_ml_put_into_its_own_words_is_waited_for_as_a_role():
+    lacking = answer(403, "AuthorizationPermissionMismatch")
+    wrapped = in_azure_ml_s_words(lacking)
+
+    assert cause_of(wrapped) is lacking
+    assert once_allowed(failing(wrapped, wrapped), "submitting", lambda _: None) == "done"
+    with pytest.raises(AzureRefused, match="materialise role_assignments"):
+        once_allowed(failing(*[wrapped] * 500), "submitting", lambda _: None, minutes=5)
+
+
+@pytest.mark.filterwarnings("ignore::marshmallow.warnings.RemovedInMarshmallow4Warning")
+def test_azure_ml_s_own_refusal_is_told_in_its_words():
+    bare = in_azure_ml_s_words(None)
+    bare.__cause__ = bare
+
+    assert cause_of(bare) is bare
+    with pytest.raises(AzureRefused, match="submitting: no permission"):
+        once_allowed(failing(bare), "submitting")
+
+
+def test_a_refusal_is_told_at_once_to_whom_does_not_wait(slept):
+    with pytest.raises(AzureRefused, match="Ask an owner"):
+        if_allowed(failing(answer(403, "AuthorizationFailed")), "listing")
 
     assert slept == []
 

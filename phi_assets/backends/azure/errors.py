@@ -52,12 +52,21 @@ def body_of(error: Any) -> Mapping[str, Any]:
 
 
 def cause_of(error: BaseException) -> BaseException:
-    """The answer, or the lost connection, that azure-ai-ml wrapped into an exception of its own; else the error."""
-    found: BaseException | None = error
-    while found is not None and type(found).__module__.startswith("azure.ai.ml"):
+    """The answer, or the lost connection, that azure-ai-ml wrapped into exceptions of its own; else the error."""
+    from azure.core.exceptions import AzureError
+
+    found, seen = error, set[int]()
+    while _is_sdk_s_own(found) and id(found) not in seen:
+        seen.add(id(found))
         inner = getattr(found, "inner_exception", None)
-        found = inner if isinstance(inner, BaseException) else found.__cause__
-    return found or error
+        # Its words for a person are raised while the answer is handled, and name it as their context only.
+        found = inner if isinstance(inner, BaseException) else found.__cause__ or found.__context__ or found
+    told = isinstance(found, AzureError | BackendError | ConnectionError | TimeoutError)
+    return found if told and not _is_sdk_s_own(found) else error
+
+
+def _is_sdk_s_own(error: BaseException) -> bool:
+    return type(error).__module__.startswith("azure.ai.ml")
 
 
 def status_of(error: BaseException) -> int | None:
@@ -76,8 +85,14 @@ def code_of(error: BaseException) -> str:
 
 def refused(doing: str, error: BaseException) -> AzureRefused:
     """The failure that a person reads for an error of a call."""
-    cause, cure = parted(codes(error) or [(code_of(error), str(error).split("\n")[0])])
+    cause, cure = parted(codes(error) or [(code_of(error), text_of(error))])
     return AzureRefused(description=f"{doing}: {_joined(cause, cure)}", allow_retries=False, cure=cure)
+
+
+def text_of(error: BaseException) -> str:
+    """What an error says of itself: all of azure-ai-ml's words, which begin with an empty line, else the first line."""
+    words = str(error).strip()
+    return words if _is_sdk_s_own(error) else words.split("\n")[0]
 
 
 def sentence(found: list[tuple[str, str]]) -> str:

@@ -4,7 +4,16 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from phi_assets.backends.azure.errors import AzureRefused, cause_of, code_of, codes, sentence, status_of
+from phi_assets.backends.azure.errors import (
+    AzureRefused,
+    cause_of,
+    code_of,
+    codes,
+    refused,
+    sentence,
+    status_of,
+    text_of,
+)
 from phi_assets.backends.azure.retrying import say, with_patience
 from phi_assets.backends.ports import Log
 
@@ -47,7 +56,7 @@ def wait_for_role(call: Callable[[], T], what: str, log: Log = say, minutes: flo
             now = time.monotonic()
             waited = (now - began) / 60
             if now - began + wait > minutes * 60:
-                told = sentence(codes(cause) or [(code_of(cause), str(cause).split("\n")[0])])
+                told = sentence(codes(cause) or [(code_of(cause), text_of(cause))])
                 raise AzureRefused(
                     description=f"{what}: refused for want of a role, waited {waited:.0f} minutes "
                     f"(PHI_AZURE_ROLE_MINUTES): {told}. If the assignment is missing, materialise role_assignments",
@@ -58,3 +67,22 @@ def wait_for_role(call: Callable[[], T], what: str, log: Log = say, minutes: flo
                 spoken = now
             time.sleep(wait)
             wait = min(wait * 1.5, LONGEST_WAIT)
+
+
+def once_allowed(call: Callable[[], T], what: str, log: Log = say, minutes: float = 30.0) -> T:
+    """What `call` returns, a missing role waited for. Raises AzureRefused, with its cure, for any other refusal too."""
+    return _told(lambda: wait_for_role(call, what, log, minutes), what)
+
+
+def if_allowed(call: Callable[[], T], what: str, log: Log = say) -> T:
+    """What `call` returns, asked with patience. Raises AzureRefused at once, with its cure, when Azure says no."""
+    return _told(lambda: with_patience(what, call, log), what)
+
+
+def _told(call: Callable[[], T], what: str) -> T:
+    from azure.core.exceptions import AzureError
+
+    try:
+        return call()
+    except AzureError as e:
+        raise refused(what, cause_of(e)) from e
