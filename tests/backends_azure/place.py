@@ -70,6 +70,21 @@ class Place:
         return [f"{request['verb']} {request['path']} {request['status']}" for request in found]
 
 
+@contextmanager
+def person_with(place: Place, *roles: str) -> Iterator[None]:
+    """Within the block the person has these roles on the subscription instead of Owner, beside those of the place."""
+    person = place.clients.principal().object_id
+    (owner,) = [role["id"] for role in place.control.roles(person) if role["role"] == "Owner"]
+    given = [place.control.give_role(person, role) for role in roles]
+    place.control.take_role(owner)
+    try:
+        yield
+    finally:
+        place.control.give_role(person)
+        for role in given:
+            place.control.take_role(role)
+
+
 def names() -> Iterator[str]:
     """Names for the places of one file. Every file's are the same ones: so a deployment is evaluated once for all."""
     return (f"{AZURE['PHI_AZURE_NAME']}-{number}" for number in itertools.count())

@@ -6,12 +6,13 @@ import pytest
 
 from phi_assets.backends import cards
 from phi_assets.backends.azure import blob
+from phi_assets.backends.azure.errors import AzureRefused
 from phi_assets.backends.azure.registry import MODEL_NAME, AzureModelRegistry
 from phi_assets.backends.ports import ChampionChanged
 from phi_assets.backends.succession import CannotPromote
 from phi_assets.records import ModelVersion
 from tests.azure_emulator.control import Control
-from tests.backends_azure.place import Place, names
+from tests.backends_azure.place import Place, names, person_with
 from tests.backends_azure.work import MARKS
 from tests.made_up import a_model, evaluated
 
@@ -94,6 +95,23 @@ def test_a_lost_answer_registers_once(place, registry):
     place.control.fail_next("PUT ml /models/", "dropped", times=2)
     assert registry.register(model, evaluated(model, None), {}).version == "1"
     assert [v.version for v in place.clients.ml().models.list(MODEL_NAME)] == ["1"]
+
+
+@pytest.mark.parametrize("roles", [(), ("Reader",)], ids=["none", "Reader"])
+def test_who_may_not_register_is_told_the_command(place, roles):
+    registry = AzureModelRegistry(account=place.clients.account.fields, role_minutes=0.03)
+    model = written(place, "a")
+    with person_with(place, *roles), pytest.raises(AzureRefused, match="az role assignment create"):
+        registry.register(model, evaluated(model, None), {})
+    assert registry.versions() == []
+
+
+def test_who_may_not_read_the_registry_is_told_at_once(place, registry):
+    with (
+        person_with(place),
+        pytest.raises(AzureRefused, match=r"listing versions of phi-chat.*az role assignment create"),
+    ):
+        registry.champion()
 
 
 def test_a_champion_whose_weights_are_gone_is_none(place, registry):

@@ -5,10 +5,9 @@ from typing import TYPE_CHECKING
 
 from phi_assets.backends.azure import blob
 from phi_assets.backends.azure.clients import AzureClients
-from phi_assets.backends.azure.errors import AzureRefused, refused
+from phi_assets.backends.azure.errors import AzureRefused
 from phi_assets.backends.azure.outputs import NotDeployed
-from phi_assets.backends.azure.retrying import with_patience
-from phi_assets.backends.azure.roles import wait_for_role
+from phi_assets.backends.azure.roles import if_allowed, once_allowed
 from phi_assets.backends.ports import Log
 
 if TYPE_CHECKING:
@@ -27,12 +26,15 @@ def reference(name: str, digest: str) -> str:
 
 
 def find(clients: AzureClients, name: str, digest: str, log: Log) -> "Data | None":
-    """The asset that stands for the digest now; None when there is none. One request."""
+    """The asset that stands for the digest now; None when there is none. One request. Raises AzureRefused."""
+    return if_allowed(lambda: _now(clients, name, digest), f"reading data asset {name}", log)
+
+
+def _now(clients: AzureClients, name: str, digest: str) -> "Data | None":
     from azure.core.exceptions import ResourceNotFoundError
 
-    version = version_of(digest)
     try:
-        found = with_patience(f"reading data asset {name}", lambda: clients.ml().data.get(name, version), log)
+        found = clients.ml().data.get(name, version_of(digest))
     except (ResourceNotFoundError, NotDeployed):
         return None
     return found if (found.tags or {}).get("digest") == digest else None
@@ -51,11 +53,10 @@ def ensure(
 ) -> None:
     """The folder `path` of the workspace's container is the asset's version of this digest. Made once."""
     from azure.ai.ml.entities import Data
-    from azure.core.exceptions import HttpResponseError
 
     def make() -> None:
         # Asked for first at each try: an answer that was lost may have been a yes.
-        if find(clients, name, digest, log) is None:
+        if _now(clients, name, digest) is None:
             asset = Data(
                 name=name,
                 version=version_of(digest),
@@ -66,11 +67,7 @@ def ensure(
             )
             clients.ml().data.create_or_update(asset)
 
-    what = f"registering data asset {name}:{version_of(digest)}"
-    try:
-        wait_for_role(make, what, log, role_minutes)
-    except HttpResponseError as e:
-        raise refused(what, e) from e
+    once_allowed(make, f"registering data asset {name}:{version_of(digest)}", log, role_minutes)
     if find(clients, name, digest, log) is None:
         raise AzureRefused(
             description=f"data asset {name}:{version_of(digest)} exists with another content; archive that version in "

@@ -10,8 +10,8 @@ from phi_assets.backends.azure import blob, tracking
 from phi_assets.backends.azure.clients import AzureClients, clients
 from phi_assets.backends.azure.errors import status_of
 from phi_assets.backends.azure.outputs import NotDeployed
-from phi_assets.backends.azure.retrying import say, with_patience
-from phi_assets.backends.azure.roles import wait_for_role
+from phi_assets.backends.azure.retrying import say
+from phi_assets.backends.azure.roles import if_allowed, once_allowed
 from phi_assets.backends.champions import Version
 from phi_assets.backends.ports import ModelRegistry
 from phi_assets.experiments import Scores, Trained
@@ -31,15 +31,13 @@ class AzureModelRegistry(ModelRegistry):
         return cards.find_in(self, digest)
 
     def champion(self) -> RegisteredModel | None:
-        stack = champions.champions(self.versions())
-        # A champion whose weights are gone can be neither compared with nor served.
-        return stack[-1].model if stack and self.has_weights(stack[-1].model) else None
+        return self._champion_of(self.versions())
 
     def version(self, number: str) -> RegisteredModel | None:
         return next((each.model for each in self.versions() if each.number == number), None)
 
     def versions(self) -> list[Version]:
-        return _ours(self._versions())
+        return _ours(if_allowed(self._listed, f"listing versions of {MODEL_NAME}", say))
 
     def promote(self, number: str, reason: str, run: str) -> RegisteredModel:
         return succession.promote(self, number, reason, run)
@@ -51,11 +49,11 @@ class AzureModelRegistry(ModelRegistry):
         """The version has these tags too, and not those whose value is empty."""
 
         def put() -> None:
-            asset = self._version(number)
+            asset = self._now(number)
             asset.tags = {name: value for name, value in {**(asset.tags or {}), **tags}.items() if value}
             self._clients.ml().models.create_or_update(asset)
 
-        wait_for_role(put, f"tagging {MODEL_NAME}:{number}", say, self.role_minutes)
+        once_allowed(put, f"tagging {MODEL_NAME}:{number}", say, self.role_minutes)
 
     def has_weights(self, model: RegisteredModel) -> bool:
         """Whether what the version names is still there."""
@@ -79,26 +77,28 @@ class AzureModelRegistry(ModelRegistry):
         self, model: ModelVersion, evaluation: Evaluation, scores: Scores, candidate: str = ""
     ) -> str | None:
         state = self._clients.account.folder
-        return tracking.log_evaluation(self._clients, state, model, evaluation, scores, candidate)
+        return tracking.log_evaluation(self._clients, state, model, evaluation, scores, candidate, self.role_minutes)
 
     def trainings(self) -> list[Trained]:
         return tracking.trainings(self._clients.account.folder)
 
     def register(self, model: ModelVersion, evaluation: Evaluation, tags: Mapping[str, str]) -> RegisteredModel:
-        present = self.champion()
+        taken = once_allowed(
+            lambda: self._listed(archived=True), f"listing versions of {MODEL_NAME}", say, self.role_minutes
+        )
+        versions = self.versions()
+        present = self._champion_of(versions)
         if present and present.model_digest == model.digest:
             return present
-        versions = self.versions()
         if champions.withdrawn(versions, model.digest):
             return succession.in_its_place(versions, model.digest, present)
         name = champions.name_of(present)
         if name != evaluation.champion:
             raise succession.champion_changed(evaluation, name)
         # The next number is taken by one version only: who comes second finds another model under it.
-        taken = self._versions(archived=True)
         number = str(max((int(version.version) for version in taken), default=0) + 1)
         crowned = {**tags, **champions.set_only(champions.promotion_tags(_ours(taken), champions.PASSED))}
-        found = wait_for_role(
+        found = once_allowed(
             lambda: self._put(number, model, crowned), f"registering {MODEL_NAME}:{number}", say, self.role_minutes
         )
         if (found.tags or {}).get("model_digest") != model.digest:
@@ -111,7 +111,7 @@ class AzureModelRegistry(ModelRegistry):
         from azure.ai.ml.exceptions import AssetPathException
         from azure.core.exceptions import HttpResponseError
 
-        taken = self._version(number)
+        taken = self._now(number)
         if taken is not None:
             return taken
         asset = Model(
@@ -130,35 +130,36 @@ class AzureModelRegistry(ModelRegistry):
         try:
             self._clients.ml().models.create_or_update(asset)
         except (AssetPathException, HttpResponseError) as e:
-            taken = self._version(number) if status_of(e) in (None, 400, 409) else None
+            taken = self._now(number) if status_of(e) in (None, 400, 409) else None
             if taken is None:
                 raise
-        return self._version(number)
+        return self._now(number)
 
-    def _version(self, number: str) -> Any:
+    def _now(self, number: str) -> Any:
+        """The version of that number; None when there is none. One question."""
         from azure.core.exceptions import ResourceNotFoundError
 
         try:
-            return with_patience(
-                f"reading {MODEL_NAME}:{number}", lambda: self._clients.ml().models.get(MODEL_NAME, number)
-            )
+            return self._clients.ml().models.get(MODEL_NAME, number)
         except ResourceNotFoundError:
             return None
 
-    def _versions(self, *, archived: bool = False) -> list[Any]:
+    def _listed(self, *, archived: bool = False) -> list[Any]:
         """Every version of the model, the newest first; with `archived` those too that were put away."""
         from azure.ai.ml.constants import ListViewType
         from azure.core.exceptions import ResourceNotFoundError
 
         view = ListViewType.ALL if archived else ListViewType.ACTIVE_ONLY
         try:
-            found = with_patience(
-                f"listing versions of {MODEL_NAME}",
-                lambda: list(self._clients.ml().models.list(MODEL_NAME, list_view_type=view)),
-            )
+            found = list(self._clients.ml().models.list(MODEL_NAME, list_view_type=view))
         except (ResourceNotFoundError, NotDeployed):
             return []
         return sorted(found, key=lambda version: int(version.version), reverse=True)
+
+    def _champion_of(self, versions: Iterable[Version]) -> RegisteredModel | None:
+        stack = champions.champions(versions)
+        # A champion whose weights are gone can be neither compared with nor served.
+        return stack[-1].model if stack and self.has_weights(stack[-1].model) else None
 
     @property
     def _blobs(self) -> blob.WorkspaceBlobs:

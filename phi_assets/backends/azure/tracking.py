@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from phi_assets.backends.azure.clients import AzureClients
-from phi_assets.backends.azure.retrying import say, with_patience
+from phi_assets.backends.azure.retrying import say
+from phi_assets.backends.azure.roles import once_allowed
 from phi_assets.backends.azure.trainer import JOB
 from phi_assets.experiments import Scores, Trained, losses_of
 from phi_assets.operate.tags import CANDIDATE
@@ -36,7 +37,8 @@ def log_training(state: Path, model: ModelVersion, folder: Path, tags: Mapping[s
         dataset=model.dataset_digest,
         model=model.digest,
         dagster_run=tags.get("dagster_run", model.training_run),
-        began=(folder / JOB).stat().st_mtime - report["seconds"],
+        # A job that an earlier run submitted is known by its own time; one of an older home by its report's.
+        began=job.get("submitted") or (folder / JOB).stat().st_mtime - report["seconds"],
         minutes=losses.get("minutes"),
         loss=losses.get("final_loss"),
         validation_loss=losses.get("best_validation_loss"),
@@ -48,7 +50,13 @@ def log_training(state: Path, model: ModelVersion, folder: Path, tags: Mapping[s
 
 
 def log_evaluation(
-    clients: AzureClients, state: Path, model: ModelVersion, evaluation: Evaluation, scores: Scores, candidate: str
+    clients: AzureClients,
+    state: Path,
+    model: ModelVersion,
+    evaluation: Evaluation,
+    scores: Scores,
+    candidate: str,
+    role_minutes: float,
 ) -> str | None:
     """The name of the training's job, which bears the scores as tags; None when the home does not know the training."""
     known = _read(state, model.digest, candidate)
@@ -58,7 +66,7 @@ def log_evaluation(
     _write(state, dataclasses.replace(known, scores=scores, champion=champion))
     numbers = {name: getattr(scores, name) for name in ("bits_per_byte", "right", "general_kept")}
     tags = {name: f"{value:.4f}" for name, value in numbers.items() if value is not None}
-    _label(clients, known.address, {**tags, "gate": scores.gate, "champion": champion})
+    _label(clients, known.address, {**tags, "gate": scores.gate, "champion": champion}, role_minutes)
     return known.address
 
 
@@ -67,15 +75,18 @@ def trainings(state: Path) -> list[Trained]:
     return [_parsed(path) for path in sorted((state / FOLDER).glob("*.json"))]
 
 
-def _label(clients: AzureClients, name: str, tags: Mapping[str, str]) -> None:
+def _label(clients: AzureClients, name: str, tags: Mapping[str, str], role_minutes: float) -> None:
     """The job bears these tags too; nothing else of a job can change, and a job that is gone stays so."""
     from azure.core.exceptions import ResourceNotFoundError
 
-    try:
-        # Not `create_or_update`: where its patch is not answered it puts the whole job, as another one than it read.
-        with_patience(f"labelling job {name}", lambda: clients.ml().jobs.update(name, tags=dict(tags)), say)
-    except ResourceNotFoundError:
-        say(f"job {name} is gone from the workspace: its scores are kept in {FOLDER} of the home only")
+    def update() -> None:
+        try:
+            # Not `create_or_update`: where its patch is not answered it puts the whole job, as another than it read.
+            clients.ml().jobs.update(name, tags=dict(tags))
+        except ResourceNotFoundError:
+            say(f"job {name} is gone from the workspace: its scores are kept in {FOLDER} of the home only")
+
+    once_allowed(update, f"labelling job {name}", say, role_minutes)
 
 
 def _path(state: Path, digest: str, candidate: str) -> Path:
