@@ -1,13 +1,19 @@
 """A job's lines: whole, in order, and said once although they come by two ways."""
 
+import json
 import random
 import re
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from azure.core.exceptions import HttpResponseError, ServiceResponseError
 
-from phi_assets.backends.azure.job_logs import Said, Tail
+from phi_assets.backends.azure import retrying
+from phi_assets.backends.azure.job_logs import JobLog, Said, Tail
 from phi_assets.backends.azure.job_names import job_name, recipe
 from phi_assets.backends.azure.job_watch import ENDED, WAITING
+from phi_assets.backends.azure.pipes_session import BlobMessages
 
 
 class Growing:
@@ -18,6 +24,14 @@ class Growing:
 
     def read(self, start: int) -> bytes:
         return self.content[start:]
+
+    def peek(self, path: str, *, start: int = 0, container: str | None = None) -> bytes:
+        return self.read(start)
+
+
+def message(method: str, **params: Any) -> str:
+    """As Dagster Pipes writes it."""
+    return json.dumps({"__dagster_pipes_version": "0.1", "method": method, "params": params})
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -31,6 +45,18 @@ def test_lines_come_whole_however_the_text_grows(seed: int):
     assert seen == ["one", "zwölf", "", "three 🙂"]
     assert list(tail.lines(over=True)) == ["four"]
     assert list(tail.lines(over=True)) == []
+
+
+@pytest.mark.parametrize("anew", [b"", b"5\n", b"one\n2\n3\n4\n5\n6\n7\n8\n9\n"], ids=["gone", "shorter", "longer"])
+def test_a_text_that_began_anew_is_read_from_its_beginning(anew: bytes):
+    growing = Growing()
+    tail = Tail(growing.read)
+    growing.content = b"1\n2\n3\nhal"
+    assert list(tail.lines()) == ["1", "2", "3"]
+    growing.content = anew
+    assert list(tail.lines()) == anew.decode().splitlines()
+    growing.content += b"10\n"
+    assert list(tail.lines()) == ["10"]
 
 
 def test_of_a_progress_bar_its_last_state_is_shown():
@@ -64,3 +90,66 @@ def test_a_job_s_name_says_what_it_computes_and_fits_azure_ml():
 
 def test_no_state_of_waiting_is_one_of_having_ended():
     assert not ENDED & WAITING
+
+
+class Telling:
+    """A job's log and its messages, followed as a run does."""
+
+    def __init__(self) -> None:
+        self.blob, self.lines, self.handled = Growing(), list[str](), list[dict[str, Any]]()
+        said = Said(self.lines.append)
+        blobs: Any = self.blob
+        self.messages = BlobMessages(blobs, "phi-1", said)
+        self.messages.handler = SimpleNamespace(handle_message=self.handled.append)
+        self.log = JobLog(blobs, "phi-1", said, self.messages.take)
+
+
+def test_messages_among_a_job_s_lines_are_handled_and_neither_said_nor_kept_as_its_last():
+    telling = Telling()
+    told = message("log", level="INFO", message="loading")
+    progress = message("report_custom_message", payload={"progress": {"step": 1}})
+    telling.blob.content = f"loading\n{told}\n 50%|\r100%|{progress}\nerror: no space\n".encode()
+    telling.log.follow()
+    assert telling.lines == ["loading", "100%|", "error: no space"]
+    assert list(telling.log.last) == telling.lines
+    assert [each["method"] for each in telling.handled] == ["report_custom_message"]
+
+
+def test_what_only_looks_like_a_message_is_a_line():
+    telling = Telling()
+    telling.blob.content = b'{"__dagster_pipes_version": cut\n'
+    telling.log.follow()
+    assert telling.lines == ['{"__dagster_pipes_version": cut']
+
+
+@pytest.mark.parametrize(
+    "broken", ['{"__dagster_pipes_ver', "[1]", "7", '{"method": "log"}', message("log"), message("log")[:-1] * 2]
+)
+def test_a_line_that_is_no_message_is_said_and_the_next_one_handled(broken: str):
+    telling = Telling()
+    telling.blob.content = f"{broken}\n{message('opened')}\n".encode()
+    telling.messages.follow()
+    assert [each["method"] for each in telling.handled] == ["opened"]
+    assert len(telling.lines) == 1
+    assert "no message, and skipped" in telling.lines[0]
+
+
+def test_the_last_lines_are_asked_for_again_and_given_up_with_a_word(monkeypatch):
+    monkeypatch.setattr(retrying.time, "sleep", lambda _: None)
+    telling = Telling()
+    telling.blob.content = b"error: no space"
+    problems: list[Exception] = [ServiceResponseError("reset"), ServiceResponseError("reset")]
+
+    def peek(path: str, *, start: int = 0, container: str | None = None) -> bytes:
+        if problems:
+            raise problems.pop()
+        return telling.blob.read(start)
+
+    telling.blob.peek = peek  # type: ignore[method-assign]
+    telling.log.follow()
+    assert telling.lines == []
+    telling.log.follow(over=True)
+    assert telling.lines == ["error: no space"]
+    problems.append(HttpResponseError("refused"))
+    telling.log.follow(over=True)
+    assert "the last of them did not come" in telling.lines[-1]

@@ -5,7 +5,7 @@ Nothing here runs in a thread: the loop that watches the job reads.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,6 +14,8 @@ import dagster as dg
 from phi_assets.backends.azure.blob import WorkspaceBlobs
 from phi_assets.backends.azure.job_logs import Said, Tail
 from phi_assets.backends.ports import StepContext
+
+SHOWN = 200  # characters of what is no message
 
 
 def pipes_folder(job: str) -> str:
@@ -50,15 +52,19 @@ class BlobMessages(dg.PipesMessageReader):
         self.handler = handler
         yield {"bucket": self.blobs.place[1], "key": self.key}
 
-    def follow(self) -> None:
-        """Handle what was added since. What Azure does not hand out now is handled the next time."""
-        from azure.core.exceptions import AzureError
+    def follow(self, *, over: bool = False) -> None:
+        """Handle what was added since."""
+        for line in self.tail.new(f"reading {self.key}", self.said.log, over=over):
+            if not self.take(line):
+                self.said.log(f"{self.key}: no message, and skipped: {line[:SHOWN]}")
 
+    def take(self, line: str) -> bool:
+        """Whether the line is a message; then it has been handled. One that was cut, or that two wrote, is none."""
         try:
-            for line in self.tail.lines():
-                self._handle(json.loads(line))
-        except AzureError:
-            pass
+            self._handle(json.loads(line))
+        except (ValueError, KeyError, TypeError, AttributeError, dg.DagsterError):
+            return False
+        return True
 
     @property
     def expected_writer_count(self) -> int:
@@ -85,9 +91,14 @@ class Pipes:
     def variables(self) -> dict[str, str]:
         return self.session.get_bootstrap_env_vars() if self.session else {}
 
-    def follow(self) -> None:
+    @property
+    def message(self) -> Callable[[str], bool] | None:
+        """What takes a message that came by another way."""
+        return self.reader.take if self.reader else None
+
+    def follow(self, *, over: bool = False) -> None:
         if self.reader:
-            self.reader.follow()
+            self.reader.follow(over=over)
 
     def failed(self) -> str | None:
         """What the program itself said about its failure."""
