@@ -3,7 +3,7 @@
 from typing import Any
 
 from phi_assets.backends.azure import listing
-from phi_assets.backends.azure.clients import AzureClients
+from phi_assets.backends.azure.clients import PIPELINE, AzureClients
 from phi_assets.backends.azure.retrying import with_patience
 from phi_assets.backends.ports import BackendError, Log
 
@@ -30,16 +30,20 @@ def job_error(clients: AzureClients, job: str, log: Log) -> str:
 def details(clients: AzureClients, job: str) -> dict[str, Any]:
     """What the run history says of a job: its times, its error. Raises HttpResponseError."""
     from azure.core import PipelineClient
+    from azure.core.exceptions import DecodeError
     from azure.core.pipeline.policies import BearerTokenCredentialPolicy
     from azure.core.rest import HttpRequest
 
     workspace = listing.workspace_id(clients)
     policy = BearerTokenCredentialPolicy(clients.credential(), SCOPE)  # type: ignore[arg-type]
     place = _history_url(clients, workspace)
-    with PipelineClient(place, policies=[policy]) as client:
+    with PipelineClient(place, policies=[policy], **PIPELINE) as client:
         answer = client.send_request(HttpRequest("GET", f"{place}/history/v1.0{workspace}/runs/{job}/details"))
         answer.raise_for_status()
-        return answer.json()
+        try:
+            return dict(answer.json())
+        except (TypeError, ValueError) as e:
+            raise DecodeError(f"the run history's answer about {job} is no JSON object") from e
 
 
 def _history_url(clients: AzureClients, workspace: str) -> str:
@@ -56,11 +60,15 @@ def _discovered(clients: AzureClients, workspace: str) -> str:
     from azure.core import PipelineClient
     from azure.core.rest import HttpRequest
 
+    elsewhere = f"https://{clients.account.location}.api.azureml.ms"
     found = clients.get(f"{workspace}?api-version={listing.WORKSPACES_VERSION}")
     discovery = (found.get("properties") or {}).get("discoveryUrl")
     if not discovery:
-        return f"https://{clients.account.location}.api.azureml.ms"
-    with PipelineClient(discovery, policies=[]) as client:
+        return elsewhere
+    with PipelineClient(discovery, policies=[], **PIPELINE) as client:
         answer = client.send_request(HttpRequest("GET", discovery))
         answer.raise_for_status()
-        return answer.json()["history"]
+        try:
+            return str(answer.json()["history"])
+        except (KeyError, TypeError, ValueError):  # a page of a proxy, or another list than it was
+            return elsewhere
