@@ -14,8 +14,12 @@ from typing import Any
 
 import pytest
 
+from phi_assets.backends.azure.errors import AzureRefused
+from phi_assets.backends.azure.job_names import recipe
+from phi_assets.backends.azure.job_spec import CloudJob
+from phi_assets.backends.azure.jobs import CloudJobs, JobLimits
 from tests.azure_emulator.control import Control
-from tests.backends_azure.place import Place
+from tests.backends_azure.place import Place, person_with
 from tests.backends_azure.work import MARKS, Outcome, Work, prepared, until
 
 pytestmark = MARKS
@@ -234,15 +238,60 @@ def test_a_job_whose_identity_may_not_read_fails_with_the_cure(work: Work, stora
     assert "AuthorizationPermissionMismatch" in outcome.failure
 
 
-def test_a_role_that_takes_its_time_is_waited_for(work: Work, storage_role, monkeypatch):
-    from phi_assets.backends.azure import jobs
-
-    monkeypatch.setattr(jobs, "FIRST_ROLE_WAIT", 1.0)
+def test_a_role_that_takes_its_time_is_waited_for(work: Work, storage_role):
     work.control.take_role(storage_role["id"])
     work.control.give_role(storage_role["oid"], STORAGE_ROLE, storage_role["scope"], delay=8)
     outcome = work.train()
     assert outcome.success, outcome.failure
     assert any("has not taken effect yet" in line for line in outcome.lines)
+
+
+@pytest.mark.parametrize("roles", [(), ("Reader",)], ids=["none", "Reader"])
+def test_who_may_not_make_jobs_is_told_the_command_and_none_is_made(work: Work, roles):
+    work.role_minutes = 0.03
+    before = names_of_jobs(work)
+    with person_with(work.place, *roles):
+        outcome = work.train()
+    assert "az role assignment create" in outcome.failure
+    assert "PHI_AZURE_ROLE_MINUTES" in outcome.failure
+    assert "Traceback" not in outcome.failure
+    assert names_of_jobs(work) == before
+
+
+@pytest.fixture
+def upload_role(work: Work) -> Iterator[dict[str, Any]]:
+    """The role on storage of the workspace, with which it signs for the upload of a job's code; given back later."""
+    workspace = work.control.resource(work.place.id("ml_workspace"))
+    assert workspace
+    oid = workspace["identity"]["principalId"]
+    (role,) = [role for role in work.control.roles(oid) if role["role"] == STORAGE_ROLE]
+    yield role
+    if STORAGE_ROLE not in {found["role"] for found in work.control.roles(oid)}:
+        work.control.give_role(oid, STORAGE_ROLE, role["scope"])
+
+
+def submitted(work: Work, role_minutes: float) -> list[str]:
+    """What was said while a small job was run: one whose submission is the first to write to storage."""
+    said: list[str] = []
+    limits = JobLimits("Standard_NC24ads_A100_v4", 1.0, 5.0, role_minutes, 0.3)
+    code = {"nothing.py": Path(__file__)}
+    made_of = recipe("nothing", str(work.recipe))
+    job = CloudJob("read", made_of, "nothing", "echo done", code, {}, f"phi/{made_of}/", "upload", {})
+    CloudJobs(work.place.clients, limits, said.append).run(job, lambda: True)
+    return said
+
+
+@pytest.mark.guide("role-storage")
+def test_a_role_on_storage_that_the_submission_lacks_is_waited_for(work: Work, upload_role):
+    work.control.take_role(upload_role["id"])
+    before = names_of_jobs(work)
+    with pytest.raises(AzureRefused, match=r"submitting job .* materialise role_assignments"):
+        submitted(work, 0.03)
+    assert names_of_jobs(work) == before
+    work.control.give_role(upload_role["oid"], STORAGE_ROLE, upload_role["scope"], delay=2)
+    said = submitted(work, 0.5)
+    assert any("submitting job" in line and "a role has not taken effect yet" in line for line in said)
+    assert len(names_of_jobs(work)) == len(before) + 1
 
 
 @pytest.mark.guide("training-environment")

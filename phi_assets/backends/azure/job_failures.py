@@ -8,7 +8,7 @@ import dagster as dg
 from phi_assets.backends.azure.job_watch import Ended, link_metadata
 from phi_assets.backends.ports import BackendError
 
-# Inputs and outputs that the job's identity was refused, before the program ran.
+# What the job's identity was refused: inputs before the program runs, outputs before it or after its end.
 FOR_WANT_OF_A_ROLE = ("StreamAccess.Authentication", "WriteStreams.Authentication")
 ROLE_CURE = (
     "The identity that jobs run as may not read or write the workspace's storage: materialise role_assignments, which "

@@ -90,7 +90,8 @@ class AzureTrainer(Trainer):
         staged = self._models / f"under-way-{context.run.run_id}"
         shutil.rmtree(staged, ignore_errors=True)
         blobs.download(place, staged, SHOWN)
-        (staged / JOB).write_text(json.dumps({"name": ended.name, "studio": ended.link}), encoding="utf-8")
+        job = {"name": ended.name, "studio": ended.link, "submitted": ended.submitted}
+        (staged / JOB).write_text(json.dumps(job), encoding="utf-8")
         report = _report(staged)
         digest = hashlib.sha256(f"{report['files'][WEIGHTS]['sha256']}\n{code}".encode()).hexdigest()
         known = self.find(digest)
