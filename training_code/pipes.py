@@ -5,12 +5,18 @@ On this machine the messages go through a file; in an Azure ML job through a blo
 
 from __future__ import annotations
 
+import json
 import os
+import sys
+import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import takewhile
 from typing import Any, Protocol
 
 SECONDS_BETWEEN_BLOCKS = 2  # an append blob holds 50,000 blocks: more than a day at this rate
+LAST_WAITS = (1.0, 4.0, 10.0)  # seconds before each further try of the last block
 
 
 class Reporter(Protocol):
@@ -72,32 +78,60 @@ def reporter() -> Iterator[Reporter]:
 
 
 def session_over_blob(place: Mapping[str, Any]) -> Any:
-    """Pipes over Blob; None when the job's identity may not write there, as in the guide's access mode."""
+    """Pipes over Blob. An identity that may only read there, as in the guide's access mode, tells its messages in the
+    job's log; None when it may not even read.
+    """
     from azure.core.exceptions import AzureError
     from dagster_pipes import open_dagster_pipes
 
+    client = blobs_at(place)
     try:
-        return open_dagster_pipes(**through_blob(place))
+        return open_dagster_pipes(context_loader=context_in(client), message_writer=appending_to(client))
+    except AzureError as e:
+        print(f"Dagster is told in this log: messages could not be written to Blob ({type(e).__name__})", flush=True)
+    try:
+        return open_dagster_pipes(context_loader=context_in(client), message_writer=in_this_log())
     except AzureError as e:
         print(f"warning: Dagster cannot be told ({type(e).__name__}): what is said is in this log only", flush=True)
         return None
 
 
-def through_blob(place: Mapping[str, Any]) -> dict[str, Any]:
-    """What Pipes needs to read its context from a blob and to append its messages to another beside it."""
+def blobs_at(place: Mapping[str, Any]) -> Any:
+    """The account that a context's place names, opened with the identity of the job."""
     from azure.identity import ManagedIdentityCredential
     from azure.storage.blob import BlobServiceClient
 
     # A compute node may bear several identities, and says which one is the job's.
     credential = ManagedIdentityCredential(client_id=os.environ.get("DEFAULT_IDENTITY_CLIENT_ID"))
-    client = BlobServiceClient(place["account_url"], credential=credential)
-    return {"context_loader": context_in(client), "message_writer": appending_to(client)}
+    return BlobServiceClient(place["account_url"], credential=credential)
 
 
 def context_in(client: Any) -> Any:
     from dagster_pipes import PipesAzureBlobStorageContextLoader
 
     return PipesAzureBlobStorageContextLoader(client)
+
+
+def in_this_log() -> Any:
+    """Messages as lines of standard output, which whoever follows the job tells from what it prints."""
+    from dagster_pipes import PipesMessageWriter, PipesMessageWriterChannel
+
+    class Channel(PipesMessageWriterChannel):
+        def __init__(self) -> None:
+            self.lock = threading.Lock()
+
+        def write_message(self, message: Any) -> None:
+            with self.lock:  # in one piece, so that nothing stands between a message and the end of its line
+                sys.stdout.write(json.dumps(message) + "\n")
+                sys.stdout.flush()
+
+    class Writer(PipesMessageWriter):  # pyright: ignore[reportMissingTypeArgument]
+        @contextmanager
+        def open(self, params: Mapping[str, Any]) -> Iterator[Channel]:
+            del params
+            yield Channel()
+
+    return Writer()
 
 
 def appending_to(client: Any) -> Any:
@@ -113,28 +147,52 @@ def appending_to(client: Any) -> Any:
                 self.blob.create_append_blob()
             self.size = self.blob.get_blob_properties().size
             self.unsent = b""
+            self.lock = threading.Lock()
+
+        @contextmanager
+        def buffered_upload_loop(self) -> Iterator[None]:
+            try:
+                with super().buffered_upload_loop():
+                    yield
+            finally:
+                for seconds in LAST_WAITS:  # no later block takes along what the last could not
+                    if not self.unsent:
+                        break
+                    time.sleep(seconds)
+                    self.send()
 
         def upload_messages_chunk(self, payload: Any, index: int) -> None:
             self.unsent += payload.read().encode() + b"\n"
+            self.send()
+
+        def send(self) -> None:
             try:
-                self.append()
+                with self.lock:
+                    self.append()
             except AzureError as e:
                 # Training goes on; the lines stand in the job's own log, and the messages go with the next block.
                 print(f"warning: Dagster could not be told: {type(e).__name__}", flush=True)
 
         def append(self) -> None:
+            if not self.unsent:
+                return
             try:
                 self.blob.append_block(self.unsent, appendpos_condition=self.size)
             except HttpResponseError as e:
                 if e.status_code != 412:  # AppendPositionConditionNotMet
                     raise
-                # An earlier block is there, and only the answer to it was lost.
-                size = self.blob.get_blob_properties().size
-                self.unsent, self.size = self.unsent[size - self.size :], size
+                self.go_behind()
                 if self.unsent:
                     self.blob.append_block(self.unsent, appendpos_condition=self.size)
             self.size += len(self.unsent)
             self.unsent = b""
+
+        def go_behind(self) -> None:
+            """Behind what is there: an earlier block whose answer was lost, and what another writer appended."""
+            there = self.blob.download_blob(offset=self.size).readall()
+            mine, found = (part.splitlines(keepends=True) for part in (self.unsent, there))
+            sent = list(takewhile(lambda pair: pair[0] == pair[1], zip(mine, found, strict=False)))
+            self.unsent, self.size = b"".join(mine[len(sent) :]), self.size + len(there)
 
     class Writer(PipesBlobStoreMessageWriter):  # pyright: ignore[reportMissingTypeArgument]
         def make_channel(self, params: Mapping[str, Any]) -> Channel:

@@ -1,4 +1,4 @@
-"""The guide's way, with shared keys and an identity that may only read blobs: everything works, and says as much."""
+"""The guide's way, with shared keys and an identity that may only read blobs: everything works, and tells as much."""
 
 import pytest
 
@@ -20,6 +20,10 @@ def test_a_model_is_trained_evaluated_and_registered(work: Work):
     trained = work.train()
     assert trained.success, trained.failure
     assert any(line.startswith("epoch 1.00: validation loss") for line in trained.lines)
+    assert trained.lines.count("loading torch and transformers") == 1
+    assert any("Dagster is told in this log" in line for line in trained.lines)
+    assert any("successfully opened dagster pipes" in line for line in trained.lines)
+    assert not [line for line in trained.lines if "did not receive" in line or "__dagster_pipes_version" in line]
     evaluated = work.evaluate(trained.made)
     assert evaluated.success, evaluated.failure
     champion = work.registry.register(trained.made, evaluated.made, {})

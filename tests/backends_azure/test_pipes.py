@@ -10,6 +10,7 @@ from phi_assets.backends.azure.blob import WorkspaceBlobs
 from tests.azure_emulator.control import Control
 from tests.backends_azure.place import Place
 from tests.backends_azure.work import MARKS
+from training_code import pipes
 from training_code.pipes import appending_to
 
 pytestmark = MARKS
@@ -74,3 +75,32 @@ def test_what_could_not_be_sent_goes_with_the_next_block(blobs, control, capsys)
     assert "could not be told" in capsys.readouterr().out
     send(channel, 2)
     assert received(blobs, key) == [0, 1, 2]
+
+
+def test_what_another_appended_meanwhile_is_neither_taken_for_one_s_own_nor_lost(blobs):
+    key = next(KEYS)
+    lost, mine = a_channel(blobs, key), a_channel(blobs, key)
+    send(lost, 1)
+    send(mine, 2)
+    send(mine, 3)
+    assert received(blobs, key) == [1, 2, 3]
+
+
+def test_a_lost_answer_and_another_writer_at_once_lose_nothing(blobs, control):
+    key = next(KEYS)
+    lost, mine = a_channel(blobs, key), a_channel(blobs, key)
+    control.fail_next("PUT blob comp=appendblock", "dropped")
+    send(mine, 1)
+    send(lost, 2)
+    send(mine, 3)
+    assert received(blobs, key) == [1, 2, 3]
+
+
+def test_the_last_block_is_sent_again_at_the_close(blobs, control, monkeypatch):
+    monkeypatch.setattr(pipes, "LAST_WAITS", (0.0, 0.0, 0.0))
+    key = next(KEYS)
+    channel = a_channel(blobs, key)
+    with channel.buffered_upload_loop():
+        control.fail_next("PUT blob comp=appendblock", "503", times=3)
+        channel.write_message(1)
+    assert received(blobs, key) == [1]
