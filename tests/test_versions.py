@@ -55,6 +55,7 @@ OUTSIDE = {
     "phi_assets/backends/azure/listing.py": "lists what is there",
     "phi_assets/backends/azure/outputs.py": "keeps a deployment's outputs",
     "phi_assets/backends/azure/ownership.py": "tells ours from others'",
+    "phi_assets/backends/azure/own_run.py": "sees that a run was stopped",
     "phi_assets/backends/azure/pipes_session.py": "carries a job's messages",
     "phi_assets/backends/azure/portal.py": "links",
     "phi_assets/backends/azure/preflight.py": "looks, and makes nothing",
