@@ -163,7 +163,10 @@ class Settings(BaseModel):
     )
     azure_idle_minutes: int = Field(5, ge=1, description="Azure: minutes that a node waits for work before it ends")
     azure_max_job_cost: float = Field(
-        20, gt=0, description="Azure: US dollars that one job may cost; its time limit is set from it"
+        20,
+        gt=0,
+        description="Azure: US dollars of run time, at the table's price, that one job may use; its time limit is set "
+        "from it",
     )
     azure_queue_minutes: float = Field(60, gt=0, description="Azure: minutes that a job may wait for a machine")
     azure_role_minutes: float = Field(30, gt=0, description="Azure: minutes that a new role may take to arrive")
