@@ -182,6 +182,9 @@ def test_a_large_checkpoint_is_there_at_the_next_start(compute: Compute) -> None
 
 
 def test_many_jobs_run_at_once(compute: Compute) -> None:
-    names = [compute.submit("import time; time.sleep(0.5)") for _ in range(4)]
-    assert {compute.end_of(name)[0] for name in names} == {"Completed"}
+    names = [compute.submit("print('up', flush=True); import time; time.sleep(60)") for _ in range(4)]
+    wait_until(lambda: all("up" in compute.log(name) for name in names))
+    for name in names:
+        compute.runner.cancel(name)
+    assert {compute.end_of(name)[0] for name in names} == {"Canceled"}
     assert threading.active_count() < 60
