@@ -39,6 +39,9 @@ BLOCKING: dict[str, tuple[str, ...]] = {
     "chat_flow_evaluation": ("answers_right",),
 }
 
+# What these judge changes by itself: they are made and judged again before any asset right behind them.
+LIVE = ("gpu_quota",)
+
 
 class NotPassed(dg.Failure):
     """The input of an asset has no passed verdict of a blocking check."""

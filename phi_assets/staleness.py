@@ -141,6 +141,7 @@ def next_wave(states: Mapping[str, AssetState]) -> list[str]:
     """What one run should make now: all that needs work and whose inputs will be certain when its turn comes.
 
     An asset waits for a later run when something above it is made now and what lies between may turn out unchanged.
+    What is only true for the moment is asked again before what stands right behind it.
     """
     wave: set[str] = set()
     touched: set[str] = set()  # has something of the wave above it
@@ -150,6 +151,7 @@ def next_wave(states: Mapping[str, AssetState]) -> list[str]:
         certain = all(name in wave or (name not in touched and _usable(states[name])) for name in state.upstream)
         if state.needs_work and certain:
             wave.add(state.name)
+    wave |= {name for each in wave for name in states[each].upstream if name in gates.LIVE}
     return [name for name in states if name in wave]
 
 

@@ -76,6 +76,15 @@ def test_a_changed_source_makes_what_reads_it_stale_and_the_rest_waits(instance,
     assert wave(instance, graph) == ["grain"]
 
 
+def test_what_is_true_for_the_moment_is_asked_again_before_what_stands_behind_it(instance, tmp_path, monkeypatch):
+    monkeypatch.setattr(gates, "LIVE", ("grain",))
+    graph = made(instance, tmp_path)
+    assert wave(instance, graph) == []
+
+    (tmp_path / "f1").unlink()
+    assert wave(instance, graph) == ["grain", "flour"]
+
+
 def test_unchanged_content_stops_the_wave(instance, tmp_path):
     made(instance, tmp_path)
     graph = toy_graph(tmp_path, source="s2")

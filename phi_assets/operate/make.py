@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 # Dagster's own lines of a run in this process would stand between ours.
 UNSEEN = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
+ASKED_AGAIN = "asked again, for what is made behind it"
+
 
 @dataclass
 class Made:
@@ -57,7 +59,7 @@ def make_graph(settings: Settings, instance: dg.DagsterInstance, definitions: dg
             ]
             return made
         for name in wave:
-            say(name, f"{made.states[name].status}: {'; '.join(made.states[name].reasons)}")
+            say(name, f"{made.states[name].status}: {'; '.join(made.states[name].reasons) or ASKED_AGAIN}")
         run_id = runs.submit(ui, "everything", wave)
         say("run", f"{run_id[:8]} makes {len(wave)} assets; live on {ui.address}/runs/{run_id}")
         _follow(instance, ui, run_id, made)

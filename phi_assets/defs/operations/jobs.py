@@ -2,6 +2,8 @@
 
 import dagster as dg
 
+from phi_assets import gates
+from phi_assets.backends import has
 from phi_assets.defs.operations.candidates import candidate
 from phi_assets.defs.operations.cloud_jobs import CLOUD_JOBS
 from phi_assets.defs.operations.freshness import CHECKS
@@ -10,9 +12,10 @@ from phi_assets.defs.operations.why import why
 everything = dg.define_asset_job(
     "everything", selection=dg.AssetSelection.all(), description="Make the whole graph, from the data to the chat flow."
 )
+_judged_now = [name for name in gates.LIVE if has([name])]
 retrain = dg.define_asset_job(
     "retrain",
-    selection=dg.AssetSelection.assets("fine_tuned_model").downstream(),
+    selection=dg.AssetSelection.assets(*_judged_now) | dg.AssetSelection.assets("fine_tuned_model").downstream(),
     description="Train on the newest dataset, evaluate, and deploy what passes. Sensor `retraining` starts it.",
 )
 redeploy = dg.define_asset_job(
