@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from azure.mgmt.resource.resources import ResourceManagementClient
     from azure.storage.blob import BlobServiceClient
 
+SIGN_IN_MINUTES = 1.0  # a person may stand by
 # The SDK's own tries stay few: `with_patience` is the rule, and it says what it waits for.
 PIPELINE: dict[str, Any] = {"retry_total": 2, "retry_backoff_factor": 0.2, "connection_timeout": 20, "read_timeout": 60}
 
@@ -34,7 +35,7 @@ class AzureClients:
 
     def principal(self) -> tokens.Principal:
         """Who is signed in. Raises NotSignedIn."""
-        return with_patience("asking for a token", lambda: tokens.principal(self._credential))
+        return with_patience("asking for a token", lambda: tokens.principal(self._credential), minutes=SIGN_IN_MINUTES)
 
     def resource(self, name: str) -> str:
         """The full resource id of an infrastructure asset. Raises NotDeployed before the deployment."""
