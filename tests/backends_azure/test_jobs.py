@@ -281,7 +281,6 @@ def submitted(work: Work, role_minutes: float) -> list[str]:
     return said
 
 
-@pytest.mark.guide("role-storage")
 def test_a_role_on_storage_that_the_submission_lacks_is_waited_for(work: Work, upload_role):
     work.control.take_role(upload_role["id"])
     before = names_of_jobs(work)
