@@ -7,20 +7,23 @@ import re
 import signal
 import subprocess
 import zlib
-from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from phi_assets.backends.azure.errors import AzureRefused
-from phi_assets.backends.azure.job_names import recipe
-from phi_assets.backends.azure.job_spec import CloudJob
-from phi_assets.backends.azure.jobs import CloudJobs, JobLimits
 from tests.azure_emulator.control import Control
-from tests.backends_azure.place import Place, person_with
-from tests.backends_azure.work import MARKS, Outcome, Work, prepared, until
+from tests.backends_azure.place import Place
+from tests.backends_azure.work import (
+    MARKS,
+    Outcome,
+    Work,
+    another_recipe,
+    names_of_jobs,
+    prepared,
+    published,
+    until,
+)
 
 pytestmark = MARKS
 RECIPES = itertools.count(1)
@@ -29,28 +32,20 @@ LONG = 40  # epochs: some seven seconds
 
 @pytest.fixture(scope="module")
 def whole(control: Control, tmp_path_factory) -> Work:
-    made = prepared(Place(control, tmp_path_factory.mktemp("home")))
-    made.base, made.dataset  # noqa: B018  (published once for all)
-    return made
+    return published(Place(control, tmp_path_factory.mktemp("home")))
 
 
 @pytest.fixture
 def work(whole: Work, control: Control) -> Work:
     """The same place, and a recipe that no other test trains."""
     control.clear_faults()
-    return another_recipe(whole)
-
-
-def another_recipe(whole: Work) -> Work:
-    mine = replace(whole, recipe=next(RECIPES), limits={})
-    mine.__dict__.update(dataset=whole.dataset, base=whole.base)
-    return mine
+    return another_recipe(whole, next(RECIPES))
 
 
 @pytest.fixture(scope="module")
 def trained(whole: Work, control: Control) -> tuple[Work, Outcome]:
     """One recipe, and how its training ended; the answers to its job's submission were lost."""
-    mine = another_recipe(whole)
+    mine = another_recipe(whole, next(RECIPES))
     control.fail_next("PUT ml /jobs/", "dropped", times=2)
     outcome = mine.train()
     control.clear_faults()
@@ -208,91 +203,6 @@ def test_a_job_whose_run_is_dead_ends_at_its_own_time(work: Work):
     assert work.control.requests(service="ml") == []
 
 
-STORAGE_ROLE = "Storage Blob Data Contributor"
-
-
-@pytest.fixture
-def storage_role(work: Work) -> Iterator[dict[str, Any]]:
-    """The job's identity's role on the storage account, given back after the test."""
-    person = work.place.clients.principal().object_id
-    role = next(r for r in work.control.roles() if r["role"] == STORAGE_ROLE and is_the_jobs(work, r, person))
-    yield role
-    if role["id"] not in {found["id"] for found in work.control.roles()}:
-        work.control.role_delay(0)
-        work.control.give_role(role["oid"], STORAGE_ROLE, role["scope"])
-
-
-def is_the_jobs(work: Work, role: dict[str, Any], person: str) -> bool:
-    identity = work.control.resource(work.place.id("managed_identity"))
-    assert identity
-    return role["oid"] == identity["properties"]["principalId"] != person
-
-
-@pytest.mark.guide("role-storage")
-def test_a_job_whose_identity_may_not_read_fails_with_the_cure(work: Work, storage_role):
-    work.control.take_role(storage_role["id"])
-    work.role_minutes = 0.05
-    outcome = work.train()
-    assert not outcome.success
-    assert "materialise role_assignments" in outcome.failure
-    assert "AuthorizationPermissionMismatch" in outcome.failure
-
-
-def test_a_role_that_takes_its_time_is_waited_for(work: Work, storage_role):
-    work.control.take_role(storage_role["id"])
-    work.control.give_role(storage_role["oid"], STORAGE_ROLE, storage_role["scope"], delay=8)
-    outcome = work.train()
-    assert outcome.success, outcome.failure
-    assert any("has not taken effect yet" in line for line in outcome.lines)
-
-
-@pytest.mark.parametrize("roles", [(), ("Reader",)], ids=["none", "Reader"])
-def test_who_may_not_make_jobs_is_told_the_command_and_none_is_made(work: Work, roles):
-    work.role_minutes = 0.03
-    before = names_of_jobs(work)
-    with person_with(work.place, *roles):
-        outcome = work.train()
-    assert "az role assignment create" in outcome.failure
-    assert "PHI_AZURE_ROLE_MINUTES" in outcome.failure
-    assert "Traceback" not in outcome.failure
-    assert names_of_jobs(work) == before
-
-
-@pytest.fixture
-def upload_role(work: Work) -> Iterator[dict[str, Any]]:
-    """The role on storage of the workspace, with which it signs for the upload of a job's code; given back later."""
-    workspace = work.control.resource(work.place.id("ml_workspace"))
-    assert workspace
-    oid = workspace["identity"]["principalId"]
-    (role,) = [role for role in work.control.roles(oid) if role["role"] == STORAGE_ROLE]
-    yield role
-    if STORAGE_ROLE not in {found["role"] for found in work.control.roles(oid)}:
-        work.control.give_role(oid, STORAGE_ROLE, role["scope"])
-
-
-def submitted(work: Work, role_minutes: float) -> list[str]:
-    """What was said while a small job was run: one whose submission is the first to write to storage."""
-    said: list[str] = []
-    limits = JobLimits("Standard_NC24ads_A100_v4", 1.0, 5.0, role_minutes, 0.3)
-    code = {"nothing.py": Path(__file__)}
-    made_of = recipe("nothing", str(work.recipe))
-    job = CloudJob("read", made_of, "nothing", "echo done", code, {}, f"phi/{made_of}/", "upload", {})
-    CloudJobs(work.place.clients, limits, said.append).run(job, lambda: True)
-    return said
-
-
-def test_a_role_on_storage_that_the_submission_lacks_is_waited_for(work: Work, upload_role):
-    work.control.take_role(upload_role["id"])
-    before = names_of_jobs(work)
-    with pytest.raises(AzureRefused, match=r"submitting job .* materialise role_assignments"):
-        submitted(work, 0.03)
-    assert names_of_jobs(work) == before
-    work.control.give_role(upload_role["oid"], STORAGE_ROLE, upload_role["scope"], delay=2)
-    said = submitted(work, 0.5)
-    assert any("submitting job" in line and "a role has not taken effect yet" in line for line in said)
-    assert len(names_of_jobs(work)) == len(before) + 1
-
-
 @pytest.mark.guide("training-environment")
 def test_an_image_that_cannot_be_built_is_said_with_the_cure(control: Control, tmp_path):
     mine = prepared(Place(control, tmp_path, "unbuilt"))
@@ -326,11 +236,6 @@ def test_with_a_third_of_the_calls_failing_one_job_is_run_and_the_run_ends_well(
     assert outcome.success, outcome.failure
     assert len(work.executed()) == 1
     assert len([job for job in names_of_jobs(work) if job.startswith(work.job_name().rpartition("-")[0])]) == 1
-
-
-def names_of_jobs(work: Work) -> list[str]:
-    jobs = work.control.resources("Microsoft.MachineLearningServices/workspaces/jobs")
-    return [str(job["name"]) for job in jobs]
 
 
 def test_no_job_bears_a_secret(trained: tuple[Work, Outcome]):

@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -229,6 +229,25 @@ def prepared(place: Place) -> Work:
     rows = [json.dumps({"messages": row}) + "\n" for row in conversations(60, seed=1)]
     (place.home / "raw.jsonl").write_text("".join(rows), encoding="utf-8")
     return Work(place)
+
+
+def published(place: Place) -> Work:
+    """The same, its dataset and its base model in the workspace."""
+    made = prepared(place)
+    made.base, made.dataset  # noqa: B018
+    return made
+
+
+def another_recipe(whole: Work, recipe: int) -> Work:
+    """The same place, dataset and base model, and another recipe."""
+    mine = replace(whole, recipe=recipe, limits={})
+    mine.__dict__.update(dataset=whole.dataset, base=whole.base)
+    return mine
+
+
+def names_of_jobs(work: Work) -> list[str]:
+    jobs = work.control.resources("Microsoft.MachineLearningServices/workspaces/jobs")
+    return [str(job["name"]) for job in jobs]
 
 
 def until(true: Callable[[], Any], seconds: float = 60.0) -> Any:

@@ -1,0 +1,115 @@
+"""Roles that a job, its submission or its person lack on the local Azure: waited for, and named with the cure."""
+
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from phi_assets.backends.azure import data_assets
+from phi_assets.backends.azure.dataset_store import ASSET as DATASET
+from phi_assets.backends.azure.errors import AzureRefused
+from phi_assets.backends.azure.job_names import recipe
+from phi_assets.backends.azure.job_spec import CloudJob
+from phi_assets.backends.azure.jobs import CloudJobs, JobLimits
+from tests.azure_emulator.control import Control
+from tests.backends_azure.place import Place, person_with
+from tests.backends_azure.work import MARKS, Work, another_recipe, names_of_jobs, published
+
+pytestmark = MARKS
+RECIPES = itertools.count(1)
+STORAGE_ROLE = "Storage Blob Data Contributor"
+
+
+@pytest.fixture(scope="module")
+def whole(control: Control, tmp_path_factory) -> Work:
+    return published(Place(control, tmp_path_factory.mktemp("home")))
+
+
+@pytest.fixture
+def work(whole: Work, control: Control) -> Work:
+    """The same place, and a recipe that no other test trains."""
+    control.clear_faults()
+    return another_recipe(whole, next(RECIPES))
+
+
+@pytest.fixture
+def storage_role(work: Work) -> Iterator[dict[str, Any]]:
+    """The job's identity's role on the storage account, given back after the test."""
+    person = work.place.clients.principal().object_id
+    role = next(r for r in work.control.roles() if r["role"] == STORAGE_ROLE and is_the_jobs(work, r, person))
+    yield role
+    if role["id"] not in {found["id"] for found in work.control.roles()}:
+        work.control.role_delay(0)
+        work.control.give_role(role["oid"], STORAGE_ROLE, role["scope"])
+
+
+def is_the_jobs(work: Work, role: dict[str, Any], person: str) -> bool:
+    identity = work.control.resource(work.place.id("managed_identity"))
+    assert identity
+    return role["oid"] == identity["properties"]["principalId"] != person
+
+
+@pytest.mark.guide("role-storage")
+def test_a_job_whose_identity_may_not_read_fails_with_the_cure(work: Work, storage_role):
+    work.control.take_role(storage_role["id"])
+    work.role_minutes = 0.05
+    outcome = work.train()
+    assert not outcome.success
+    assert "materialise role_assignments" in outcome.failure
+    assert "AuthorizationPermissionMismatch" in outcome.failure
+
+
+def test_a_role_that_takes_its_time_is_waited_for(work: Work, storage_role):
+    work.control.take_role(storage_role["id"])
+    work.control.give_role(storage_role["oid"], STORAGE_ROLE, storage_role["scope"], delay=5)
+    said = run_small_job(work, 0.5, dataset=data_assets.reference(DATASET, work.dataset.digest))
+    assert any("of the job's identity has not taken effect yet" in line for line in said)
+
+
+@pytest.mark.parametrize("roles", [(), ("Reader",)], ids=["none", "Reader"])
+def test_who_may_not_make_jobs_is_told_the_command_and_none_is_made(work: Work, roles):
+    work.role_minutes = 0.03
+    before = names_of_jobs(work)
+    with person_with(work.place, *roles):
+        outcome = work.train()
+    assert "az role assignment create" in outcome.failure
+    assert "PHI_AZURE_ROLE_MINUTES" in outcome.failure
+    assert "Traceback" not in outcome.failure
+    assert names_of_jobs(work) == before
+
+
+@pytest.fixture
+def upload_role(work: Work) -> Iterator[dict[str, Any]]:
+    """The role on storage of the workspace, with which it signs for the upload of a job's code; given back later."""
+    workspace = work.control.resource(work.place.id("ml_workspace"))
+    assert workspace
+    oid = workspace["identity"]["principalId"]
+    (role,) = [role for role in work.control.roles(oid) if role["role"] == STORAGE_ROLE]
+    yield role
+    if STORAGE_ROLE not in {found["role"] for found in work.control.roles(oid)}:
+        work.control.give_role(oid, STORAGE_ROLE, role["scope"])
+
+
+def run_small_job(work: Work, role_minutes: float, **inputs: str) -> list[str]:
+    """What was said while a job was run that does nothing, and whose submission is the first to write to storage."""
+    said: list[str] = []
+    limits = JobLimits("Standard_NC24ads_A100_v4", 1.0, 5.0, role_minutes, 0.3)
+    made_of = recipe("nothing", str(work.recipe))
+    file = work.state / "nothing.txt"
+    file.write_text(made_of, encoding="utf-8")  # what was uploaded once is not uploaded again
+    job = CloudJob("read", made_of, "nothing", "echo done", {file.name: file}, inputs, f"phi/{made_of}/", "upload", {})
+    CloudJobs(work.place.clients, limits, said.append).run(job, lambda: True)
+    return said
+
+
+def test_a_role_on_storage_that_the_submission_lacks_is_waited_for(work: Work, upload_role):
+    work.control.take_role(upload_role["id"])
+    before = names_of_jobs(work)
+    with pytest.raises(AzureRefused, match=r"submitting job .* materialise role_assignments"):
+        run_small_job(work, 0.03)
+    assert names_of_jobs(work) == before
+    work.control.give_role(upload_role["oid"], STORAGE_ROLE, upload_role["scope"], delay=2)
+    said = run_small_job(work, 0.5)
+    assert any("submitting job" in line and "a role has not taken effect yet" in line for line in said)
+    assert len(names_of_jobs(work)) == len(before) + 1
