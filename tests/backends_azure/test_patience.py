@@ -181,6 +181,15 @@ def test_a_missing_right_names_who_what_where_and_the_command():
     )
 
 
+def test_a_role_in_cosmos_db_is_given_by_who_may_change_its_account():
+    message = (
+        "The client 'ann@example.com' with object id '1' does not have authorization to perform action "
+        "'Microsoft.DocumentDB/databaseAccounts/sqlRoleAssignments/write' over scope '/subscriptions/s' or so."
+    )
+
+    assert "--role 'Contributor'" in str(refused("deploying", answer(403, "AuthorizationFailed", message)))
+
+
 def test_every_cure_can_be_said():
     for code in errors.CURES:
         assert "{" not in errors.sentence([(code, "because")])

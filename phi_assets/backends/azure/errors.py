@@ -138,7 +138,7 @@ def _lacks_role(refusal: re.Match[str]) -> tuple[str, str]:
 
 # The least common role that has an action, by a part of the action's name.
 ROLES_WITH = {
-    "roleAssignments/": "Role Based Access Control Administrator",
+    "Microsoft.Authorization/roleAssignments/": "Role Based Access Control Administrator",
     "quota": "Quota Request Operator",
     "/read": "Reader",
 }
