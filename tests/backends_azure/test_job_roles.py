@@ -33,36 +33,35 @@ def work(whole: Work, control: Control) -> Work:
     return another_recipe(whole, next(RECIPES))
 
 
-@pytest.fixture
-def storage_role(work: Work) -> Iterator[dict[str, Any]]:
-    """The job's identity's role on the storage account, given back after the test."""
-    person = work.place.clients.principal().object_id
-    role = next(r for r in work.control.roles() if r["role"] == STORAGE_ROLE and is_the_jobs(work, r, person))
-    yield role
-    if role["id"] not in {found["id"] for found in work.control.roles()}:
-        work.control.role_delay(0)
-        work.control.give_role(role["oid"], STORAGE_ROLE, role["scope"])
-
-
-def is_the_jobs(work: Work, role: dict[str, Any], person: str) -> bool:
+@pytest.fixture(params=[STORAGE_ROLE, "AcrPull"])
+def job_role(work: Work, request: pytest.FixtureRequest) -> Iterator[dict[str, Any]]:
+    """A role of the identity that jobs run as, given back after the test."""
     identity = work.control.resource(work.place.id("managed_identity"))
     assert identity
-    return role["oid"] == identity["properties"]["principalId"] != person
+    oid = identity["properties"]["principalId"]
+    (role,) = [role for role in work.control.roles(oid) if role["role"] == request.param]
+    yield role
+    if role["role"] not in {found["role"] for found in work.control.roles(oid)}:
+        work.control.role_delay(0)
+        work.control.give_role(oid, role["role"], role["scope"])
 
 
-@pytest.mark.guide("role-storage")
-def test_a_job_whose_identity_may_not_read_fails_with_the_cure(work: Work, storage_role):
-    work.control.take_role(storage_role["id"])
+REFUSED = {STORAGE_ROLE: "AuthorizationPermissionMismatch", "AcrPull": "Failed to pull Docker image"}
+
+
+@pytest.mark.guide("role-storage", "role-acrpull")
+def test_a_job_whose_identity_lacks_a_role_fails_with_the_cure(work: Work, job_role):
+    work.control.take_role(job_role["id"])
     work.role_minutes = 0.05
     outcome = work.train()
     assert not outcome.success
     assert "materialise role_assignments" in outcome.failure
-    assert "AuthorizationPermissionMismatch" in outcome.failure
+    assert REFUSED[job_role["role"]] in outcome.failure
 
 
-def test_a_role_that_takes_its_time_is_waited_for(work: Work, storage_role):
-    work.control.take_role(storage_role["id"])
-    work.control.give_role(storage_role["oid"], STORAGE_ROLE, storage_role["scope"], delay=5)
+def test_a_role_that_takes_its_time_is_waited_for(work: Work, job_role):
+    work.control.take_role(job_role["id"])
+    work.control.give_role(job_role["oid"], job_role["role"], job_role["scope"], delay=5)
     said = run_small_job(work, 0.5, dataset=data_assets.reference(DATASET, work.dataset.digest))
     assert any("of the job's identity has not taken effect yet" in line for line in said)
 

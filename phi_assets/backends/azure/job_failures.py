@@ -8,11 +8,15 @@ import dagster as dg
 from phi_assets.backends.azure.job_watch import Ended, link_metadata
 from phi_assets.backends.ports import BackendError
 
-# What the job's identity was refused: inputs before the program runs, outputs before it or after its end.
-FOR_WANT_OF_A_ROLE = ("StreamAccess.Authentication", "WriteStreams.Authentication")
+# What the job's identity was refused: its image and its inputs before the program runs, outputs also after its end.
+FOR_WANT_OF_A_ROLE = (
+    "StreamAccess.Authentication",
+    "WriteStreams.Authentication",
+    "unauthorized: authentication required",
+)
 ROLE_CURE = (
-    "The identity that jobs run as may not read or write the workspace's storage: materialise role_assignments, which "
-    "shows the role that is missing, and run again"
+    "The identity that jobs run as may not read or write the workspace's storage, or may not pull from its registry: "
+    "materialise role_assignments, which shows the role that is missing, and run again"
 )
 # Parts of Azure ML's error texts, and what to do about each.
 CURES: tuple[tuple[str, str], ...] = (
