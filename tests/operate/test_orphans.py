@@ -48,6 +48,23 @@ def test_a_run_whose_process_is_gone_is_marked_failed(instance):
     assert status(instance, run) == dg.DagsterRunStatus.FAILURE
 
 
+@pytest.mark.parametrize("ended_before", [False, True])
+def test_the_slots_of_a_run_whose_process_is_gone_are_free(tmp_path, ended_before):
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+        storage = instance.event_log_storage
+        storage.set_concurrency_slots("training", 1)
+        run, alive = started_run(instance, ended_process()), started_run(instance, os.getpid())
+        storage.claim_concurrency_slot("training", run.run_id, "fine_tuned_model")
+        storage.claim_concurrency_slot("training", alive.run_id, "fine_tuned_model")
+        if ended_before:
+            instance.report_run_failed(run)
+
+        fail_dead_runs(instance)
+
+        found = storage.get_concurrency_info("training")
+        assert {step.run_id for step in (*found.claimed_slots, *found.pending_steps)} == {alive.run_id}
+
+
 def test_a_run_whose_process_lives_is_left_alone(instance):
     run = started_run(instance, os.getpid())
 
