@@ -100,6 +100,8 @@ def survey(instance: dg.DagsterInstance, definitions: dg.Definitions) -> dict[st
     """The state of every asset, those upstream first."""
     resources: Mapping[str, Any] = definitions.resources or {}
     io_manager: RecordIOManager = resources["io_manager"]
+    for name in {KEPT_BY[asset.name] for asset in assets_of(definitions) if not asset.source}:
+        resources[name].look_anew()
     states: dict[str, AssetState] = {}
     versions: dict[str, str | None] = {}
     for asset in assets_of(definitions):

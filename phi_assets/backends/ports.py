@@ -45,6 +45,9 @@ class Port(dg.ConfigurableResource, ABC):
     def find(self, digest: str) -> records.Record | None:
         """The record of what exists under the digest now; None when it is gone, or damaged."""
 
+    def look_anew(self) -> None:
+        """What `find` remembered of the world is forgotten: another process may have changed it since."""
+
     def why_gone(self, digest: str) -> str:
         """Why `find` found nothing."""
         del digest

@@ -37,6 +37,9 @@ class AzureResources(CloudResources):
             return None
         return record_of(name, self._clients, found)
 
+    def look_anew(self) -> None:
+        live_state.forget()
+
     def why_gone(self, digest: str) -> str:
         name = self._named(digest)
         found = outputs.read(self._clients.account)
