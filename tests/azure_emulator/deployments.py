@@ -139,8 +139,18 @@ _ACTIONS: dict[str, Callable[[World, Call, str, str], Answer]] = {
 }
 
 
+def _without_forecast_settings(body: dict[str, Any]) -> dict[str, Any]:
+    """The body of a what-if as that of the deployment that it is about, which alone has a schema."""
+    settings = body.get("properties", {}).get("whatIfSettings")
+    if settings is None:
+        return body
+    if settings.keys() - {"resultFormat"}:
+        raise AzureError(400, "InvalidRequestContent", f"whatIfSettings has resultFormat only, not {settings}.")
+    return {**body, "properties": {k: v for k, v in body["properties"].items() if k != "whatIfSettings"}}
+
+
 def _evaluated(world: World, call: Call, scope: str) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    world.schemas.check(_TYPE, call.api_version, object_of(call))
+    world.schemas.check(_TYPE, call.api_version, _without_forecast_settings(object_of(call)))
     asked = call.body.get("properties") or {}
     if not isinstance(asked.get("template"), dict):
         raise AzureError(400, "InvalidRequestContent", "properties.template must be the template as an object.")

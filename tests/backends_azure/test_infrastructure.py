@@ -3,7 +3,7 @@
 import pytest
 
 from phi_assets import backends, infra
-from phi_assets.backends.azure import live_state, tokens
+from phi_assets.backends.azure import live_state, tokens, what_if
 from phi_assets.backends.azure.errors import AzureRefused, NotSignedIn
 from tests.azure_emulator.control import Control
 from tests.backends_azure.place import Place, names
@@ -173,6 +173,19 @@ def test_each_role_that_is_taken_away_fails_its_own_check_and_is_given_again(pla
     assert mended.failed_checks("role_assignments") == []
 
 
+def test_what_another_process_mended_is_seen_by_the_next_survey(place, mended, tmp_path):
+    made = mended.deploy()
+    keeper = mended.resources["cloud_resources"]
+    mended.control.change(mended.id("container_registry"), adminUserEnabled=True)
+    keeper.look_anew()
+    assert keeper.find(made["container_registry"].digest) is None
+
+    mended.control.change(mended.id("container_registry"), adminUserEnabled=False)  # as a run in its own process does
+
+    keeper.look_anew()
+    assert keeper.find(made["container_registry"].digest) == made["container_registry"]
+
+
 def test_a_lost_answer_to_the_deployment_makes_one_deployment(place):
     place.control.forget_requests()
     place.control.fail_next(f"PUT deployments/phi-{place.name}", "dropped")
@@ -181,6 +194,17 @@ def test_a_lost_answer_to_the_deployment_makes_one_deployment(place):
 
     assert len(deployments(place.control, place)) == 1
     assert any("following it" in words for words in place.said)
+
+
+def test_a_forecast_that_never_comes_holds_nothing_up(place, monkeypatch):
+    monkeypatch.setattr(what_if, "SECONDS", 1.0)
+    place.control.what_if_hangs()
+
+    made = place.deploy()
+
+    assert place.control.resource(made["resource_group"].address)
+    assert place.resources["cloud_resources"].planned() == "Azure gave no forecast"
+    assert "no forecast of the deployment: Azure did not answer within 1 s" in place.said
 
 
 def test_a_deployment_that_is_under_way_is_followed_and_not_repeated(place, tmp_path):
