@@ -18,7 +18,7 @@ from tests import reported
 from tests.graph_facts import facts_of
 
 
-class Thing(Record):
+class Copy(Record):
     """What an asset of a copied graph makes."""
 
 
@@ -28,7 +28,7 @@ class Everything(Port):
     backend: str  # Dagster asks a resource without fields for them in a way that pydantic deprecates
 
     def find(self, digest: str) -> Record | None:
-        return Thing(digest=digest)
+        return Copy(digest=digest)
 
 
 class GraphCopy:
@@ -85,7 +85,7 @@ class GraphCopy:
     def _keep(self, name: str, version: str) -> None:
         path = Path(self.records.folder, name).with_suffix(".json")
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(Thing(digest=version).to_json(), encoding="utf-8")
+        path.write_text(Copy(digest=version).to_json(), encoding="utf-8")
 
 
 def _observe() -> dg.DataVersion:

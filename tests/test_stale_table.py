@@ -185,7 +185,7 @@ def stale(graph: GraphCopy, definitions: dg.Definitions) -> set[str]:
 
 
 def runs_after(graph: GraphCopy, definitions: dg.Definitions, content: str) -> list[str]:
-    """What `phi run` makes, wave by wave, until nothing is left to do; what it asks again and finds the same is left out."""
+    """What `phi run` makes, wave by wave, until nothing is left; without what it asks again and finds the same."""
     made: list[str] = []
     while wave := staleness.next_wave(states := graph.survey(definitions)):
         asked = {name for name in wave if states[name].status == "fresh"}
