@@ -123,7 +123,10 @@ def test_without_a_free_machine_the_job_is_cancelled_and_nothing_follows(azure, 
 
 
 def jobs_role(control: Control, name: str) -> dict:
-    return next(role for role in control.roles() if role["role"] == name and role["oid"] != USER)
+    """The role of the identity that jobs run as."""
+    (identity,) = control.resources("Microsoft.ManagedIdentity/userAssignedIdentities")
+    (found,) = [role for role in control.roles(identity["properties"]["principalId"]) if role["role"] == name]
+    return found
 
 
 @pytest.mark.parametrize("name", ["Storage Blob Data Contributor", "AcrPull", "AzureML Data Scientist"])
@@ -134,7 +137,7 @@ def test_a_role_of_the_jobs_that_was_taken_away_is_given_again_before_the_job(az
 
     told = errors(home, PHI_AZURE_QUEUE_MINUTES="0.05")
 
-    assert [line.partition(":")[0].strip() for line in told] == ["fine_tuned_model"]
+    assert [line.partition(":")[0].strip() for line in told] == ["fine_tuned_model"], told
     assert jobs_role(mended, name)
     assert mended.executed_jobs() == []
 

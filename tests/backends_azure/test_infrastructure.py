@@ -6,6 +6,7 @@ from phi_assets import backends, infra
 from phi_assets.backends.azure import live_state, tokens, what_if
 from phi_assets.backends.azure.errors import AzureRefused, NotSignedIn
 from tests.azure_emulator.control import Control
+from tests.azure_emulator.identities import TENANT
 from tests.backends_azure.place import Place, names
 
 pytestmark = [pytest.mark.azure, pytest.mark.integration]
@@ -88,6 +89,26 @@ def test_a_second_deployment_writes_nothing(place):
 
     assert place.deploy() == made
     assert place.writes() == []
+
+
+def test_what_a_service_principal_deploys_is_given_to_a_service_principal(place, monkeypatch):
+    made = place.control.new_service_principal("pipeline")
+    place.control.give_role(made["oid"], "Owner", delay=0)
+    signed_in = {"AZURE_CLIENT_ID": made["client_id"], "AZURE_CLIENT_SECRET": made["secret"], "AZURE_TENANT_ID": TENANT}
+    for name, value in signed_in.items():
+        monkeypatch.setenv(name, value)
+
+    place.deploy()
+
+    assert place.failed_checks("role_assignments") == []
+    roles = place.control.roles(made["oid"])
+    assert "Storage Blob Data Contributor" in {role["role"] for role in roles}
+    (principal_type,) = {
+        each["properties"]["principalType"]
+        for each in place.control.resources("Microsoft.Authorization/roleAssignments")
+        if each["properties"]["principalId"] == made["oid"] and place.group.lower() in each["id"].lower()
+    }
+    assert principal_type == "ServicePrincipal"
 
 
 def test_another_home_takes_over_what_is_deployed_without_a_write(place, tmp_path):

@@ -27,10 +27,10 @@ def test_azd_fills_what_the_template_needs_from_its_own_variables():
 
 
 def test_what_azd_may_leave_out_has_the_templates_own_default():
-    for name in ("principalType", "accessMode"):
+    for name in ("principalType", "accessMode", "purgeProtection"):
         variable, _, default = PARAMETERS[name]["value"].strip("${}").partition("=")
         assert variable.isupper()
-        assert default == TEMPLATE["parameters"][name]["defaultValue"]
+        assert default == str(TEMPLATE["parameters"][name]["defaultValue"]).replace("False", "false")
 
 
 def test_every_parameter_that_azd_gives_is_one_of_the_templates():
