@@ -47,6 +47,9 @@ KEPT_BY: dict[str, str] = {
     "chat_flow_evaluation": "flow_store",
 }
 
+# What keeps the place where all else is kept. While that is damaged, whoever asked there would wait for the repair.
+PLACE = "cloud_resources"
+
 Status = Literal["fresh", "missing", "stale", "blocked", "observed"]
 
 
@@ -97,13 +100,17 @@ def assets_of(definitions: dg.Definitions) -> list[Asset]:
 
 
 def survey(instance: dg.DagsterInstance, definitions: dg.Definitions) -> dict[str, AssetState]:
-    """The state of every asset, those upstream first."""
+    """The state of every asset, those upstream first.
+
+    What stands on a damaged place is taken to be there: it is asked for once the place is mended.
+    """
     resources: Mapping[str, Any] = definitions.resources or {}
     io_manager: RecordIOManager = resources["io_manager"]
     for name in {KEPT_BY[asset.name] for asset in assets_of(definitions) if not asset.source}:
         resources[name].look_anew()
     states: dict[str, AssetState] = {}
     versions: dict[str, str | None] = {}
+    damaged: set[str] = set()
     for asset in assets_of(definitions):
         key = dg.AssetKey.from_user_string(asset.name)
         if asset.source:
@@ -115,12 +122,17 @@ def survey(instance: dg.DagsterInstance, definitions: dg.Definitions) -> dict[st
         versions[asset.name] = tags.get(DATA_VERSION)
         record = io_manager.latest(key)
         port = resources[KEPT_BY[asset.name]]
-        kept = record and port.find(record.digest)
+        unreachable = KEPT_BY[asset.name] != PLACE and not damaged.isdisjoint(asset.upstream)
+        kept = record and (record if unreachable else port.find(record.digest))
+        if unreachable or (record and not kept and KEPT_BY[asset.name] == PLACE):
+            damaged.add(asset.name)
         status, reasons = _judge(instance, asset, tags, versions, record, kept)
         if record and not kept and tags:
             reasons = [port.why_gone(record.digest)]
+        if unreachable and status == "fresh":
+            reasons = ["not looked at: what it stands on is missing"]
         failed = gates.failed(instance, asset.name, record.digest) if record else []
-        if isinstance(kept, Evaluation) and status == "fresh" and not failed:
+        if isinstance(kept, Evaluation) and status == "fresh" and not failed and not unreachable:
             registry = resources["registry"]
             overtaken = champions.overtaken(kept, registry.champion(), registry.versions())
             status, reasons = ("stale", [overtaken]) if overtaken else (status, reasons)

@@ -1,10 +1,12 @@
 """`phi run` where Azure refuses: one error, which names the cure, and nothing made after it."""
 
+import json
 import re
 from collections.abc import Callable, Iterator
 
 import pytest
 
+from phi_assets import infra
 from tests.azure_emulator.control import Control
 from tests.azure_emulator.identities import USER
 from tests.azure_emulator.needs import azurite_or_skip
@@ -140,6 +142,27 @@ def test_a_role_of_the_jobs_that_was_taken_away_is_given_again_before_the_job(az
     assert [line.partition(":")[0].strip() for line in told] == ["fine_tuned_model"], told
     assert jobs_role(mended, name)
     assert mended.executed_jobs() == []
+
+
+@pytest.mark.parametrize("number", range(len(infra.grants("keyless"))))
+def test_a_role_that_was_taken_away_and_may_not_be_given_again_is_one_error(azure, home, mended, number: int):
+    take_away(mended, home, number)
+    only(mended, "Contributor")
+    mended.forget_requests()
+
+    told = errors(home)
+
+    assert len(told) == 1, told
+    assert "--role 'Role Based Access Control Administrator'" in told[0]
+    assert mended.executed_jobs() == []
+    assert [write for write in writes(azure) if "/deployments/" not in write] == []
+
+
+def take_away(control: Control, home: Home, number: int) -> None:
+    """The role assignment of the template's row `number` is gone."""
+    (kept,) = (home.folder / "home" / "azure" / "deployments").glob("*-eastus2-*.json")
+    role = json.loads(kept.read_text(encoding="utf-8"))["role_assignments"][number]
+    assert control.delete(role) or control.take_role(role)
 
 
 def test_quota_that_was_there_at_first_and_is_gone_stops_the_graph_before_a_job(azure, home, mended):

@@ -85,6 +85,21 @@ def test_what_is_true_for_the_moment_is_asked_again_before_what_stands_behind_it
     assert wave(instance, graph) == ["grain", "flour"]
 
 
+def test_what_stands_on_a_damaged_place_is_asked_for_once_that_is_mended(instance, tmp_path, monkeypatch):
+    graph = made(instance, tmp_path)
+    elsewhere = Cupboard(folder=str(tmp_path / "unreachable"))
+    graph = dg.Definitions.merge(graph, dg.Definitions(resources={"elsewhere": elsewhere}))
+    monkeypatch.setattr(staleness, "KEPT_BY", {"grain": "cupboard", "flour": "elsewhere", "bread": "elsewhere"})
+    monkeypatch.setattr(staleness, "PLACE", "cupboard")
+
+    (tmp_path / "g1").rename(tmp_path / "away")
+    assert statuses(instance, graph) == {"grain": "missing", "flour": "fresh", "bread": "fresh"}
+    assert staleness.survey(instance, graph)["bread"].reasons == ("not looked at: what it stands on is missing",)
+
+    (tmp_path / "away").rename(tmp_path / "g1")
+    assert statuses(instance, graph) == {"grain": "fresh", "flour": "missing", "bread": "missing"}
+
+
 def test_unchanged_content_stops_the_wave(instance, tmp_path):
     made(instance, tmp_path)
     graph = toy_graph(tmp_path, source="s2")

@@ -138,8 +138,8 @@ def role_of(guid: str) -> Role:
 
 
 def role_id(name: str) -> str:
-    """The GUID of a built-in role. Raises KeyError."""
-    for guid, role in ROLES.items():
+    """The GUID of a built-in role of Azure, or of Cosmos DB, whose names differ. Raises KeyError."""
+    for guid, role in {**ROLES, **COSMOS_ROLES}.items():
         if role.name == name:
             return guid
     raise KeyError(f"no built-in role {name!r}; known are {sorted(role.name for role in ROLES.values())}")

@@ -10,6 +10,7 @@ import dagster as dg
 import pytest
 
 from phi_assets.backends.azure import compute, costs, deployment_run, listing, live_state, tokens
+from phi_assets.backends.azure.endpoint import name_of
 from phi_assets.backends.azure.prices import price_per_hour
 from phi_assets.backends.cloud_ports import Bill
 from phi_assets.defs.operations.cloud_jobs import cost
@@ -164,21 +165,22 @@ def test_what_cannot_be_priced_says_so(place):
 def test_another_home_sees_the_same_bill(place, tmp_path):
     now = dt.datetime.now(dt.UTC)
     plant_job(place, "elsewhere", now - dt.timedelta(hours=3), 90, "Completed")
-    plant_deployment(place, "chat", "blue", "Standard_E4s_v3", 1)
+    ours = name_of(place.clients.account)
+    plant_deployment(place, ours, "blue", "Standard_E4s_v3", 1)
     clone = Place(place.control, tmp_path, place.name)
     quota = clone.resources["compute_quota"]
     try:
         mine, theirs = measure(place), measure(clone)
         serving = quota._serving(clone.log)
     finally:
-        place.control.delete(f"{listing.workspace_id(place.clients)}/onlineEndpoints/chat")
+        place.control.delete(f"{listing.workspace_id(place.clients)}/onlineEndpoints/{ours}")
 
     assert [(job.name, job.dollars) for job in theirs.jobs if job.ended] == [
         (job.name, job.dollars) for job in mine.jobs if job.ended
     ]
     assert "elsewhere" in {job.name for job in theirs.jobs}
     # The quota's numbers too leave out what is our own.
-    assert serving == 8
+    assert [live.vcpus for live in serving] == [8]
 
 
 def test_a_third_of_the_calls_failing_changes_no_number(place):

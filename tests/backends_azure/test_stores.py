@@ -13,6 +13,7 @@ from phi_assets.backends.azure.errors import AzureRefused
 from phi_assets.backends.ports import DatasetStore
 from phi_assets.conversations.feeds import Look
 from tests.azure_emulator.control import Control
+from tests.azure_emulator.identities import USER
 from tests.backends_azure.place import Place
 from tests.backends_azure.work import MARKS, Work, prepared
 
@@ -71,6 +72,19 @@ def test_what_was_deleted_from_the_container_is_not_found_and_comes_back(work: W
     work.base_model_store.resolve(work.place.log)
     assert work.dataset_store.find(version.digest) == version
     assert work.base_model_store.find(base.digest) == base
+
+
+def test_what_the_person_may_not_look_at_is_taken_to_be_there_at_once(work: Work):
+    version = work.dataset_store.publish(work.place.log)
+    roles = [role for role in work.control.roles(USER) if role["role"] == "Storage Blob Data Contributor"]
+    for role in roles:
+        work.control.take_role(role["id"])
+
+    found = work.dataset_store.find(version.digest)
+    for role in roles:
+        work.control.give_role(USER, role["role"], role["scope"], delay=0)
+
+    assert found == version
 
 
 def test_a_digest_that_nobody_published_is_not_found(work: Work):

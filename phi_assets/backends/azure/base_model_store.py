@@ -44,7 +44,7 @@ class AzureBaseModelStore(BaseModelStore):
         here = self._here.find(digest)
         if here is None or data_assets.find(self._clients, ASSET, digest, say) is None:
             return None
-        whole = self._blobs(say).holds(self._here.folder(here), folder_of(digest))
+        whole = blob.seems_whole(self._clients, self._here.folder(here), folder_of(digest))
         return _on_azure(here) if whole else None
 
     def folder(self, model: BaseModel) -> Path:

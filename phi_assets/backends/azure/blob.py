@@ -12,6 +12,7 @@ from phi_assets.backends.azure import live_state
 from phi_assets.backends.azure.clients import AzureClients
 from phi_assets.backends.azure.errors import AzureRefused, refused
 from phi_assets.backends.azure.listing import WORKSPACES_VERSION
+from phi_assets.backends.azure.retrying import say
 from phi_assets.backends.azure.roles import wait_for_role
 from phi_assets.backends.ports import Log
 
@@ -179,6 +180,16 @@ class WorkspaceBlobs:
             return wait_for_role(call, what, self.log, self.role_minutes)
         except HttpResponseError as e:
             raise refused(what, e) from e
+
+
+def seems_whole(clients: AzureClients, folder: Path, path: str) -> bool:
+    """As `holds`, and no role is waited for: what may not be looked at now is taken to be there."""
+    try:
+        return WorkspaceBlobs(clients, say, 0.0).holds(folder, path)
+    except NoDatastore:
+        return False
+    except AzureRefused:
+        return True
 
 
 def _spoken(name: str, log: Log) -> Callable[[int, int | None], None]:
