@@ -1,8 +1,13 @@
 """What holds for every test: no setting of the person who runs them, and one thread each, for two run side by side."""
 
 import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from tests.azure_emulator.process import LocalAzure
 
 for name in [name for name in os.environ if name.startswith("PHI_")]:
     del os.environ[name]
@@ -14,3 +19,14 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The files that take minutes come first, and those of milliseconds last: so the workers end together."""
     items.sort(key=lambda item: [item.get_closest_marker(name) is None for name in ("timeout", "azure", "integration")])
+
+
+@pytest.fixture(scope="module")
+def azure(tmp_path_factory) -> "Iterator[LocalAzure]":
+    """A local Azure of the file's own, where nothing takes time."""
+    from tests.azure_emulator.needs import azurite_or_skip
+    from tests.azure_emulator.process import local_azure
+
+    azurite_or_skip()
+    with local_azure(tmp_path_factory.mktemp("azure"), scale=0.0) as found:
+        yield found

@@ -11,8 +11,7 @@ from phi_assets.backends.azure import blob
 from phi_assets.backends.azure.account import AzureAccount
 from phi_assets.backends.azure.clients import clients
 from phi_assets.settings import PROJECT, read
-from tests.azure_emulator.needs import azurite_or_skip
-from tests.azure_emulator.process import LocalAzure, local_azure
+from tests.azure_emulator.process import LocalAzure
 from tests.homes import Home
 from tests.test_whole_azure_graph import JOBS, TOKEN, azure_home, writes
 
@@ -20,13 +19,6 @@ pytestmark = [pytest.mark.long, pytest.mark.azure, pytest.mark.integration, pyte
 
 HUB_TOKEN = "hf_aCanaryThatNobodyMayKeep0123456789"
 CHECK = re.compile(r"check (\w+): (passed|warning|FAILED)")
-
-
-@pytest.fixture(scope="module")
-def azure(tmp_path_factory) -> Iterator[LocalAzure]:
-    azurite_or_skip()
-    with local_azure(tmp_path_factory.mktemp("azure"), scale=0.0) as found:
-        yield found
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,7 @@ import pytest
 from phi_assets import infra
 from tests.azure_emulator.control import Control
 from tests.azure_emulator.identities import USER
-from tests.azure_emulator.needs import azurite_or_skip
-from tests.azure_emulator.process import LocalAzure, local_azure
+from tests.azure_emulator.process import LocalAzure
 from tests.homes import Home
 from tests.test_whole_azure_graph import azure_home, writes
 
@@ -18,13 +17,6 @@ pytestmark = [pytest.mark.long, pytest.mark.azure, pytest.mark.integration, pyte
 
 FAMILY = "standardNCADSA100v4Family"
 ML = "Microsoft.MachineLearningServices"
-
-
-@pytest.fixture(scope="module")
-def azure(tmp_path_factory) -> Iterator[LocalAzure]:
-    azurite_or_skip()
-    with local_azure(tmp_path_factory.mktemp("azure"), scale=0.0) as found:
-        yield found
 
 
 @pytest.fixture(scope="module")

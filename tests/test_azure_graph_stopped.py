@@ -15,8 +15,7 @@ import pytest
 from dagster_graphql import DagsterGraphQLClient
 
 from phi_assets.settings import PROJECT
-from tests.azure_emulator.needs import azurite_or_skip
-from tests.azure_emulator.process import LocalAzure, local_azure
+from tests.azure_emulator.process import LocalAzure
 from tests.homes import Home
 from tests.test_whole_azure_graph import azure_home
 
@@ -30,13 +29,6 @@ pytestmark = [
 ]
 JOBS = "Microsoft.MachineLearningServices/workspaces/jobs"
 MODEL = dg.AssetKey("fine_tuned_model")
-
-
-@pytest.fixture(scope="module")
-def azure(tmp_path_factory) -> Iterator[LocalAzure]:
-    azurite_or_skip()
-    with local_azure(tmp_path_factory.mktemp("azure"), scale=0.0) as found:
-        yield found
 
 
 @pytest.fixture(scope="module")

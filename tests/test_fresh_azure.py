@@ -10,8 +10,6 @@ from phi_assets.backends.azure.account import AzureAccount
 from phi_assets.backends.azure.blob import WorkspaceBlobs
 from phi_assets.backends.azure.clients import clients
 from phi_assets.settings import PROJECT, read
-from tests.azure_emulator.needs import azurite_or_skip
-from tests.azure_emulator.process import local_azure
 from tests.test_whole_azure_graph import azure_home
 from tests.watching import Watched
 
@@ -32,13 +30,6 @@ SETTINGS = {
     "PHI_AZURE_CANARY_MINUTES": "0",
     "PHI_AZURE_REQUEST_SECONDS": "5",
 }
-
-
-@pytest.fixture(scope="module")
-def azure(tmp_path_factory):
-    azurite_or_skip()
-    with local_azure(tmp_path_factory.mktemp("azure"), scale=0.0) as found:
-        yield found
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from phi_assets.settings import PROJECT
-from tests.azure_emulator.needs import azurite_or_skip
-from tests.azure_emulator.process import LocalAzure, local_azure
+from tests.azure_emulator.process import LocalAzure
 from tests.browser.chromium import chromium, links, text_of, wait_for
 from tests.graph_facts import AZURE
 from tests.homes import OWN, Home, tiny_home
@@ -28,13 +27,6 @@ PAGES = [
     ("fine_tuned_model", "loss_curve", "https://ml.azure.com/runs/"),
     ("online_deployment", "dollars_a_day", "https://ml.azure.com/endpoints/realtime/"),
 ]
-
-
-@pytest.fixture(scope="module")
-def azure(tmp_path_factory):
-    azurite_or_skip()
-    with local_azure(tmp_path_factory.mktemp("azure"), scale=0.0) as found:
-        yield found
 
 
 @pytest.fixture(scope="module")

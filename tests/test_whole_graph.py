@@ -213,6 +213,7 @@ def test_the_gate_asked_again_does_not_bring_the_withdrawn_one_back(home):
     assert states(listed(home)) == {"1": "champion", "2": "withdrawn"}
 
 
+@pytest.mark.long  # tests/backends_local/test_registry.py proves these three without a run
 def test_there_is_nobody_to_go_back_to_and_the_present_champion_goes_on(home):
     done = home.phi("rollback")
 
@@ -222,6 +223,7 @@ def test_there_is_nobody_to_go_back_to_and_the_present_champion_goes_on(home):
     assert answered_by(home) == "1"
 
 
+@pytest.mark.long
 def test_a_version_that_does_not_exist_is_refused_with_those_that_do(home):
     done = home.phi("promote", "9")
 
@@ -229,6 +231,7 @@ def test_a_version_that_does_not_exist_is_refused_with_those_that_do(home):
     assert "there is no version '9'; there are: 1, 2" in done.stdout
 
 
+@pytest.mark.long
 def test_a_version_promoted_by_hand_answers_and_the_other_is_withdrawn(home):
     done = home.phi("promote", "2", "--reason", "it was not rude")
 

@@ -131,22 +131,13 @@ def test_a_cancelled_run_cancels_its_job_and_leaves_no_materialisation(work: Wor
     assert not found["materialised"]
 
 
-def test_a_lost_node_s_job_goes_on_from_its_checkpoint(work: Work):
+def test_a_job_whose_node_is_lost_and_that_then_fails_goes_on_from_its_checkpoint_each_time(work: Work):
     work.epochs = LONG
     with work.step_process() as process:
         name = running(work)
         work.control.lose_node(name)
-        found = ending(process)
-    assert found["success"], found["failure"]
-    outcome = work.train()
-    assert work.control.job_history(name).count("Running") == 2
-    assert work.resumed_from(outcome.made)
-
-
-def test_a_failed_job_says_why_and_the_next_attempt_resumes(work: Work):
-    work.epochs = LONG
-    with work.step_process() as process:
-        name = running(work)
+        until(lambda: work.control.job_history(name).count("Running") == 2)
+        until(lambda: "in the store" in work.said_by_step())
         work.control.fail_job(name)
         found = ending(process)
     assert not found["materialised"]
@@ -227,7 +218,8 @@ def nodes(control: Control) -> int:
     return sum(cluster["properties"]["properties"].get("currentNodeCount") or 0 for cluster in clusters)
 
 
-@pytest.mark.parametrize("seed", [1, *(pytest.param(seed, marks=pytest.mark.long) for seed in (2, 3))])
+@pytest.mark.long  # an infrastructure made under the same storm is not
+@pytest.mark.parametrize("seed", [1, 2, 3])
 def test_with_a_third_of_the_calls_failing_one_job_is_run_and_the_run_ends_well(work: Work, seed: int):
     work.control.hold_seconds(0.2)
     work.control.fail_randomly(0.3, seed=seed)

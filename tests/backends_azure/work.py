@@ -172,6 +172,10 @@ class Work:
             finally:
                 process.kill()
 
+    def said_by_step(self) -> str:
+        """What the step's process has said so far."""
+        return (self.state / f"step-{self.recipe}.log").read_text(encoding="utf-8", errors="replace")
+
     @property
     def _common(self) -> dict[str, Any]:
         return {
