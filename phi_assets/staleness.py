@@ -151,6 +151,22 @@ def survey(instance: dg.DagsterInstance, definitions: dg.Definitions) -> dict[st
     return states
 
 
+def damage(definitions: dg.Definitions) -> dict[str, str]:
+    """Why each asset of the place that was made is not as it was; nothing on a laptop."""
+    resources: Mapping[str, Any] = definitions.resources or {}
+    if PLACE not in resources:
+        return {}
+    port, io_manager = resources[PLACE], resources["io_manager"]
+    port.look_anew()
+    of_place = [asset.name for asset in assets_of(definitions) if KEPT_BY.get(asset.name) == PLACE]
+    records = {name: io_manager.latest(dg.AssetKey(name)) for name in of_place}
+    return {
+        name: port.why_gone(record.digest)
+        for name, record in records.items()
+        if record is not None and port.find(record.digest) is None
+    }
+
+
 def next_wave(states: Mapping[str, AssetState]) -> list[str]:
     """What one run should make now: all that needs work and whose inputs will be certain when its turn comes.
 

@@ -96,7 +96,10 @@ def test_what_stands_on_a_damaged_place_is_asked_for_once_that_is_mended(instanc
     assert statuses(instance, graph) == {"grain": "missing", "flour": "fresh", "bread": "fresh"}
     assert staleness.survey(instance, graph)["bread"].reasons == ("not looked at: what it stands on is missing",)
 
+    assert staleness.damage(graph) == {"grain": "what was made is gone"}
+
     (tmp_path / "away").rename(tmp_path / "g1")
+    assert staleness.damage(graph) == {}
     assert statuses(instance, graph) == {"grain": "fresh", "flour": "missing", "bread": "missing"}
 
 

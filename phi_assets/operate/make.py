@@ -43,6 +43,15 @@ def make_graph(settings: Settings, instance: dg.DagsterInstance, definitions: dg
         say("run", f"{run_id[:8]} of an earlier call is still going; following it on {ui.address}/runs/{run_id}")
         _follow(instance, ui, run_id, made)
         made.errors.clear()  # what that run left undone is found below
+    # First of all: whoever looks at the sources would wait for the very role that is missing.
+    damage = staleness.damage(definitions)
+    if damage:
+        for name, why in damage.items():
+            say(name, f"missing: {why}")
+        _follow(instance, ui, runs.submit(ui, "everything", list(damage)), made)
+        if made.errors:
+            made.states = staleness.survey(instance, definitions)
+            return made
     if not _observe(instance, definitions, made):
         made.states = staleness.survey(instance, definitions)
         return made
