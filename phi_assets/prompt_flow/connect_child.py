@@ -8,12 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from phi_assets.prompt_flow.child_process import answer_request
-from phi_assets.prompt_flow.connections import KEY, fingerprint
+from phi_assets.prompt_flow.connections import KEY, fingerprint, state_of
 from phi_assets.prompt_flow.environment import DATABASE
 
 
-def make(name: str, address: str, auth: str, key: str) -> dict[str, Any]:
-    """Make the connection `name`, or update it when it says something else. Returns what is stored now."""
+def make(name: str, address: str, auth: str, key: str) -> None:
+    """Make the connection `name`, or update it when it says something else.
+
+    Raises:
+        RuntimeError: the database is damaged.
+    """
     from promptflow.client import PFClient
     from promptflow.entities import CustomConnection
     from sqlalchemy.exc import DatabaseError
@@ -27,10 +31,6 @@ def make(name: str, address: str, auth: str, key: str) -> dict[str, Any]:
         except DatabaseError as e:
             file = Path(os.environ["PF_HOME_DIRECTORY"], DATABASE)
             raise RuntimeError(f"Prompt flow cannot use its database {file} ({e.orig}); delete it and try again") from e
-    stored = read(name)
-    if stored is None or stored != wanted:
-        raise RuntimeError(f"connection {name!r} was written but reads back as {stored}, not {wanted}")
-    return stored
 
 
 def read(name: str) -> dict[str, Any] | None:
@@ -54,8 +54,9 @@ def read(name: str) -> dict[str, Any] | None:
 
 def _handle(request: dict[str, Any]) -> dict[str, Any]:
     if request["do"] == "make":
-        return {"connection": make(request["name"], request["address"], request["auth"], request["key"])}
-    return {"connection": read(request["name"])}
+        make(request["name"], request["address"], request["auth"], request["key"])
+    state = state_of(Path(os.environ["PF_HOME_DIRECTORY"]))  # before reading: what changes meanwhile is read again
+    return {"connection": read(request["name"]), "state": state}
 
 
 if __name__ == "__main__":

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from phi_assets.prompt_flow.child_process import run_child
-from phi_assets.prompt_flow.environment import DATABASE, KEYRING, prompt_flow_environment
+from phi_assets.prompt_flow.child_process import PromptFlowFailed, run_child
+from phi_assets.prompt_flow.environment import DATABASE, KEYRING, prompt_flow_environment, write_whole
 
 CONNECTION = "phi_endpoint"
 CHILD = "phi_assets.prompt_flow.connect_child"
 KEY, TOKEN = "key", "aad_token"
+# Beside the database: what was stored when Prompt flow was asked last.
+RECALLED = "phi_connection.json"
 # A CustomConnection must have a secret: this stands where there is none, because the caller's identity is asked for.
 NO_KEY = "none"
 
@@ -70,38 +73,51 @@ class LocalConnections:
         kept = key_to_keep(auth, key)
         if not kept:
             raise ValueError(f"connection {name!r} needs the endpoint's key; read it from the endpoint, then try again")
-        request = {"do": "make", "name": name, "address": address, "auth": auth, "key": kept}
-        secrets = [] if kept == NO_KEY else [kept]
-        reply = run_child(CHILD, request, prompt_flow_environment(self.home), secrets=secrets)
-        return StoredConnection(name, **reply["connection"]).digest
+        wanted = StoredConnection(name, address, auth, fingerprint(kept))
+        if self._recall(name) != wanted:
+            request = {"do": "make", "name": name, "address": address, "auth": auth, "key": kept}
+            stored = self._ask(request, secrets=[] if kept == NO_KEY else [kept])
+            if stored != wanted:
+                raise PromptFlowFailed(f"connection {name!r} was written but reads back as {stored}, not {wanted}")
+        return wanted.digest
 
     def find(self, name: str) -> StoredConnection | None:
         """Return the stored connection, or None when there is none that can be used."""
-        folder = self.home / "prompt_flow"
-        if not (folder / DATABASE).exists():
+        if not (self._folder / DATABASE).exists():
             return None
+        return self._recall(name) or self._ask({"do": "find", "name": name})
+
+    def _ask(self, request: dict[str, Any], secrets: Sequence[str] = ()) -> StoredConnection | None:
+        """What Prompt flow's client in a child says is stored, remembered for as long as its files stay as they are."""
+        reply = run_child(CHILD, request, prompt_flow_environment(self.home), secrets=secrets)
+        if not reply["connection"]:  # not remembered: a database that another process holds can be read a moment later
+            return None
+        kept = {"connection": {"name": request["name"], **reply["connection"]}, "state": reply["state"]}
+        write_whole(self._folder / RECALLED, json.dumps(kept))
+        return StoredConnection(**kept["connection"])
+
+    def _recall(self, name: str) -> StoredConnection | None:
+        """What was stored when Prompt flow was last asked, unless its files have changed: asking takes seconds."""
         try:
-            return _read(self.home, name, tuple(_state_of(folder / file) for file in (DATABASE, KEYRING)))
-        except LookupError:
+            kept = json.loads((self._folder / RECALLED).read_text(encoding="utf-8"))
+            found = StoredConnection(**kept["connection"])
+        except (OSError, ValueError, TypeError, KeyError):
             return None
+        return found if found.name == name and kept["state"] == state_of(self._folder) else None
+
+    @property
+    def _folder(self) -> Path:
+        return self.home / "prompt_flow"
 
 
-@lru_cache(maxsize=16)
-def _read(home: Path, name: str, _state: tuple[Any, ...]) -> StoredConnection:
-    """What Prompt flow reads while its files are in this state: asking takes a process, and a run asks often.
-
-    Raises LookupError, which is not remembered: a database that another process holds can be read a moment later.
-    """
-    reply = run_child(CHILD, {"do": "find", "name": name}, prompt_flow_environment(home))
-    if not reply["connection"]:
-        raise LookupError(name)
-    return StoredConnection(name, **reply["connection"])
+def state_of(folder: Path) -> list[list[int] | None]:
+    """What changes whenever Prompt flow's database or its key does; for a file that is not there, None."""
+    return [_file_state(folder / file) for file in (DATABASE, KEYRING)]
 
 
-def _state_of(file: Path) -> tuple[int, ...] | None:
-    """What changes whenever the file does; None when there is none."""
+def _file_state(file: Path) -> list[int] | None:
     try:
         found = file.stat()
     except FileNotFoundError:
         return None
-    return found.st_ino, found.st_size, found.st_mtime_ns
+    return [found.st_ino, found.st_size, found.st_mtime_ns]

@@ -66,8 +66,12 @@ def prompt_flow_variables(home: Path) -> dict[str, str]:
 
 def _write_once(file: Path, text: str) -> None:
     """Write `file` unless it is there: Prompt flow adds an installation id to it, which must stay."""
-    if file.exists():
-        return
+    if not file.exists():
+        write_whole(file, text)
+
+
+def write_whole(file: Path, text: str) -> None:
+    """Write `file`, readable by this user only; whoever reads it meanwhile finds the old text or the new one."""
     with tempfile.NamedTemporaryFile("w", dir=file.parent, delete=False, encoding="utf-8") as draft:
         draft.write(text)
     os.replace(draft.name, file)

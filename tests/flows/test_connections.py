@@ -10,7 +10,7 @@ import pytest
 
 from phi_assets.prompt_flow import connections as stored
 from phi_assets.prompt_flow.child_process import PromptFlowFailed, run_child
-from phi_assets.prompt_flow.connections import CONNECTION, LocalConnections
+from phi_assets.prompt_flow.connections import CONNECTION, RECALLED, LocalConnections
 from phi_assets.prompt_flow.environment import prompt_flow_environment, prompt_flow_variables
 
 GONE = f"C().connections.delete({CONNECTION!r})"
@@ -68,16 +68,27 @@ def test_what_has_not_changed_is_read_once_and_another_s_change_is_seen(home, mo
     connections = LocalConnections(home)
     connections.ensure(CONNECTION, "http://127.0.0.1:8000", KEY)
     first, again = connections.find(CONNECTION), LocalConnections(home).find(CONNECTION)
-    assert first == again
-    assert asked == ["make", "find"]
+    assert first == again is not None
+    assert connections.ensure(CONNECTION, "http://127.0.0.1:8000", KEY) == first.digest
+    assert asked == ["make"]
     environment, program = prompt_flow_environment(home), f"from promptflow.client import PFClient as C; {GONE}"
     subprocess.run([sys.executable, "-c", program], env=environment, check=True)
     assert connections.find(CONNECTION) is None
 
 
+def test_what_is_remembered_of_it_damaged_is_asked_again(home):
+    connections = LocalConnections(home)
+    digest = connections.ensure(CONNECTION, "http://127.0.0.1:8000", KEY)
+    (home / "prompt_flow" / RECALLED).write_text("{", encoding="utf-8")
+    found = connections.find(CONNECTION)
+    assert found is not None
+    assert found.digest == digest
+
+
 def test_one_that_could_not_be_read_is_asked_for_again_though_nothing_changed(home, monkeypatch):
     connections = LocalConnections(home)
     digest = connections.ensure(CONNECTION, "http://127.0.0.1:8000", KEY)
+    os.utime(home / "prompt_flow" / "pf.sqlite")
     with monkeypatch.context() as patched:
         patched.setattr(stored, "run_child", lambda *_all, **_named: {"connection": None})
         assert connections.find(CONNECTION) is None
