@@ -1,4 +1,4 @@
-"""Child process: run a flow once, in a copy of its folder, with Prompt flow's own client."""
+"""Child process: run a flow on one input after the other, in a copy of its folder, with Prompt flow's own client."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ def _handle(request: dict[str, Any]) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="flow-") as folder:
         flow = shutil.copytree(request["flow"], Path(folder) / "flow")
         try:
-            outputs = PFClient().test(flow=flow, inputs=request["inputs"])
+            client = PFClient()
+            outputs = [dict(client.test(flow=flow, inputs=inputs)) for inputs in request["inputs"]]
         except PromptflowException as e:
             raise RuntimeError(readable(str(e))) from e
-    return dict(outputs)
+    return {"outputs": outputs}
 
 
 if __name__ == "__main__":
