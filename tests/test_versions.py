@@ -30,6 +30,7 @@ OUTSIDE = {
     "phi_assets/owners.py": "labels",
     "phi_assets/record_io.py": "keeps records",
     "phi_assets/records.py": "shape of records",
+    "phi_assets/remembered.py": "remembers answers while nothing changes",
     "phi_assets/settings.py": "the settings' values count, each where it is read",
     "phi_assets/shown.py": "how metadata looks",
     "phi_assets/staleness.py": "decides what is run",

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from phi_assets.prompt_flow.child_process import answer_request
-from phi_assets.prompt_flow.connections import KEY, fingerprint, state_of
+from phi_assets.prompt_flow.connections import KEY, fingerprint, remembered
 from phi_assets.prompt_flow.environment import DATABASE
 
 
@@ -55,7 +55,7 @@ def read(name: str) -> dict[str, Any] | None:
 def _handle(request: dict[str, Any]) -> dict[str, Any]:
     if request["do"] == "make":
         make(request["name"], request["address"], request["auth"], request["key"])
-    state = state_of(Path(os.environ["PF_HOME_DIRECTORY"]))  # before reading: what changes meanwhile is read again
+    state = remembered(Path(os.environ["PF_HOME_DIRECTORY"]), request["name"]).state()
     return {"connection": read(request["name"]), "state": state}
 
 

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from phi_assets.prompt_flow.child_process import PromptFlowFailed, run_child
-from phi_assets.prompt_flow.environment import DATABASE, KEYRING, prompt_flow_environment, write_whole
+from phi_assets.prompt_flow.environment import DATABASE, KEYRING, prompt_flow_environment
+from phi_assets.remembered import Remembered
 
 CONNECTION = "phi_endpoint"
 CHILD = "phi_assets.prompt_flow.connect_child"
 KEY, TOKEN = "key", "aad_token"
-# Beside the database: what was stored when Prompt flow was asked last.
-RECALLED = "phi_connection.json"
 # A CustomConnection must have a secret: this stands where there is none, because the caller's identity is asked for.
 NO_KEY = "none"
 
@@ -88,36 +86,23 @@ class LocalConnections:
         return self._recall(name) or self._ask({"do": "find", "name": name})
 
     def _ask(self, request: dict[str, Any], secrets: Sequence[str] = ()) -> StoredConnection | None:
-        """What Prompt flow's client in a child says is stored, remembered for as long as its files stay as they are."""
+        """What Prompt flow's client says is stored, remembered because it takes a process of its own and seconds."""
         reply = run_child(CHILD, request, prompt_flow_environment(self.home), secrets=secrets)
-        if not reply["connection"]:  # not remembered: a database that another process holds can be read a moment later
+        found, name = reply["connection"], request["name"]
+        if not found:  # not remembered: a database that another process holds can be read a moment later
             return None
-        kept = {"connection": {"name": request["name"], **reply["connection"]}, "state": reply["state"]}
-        write_whole(self._folder / RECALLED, json.dumps(kept))
-        return StoredConnection(**kept["connection"])
+        remembered(self._folder, name).put(found, reply["state"])
+        return StoredConnection(name, **found)
 
     def _recall(self, name: str) -> StoredConnection | None:
-        """What was stored when Prompt flow was last asked, unless its files have changed: asking takes seconds."""
-        try:
-            kept = json.loads((self._folder / RECALLED).read_text(encoding="utf-8"))
-            found = StoredConnection(**kept["connection"])
-        except (OSError, ValueError, TypeError, KeyError):
-            return None
-        return found if found.name == name and kept["state"] == state_of(self._folder) else None
+        found = remembered(self._folder, name).get()
+        return StoredConnection(name, **found) if found else None
 
     @property
     def _folder(self) -> Path:
         return self.home / "prompt_flow"
 
 
-def state_of(folder: Path) -> list[list[int] | None]:
-    """What changes whenever Prompt flow's database or its key does; for a file that is not there, None."""
-    return [_file_state(folder / file) for file in (DATABASE, KEYRING)]
-
-
-def _file_state(file: Path) -> list[int] | None:
-    try:
-        found = file.stat()
-    except FileNotFoundError:
-        return None
-    return [found.st_ino, found.st_size, found.st_mtime_ns]
+def remembered(folder: Path, name: str) -> Remembered:
+    """Address, auth and fingerprint of the connection, as read from Prompt flow's database with its key."""
+    return Remembered(folder / f"{name}.json", (folder / DATABASE, folder / KEYRING))

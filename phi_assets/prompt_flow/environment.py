@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-import tempfile
 from pathlib import Path
+
+from phi_assets.remembered import write_whole
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 # In the folder `prompt_flow` of a home: the connections, and the key that encrypts them.
@@ -68,13 +69,6 @@ def _write_once(file: Path, text: str) -> None:
     """Write `file` unless it is there: Prompt flow adds an installation id to it, which must stay."""
     if not file.exists():
         write_whole(file, text)
-
-
-def write_whole(file: Path, text: str) -> None:
-    """Write `file`, readable by this user only; whoever reads it meanwhile finds the old text or the new one."""
-    with tempfile.NamedTemporaryFile("w", dir=file.parent, delete=False, encoding="utf-8") as draft:
-        draft.write(text)
-    os.replace(draft.name, file)
 
 
 if __name__ == "__main__":

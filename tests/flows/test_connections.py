@@ -10,7 +10,7 @@ import pytest
 
 from phi_assets.prompt_flow import connections as stored
 from phi_assets.prompt_flow.child_process import PromptFlowFailed, run_child
-from phi_assets.prompt_flow.connections import CONNECTION, RECALLED, LocalConnections
+from phi_assets.prompt_flow.connections import CONNECTION, LocalConnections
 from phi_assets.prompt_flow.environment import prompt_flow_environment, prompt_flow_variables
 
 GONE = f"C().connections.delete({CONNECTION!r})"
@@ -79,7 +79,7 @@ def test_what_has_not_changed_is_read_once_and_another_s_change_is_seen(home, mo
 def test_what_is_remembered_of_it_damaged_is_asked_again(home):
     connections = LocalConnections(home)
     digest = connections.ensure(CONNECTION, "http://127.0.0.1:8000", KEY)
-    (home / "prompt_flow" / RECALLED).write_text("{", encoding="utf-8")
+    (home / "prompt_flow" / f"{CONNECTION}.json").write_text("{", encoding="utf-8")
     found = connections.find(CONNECTION)
     assert found is not None
     assert found.digest == digest

@@ -16,6 +16,7 @@ from phi_assets.backends.local import tracking
 from phi_assets.backends.ports import ModelRegistry
 from phi_assets.experiments import Scores, Trained
 from phi_assets.records import Evaluation, ModelCard, ModelVersion, RegisteredModel
+from phi_assets.remembered import Remembered
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 MODEL_NAME = "phi-chat"
 EXPERIMENT = "phi-assets"
 CHAMPION = "champion"
+DATABASE = "mlflow.db"
 
 
 class MlflowRegistry(ModelRegistry):
@@ -32,7 +34,7 @@ class MlflowRegistry(ModelRegistry):
 
     @property
     def tracking_uri(self) -> str:
-        return f"sqlite:///{Path(self.home).absolute()}/mlflow.db"
+        return f"sqlite:///{Path(self.home).absolute() / DATABASE}"
 
     @cached_property
     def client(self) -> "MlflowClient":
@@ -60,11 +62,20 @@ class MlflowRegistry(ModelRegistry):
         return next((each.model for each in self.versions() if each.number == number), None)
 
     def versions(self) -> list[Version]:
-        found = self.client.search_model_versions(f"name = '{MODEL_NAME}'")
-        ours = (each for each in found if "model_digest" in each.tags)
         return champions.ordered(
-            champions.version_of(_record(each), each.tags, _at(each.creation_timestamp)) for each in ours
+            champions.version_of(_record(each), each["tags"], _at(each["created"])) for each in self._listed()
         )
+
+    def _listed(self) -> list[dict[str, Any]]:
+        """What MLflow says of our versions, remembered because importing MLflow takes seconds."""
+        home = Path(self.home)
+        kept = Remembered(home / "versions.json", (home / DATABASE,))
+        listed, state = kept.get(), kept.state()
+        if listed is None:
+            found = self.client.search_model_versions(f"name = '{MODEL_NAME}'")
+            listed = [_fields(each) for each in found if "model_digest" in each.tags]
+            kept.put(listed, state)
+        return listed
 
     def promote(self, number: str, reason: str, run: str) -> RegisteredModel:
         with _locked(Path(self.home), "champion"):
@@ -129,7 +140,7 @@ class MlflowRegistry(ModelRegistry):
                     "training_run": model.training_run,
                 },
             )
-            return self._crown(_record(version))
+            return self._crown(_record(_fields(version)))
 
     def _crown(self, model: RegisteredModel) -> RegisteredModel:
         """MLflow's alias says what the tags say, for `models:/phi-chat@champion` and its UI. Nothing here reads it."""
@@ -150,13 +161,24 @@ class MlflowRegistry(ModelRegistry):
         return (Path(self.home).absolute() / "artifacts").as_uri()
 
 
-def _record(version: Any) -> RegisteredModel:
-    tags = version.tags
+def _fields(version: Any) -> dict[str, Any]:
+    """What we read of MLflow's model version; `created` in milliseconds since 1970."""
+    return {
+        "name": version.name,
+        "version": str(version.version),
+        "source": version.source,
+        "tags": dict(version.tags),
+        "created": version.creation_timestamp,
+    }
+
+
+def _record(fields: dict[str, Any]) -> RegisteredModel:
+    tags = fields["tags"]
     return RegisteredModel(
         digest=tags["model_digest"],
-        name=version.name,
-        version=str(version.version),
-        address=version.source,
+        name=fields["name"],
+        version=fields["version"],
+        address=fields["source"],
         model_digest=tags["model_digest"],
         dataset_digest=tags["dataset_digest"],
         training_run=tags["training_run"],
