@@ -190,6 +190,7 @@ READS: dict[str, Reads] = {
     ),
     "chat_flow": Reads(
         ("phi_assets/defs/chat", "phi_assets/prompt_flow", "phi_assets/backends/flow_store.py", "flows/chat"),
+        azure=("entra",),
     ),
     "chat_flow_evaluation": Reads(
         (

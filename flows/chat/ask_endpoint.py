@@ -1,12 +1,19 @@
 """The flow's one tool: it hands the flow's inputs and the connection to `chat.answer`."""
 
+import importlib
 from dataclasses import asdict
 from typing import Any
 
 from chat import answer
-from entra import token
+from endpoint_errors import EndpointRefused
 from promptflow.connections import CustomConnection
 from promptflow.core import tool
+
+# Only the Azure backend knows how to get one, and gives the flows that it packages the file that does.
+NOT_FOR_TOKENS = (
+    "the endpoint takes Entra tokens, and entra.py, which gets them, is not here: use the folder that chat_flow"
+    " packaged with PHI_BACKEND=azure"
+)
 
 
 @tool
@@ -27,4 +34,10 @@ def ask_endpoint(
 
 def _key(connection: CustomConnection) -> str:
     """Return what goes after `Bearer`: the connection's key, or a token of whoever runs the flow."""
-    return token() if connection.configs.get("auth") == "aad_token" else connection.secrets["key"]
+    if connection.configs.get("auth") != "aad_token":
+        return connection.secrets["key"]
+    try:
+        sign_in = importlib.import_module("entra")
+    except ModuleNotFoundError:
+        raise EndpointRefused(NOT_FOR_TOKENS) from None
+    return sign_in.token()

@@ -18,6 +18,7 @@ class PromptFlowStore(FlowStore):
 
     state: str
     concurrency: int
+    sign_in: str = ""  # the file with which a packaged flow gets the backend's tokens, where there are such
 
     def find(self, digest: str) -> Record | None:
         from phi_assets.prompt_flow.package import is_intact
@@ -37,6 +38,7 @@ class PromptFlowStore(FlowStore):
             SOURCE,
             self._packages,
             connection=connection.name,
+            beside=[Path(self.sign_in)] if self.sign_in else [],
             accept=lambda draft: prove_flow(draft, environment, log),
         )
         return FlowPackage(digest=digest, address=str(folder))

@@ -8,7 +8,7 @@ import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from phi_assets.prompt_flow.requirements import pinned_requirements
@@ -24,6 +24,7 @@ def package_flow(
     root: Path,
     *,
     connection: str | None = None,
+    beside: Sequence[Path] = (),
     accept: Callable[[Path], None] | None = None,
 ) -> tuple[Path, str]:
     """Publish the flow in `source` as `<root>/<digest>/` and return that folder and the digest.
@@ -35,6 +36,7 @@ def package_flow(
         source: folder of the flow; it is read only.
         root: where packages are published.
         connection: name of the connection to ask through, instead of the flow's own.
+        beside: files that the package has and the source has not.
         accept: called with the finished folder before it is published; when it raises, nothing is published.
 
     Raises:
@@ -46,6 +48,8 @@ def package_flow(
     with tempfile.TemporaryDirectory(prefix=".draft-", dir=root) as temporary:
         draft = Path(temporary) / "flow"
         shutil.copytree(source, draft, ignore=LEFT_BEHIND)
+        for file in beside:
+            shutil.copy(file, draft)
         _complete(draft, connection)
         digest = folder_digest(draft)
         if accept:

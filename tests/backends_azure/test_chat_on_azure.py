@@ -16,6 +16,7 @@ from phi_assets import scoring
 from phi_assets.backends.azure import blob, tokens
 from phi_assets.backends.azure.connection_store import AzureConnectionStore
 from phi_assets.backends.azure.registry import MODEL_NAME
+from phi_assets.backends.azure.resources import SIGN_IN
 from phi_assets.backends.flow_store import PromptFlowStore
 from phi_assets.operate import ask
 from phi_assets.prompt_flow.child_process import PromptFlowFailed
@@ -53,7 +54,7 @@ class Chat(Stage):
 
     @property
     def flows(self) -> PromptFlowStore:
-        return PromptFlowStore(state=str(self.state), concurrency=2)
+        return PromptFlowStore(state=str(self.state), concurrency=2, sign_in=SIGN_IN)
 
     def right(self, question: str = QUESTION) -> str:
         """What the model answers, asked straight."""

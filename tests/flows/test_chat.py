@@ -177,7 +177,7 @@ def test_another_server_at_the_address_is_recognised(chat, errors, endpoint, bod
 
 
 def test_the_chat_function_imports_nothing_of_prompt_flow(chat):
-    for name in ("chat", "endpoint", "endpoint_errors", "entra"):
+    for name in ("chat", "endpoint", "endpoint_errors"):
         with open(importlib.import_module(name).__file__ or "", encoding="utf-8") as source:
             tree = ast.parse(source.read())
         imported = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}

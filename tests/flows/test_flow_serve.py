@@ -9,6 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from phi_assets.backends.azure.resources import SIGN_IN
 from phi_assets.prompt_flow.connections import CONNECTION, LocalConnections
 from phi_assets.prompt_flow.environment import prompt_flow_environment
 from phi_assets.prompt_flow.package import is_intact, package_flow
@@ -93,7 +94,7 @@ def test_a_package_serves_itself_from_an_address_and_a_key(endpoint, home, tmp_p
 def test_a_package_serves_itself_to_an_endpoint_that_takes_entra_tokens_and_says_who_must_sign_in(
     endpoint, home, tmp_path
 ):
-    folder, _ = package_flow(CHAT_FLOW, tmp_path / "packages")
+    folder, _ = package_flow(CHAT_FLOW, tmp_path / "packages", beside=[Path(SIGN_IN)])
     port = free_port()
     given = {"ENDPOINT_ADDRESS": endpoint.address, "ENDPOINT_AUTH": "aad_token", "PORT": str(port)}
     nobody = {name: value for name, value in os.environ.items() if not name.startswith(("AZURE_", "ENDPOINT_"))}
@@ -112,3 +113,12 @@ def test_a_package_without_an_address_says_which_variables_to_set(tmp_path):
     )
     assert done.returncode == 1
     assert "set ENDPOINT_ADDRESS and ENDPOINT_KEY" in done.stderr
+
+
+def test_the_source_cannot_get_entra_tokens_and_says_what_can(tmp_path):
+    environment = {**os.environ, "ENDPOINT_ADDRESS": "https://phi.example", "ENDPOINT_AUTH": "aad_token"}
+    done = subprocess.run(
+        [sys.executable, str(CHAT_FLOW / "serve.py")], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert "serve what was packaged with PHI_BACKEND=azure" in done.stderr

@@ -73,6 +73,13 @@ def test_a_package_can_ask_through_another_connection(tmp_path):
     assert digest != package_flow(CHAT_FLOW, tmp_path / "packages")[1]
 
 
+def test_a_file_that_a_backend_adds_is_in_the_package_and_counts(tmp_path):
+    (tmp_path / "more.py").write_text("more = True\n", encoding="utf-8")
+    folder, digest = package_flow(CHAT_FLOW, tmp_path / "packages", beside=[tmp_path / "more.py"])
+    assert (folder / "more.py").read_text(encoding="utf-8") == "more = True\n"
+    assert digest != package_flow(CHAT_FLOW, tmp_path / "packages")[1]
+
+
 def test_a_package_pins_exactly_what_it_was_tested_with(tmp_path):
     folder, _ = package_flow(CHAT_FLOW, tmp_path / "packages")
     pins = (folder / "requirements.txt").read_text().splitlines()

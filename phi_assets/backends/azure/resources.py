@@ -1,5 +1,6 @@
 """Azure's implementation of every port."""
 
+from pathlib import Path
 from typing import Any
 
 from phi_assets.backends.azure.account import AzureAccount
@@ -20,6 +21,8 @@ from phi_assets.backends.flow_store import PromptFlowStore
 from phi_assets.backends.local.resources import cleaning
 from phi_assets.record_io import RecordIOManager
 from phi_assets.settings import Settings
+
+SIGN_IN = str(Path(__file__).with_name("entra.py"))
 
 
 def azure_resources(settings: Settings) -> dict[str, Any]:
@@ -82,7 +85,7 @@ def azure_resources(settings: Settings) -> dict[str, Any]:
             role_minutes=roles,
         ),
         "connection_store": AzureConnectionStore(account=account, state=state, role_minutes=roles),
-        "flow_store": PromptFlowStore(state=state, concurrency=settings.flow_concurrency),
+        "flow_store": PromptFlowStore(state=state, concurrency=settings.flow_concurrency, sign_in=SIGN_IN),
         "preflight": AzurePreflight(
             account=account,
             vm_size=settings.azure_vm_size,

@@ -1,7 +1,6 @@
 """A token for an endpoint that takes no keys, for whoever this process is signed in as.
 
-The one file of the flow that knows Azure; its packages are imported where the connection says `aad_token`, and only
-there.
+A file of the chat flow's package, which is imported there and alone when the connection says `aad_token`.
 """
 
 from __future__ import annotations
@@ -10,8 +9,6 @@ import os
 import threading
 import time
 from typing import Any
-
-from endpoint_errors import EndpointRefused
 
 SCOPE = "https://ml.azure.com/.default"
 RENEWED_BEFORE_S = 300.0
@@ -29,7 +26,7 @@ def token() -> str:
     """Return a token that lasts for minutes at least; a known one until then.
 
     Raises:
-        EndpointRefused: nobody is signed in, or azure-identity is not installed.
+        PermissionError: nobody is signed in, or azure-identity is not installed.
     """
     global _credential, _known
     with _lock:
@@ -45,14 +42,14 @@ def _ask(credential: Any) -> Any:
     try:
         return credential.get_token(SCOPE)
     except ClientAuthenticationError:
-        raise EndpointRefused(SIGN_IN) from None
+        raise PermissionError(SIGN_IN) from None
 
 
 def _chain() -> Any:
     try:
         from azure.identity import DefaultAzureCredential
     except ImportError as e:
-        raise EndpointRefused("the endpoint takes Entra tokens: pip install azure-identity") from e
+        raise PermissionError("the endpoint takes Entra tokens: pip install azure-identity") from e
     # Without one of these the chain would wait a second for an address that exists inside Azure only.
     announced = any(name in os.environ for name in ("IDENTITY_ENDPOINT", "MSI_ENDPOINT", "AZURE_CLIENT_ID"))
     return DefaultAzureCredential(
