@@ -89,6 +89,13 @@ def settings(tiny: Callable[..., Path], corpus: Path, tmp_path: Path) -> Callabl
     return get
 
 
+def arguments(settings: Settings) -> list[str]:
+    """The command line that says these settings."""
+    values = {name: value for name, value in settings.as_json().items() if value is not None}
+    text = {n: ",".join(v) if isinstance(v, list) else str(v) for n, v in values.items()}
+    return [part for name, value in text.items() for part in (f"--{name}", value)]
+
+
 class Recorder(Terminal):
     """Keeps the lines that a run says."""
 

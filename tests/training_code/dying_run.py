@@ -1,12 +1,15 @@
 """A training run in a process of its own that kills itself, as kill -9 would, at a chosen moment.
 
 The processes are forked from a server that has imported the libraries and computed nothing, which saves seconds each.
+They draw no pictures, which are a quarter of so short a run and are not gone on with.
 """
 
 import multiprocessing
+import multiprocessing.context
 import os
 import signal
 import sys
+import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +17,14 @@ from typing import Any
 
 from training_code.settings import Settings, build
 
-LIBRARIES = ["torch", "transformers", "trl.trainer.sft_trainer", "peft", "datasets", "matplotlib.figure"]
+LIBRARIES = [
+    "torch",
+    "transformers.models.phi3.modeling_phi3",
+    "trl.trainer.sft_trainer",
+    "peft",
+    "datasets",
+    "matplotlib.figure",
+]
 
 
 def die() -> None:
@@ -131,25 +141,72 @@ MOMENTS: dict[str, Callable[[], None]] = {
 }
 
 
-def body(values: dict[str, Any], moment: str | None, log: str) -> None:
-    sys.stdout = sys.stderr = open(log, "a", encoding="utf-8", buffering=1)  # noqa: SIM115
+def undrawn(*given: Any) -> None:
+    """In place of a picture, whose path is given last."""
+    given[-1].write_bytes(b"not drawn")
+
+
+def quiet(log: str) -> None:
+    """All that this process says from here on is in the log, also what a signal handler writes."""
+    said = open(log, "a", encoding="utf-8", buffering=1)  # noqa: SIM115
+    os.dup2(said.fileno(), 2)
+    sys.stdout = sys.stderr = said
     warnings.filterwarnings("ignore", category=FutureWarning)
+
+
+def body(values: dict[str, Any], moment: str | None, log: str) -> None:
+    quiet(log)
+    from training_code import pictures
     from training_code.fine_tune import fine_tune
     from training_code.pipes import Terminal
 
+    pictures.draw_mask = pictures.draw_losses = undrawn
     if moment:
         MOMENTS[moment]()
     fine_tune(build(values, "the test"), Terminal())
 
 
-def run(settings: Settings, log: Path, moment: str | None = None) -> int:
-    """Train in a process that dies at `moment`; returns its exit code (-9 when it died)."""
+def program(arguments: list[str], log: str) -> None:
+    """All of the program but its start."""
+    quiet(log)
+    from training_code.fine_tune import main
+
+    sys.exit(main(arguments))
+
+
+def forked(target: Callable[..., None], *given: Any) -> "multiprocessing.context.ForkServerProcess":
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(LIBRARIES)
-    process = context.Process(target=body, args=(settings.as_json(), moment, str(log)))
+    process = context.Process(target=target, args=given)
     process.start()
+    return process
+
+
+def code_of(process: "multiprocessing.context.ForkServerProcess", log: Path) -> int:
+    """The exit code of a process that ends; -9 when it killed itself."""
     process.join(300)
     if process.exitcode is None:
         process.kill()
         raise AssertionError(f"the run hangs; its log: {log.read_text()}")
     return process.exitcode
+
+
+def run(settings: Settings, log: Path, moment: str | None = None) -> int:
+    """Train in a process that dies at `moment`; returns its exit code (-9 when it died)."""
+    return code_of(forked(body, settings.as_json(), moment, str(log)), log)
+
+
+def stopped(arguments: list[str], log: Path, words: str, number: signal.Signals) -> int:
+    """Start the program, send it a signal once it has said the words; returns its exit code."""
+    process = forked(program, arguments, str(log))
+    deadline = time.monotonic() + 240
+    try:
+        while not (log.exists() and words in log.read_text(encoding="utf-8")):
+            assert process.is_alive(), log.read_text(encoding="utf-8")
+            assert time.monotonic() < deadline, log.read_text(encoding="utf-8")
+            time.sleep(0.05)
+        assert process.pid
+        os.kill(process.pid, number)
+        return code_of(process, log)
+    finally:
+        process.kill()

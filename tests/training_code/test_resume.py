@@ -2,13 +2,15 @@
 
 import hashlib
 import json
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.training_code.dying_run import MOMENTS, run
+from tests.training_code.conftest import arguments
+from tests.training_code.dying_run import MOMENTS, run, stopped
 from training_code.settings import Settings
 
 pytestmark = pytest.mark.integration
@@ -16,8 +18,17 @@ Make = Callable[..., Settings]
 
 # Dropout draws random numbers at each step, so the weights agree only when the generators were restored too.
 HARD: dict[str, Any] = {"lora_dropout": 0.2, "save_seconds": 1e-6, "epochs": 2, "accumulation": 2, "packed_length": 188}
-# One run dies of all of these, one after another.
-AGAIN = ("between_steps", "before_the_mark", "in_the_evaluation", "after_the_last_step")
+# One run dies of all of these, one after another; between them they are all the moments.
+AGAIN = {
+    "around the steps": ("between_steps", "before_the_mark", "in_the_evaluation", "after_the_last_step"),
+    "while files are written": (
+        "while_the_optimizer_is_written",
+        "before_the_random_state_is_written",
+        "while_old_ones_are_removed",
+        "while_the_model_is_written",
+        "while_the_results_are_moved",
+    ),
+}
 
 
 def digest(folder: Path) -> str:
@@ -42,8 +53,10 @@ def expected(settings: Make, undisturbed: dict[str, Any]) -> str:
     return undisturbed["digest"]
 
 
+# Each moment by itself is long: test_a_run_that_is_killed_again_and_again_still_gets_there dies of every one of them.
 @pytest.mark.parametrize(
-    "moment", [pytest.param(moment, marks=pytest.mark.long) if moment in AGAIN[1:] else moment for moment in MOMENTS]
+    "moment",
+    [moment if moment == "between_steps" else pytest.param(moment, marks=pytest.mark.long) for moment in MOMENTS],
 )
 def test_a_killed_run_ends_in_the_weights_of_one_that_was_not(
     moment: str, settings: Make, expected: str, tmp_path: Path
@@ -52,6 +65,11 @@ def test_a_killed_run_ends_in_the_weights_of_one_that_was_not(
     assert run(settings(**HARD), log, moment) == -9, log.read_text()
     assert not (out / "report.json").exists()
     assert run(settings(**HARD), log) == 0, log.read_text()
+    assert_ended_well(out, expected)
+
+
+def assert_ended_well(out: Path, expected: str) -> None:
+    """As a run that nobody killed, with nothing left over, having gone on from a checkpoint."""
     assert digest(out) == expected
     report = json.loads((out / "report.json").read_text())
     assert report["resumed_from"]
@@ -60,12 +78,33 @@ def test_a_killed_run_ends_in_the_weights_of_one_that_was_not(
     assert not (out / ".partial").exists()
 
 
-def test_a_run_that_is_killed_again_and_again_still_gets_there(settings: Make, expected: str, tmp_path: Path):
-    log = tmp_path / "log"
-    for moment in AGAIN:
+def test_every_moment_is_died_of_again_and_again():
+    assert {moment for moments in AGAIN.values() for moment in moments} == set(MOMENTS)
+
+
+@pytest.mark.parametrize("moments", AGAIN.values(), ids=AGAIN)
+def test_a_run_that_is_killed_again_and_again_still_gets_there(
+    moments: tuple[str, ...], settings: Make, expected: str, tmp_path: Path
+):
+    out, log = tmp_path / "out", tmp_path / "log"
+    for moment in moments:
         assert run(settings(**HARD), log, moment) == -9, (moment, log.read_text())
-    assert run(settings(**HARD), log) == 0
-    assert digest(tmp_path / "out") == expected
+        assert not (out / "report.json").exists()
+    assert run(settings(**HARD), log) == 0, log.read_text()
+    assert_ended_well(out, expected)
+
+
+def test_a_signal_stops_it_at_once_and_the_next_run_goes_on(settings: Make, tmp_path: Path):
+    # More epochs than anybody waits for.
+    given = arguments(settings(epochs=4000, save_seconds=0.1, max_train_minutes=None))
+    log = tmp_path / "first"
+    assert stopped(given, log, "checkpoint at step", signal.SIGTERM) == 143
+    assert "stopped by SIGTERM" in log.read_text()
+    assert list((tmp_path / "out" / "checkpoints").glob("checkpoint-*/complete.json"))
+
+    log = tmp_path / "second"
+    assert stopped(given, log, "going on from step", signal.SIGINT) == 130
+    assert "stopped by SIGINT" in log.read_text()
 
 
 def test_a_run_that_stopped_early_does_not_train_on_after_a_kill(settings: Make, tmp_path: Path):
