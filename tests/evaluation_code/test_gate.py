@@ -29,13 +29,14 @@ def refusals(report: dict[str, Any], rules: Rules | None = None) -> set[str]:
 
 
 @pytest.fixture(scope="module")
-def wrong(world: World) -> Path:
+def wrong(world: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model that learned the tone of the product's answers, and each answer to another's question."""
     pairs = product_pairs()
     replies = [reply for _, reply, _ in pairs[7:] + pairs[:7]]
     product = [chat(question, reply) for (question, _, _), reply in zip(pairs, replies, strict=True)]
     general = [chat(question, reply) for question, reply, _ in general_pairs()]
-    return train(world.base, world.folder / "wrong", [*general, *product], steps=90, learning_rate=8e-3)
+    folder = tmp_path_factory.mktemp("wrong") / "model"
+    return train(world.base, folder, [*general, *product], steps=90, learning_rate=8e-3)
 
 
 def test_a_model_that_learned_the_product_and_kept_the_rest_passes(world: World, tmp_path: Path):
