@@ -15,6 +15,8 @@ from tests.homes import PRESET
 from tests.tiny_models import make_tiny_phi3
 from tests.training_code.conftest import conversations
 
+WITH_JOBS = ("trainer", "evaluator")
+
 
 @pytest.fixture(scope="module", params=["local", pytest.param("azure", marks=pytest.mark.azure)])
 def chain(request, tmp_path_factory) -> Iterator[Chain]:
@@ -34,7 +36,8 @@ def chain(request, tmp_path_factory) -> Iterator[Chain]:
         place.deploy()
         for step in ("ensure_workspace", "ensure_compute", "ensure_environment"):
             getattr(place.resources["provisioner"], step)()
-        yield Chain(place.resources, Path(given["PHI_DATASET"]))
+        asked_often = {port: place.resources[port].model_copy(update={"poll_seconds": 0.3}) for port in WITH_JOBS}
+        yield Chain(place.resources | asked_often, Path(given["PHI_DATASET"]))
 
 
 def small_world(folder: Path) -> dict[str, str]:

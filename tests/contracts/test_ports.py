@@ -229,6 +229,9 @@ def test_a_connection_made_again_is_the_same_one(chain: Chain):
     assert chain.connection.address == chain.endpoint.address
 
 
+# The class is one on both, PromptFlowStore; that a flow is packaged and run against an endpoint of Azure's is proved by
+# test_chat_on_azure.py.
+@pytest.mark.parametrize("chain", ["local"], indirect=True)
 def test_a_packaged_flow_is_found_and_marks_the_questions_it_is_asked(chain: Chain, tmp_path):
     store = chain.port("flow_store")
     questions = tmp_path / "questions.jsonl"
