@@ -1,8 +1,8 @@
-"""One training step of a Dagster run as a process that can be interrupted or killed.
+"""One step of a Dagster run, whose job does nothing but a command, as a process that can be interrupted or killed.
 
-    python -m tests.backends_azure.step '{"home": DIR, "name": NAME, "recipe": N, "seconds": null}' EPOCHS STATE
+    python -m tests.backends_azure.step '{"home": DIR, "name": NAME, "recipe": N, "command": TEXT, "seconds": N}' STATE
 
-`seconds`: what the job's price buys, where it is not to be what it is.
+`seconds`: what the job's price buys; null for what it is.
 
 Prints whether the step succeeded and whether the asset was materialised, as JSON.
 """
@@ -20,6 +20,6 @@ if __name__ == "__main__":
     given = json.loads(sys.argv[1])
     if given["seconds"]:
         prices.ceiling_seconds = lambda max_cost, price: given["seconds"]
-    place = Place(Control(Path(sys.argv[3])), Path(given["home"]), given["name"])
-    outcome = Work(place, recipe=given["recipe"], epochs=int(sys.argv[2])).train()
+    place = Place(Control(Path(sys.argv[2])), Path(given["home"]), given["name"])
+    outcome = Work(place, recipe=given["recipe"], command=given["command"]).run_command()
     print(json.dumps({"success": outcome.success, "materialised": outcome.materialised, "failure": outcome.failure}))

@@ -7,11 +7,15 @@ import re
 import signal
 import subprocess
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from phi_assets.backends.azure import environment, prices
+from phi_assets.backends.azure.blob import WorkspaceBlobs
+from phi_assets.backends.azure.job_logs import CONTAINER, log_path
 from tests.azure_emulator.control import Control
 from tests.backends_azure.place import Place
 from tests.backends_azure.work import (
@@ -20,14 +24,12 @@ from tests.backends_azure.work import (
     Work,
     another_recipe,
     names_of_jobs,
-    prepared,
     published,
     until,
 )
 
 pytestmark = MARKS
 RECIPES = itertools.count(1)
-LONG = 40  # epochs: some seven seconds
 
 
 @pytest.fixture(scope="module")
@@ -54,10 +56,13 @@ def trained(whole: Work, control: Control) -> tuple[Work, Outcome]:
 
 
 def running(work: Work) -> str:
-    """The name of the recipe's first job, once its training has kept a checkpoint."""
-    name = until(lambda: work.executed() and work.job_name())
-    until(lambda: kept_checkpoints(work, name))
-    return name
+    """The name of the recipe's first job, which has begun."""
+    return until(lambda: work.executed() and work.job_name())
+
+
+def log_of(work: Work, name: str) -> str:
+    blobs = WorkspaceBlobs(work.place.clients, work.place.log, 0.5)
+    return blobs.peek(log_path(name), container=CONTAINER).decode()
 
 
 def ending(process: "subprocess.Popen[str]") -> dict[str, Any]:
@@ -67,8 +72,6 @@ def ending(process: "subprocess.Popen[str]") -> dict[str, Any]:
 
 
 def kept_checkpoints(work: Work, name: str) -> list[str]:
-    from phi_assets.backends.azure.blob import WorkspaceBlobs
-
     uri = next(
         job["properties"]["outputs"]["result"]["uri"]
         for job in work.control.resources("Microsoft.MachineLearningServices/workspaces/jobs")
@@ -98,8 +101,6 @@ def test_a_completed_job_is_adopted_without_a_write(trained: tuple[Work, Outcome
 
 @pytest.mark.guide("job-stream")
 def test_its_lines_are_said_once_and_its_messages_are_gone_at_the_end(trained: tuple[Work, Outcome]):
-    from phi_assets.backends.azure.blob import WorkspaceBlobs
-
     work, outcome = trained
     assert outcome.lines.count("loading torch and transformers") == 1
     assert any(line.startswith("epoch 1.00: validation loss") for line in outcome.lines)
@@ -108,20 +109,32 @@ def test_its_lines_are_said_once_and_its_messages_are_gone_at_the_end(trained: t
 
 
 @pytest.mark.guide("training-job")
-def test_a_run_that_was_killed_leaves_its_job_to_the_next(work: Work):
-    work.epochs = LONG
+def test_a_run_that_was_killed_leaves_its_job_to_the_next(work: Work, tmp_path: Path):
+    go = tmp_path / "go"
+    work.command = f"echo begun; until [ -e {go} ]; do sleep 0.1; done"
     with work.step_process() as process:
-        running(work)
+        name = running(work)
         process.kill()
-    outcome = work.train()
+        process.wait()
+    work.control.forget_requests()
+
+    def let_it_end() -> None:
+        try:
+            until(lambda: work.control.requests(service="blob", match=log_path(name)))
+        finally:
+            go.touch()
+
+    with ThreadPoolExecutor() as pool:
+        ended = pool.submit(let_it_end)
+        outcome = work.run_command()
+        ended.result()
     assert outcome.success, outcome.failure
-    assert work.executed() == [work.job_name()]
+    assert work.executed() == [name] == [work.job_name()]
     assert any("adopting job" in line for line in outcome.lines)
-    assert outcome.lines.count("loading torch and transformers") == 1
+    assert outcome.lines.count("begun") == 1
 
 
 def test_a_cancelled_run_cancels_its_job_and_leaves_no_materialisation(work: Work):
-    work.epochs = LONG
     with work.step_process() as process:
         name = running(work)
         process.send_signal(signal.SIGINT)
@@ -132,17 +145,24 @@ def test_a_cancelled_run_cancels_its_job_and_leaves_no_materialisation(work: Wor
 
 
 def test_a_job_whose_node_is_lost_and_that_then_fails_goes_on_from_its_checkpoint_each_time(work: Work):
-    work.epochs = LONG
-    with work.step_process() as process:
+    work.epochs = 30  # some six seconds
+
+    def break_it() -> str:
         name = running(work)
+        until(lambda: kept_checkpoints(work, name))
         work.control.lose_node(name)
         until(lambda: work.control.job_history(name).count("Running") == 2)
-        until(lambda: "in the store" in work.said_by_step())
+        until(lambda: "going on from step" in log_of(work, name))
         work.control.fail_job(name)
-        found = ending(process)
-    assert not found["materialised"]
-    assert f"job {name} ended as Failed" in found["failure"]
-    assert "checkpoint at step" in found["failure"], "its last lines"
+        return name
+
+    with ThreadPoolExecutor() as pool:
+        broken = pool.submit(break_it)
+        failed = work.train()
+        name = broken.result()
+    assert not failed.materialised
+    assert f"job {name} ended as Failed" in failed.failure
+    assert "going on from step" in failed.failure, "its last lines"
     outcome = work.train()
     assert outcome.success, outcome.failure
     assert work.executed() == [name, work.job_name(2)]
@@ -171,22 +191,16 @@ def test_no_machine_in_time_cancels_the_job_and_names_the_cure(work: Work, contr
 
 
 def test_a_job_ends_at_the_time_that_its_price_buys_and_says_which_setting_sets_it(work: Work, monkeypatch):
-    from phi_assets.backends.azure import prices
-
-    work.epochs = LONG
-    monkeypatch.setattr(prices, "ceiling_seconds", lambda cost, price: 6)
-    trainer = work.trainer
-    monkeypatch.setattr(type(work), "trainer", property(lambda _: trainer.model_copy(update={"max_minutes": 30.0})))
-    outcome = work.train()
+    monkeypatch.setattr(prices, "ceiling_seconds", lambda cost, price: 2)
+    outcome = work.run_command()
     assert not outcome.success
     assert "PHI_AZURE_MAX_JOB_COST" in outcome.failure
     assert work.control.job_history(work.job_name())[-1] in ("Canceled", "Failed")
 
 
 def test_a_job_whose_run_is_dead_ends_at_its_own_time(work: Work):
-    work.epochs = LONG * 20
     with work.step_process(seconds=6) as process:
-        name = until(lambda: work.executed() and work.job_name())
+        name = running(work)
         process.kill()
         process.wait()
         work.control.forget_requests()
@@ -195,16 +209,15 @@ def test_a_job_whose_run_is_dead_ends_at_its_own_time(work: Work):
 
 
 @pytest.mark.guide("training-environment")
-def test_an_image_that_cannot_be_built_is_said_with_the_cure(control: Control, tmp_path):
-    mine = prepared(Place(control, tmp_path, "unbuilt"))
-    control.image_builds_fail()
-    try:
-        outcome = mine.train()
-    finally:
-        control.clear_faults()
+def test_an_image_that_cannot_be_built_is_said_with_the_cure(work: Work, monkeypatch):
+    monkeypatch.setattr(environment, "version", lambda: "changed")
+    environment.ensure(work.place.clients, 0.5, work.place.log)
+    work.control.image_builds_fail()
+    outcome = work.train()
     assert not outcome.success
     assert "ImageBuildFailure" in outcome.failure
     assert "training_code/environment" in outcome.failure
+    assert work.executed() == []
 
 
 def busy(control: Control) -> bool:

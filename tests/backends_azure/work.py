@@ -18,6 +18,9 @@ from phi_assets.backends.azure import compute, environment, tokens
 from phi_assets.backends.azure.base_model_store import AzureBaseModelStore
 from phi_assets.backends.azure.dataset_store import AzureDatasetStore
 from phi_assets.backends.azure.evaluator import AzureEvaluator
+from phi_assets.backends.azure.job_names import recipe
+from phi_assets.backends.azure.job_spec import CloudJob
+from phi_assets.backends.azure.jobs import CloudJobs, JobLimits
 from phi_assets.backends.azure.registry import AzureModelRegistry
 from phi_assets.backends.azure.trainer import AzureTrainer
 from phi_assets.backends.ports import Contest
@@ -61,11 +64,15 @@ CLEANING = {
 
 @dataclass
 class Work:
-    """The ports that jobs are run through, over one deployed place; `recipe` tells trainings apart."""
+    """The ports that jobs are run through, over one deployed place; `recipe` tells trainings apart.
+
+    `command` is that of a job that does not train, where training is not what a test is about.
+    """
 
     place: Place
     recipe: int = 0
     epochs: int = 1
+    command: str = "sleep 600"
     role_minutes: float = 0.5
     limits: dict[str, Any] = field(default_factory=dict)
 
@@ -87,7 +94,7 @@ class Work:
 
     @property
     def trainer(self) -> AzureTrainer:
-        preset = self.state / f"preset-{self.recipe}-{self.epochs}.yaml"
+        preset = self.state / f"{self._preset}.yaml"
         preset.write_text(PRESET.format(epochs=self.epochs) + f"seed: {self.recipe}\n", encoding="utf-8")
         return AzureTrainer(**self._common, **self._limits, preset=str(preset), max_minutes=30, save_seconds=0.5)
 
@@ -118,6 +125,25 @@ class Work:
 
         return _outcome(model, made, instance)
 
+    def run_command(self) -> "Outcome":
+        """What became of a Dagster run whose job does nothing but the command."""
+
+        @dg.asset
+        def commanded(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+            made_of = recipe("a command", str(self.recipe))
+            file = self.state / "command.txt"  # a job without code cannot be submitted
+            file.write_text(made_of, encoding="utf-8")
+            tags = {"preset": self._preset}
+            place = f"phi/commands/{made_of}/"
+            job = CloudJob(
+                "train", made_of, "a command", self.command, {file.name: file}, {}, place, "upload", tags, pipes=True
+            )
+            limits = JobLimits(**self._limits, role_minutes=self.role_minutes)
+            CloudJobs(self.place.clients, limits, context.log.info, context).run(job, lambda: True)
+            return dg.MaterializeResult()
+
+        return _outcome(commanded, [])
+
     def evaluate(self, tuned: ModelVersion) -> "Outcome":
         """What became of a Dagster run that evaluates against the champion of this moment."""
         made: list[Evaluation] = []
@@ -133,19 +159,17 @@ class Work:
     def job_name(self, attempt: int = 1) -> str:
         """The name of this recipe's job, once it was submitted."""
         recipes = {str(j["name"]) for j in self.control.resources("Microsoft.MachineLearningServices/workspaces/jobs")}
-        preset = f"preset-{self.recipe}-{self.epochs}"
         for job in self.control.resources("Microsoft.MachineLearningServices/workspaces/jobs"):
-            if job["properties"]["tags"].get("preset") == preset and str(job["name"]).endswith(f"-{attempt}"):
+            if job["properties"]["tags"].get("preset") == self._preset and str(job["name"]).endswith(f"-{attempt}"):
                 return str(job["name"])
-        raise LookupError(f"no attempt {attempt} of {preset} among {recipes}")
+        raise LookupError(f"no attempt {attempt} of {self._preset} among {recipes}")
 
     def executed(self) -> list[str]:
         """Names of the jobs of this recipe that were run, in order."""
-        preset = f"preset-{self.recipe}-{self.epochs}"
         ours = {
             str(job["name"])
             for job in self.control.resources("Microsoft.MachineLearningServices/workspaces/jobs")
-            if job["properties"]["tags"].get("preset") == preset
+            if job["properties"]["tags"].get("preset") == self._preset
         }
         return [name for name in self.control.executed_jobs() if name in ours]
 
@@ -155,26 +179,23 @@ class Work:
 
     @contextmanager
     def step_process(self, seconds: int | None = None) -> "Iterator[subprocess.Popen[str]]":
-        """A Dagster run that trains in a process of its own; its log is beside the state. Gone after the block.
+        """A Dagster run whose job does the command, in a process of its own. Gone after the block.
 
         `seconds`: what the job's price buys.
         """
         place = {"home": str(self.state), "name": self.place.name}
-        given = json.dumps({**place, "recipe": self.recipe, "seconds": seconds})
-        arguments = [given, str(self.epochs), str(self.control.state)]
+        given = json.dumps({**place, "recipe": self.recipe, "command": self.command, "seconds": seconds})
+        arguments = [given, str(self.control.state)]
         command = [sys.executable, "-m", "tests.backends_azure.step", *arguments]
-        with (
-            (self.state / f"step-{self.recipe}.log").open("w") as log,
-            subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, stderr=log, text=True) as process,
-        ):
+        with subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, text=True) as process:
             try:
                 yield process
             finally:
                 process.kill()
 
-    def said_by_step(self) -> str:
-        """What the step's process has said so far."""
-        return (self.state / f"step-{self.recipe}.log").read_text(encoding="utf-8", errors="replace")
+    @property
+    def _preset(self) -> str:
+        return f"preset-{self.recipe}-{self.epochs}"
 
     @property
     def _common(self) -> dict[str, Any]:
