@@ -1,7 +1,10 @@
 """Whole runs on tiny models: what is there afterwards, and what is refused before."""
 
+import hashlib
 import json
+import shutil
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +33,36 @@ def answer(model: Any, tokenizer: Any, question: str) -> str:
     return tokenizer.decode(made[0, encoded["input_ids"].shape[1] :], clean_up_tokenization_spaces=False)
 
 
-def test_a_run_leaves_the_model_the_adapter_the_report_and_the_pictures(settings: Make, train: Run, tmp_path: Path):
-    report, lines = train(settings())
-    out = tmp_path / "out"
+@dataclass
+class Usual:
+    """The run of the usual settings, and what it said."""
+
+    out: Path
+    report: dict[str, Any] = field(default_factory=dict)
+    lines: list[str] = field(default_factory=list)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Usual:
+    return Usual(tmp_path_factory.mktemp("usual") / "out")
+
+
+@pytest.fixture
+def usual(place: Usual, settings: Make, train: Run) -> Usual:
+    """Trained for the first test that asks; none changes what it left."""
+    if not place.report:
+        place.report, place.lines = train(settings(output_dir=place.out))
+    return place
+
+
+@pytest.fixture
+def out(usual: Usual, tmp_path: Path) -> Path:
+    """What the usual run left, where the settings of this test put it."""
+    return Path(shutil.copytree(usual.out, tmp_path / "out"))
+
+
+def test_a_run_leaves_the_model_the_adapter_the_report_and_the_pictures(usual: Usual):
+    out, report, lines = usual.out, usual.report, usual.lines
     assert sorted(p.name for p in out.iterdir()) == [
         "adapter", "loss_curve.png", "mask.html", "mask.png", "model", "report.json",
     ]  # fmt: skip
@@ -78,12 +108,10 @@ def test_a_frozen_module_that_the_model_does_not_have_is_named(settings: Make, t
         train(settings(method="full", frozen=("k_proj",)))
 
 
-def test_all_but_the_weights_is_the_bases_byte_by_byte(settings: Make, train: Run, tmp_path: Path):
-    made = settings()
-    train(made)
-    for path in made.base_model.iterdir():
+def test_all_but_the_weights_is_the_bases_byte_by_byte(usual: Usual, settings: Make):
+    for path in settings().base_model.iterdir():
         if path.suffix != ".safetensors":
-            assert (tmp_path / "out" / "model" / path.name).read_bytes() == path.read_bytes(), path.name
+            assert (usual.out / "model" / path.name).read_bytes() == path.read_bytes(), path.name
 
 
 def test_the_merged_model_is_the_base_with_the_adapter_in_its_weights(settings: Make, train: Run, tmp_path: Path):
@@ -175,28 +203,27 @@ def test_training_stops_when_the_validation_gets_no_better_and_keeps_the_best_we
     assert report["best_step"] < report["steps"]
 
 
-def test_the_same_run_again_does_nothing(settings: Make, train: Run, tmp_path: Path):
-    first, _ = train(settings())
-    stamp = (tmp_path / "out" / "model" / "model.safetensors").stat().st_mtime_ns
+def test_the_same_run_again_does_nothing(usual: Usual, out: Path, settings: Make, train: Run):
+    stamp = (out / "model" / "model.safetensors").stat().st_mtime_ns
     again, lines = train(settings())
-    assert again == first
+    assert again == usual.report
     assert "nothing to do" in lines[0]
-    assert (tmp_path / "out" / "model" / "model.safetensors").stat().st_mtime_ns == stamp
+    assert (out / "model" / "model.safetensors").stat().st_mtime_ns == stamp
 
 
-def test_a_result_with_a_missing_or_shortened_file_is_made_again(settings: Make, train: Run, tmp_path: Path):
-    first, _ = train(settings())
-    path = tmp_path / "out" / "model" / "model.safetensors"
+def test_a_result_with_a_missing_or_shortened_file_is_made_again(usual: Usual, out: Path, settings: Make, train: Run):
+    path = out / "model" / "model.safetensors"
     path.write_bytes(path.read_bytes()[:-1])
     again, lines = train(settings())
     assert "nothing to do" not in lines[0]
-    assert again["files"] == first["files"]
+    assert again["files"] == usual.report["files"]
 
 
-def test_another_seed_gives_other_weights_in_the_same_folder(settings: Make, train: Run):
-    first, _ = train(settings())
+def test_another_seed_gives_other_weights_in_the_same_folder(usual: Usual, out: Path, settings: Make, train: Run):
+    name = "model/model.safetensors"
     other, _ = train(settings(seed=1))
-    assert first["files"]["model/model.safetensors"] != other["files"]["model/model.safetensors"]
+    assert other["files"][name]["sha256"] == hashlib.sha256((out / name).read_bytes()).hexdigest()
+    assert other["files"][name] != usual.report["files"][name]
 
 
 def test_saving_at_every_step_and_measuring_first_leave_the_weights_as_they_would_be(
