@@ -1,7 +1,8 @@
 """Roles that a job, its submission or its person lack on the local Azure: waited for, and named with the cure."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -52,7 +53,7 @@ REFUSED = {STORAGE_ROLE: "AuthorizationPermissionMismatch", "AcrPull": "Failed t
 @pytest.mark.guide("role-storage", "role-acrpull")
 def test_a_job_whose_identity_lacks_a_role_fails_with_the_cure(work: Work, job_role):
     work.control.take_role(job_role["id"])
-    work.role_minutes = 0.05
+    work.role_minutes = 0.02
     outcome = work.train()
     assert not outcome.success
     assert "materialise role_assignments" in outcome.failure
@@ -61,8 +62,8 @@ def test_a_job_whose_identity_lacks_a_role_fails_with_the_cure(work: Work, job_r
 
 def test_a_role_that_takes_its_time_is_waited_for(work: Work, job_role):
     work.control.take_role(job_role["id"])
-    work.control.give_role(job_role["oid"], job_role["role"], job_role["scope"], delay=5)
-    said = run_small_job(work, 0.5, dataset=data_assets.reference(DATASET, work.dataset.digest))
+    given = partial(work.control.give_role, job_role["oid"], job_role["role"], job_role["scope"])
+    said = run_small_job(work, 0.5, given, dataset=data_assets.reference(DATASET, work.dataset.digest))
     assert any("of the job's identity has not taken effect yet" in line for line in said)
 
 
@@ -90,15 +91,27 @@ def upload_role(work: Work) -> Iterator[dict[str, Any]]:
         work.control.give_role(oid, STORAGE_ROLE, role["scope"])
 
 
-def run_small_job(work: Work, role_minutes: float, **inputs: str) -> list[str]:
-    """What was said while a job was run that does nothing, and whose submission is the first to write to storage."""
+def run_small_job(
+    work: Work, role_minutes: float, when_waiting: Callable[[], object] | None = None, **inputs: str
+) -> list[str]:
+    """What was said while a job was run that does nothing, and whose submission is the first to write to storage.
+
+    `when_waiting` is called once, when it is first said that a role is waited for.
+    """
     said: list[str] = []
+    called: list[object] = []
+
+    def log(words: str) -> None:
+        said.append(words)
+        if when_waiting and not called and "has not taken effect yet" in words:
+            called.append(when_waiting())
+
     limits = JobLimits("Standard_NC24ads_A100_v4", 1.0, 5.0, role_minutes, 0.3)
     made_of = recipe("nothing", str(work.recipe))
     file = work.state / "nothing.txt"
     file.write_text(made_of, encoding="utf-8")  # what was uploaded once is not uploaded again
     job = CloudJob("read", made_of, "nothing", "echo done", {file.name: file}, inputs, f"phi/{made_of}/", "upload", {})
-    CloudJobs(work.place.clients, limits, said.append).run(job, lambda: True)
+    CloudJobs(work.place.clients, limits, log).run(job, lambda: True)
     return said
 
 
@@ -108,7 +121,7 @@ def test_a_role_on_storage_that_the_submission_lacks_is_waited_for(work: Work, u
     with pytest.raises(AzureRefused, match=r"submitting job .* materialise role_assignments"):
         run_small_job(work, 0.03)
     assert names_of_jobs(work) == before
-    work.control.give_role(upload_role["oid"], STORAGE_ROLE, upload_role["scope"], delay=2)
-    said = run_small_job(work, 0.5)
+    given = partial(work.control.give_role, upload_role["oid"], STORAGE_ROLE, upload_role["scope"])
+    said = run_small_job(work, 0.5, given)
     assert any("submitting job" in line and "a role has not taken effect yet" in line for line in said)
     assert len(names_of_jobs(work)) == len(before) + 1
