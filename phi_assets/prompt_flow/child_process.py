@@ -53,7 +53,7 @@ def run_child(
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            env=dict(environment),
+            env={**environment, "TMPDIR": folder},  # each start of Prompt flow leaves a folder there
             cwd=folder,
             text=True,
             encoding="utf-8",

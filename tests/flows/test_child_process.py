@@ -14,7 +14,7 @@ from phi_assets.prompt_flow.child_process import PromptFlowFailed, run_child
 REPOSITORY = Path(__file__).resolve().parents[2]
 # Each starts a worker that would sleep on, as Prompt flow's batch runs and servers do.
 CHILD = """
-import os, subprocess, sys, time
+import os, subprocess, sys, tempfile, time
 from phi_assets.prompt_flow.child_process import answer_request, report_progress
 
 def handle(request):
@@ -22,7 +22,7 @@ def handle(request):
     report_progress(f"{os.getpid()} {worker.pid}")
     print("some noise with", request.get("key"), flush=True)
     if request["do"] == "reply":
-        return {"sum": request["a"] + request["b"]}
+        return {"sum": request["a"] + request["b"], "left": tempfile.mkdtemp()}
     if request["do"] == "raise":
         raise ValueError(f"wrong key {request['key']}")
     if request["do"] == "exit":
@@ -42,7 +42,9 @@ def environment(tmp_path: Path) -> dict[str, str]:
 
 def test_a_child_replies_and_its_workers_end_with_it(environment):
     pids: list[str] = []
-    assert run_child("worker_child", {"do": "reply", "a": 2, "b": 3}, environment, log=pids.append) == {"sum": 5}
+    reply = run_child("worker_child", {"do": "reply", "a": 2, "b": 3}, environment, log=pids.append)
+    assert reply["sum"] == 5
+    assert not Path(reply["left"]).exists(), "a temporary folder that it did not remove"
     _assert_gone(pids)
 
 
