@@ -1,5 +1,6 @@
 """The workspace's registry: the same rules as on a laptop, without aliases."""
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -12,19 +13,31 @@ from phi_assets.backends.ports import ChampionChanged
 from phi_assets.backends.succession import CannotPromote
 from phi_assets.records import ModelVersion
 from tests.azure_emulator.control import Control
-from tests.backends_azure.place import Place, names, person_with
+from tests.backends_azure.place import Place, person_with
 from tests.backends_azure.work import MARKS
 from tests.made_up import a_model, evaluated
 
 pytestmark = MARKS
-NAMES = names()
+MODELS = "Microsoft.MachineLearningServices/workspaces/models"
+
+
+@pytest.fixture(scope="module")
+def deployed(control: Control, tmp_path_factory) -> Place:
+    made = Place(control, tmp_path_factory.mktemp("home"))
+    made.deploy()
+    return made
 
 
 @pytest.fixture
-def place(control: Control, tmp_path) -> Place:
-    made = Place(control, tmp_path, next(NAMES))
-    made.deploy()
-    return made
+def place(deployed: Place) -> Iterator[Place]:
+    """A place without any model, registered or kept."""
+    deployed.said.clear()
+    yield deployed
+    for found in (MODELS, f"{MODELS}/versions"):
+        for model in deployed.control.resources(found):
+            deployed.control.delete(model["id"])
+    assert deployed.control.resources(MODELS) == deployed.control.resources(f"{MODELS}/versions") == []
+    blobs(deployed).remove("phi/training/")
 
 
 @pytest.fixture
