@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import base64
 import hashlib
 import hmac
@@ -10,15 +11,18 @@ import os
 import secrets
 import shutil
 import subprocess
+import tempfile
 import threading
 import time
+from functools import cache
+from itertools import count
 from pathlib import Path
 from urllib.parse import quote, urlencode
 
 from tests.azure_emulator.warded import Warded
 
 PROGRAM = Path(__file__).parent / "node_modules" / "azurite" / "dist" / "src" / "blob" / "main.js"
-SLOTS = 64  # storage accounts that one Azurite can hold: it learns their names when it starts
+SLOTS = 1000  # storage accounts that one Azurite can hold: it learns their names when it starts
 SECONDS_TO_START = 60
 
 
@@ -106,6 +110,54 @@ class Azurite:
         return int(address.rpartition(":")[2])
 
 
+class Share:
+    """The accounts of one local Azure in the Azurite of this process, which is started for the first that needs it.
+
+    No slot is used twice: what another local Azure of this process had, or still writes, is never seen here.
+    """
+
+    _numbers = count()
+
+    def __init__(self) -> None:
+        self._number = next(self._numbers)
+
+    @property
+    def port(self) -> int:
+        return _of_this_process().port
+
+    def url(self, account: str) -> str:
+        return _of_this_process().url(self._own(account))
+
+    def slot(self, account: str) -> str:
+        return _of_this_process().slot(self._own(account))
+
+    def access(self, account: str) -> str:
+        return _of_this_process().access(self._own(account))
+
+    def close(self) -> None:
+        """Nothing: others have their share of it."""
+
+    def _own(self, account: str) -> str:
+        return f"{self._number} {account}"
+
+
+_STARTING = threading.Lock()
+
+
+def _of_this_process() -> Azurite:
+    with _STARTING:
+        return _started()
+
+
+@cache
+def _started() -> Azurite:
+    folder = Path(tempfile.mkdtemp(prefix="azurite-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    azurite = Azurite(folder)
+    atexit.register(azurite.close)
+    return azurite
+
+
 def _command(data: Path) -> list[str]:
     node = shutil.which("node")
     if not node:
@@ -121,7 +173,7 @@ def _command(data: Path) -> list[str]:
 
 
 def _slot(number: int) -> str:
-    return f"slot{number:02}"
+    return f"slot{number:03}"
 
 
 def _kept_key(path: Path) -> str:

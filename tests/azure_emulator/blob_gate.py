@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from tests.azure_emulator import sas
-from tests.azure_emulator.azurite import Azurite
+from tests.azure_emulator.azurite import Azurite, Share
 from tests.azure_emulator.blob_access import CHALLENGE, Access, Asker, Refused
 from tests.azure_emulator.blob_account import AccountKeys, FindAccount
 from tests.azure_emulator.blob_delegation import delegation_key_answer
@@ -41,7 +41,7 @@ class BlobGate:
     def __init__(
         self,
         folder: Path,
-        azurite: Azurite,
+        azurite: Azurite | Share,
         account: FindAccount,
         allows: Allows,
         read_token: Callable[[str, str], Any],

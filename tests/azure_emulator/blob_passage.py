@@ -8,7 +8,7 @@ from typing import Any
 
 import httpcore
 
-from tests.azure_emulator.azurite import Azurite
+from tests.azure_emulator.azurite import Azurite, Share
 from tests.azure_emulator.blob_access import Refused
 
 # What belongs to one connection, and what Azurite must not see: its own pass is in the query.
@@ -22,7 +22,7 @@ class Gone(Exception):
 class Passage:
     """A pool of connections to one Azurite."""
 
-    def __init__(self, azurite: Azurite) -> None:
+    def __init__(self, azurite: Azurite | Share) -> None:
         self._azurite = azurite
         # Azurite closes idle connections after five seconds: give them up before it does.
         self._pool = httpcore.AsyncConnectionPool(max_connections=64, keepalive_expiry=2.0)

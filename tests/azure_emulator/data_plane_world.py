@@ -13,7 +13,7 @@ import uvicorn
 
 from tests.azure_emulator import certificates, proxy
 from tests.azure_emulator.authorization import Authorization
-from tests.azure_emulator.azurite import Azurite
+from tests.azure_emulator.azurite import Share
 from tests.azure_emulator.blob_account import StorageAccount
 from tests.azure_emulator.blob_gate import BlobGate
 from tests.azure_emulator.faults import Faults
@@ -37,7 +37,7 @@ class DataPlane:
         self.faults = Faults()
         self.log = RequestLog()
         self.certificates = certificates.make(folder / "tls")
-        self.azurite = Azurite(folder / "azurite")
+        self.azurite = Share()
         self.gate = BlobGate(
             folder,
             self.azurite,

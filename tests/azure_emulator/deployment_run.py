@@ -86,7 +86,7 @@ class Run:
         making: dict[str, _Making] = {}
         deadline = time.monotonic() + _LONGEST_WAIT
         while waiting or making:
-            if self._record.hidden.get("cancelled"):
+            if self._record.hidden.get("cancelled") or self._world.closing.is_set():
                 raise Cancelled
             if time.monotonic() > deadline:
                 raise AzureError(504, "GatewayTimeout", f"{sorted(making)} did not finish in time.")

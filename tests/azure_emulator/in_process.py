@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.azure_emulator import arm
+from tests.azure_emulator.azurite import Share
 from tests.azure_emulator.clients import NAMESPACES
 from tests.azure_emulator.control_server import Wishes
 from tests.azure_emulator.identities import SUBSCRIPTION, USER
@@ -55,7 +56,7 @@ class Inside:
 @contextmanager
 def inside(folder: Path) -> Iterator[Inside]:
     """An instant Azure with every provider registered."""
-    world = World(folder, scale=0)
+    world = World(folder, scale=0, azurite=Share())
     for namespace in NAMESPACES:
         world.providers.set(namespace, "Registered")
     try:

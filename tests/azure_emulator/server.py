@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import os
 import signal
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
-import psutil
 import uvicorn
 
 from tests.azure_emulator import proxy
 from tests.azure_emulator.app import App
+from tests.azure_emulator.azurite import Share
 from tests.azure_emulator.control_server import control_app
 from tests.azure_emulator.scoring.live import HOST as SCORING_HOST
 from tests.azure_emulator.world import World
@@ -29,12 +32,13 @@ _HOSTS = (
 )
 
 
-async def serve(folder: Path, scale: float, owner: int) -> None:
-    """Serves until SIGTERM, or until the process `owner` (0: none) is gone.
+@asynccontextmanager
+async def serving(folder: Path, scale: float, azurite: Share | None = None) -> AsyncIterator[None]:
+    """A local Azure for the length of a block, with an Azurite of its own or a share of one.
 
     Where to find it is in the files `control`, `proxy` and `environment.json` under the folder, complete with `ready`.
     """
-    world = World(folder, scale)
+    world = World(folder, scale, azurite)
     secure = _server(App(world), str(world.certificates.chain), str(world.certificates.key))
     control = _server(control_app(world))
     tasks = [asyncio.create_task(server.serve()) for server in (secure, control)]
@@ -59,26 +63,25 @@ async def serve(folder: Path, scale: float, owner: int) -> None:
     _write(folder / "control", f"http://127.0.0.1:{control_port}")
     _write(folder / "environment.json", json.dumps(world.client_environment(address)))
     _write(folder / "ready", str(os.getpid()))
-    stop = asyncio.Event()
-    for sign in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(sign, stop.set)
-    watch = asyncio.create_task(_until_gone(owner, stop)) if owner else None
-    await stop.wait()
-    if watch:
-        watch.cancel()
-    tunnel.close()
-    for server in (secure, control):
-        server.should_exit = server.force_exit = True
-    await asyncio.gather(*tasks, return_exceptions=True)
-    await world.blobs.close()
-    await world.gateway.close()
-    await asyncio.to_thread(world.close)
+    try:
+        yield
+    finally:
+        tunnel.close()
+        for server in (secure, control):
+            server.should_exit = server.force_exit = True
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await world.blobs.close()
+        await world.gateway.close()
+        await asyncio.to_thread(world.close)
 
 
-async def _until_gone(owner: int, stop: asyncio.Event) -> None:
-    while psutil.pid_exists(owner):
-        await asyncio.sleep(1)
-    stop.set()
+async def serve(folder: Path, scale: float) -> None:
+    """Serves until SIGTERM."""
+    async with serving(folder, scale):
+        stop = asyncio.Event()
+        for sign in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(sign, stop.set)
+        await stop.wait()
 
 
 def _not_hung_up(record: logging.LogRecord) -> bool:
@@ -99,7 +102,7 @@ def _server(app: object, chain: str | None = None, key: str | None = None) -> uv
         timeout_keep_alive=60,
     )
     server = uvicorn.Server(config)
-    server.install_signal_handlers = lambda: None  # type: ignore[method-assign]
+    server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign]
     return server
 
 
@@ -113,13 +116,18 @@ def _write(path: Path, text: str) -> None:
     new.replace(path)
 
 
-def main() -> None:
+def prepare() -> None:
+    """This process serves local Azures from now on."""
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s %(message)s")
     # Clients in this process talk to Azurite on loopback, never through a proxy.
     for name in ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"):
         os.environ.pop(name, None)
     logging.getLogger("uvicorn.error").addFilter(_not_hung_up)
-    asyncio.run(serve(Path(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3])))
+
+
+def main() -> None:
+    prepare()
+    asyncio.run(serve(Path(sys.argv[1]), float(sys.argv[2])))
 
 
 if __name__ == "__main__":

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import secrets
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
 from tests.azure_emulator import az_login, certificates
 from tests.azure_emulator.authorization import Authorization
-from tests.azure_emulator.azurite import Azurite
+from tests.azure_emulator.azurite import Azurite, Share
 from tests.azure_emulator.blob_account import StorageAccount
 from tests.azure_emulator.blob_gate import BlobGate
 from tests.azure_emulator.builtin_roles import role_id
@@ -41,8 +42,9 @@ SCOPE = f"/subscriptions/{SUBSCRIPTION}"
 class World:
     """An empty subscription with one Owner, and every service that can change it."""
 
-    def __init__(self, folder: Path, scale: float = 1.0) -> None:
+    def __init__(self, folder: Path, scale: float = 1.0, azurite: Azurite | Share | None = None) -> None:
         self.folder = folder
+        self.closing = threading.Event()
         self.subscription, self.tenant = SUBSCRIPTION, TENANT
         self.clock = Clock(scale)
         self.directory = Directory()
@@ -71,7 +73,7 @@ class World:
         self.secrets: dict[str, str] = {}
         self.vault_secrets: dict[str, dict[str, Any]] = {}
         self.certificates = certificates.make(folder / "tls")
-        self.azurite = Azurite(folder / "azurite")
+        self.azurite = azurite or Azurite(folder / "azurite")
         self.blobs = BlobGate(
             folder,
             self.azurite,
@@ -163,6 +165,8 @@ class World:
         )
 
     def close(self) -> None:
+        """No process and no thread of it is at work any more."""
+        self.closing.set()
         self.rollouts.close()
         self.scoring.kill_all()
         if self.runner:

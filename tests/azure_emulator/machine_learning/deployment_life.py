@@ -53,13 +53,19 @@ class Rollouts:
     def __init__(self, world: World) -> None:
         self._world = world
         self._closing = threading.Event()
+        self._threads: list[threading.Thread] = []
         self.patience = 60.0
 
     def start(self, deployment: Resource, done: Callable[[Failed | None], None]) -> None:
-        threading.Thread(target=self._run, args=(deployment, done), name="rollout", daemon=True).start()
+        thread = threading.Thread(target=self._run, args=(deployment, done), name="rollout", daemon=True)
+        self._threads = [*(each for each in self._threads if each.is_alive()), thread]
+        thread.start()
 
     def close(self) -> None:
+        """Nothing comes up any more, and what was about to is ended."""
         self._closing.set()
+        for thread in self._threads:
+            thread.join(10)
 
     def _run(self, deployment: Resource, done: Callable[[Failed | None], None]) -> None:
         try:
