@@ -11,6 +11,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from tests.infra import warm_bicep
+
 PROJECT = Path(__file__).resolve().parents[2]
 TENANT = "11111111-1111-1111-1111-111111111111"
 
@@ -65,23 +67,34 @@ def snapshot(
         lines = [f"using './template{template.suffix}'"]
         lines += [f"param {name} = loadJsonContent('./values.json').{name}" for name in parameters]
         (work / "deployment.bicepparam").write_text("\n".join(lines) + "\n")
+        asked = work / "deployment.bicepparam"
+        given = {"tenantId": tenant_id, "subscriptionId": subscription_id, "location": location}
+        try:
+            return warm_bicep.snapshot(_found(), asked, **given, resourceGroup=resource_group, deploymentName=None)
+        except warm_bicep.Refused as e:
+            raise TemplateRefused(f"bicep snapshot: {e}") from None
+        except warm_bicep.NoAnswer:
+            pass
         scope = ["--tenant-id", tenant_id, "--subscription-id", subscription_id, "--location", location]
         scope += ["--resource-group", resource_group] if resource_group else []
-        run("snapshot", str(work / "deployment.bicepparam"), *scope)
+        run("snapshot", str(asked), *scope)
         return json.loads((work / "deployment.snapshot.json").read_text())
 
 
 def run(command: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     """One call of the compiler, finished. Raises TemplateRefused when it failed."""
-    path = compiler()
-    if path is None:
-        raise FileNotFoundError("no Bicep compiler; `az bicep install` installs one, or name yours in $BICEP")
-    # Without it .NET looks for ICU, which small systems lack.
-    environment = {**os.environ, "DOTNET_SYSTEM_GLOBALIZATION_INVARIANT": "1"}
-    done = subprocess.run([path, command, *arguments], capture_output=True, text=True, timeout=120, env=environment)
+    environment = {**os.environ, **warm_bicep.ENVIRONMENT}
+    done = subprocess.run([_found(), command, *arguments], capture_output=True, text=True, timeout=120, env=environment)
     if done.returncode != 0:
         raise TemplateRefused(f"bicep {command}: {done.stderr.strip() or done.stdout.strip()}")
     return done
+
+
+def _found() -> Path:
+    path = compiler()
+    if path is None:
+        raise FileNotFoundError("no Bicep compiler; `az bicep install` installs one, or name yours in $BICEP")
+    return path
 
 
 if __name__ == "__main__":
