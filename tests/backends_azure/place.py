@@ -8,7 +8,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from phi_assets.backends.azure import live_state
+import pytest
+
+from phi_assets.backends.azure import deployment_run, live_state, providers
 from phi_assets.backends.azure.account import AzureAccount
 from phi_assets.backends.azure.clients import AzureClients, clients
 from phi_assets.backends.azure.resources import azure_resources
@@ -92,8 +94,10 @@ def names() -> Iterator[str]:
 
 @contextmanager
 def local_azure_at(state: Path) -> Iterator[Control]:
-    """A local Azure where nothing takes time, and this process's environment that leads to it."""
+    """A local Azure where nothing takes time, and this process's environment that leads to it; it asks often."""
     azurite_or_skip()
     compiler_or_skip()
-    with local_azure(state, scale=0.0) as found:
+    with pytest.MonkeyPatch.context() as patched, local_azure(state, scale=0.0) as found:
+        patched.setattr(deployment_run, "FIRST_POLL", 0.2)
+        patched.setattr(providers, "POLL_SECONDS", 0.2)
         yield found.control
