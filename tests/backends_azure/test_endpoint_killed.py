@@ -1,30 +1,27 @@
 """Runs that are killed at every step of a deployment: the next one ends with one that serves, and nothing else."""
 
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 
 from phi_assets.records import RegisteredModel
+from tests.backends_azure import deploying
 from tests.backends_azure.deploying import DIED, Stage
 from tests.backends_azure.work import MARKS
+from tests.forks import forks
 
 pytestmark = MARKS
-PROJECT = Path(__file__).resolve().parents[2]
 STEPS = ["swept", "made", "tested", "a share", "tried", "all traffic", "proven", "marked"]
 # The same run dies when Azure has just taken a write, and has not ended it.
 WRITES = ["PUT deployment", "PUT all traffic", "DELETE old"]
 ALWAYS = ("swept", "a share", "all traffic", "marked", "PUT all traffic")
 MOMENTS = [step if step in ALWAYS else pytest.param(step, marks=pytest.mark.long) for step in (*STEPS, *WRITES)]
+NEEDED = ("azure.identity", "azure.storage.blob", "azure.mgmt.resource.deployments")
 
 
 def killed_at(stage: Stage, step: str, model: RegisteredModel) -> None:
     """A run that deploys the model is dead by its own hand, at that step."""
     arguments = [str(stage.place.home), stage.place.name, str(stage.control.state), step, model.to_json()]
-    command = [sys.executable, "-m", "tests.backends_azure.deploying", *arguments]
-    run = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=120)
-    assert run.returncode == DIED, run.stdout + run.stderr
+    said = stage.place.home / f"until {step}.txt"
+    assert forks(deploying.__name__, *NEEDED).run(said, arguments) == DIED, said.read_text()
 
 
 @pytest.mark.guide("traffic")
