@@ -28,7 +28,8 @@ def run(tmp_path, **settings: str) -> dict:
     return {"name": name, **json.loads(done.stdout.strip().splitlines()[-1])}
 
 
-@pytest.mark.parametrize("mode", ["keyless", "guide"])
+# The guide's mode: test_infrastructure.py::test_the_guides_mode_passes_its_own_checks.
+@pytest.mark.parametrize("mode", ["keyless", pytest.param("guide", marks=pytest.mark.long)])
 def test_everything_is_made_every_check_passes_and_all_is_fresh(control, tmp_path, mode):
     said = run(tmp_path, PHI_AZURE_ACCESS_MODE=mode)
 
