@@ -30,7 +30,7 @@ def install(folder: Path, python: Path | None = None) -> Path:
     programs = folder / "bin"
     programs.mkdir(parents=True, exist_ok=True)
     stub = Path(__file__).with_name("az_stub.py")
-    words = [str(python or sys.executable), "-I", "-S", str(stub), str(folder.resolve())]
+    words = [str(python or sys.executable), "-I", str(stub), str(folder.resolve())]
     command = programs / "az"
     command.write_text(f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n')
     command.chmod(command.stat().st_mode | stat.S_IXUSR)

@@ -1,6 +1,6 @@
 """The program behind the stub `az`: the commands that azure-identity and our documents use, answered as `az` does.
 
-`az_login.install` writes the executable that calls it: `python -I -S az_stub.py STATE_FOLDER account show`.
+`az_login.install` writes the executable that calls it: `python -I az_stub.py STATE_FOLDER account show`.
 """
 
 from __future__ import annotations

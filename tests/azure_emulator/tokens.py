@@ -1,15 +1,12 @@
 """Access tokens, signed with a secret that every process of one local Azure shares through its state folder."""
 
-import base64
-import hashlib
-import hmac
-import json
 import os
 import secrets
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+
+import jwt
 
 from tests.azure_emulator.identities import AZURE_CLI_APP, TENANT
 
@@ -55,23 +52,15 @@ class Tokens:
             "nbf": now - 5,
             "exp": int(now + seconds),
         }
-        return self._signed(claims)
+        return jwt.encode(claims, self._secret, algorithm="HS256")
 
     def read(self, token: str, audience: str) -> Claims:
         """Whose token it is. Raises InvalidToken."""
-        import jwt
-
         try:
             claims = jwt.decode(token, self._secret, algorithms=["HS256"], audience=canonical(audience))
         except jwt.InvalidTokenError as e:
             raise InvalidToken(str(e)) from e
         return Claims(claims["oid"], claims["aud"], float(claims["exp"]), claims.get("appid"))
-
-    def _signed(self, claims: dict[str, Any]) -> str:
-        # What jwt.encode(claims, secret, "HS256") makes, without the import: each call of `az` is a process of its own.
-        parts = ({"alg": "HS256", "typ": "JWT"}, claims)
-        text = b".".join(_base64(json.dumps(part, separators=(",", ":")).encode()) for part in parts)
-        return b".".join((text, _base64(hmac.digest(self._secret.encode(), text, hashlib.sha256)))).decode()
 
 
 def canonical(audience: str) -> str:
@@ -80,10 +69,6 @@ def canonical(audience: str) -> str:
     if plain.endswith(".blob.core.windows.net"):
         return "https://storage.azure.com"
     return next((names[0] for names in _SAME_AUDIENCE if plain in names), plain)
-
-
-def _base64(given: bytes) -> bytes:
-    return base64.urlsafe_b64encode(given).rstrip(b"=")
 
 
 def _shared_secret(path: Path) -> str:
