@@ -5,10 +5,10 @@ from typing import Any
 import dagster as dg
 
 from phi_assets import backends, defs
-from phi_assets.beta import with_code_references
 from phi_assets.defs.operations.jobs import JOBS
 from phi_assets.defs.operations.schedules import SCHEDULES
 from phi_assets.defs.operations.sensors import SENSORS
+from phi_assets.graph.dagster_internals import with_code_references
 from phi_assets.settings import current
 
 

@@ -233,7 +233,7 @@ class Settings(BaseModel):
     @field_validator("base_model")
     @classmethod
     def _known_form(cls, value: str) -> str:
-        from phi_assets.base_models.specs import UnknownBaseModel, parse_base_model
+        from phi_assets.base_models.reference import UnknownBaseModel, parse_base_model
 
         try:
             parse_base_model(value)
@@ -244,7 +244,7 @@ class Settings(BaseModel):
     @field_validator("dataset")
     @classmethod
     def _known_source(cls, value: str) -> str:
-        from phi_assets.conversations.source import SourceError, parse_source
+        from phi_assets.conversations.sources.address import SourceError, parse_source
 
         try:
             parse_source(value)

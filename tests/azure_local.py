@@ -41,7 +41,7 @@ def main(arguments: list[str]) -> int:
         print(e, file=sys.stderr)
         return 1
     environment = settings(os.environ) | {"PHI_HOME": str(home)} | process.environment(state)
-    done = subprocess.run([sys.executable, "-m", "phi_assets.cli", *arguments], cwd=PROJECT, env=environment)
+    done = subprocess.run([sys.executable, "-m", "phi_assets.cli.main", *arguments], cwd=PROJECT, env=environment)
     if arguments == ["down"]:
         process.down(state)
         print("the local Azure stopped")

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import dagster as dg
 
-from phi_assets import staleness, versions
-from phi_assets.backends.ports import Port
-from phi_assets.beta import observed_source
-from phi_assets.record_io import RecordIOManager
+from phi_assets.graph import code_versions, staleness
+from phi_assets.graph.dagster_internals import observed_source
+from phi_assets.graph.io_manager import RecordIOManager
+from phi_assets.ports.base import Port
 from phi_assets.records import Record
 from phi_assets.settings import PROJECT, Settings
 from tests import reported
@@ -48,7 +48,7 @@ class GraphCopy:
                 name,
                 deps=asset["upstream"],
                 group_name=asset["group"],
-                code_version=versions.of(name, settings, project),
+                code_version=code_versions.of(name, settings, project),
             )
             for name, asset in self.assets.items()
         ]

@@ -33,8 +33,9 @@ def facts_of(backend: str) -> dict[str, Any]:
 
 def facts() -> dict[str, Any]:
     """The graph as a reviewer should see it change, and what the tests ask about it."""
-    from phi_assets import backends, versions
+    from phi_assets import backends
     from phi_assets.definitions import definitions
+    from phi_assets.graph import code_versions
 
     loaded = definitions()
     heavy = [name for name in HEAVY if name in sys.modules]
@@ -61,7 +62,7 @@ def facts() -> dict[str, Any]:
         ],
         "blocking": blocking,
         "resources": sorted(loaded.resources or {}),
-        "versions": {name: versions.of(name) for name in nodes},
+        "versions": {name: code_versions.of(name) for name in nodes},
         "also_after": {name: backends.also_after(name) for name in nodes},
     }
 

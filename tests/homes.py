@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 import phi_assets
-from phi_assets.cli import main
+from phi_assets.cli.main import main
 from phi_assets.settings import PROJECT, current
 from tests.tiny_models import make_tiny_phi3
 
@@ -43,7 +43,7 @@ class Home:
 
     def phi(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         environment = {**os.environ, **self.settings}
-        command = [sys.executable, "-m", "phi_assets.cli", *arguments]
+        command = [sys.executable, "-m", "phi_assets.cli.main", *arguments]
         return subprocess.run(command, cwd=PROJECT, env=environment, capture_output=True, text=True, check=False)
 
     def run(self) -> set[str]:

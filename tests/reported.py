@@ -6,8 +6,8 @@ from collections.abc import Mapping
 import dagster as dg
 from dagster._core.events import AssetObservationData, StepMaterializationData
 
-from phi_assets import gates
-from phi_assets.staleness import CODE_VERSION, DATA_VERSION, INPUT_PREFIX
+from phi_assets.graph import check_gates
+from phi_assets.graph.staleness import CODE_VERSION, DATA_VERSION, INPUT_PREFIX
 
 
 def observed(instance: dg.DagsterInstance, asset: str, version: str, hours_ago: float = 0) -> None:
@@ -30,9 +30,9 @@ def made(
         tags |= {INPUT_PREFIX + name: used, f"dagster/input_event_pointer/{name}": "NULL"}
     event = dg.AssetMaterialization(asset, tags=tags)
     _store(instance, dg.DagsterEventType.ASSET_MATERIALIZATION, StepMaterializationData(event), hours_ago)
-    for check in gates.BLOCKING.get(asset, ()):
+    for check in check_gates.BLOCKING.get(asset, ()):
         verdict = dg.AssetCheckEvaluation(
-            asset_key=dg.AssetKey(asset), check_name=check, passed=True, metadata={gates.SUBJECT: version}
+            asset_key=dg.AssetKey(asset), check_name=check, passed=True, metadata={check_gates.SUBJECT: version}
         )
         instance.report_runless_asset_event(verdict)
 

@@ -4,10 +4,10 @@ import dagster as dg
 import pytest
 from dagster._core.events import StepMaterializationData
 
-from phi_assets.beta import observed_source
 from phi_assets.definitions import definitions
 from phi_assets.defs.dataset.automation import TAKE_IN_NEW_DATA
-from phi_assets.operate.tags import BY_COMMAND
+from phi_assets.graph.dagster_internals import observed_source
+from phi_assets.graph.run_tags import BY_COMMAND
 
 
 class Automation:

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from phi_assets.backends.azure import blob
-from phi_assets.backends.azure.account import AzureAccount
-from phi_assets.backends.azure.clients import clients
+from phi_assets.backends.azure.client.account import AzureAccount
+from phi_assets.backends.azure.client.clients import clients
+from phi_assets.backends.azure.storage import blob
 from phi_assets.settings import PROJECT, read
 from tests.azure_emulator.process import LocalAzure
 from tests.homes import Home

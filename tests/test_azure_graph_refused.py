@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from phi_assets import infra
+from phi_assets import bicep_template
 from tests.azure_emulator.control import Control
 from tests.azure_emulator.identities import USER
 from tests.azure_emulator.process import LocalAzure
@@ -136,7 +136,7 @@ def test_a_role_of_the_jobs_that_was_taken_away_is_given_again_before_the_job(az
     assert mended.executed_jobs() == []
 
 
-@pytest.mark.parametrize("number", range(len(infra.grants("keyless"))))
+@pytest.mark.parametrize("number", range(len(bicep_template.grants("keyless"))))
 def test_a_role_that_was_taken_away_and_may_not_be_given_again_is_one_error(azure, home, mended, number: int):
     take_away(mended, home, number)
     only(mended, "Contributor")

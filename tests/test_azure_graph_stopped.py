@@ -59,7 +59,7 @@ def training(azure: LocalAzure) -> str | None:
 
 @contextmanager
 def running(home: Home) -> Iterator["subprocess.Popen[str]"]:
-    command = [sys.executable, "-m", "phi_assets.cli", "run"]
+    command = [sys.executable, "-m", "phi_assets.cli.main", "run"]
     environment = {**os.environ, **home.settings}
     with subprocess.Popen(command, cwd=PROJECT, env=environment, stdout=subprocess.PIPE, text=True) as process:
         try:

@@ -9,9 +9,9 @@ import dagster as dg
 import pytest
 import yaml
 
-from phi_assets import recipes
+from phi_assets.cli.experiments import experiments
 from phi_assets.defs.operations.candidates import Candidate
-from phi_assets.operate.experiments import experiments
+from phi_assets.models import recipes
 from phi_assets.settings import current
 from tests.contracts.conftest import small_world
 from tests.contracts.made import in_a_run

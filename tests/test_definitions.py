@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from phi_assets import gates, staleness
+from phi_assets.graph import check_gates, staleness
 from phi_assets.settings import PROJECT
 from tests.graph_facts import BACKENDS, facts_of
 
@@ -50,7 +50,7 @@ def test_every_asset_has_what_a_person_looks_for(facts):
 def test_every_blocking_check_is_in_the_gates_table(facts):
     here = facts["graph"]["assets"]
 
-    expected = {asset: set(names) for asset, names in gates.BLOCKING.items() if asset in here}
+    expected = {asset: set(names) for asset, names in check_gates.BLOCKING.items() if asset in here}
     assert {asset: set(names) for asset, names in facts["blocking"].items()} == expected
 
 

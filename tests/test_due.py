@@ -7,14 +7,14 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from phi_assets import gates
-from phi_assets.backends.cloud_ports import Bill
-from phi_assets.backends.local.dataset_store import LocalDatasetStore
+from phi_assets.backends.local.dataset.store import LocalDatasetStore
 from phi_assets.backends.local.resources import cleaning
-from phi_assets.due import DATASET, is_due
-from phi_assets.operate import home
-from phi_assets.operate.tags import STOPPED
-from phi_assets.record_io import RecordIOManager
+from phi_assets.graph import check_gates
+from phi_assets.graph.io_manager import RecordIOManager
+from phi_assets.graph.run_tags import STOPPED
+from phi_assets.instance import home
+from phi_assets.instance.retraining_due import DATASET, is_due
+from phi_assets.ports.operations import Bill
 from phi_assets.records import DatasetVersion, ModelVersion, Quota
 from phi_assets.settings import Settings, read
 from tests.homes import OWN
@@ -56,13 +56,13 @@ class World:
         return version
 
     def judge(self, version: DatasetVersion, *, passed: bool) -> None:
-        for name in gates.BLOCKING["chat_dataset"]:
+        for name in check_gates.BLOCKING["chat_dataset"]:
             self.instance.report_runless_asset_event(
                 dg.AssetCheckEvaluation(
                     asset_key=dg.AssetKey("chat_dataset"),
                     check_name=name,
                     passed=passed,
-                    metadata={gates.SUBJECT: dg.MetadataValue.text(version.digest)},
+                    metadata={check_gates.SUBJECT: dg.MetadataValue.text(version.digest)},
                     blocking=True,
                 )
             )
@@ -239,9 +239,11 @@ def test_a_verdict_on_a_version_is_found_behind_those_on_newer_ones(world):
     old = world.publish(140)
     newer = world.publish(150, passed=False)
 
-    assert gates.failed(world.instance, "chat_dataset", old.digest) == []
-    assert gates.unjudged(world.instance, "chat_dataset", old.digest) == []
-    assert len(gates.failed(world.instance, "chat_dataset", newer.digest)) == len(gates.BLOCKING["chat_dataset"])
+    assert check_gates.failed(world.instance, "chat_dataset", old.digest) == []
+    assert check_gates.unjudged(world.instance, "chat_dataset", old.digest) == []
+    assert len(check_gates.failed(world.instance, "chat_dataset", newer.digest)) == len(
+        check_gates.BLOCKING["chat_dataset"]
+    )
 
 
 def test_a_version_that_is_still_being_checked_is_waited_for(world):
@@ -256,11 +258,13 @@ def test_a_version_that_is_still_being_checked_is_waited_for(world):
         said.append(words)
         world.judge(version, passed=True)
 
-    gates.wait_until_judged(world.instance, "chat_dataset", version.digest, judged_meanwhile, run="this", seconds=60)
+    check_gates.wait_until_judged(
+        world.instance, "chat_dataset", version.digest, judged_meanwhile, run="this", seconds=60
+    )
 
     assert said == ["waiting for the checks of chat_dataset just made, which another run has just made"]
-    gates.require_passed(world.instance, "chat_dataset", version.digest)
+    check_gates.require_passed(world.instance, "chat_dataset", version.digest)
 
 
 def test_nobody_waits_for_checks_that_no_run_will_make(world):
-    gates.wait_until_judged(world.instance, "chat_dataset", "unknown", pytest.fail, run="this", seconds=60)
+    check_gates.wait_until_judged(world.instance, "chat_dataset", "unknown", pytest.fail, run="this", seconds=60)

@@ -6,9 +6,9 @@ from urllib.parse import urlsplit
 import pytest
 from dagster_graphql import DagsterGraphQLClient
 
-from phi_assets.backends.azure.account import AzureAccount
-from phi_assets.backends.azure.blob import WorkspaceBlobs
-from phi_assets.backends.azure.clients import clients
+from phi_assets.backends.azure.client.account import AzureAccount
+from phi_assets.backends.azure.client.clients import clients
+from phi_assets.backends.azure.storage.blob import WorkspaceBlobs
 from phi_assets.settings import PROJECT, read
 from tests.test_whole_azure_graph import azure_home
 from tests.watching import Watched

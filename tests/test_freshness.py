@@ -9,10 +9,10 @@ import dagster as dg
 import orjson
 import pytest
 
-from phi_assets import freshness
 from phi_assets.definitions import definitions
-from phi_assets.freshness import champion_serves, little_drift, passed_on
-from phi_assets.operate import runs
+from phi_assets.graph import freshness
+from phi_assets.graph.freshness import champion_serves, little_drift, passed_on
+from phi_assets.instance import runs
 from phi_assets.records import DatasetVersion, RegisteredModel
 from phi_assets.settings import OWN_DATASET, PROJECT, current
 from tests.made_up import a_model

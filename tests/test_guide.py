@@ -11,7 +11,7 @@ from functools import cache
 
 import pytest
 
-from phi_assets.backends.azure import prices
+from phi_assets.backends.azure.infrastructure import prices
 from phi_assets.settings import PROJECT, Settings
 
 DOCS, TESTS = PROJECT / "docs", PROJECT / "tests"
@@ -75,7 +75,7 @@ def test_every_setting_and_command_on_the_page_exists(page):
     commands = set(re.findall(r"`phi (\w+)", page))
 
     assert settings <= {f"PHI_{name.upper()}" for name in Settings.model_fields}
-    assert commands <= set(re.findall(r'add_parser\("(\w+)"', (PROJECT / "phi_assets/cli.py").read_text("utf-8")))
+    assert commands <= set(re.findall(r'add_parser\("(\w+)"', (PROJECT / "phi_assets/cli/main.py").read_text("utf-8")))
 
 
 def test_every_asset_on_the_page_is_in_a_graph():
@@ -103,7 +103,7 @@ def test_what_a_page_links_to_is_there(page):
 
 def test_every_refusal_on_azures_page_is_one_that_the_project_knows():
     codes = re.findall(r"`([A-Z][a-z]+(?:[A-Z][a-z]+)+)`", AZURE)
-    sources = "".join(path.read_text("utf-8") for path in (PROJECT / "phi_assets/backends/azure").glob("*.py"))
+    sources = "".join(path.read_text("utf-8") for path in (PROJECT / "phi_assets/backends/azure").rglob("*.py"))
 
     assert len(codes) > 8
     assert [code for code in codes if code not in sources] == []

@@ -6,7 +6,7 @@ import pytest
 
 from evaluation_code.matching import holds as text_holds
 from evaluation_code.matching import normalise, normalise_answer
-from phi_assets.backends.local.dataset_store import LocalDatasetStore
+from phi_assets.backends.local.dataset.store import LocalDatasetStore
 from phi_assets.backends.local.resources import cleaning
 from phi_assets.conversations.checks import read_split
 from phi_assets.lineage.nearest import Near, nearest

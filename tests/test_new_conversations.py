@@ -9,11 +9,11 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from phi_assets.backends.local.dataset_store import LocalDatasetStore
-from phi_assets.conversations.feeds import Feed, Look
-from phi_assets.conversations.source import SourceError
+from phi_assets.backends.local.dataset.store import LocalDatasetStore
+from phi_assets.conversations.sources.address import SourceError
+from phi_assets.conversations.sources.feeds import Feed, Look
+from phi_assets.graph.staleness import DATA_VERSION, observed
 from phi_assets.settings import current
-from phi_assets.staleness import DATA_VERSION, observed
 from tests.conversations.test_feeds import lines, put
 
 RAW = dg.AssetKey("raw_conversations")

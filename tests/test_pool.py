@@ -16,8 +16,8 @@ from dagster_graphql import DagsterGraphQLClient
 
 from phi_assets import settings
 from phi_assets.defs.operations.sensors import dead_runs
-from phi_assets.operate import home, interface
-from phi_assets.operate.interface import Interface
+from phi_assets.instance import home, server
+from phi_assets.instance.server import Interface
 from phi_assets.settings import PROJECT
 from tests.homes import OWN, tiny_home
 
@@ -72,7 +72,9 @@ class Running:
 @contextmanager
 def dev(log: Any) -> Iterator[subprocess.Popen[bytes]]:
     """`phi dev` of the home that the environment names."""
-    process = subprocess.Popen([sys.executable, "-m", "phi_assets.cli", "dev"], cwd=PROJECT, stdout=log, stderr=log)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "phi_assets.cli.main", "dev"], cwd=PROJECT, stdout=log, stderr=log
+    )
     try:
         yield process
     finally:
@@ -101,8 +103,8 @@ def running(tmp_path_factory) -> Iterator[Running]:
         with home.instance(chosen) as instance:
             patched.setenv("DAGSTER_HOME", str(chosen.dagster_home))
             with (folder / "dev.log").open("wb") as log, dev(log) as process:
-                ui = until(lambda: interface.find(chosen), process)
-                interface.wait_until_ready(ui, folder / "dev.log")
+                ui = until(lambda: server.find(chosen), process)
+                server.wait_until_ready(ui, folder / "dev.log")
                 found = Running(DagsterGraphQLClient("127.0.0.1", port_number=ui.port), instance)
                 (made,) = found.wait([found.start("everything", asset_selection=MADE)], 120)
                 assert made.status == dg.DagsterRunStatus.SUCCESS

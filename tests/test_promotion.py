@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from phi_assets.promotion import Rules, Verdict, decide
+from phi_assets.models.promotion_rules import Rules, Verdict, decide
 
 Path = tuple[str, ...]
 

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from phi_assets import recipes
-from phi_assets.experiments import Scores, Trained, best_first, differences
-from phi_assets.recipes import WrongRecipe
+from phi_assets.models import recipes
+from phi_assets.models.experiments import Scores, Trained, best_first, differences
+from phi_assets.models.recipes import WrongRecipe
 
 TRAINED = Trained(
     candidate="",

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from phi_assets.remembered import Remembered
+from phi_assets.sqlite_cache import Remembered
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from phi_assets.retraining import Money, Rules, Situation, decide
+from phi_assets.models.retraining_policy import Money, Rules, Situation, decide
 from phi_assets.settings import read
 from tests.graph_facts import AZURE
 

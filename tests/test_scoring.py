@@ -8,8 +8,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from phi_assets import scoring
-from phi_assets.scoring import NoAnswer
+from phi_assets import endpoint_client
+from phi_assets.endpoint_client import NoAnswer
 
 GOOD = (200, {}, {"id": "one", "choices": [{"message": {"content": "Hello!"}, "finish_reason": "stop"}]})
 ASKED = [{"role": "user", "content": "Hello"}]
@@ -45,13 +45,13 @@ def endpoint(*answers: tuple[int, dict[str, str], object]) -> Iterator[tuple[str
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    monkeypatch.setattr(scoring, "FIRST_WAIT", 0.01)
+    monkeypatch.setattr(endpoint_client, "FIRST_WAIT", 0.01)
 
 
 def refusal(*answers: tuple[int, dict[str, str], object]) -> tuple[NoAnswer, int]:
     """What came of it, and how often it was asked."""
     with endpoint(*answers) as (address, paths), pytest.raises(NoAnswer) as caught:
-        scoring.chat(address, "key", ASKED)
+        endpoint_client.chat(address, "key", ASKED)
     return caught.value, len(paths)
 
 
@@ -76,10 +76,10 @@ def test_a_time_out_says_what_to_do():
 @pytest.mark.parametrize("full", [(429, {}, "full"), (424, {"ms-azureml-model-error-statuscode": "429"}, "full")])
 def test_a_full_house_is_asked_again_and_given_up_in_the_end(full):
     with endpoint(full, full, GOOD) as (address, paths):
-        assert scoring.chat(address, "key", ASKED).text == "Hello!"
+        assert endpoint_client.chat(address, "key", ASKED).text == "Hello!"
     assert len(paths) == 3
     error, asked = refusal(full)
-    assert (error.status, asked) == (429, scoring.TRIES)
+    assert (error.status, asked) == (429, endpoint_client.TRIES)
 
 
 @pytest.mark.parametrize("body", ["<html>", {"choices": []}, {"id": "x"}, []])
@@ -93,7 +93,7 @@ def test_this_machines_own_address_is_never_asked_by_a_proxy(monkeypatch):
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     with endpoint(GOOD) as (address, _):
-        assert scoring.chat(address, "key", ASKED).text == "Hello!"
+        assert endpoint_client.chat(address, "key", ASKED).text == "Hello!"
 
 
 def test_a_key_is_in_no_error():

@@ -14,7 +14,7 @@ import pytest
 from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
 from dagster._core.loader import LoadingContextForTest
 
-from phi_assets import gates, staleness, versions
+from phi_assets.graph import check_gates, code_versions, staleness
 from phi_assets.settings import PROJECT, Settings, read
 from tests.graph_copy import GraphCopy
 from tests.graph_facts import AZURE, BACKENDS
@@ -73,7 +73,7 @@ BOTH = [
     Row("flows/evaluation/flow.dag.yaml", {"chat_flow_evaluation"}, {"chat_flow_evaluation"}),
     Row("phi_assets/conversations/cleaning.py", {"chat_dataset"}, {"chat_dataset", *TRAINED}),
     Row("phi_assets/base_models/convert.py", {"base_model"}, {"base_model", *TRAINED}),
-    Row("phi_assets/scoring.py", {"online_deployment"}, SHIPPED),
+    Row("phi_assets/endpoint_client.py", {"online_deployment"}, SHIPPED),
     Row("README.md"),
     Row("dataset", {"chat_dataset"}, {"chat_dataset", *TRAINED}),
     Row("columns", {"chat_dataset"}, {"chat_dataset", *TRAINED}),
@@ -113,7 +113,7 @@ ON_AZURE = [
     Row("azure_request_seconds", {"online_deployment"}, SHIPPED),
 ]
 ON_A_LAPTOP = [Row(row.what) for row in ON_AZURE]
-UNREAD = [Row(name) for name in sorted(set(versions.NO_VERSION) - {"backend", "max_train_minutes"})]
+UNREAD = [Row(name) for name in sorted(set(code_versions.NO_VERSION) - {"backend", "max_train_minutes"})]
 TABLE = {"local": [*BOTH, *ON_A_LAPTOP, *UNREAD], "azure": [*BOTH, *ON_AZURE, *UNREAD]}
 CASES = [pytest.param(backend, row, id=f"{backend}-{row.what}") for backend in BACKENDS for row in TABLE[backend]]
 # What follows depends on what is stale, not on why: one row for each set is enough.
@@ -162,11 +162,11 @@ def changed(graph: GraphCopy, backend: str, project: Path, what: str) -> dg.Defi
     before = file.read_bytes()
     try:
         file.write_bytes(before + b"\n")
-        versions.tree_digest.cache_clear()
+        code_versions.tree_digest.cache_clear()
         return defined(graph, backend, project)
     finally:
         file.write_bytes(before)
-        versions.tree_digest.cache_clear()
+        code_versions.tree_digest.cache_clear()
 
 
 def row_of(backend: str, what: str) -> Row:
@@ -189,7 +189,7 @@ def runs_after(graph: GraphCopy, definitions: dg.Definitions, content: str) -> l
     made: list[str] = []
     while wave := staleness.next_wave(states := graph.survey(definitions)):
         asked = {name for name in wave if states[name].status == "fresh"}
-        assert asked <= set(gates.LIVE)
+        assert asked <= set(check_gates.LIVE)
         graph.make(definitions, asked, "as before")
         graph.make(definitions, [name for name in wave if name not in asked], content)
         made += [name for name in wave if name not in asked]

@@ -3,10 +3,10 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from phi_assets import gates, staleness
-from phi_assets.backends.local.registry import MlflowRegistry
-from phi_assets.backends.ports import Port
-from phi_assets.record_io import RecordIOManager
+from phi_assets.backends.local.evaluation.registry import MlflowRegistry
+from phi_assets.graph import check_gates, staleness
+from phi_assets.graph.io_manager import RecordIOManager
+from phi_assets.ports.base import Port
 from phi_assets.records import Evaluation
 from tests.backends_local.test_registry import written
 from tests.made_up import a_model, evaluated
@@ -16,7 +16,7 @@ from tests.toy_graph import KEPT_BY, Cupboard, toy_graph
 @pytest.fixture(autouse=True)
 def toy(monkeypatch):
     monkeypatch.setattr(staleness, "KEPT_BY", KEPT_BY)
-    monkeypatch.setattr(gates, "BLOCKING", {"grain": ("clean",)})
+    monkeypatch.setattr(check_gates, "BLOCKING", {"grain": ("clean",)})
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ def test_a_changed_source_makes_what_reads_it_stale_and_the_rest_waits(instance,
 
 
 def test_what_is_true_for_the_moment_is_asked_again_before_what_stands_behind_it(instance, tmp_path, monkeypatch):
-    monkeypatch.setattr(gates, "LIVE", ("grain",))
+    monkeypatch.setattr(check_gates, "LIVE", ("grain",))
     graph = made(instance, tmp_path)
     assert wave(instance, graph) == []
 
@@ -229,15 +229,15 @@ def test_a_keeper_says_why_what_was_made_is_gone(instance, tmp_path, monkeypatch
 def test_an_asset_refuses_while_what_it_stands_on_has_no_passed_verdict(instance, tmp_path):
     made(instance, tmp_path)
 
-    gates.require_deps_passed(instance, ["grain", "flour"])
+    check_gates.require_deps_passed(instance, ["grain", "flour"])
     run(instance, toy_graph(tmp_path, clean=False), ["grain"])
-    with pytest.raises(gates.NotPassed, match="grain: check clean failed: stones"):
-        gates.require_deps_passed(instance, ["grain", "flour"])
+    with pytest.raises(check_gates.NotPassed, match="grain: check clean failed: stones"):
+        check_gates.require_deps_passed(instance, ["grain", "flour"])
 
 
 def test_an_asset_refuses_while_what_it_stands_on_was_never_made(instance):
-    with pytest.raises(gates.NotPassed, match="check clean has not judged"):
-        gates.require_deps_passed(instance, ["grain"])
+    with pytest.raises(check_gates.NotPassed, match="check clean has not judged"):
+        check_gates.require_deps_passed(instance, ["grain"])
 
 
 class Drawer(Port):
@@ -256,7 +256,7 @@ class Drawer(Port):
 @pytest.mark.parametrize("clean", [True, False], ids=["passed", "refused"])
 def test_what_passed_against_another_champion_is_evaluated_again(instance, tmp_path, monkeypatch, clean):
     monkeypatch.setattr(staleness, "KEPT_BY", {"model_evaluation": "evaluator"})
-    monkeypatch.setattr(gates, "BLOCKING", {"model_evaluation": ("clean",)})
+    monkeypatch.setattr(check_gates, "BLOCKING", {"model_evaluation": ("clean",)})
     registry = MlflowRegistry(home=str(tmp_path / "mlflow"))
     for number, name in enumerate(["a", "b"]):
         model = written(tmp_path, name)
@@ -268,7 +268,9 @@ def test_what_passed_against_another_champion_is_evaluated_again(instance, tmp_p
 
     @dg.asset_check(asset="model_evaluation", name="clean", blocking=True)
     def judged(model_evaluation: Evaluation) -> dg.AssetCheckResult:
-        return gates.verdict("clean", "model_evaluation", subject="e", passed=clean, description="worse", numbers={})
+        return check_gates.verdict(
+            "clean", "model_evaluation", subject="e", passed=clean, description="worse", numbers={}
+        )
 
     graph = dg.Definitions(
         assets=[measured],

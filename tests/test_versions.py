@@ -1,11 +1,12 @@
 """The table of what each asset reads, held against the source trees and the settings."""
 
+import ast
 import shutil
 from pathlib import Path
 
 import pytest
 
-from phi_assets import versions
+from phi_assets.graph import code_versions
 from phi_assets.settings import PROJECT, Settings, read
 from tests.graph_facts import AZURE, BACKENDS, facts_of
 
@@ -13,86 +14,79 @@ PROGRAMS = ("reading_code", "training_code", "evaluation_code", "serving_code")
 
 # Source that no asset executes, or that cannot change what an asset makes.
 OUTSIDE = {
-    "phi_assets/__init__.py": "empty",
-    "phi_assets/beta.py": "how definitions are declared",
-    "phi_assets/answers.py": "reads what was answered",
-    "phi_assets/cli.py": "starts runs",
+    "phi_assets/graph/dagster_internals.py": "how definitions are declared",
+    "phi_assets/answer_log.py": "reads what was answered",
+    "phi_assets/cli/main.py": "starts runs",
     "phi_assets/definitions.py": "collects definitions",
-    "phi_assets/due.py": "decides when training runs",
-    "phi_assets/experiments.py": "compares trainings",
-    "phi_assets/intake.py": "watches",
-    "phi_assets/freshness.py": "decides when is warned",
-    "phi_assets/gates.py": "decides whether an asset runs",
+    "phi_assets/instance": "starts and follows runs",
+    "phi_assets/models/experiments.py": "compares trainings",
+    "phi_assets/conversations/sources/snapshot.py": "watches",
+    "phi_assets/graph/freshness.py": "decides when is warned",
+    "phi_assets/graph/check_gates.py": "decides whether an asset runs",
     "phi_assets/lineage": "tells where answers came from",
-    "phi_assets/masking.py": "masks secrets in words",
+    "phi_assets/redaction.py": "masks secrets in words",
     "phi_assets/notifications": "tells of failures",
-    "phi_assets/operate": "starts and follows runs",
+    "phi_assets/cli": "starts and follows runs",
     "phi_assets/owners.py": "labels",
-    "phi_assets/record_io.py": "keeps records",
+    "phi_assets/graph/run_tags.py": "labels runs",
+    "phi_assets/graph/io_manager.py": "keeps records",
     "phi_assets/records.py": "shape of records",
-    "phi_assets/remembered.py": "remembers answers while nothing changes",
+    "phi_assets/sqlite_cache.py": "remembers answers while nothing changes",
     "phi_assets/settings.py": "the settings' values count, each where it is read",
-    "phi_assets/shown.py": "how metadata looks",
-    "phi_assets/staleness.py": "decides what is run",
-    "phi_assets/versions.py": "this table",
+    "phi_assets/graph/metadata_values.py": "how metadata looks",
+    "phi_assets/graph/staleness.py": "decides what is run",
+    "phi_assets/graph/code_versions.py": "this table",
     "phi_assets/backends/__init__.py": "chooses resources",
-    "phi_assets/backends/azure/__init__.py": "empty",
-    "phi_assets/backends/azure/account.py": "where; its values count",
-    "phi_assets/backends/azure/blob.py": "moves bytes",
-    "phi_assets/backends/azure/clients.py": "clients",
-    "phi_assets/backends/azure/costs.py": "reports costs",
-    "phi_assets/backends/azure/deleted_vaults.py": "finds, takes back and purges a deleted vault",
-    "phi_assets/backends/azure/deleting.py": "deletes, and makes nothing",
-    "phi_assets/backends/azure/deploy_lock.py": "who comes second waits",
-    "phi_assets/backends/azure/deployment_run.py": "follows a deployment",
-    "phi_assets/backends/azure/errors.py": "words",
-    "phi_assets/backends/azure/job_costs.py": "reports costs",
-    "phi_assets/backends/azure/job_errors.py": "words",
-    "phi_assets/backends/azure/job_failures.py": "says why a job failed",
-    "phi_assets/backends/azure/job_logs.py": "shows a job's log",
-    "phi_assets/backends/azure/job_names.py": "names",
-    "phi_assets/backends/azure/job_watch.py": "follows a job",
-    "phi_assets/backends/azure/jobs.py": "submits and follows a job",
-    "phi_assets/backends/azure/listing.py": "lists what is there",
-    "phi_assets/backends/azure/outputs.py": "keeps a deployment's outputs",
-    "phi_assets/backends/azure/ownership.py": "tells ours from others'",
-    "phi_assets/backends/azure/own_run.py": "sees that a run was stopped",
-    "phi_assets/backends/azure/pipes_session.py": "carries a job's messages",
-    "phi_assets/backends/azure/portal.py": "links",
-    "phi_assets/backends/azure/preflight.py": "looks, and makes nothing",
-    "phi_assets/backends/azure/preflight_names.py": "looks, and makes nothing",
-    "phi_assets/backends/azure/preflight_place.py": "looks, and makes nothing",
-    "phi_assets/backends/azure/providers.py": "registers providers",
-    "phi_assets/backends/azure/quota_request.py": "asks for quota",
+    "phi_assets/backends/azure/client/account.py": "where; its values count",
+    "phi_assets/backends/azure/storage/blob.py": "moves bytes",
+    "phi_assets/backends/azure/client/clients.py": "clients",
+    "phi_assets/backends/azure/operations/costs.py": "reports costs",
+    "phi_assets/backends/azure/infrastructure/deleted_vaults.py": "finds, takes back and purges a deleted vault",
+    "phi_assets/backends/azure/operations/deleting.py": "deletes, and makes nothing",
+    "phi_assets/backends/azure/serving/lease.py": "who comes second waits",
+    "phi_assets/backends/azure/infrastructure/deployment_run.py": "follows a deployment",
+    "phi_assets/backends/azure/client/azure_errors.py": "words",
+    "phi_assets/backends/azure/operations/job_costs.py": "reports costs",
+    "phi_assets/backends/azure/jobs/job_errors.py": "words",
+    "phi_assets/backends/azure/jobs/job_failures.py": "says why a job failed",
+    "phi_assets/backends/azure/jobs/logs.py": "shows a job's log",
+    "phi_assets/backends/azure/jobs/names.py": "names",
+    "phi_assets/backends/azure/jobs/watch.py": "follows a job",
+    "phi_assets/backends/azure/jobs/jobs.py": "submits and follows a job",
+    "phi_assets/backends/azure/client/rest.py": "lists what is there",
+    "phi_assets/backends/azure/client/outputs.py": "keeps a deployment's outputs",
+    "phi_assets/backends/azure/infrastructure/ownership.py": "tells ours from others'",
+    "phi_assets/backends/azure/jobs/own_run.py": "sees that a run was stopped",
+    "phi_assets/backends/azure/jobs/blob_pipes.py": "carries a job's messages",
+    "phi_assets/backends/azure/client/portal_links.py": "links",
+    "phi_assets/backends/azure/operations/preflight.py": "looks, and makes nothing",
+    "phi_assets/backends/azure/operations/preflight_names.py": "looks, and makes nothing",
+    "phi_assets/backends/azure/operations/preflight_account.py": "looks, and makes nothing",
+    "phi_assets/backends/azure/infrastructure/providers.py": "registers providers",
+    "phi_assets/backends/azure/infrastructure/quota_request.py": "asks for quota",
     "phi_assets/backends/azure/resources.py": "hands settings to resources; their values count",
-    "phi_assets/backends/azure/retirements.py": "what Azure retires; looked at, never made",
-    "phi_assets/backends/azure/retrying.py": "asks again",
-    "phi_assets/backends/azure/roles.py": "waits for roles",
-    "phi_assets/backends/azure/teardown.py": "deletes, and makes nothing",
-    "phi_assets/backends/azure/tokens.py": "signs in",
-    "phi_assets/backends/azure/tracking.py": "notes what was trained",
-    "phi_assets/backends/azure/unique_names.py": "the template's own names",
-    "phi_assets/backends/azure/waiting.py": "waits",
-    "phi_assets/backends/azure/what_if.py": "forecasts a deployment",
-    "phi_assets/backends/cloud_ports.py": "abstract",
-    "phi_assets/backends/ports.py": "abstract",
-    "phi_assets/backends/local/__init__.py": "empty",
+    "phi_assets/backends/azure/operations/retirements.py": "what Azure retires; looked at, never made",
+    "phi_assets/backends/azure/client/retry.py": "asks again",
+    "phi_assets/backends/azure/client/role_delay.py": "waits for roles",
+    "phi_assets/backends/azure/operations/teardown.py": "deletes, and makes nothing",
+    "phi_assets/backends/azure/client/credential.py": "signs in",
+    "phi_assets/backends/azure/training/tracking.py": "notes what was trained",
+    "phi_assets/backends/azure/client/names.py": "the template's own names",
+    "phi_assets/backends/azure/client/waiting.py": "waits",
+    "phi_assets/backends/azure/infrastructure/what_if.py": "forecasts a deployment",
+    "phi_assets/ports/operations.py": "abstract",
+    "phi_assets/ports/base.py": "abstract",
     "phi_assets/backends/local/resources.py": "hands settings to resources; their values count",
-    "phi_assets/backends/local/tracking.py": "notes what was trained",
-    "phi_assets/defs/evaluation/__init__.py": "empty",
-    "phi_assets/backends/shelf.py": "where things are kept",
-    "phi_assets/defs/__init__.py": "empty",
-    "phi_assets/defs/dataset/__init__.py": "empty",
+    "phi_assets/backends/local/training/tracking.py": "notes what was trained",
+    "phi_assets/backends/content_store.py": "where things are kept",
     "phi_assets/defs/dataset/automation.py": "decides when it runs",
     "phi_assets/defs/dataset/sensors.py": "watches",
-    "phi_assets/defs/infrastructure/__init__.py": "empty",
     "phi_assets/defs/infrastructure/checks.py": "a check, which runs with its asset",
     "phi_assets/defs/infrastructure/live_checks.py": "checks, which run with their assets",
     "phi_assets/defs/infrastructure/metadata.py": "how metadata looks",
     "phi_assets/defs/operations": "jobs and watches",
-    "phi_assets/defs/training/__init__.py": "empty",
     "phi_assets/defs/training/sensors.py": "decides when it runs",
-    "phi_assets/retraining.py": "decides when training runs",
+    "phi_assets/models/retraining_policy.py": "decides when training runs",
 }
 
 ASSETS_OF_TREE = {
@@ -104,9 +98,9 @@ ASSETS_OF_TREE = {
     "phi_assets/conversations": {"chat_dataset"},
     "phi_assets/base_models": {"base_model"},
     "phi_assets/prompt_flow": {"endpoint_connection", "chat_flow", "chat_flow_evaluation"},
-    "phi_assets/promotion.py": {"model_evaluation"},
-    "phi_assets/recipes.py": {"fine_tuned_model"},
-    "phi_assets/scoring.py": {"online_deployment"},
+    "phi_assets/models/promotion_rules.py": {"model_evaluation"},
+    "phi_assets/models/recipes.py": {"fine_tuned_model"},
+    "phi_assets/endpoint_client.py": {"online_deployment"},
     "phi_assets/defs/infrastructure/assets.py": {"ml_workspace", "training_compute", "training_environment"},
     "phi_assets/defs/dataset/assets.py": {"chat_dataset"},
     "phi_assets/defs/training/assets.py": {"fine_tuned_model"},
@@ -127,28 +121,32 @@ def project(tmp_path: Path) -> Path:
 
 
 def all_versions(project: Path, settings: Settings | None = None) -> dict[str, str]:
-    versions.tree_digest.cache_clear()
+    code_versions.tree_digest.cache_clear()
     chosen = settings or read({})
-    return {asset: versions.of(asset, chosen, project) for asset in facts_of(chosen.backend)["graph"]["assets"]}
+    return {asset: code_versions.of(asset, chosen, project) for asset in facts_of(chosen.backend)["graph"]["assets"]}
 
 
 def changed(before: dict[str, str], after: dict[str, str]) -> set[str]:
     return {asset for asset in before if before[asset] != after[asset]}
 
 
+def holds_code(path: Path) -> bool:
+    return any(not isinstance(node, ast.Expr) for node in ast.parse(path.read_text(encoding="utf-8")).body)
+
+
 def test_the_table_names_every_asset_and_nothing_else():
     everywhere = {name for backend in BACKENDS for name in facts_of(backend)["graph"]["assets"]}
 
-    assert set(versions.READS) == everywhere
+    assert set(code_versions.READS) == everywhere
 
 
 def test_every_source_is_read_by_an_asset_or_stands_outside_with_a_reason():
     read_by_assets = {
-        tree for backend in BACKENDS for reads in versions.READS.values() for tree in reads.files(backend)
+        tree for backend in BACKENDS for reads in code_versions.READS.values() for tree in reads.files(backend)
     }
     claimed = read_by_assets | set(OUTSIDE)
     sources = [path for tree in (*PROGRAMS, "phi_assets", "flows") for path in (PROJECT / tree).rglob("*.py")]
-    names = [path.relative_to(PROJECT).as_posix() for path in sources if "__pycache__" not in path.parts]
+    names = [path.relative_to(PROJECT).as_posix() for path in sources if holds_code(path)]
 
     assert [name for name in names if not any(name == c or name.startswith(f"{c}/") for c in claimed)] == []
     assert [tree for tree in read_by_assets if not (PROJECT / tree).exists()] == []
@@ -177,16 +175,16 @@ def test_a_changed_readme_changes_nothing(project):
 
 
 AZURE_TREES = {
-    "infra": set(versions.DEPLOYED_ASSETS),
-    "phi_assets/infra.py": set(versions.DEPLOYED_ASSETS),
-    "phi_assets/defs/infrastructure/cloud.py": set(versions.DEPLOYED_ASSETS),
-    "phi_assets/defs/infrastructure/quota.py": {"gpu_quota"},
-    "phi_assets/backends/azure/compute.py": {"training_compute"},
-    "phi_assets/backends/azure/environment.py": {"training_environment"},
-    "phi_assets/backends/azure/prices.py": {"gpu_quota"},
-    "phi_assets/backends/azure/trainer.py": {"fine_tuned_model"},
-    "phi_assets/backends/azure/retrying.py": set(),
-    "phi_assets/backends/local/trainer.py": set(),
+    "infra": set(code_versions.DEPLOYED_ASSETS),
+    "phi_assets/bicep_template.py": set(code_versions.DEPLOYED_ASSETS),
+    "phi_assets/defs/infrastructure/azure_resources.py": set(code_versions.DEPLOYED_ASSETS),
+    "phi_assets/defs/infrastructure/gpu_quota.py": {"gpu_quota"},
+    "phi_assets/backends/azure/infrastructure/compute.py": {"training_compute"},
+    "phi_assets/backends/azure/infrastructure/training_environment.py": {"training_environment"},
+    "phi_assets/backends/azure/infrastructure/prices.py": {"gpu_quota"},
+    "phi_assets/backends/azure/training/trainer.py": {"fine_tuned_model"},
+    "phi_assets/backends/azure/client/retry.py": set(),
+    "phi_assets/backends/local/training/trainer.py": set(),
     "reading_code/read_hub.py": {"chat_dataset"},
     # What is evaluated is the server, never the image that it stands in.
     "serving_image/Dockerfile": {"online_deployment"},
@@ -205,7 +203,7 @@ def test_a_change_of_a_source_changes_its_assets_only_on_azure(tree, project):
 
 
 @pytest.mark.parametrize(
-    "source", ["infra/main.json", "phi_assets/backends/azure/trainer.py", "serving_image/Dockerfile"]
+    "source", ["infra/main.json", "phi_assets/backends/azure/training/trainer.py", "serving_image/Dockerfile"]
 )
 def test_what_only_azure_reads_changes_nothing_on_a_laptop(source, project):
     before = all_versions(project)
@@ -242,8 +240,8 @@ OTHER_AZURE_VALUES = {
     "azure_subscription_id": ("00000000-0000-0000-0000-0000000000bb", {*ON_THE_PLACE, "gpu_quota"}),
     "azure_location": ("westeurope", {*ON_THE_PLACE, "gpu_quota"}),
     "azure_name": ("another", ON_THE_PLACE),
-    "azure_access_mode": ("guide", set(versions.DEPLOYED_ASSETS)),
-    "azure_purge_protection": ("true", set(versions.DEPLOYED_ASSETS)),
+    "azure_access_mode": ("guide", set(code_versions.DEPLOYED_ASSETS)),
+    "azure_purge_protection": ("true", set(code_versions.DEPLOYED_ASSETS)),
     "azure_vm_size": ("Standard_E16s_v3", {"gpu_quota", "training_compute"}),
     "azure_nodes": ("2", {"gpu_quota", "training_compute"}),
     "azure_idle_minutes": ("9", {"gpu_quota", "training_compute"}),
@@ -262,8 +260,8 @@ OTHER_AZURE_VALUES = {
 def test_every_setting_is_read_by_an_asset_or_has_a_reason_not_to_be():
     read_by_assets = set(OTHER_VALUES) | set(OTHER_AZURE_VALUES) - {"max_train_minutes"}
 
-    assert read_by_assets | set(versions.NO_VERSION) == set(Settings.model_fields)
-    assert read_by_assets & set(versions.NO_VERSION) == set()
+    assert read_by_assets | set(code_versions.NO_VERSION) == set(Settings.model_fields)
+    assert read_by_assets & set(code_versions.NO_VERSION) == set()
 
 
 @pytest.mark.parametrize("setting", sorted(OTHER_VALUES))
@@ -303,7 +301,7 @@ VALUES_OF_NO_VERSION = {
 }
 
 
-@pytest.mark.parametrize("setting", sorted(set(versions.NO_VERSION) - {"backend"}))
+@pytest.mark.parametrize("setting", sorted(set(code_versions.NO_VERSION) - {"backend"}))
 def test_a_setting_without_a_version_changes_nothing(setting):
     other = VALUES_OF_NO_VERSION.get(setting, "7")
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from phi_assets.operate import home as homes
+from phi_assets.instance import home as homes
 from phi_assets.settings import PROJECT, Settings, read
 from tests.homes import OWN, Home, made, tiny_home
 
@@ -77,7 +77,7 @@ def test_a_second_run_brings_stopped_servers_back_makes_nothing_and_lets_no_othe
     assert (refused.returncode, refused.stdout) == (1, "")
     assert len(refused.stderr.strip().splitlines()) == 1
 
-    command = [sys.executable, "-m", "phi_assets.cli", "run"]
+    command = [sys.executable, "-m", "phi_assets.cli.main", "run"]
     environment = {**os.environ, **home.settings}
     second = subprocess.Popen(command, cwd=PROJECT, env=environment, stdout=subprocess.PIPE, text=True)
     assert second.stdout
@@ -188,7 +188,7 @@ def test_a_run_afterwards_makes_nothing_and_leaves_it_so(home):
 def test_the_gate_asked_again_does_not_bring_the_withdrawn_one_back(home):
     from dagster_graphql import DagsterGraphQLClient
 
-    from phi_assets.operate import runs
+    from phi_assets.instance import runs
 
     client = DagsterGraphQLClient("127.0.0.1", port_number=int(home.ui().rpartition(":")[2]))
     run_id = client.submit_job_execution("everything", asset_selection=["registered_model"])

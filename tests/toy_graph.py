@@ -5,10 +5,10 @@ from typing import Any
 
 import dagster as dg
 
-from phi_assets import gates
-from phi_assets.backends.ports import Port
-from phi_assets.beta import observed_source
-from phi_assets.record_io import RecordIOManager
+from phi_assets.graph import check_gates
+from phi_assets.graph.dagster_internals import observed_source
+from phi_assets.graph.io_manager import RecordIOManager
+from phi_assets.ports.base import Port
 from phi_assets.records import Record
 
 
@@ -51,7 +51,7 @@ def toy_graph(
 
     @dg.asset(code_version=changes.get("flour_code", "1"))
     def flour(context: dg.AssetExecutionContext, grain: Thing, cupboard: Cupboard) -> dg.MaterializeResult[Thing]:
-        gates.require_passed(context.instance, "grain", grain.digest)
+        check_gates.require_passed(context.instance, "grain", grain.digest)
         return result(cupboard, "flour")
 
     @dg.asset(code_version=changes.get("bread_code", "1"))
@@ -60,7 +60,7 @@ def toy_graph(
 
     @dg.asset_check(asset="grain", blocking=True)
     def clean(grain: Thing) -> dg.AssetCheckResult:
-        return gates.verdict(
+        return check_gates.verdict(
             "clean",
             "grain",
             subject=changes.get("subject", grain.digest),

@@ -18,8 +18,8 @@ from typing import Any
 import dagster as dg
 import psutil
 
-from phi_assets.operate.tags import STOPPED
-from phi_assets.scoring import NoAnswer, chat
+from phi_assets.endpoint_client import NoAnswer, chat
+from phi_assets.graph.run_tags import STOPPED
 from phi_assets.settings import PROJECT
 from tests.homes import Home
 
@@ -40,7 +40,11 @@ class Watched:
         environment = {**os.environ, **self.home.settings}
         with (self.home.folder / "dev.log").open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "phi_assets.cli", "dev"], cwd=PROJECT, env=environment, stdout=log, stderr=log
+                [sys.executable, "-m", "phi_assets.cli.main", "dev"],
+                cwd=PROJECT,
+                env=environment,
+                stdout=log,
+                stderr=log,
             )
         began = time.time()
         self.wait("a tick of new_conversations", lambda: self.ticks("new_conversations", since=began), 90)

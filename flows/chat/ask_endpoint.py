@@ -11,7 +11,7 @@ from promptflow.core import tool
 
 # Only the Azure backend knows how to get one, and gives the flows that it packages the file that does.
 NOT_FOR_TOKENS = (
-    "the endpoint takes Entra tokens, and entra.py, which gets them, is not here: use the folder that chat_flow"
+    "the endpoint takes Entra tokens, and flow_token.py, which gets them, is not here: use the folder that chat_flow"
     " packaged with PHI_BACKEND=azure"
 )
 
@@ -37,7 +37,7 @@ def _key(connection: CustomConnection) -> str:
     if connection.configs.get("auth") != "aad_token":
         return connection.secrets["key"]
     try:
-        sign_in = importlib.import_module("entra")
+        sign_in = importlib.import_module("flow_token")
     except ModuleNotFoundError:
         raise EndpointRefused(NOT_FOR_TOKENS) from None
     return sign_in.token()

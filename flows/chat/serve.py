@@ -23,8 +23,10 @@ def main() -> None:
     if auth not in ("key", "aad_token"):
         sys.exit(f"ENDPOINT_AUTH is {auth!r}; it must be key or aad_token")
     if auth == "aad_token":
-        if not (FLOW / "entra.py").exists():
-            sys.exit("entra.py, which gets Entra tokens, is not here: serve what was packaged with PHI_BACKEND=azure")
+        if not (FLOW / "flow_token.py").exists():
+            sys.exit(
+                "flow_token.py, which gets Entra tokens, is missing: serve what was packaged with PHI_BACKEND=azure"
+            )
         os.environ["ENDPOINT_KEY"] = NO_KEY
     missing = [name for name in ("ENDPOINT_ADDRESS", "ENDPOINT_KEY") if not os.environ.get(name)]
     if missing:

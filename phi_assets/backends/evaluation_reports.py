@@ -5,8 +5,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from phi_assets.backends import champions, shelf
-from phi_assets.backends.ports import Contest
+from phi_assets.backends import content_store
+from phi_assets.models import champions
+from phi_assets.ports.base import Contest
 from phi_assets.records import Evaluation
 
 REPORT = "evaluation.json"
@@ -14,7 +15,7 @@ REPORT = "evaluation.json"
 
 def find(root: Path, digest: str) -> Evaluation | None:
     """The evaluation kept under the digest, with its report."""
-    found = shelf.find(root, digest, lambda folder: (folder / REPORT).is_file())
+    found = content_store.find(root, digest, lambda folder: (folder / REPORT).is_file())
     return found if isinstance(found, Evaluation) else None
 
 
@@ -26,7 +27,7 @@ def read(folder: Path) -> dict[str, Any]:
 def keep(staged: Path, root: Path, contest: Contest) -> Evaluation:
     """The record of a finished evaluation, whose folder `staged` is moved to its place under `root`."""
     digest = hashlib.sha256((staged / REPORT).read_bytes()).hexdigest()
-    folder = shelf.accept(staged, root, digest)
+    folder = content_store.accept(staged, root, digest)
     evaluation = Evaluation(
         digest=digest,
         address=str(folder),
@@ -34,5 +35,5 @@ def keep(staged: Path, root: Path, contest: Contest) -> Evaluation:
         dataset_digest=contest.dataset.digest,
         champion=champions.name_of(contest.champion),
     )
-    shelf.put(evaluation, folder)
+    content_store.put(evaluation, folder)
     return evaluation

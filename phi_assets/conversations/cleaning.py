@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from phi_assets.conversations.formats import parse_conversation
+from phi_assets.conversations.formats.shapes import parse_conversation
 from phi_assets.conversations.options import CleaningOptions
 from phi_assets.conversations.personal_data import mask
 from phi_assets.conversations.rows import Conversation, Message, Rejected, Row

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from phi_assets.conversations.cleaning import Cleaner
-from phi_assets.conversations.feeds import Look, Piece, fingerprint, path_stat
+from phi_assets.conversations.formats.read_rows import read_rows
 from phi_assets.conversations.grouping import Assignment
 from phi_assets.conversations.options import CleaningOptions
 from phi_assets.conversations.quarantine import Quarantined, change, count_kinds, count_reasons, drop, drop_broken
-from phi_assets.conversations.reading import read_rows
 from phi_assets.conversations.rows import Broken, Conversation, Rejected, Row, conversation_id
-from phi_assets.conversations.source import SourceError
+from phi_assets.conversations.sources.address import SourceError
+from phi_assets.conversations.sources.feeds import Look, Piece, fingerprint, path_stat
 from phi_assets.conversations.splitting import Split, split, verbatim_share
 
 Progress = Callable[[str, int], None]

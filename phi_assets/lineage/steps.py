@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from phi_assets.answers import when
+from phi_assets.answer_log import when
 from phi_assets.lineage.trace import Lineage
 
 SIMILARITY = (

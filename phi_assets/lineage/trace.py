@@ -7,12 +7,12 @@ from typing import Any
 
 import dagster as dg
 
-from phi_assets.answers import BASE, question
-from phi_assets.backends.champions import Version
-from phi_assets.backends.ports import BaseModelStore, DatasetStore, ModelRegistry, Trainer
+from phi_assets.answer_log import BASE, question
 from phi_assets.conversations.checks import read_split
 from phi_assets.lineage.events import Deployed, TrainedFrom, deployed, trained_from
 from phi_assets.lineage.nearest import Near, nearest
+from phi_assets.models.champions import Version
+from phi_assets.ports.base import BaseModelStore, DatasetStore, ModelRegistry, Trainer
 from phi_assets.records import BaseModel, DatasetVersion, RegisteredModel
 from serving_code.answers import Kept
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from phi_assets.backends.champions import Version
-from phi_assets.backends.ports import BaseModelStore, DatasetStore, Evaluator, Trainer
 from phi_assets.model_card.licences import SEE_ITS_PAGE, licence_of
+from phi_assets.models.champions import Version
+from phi_assets.ports.base import BaseModelStore, DatasetStore, Evaluator, Trainer
 from phi_assets.records import BaseModel, ModelVersion, RegisteredModel
 
 LOSS_CURVE, EVALUATION = "loss_curve.png", "evaluation.png"

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from phi_assets.masking import MASK, masked
-from phi_assets.notifications import cures
-from phi_assets.notifications.errors import Error
-from phi_assets.notifications.events import Ending, Verdict
+from phi_assets.notifications import remedies
+from phi_assets.notifications.event_log import Ending, Verdict
+from phi_assets.notifications.step_errors import Error
+from phi_assets.redaction import MASK, masked
 from phi_assets.settings import variables
 
 WHY_CHARACTERS = 600  # of one reason
@@ -54,20 +54,20 @@ def of_checks(ending: Ending, failed: Sequence[Verdict]) -> Message:
     return _message(
         f"{first.asset}: {kind}{plural} failed{version}: {names}",
         why,
-        cures.of_checks(first.asset, blocking=blocking),
+        remedies.of_checks(first.asset, blocking=blocking),
         ending,
     )
 
 
 def of_step(ending: Ending, step: str, error: Error) -> Message:
     """A step that failed."""
-    cure = error.cure or cures.of_step(step)
+    cure = error.cure or remedies.of_step(step)
     return _message(f"{step} failed in a run of {ending.job}", [error.words], cure, ending)
 
 
 def of_run(ending: Ending, error: Error) -> Message:
     """A run that failed, and none of its steps did."""
-    return _message(f"a run of {ending.job} failed", [error.words], error.cure or cures.RUN, ending)
+    return _message(f"a run of {ending.job} failed", [error.words], error.cure or remedies.RUN, ending)
 
 
 def _message(what: str, why: Iterable[str], cure: str, ending: Ending) -> Message:

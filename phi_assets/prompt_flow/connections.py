@@ -10,7 +10,7 @@ from typing import Any
 
 from phi_assets.prompt_flow.child_process import PromptFlowFailed, run_child
 from phi_assets.prompt_flow.environment import DATABASE, KEYRING, prompt_flow_environment
-from phi_assets.remembered import Remembered
+from phi_assets.sqlite_cache import Remembered
 
 CONNECTION = "phi_endpoint"
 CHILD = "phi_assets.prompt_flow.connect_child"

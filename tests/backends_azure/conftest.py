@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from phi_assets.backends.azure import tokens
+from phi_assets.backends.azure.client import credential
 from tests.azure_emulator.control import Control
 from tests.backends_azure.deploying import Stage, first, hurry
 from tests.backends_azure.place import Place, local_azure_at
@@ -13,7 +13,7 @@ from tests.backends_azure.place import Place, local_azure_at
 @pytest.fixture(scope="module")
 def control(tmp_path_factory) -> Iterator[Control]:
     with local_azure_at(tmp_path_factory.mktemp("azure")) as found:
-        tokens.forget()
+        credential.forget()
         yield found
 
 

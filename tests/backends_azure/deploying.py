@@ -17,11 +17,12 @@ from typing import Any
 import httpx
 import pytest
 
-from phi_assets.backends.azure import blob, blue_green, canary, deploy_lock, endpoint, serving_image
-from phi_assets.backends.azure.clients import AzureClients
-from phi_assets.backends.azure.endpoint import OnlineEndpoint
-from phi_assets.backends.azure.endpoint_host import AzureEndpointHost
-from phi_assets.backends.azure.registry import MODEL_NAME, AzureModelRegistry
+from phi_assets.backends.azure.client.clients import AzureClients
+from phi_assets.backends.azure.evaluation.registry import MODEL_NAME, AzureModelRegistry
+from phi_assets.backends.azure.serving import blue_green, canary, endpoint, image, lease
+from phi_assets.backends.azure.serving.endpoint import OnlineEndpoint
+from phi_assets.backends.azure.serving.host import AzureEndpointHost
+from phi_assets.backends.azure.storage import blob
 from phi_assets.records import RegisteredModel
 from tests.azure_emulator.control import Control
 from tests.backends_azure.place import Place
@@ -37,10 +38,10 @@ def hurry(patched: pytest.MonkeyPatch, quick_server: bool = True) -> None:
     patched.setattr(endpoint, "FIRST_POLL", 0.05)
     patched.setattr(endpoint, "LONGEST_POLL", 0.2)
     patched.setattr(canary, "SECONDS_BETWEEN", 0.1)
-    patched.setattr(deploy_lock, "LONGEST_POLL", 0.5)
+    patched.setattr(lease, "LONGEST_POLL", 0.5)
     if quick_server:
-        patched.setattr(serving_image, "CODE", QUICK_SERVER)
-        patched.setattr(serving_image, "digest", cache(serving_image.digest.__wrapped__))
+        patched.setattr(image, "CODE", QUICK_SERVER)
+        patched.setattr(image, "digest", cache(image.digest.__wrapped__))
 
 
 @dataclass

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from phi_assets.backends.azure import deployment_run, live_state, providers
-from phi_assets.backends.azure.account import AzureAccount
-from phi_assets.backends.azure.clients import AzureClients, clients
+from phi_assets.backends.azure.client.account import AzureAccount
+from phi_assets.backends.azure.client.clients import AzureClients, clients
+from phi_assets.backends.azure.infrastructure import deployment_run, live_state, providers
 from phi_assets.backends.azure.resources import azure_resources
 from phi_assets.settings import Settings, read
 from tests.azure_emulator.control import Control

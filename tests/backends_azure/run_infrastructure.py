@@ -4,8 +4,8 @@ import json
 
 import dagster as dg
 
-from phi_assets import staleness
 from phi_assets.definitions import definitions
+from phi_assets.graph import staleness
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ import json
 import sys
 from pathlib import Path
 
-from phi_assets.backends.azure import prices
+from phi_assets.backends.azure.infrastructure import prices
 from tests.azure_emulator.control import Control
 from tests.backends_azure.place import Place
 from tests.backends_azure.work import Work

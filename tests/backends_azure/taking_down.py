@@ -10,17 +10,10 @@ from typing import Any
 import pytest
 
 from phi_assets import backends
-from phi_assets.backends.azure import (
-    compute,
-    deleted_vaults,
-    deleting,
-    deployment,
-    deployment_run,
-    listing,
-    live_state,
-    tokens,
-)
-from phi_assets.backends.azure.clients import AzureClients
+from phi_assets.backends.azure.client import credential, rest
+from phi_assets.backends.azure.client.clients import AzureClients
+from phi_assets.backends.azure.infrastructure import compute, deleted_vaults, deployment, deployment_run, live_state
+from phi_assets.backends.azure.operations import deleting
 from phi_assets.settings import PROJECT
 from tests.azure_emulator.control import Control
 from tests.backends_azure.place import Place
@@ -32,7 +25,7 @@ CLUSTER = compute.Cluster("Standard_NC24ads_A100_v4", 1, 5)
 def prepared(control: Control, home: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> Place:
     """A place where nothing is waited for longer than it takes."""
     control.clear_faults()
-    tokens.forget()
+    credential.forget()
     live_state.forget()
     monkeypatch.setattr(compute, "POLL_SECONDS", 0.05)
     for module in (deleting, deleted_vaults):
@@ -46,7 +39,7 @@ def serving(place: Place) -> str:
     """The place with all that costs money; the endpoint's id."""
     place.deploy()
     compute.ensure(place.clients, CLUSTER, place.log)
-    endpoint = f"{listing.workspace_id(place.clients)}/onlineEndpoints/chat-{place.name}"
+    endpoint = f"{rest.workspace_id(place.clients)}/onlineEndpoints/chat-{place.name}"
     plant_endpoint(place, endpoint, {"azd-env-name": place.name})
     place.control.plant(
         f"{endpoint}/deployments/blue",
@@ -72,7 +65,7 @@ def fates(place: Place, everything: bool) -> dict[str, str]:
 
 
 def workspace_name(place: Place) -> str:
-    return listing.workspace_id(place.clients).rpartition("/")[2]
+    return rest.workspace_id(place.clients).rpartition("/")[2]
 
 
 def plan(place: Place, everything: bool) -> list[tuple[str, str]]:
@@ -121,7 +114,7 @@ def refuse_as_busy(monkeypatch: pytest.MonkeyPatch, part: str, times: int) -> No
 def phi(place: Place, *arguments: str, **given: Any) -> subprocess.CompletedProcess[str]:
     variables = {**AZURE, "PHI_AZURE_NAME": place.name, "PHI_HOME": str(place.home), "COLUMNS": "200"}
     return subprocess.run(
-        [sys.executable, "-m", "phi_assets.cli", *arguments],
+        [sys.executable, "-m", "phi_assets.cli.main", *arguments],
         cwd=PROJECT,
         env={**os.environ, **variables},
         capture_output=True,

@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 
-from phi_assets import scoring
-from phi_assets.backends.azure import canary
-from phi_assets.backends.azure.canary import Questions
-from phi_assets.masking import masked
-from phi_assets.scoring import NoAnswer
+from phi_assets import endpoint_client
+from phi_assets.backends.azure.serving import canary
+from phi_assets.backends.azure.serving.canary import Questions
+from phi_assets.endpoint_client import NoAnswer
+from phi_assets.redaction import masked
 from tests.test_scoring import endpoint
 
 NEW = {"azureml-model-deployment": "new", "x-model-name": "phi-chat", "x-model-version": "2"}
@@ -27,7 +27,7 @@ RIGHT, WRONG = said("hello"), said("something else")
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    monkeypatch.setattr(scoring, "TRIES", 1)
+    monkeypatch.setattr(endpoint_client, "TRIES", 1)
     monkeypatch.setattr(canary, "SECONDS_BETWEEN", 0.01)
     monkeypatch.setattr(canary, "FIRST_WAIT", 0.01)
 

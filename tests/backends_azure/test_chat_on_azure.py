@@ -12,17 +12,18 @@ import httpx
 import openai
 import pytest
 
-from phi_assets import scoring
-from phi_assets.backends.azure import blob, tokens
-from phi_assets.backends.azure.connection_store import AzureConnectionStore
-from phi_assets.backends.azure.registry import MODEL_NAME
+from phi_assets import endpoint_client
+from phi_assets.backends.azure.chat.connection_store import AzureConnectionStore
+from phi_assets.backends.azure.client import credential
+from phi_assets.backends.azure.evaluation.registry import MODEL_NAME
 from phi_assets.backends.azure.resources import SIGN_IN
+from phi_assets.backends.azure.storage import blob
 from phi_assets.backends.flow_store import PromptFlowStore
-from phi_assets.operate import ask
+from phi_assets.cli import ask
+from phi_assets.graph.io_manager import RecordIOManager
 from phi_assets.prompt_flow.child_process import PromptFlowFailed
 from phi_assets.prompt_flow.environment import prompt_flow_environment
 from phi_assets.prompt_flow.trial import try_flow
-from phi_assets.record_io import RecordIOManager
 from phi_assets.records import Connection, Deployment, FlowPackage
 from tests.azure_emulator.control import Control
 from tests.azure_emulator.identities import USER
@@ -41,7 +42,7 @@ TOKENS = 64  # as in the flow's evaluation
 def control(tmp_path_factory) -> Iterator[Control]:
     with pytest.MonkeyPatch.context() as patched, local_azure_at(tmp_path_factory.mktemp("azure")) as found:
         hurry(patched, quick_server=False)
-        tokens.forget()
+        credential.forget()
         yield found
 
 
@@ -60,7 +61,7 @@ class Chat(Stage):
         """What the model answers, asked straight."""
         state, messages = self.endpoint.read(), [{"role": "user", "content": question}]
         assert state
-        return scoring.chat(state.address, self.host().key(), messages, max_new_tokens=TOKENS).text
+        return endpoint_client.chat(state.address, self.host().key(), messages, max_new_tokens=TOKENS).text
 
     @property
     def environment(self) -> dict[str, str]:

@@ -12,14 +12,15 @@ import dagster as dg
 import pytest
 from dagster._utils.error import serializable_error_info_from_exc_info
 
-from phi_assets.backends.azure import tokens, workspace_connection
-from phi_assets.backends.azure.connection_store import AzureConnectionStore
-from phi_assets.backends.azure.errors import AzureRefused, GaveUp
-from phi_assets.backends.azure.workspace_connection import WorkspaceConnection
-from phi_assets.backends.ports import ConnectionStore
+from phi_assets.backends.azure.chat import workspace_connection
+from phi_assets.backends.azure.chat.connection_store import AzureConnectionStore
+from phi_assets.backends.azure.chat.workspace_connection import WorkspaceConnection
+from phi_assets.backends.azure.client import credential
+from phi_assets.backends.azure.client.azure_errors import AzureRefused, GaveUp
+from phi_assets.graph.io_manager import RecordIOManager
+from phi_assets.ports.base import ConnectionStore
 from phi_assets.prompt_flow.connections import CONNECTION, LocalConnections, StoredConnection, fingerprint
 from phi_assets.prompt_flow.environment import prompt_flow_environment
-from phi_assets.record_io import RecordIOManager
 from phi_assets.records import Connection, Endpoint
 from tests.azure_emulator.control import Control
 from tests.azure_emulator.identities import USER
@@ -36,7 +37,7 @@ def control(tmp_path_factory) -> Iterator[Control]:
     with pytest.MonkeyPatch.context() as patched, local_azure_at(tmp_path_factory.mktemp("azure")) as found:
         hurry(patched)
         found.hold_seconds(0.2)
-        tokens.forget()
+        credential.forget()
         yield found
 
 

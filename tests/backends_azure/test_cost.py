@@ -9,11 +9,13 @@ import sys
 import dagster as dg
 import pytest
 
-from phi_assets.backends.azure import compute, costs, deployment_run, listing, live_state, tokens
-from phi_assets.backends.azure.endpoint import name_of
-from phi_assets.backends.azure.prices import price_per_hour
-from phi_assets.backends.cloud_ports import Bill
+from phi_assets.backends.azure.client import credential, rest
+from phi_assets.backends.azure.infrastructure import compute, deployment_run, live_state
+from phi_assets.backends.azure.infrastructure.prices import price_per_hour
+from phi_assets.backends.azure.operations import costs
+from phi_assets.backends.azure.serving.endpoint import name_of
 from phi_assets.defs.operations.cloud_jobs import cost
+from phi_assets.ports.operations import Bill
 from phi_assets.settings import PROJECT
 from tests.backends_azure.place import Place
 from tests.graph_facts import AZURE
@@ -26,7 +28,7 @@ HOUR = price_per_hour(A100, "eastus2")
 @pytest.fixture(scope="module")
 def deployed(control, tmp_path_factory) -> Place:
     """A deployed place with its cluster, and no node."""
-    tokens.forget()
+    credential.forget()
     live_state.forget()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(compute, "POLL_SECONDS", 0.05)
@@ -49,7 +51,7 @@ def measure(place: Place, budget: float | None = None) -> Bill:
 
 
 def plant_job(place: Place, name: str, started: dt.datetime | None, minutes: float | None, status: str) -> None:
-    workspace = listing.workspace_id(place.clients)
+    workspace = rest.workspace_id(place.clients)
     ended = started + dt.timedelta(minutes=minutes) if started and minutes is not None else None
     times = {"started": started and started.isoformat(), "ended": ended and ended.isoformat()}
     place.control.plant(
@@ -70,7 +72,7 @@ def plant_job(place: Place, name: str, started: dt.datetime | None, minutes: flo
 
 
 def plant_deployment(place: Place, endpoint: str, name: str, size: str, instances: int) -> None:
-    address = f"{listing.workspace_id(place.clients)}/onlineEndpoints/{endpoint}"
+    address = f"{rest.workspace_id(place.clients)}/onlineEndpoints/{endpoint}"
     place.control.plant(address, {"location": "eastus2", "properties": {"authMode": "Key"}})
     body = {"location": "eastus2", "sku": {"capacity": instances}, "properties": {"instanceType": size}}
     place.control.plant(f"{address}/deployments/{name}", body)
@@ -83,7 +85,7 @@ def row(bill: Bill, name: str):
 def test_every_resource_of_the_group_stands_in_the_bill_with_its_price(place):
     bill = measure(place)
 
-    there = {str(each["name"]) for each in listing.resources(place.clients, place.log)}
+    there = {str(each["name"]) for each in rest.resources(place.clients, place.log)}
     assert there <= {each.name for each in bill.standing}
     registry = place.id("container_registry").rpartition("/")[2]
     assert row(bill, registry).dollars_a_day == pytest.approx(5 / 30, abs=1e-3)
@@ -95,7 +97,7 @@ def test_every_resource_of_the_group_stands_in_the_bill_with_its_price(place):
 
 @pytest.mark.guide("delete-endpoint")
 def test_nodes_and_instances_cost_by_the_day_for_as_long_as_they_are_there(place):
-    cluster = f"{listing.workspace_id(place.clients)}/computes/training"
+    cluster = f"{rest.workspace_id(place.clients)}/computes/training"
     inner = place.control.resource(cluster)["properties"]["properties"]
     place.control.change(cluster, properties={**inner, "currentNodeCount": 2})
     plant_deployment(place, "chat", "blue", "Standard_E4s_v3", 3)
@@ -104,7 +106,7 @@ def test_nodes_and_instances_cost_by_the_day_for_as_long_as_they_are_there(place
         bill = measure(place)
     finally:
         place.control.change(cluster, properties={**inner, "currentNodeCount": 0})
-        place.control.delete(f"{listing.workspace_id(place.clients)}/onlineEndpoints/chat")
+        place.control.delete(f"{rest.workspace_id(place.clients)}/onlineEndpoints/chat")
 
     assert row(bill, "training").dollars_a_day == pytest.approx(2 * 24 * HOUR, abs=0.01)
     assert row(bill, "chat/blue").dollars_a_day == pytest.approx(3 * 24 * 0.252, abs=0.01)
@@ -145,7 +147,7 @@ def test_what_cannot_be_priced_says_so(place):
     now = dt.datetime.now(dt.UTC)
     plant_job(place, "endless", now - dt.timedelta(hours=5), None, "Failed")
     account = place.clients.account.fields
-    workspace = listing.workspace_id(place.clients)
+    workspace = rest.workspace_id(place.clients)
     plant_job(place, "unpriced", now - dt.timedelta(hours=2), 60, "Completed")
     job = place.control.resource(f"{workspace}/jobs/unpriced")
     assert job
@@ -173,7 +175,7 @@ def test_another_home_sees_the_same_bill(place, tmp_path):
         mine, theirs = measure(place), measure(clone)
         serving = quota._serving(clone.log)
     finally:
-        place.control.delete(f"{listing.workspace_id(place.clients)}/onlineEndpoints/{ours}")
+        place.control.delete(f"{rest.workspace_id(place.clients)}/onlineEndpoints/{ours}")
 
     assert [(job.name, job.dollars) for job in theirs.jobs if job.ended] == [
         (job.name, job.dollars) for job in mine.jobs if job.ended
@@ -216,7 +218,7 @@ def test_the_command_and_the_job_tell_the_bill(place):
         "PHI_AZURE_MONTHLY_BUDGET": "250",
         "COLUMNS": "200",
     }
-    command = [sys.executable, "-m", "phi_assets.cli", "cost"]
+    command = [sys.executable, "-m", "phi_assets.cli.main", "cost"]
 
     def told(*arguments: str) -> str:
         env = {**os.environ, **variables}

@@ -4,13 +4,14 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from phi_assets import scoring
-from phi_assets.backends.azure import blue_green, deployment_spec, providers, serving_image
-from phi_assets.backends.azure.blue_green import DeploymentFailed
-from phi_assets.backends.azure.errors import AzureRefused
-from phi_assets.backends.azure.registry import MODEL_NAME
+from phi_assets import endpoint_client
+from phi_assets.backends.azure.client.azure_errors import AzureRefused
+from phi_assets.backends.azure.evaluation.registry import MODEL_NAME
+from phi_assets.backends.azure.infrastructure import providers
+from phi_assets.backends.azure.serving import blue_green, deployment_spec, image
+from phi_assets.backends.azure.serving.blue_green import DeploymentFailed
+from phi_assets.endpoint_client import NoAnswer
 from phi_assets.records import Deployment, Endpoint
-from phi_assets.scoring import NoAnswer
 from tests.azure_emulator.control import Control
 from tests.backends_azure.deploying import Stage, asked_all_the_time
 from tests.backends_azure.place import Place
@@ -171,7 +172,7 @@ def test_an_interrupted_run_leaves_the_old_one_alone(stage: Stage, serving, monk
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(scoring, "smoke_test", interrupted)
+    monkeypatch.setattr(endpoint_client, "smoke_test", interrupted)
     with pytest.raises(KeyboardInterrupt):
         stage.host().deploy(stage.registered("interrupted"), stage.place.log)
     assert stage.serving()[0] == serving
@@ -245,10 +246,10 @@ def test_entra_tokens_instead_of_keys_by_setting_and_back(stage: Stage, serving)
     state = stage.endpoint.read()
     assert state is not None
     assert (state.traffic, state.tags["phi-proven"]) == ({serving: 100}, serving)
-    answer = scoring.chat(record.address, host.key(), [{"role": "user", "content": "Hello"}])
+    answer = endpoint_client.chat(record.address, host.key(), [{"role": "user", "content": "Hello"}])
     assert answer.deployment == serving
     with pytest.raises(NoAnswer, match="401"):
-        scoring.chat(record.address, "a-key", [{"role": "user", "content": "Hello"}])
+        endpoint_client.chat(record.address, "a-key", [{"role": "user", "content": "Hello"}])
     assert stage.host().find(record.digest) is None
     assert host.deploy(stage.registered("entra"), stage.place.log).name != serving
     stage.host().ensure_endpoint(stage.place.log)
@@ -276,7 +277,7 @@ def test_a_deployment_whose_traffic_was_taken_away_is_missed_and_gets_it_again(s
 
 
 def test_the_image_is_known_by_the_server_and_its_packages(tmp_path):
-    context = serving_image.stage(tmp_path)
+    context = image.stage(tmp_path)
     names = {path.relative_to(context).as_posix() for path in context.rglob("*") if path.is_file()}
     assert {"Dockerfile", "requirements.txt", "serving_code/__main__.py"} <= names
     assert not [name for name in names if "__pycache__" in name or "environment" in name]

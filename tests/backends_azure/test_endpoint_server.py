@@ -5,8 +5,10 @@ from collections.abc import Iterator
 import openai
 import pytest
 
-from phi_assets import scoring
-from phi_assets.backends.azure import blob, serving_image, tokens
+from phi_assets import endpoint_client
+from phi_assets.backends.azure.client import credential
+from phi_assets.backends.azure.serving import image
+from phi_assets.backends.azure.storage import blob
 from phi_assets.records import RegisteredModel
 from tests.azure_emulator.control import Control
 from tests.backends_azure.deploying import Stage, asked_all_the_time, hurry
@@ -23,7 +25,7 @@ PLANTED = "planted-key-that-must-not-be-seen"
 def control(tmp_path_factory) -> Iterator[Control]:
     with pytest.MonkeyPatch.context() as patched, local_azure_at(tmp_path_factory.mktemp("azure")) as found:
         hurry(patched, quick_server=False)
-        tokens.forget()
+        credential.forget()
         yield found
 
 
@@ -86,28 +88,28 @@ def test_the_guides_own_route_answers_or_says_what_is_wrong_with_the_question(st
     state = stage.endpoint.read()
     assert state is not None
     if text:
-        assert scoring.score(state.address, stage.host().key(), text).deployment == stage.serving()[0]
+        assert endpoint_client.score(state.address, stage.host().key(), text).deployment == stage.serving()[0]
         return
     # Azure answers 424 for it; the container's own status and words are what the caller is told.
-    with pytest.raises(scoring.NoAnswer, match=r"answered 422: .*neither a text nor a conversation") as refused:
-        scoring.score(state.address, stage.host().key(), text)
+    with pytest.raises(endpoint_client.NoAnswer, match=r"answered 422: .*neither a text nor a conversation") as refused:
+        endpoint_client.score(state.address, stage.host().key(), text)
     assert refused.value.status == 422
 
 
 def test_a_full_house_is_asked_again_a_few_times(stage: Stage, monkeypatch):
     state = stage.endpoint.read()
     assert state is not None
-    monkeypatch.setattr(scoring, "FIRST_WAIT", 0.01)
+    monkeypatch.setattr(endpoint_client, "FIRST_WAIT", 0.01)
     for fault, told in (("429", "answered 429"), ("503", "answered 503")):
-        stage.control.fail_next(f"POST scoring {stage.endpoint.name}", fault, times=scoring.TRIES)
-        with pytest.raises(scoring.NoAnswer, match=told):
-            scoring.chat(state.address, stage.host().key(), [{"role": "user", "content": "Hello"}])
+        stage.control.fail_next(f"POST scoring {stage.endpoint.name}", fault, times=endpoint_client.TRIES)
+        with pytest.raises(endpoint_client.NoAnswer, match=told):
+            endpoint_client.chat(state.address, stage.host().key(), [{"role": "user", "content": "Hello"}])
         stage.control.fail_next(f"POST scoring {stage.endpoint.name}", fault, times=2)
-        assert scoring.chat(state.address, stage.host().key(), [{"role": "user", "content": "Hello"}]).text
+        assert endpoint_client.chat(state.address, stage.host().key(), [{"role": "user", "content": "Hello"}]).text
 
 
 def test_each_package_of_the_image_has_the_version_of_the_lock():
-    locked = pins(serving_image.FOLDER.parent / "requirements" / "lock.txt")
-    asked = pins(serving_image.FOLDER / "requirements.txt")
+    locked = pins(image.FOLDER.parent / "requirements" / "lock.txt")
+    asked = pins(image.FOLDER / "requirements.txt")
     assert {name: locked.get(name) for name in asked} == asked
     assert {"torch", "transformers", "safetensors", "starlette", "uvicorn", "jinja2", "pydantic"} <= set(asked)

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from phi_assets.backends.azure import retrying, tokens
+from phi_assets.backends.azure.client import credential, retry
 from tests.azure_emulator.control import Control
 from tests.backends_azure.deploying import Stage, first, hurry
 from tests.backends_azure.place import Place, local_azure_at
@@ -18,9 +18,9 @@ pytestmark = MARKS
 def control(tmp_path_factory) -> Iterator[Control]:
     with pytest.MonkeyPatch.context() as patched, local_azure_at(tmp_path_factory.mktemp("azure")) as found:
         hurry(patched)
-        patched.setattr(retrying, "FIRST_WAIT", 0.02)
-        patched.setattr(retrying, "LONGEST_WAIT", 0.1)
-        tokens.forget()
+        patched.setattr(retry, "FIRST_WAIT", 0.02)
+        patched.setattr(retry, "LONGEST_WAIT", 0.1)
+        credential.forget()
         yield found
 
 

@@ -5,11 +5,14 @@ from types import SimpleNamespace
 import pytest
 from dagster._utils.error import serializable_error_info_from_exc_info
 
-from phi_assets.backends.azure import blob, deploy_lock, deployment_spec, prices, serving_image
-from phi_assets.backends.azure.blue_green import DeploymentFailed
-from phi_assets.backends.azure.clients import AzureClients
-from phi_assets.backends.azure.deploy_lock import LeaseLost
-from phi_assets.backends.azure.errors import AzureRefused
+from phi_assets.backends.azure.client.azure_errors import AzureRefused
+from phi_assets.backends.azure.client.clients import AzureClients
+from phi_assets.backends.azure.infrastructure import prices
+from phi_assets.backends.azure.serving import deployment_spec, image
+from phi_assets.backends.azure.serving import lease as deploy_lock
+from phi_assets.backends.azure.serving.blue_green import DeploymentFailed
+from phi_assets.backends.azure.serving.lease import LeaseLost
+from phi_assets.backends.azure.storage import blob
 from phi_assets.records import Deployment
 from tests.backends_azure.deploying import Stage, asked_all_the_time
 from tests.backends_azure.test_endpoint_killed import killed_at
@@ -195,5 +198,5 @@ def test_the_name_says_everything_that_azure_is_told(stage: Stage, monkeypatch):
     monkeypatch.setattr(deployment_spec, "SERVER_QUEUE", 99)
     assert wanted.name != before
     monkeypatch.undo()
-    monkeypatch.setattr(serving_image, "digest", lambda: "0" * 64)
+    monkeypatch.setattr(image, "digest", lambda: "0" * 64)
     assert wanted.name != before

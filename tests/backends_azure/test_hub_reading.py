@@ -12,15 +12,15 @@ from typing import Any
 
 import pytest
 
-from phi_assets.backends.azure import blob
-from phi_assets.backends.azure.clients import clients
-from phi_assets.backends.azure.dataset_store import AzureDatasetStore
-from phi_assets.backends.azure.hub_reading import HubReading
-from phi_assets.backends.azure.job_failures import JobFailed
-from phi_assets.backends.azure.jobs import CloudJobs, JobLimits
-from phi_assets.backends.ports import BackendError
-from phi_assets.conversations.feeds import Look, Piece
-from phi_assets.conversations.source import HubSource, SourceError
+from phi_assets.backends.azure.client.clients import clients
+from phi_assets.backends.azure.dataset.store import AzureDatasetStore
+from phi_assets.backends.azure.jobs.hub_reading import HubReading
+from phi_assets.backends.azure.jobs.job_failures import JobFailed
+from phi_assets.backends.azure.jobs.jobs import CloudJobs, JobLimits
+from phi_assets.backends.azure.storage import blob
+from phi_assets.conversations.sources.address import HubSource, SourceError
+from phi_assets.conversations.sources.feeds import Look, Piece
+from phi_assets.ports.base import BackendError
 from phi_assets.records import DatasetVersion
 from phi_assets.settings import PROJECT
 from tests.azure_emulator.control import Control
@@ -37,7 +37,7 @@ JOBS = "Microsoft.MachineLearningServices/workspaces/jobs"
 # In a process of its own, because `datasets` reads HF_ENDPOINT once, when it is imported.
 HERE = """
 import json, sys
-from phi_assets.backends.local.dataset_store import LocalDatasetStore
+from phi_assets.backends.local.dataset.store import LocalDatasetStore
 made = LocalDatasetStore(**json.loads(sys.argv[1])).publish(lambda line: print(line, file=sys.stderr))
 print(json.dumps({"digest": made.digest, "address": made.address}))
 """

@@ -2,9 +2,10 @@
 
 import pytest
 
-from phi_assets import backends, infra
-from phi_assets.backends.azure import live_state, tokens, what_if
-from phi_assets.backends.azure.errors import AzureRefused, NotSignedIn
+from phi_assets import backends, bicep_template
+from phi_assets.backends.azure.client import credential
+from phi_assets.backends.azure.client.azure_errors import AzureRefused, NotSignedIn
+from phi_assets.backends.azure.infrastructure import live_state, what_if
 from tests.azure_emulator.control import Control
 from tests.azure_emulator.identities import TENANT
 from tests.backends_azure.place import Place, names
@@ -19,7 +20,7 @@ def place(control, tmp_path) -> Place:
     control.clear_faults()
     control.scale(0)
     control.sign_in("signed_in")
-    tokens.forget()
+    credential.forget()
     live_state.forget()
     return Place(control, tmp_path, next(NAMES))
 
@@ -182,13 +183,13 @@ def test_a_deleted_part_of_an_asset_is_found_missing_and_made_again(place, mende
 
 
 @pytest.mark.guide("role-contributor", "role-storage", "role-acrpull")
-@pytest.mark.parametrize("number", range(len(infra.grants("keyless"))))
+@pytest.mark.parametrize("number", range(len(bicep_template.grants("keyless"))))
 def test_each_role_that_is_taken_away_fails_its_own_check_and_is_given_again(place, mended, number):
     made = mended.deploy()
     role_id = list(live_state.read(mended.clients, _outputs(mended)).roles)[number]
     mended.control.delete(role_id) or mended.control.take_role(role_id)
 
-    assert mended.failed_checks("role_assignments") == [infra.grants("keyless")[number].check]
+    assert mended.failed_checks("role_assignments") == [bicep_template.grants("keyless")[number].check]
     assert mended.resources["cloud_resources"].find(made["role_assignments"].digest) is None
     mended.deploy()
     assert mended.failed_checks("role_assignments") == []
@@ -352,7 +353,7 @@ def test_no_secret_is_kept_with_the_outputs(place):
 
 
 def _outputs(place: Place):
-    from phi_assets.backends.azure import outputs
+    from phi_assets.backends.azure.client import outputs
 
     found = outputs.read(place.clients.account)
     assert found is not None
@@ -361,8 +362,8 @@ def _outputs(place: Place):
 
 def _begin(place: Place) -> None:
     """A deployment of ours submitted, and not waited for."""
-    from phi_assets.backends.azure import deployment, providers
+    from phi_assets.backends.azure.infrastructure import deployment, providers
 
-    providers.ensure_registered(place.clients, infra.namespaces(), place.log)
+    providers.ensure_registered(place.clients, bicep_template.namespaces(), place.log)
     name, body, _ = deployment.request_of(place.clients, False)
     place.clients.deployments().deployments.begin_create_or_update_at_subscription_scope(name, body, polling=False)

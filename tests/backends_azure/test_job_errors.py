@@ -6,8 +6,9 @@ from typing import Any
 import azure.core
 import pytest
 
-from phi_assets.backends.azure import job_errors, retrying
-from phi_assets.backends.azure.clients import PIPELINE
+from phi_assets.backends.azure.client import retry
+from phi_assets.backends.azure.client.clients import PIPELINE
+from phi_assets.backends.azure.jobs import job_errors
 
 
 class Answering:
@@ -37,10 +38,10 @@ class Answering:
 
 @pytest.mark.parametrize("answer", [ValueError("no JSON"), [], {"other": 1}, None], ids=str)
 def test_an_answer_that_is_no_list_of_addresses_or_no_error_ends_nothing(monkeypatch, answer):
-    monkeypatch.setattr(retrying.time, "sleep", lambda _: None)
+    monkeypatch.setattr(retry.time, "sleep", lambda _: None)
     monkeypatch.setattr(job_errors, "LONG_ENOUGH", 0.0)
     monkeypatch.setattr(job_errors, "_histories", {})
-    monkeypatch.setattr(job_errors.listing, "workspace_id", lambda _: "/w")
+    monkeypatch.setattr(job_errors.rest, "workspace_id", lambda _: "/w")
     monkeypatch.setattr(azure.core, "PipelineClient", Answering)
     Answering.made, Answering.answer = [], answer
     clients: Any = SimpleNamespace(

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from azure.core.exceptions import HttpResponseError, ServiceResponseError
 
-from phi_assets.backends.azure import retrying
-from phi_assets.backends.azure.job_logs import JobLog, Said, Tail
-from phi_assets.backends.azure.job_names import job_name, recipe
-from phi_assets.backends.azure.job_watch import ENDED, WAITING
-from phi_assets.backends.azure.pipes_session import BlobMessages
+from phi_assets.backends.azure.client import retry
+from phi_assets.backends.azure.jobs.blob_pipes import BlobMessages
+from phi_assets.backends.azure.jobs.logs import JobLog, Said, Tail
+from phi_assets.backends.azure.jobs.names import job_name, recipe
+from phi_assets.backends.azure.jobs.watch import ENDED, WAITING
 
 
 class Growing:
@@ -135,7 +135,7 @@ def test_a_line_that_is_no_message_is_said_and_the_next_one_handled(broken: str)
 
 
 def test_the_last_lines_are_asked_for_again_and_given_up_with_a_word(monkeypatch):
-    monkeypatch.setattr(retrying.time, "sleep", lambda _: None)
+    monkeypatch.setattr(retry.time, "sleep", lambda _: None)
     telling = Telling()
     telling.blob.content = b"error: no space"
     problems: list[Exception] = [ServiceResponseError("reset"), ServiceResponseError("reset")]

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from phi_assets.backends.azure import data_assets
-from phi_assets.backends.azure.dataset_store import ASSET as DATASET
-from phi_assets.backends.azure.errors import AzureRefused
-from phi_assets.backends.azure.job_names import recipe
-from phi_assets.backends.azure.job_spec import CloudJob
-from phi_assets.backends.azure.jobs import CloudJobs, JobLimits
+from phi_assets.backends.azure.client.azure_errors import AzureRefused
+from phi_assets.backends.azure.dataset.store import ASSET as DATASET
+from phi_assets.backends.azure.jobs.jobs import CloudJobs, JobLimits
+from phi_assets.backends.azure.jobs.names import recipe
+from phi_assets.backends.azure.jobs.spec import CloudJob
+from phi_assets.backends.azure.storage import data_assets
 from tests.azure_emulator.control import Control
 from tests.backends_azure.place import Place, person_with
 from tests.backends_azure.work import MARKS, Work, another_recipe, names_of_jobs, published

@@ -10,15 +10,17 @@ import dagster as dg
 import pytest
 from azure.core.exceptions import HttpResponseError, ResourceNotFoundError, ServiceResponseError
 
-from phi_assets.backends.azure import job_watch, jobs, own_run, retrying, roles
-from phi_assets.backends.azure.errors import AzureRefused
-from phi_assets.backends.azure.job_failures import RoleMissing
-from phi_assets.backends.azure.job_names import job_name
-from phi_assets.backends.azure.job_spec import CloudJob
-from phi_assets.backends.azure.job_watch import ALLOWANCE_MINUTES, Ended, JobLimits, NeverEnded, NoMachine, Watch
-from phi_assets.backends.azure.jobs import CloudJobs
-from phi_assets.backends.azure.own_run import OwnRun
-from phi_assets.backends.azure.pipes_session import pipes_folder
+from phi_assets.backends.azure.client import retry, role_delay
+from phi_assets.backends.azure.client.azure_errors import AzureRefused
+from phi_assets.backends.azure.jobs import jobs, own_run
+from phi_assets.backends.azure.jobs import watch as job_watch
+from phi_assets.backends.azure.jobs.blob_pipes import pipes_folder
+from phi_assets.backends.azure.jobs.job_failures import RoleMissing
+from phi_assets.backends.azure.jobs.jobs import CloudJobs
+from phi_assets.backends.azure.jobs.names import job_name
+from phi_assets.backends.azure.jobs.own_run import OwnRun
+from phi_assets.backends.azure.jobs.spec import CloudJob
+from phi_assets.backends.azure.jobs.watch import ALLOWANCE_MINUTES, Ended, JobLimits, NeverEnded, NoMachine, Watch
 
 LIMITS = JobLimits("Standard_NC24ads_A100_v4", 20.0, queue_minutes=10.0, role_minutes=30.0, poll_seconds=5.0)
 LINK = "https://ml.azure.com/runs/x"
@@ -79,7 +81,7 @@ def workspace(monkeypatch) -> Workspace:
         made.clock[0] += seconds
 
     clock = SimpleNamespace(monotonic=lambda: made.clock[0], sleep=sleep)
-    for module in (job_watch, jobs, own_run, retrying, roles):
+    for module in (job_watch, jobs, own_run, retry, role_delay):
         monkeypatch.setattr(module, "time", clock)
     monkeypatch.setattr(jobs, "as_command", lambda job, name, *others: name)
     return made

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from phi_assets.backends.azure import environment, prices
-from phi_assets.backends.azure.blob import WorkspaceBlobs
-from phi_assets.backends.azure.job_logs import CONTAINER, log_path
+from phi_assets.backends.azure.infrastructure import prices, training_environment
+from phi_assets.backends.azure.jobs.logs import CONTAINER, log_path
+from phi_assets.backends.azure.storage.blob import WorkspaceBlobs
 from tests.azure_emulator.control import Control
 from tests.backends_azure.place import Place
 from tests.backends_azure.work import (
@@ -210,8 +210,8 @@ def test_a_job_whose_run_is_dead_ends_at_its_own_time(work: Work):
 
 @pytest.mark.guide("training-environment")
 def test_an_image_that_cannot_be_built_is_said_with_the_cure(work: Work, monkeypatch):
-    monkeypatch.setattr(environment, "version", lambda: "changed")
-    environment.ensure(work.place.clients, 0.5, work.place.log)
+    monkeypatch.setattr(training_environment, "version", lambda: "changed")
+    training_environment.ensure(work.place.clients, 0.5, work.place.log)
     work.control.image_builds_fail()
     outcome = work.train()
     assert not outcome.success

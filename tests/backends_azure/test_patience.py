@@ -7,10 +7,11 @@ from types import SimpleNamespace
 import pytest
 from azure.core.exceptions import HttpResponseError, ResourceNotFoundError, ServiceRequestError, ServiceResponseError
 
-from phi_assets.backends.azure import errors, retrying, roles, tokens
-from phi_assets.backends.azure.errors import AzureRefused, GaveUp, NotSignedIn, cause_of, refused
-from phi_assets.backends.azure.retrying import with_patience
-from phi_assets.backends.azure.roles import if_allowed, once_allowed, wait_for_role
+from phi_assets.backends.azure.client import azure_errors, retry, role_delay
+from phi_assets.backends.azure.client import credential as tokens
+from phi_assets.backends.azure.client.azure_errors import AzureRefused, GaveUp, NotSignedIn, cause_of, refused
+from phi_assets.backends.azure.client.retry import with_patience
+from phi_assets.backends.azure.client.role_delay import if_allowed, once_allowed, wait_for_role
 
 
 @pytest.fixture(autouse=True)
@@ -18,8 +19,8 @@ def slept(monkeypatch) -> list[float]:
     """Seconds slept, none of them really."""
     found: list[float] = []
     clock = SimpleNamespace(sleep=found.append, monotonic=lambda: sum(found))
-    monkeypatch.setattr(retrying, "time", clock)
-    monkeypatch.setattr(roles, "time", clock)
+    monkeypatch.setattr(retry, "time", clock)
+    monkeypatch.setattr(role_delay, "time", clock)
     return found
 
 
@@ -81,7 +82,7 @@ def test_an_expired_token_is_replaced_and_a_wrong_one_is_not_asked_about_forever
     assert with_patience("x", failing(expired)) == "done"
     with pytest.raises(HttpResponseError):
         with_patience("x", failing(*[expired] * 9))
-    assert len(forgotten) == 1 + retrying.FRESH_TOKENS
+    assert len(forgotten) == 1 + retry.FRESH_TOKENS
 
 
 def test_a_role_is_waited_for_with_a_word_every_half_minute(slept):
@@ -191,8 +192,8 @@ def test_a_role_in_cosmos_db_is_given_by_who_may_change_its_account():
 
 
 def test_every_cure_can_be_said():
-    for code in errors.CURES:
-        assert "{" not in errors.sentence([(code, "because")])
+    for code in azure_errors.CURES:
+        assert "{" not in azure_errors.sentence([(code, "because")])
 
 
 def test_signing_in_is_asked_for_once_and_kept(monkeypatch):

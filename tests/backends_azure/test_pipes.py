@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from phi_assets.backends.azure.blob import WorkspaceBlobs
+from phi_assets.backends.azure.storage.blob import WorkspaceBlobs
 from tests.azure_emulator.control import Control
 from tests.backends_azure.place import Place
 from tests.backends_azure.work import MARKS

@@ -8,13 +8,16 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from phi_assets import cli, settings
-from phi_assets.backends.azure import live_state, tokens, unique_names
-from phi_assets.backends.azure.account import AzureAccount
-from phi_assets.backends.azure.errors import WORKSPACE_CURE
-from phi_assets.backends.cloud_ports import Bill, Diagnosis
+from phi_assets import settings
+from phi_assets.backends.azure.client import credential
+from phi_assets.backends.azure.client import names as unique_names
+from phi_assets.backends.azure.client.account import AzureAccount
+from phi_assets.backends.azure.client.azure_errors import WORKSPACE_CURE
+from phi_assets.backends.azure.infrastructure import live_state
+from phi_assets.cli import main
+from phi_assets.cli.azure import summary
 from phi_assets.defs.operations.cloud_jobs import preflight
-from phi_assets.operate.preflight import summary
+from phi_assets.ports.operations import Bill, Diagnosis
 from tests.azure_emulator.clients import NAMESPACES
 from tests.azure_emulator.identities import USER
 from tests.backends_azure.place import Place, names
@@ -39,7 +42,7 @@ def place(control, tmp_path) -> Place:
     for role in control.roles(USER):
         control.take_role(role["id"])
     control.give_role()
-    tokens.forget()
+    credential.forget()
     live_state.forget()
     return Place(control, tmp_path, next(NAMES))
 
@@ -175,7 +178,7 @@ PLANTED = {
 def test_a_planted_problem_is_found_with_its_cure(place, planted):
     place.others.update(planted.others)
     plant(place, planted.wish)
-    tokens.forget()
+    credential.forget()
 
     found = look(place)
 
@@ -283,7 +286,7 @@ def test_a_group_without_its_workspace_is_a_warning_that_azure_may_keep_it(place
 
 def test_a_choice_of_credential_that_does_not_exist_is_said(place, monkeypatch):
     monkeypatch.setenv("AZURE_TOKEN_CREDENTIALS", "nonsense")
-    monkeypatch.setattr(place.clients, "_credential", tokens.Credential())
+    monkeypatch.setattr(place.clients, "_credential", credential.Credential())
 
     told = [each for each in problems(place) if each.subject == "credential"]
 
@@ -313,7 +316,7 @@ def test_the_command_and_the_job_say_the_same(place, monkeypatch, capsys):
         monkeypatch.setenv(key, value)
     settings.current.cache_clear()
     try:
-        code = cli.main(["preflight", "--json"])
+        code = main.main(["preflight", "--json"])
     finally:
         settings.current.cache_clear()
     told = json.loads(capsys.readouterr().out)
@@ -337,9 +340,9 @@ def _variables(place: Place) -> dict[str, str]:
 def test_on_a_laptop_there_is_nothing_to_look_at(monkeypatch, capsys):
     for command in ("preflight", "cost", "teardown"):
         settings.current.cache_clear()
-        assert cli.main([command]) == 0
+        assert main.main([command]) == 0
         assert capsys.readouterr().out.startswith("nothing to ")
-    assert cli.main(["cost", "--json"]) == 0
+    assert main.main(["cost", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert set(told) == {*(each.name for each in dataclasses.fields(Bill)), "dollars_a_day", "left"}
 

@@ -2,9 +2,10 @@
 
 import pytest
 
-from phi_assets.backends.azure import compute, environment, roles, tokens
-from phi_assets.backends.azure.errors import AzureRefused
-from phi_assets.backends.azure.outputs import NotDeployed
+from phi_assets.backends.azure.client import credential, role_delay
+from phi_assets.backends.azure.client.azure_errors import AzureRefused
+from phi_assets.backends.azure.client.outputs import NotDeployed
+from phi_assets.backends.azure.infrastructure import compute, training_environment
 from tests.azure_emulator.identities import USER
 from tests.backends_azure.place import Place, names
 
@@ -16,7 +17,7 @@ NAMES = names()
 def place(control, tmp_path, monkeypatch) -> Place:
     """A deployed place."""
     control.clear_faults()
-    tokens.forget()
+    credential.forget()
     monkeypatch.setattr(compute, "POLL_SECONDS", 0.05)
     found = Place(control, tmp_path, next(NAMES))
     found.deploy()
@@ -149,14 +150,14 @@ def test_the_environment_is_known_by_the_content_of_its_folder(place):
 
     assert made.name == f"phi-training:{made.digest[:24]}"
     assert made.packages["torch"]
-    assert environment.reference(place.clients) == f"azureml:{made.name}"
+    assert training_environment.reference(place.clients) == f"azureml:{made.name}"
     assert place.resources["provisioner"].find(made.digest) == made
     assert place.resources["provisioner"].differing_packages() == []
 
 
 def test_a_role_that_is_on_its_way_is_waited_for_with_a_word(place, monkeypatch):
     """The environment's folder is uploaded with the person's own role on blobs."""
-    monkeypatch.setattr(roles, "FIRST_WAIT", 0.2)
+    monkeypatch.setattr(role_delay, "FIRST_WAIT", 0.2)
     (role,) = [
         role
         for role in place.control.roles(USER)
@@ -167,16 +168,16 @@ def test_a_role_that_is_on_its_way_is_waited_for_with_a_word(place, monkeypatch)
     place.control.give_role(USER, role["role"], role["scope"], delay=2.0)
 
     said = []
-    environment.ensure(place.clients, 1.0, said.append)
+    training_environment.ensure(place.clients, 1.0, said.append)
 
     assert any("a role has not taken effect yet; waiting" in words for words in said)
 
 
 def test_a_role_that_never_arrives_is_named(place, monkeypatch):
-    monkeypatch.setattr(roles, "FIRST_WAIT", 0.2)
+    monkeypatch.setattr(role_delay, "FIRST_WAIT", 0.2)
     for role in place.control.roles(USER):
         if role["scope"].lower() == place.id("storage_account").lower():
             place.control.take_role(role["id"])
 
     with pytest.raises(AzureRefused, match="role_assignments"):
-        environment.ensure(place.clients, 0.02, place.log)
+        training_environment.ensure(place.clients, 0.02, place.log)

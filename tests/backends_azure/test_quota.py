@@ -2,11 +2,12 @@
 
 import pytest
 
-from phi_assets.backends.azure import quota_request, tokens
-from phi_assets.backends.azure.endpoint import name_of
-from phi_assets.backends.azure.errors import AzureRefused
-from phi_assets.backends.azure.prices import UnknownSize, ceiling_seconds, machine, price_per_hour
-from phi_assets.backends.azure.quota import reserved
+from phi_assets.backends.azure.client import credential
+from phi_assets.backends.azure.client.azure_errors import AzureRefused
+from phi_assets.backends.azure.infrastructure import quota_request
+from phi_assets.backends.azure.infrastructure.prices import UnknownSize, ceiling_seconds, machine, price_per_hour
+from phi_assets.backends.azure.infrastructure.quota import reserved
+from phi_assets.backends.azure.serving.endpoint import name_of
 from tests.backends_azure.place import Place, names
 
 NAMES = names()
@@ -20,7 +21,7 @@ def place(control, tmp_path, monkeypatch) -> Place:
     for family, vcpus in ((A100, 24), (ESV3, 16), (TOTAL, 40)):
         control.set_quota(family, vcpus)
     monkeypatch.setattr(quota_request, "POLL_SECONDS", 0.05)
-    tokens.forget()
+    credential.forget()
     return Place(control, tmp_path, next(NAMES))
 
 

@@ -5,12 +5,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from phi_assets.backends import cards
-from phi_assets.backends.azure import blob
-from phi_assets.backends.azure.errors import AzureRefused
-from phi_assets.backends.azure.registry import MODEL_NAME, AzureModelRegistry
-from phi_assets.backends.ports import ChampionChanged
-from phi_assets.backends.succession import CannotPromote
+from phi_assets.backends.azure.client.azure_errors import AzureRefused
+from phi_assets.backends.azure.evaluation.registry import MODEL_NAME, AzureModelRegistry
+from phi_assets.backends.azure.storage import blob
+from phi_assets.model_card import record
+from phi_assets.models.succession import CannotPromote
+from phi_assets.ports.base import ChampionChanged
 from phi_assets.records import ModelVersion
 from tests.azure_emulator.control import Control
 from tests.backends_azure.place import Place, person_with
@@ -210,6 +210,6 @@ def test_a_card_lies_beside_the_weights_and_is_found_by_its_digest(place, regist
 
     assert blobs(place).read(blob.path_of(address)) == b"# a card"
     assert blobs(place).read("phi/training/a/model/loss_curve.png") == b"png"
-    card = cards.record(champion, "# a card")
+    card = record.record(champion, "# a card")
     assert registry.find(card.digest) == card
     assert card.address == address

@@ -4,8 +4,8 @@ import datetime as dt
 
 import pytest
 
-from phi_assets.backends.azure import retirements
-from phi_assets.backends.azure.retirements import Use
+from phi_assets.backends.azure.operations import retirements
+from phi_assets.backends.azure.operations.retirements import Use
 
 
 @pytest.mark.guide("retired")

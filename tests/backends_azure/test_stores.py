@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from phi_assets.backends.azure import blob, data_assets
-from phi_assets.backends.azure.blob_feed import BlobFeed
-from phi_assets.backends.azure.dataset_store import AzureDatasetStore
-from phi_assets.backends.azure.errors import AzureRefused
-from phi_assets.backends.ports import DatasetStore
-from phi_assets.conversations.feeds import Look
+from phi_assets.backends.azure.client.azure_errors import AzureRefused
+from phi_assets.backends.azure.dataset.blob_feed import BlobFeed
+from phi_assets.backends.azure.dataset.store import AzureDatasetStore
+from phi_assets.backends.azure.storage import blob, data_assets
+from phi_assets.conversations.sources.feeds import Look
+from phi_assets.ports.base import DatasetStore
 from tests.azure_emulator.control import Control
 from tests.azure_emulator.identities import USER
 from tests.backends_azure.place import Place

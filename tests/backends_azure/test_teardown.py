@@ -2,15 +2,11 @@
 
 import pytest
 
-from phi_assets import infra
-from phi_assets.backends.azure import (
-    blob,
-    compute,
-    environment,
-    listing,
-    live_state,
-)
-from phi_assets.backends.azure.errors import AzureRefused
+from phi_assets import bicep_template
+from phi_assets.backends.azure.client import rest
+from phi_assets.backends.azure.client.azure_errors import AzureRefused
+from phi_assets.backends.azure.infrastructure import compute, live_state, training_environment
+from phi_assets.backends.azure.storage import blob
 from tests.backends_azure.place import Place, names
 from tests.backends_azure.taking_down import (
     CLUSTER,
@@ -59,7 +55,7 @@ def test_everything_goes_soft_deleted_things_too_and_a_run_makes_it_again_under_
     serving(place)
     made = place.deploy()
     shown = plan(place, True)
-    resources = {row["name"] for row in listing.resources(place.clients, place.log)}
+    resources = {row["name"] for row in rest.resources(place.clients, place.log)}
     assert len(resources) >= 8
     assert resources | {f"rg-{place.name}"} <= {name for _, name in shown}
     before = set(place.existing())
@@ -87,13 +83,13 @@ def test_what_is_made_again_knows_no_job_and_no_file_of_the_first(place):
     for time in (1, 2):
         place.deploy()
         compute.ensure(place.clients, CLUSTER, place.log)
-        environment.ensure(place.clients, 1.0, place.log)
+        training_environment.ensure(place.clients, 1.0, place.log)
         blobs = blob.WorkspaceBlobs(place.clients, place.log, 1.0)
         assert blobs.size("phi/kept") is None
         blobs.write("phi/kept", b"of the first")
 
         identity = place.control.resource(place.id("managed_identity"))["properties"]
-        asked = {"environment": environment.reference(place.clients), "compute": compute.NAME}
+        asked = {"environment": training_environment.reference(place.clients), "compute": compute.NAME}
         jobs = place.clients.ml().jobs
         jobs.create_or_update(
             command(
@@ -176,7 +172,7 @@ def test_a_third_of_the_calls_failing_still_leaves_nothing(place, seed):
 def test_a_workspace_that_was_deleted_by_hand_names_the_cure(place):
     place.deploy()
     workspace = place.id("ml_workspace")
-    place.clients.send("DELETE", f"{workspace}?api-version={listing.WORKSPACES_VERSION}")
+    place.clients.send("DELETE", f"{workspace}?api-version={rest.WORKSPACES_VERSION}")
     live_state.forget()
 
     with pytest.raises(AzureRefused, match="for 14 days: end it with phi teardown --all"):
@@ -190,7 +186,7 @@ def test_a_workspace_that_was_deleted_by_hand_names_the_cure(place):
 def test_a_vault_that_was_deleted_by_hand_is_taken_back(place):
     place.deploy()
     vault = place.id("key_vault")
-    place.clients.send("DELETE", f"{vault}?api-version={infra.api_version('Microsoft.KeyVault/vaults')}")
+    place.clients.send("DELETE", f"{vault}?api-version={bicep_template.api_version('Microsoft.KeyVault/vaults')}")
 
     place.deploy()
 

@@ -3,12 +3,10 @@
 import dagster as dg
 import pytest
 
-from phi_assets.backends.azure import (
-    deleting,
-    listing,
-    unique_names,
-)
-from phi_assets.backends.azure.errors import AzureRefused, GaveUp
+from phi_assets.backends.azure.client import names as unique_names
+from phi_assets.backends.azure.client import rest
+from phi_assets.backends.azure.client.azure_errors import AzureRefused, GaveUp
+from phi_assets.backends.azure.operations import deleting
 from phi_assets.defs.operations.cloud_jobs import teardown as teardown_job
 from tests.backends_azure.place import Place, names
 from tests.backends_azure.taking_down import (
@@ -77,7 +75,7 @@ def test_what_this_project_did_not_make_stops_a_teardown_of_everything(place):
 
 def test_endpoints_and_machines_of_others_in_the_workspace_stay(place):
     mine = serving(place)
-    workspace = listing.workspace_id(place.clients)
+    workspace = rest.workspace_id(place.clients)
     plant_endpoint(place, f"{workspace}/onlineEndpoints/theirs", {})
     machine = f"{workspace}/computes/notebook"
     place.control.plant(machine, {"location": "eastus2", "properties": {"computeType": "ComputeInstance"}})
@@ -127,7 +125,7 @@ def test_what_stays_busy_is_given_up_with_azures_own_words_said_once(place, monk
 def test_a_purge_that_is_refused_as_busy_is_asked_again(place, monkeypatch):
     place.deploy()
     workspace = place.id("ml_workspace")
-    place.clients.send("DELETE", f"{workspace}?api-version={listing.WORKSPACES_VERSION}")
+    place.clients.send("DELETE", f"{workspace}?api-version={rest.WORKSPACES_VERSION}")
     while place.control.resource(workspace):
         pass
     refuse_as_busy(monkeypatch, "forceToPurge", 1)

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from phi_assets.backends.azure import tracking
-from phi_assets.backends.azure.trainer import JOB
+from phi_assets.backends.azure.training import tracking
+from phi_assets.backends.azure.training.trainer import JOB
 from tests.made_up import a_model
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from phi_assets.backends.azure import unique_names
+from phi_assets.backends.azure.client import names
 from tests.infra import bicep
 
 
@@ -33,4 +33,4 @@ def test_the_names_are_those_of_microsofts_engine():
         path.write_text(json.dumps(template))
         found = bicep.snapshot(path, {}, "00000000-0000-0000-0000-0000000000aa", "eastus2")
 
-    assert {row["name"] for row in found["predictedResources"]} == {unique_names.unique_string(word) for word in words}
+    assert {row["name"] for row in found["predictedResources"]} == {names.unique_string(word) for word in words}

@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
-from phi_assets.backends.azure import deploy_lock, waiting
-from phi_assets.backends.azure.deploy_lock import Lease, LeaseLost
-from phi_assets.backends.azure.errors import GaveUp
-from phi_assets.backends.azure.retrying import soon
-from phi_assets.backends.azure.waiting import Waiting
+from phi_assets.backends.azure.client import waiting
+from phi_assets.backends.azure.client.azure_errors import GaveUp
+from phi_assets.backends.azure.client.retry import soon
+from phi_assets.backends.azure.client.waiting import Waiting
+from phi_assets.backends.azure.serving import lease as deploy_lock
+from phi_assets.backends.azure.serving.lease import Lease, LeaseLost
 
 
 def test_pauses_grow_to_the_longest_and_a_word_is_said_now_and_then(monkeypatch):

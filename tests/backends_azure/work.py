@@ -14,16 +14,17 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from phi_assets.backends.azure import compute, environment, tokens
-from phi_assets.backends.azure.base_model_store import AzureBaseModelStore
-from phi_assets.backends.azure.dataset_store import AzureDatasetStore
-from phi_assets.backends.azure.evaluator import AzureEvaluator
-from phi_assets.backends.azure.job_names import recipe
-from phi_assets.backends.azure.job_spec import CloudJob
-from phi_assets.backends.azure.jobs import CloudJobs, JobLimits
-from phi_assets.backends.azure.registry import AzureModelRegistry
-from phi_assets.backends.azure.trainer import AzureTrainer
-from phi_assets.backends.ports import Contest
+from phi_assets.backends.azure.client import credential
+from phi_assets.backends.azure.dataset.store import AzureDatasetStore
+from phi_assets.backends.azure.evaluation.evaluator import AzureEvaluator
+from phi_assets.backends.azure.evaluation.registry import AzureModelRegistry
+from phi_assets.backends.azure.infrastructure import compute, training_environment
+from phi_assets.backends.azure.jobs.jobs import CloudJobs, JobLimits
+from phi_assets.backends.azure.jobs.names import recipe
+from phi_assets.backends.azure.jobs.spec import CloudJob
+from phi_assets.backends.azure.training.base_model_store import AzureBaseModelStore
+from phi_assets.backends.azure.training.trainer import AzureTrainer
+from phi_assets.ports.base import Contest
 from phi_assets.records import BaseModel, DatasetVersion, Evaluation, ModelVersion
 from tests.azure_emulator.control import Control
 from tests.backends_azure.place import Place
@@ -246,10 +247,10 @@ def prepared(place: Place) -> Work:
     """Work over a place that is deployed, with its cluster and its environment, and its inputs on this machine."""
     from tests.training_code.conftest import conversations
 
-    tokens.forget()
+    credential.forget()
     place.deploy()
     compute.ensure(place.clients, compute.Cluster("Standard_NC24ads_A100_v4", 1, 5), place.log)
-    environment.ensure(place.clients, 0.5, place.log)
+    training_environment.ensure(place.clients, 0.5, place.log)
     make_tiny_phi3(place.home / "tiny")
     rows = [json.dumps({"messages": row}) + "\n" for row in conversations(60, seed=1)]
     (place.home / "raw.jsonl").write_text("".join(rows), encoding="utf-8")

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import httpx
 
-from phi_assets.backends.local.endpoint_state import DeploymentState
-from phi_assets.backends.local.endpoints import LocalEndpoint
-from phi_assets.backends.local.processes import ServerProcess
+from phi_assets.backends.local.serving.endpoint import LocalEndpoint
+from phi_assets.backends.local.serving.processes import ServerProcess
+from phi_assets.backends.local.serving.state import DeploymentState
 
 QUESTION = {"messages": [{"role": "user", "content": "How do I reset the pump?"}], "max_tokens": 4}
 

@@ -13,9 +13,9 @@ import httpx
 import openai
 import pytest
 
-from phi_assets.backends.local.endpoint_state import DeploymentState, write_state
-from phi_assets.backends.local.endpoints import AddressTaken, DeploymentFailed, EndpointError, LocalEndpoint
-from phi_assets.backends.local.processes import ServerProcess
+from phi_assets.backends.local.serving.endpoint import AddressTaken, DeploymentFailed, EndpointError, LocalEndpoint
+from phi_assets.backends.local.serving.processes import ServerProcess
+from phi_assets.backends.local.serving.state import DeploymentState, write_state
 from tests.backends_local.endpoint_world import (
     ask,
     asked_all_the_time,
@@ -154,7 +154,7 @@ def test_a_server_that_dies_in_its_smoke_test_takes_no_traffic(live, model):
 
 
 def test_a_cancelled_deployment_is_cleaned_up(live, model, monkeypatch):
-    monkeypatch.setattr("phi_assets.backends.local.endpoint_servers.PROGRESS_SECONDS", 0.0)
+    monkeypatch.setattr("phi_assets.backends.local.serving.servers.PROGRESS_SECONDS", 0.0)
     version = served_by(live)[1]
 
     def cancel(line):
@@ -295,7 +295,7 @@ def test_an_endpoint_without_a_deployment_answers_with_the_reason(endpoint):
 def test_an_address_that_another_process_took_is_an_error_that_names_it(endpoint):
     state = endpoint.ensure()
     endpoint.stop()
-    from phi_assets.backends.local.endpoint_servers import listener
+    from phi_assets.backends.local.serving.servers import listener
 
     with listener(state.port), pytest.raises(AddressTaken, match=f"127.0.0.1:{state.port}"):
         endpoint.start()
@@ -304,7 +304,7 @@ def test_an_address_that_another_process_took_is_an_error_that_names_it(endpoint
 def test_a_changed_router_is_started_again_on_the_same_address(endpoint, monkeypatch):
     state = endpoint.ensure()
     pid = ServerProcess(endpoint.folder, "router").pid()
-    monkeypatch.setattr("phi_assets.backends.local.endpoints.router_digest", lambda: "other")
+    monkeypatch.setattr("phi_assets.backends.local.serving.endpoint.router_digest", lambda: "other")
 
     again = endpoint.ensure()
 

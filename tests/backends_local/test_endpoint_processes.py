@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from phi_assets.backends.local.processes import AlreadyRunning, ServerProcess
+from phi_assets.backends.local.serving.processes import AlreadyRunning, ServerProcess
 from tests.backends_local.endpoint_world import until
 
 POLITE = "import time\nprint('here', flush=True)\ntime.sleep(600)"
@@ -84,7 +84,7 @@ def test_another_process_with_the_recorded_id_is_never_touched(process, tmp_path
 def test_the_server_outlives_its_starter_even_when_that_is_killed(tmp_path):
     starter = (
         "import os, signal, socket, sys\nfrom pathlib import Path\n"
-        "from phi_assets.backends.local.processes import ServerProcess\n"
+        "from phi_assets.backends.local.serving.processes import ServerProcess\n"
         "listener = socket.create_server(('127.0.0.1', 0))\n"
         f"process = ServerProcess(Path({str(tmp_path)!r}), 'blue')\n"
         f"process.start([sys.executable, '-c', {POLITE!r}], listener=listener, environment=os.environ, cwd=Path('/'))\n"

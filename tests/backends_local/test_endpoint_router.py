@@ -4,8 +4,8 @@ from collections import Counter
 
 import pytest
 
-from phi_assets.backends.local.endpoint_state import DeploymentState, EndpointState
-from phi_assets.backends.local.router import choose
+from phi_assets.backends.local.serving.router import choose
+from phi_assets.backends.local.serving.state import DeploymentState, EndpointState
 from serving_code.errors import Refusal
 
 

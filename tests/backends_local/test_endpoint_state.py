@@ -4,7 +4,7 @@ import stat
 
 import pytest
 
-from phi_assets.backends.local.endpoint_state import DeploymentState, EndpointState, read_state, write_state
+from phi_assets.backends.local.serving.state import DeploymentState, EndpointState, read_state, write_state
 
 
 def deployment(name: str, version: str = "1") -> DeploymentState:

@@ -4,16 +4,16 @@ from pathlib import Path
 
 import pytest
 
-from phi_assets.backends import cards
-from phi_assets.backends.local.registry import MlflowRegistry
-from phi_assets.backends.ports import ChampionChanged
-from phi_assets.backends.succession import CannotPromote
+from phi_assets.backends.local.evaluation.registry import MlflowRegistry
+from phi_assets.model_card import record
+from phi_assets.models.succession import CannotPromote
+from phi_assets.ports.base import ChampionChanged
 from phi_assets.records import ModelVersion
 from tests.made_up import a_model, evaluated
 
 WRITER = """
 import sys
-from phi_assets.backends.local.registry import MlflowRegistry
+from phi_assets.backends.local.evaluation.registry import MlflowRegistry
 registry = MlflowRegistry(home=sys.argv[1])
 client = registry.client
 run = client.create_run(registry._experiment())
@@ -158,7 +158,7 @@ def test_a_version_is_found_by_its_number_and_its_card_by_its_digest(registry, t
     champion = registry.champion()
     registry.publish_card(champion, "# a card", {})
 
-    card = cards.record(champion, "# a card")
+    card = record.record(champion, "# a card")
     assert registry.find(card.digest) == card
     assert registry.card(champion) == "# a card"
     assert registry.version("1").model_digest == three[0].digest

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from phi_assets.base_models import FolderModel, IncompleteModel, resolve
-from phi_assets.base_models.prepare import prepare_model
+from phi_assets.base_models.prepare_model import prepare_model
 
 EditJson = Callable[[Path, dict[str, Any]], None]
 

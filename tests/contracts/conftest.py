@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from phi_assets.backends.azure import compute, tokens
+from phi_assets.backends.azure.client import credential
+from phi_assets.backends.azure.infrastructure import compute
 from phi_assets.backends.local.resources import local_resources
 from phi_assets.settings import read
 from tests.backends_azure.place import Place, local_azure_at
@@ -31,7 +32,7 @@ def chain(request, tmp_path_factory) -> Iterator[Chain]:
         return
     with local_azure_at(tmp_path_factory.mktemp("azure")) as control, pytest.MonkeyPatch.context() as patched:
         patched.setattr(compute, "POLL_SECONDS", 0.05)
-        tokens.forget()
+        credential.forget()
         place = Place(control, folder, others=given)
         place.deploy()
         for step in ("ensure_workspace", "ensure_compute", "ensure_environment"):

@@ -8,8 +8,8 @@ from typing import Any
 
 import dagster as dg
 
-from phi_assets.backends.ports import Contest
-from phi_assets.recipes import Recipe
+from phi_assets.models.recipes import Recipe
+from phi_assets.ports.base import Contest
 from phi_assets.records import (
     BaseModel,
     Connection,

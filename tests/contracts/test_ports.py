@@ -4,11 +4,12 @@ from dataclasses import replace
 
 import pytest
 
-from phi_assets import recipes, scoring
-from phi_assets.backends import cards
-from phi_assets.backends.ports import ChampionChanged
-from phi_assets.backends.succession import CannotPromote
-from phi_assets.experiments import Scores
+from phi_assets import endpoint_client
+from phi_assets.model_card import record
+from phi_assets.models import recipes
+from phi_assets.models.experiments import Scores
+from phi_assets.models.succession import CannotPromote
+from phi_assets.ports.base import ChampionChanged
 from tests.contracts.made import Chain, another
 
 pytestmark = [
@@ -183,7 +184,7 @@ def test_a_card_lies_beside_the_weights_and_is_found_by_its_digest(chain: Chain)
 
     address = registry.publish_card(chain.registered, "# A card\n", {"loss_curve.png": picture})
 
-    card = cards.record(chain.registered, "# A card\n")
+    card = record.record(chain.registered, "# A card\n")
     assert registry.card(chain.registered) == "# A card\n"
     assert registry.find(card.digest) == card
     assert address == card.address
@@ -200,7 +201,9 @@ def test_a_deployed_model_answers_and_says_who_it_is(chain: Chain):
     host = chain.port("endpoint_host")
     assert host.find(chain.deployment.digest) == chain.deployment
 
-    answer = scoring.chat(chain.endpoint.address, host.key(), [{"role": "user", "content": "Hello"}], max_new_tokens=4)
+    answer = endpoint_client.chat(
+        chain.endpoint.address, host.key(), [{"role": "user", "content": "Hello"}], max_new_tokens=4
+    )
 
     assert answer.deployment == chain.deployment.name
     assert (answer.model_name, answer.model_version) == (chain.registered.name, chain.registered.version)
@@ -217,8 +220,8 @@ def test_deploying_the_same_model_again_changes_nothing_and_all_traffic_is_its(c
 
 def test_who_has_no_key_is_refused(chain: Chain):
     assert chain.deployment
-    with pytest.raises(scoring.NoAnswer, match="401"):
-        scoring.chat(chain.endpoint.address, "not-the-key", [{"role": "user", "content": "Hello"}])
+    with pytest.raises(endpoint_client.NoAnswer, match="401"):
+        endpoint_client.chat(chain.endpoint.address, "not-the-key", [{"role": "user", "content": "Hello"}])
 
 
 def test_a_connection_made_again_is_the_same_one(chain: Chain):

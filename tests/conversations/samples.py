@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from phi_assets.conversations.feeds import Look, pieces_of
 from phi_assets.conversations.prepare import Prepared
-from phi_assets.conversations.source import FileSource
+from phi_assets.conversations.sources.address import FileSource
+from phi_assets.conversations.sources.feeds import Look, pieces_of
 
 WORDS = [
     f"{first}{last}"

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from phi_assets.backends.local.datasets import LocalDatasets
+from phi_assets.backends.dataset_versions import LocalDatasets
 from phi_assets.conversations.checks import (
     check_broken_share,
     check_duplicates,

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from phi_assets.backends.local.datasets import LocalDatasets, PlacesChanged, Published
+from phi_assets.backends.dataset_versions import LocalDatasets, PlacesChanged, Published
 from phi_assets.conversations.options import CleaningOptions
 from phi_assets.conversations.prepare import Prepared, prepare
 from tests.conversations.samples import dialogue, distinct, look_at

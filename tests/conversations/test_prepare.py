@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from phi_assets.conversations.feeds import fingerprint
 from phi_assets.conversations.options import CleaningOptions
 from phi_assets.conversations.prepare import Prepared, prepare
+from phi_assets.conversations.sources.feeds import fingerprint
 from tests.conversations.samples import dialogue, distinct, look_at, published, reasons
 
 BREAKS: list[tuple[Any, str]] = [
@@ -162,7 +162,7 @@ def test_options_that_make_no_sense_are_refused(options: dict[str, Any], message
 def test_preparing_common_data_imports_nothing_heavy_at_module_level():
     code = (
         "import sys, phi_assets.conversations.prepare, phi_assets.conversations.checks;"
-        "import phi_assets.backends.local.datasets;"
+        "import phi_assets.backends.dataset_versions;"
         "heavy = {'dagster', 'numpy', 'pandas', 'pyarrow', 'datasets', 'datasketch', 'presidio_analyzer', 'torch'};"
         "print(sorted(heavy & set(sys.modules)))"
     )

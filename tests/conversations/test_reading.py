@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from phi_assets.conversations.reading import read_rows
+from phi_assets.conversations.formats.read_rows import read_rows
 from phi_assets.conversations.rows import Broken, Row
-from phi_assets.conversations.source import SourceError
+from phi_assets.conversations.sources.address import SourceError
 
 
 def read(path: Path, **options: int) -> list[tuple[int, Any]]:

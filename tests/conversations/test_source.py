@@ -3,10 +3,10 @@ from pathlib import Path
 
 import pytest
 
-from phi_assets.conversations.feeds import pieces_of
-from phi_assets.conversations.reading import read_rows
+from phi_assets.conversations.formats.read_rows import read_rows
 from phi_assets.conversations.rows import Row
-from phi_assets.conversations.source import FileSource, HubSource, SourceError, parse_source
+from phi_assets.conversations.sources.address import FileSource, HubSource, SourceError, parse_source
+from phi_assets.conversations.sources.feeds import pieces_of
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from evaluation_code.__main__ import main
-from phi_assets.promotion import Rules, decide
+from phi_assets.models.promotion_rules import Rules, decide
 from tests.evaluation_code.conftest import World
 from tests.evaluation_code.tiny_world import chat, general_pairs, product_pairs, train, write_questions, write_split
 

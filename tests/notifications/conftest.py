@@ -13,8 +13,8 @@ import dagster as dg
 import pytest
 from sqlalchemy import Engine, event
 
-from phi_assets.notifications.ledger import Ledger
-from phi_assets.notifications.telling import ledger_of, tell
+from phi_assets.notifications.outbox import Ledger
+from phi_assets.notifications.send import ledger_of, tell
 from phi_assets.settings import Settings, read
 
 SECRET = "T0AAAA/B0BBBB/verysecretpart"

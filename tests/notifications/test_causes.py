@@ -5,8 +5,8 @@ import os
 import dagster as dg
 import pytest
 
-from phi_assets import gates
-from phi_assets.operate import interface
+from phi_assets.graph import check_gates
+from phi_assets.instance import server
 from tests.notifications.toy import Toy, refused_by_azure
 
 STEP = "report failed in a run of __ephemeral_asset_job__"
@@ -14,7 +14,7 @@ STEP = "report failed in a run of __ephemeral_asset_job__"
 
 @pytest.fixture
 def toy(monkeypatch) -> Toy:
-    monkeypatch.setitem(gates.BLOCKING, "data", ("whole", "clean"))
+    monkeypatch.setitem(check_gates.BLOCKING, "data", ("whole", "clean"))
     return Toy()
 
 
@@ -234,7 +234,7 @@ def test_nothing_is_told_of_a_run_that_has_not_ended(instance, watch, webhook):
 
 
 def test_more_endings_than_one_tick_reads_are_all_told(instance, watch, webhook, monkeypatch):
-    monkeypatch.setattr("phi_assets.notifications.events.AT_ONCE", 2)
+    monkeypatch.setattr("phi_assets.notifications.event_log.AT_ONCE", 2)
     toy = Toy(failing={"fresh"})
     for number in range(5):
         toy.broken = OSError("x" * (number + 1))
@@ -249,7 +249,7 @@ def test_more_endings_than_one_tick_reads_are_all_told(instance, watch, webhook,
 
 
 def test_the_message_links_to_the_run_in_the_running_ui(instance, watch, webhook):
-    interface.remember(watch.settings, os.getpid(), 4400, foreground=True)
+    server.remember(watch.settings, os.getpid(), 4400, foreground=True)
     run = end(instance, "process 17 of this run is gone")
 
     watch.tick()

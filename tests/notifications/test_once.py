@@ -3,9 +3,9 @@
 import dagster as dg
 import pytest
 
-from phi_assets.notifications import telling
-from phi_assets.notifications.ledger import Cause, Ledger
-from phi_assets.notifications.telling import ledger_of
+from phi_assets.notifications import send
+from phi_assets.notifications.outbox import Cause, Ledger
+from phi_assets.notifications.send import ledger_of
 from tests.notifications.conftest import Watch
 
 
@@ -58,7 +58,7 @@ def test_a_lost_or_old_cursor_repeats_nothing(instance, watch, webhook, cursor):
 
 def test_a_process_killed_while_it_judges_has_judged_nothing(instance, watch, webhook, monkeypatch):
     fail(instance)
-    killed_at(monkeypatch, telling, "judge", after=True)
+    killed_at(monkeypatch, send, "judge", after=True)
     with pytest.raises(Killed):
         watch.tick()
 
@@ -71,7 +71,7 @@ def test_a_process_killed_before_it_sent_leaves_it_to_the_next_when_the_claim_ru
     instance, watch, webhook, monkeypatch
 ):
     fail(instance)
-    killed_at(monkeypatch, telling, "post", after=False)
+    killed_at(monkeypatch, send, "post", after=False)
     with pytest.raises(Killed):
         watch.tick()
     assert watch.tick() == ["1 to be told"]
@@ -87,7 +87,7 @@ def test_a_process_killed_between_sending_and_confirming_tells_once_more_and_no_
     instance, watch, webhook, monkeypatch
 ):
     fail(instance)
-    killed_at(monkeypatch, telling, "post", after=True)
+    killed_at(monkeypatch, send, "post", after=True)
     with pytest.raises(Killed):
         watch.tick()
 
@@ -112,14 +112,14 @@ def test_a_process_killed_after_confirming_tells_no_more(instance, watch, webhoo
 
 def test_what_a_process_sends_is_not_sent_by_another_meanwhile(instance, watch, webhook, monkeypatch):
     fail(instance)
-    real, said = telling.post, []
+    real, said = send.post, []
 
     def slow(*arguments: object) -> object:
-        monkeypatch.setattr(telling, "post", real)
+        monkeypatch.setattr(send, "post", real)
         said.append(Watch(instance, watch.settings, watch.cursor).tick())
         return real(*arguments)
 
-    monkeypatch.setattr(telling, "post", slow)
+    monkeypatch.setattr(send, "post", slow)
     watch.tick()
 
     assert said == [["1 to be told"]]

@@ -6,9 +6,10 @@ import logging
 import dagster as dg
 import pytest
 
-from phi_assets import cli, settings
-from phi_assets.defs.operations.failures import failures
-from phi_assets.notifications.telling import ledger_of
+from phi_assets import settings
+from phi_assets.cli import main
+from phi_assets.defs.operations.alerts import failures
+from phi_assets.notifications.send import ledger_of
 from tests.notifications.conftest import SECRET
 from tests.notifications.toy import Toy
 
@@ -83,7 +84,7 @@ def test_the_address_of_a_webhook_that_cannot_be_reached_is_in_no_answer(in_forc
     caplog.set_level(logging.DEBUG)
     for address in ("http://127.0.0.1:9/verysecretpart", "https://exa mple.verysecretpart/", "http://[verysecretpart"):
         in_force(PHI_WEBHOOK=address)
-        assert cli.main(["notify", "--test"]) in (1, 2)
+        assert main.main(["notify", "--test"]) in (1, 2)
 
     out, err = capsys.readouterr()
     assert "not reached" in out
@@ -91,7 +92,7 @@ def test_the_address_of_a_webhook_that_cannot_be_reached_is_in_no_answer(in_forc
 
 
 def test_the_test_message_arrives_and_what_came_back_is_said(in_force, webhook, capsys):
-    assert cli.main(["notify", "--test"]) == 0
+    assert main.main(["notify", "--test"]) == 0
 
     assert capsys.readouterr().out == "received, in slack's shape: status 200 ok\n"
     assert webhook.titles == ["phi-assets: this is a test"]
@@ -100,7 +101,7 @@ def test_the_test_message_arrives_and_what_came_back_is_said(in_force, webhook, 
 def test_a_refused_test_message_is_said_with_what_came_back(in_force, webhook, capsys):
     webhook.answers = [(403, {}, "invalid_token")]
 
-    assert cli.main(["notify", "--test"]) == 1
+    assert main.main(["notify", "--test"]) == 1
 
     out = capsys.readouterr().out
     assert "status 403: invalid_token" in out
@@ -114,5 +115,5 @@ def test_without_a_webhook_the_sensor_and_the_command_say_so(in_force, instance,
             str(getattr(failures(context), "skip_message", "")) == "PHI_WEBHOOK is not set: nobody is told of failures"
         )
 
-    assert cli.main(["notify", "--test"]) == 2
+    assert main.main(["notify", "--test"]) == 2
     assert "PHI_WEBHOOK is not set" in capsys.readouterr().err

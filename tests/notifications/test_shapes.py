@@ -3,7 +3,7 @@ import json
 import pytest
 
 from phi_assets.notifications.messages import Message
-from phi_assets.notifications.shapes import shape_of, shaped
+from phi_assets.notifications.webhook_formats import shape_of, shaped
 
 MESSAGE = Message("data: blocking check failed", ("clean: 3 < 5 & *no* more",), "mend the file", "run-1", "retrain")
 LINK = "http://127.0.0.1:3000/runs/run-1"

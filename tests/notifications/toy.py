@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 
 import dagster as dg
 
-from phi_assets import gates
-from phi_assets.backends.ports import BackendError
+from phi_assets.graph import check_gates
+from phi_assets.ports.base import BackendError
 
 
 @dataclass
@@ -41,7 +41,7 @@ class Toy:
 
         @dg.asset(deps=[data])
         def model(context: dg.AssetExecutionContext) -> None:
-            gates.require_passed(context.instance, "data", toy.version)
+            check_gates.require_passed(context.instance, "data", toy.version)
 
         @dg.asset
         def report() -> None:
@@ -51,7 +51,7 @@ class Toy:
         @dg.multi_asset_check(specs=[dg.AssetCheckSpec(n, asset="data", blocking=True) for n in ("whole", "clean")])
         def published() -> Iterable[dg.AssetCheckResult]:
             for name in ("whole", "clean"):
-                yield gates.verdict(
+                yield check_gates.verdict(
                     name,
                     "data",
                     subject=toy.version,

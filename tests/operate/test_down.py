@@ -2,10 +2,11 @@
 
 import pytest
 
-from phi_assets.backends.ports import BackendError
-from phi_assets.operate import ask, down, interface
+from phi_assets.cli import ask, down
+from phi_assets.endpoint_client import NoAnswer
+from phi_assets.instance import server
+from phi_assets.ports.base import BackendError
 from phi_assets.records import Deployment
-from phi_assets.scoring import NoAnswer
 from phi_assets.settings import read
 
 
@@ -29,7 +30,7 @@ class Host:
 def test_the_interface_ends_first_and_a_cloud_that_refuses_is_one_line(monkeypatch, capsys, tmp_path):
     order: list[str] = []
     monkeypatch.setattr(down, "build_resources", lambda _: {"endpoint_host": Host(order)})
-    monkeypatch.setattr(interface, "stop", lambda _: order.append("interface") or True)
+    monkeypatch.setattr(server, "stop", lambda _: order.append("interface") or True)
 
     assert down.down(read({"PHI_HOME": str(tmp_path)})) == 1
 

@@ -6,7 +6,7 @@ import time
 import dagster as dg
 import pytest
 
-from phi_assets.operate.orphans import fail_dead_runs
+from phi_assets.instance.dead_runs import fail_dead_runs
 
 
 @dg.job

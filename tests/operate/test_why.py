@@ -9,13 +9,13 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from phi_assets.answers import Answers, AnswersUnreadable, UnknownAnswer
-from phi_assets.backends import build_resources, shelf
-from phi_assets.backends.local.endpoint_host import LocalEndpointHost
-from phi_assets.cli import main
+from phi_assets.answer_log import Answers, AnswersUnreadable, UnknownAnswer
+from phi_assets.backends import build_resources, content_store
+from phi_assets.backends.local.serving.host import LocalEndpointHost
+from phi_assets.cli.ask import ask_deployed
+from phi_assets.cli.main import main
 from phi_assets.conversations.checks import read_split
-from phi_assets.operate import home
-from phi_assets.operate.ask import ask_deployed
+from phi_assets.instance import home
 from phi_assets.records import DatasetVersion, Endpoint, Evaluation, ModelVersion, RegisteredModel
 from phi_assets.settings import Settings, current
 from tests.serving_code.conftest import write_model
@@ -53,7 +53,7 @@ def trained(
     made = write_model(folder / f"model-{version}" / "model", scale=15.0, seed=version).parent
     model = ModelVersion(
         digest=f"{version}" * 64,
-        address=str(shelf.place(settings.state / "models", f"{version}" * 64) / "model"),
+        address=str(content_store.place(settings.state / "models", f"{version}" * 64) / "model"),
         adapter_address=None,
         report_address="report.json",
         dataset_digest=dataset.digest,
@@ -62,7 +62,7 @@ def trained(
         preset="tiny",
         training_run=context.run.run_id,
     )
-    shelf.put(model, shelf.accept(made, settings.state / "models", model.digest))
+    content_store.put(model, content_store.accept(made, settings.state / "models", model.digest))
     return model
 
 
@@ -145,7 +145,7 @@ def test_an_answer_from_before_three_retrainings_still_names_its_model_and_its_d
     found = told(capsys, "why", answer["id"])
 
     first = ModelVersion.from_json(
-        (shelf.place(settings.state / "models", "1" * 64) / shelf.RECORD).read_text(encoding="utf-8")
+        (content_store.place(settings.state / "models", "1" * 64) / content_store.RECORD).read_text(encoding="utf-8")
     )
     assert ask_deployed(settings, "Hello?")["model_version"] == str(VERSIONS)
     assert (found["answer"]["model_version"], found["model_state"]) == ("1", "former")
@@ -330,7 +330,7 @@ def test_a_dataset_version_that_is_gone_is_named_and_the_rest_of_the_path_still_
 
 def test_a_model_whose_files_are_gone_is_still_named(asked, capsys):
     settings, answer = asked
-    shutil.rmtree(shelf.place(settings.state / "models", "1" * 64))
+    shutil.rmtree(content_store.place(settings.state / "models", "1" * 64))
 
     found = told(capsys, "why", answer["id"])
     assert found["model_digest"] == "1" * 64

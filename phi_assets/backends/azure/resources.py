@@ -3,26 +3,26 @@
 from pathlib import Path
 from typing import Any
 
-from phi_assets.backends.azure.account import AzureAccount
-from phi_assets.backends.azure.base_model_store import AzureBaseModelStore
-from phi_assets.backends.azure.cloud_resources import AzureResources
-from phi_assets.backends.azure.connection_store import AzureConnectionStore
-from phi_assets.backends.azure.costs import AzureCosts
-from phi_assets.backends.azure.dataset_store import AzureDatasetStore
-from phi_assets.backends.azure.endpoint_host import AzureEndpointHost
-from phi_assets.backends.azure.evaluator import AzureEvaluator
-from phi_assets.backends.azure.preflight import AzurePreflight
-from phi_assets.backends.azure.provisioner import AzureProvisioner
-from phi_assets.backends.azure.quota import AzureQuota
-from phi_assets.backends.azure.registry import AzureModelRegistry
-from phi_assets.backends.azure.teardown import AzureTeardown
-from phi_assets.backends.azure.trainer import AzureTrainer
+from phi_assets.backends.azure.chat.connection_store import AzureConnectionStore
+from phi_assets.backends.azure.client.account import AzureAccount
+from phi_assets.backends.azure.dataset.store import AzureDatasetStore
+from phi_assets.backends.azure.evaluation.evaluator import AzureEvaluator
+from phi_assets.backends.azure.evaluation.registry import AzureModelRegistry
+from phi_assets.backends.azure.infrastructure.cloud_resources import AzureResources
+from phi_assets.backends.azure.infrastructure.provisioner import AzureProvisioner
+from phi_assets.backends.azure.infrastructure.quota import AzureQuota
+from phi_assets.backends.azure.operations.costs import AzureCosts
+from phi_assets.backends.azure.operations.preflight import AzurePreflight
+from phi_assets.backends.azure.operations.teardown import AzureTeardown
+from phi_assets.backends.azure.serving.host import AzureEndpointHost
+from phi_assets.backends.azure.training.base_model_store import AzureBaseModelStore
+from phi_assets.backends.azure.training.trainer import AzureTrainer
 from phi_assets.backends.flow_store import PromptFlowStore
 from phi_assets.backends.local.resources import cleaning
-from phi_assets.record_io import RecordIOManager
+from phi_assets.graph.io_manager import RecordIOManager
 from phi_assets.settings import Settings
 
-SIGN_IN = str(Path(__file__).with_name("entra.py"))
+SIGN_IN = str(Path(__file__).with_name("chat") / "flow_token.py")
 
 
 def azure_resources(settings: Settings) -> dict[str, Any]:

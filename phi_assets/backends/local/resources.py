@@ -3,15 +3,15 @@
 from typing import Any
 
 from phi_assets.backends.flow_store import PromptFlowStore
-from phi_assets.backends.local.base_model_store import LocalBaseModelStore
-from phi_assets.backends.local.connection_store import LocalConnectionStore
-from phi_assets.backends.local.dataset_store import LocalDatasetStore
-from phi_assets.backends.local.endpoint_host import LocalEndpointHost
-from phi_assets.backends.local.evaluator import LocalEvaluator
-from phi_assets.backends.local.provisioner import LocalProvisioner
-from phi_assets.backends.local.registry import MlflowRegistry
-from phi_assets.backends.local.trainer import LocalTrainer
-from phi_assets.record_io import RecordIOManager
+from phi_assets.backends.local.chat.connection_store import LocalConnectionStore
+from phi_assets.backends.local.dataset.store import LocalDatasetStore
+from phi_assets.backends.local.evaluation.evaluator import LocalEvaluator
+from phi_assets.backends.local.evaluation.registry import MlflowRegistry
+from phi_assets.backends.local.infrastructure.provisioner import LocalProvisioner
+from phi_assets.backends.local.serving.host import LocalEndpointHost
+from phi_assets.backends.local.training.base_model_store import LocalBaseModelStore
+from phi_assets.backends.local.training.trainer import LocalTrainer
+from phi_assets.graph.io_manager import RecordIOManager
 from phi_assets.settings import Settings
 
 

@@ -2,17 +2,17 @@
 
 import dagster as dg
 
-from phi_assets import versions
-from phi_assets.backends.ports import ConnectionStore, EndpointHost, FlowStore
 from phi_assets.defs.chat.metadata import describe_flow_evaluation, describe_package
 from phi_assets.defs.evaluation.questions import evaluation_questions
 from phi_assets.defs.serving.assets import online_deployment
+from phi_assets.graph import code_versions
 from phi_assets.owners import ML
+from phi_assets.ports.base import ConnectionStore, EndpointHost, FlowStore
 from phi_assets.records import Connection, Deployment, Endpoint, FlowEvaluation, FlowPackage
 from phi_assets.settings import current
 
 
-@dg.asset(group_name="chat", kinds={"promptflow"}, owners=ML, code_version=versions.of("endpoint_connection"))
+@dg.asset(group_name="chat", kinds={"promptflow"}, owners=ML, code_version=code_versions.of("endpoint_connection"))
 def endpoint_connection(
     online_endpoint: Endpoint, endpoint_host: EndpointHost, connection_store: ConnectionStore
 ) -> dg.MaterializeResult[Connection]:
@@ -30,7 +30,7 @@ def endpoint_connection(
     kinds={"promptflow"},
     owners=ML,
     deps=[online_deployment],
-    code_version=versions.of("chat_flow"),
+    code_version=code_versions.of("chat_flow"),
 )
 def chat_flow(
     context: dg.AssetExecutionContext, endpoint_connection: Connection, flow_store: FlowStore
@@ -47,7 +47,7 @@ def chat_flow(
     kinds={"promptflow"},
     owners=ML,
     deps=[evaluation_questions],
-    code_version=versions.of("chat_flow_evaluation"),
+    code_version=code_versions.of("chat_flow_evaluation"),
 )
 def chat_flow_evaluation(
     context: dg.AssetExecutionContext,

@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from phi_assets import gates
+from phi_assets.graph import check_gates
 from phi_assets.records import FlowEvaluation
 from phi_assets.settings import current
 
@@ -19,7 +19,7 @@ def answers_right(chat_flow_evaluation: FlowEvaluation) -> dg.AssetCheckResult:
         if share is None
         else f"{share:.0%} right, at least {least:.0%} wanted"
     )
-    return gates.verdict(
+    return check_gates.verdict(
         "answers_right",
         "chat_flow_evaluation",
         subject=chat_flow_evaluation.digest,

@@ -6,7 +6,7 @@ from typing import Any
 
 import dagster as dg
 
-from phi_assets import shown
+from phi_assets.graph import metadata_values
 from phi_assets.records import FlowEvaluation, FlowPackage
 
 
@@ -30,7 +30,7 @@ def describe_flow_evaluation(evaluation: FlowEvaluation) -> dict[str, Any]:
         if evaluation.share_right is not None
         else "no evaluation questions",
         "failed": sum(row["error"] is not None for row in rows),
-        "rows": shown.table(
+        "rows": metadata_values.table(
             ("question", "expected", "answer", "right", "for phi why"),
             [
                 (

@@ -2,13 +2,13 @@
 
 import dagster as dg
 
-from phi_assets import gates, versions
 from phi_assets.backends import also_after
-from phi_assets.backends.ports import DatasetStore
-from phi_assets.beta import observed_source
 from phi_assets.defs.dataset.automation import TAKE_IN_NEW_DATA
 from phi_assets.defs.dataset.metadata import describe_dataset
+from phi_assets.graph import check_gates, code_versions
+from phi_assets.graph.dagster_internals import observed_source
 from phi_assets.owners import ML
+from phi_assets.ports.base import DatasetStore
 from phi_assets.records import DatasetVersion
 
 
@@ -19,7 +19,7 @@ from phi_assets.records import DatasetVersion
         kinds={"json"},
         owners=ML,
         description="What PHI_DATASET names and what lies in the inbox, watched by the set of their contents' hashes.",
-        code_version=versions.of("raw_conversations"),
+        code_version=code_versions.of("raw_conversations"),
     )
 )
 def raw_conversations(dataset_store: DatasetStore) -> dg.DataVersion:
@@ -31,14 +31,14 @@ def raw_conversations(dataset_store: DatasetStore) -> dg.DataVersion:
     kinds={"jsonl"},
     owners=ML,
     deps=[raw_conversations, *also_after("chat_dataset")],
-    code_version=versions.of("chat_dataset"),
+    code_version=code_versions.of("chat_dataset"),
     automation_condition=TAKE_IN_NEW_DATA,
 )
 def chat_dataset(
     context: dg.AssetExecutionContext, dataset_store: DatasetStore
 ) -> dg.MaterializeResult[DatasetVersion]:
     """Clean conversations in frozen train, validation and test splits, published as one immutable version."""
-    gates.require_deps_passed(context.instance, also_after("chat_dataset"))
+    check_gates.require_deps_passed(context.instance, also_after("chat_dataset"))
     version = dataset_store.publish(context.log.info)
     return dg.MaterializeResult(
         value=version,

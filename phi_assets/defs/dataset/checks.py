@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from phi_assets import gates
-from phi_assets.backends.ports import BaseModelStore, DatasetStore
+from phi_assets.graph import check_gates
+from phi_assets.ports.base import BaseModelStore, DatasetStore
 from phi_assets.records import BaseModel, DatasetVersion
 from phi_assets.settings import current
 
@@ -23,7 +23,7 @@ def _spec(name: str) -> dg.AssetCheckSpec:
     return dg.AssetCheckSpec(name, asset="chat_dataset", blocking=True, description=DESCRIPTIONS[name])
 
 
-@dg.multi_asset_check(specs=[_spec(name) for name in gates.BLOCKING["chat_dataset"] if name != "fits_context"])
+@dg.multi_asset_check(specs=[_spec(name) for name in check_gates.BLOCKING["chat_dataset"] if name != "fits_context"])
 def published_dataset(chat_dataset: DatasetVersion, dataset_store: DatasetStore) -> Iterator[dg.AssetCheckResult]:
     """The verdicts that need nothing but the published files."""
     from phi_assets.conversations.checks import examine
@@ -31,7 +31,7 @@ def published_dataset(chat_dataset: DatasetVersion, dataset_store: DatasetStore)
     settings = current()
     folder = dataset_store.folder(chat_dataset)
     for name, found in examine(folder, min_rows=settings.min_rows, max_broken_share=settings.max_broken_share).items():
-        yield gates.verdict(
+        yield check_gates.verdict(
             name,
             "chat_dataset",
             subject=chat_dataset.digest,
@@ -59,7 +59,7 @@ def fits_context(
 
     length = min(int(preset_value(current(), "max_length")), base_model.context_length)
     found = fits(dataset_store.folder(chat_dataset), base_model_store.folder(base_model), max_length=length)
-    return gates.verdict(
+    return check_gates.verdict(
         "fits_context",
         "chat_dataset",
         subject=chat_dataset.digest,

@@ -6,7 +6,7 @@ from typing import Any
 
 import dagster as dg
 
-from phi_assets import shown
+from phi_assets.graph import metadata_values
 from phi_assets.records import DatasetVersion
 
 MOST_SOURCES = 200  # the manifest names all
@@ -26,12 +26,12 @@ def describe_dataset(version: DatasetVersion, folder: Path) -> dict[str, Any]:
     return {
         "dagster/row_count": sum(version.rows.values()),
         "dagster/column_schema": SCHEMA,
-        "rows": shown.table(
+        "rows": metadata_values.table(
             ("split", "conversations", "groups"),
             [(split, count, version.groups[split]) for split, count in version.rows.items()],
         ),
         "rows_read": manifest["rows_read"],
-        "sources": shown.table(
+        "sources": metadata_values.table(
             ("from", "file", "rows", "broken", "sha256", "the same as"),
             [
                 (each["feed"], each["name"], each["rows"], each["broken"], each["sha256"][:12], each.get("same_as", ""))
@@ -39,14 +39,14 @@ def describe_dataset(version: DatasetVersion, folder: Path) -> dict[str, Any]:
             ],
         ),
         "source_files": len(manifest.get("sources", [])),
-        "quarantined": shown.table(("reason", "rows"), sorted(manifest["reasons"].items())),
+        "quarantined": metadata_values.table(("reason", "rows"), sorted(manifest["reasons"].items())),
         "broken_rows": manifest["kinds"]["broken"],
         "duplicate_rows": manifest["kinds"]["duplicate"],
         "broken_share": manifest["broken_share"],
         "test_turns_verbatim_in_train": manifest["test_turns_verbatim_in_train"],
         "near_duplicate_groups": manifest["near_duplicate_groups"],
         "warnings": "\n".join(manifest["warnings"]) or "none",
-        "preview": shown.preview(folder / "train.jsonl"),
+        "preview": metadata_values.preview(folder / "train.jsonl"),
         "folder": dg.MetadataValue.path(str(folder)),
         "quarantine": dg.MetadataValue.path(str(folder / "quarantine.jsonl")),
     }

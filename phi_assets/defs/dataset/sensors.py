@@ -4,12 +4,12 @@ import json
 
 import dagster as dg
 
-from phi_assets.backends.ports import DatasetStore
+from phi_assets.conversations.sources.snapshot import Seen, see
 from phi_assets.defs.operations.status import sensor_status
-from phi_assets.intake import Seen, see
-from phi_assets.operate.home import is_at_work
+from phi_assets.graph.staleness import DATA_VERSION, observed
+from phi_assets.instance.home import is_at_work
+from phi_assets.ports.base import DatasetStore
 from phi_assets.settings import current
-from phi_assets.staleness import DATA_VERSION, observed
 
 RAW = dg.AssetKey("raw_conversations")
 _NAMED = 20  # files that are named one by one

@@ -2,15 +2,15 @@
 
 import dagster as dg
 
-from phi_assets import gates, versions
 from phi_assets.backends import also_after
-from phi_assets.backends.ports import Contest, DatasetStore, Evaluator, ModelRegistry
 from phi_assets.defs.evaluation.checks import verdicts
 from phi_assets.defs.evaluation.metadata import describe_evaluation
-from phi_assets.defs.evaluation.promotion import Promotion, by_hand, describe_change, tags_of, why_not
+from phi_assets.defs.evaluation.promotion_config import Promotion, by_hand, describe_change, tags_of, why_not
 from phi_assets.defs.evaluation.questions import evaluation_questions
-from phi_assets.experiments import scores_of
+from phi_assets.graph import check_gates, code_versions
+from phi_assets.models.experiments import scores_of
 from phi_assets.owners import ML
+from phi_assets.ports.base import Contest, DatasetStore, Evaluator, ModelRegistry
 from phi_assets.records import BaseModel, DatasetVersion, Evaluation, ModelVersion, RegisteredModel
 
 
@@ -19,7 +19,7 @@ from phi_assets.records import BaseModel, DatasetVersion, Evaluation, ModelVersi
     kinds={"pytorch"},
     owners=ML,
     deps=[evaluation_questions, *also_after("model_evaluation")],
-    code_version=versions.of("model_evaluation"),
+    code_version=code_versions.of("model_evaluation"),
 )
 def model_evaluation(
     context: dg.AssetExecutionContext,
@@ -31,11 +31,11 @@ def model_evaluation(
     registry: ModelRegistry,
 ) -> dg.MaterializeResult[Evaluation]:
     """The fine-tuned model measured against the base and the champion: on the test split and on questions."""
-    gates.require_deps_passed(context.instance, also_after("model_evaluation"))
+    check_gates.require_deps_passed(context.instance, also_after("model_evaluation"))
     # Newer data may have been published while the model was trained; it is judged by what it could know.
     trained_on = dataset_store.find(fine_tuned_model.dataset_digest)
     dataset = trained_on if isinstance(trained_on, DatasetVersion) else chat_dataset
-    gates.require_passed(context.instance, "chat_dataset", dataset.digest)
+    check_gates.require_passed(context.instance, "chat_dataset", dataset.digest)
     contest = Contest(base_model, fine_tuned_model, dataset, registry.champion())
     evaluation = evaluator.evaluate(context, contest)
     report = evaluator.report(evaluation)
@@ -47,7 +47,7 @@ def model_evaluation(
     )
 
 
-@dg.asset(group_name="evaluation", kinds={"mlflow"}, owners=ML, code_version=versions.of("registered_model"))
+@dg.asset(group_name="evaluation", kinds={"mlflow"}, owners=ML, code_version=code_versions.of("registered_model"))
 def registered_model(
     context: dg.AssetExecutionContext,
     config: Promotion,
@@ -59,9 +59,11 @@ def registered_model(
     """The champion: the newest model version that passed every promotion check, or the one that a person chose."""
     run, before = context.run.root_run_id or context.run.run_id, registry.versions()
     if config.action == "gate":
-        gates.require_passed(context.instance, "model_evaluation", model_evaluation.digest)
+        check_gates.require_passed(context.instance, "model_evaluation", model_evaluation.digest)
         if model_evaluation.model_digest != fine_tuned_model.digest:
-            raise gates.NotPassed("refused: the evaluation is of another model; materialise model_evaluation again")
+            raise check_gates.NotPassed(
+                "refused: the evaluation is of another model; materialise model_evaluation again"
+            )
         tags = tags_of(fine_tuned_model, model_evaluation, evaluator.report(model_evaluation), run)
         model = registry.register(fine_tuned_model, model_evaluation, tags)
         if model.model_digest != fine_tuned_model.digest:

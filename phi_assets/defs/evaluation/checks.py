@@ -5,9 +5,9 @@ from typing import Any
 
 import dagster as dg
 
-from phi_assets import gates
-from phi_assets.backends.ports import Evaluator
-from phi_assets.promotion import Rules, Verdict, decide
+from phi_assets.graph import check_gates
+from phi_assets.models.promotion_rules import Rules, Verdict, decide
+from phi_assets.ports.base import Evaluator
 from phi_assets.records import Evaluation
 from phi_assets.settings import current
 
@@ -29,13 +29,13 @@ def verdicts(report: Mapping[str, Any]) -> list[Verdict]:
 @dg.multi_asset_check(
     specs=[
         dg.AssetCheckSpec(name, asset="model_evaluation", blocking=True, description=DESCRIPTIONS[name])
-        for name in gates.BLOCKING["model_evaluation"]
+        for name in check_gates.BLOCKING["model_evaluation"]
     ]
 )
 def promotion(model_evaluation: Evaluation, evaluator: Evaluator) -> Iterator[dg.AssetCheckResult]:
     """The verdict of every promotion rule on this evaluation."""
     for found in verdicts(evaluator.report(model_evaluation)):
-        yield gates.verdict(
+        yield check_gates.verdict(
             found.name,
             "model_evaluation",
             subject=model_evaluation.digest,

@@ -5,20 +5,20 @@ from typing import Any
 
 import dagster as dg
 
-from phi_assets import shown
-from phi_assets.experiments import scores_of
+from phi_assets.graph import metadata_values
+from phi_assets.models.experiments import scores_of
 
 
 def describe_evaluation(report: dict[str, Any], folder: Path) -> dict[str, Any]:
     """The numbers as a table and a picture, and the models' answers side by side."""
     models = {name: numbers for name, numbers in report["models"].items() if numbers}
     return {
-        "scores": shown.table(
+        "scores": metadata_values.table(
             ("model", "bits per byte", "questions right", "with shuffled answers", "general questions kept"),
             [(name, *_scores(numbers)) for name, numbers in models.items()],
         ),
         "answers": dg.MetadataValue.md((folder / "answers.md").read_text(encoding="utf-8")),
-        "picture": shown.picture(folder / "evaluation.png"),
+        "picture": metadata_values.picture(folder / "evaluation.png"),
         "note": report["questions"]["note"] or "",
         "report": dg.MetadataValue.json(report),
         "folder": dg.MetadataValue.path(str(folder)),

@@ -4,8 +4,8 @@ import hashlib
 
 import dagster as dg
 
-from phi_assets import versions
-from phi_assets.beta import observed_source
+from phi_assets.graph import code_versions
+from phi_assets.graph.dagster_internals import observed_source
 from phi_assets.owners import ML
 from phi_assets.settings import GENERAL_QUESTIONS, current
 
@@ -17,7 +17,7 @@ from phi_assets.settings import GENERAL_QUESTIONS, current
         kinds={"json"},
         owners=ML,
         description="Evaluation questions (PHI_EVALUATION_QUESTIONS) and general questions, watched by their content.",
-        code_version=versions.of("evaluation_questions"),
+        code_version=code_versions.of("evaluation_questions"),
     )
 )
 def evaluation_questions() -> dg.DataVersion:

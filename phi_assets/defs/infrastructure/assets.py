@@ -2,11 +2,11 @@
 
 import dagster as dg
 
-from phi_assets import gates, shown, versions
 from phi_assets.backends import also_after, has
-from phi_assets.backends.ports import Provisioner
 from phi_assets.defs.infrastructure.metadata import describe_if_any
+from phi_assets.graph import check_gates, code_versions, metadata_values
 from phi_assets.owners import PLATFORM
+from phi_assets.ports.base import Provisioner
 from phi_assets.records import Compute, TrainingEnvironment, Workspace
 
 
@@ -15,7 +15,7 @@ from phi_assets.records import Compute, TrainingEnvironment, Workspace
     kinds={"azure" if has(["resource_group"]) else "mlflow"},
     owners=PLATFORM,
     deps=also_after("ml_workspace"),
-    code_version=versions.of("ml_workspace"),
+    code_version=code_versions.of("ml_workspace"),
 )
 def ml_workspace(provisioner: Provisioner) -> dg.MaterializeResult[Workspace]:
     """The place where runs and models are tracked and registered, ready for both."""
@@ -36,11 +36,11 @@ def ml_workspace(provisioner: Provisioner) -> dg.MaterializeResult[Workspace]:
     kinds={"python"},
     owners=PLATFORM,
     deps=also_after("training_compute"),
-    code_version=versions.of("training_compute"),
+    code_version=code_versions.of("training_compute"),
 )
 def training_compute(context: dg.AssetExecutionContext, provisioner: Provisioner) -> dg.MaterializeResult[Compute]:
     """The compute that training will run on, and what it has."""
-    gates.require_deps_passed(context.instance, also_after("training_compute"))
+    check_gates.require_deps_passed(context.instance, also_after("training_compute"))
     compute = provisioner.ensure_compute()
     return dg.MaterializeResult(
         value=compute,
@@ -60,7 +60,7 @@ def training_compute(context: dg.AssetExecutionContext, provisioner: Provisioner
     kinds={"python"},
     owners=PLATFORM,
     deps=also_after("training_environment"),
-    code_version=versions.of("training_environment"),
+    code_version=code_versions.of("training_environment"),
 )
 def training_environment(provisioner: Provisioner) -> dg.MaterializeResult[TrainingEnvironment]:
     """The locked packages that training will run with."""
@@ -70,6 +70,6 @@ def training_environment(provisioner: Provisioner) -> dg.MaterializeResult[Train
         data_version=dg.DataVersion(environment.digest),
         metadata={
             "lock": environment.name,
-            "packages": shown.table(("package", "version"), environment.packages.items()),
+            "packages": metadata_values.table(("package", "version"), environment.packages.items()),
         },
     )

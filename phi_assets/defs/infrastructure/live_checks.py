@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from phi_assets import infra
-from phi_assets.backends.ports import CloudResources, Provisioner
+from phi_assets import bicep_template
+from phi_assets.ports.base import CloudResources, Provisioner
 from phi_assets.settings import current
 
 PROVISIONED = "Azure reports it as succeeded."
@@ -37,7 +37,7 @@ CHECKS: dict[str, dict[str, str]] = {
         "container": "The container of the chat history is there.",
     },
     "role_assignments": {
-        grant.check: f"{grant.words} is in force." for grant in infra.grants(current().azure_access_mode)
+        grant.check: f"{grant.words} is in force." for grant in bicep_template.grants(current().azure_access_mode)
     },
     "ml_workspace": {
         "provisioned": PROVISIONED,

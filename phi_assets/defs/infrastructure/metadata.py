@@ -4,7 +4,7 @@ from typing import Any
 
 import dagster as dg
 
-from phi_assets import shown
+from phi_assets.graph import metadata_values
 from phi_assets.records import CloudResource, Quota
 
 
@@ -31,7 +31,7 @@ def describe_quota(quota: Quota) -> dict[str, Any]:
     return {
         "machine": quota.name,
         "region": quota.region,
-        "vcpus": shown.table(
+        "vcpus": metadata_values.table(
             ("quota", "needed", "limit", "in use by others"),
             [(need["name"], need["needed"], need["limit"], need["used"]) for need in quota.needs],
         ),

@@ -5,16 +5,17 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
-from phi_assets import gates, recipes, shown
 from phi_assets.backends import also_after
-from phi_assets.backends.ports import BaseModelStore, Contest, DatasetStore, Evaluator, ModelRegistry, Trainer
 from phi_assets.defs.evaluation.checks import verdicts
 from phi_assets.defs.evaluation.metadata import describe_evaluation
 from phi_assets.defs.training.metadata import describe_training
-from phi_assets.experiments import scores_of
-from phi_assets.operate.tags import CANDIDATE
-from phi_assets.promotion import Verdict
-from phi_assets.record_io import RecordIOManager
+from phi_assets.graph import check_gates, metadata_values
+from phi_assets.graph.io_manager import RecordIOManager
+from phi_assets.graph.run_tags import CANDIDATE
+from phi_assets.models import recipes
+from phi_assets.models.experiments import scores_of
+from phi_assets.models.promotion_rules import Verdict
+from phi_assets.ports.base import BaseModelStore, Contest, DatasetStore, Evaluator, ModelRegistry, Trainer
 from phi_assets.records import BaseModel, DatasetVersion, ModelVersion
 from phi_assets.settings import current
 
@@ -61,8 +62,8 @@ def train_candidate(
     context.instance.add_run_tags(context.run_id, {CANDIDATE: recipe.candidate})
     dataset: Any = io_manager.require(dg.AssetKey("chat_dataset"))
     base: Any = io_manager.require(dg.AssetKey("base_model"))
-    gates.require_deps_passed(context.instance, also_after("fine_tuned_model"))
-    gates.require_passed(context.instance, "chat_dataset", dataset.digest)
+    check_gates.require_deps_passed(context.instance, also_after("fine_tuned_model"))
+    check_gates.require_passed(context.instance, "chat_dataset", dataset.digest)
     model = trainer.train(context, dataset, base, recipe)
     folder = trainer.folder(model)
     tags = {CANDIDATE: recipe.candidate, "dagster_run": context.run_id, "dataset": dataset.digest}
@@ -112,7 +113,7 @@ def evaluate_candidate(
 
 def verdicts_table(found: list[Verdict]) -> dg.MarkdownMetadataValue:
     rows = [(each.name, "passes" if each.passed else "fails", each.description) for each in found]
-    return shown.table(("rule", "verdict", "found"), rows)
+    return metadata_values.table(("rule", "verdict", "found"), rows)
 
 
 def _numbers(bits_per_byte: float | None, right: float | None, general_kept: float | None) -> dict[str, Any]:

@@ -3,8 +3,8 @@
 import dagster as dg
 from pydantic import Field
 
-from phi_assets import shown
-from phi_assets.backends.cloud_ports import Bill, CostReport, Diagnosis, Doomed, Preflight, Teardown
+from phi_assets.graph import metadata_values
+from phi_assets.ports.operations import Bill, CostReport, Diagnosis, Doomed, Preflight, Teardown
 
 
 @dg.op(
@@ -75,24 +75,24 @@ def take_down(context: dg.OpExecutionContext, config: TeardownConfig, teardown: 
 
 def diagnoses_table(found: list[Diagnosis]) -> dg.MarkdownMetadataValue:
     rows = [(each.verdict, each.subject, each.description, each.cure) for each in found]
-    return shown.table(("verdict", "subject", "found", "what to do"), rows)
+    return metadata_values.table(("verdict", "subject", "found", "what to do"), rows)
 
 
 def standing_table(bill: Bill) -> dg.MarkdownMetadataValue:
     rows = [(row.name, row.kind, row.what, f"{row.dollars_a_day:.2f}") for row in bill.standing]
-    return shown.table(("name", "kind", "what", "dollars a day"), rows)
+    return metadata_values.table(("name", "kind", "what", "dollars a day"), rows)
 
 
 def jobs_table(bill: Bill) -> dg.MarkdownMetadataValue:
     rows = [
         (job.name, job.title, job.status, f"{job.minutes:.1f}", f"{job.dollars:.2f}", job.remark) for job in bill.jobs
     ]
-    return shown.table(("job", "what", "status", "minutes", "dollars", "remark"), rows)
+    return metadata_values.table(("job", "what", "status", "minutes", "dollars", "remark"), rows)
 
 
 def plan_table(plan: list[Doomed]) -> dg.MarkdownMetadataValue:
     rows = [(each.kind, each.name, each.remark, each.fate) for each in plan]
-    return shown.table(("kind", "name", "remark", "fate"), rows)
+    return metadata_values.table(("kind", "name", "remark", "fate"), rows)
 
 
 @dg.job(description="Look the subscription over before anything is made in it: what to mend, and how. Writes nothing.")

@@ -2,17 +2,17 @@
 
 import dagster as dg
 
-from phi_assets import gates
 from phi_assets.backends import has
+from phi_assets.defs.operations.answer_lineage import why
 from phi_assets.defs.operations.candidates import candidate
 from phi_assets.defs.operations.cloud_jobs import CLOUD_JOBS
-from phi_assets.defs.operations.freshness import CHECKS
-from phi_assets.defs.operations.why import why
+from phi_assets.defs.operations.freshness_checks import CHECKS
+from phi_assets.graph import check_gates
 
 everything = dg.define_asset_job(
     "everything", selection=dg.AssetSelection.all(), description="Make the whole graph, from the data to the chat flow."
 )
-_judged_now = [name for name in gates.LIVE if has([name])]
+_judged_now = [name for name in check_gates.LIVE if has([name])]
 retrain = dg.define_asset_job(
     "retrain",
     selection=dg.AssetSelection.assets(*_judged_now) | dg.AssetSelection.assets("fine_tuned_model").downstream(),

@@ -4,10 +4,10 @@ import dagster as dg
 
 from phi_assets.defs.dataset.automation import taking_in
 from phi_assets.defs.dataset.sensors import new_conversations
-from phi_assets.defs.operations.failures import failures
+from phi_assets.defs.operations.alerts import failures
 from phi_assets.defs.training.sensors import retraining
-from phi_assets.operate.home import set_pools
-from phi_assets.operate.orphans import fail_dead_runs
+from phi_assets.instance.dead_runs import fail_dead_runs
+from phi_assets.instance.home import set_pools
 
 
 @dg.sensor(

@@ -2,12 +2,12 @@
 
 import dagster as dg
 
-from phi_assets import versions
 from phi_assets.backends import also_after
-from phi_assets.backends.ports import EndpointHost
 from phi_assets.defs.infrastructure.assets import ml_workspace
 from phi_assets.defs.serving.metadata import describe_deployment, describe_endpoint
+from phi_assets.graph import code_versions
 from phi_assets.owners import PLATFORM
+from phi_assets.ports.base import EndpointHost
 from phi_assets.records import Deployment, Endpoint, RegisteredModel
 
 
@@ -16,7 +16,7 @@ from phi_assets.records import Deployment, Endpoint, RegisteredModel
     kinds={"python"},
     owners=PLATFORM,
     deps=[ml_workspace, *also_after("online_endpoint")],
-    code_version=versions.of("online_endpoint"),
+    code_version=code_versions.of("online_endpoint"),
 )
 def online_endpoint(context: dg.AssetExecutionContext, endpoint_host: EndpointHost) -> dg.MaterializeResult[Endpoint]:
     """A stable address with a key, that outlives every deployment behind it."""
@@ -28,7 +28,7 @@ def online_endpoint(context: dg.AssetExecutionContext, endpoint_host: EndpointHo
     )
 
 
-@dg.asset(group_name="serving", kinds={"python"}, owners=PLATFORM, code_version=versions.of("online_deployment"))
+@dg.asset(group_name="serving", kinds={"python"}, owners=PLATFORM, code_version=code_versions.of("online_deployment"))
 def online_deployment(
     context: dg.AssetExecutionContext,
     online_endpoint: Endpoint,

@@ -2,12 +2,12 @@
 
 import dagster as dg
 
-from phi_assets import gates, versions
 from phi_assets.backends import also_after
-from phi_assets.backends.ports import BaseModelStore, ModelRegistry, Trainer
 from phi_assets.defs.infrastructure.assets import ml_workspace, training_compute, training_environment
 from phi_assets.defs.training.metadata import describe_base, describe_training
+from phi_assets.graph import check_gates, code_versions
 from phi_assets.owners import ML
+from phi_assets.ports.base import BaseModelStore, ModelRegistry, Trainer
 from phi_assets.records import BaseModel, DatasetVersion, ModelVersion
 
 
@@ -16,7 +16,7 @@ from phi_assets.records import BaseModel, DatasetVersion, ModelVersion
     kinds={"huggingface", "safetensors"},
     owners=ML,
     deps=also_after("base_model"),
-    code_version=versions.of("base_model"),
+    code_version=code_versions.of("base_model"),
 )
 def base_model(context: dg.AssetExecutionContext, base_model_store: BaseModelStore) -> dg.MaterializeResult[BaseModel]:
     """The pretrained model that fine-tuning starts from: safetensors, no code of others, one word on where it stops."""
@@ -33,7 +33,7 @@ def base_model(context: dg.AssetExecutionContext, base_model_store: BaseModelSto
     kinds={"pytorch", "safetensors"},
     owners=ML,
     deps=[ml_workspace, training_compute, training_environment, *also_after("fine_tuned_model")],
-    code_version=versions.of("fine_tuned_model"),
+    code_version=code_versions.of("fine_tuned_model"),
     pool="training",
 )
 def fine_tuned_model(
@@ -44,11 +44,11 @@ def fine_tuned_model(
     registry: ModelRegistry,
 ) -> dg.MaterializeResult[ModelVersion]:
     """The base model fine-tuned on the training split, as safetensors, beside its report and its loss curve."""
-    gates.require_deps_passed(context.instance, also_after("fine_tuned_model"))
-    gates.wait_until_judged(
+    check_gates.require_deps_passed(context.instance, also_after("fine_tuned_model"))
+    check_gates.wait_until_judged(
         context.instance, "chat_dataset", chat_dataset.digest, context.log.info, run=context.run.run_id
     )
-    gates.require_passed(context.instance, "chat_dataset", chat_dataset.digest)
+    check_gates.require_passed(context.instance, "chat_dataset", chat_dataset.digest)
     model = trainer.train(context, chat_dataset, base_model)
     folder = trainer.folder(model)
     run_id = registry.log_training(model, folder, {"dagster_run": context.run_id, "dataset": chat_dataset.digest})

@@ -6,8 +6,8 @@ from typing import Any
 
 import dagster as dg
 
-from phi_assets import shown
-from phi_assets.experiments import losses_of
+from phi_assets.graph import metadata_values
+from phi_assets.models.experiments import losses_of
 from phi_assets.records import BaseModel, ModelVersion
 
 
@@ -32,9 +32,9 @@ def describe_training(model: ModelVersion, folder: Path) -> dict[str, Any]:
     return {
         "preset": model.preset,
         "dataset": model.dataset_digest[:12],
-        "loss_curve": shown.picture(folder / "loss_curve.png"),
-        "tokens_in_loss": shown.picture(folder / "mask.png"),
-        "tokens": shown.table(("what", "tokens"), report["tokens"].items()),
+        "loss_curve": metadata_values.picture(folder / "loss_curve.png"),
+        "tokens_in_loss": metadata_values.picture(folder / "mask.png"),
+        "tokens": metadata_values.table(("what", "tokens"), report["tokens"].items()),
         **{name: report[name] for name in SHOWN if report.get(name) is not None},
         **{name: dg.MetadataValue.float(value) for name, value in losses_of(report).items()},
         "report": dg.MetadataValue.json(report),

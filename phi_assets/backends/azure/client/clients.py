@@ -1,0 +1,126 @@
+"""Azure's clients: one of each for an account and a process, made when they are first needed."""
+
+import logging
+import warnings
+from collections.abc import Mapping
+from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING, Any
+
+from phi_assets.backends.azure.client import credential as tokens
+from phi_assets.backends.azure.client import outputs
+from phi_assets.backends.azure.client.account import AzureAccount
+from phi_assets.backends.azure.client.retry import with_patience
+
+if TYPE_CHECKING:
+    from azure.ai.ml import MLClient
+    from azure.mgmt.quota import QuotaMgmtClient
+    from azure.mgmt.resource.deployments import DeploymentsMgmtClient
+    from azure.mgmt.resource.resources import ResourceManagementClient
+    from azure.storage.blob import BlobServiceClient
+
+SIGN_IN_MINUTES = 1.0  # a person may stand by
+# The SDK's own tries stay few: `with_patience` is the rule, and it says what it waits for.
+PIPELINE: dict[str, Any] = {"retry_total": 2, "retry_backoff_factor": 0.2, "connection_timeout": 20, "read_timeout": 60}
+
+
+class AzureClients:
+    """Every client of one account, all with one credential."""
+
+    def __init__(self, account: AzureAccount) -> None:
+        self.account = account
+        self._credential = tokens.Credential()
+        self._blobs: dict[str, BlobServiceClient] = {}
+
+    def credential(self) -> tokens.Credential:
+        return self._credential
+
+    def principal(self) -> tokens.Principal:
+        """Who is signed in. Raises NotSignedIn."""
+        return with_patience("asking for a token", lambda: tokens.principal(self._credential), minutes=SIGN_IN_MINUTES)
+
+    def resource(self, name: str) -> str:
+        """The full resource id of an infrastructure asset. Raises NotDeployed before the deployment."""
+        return outputs.resource(self.account, name)
+
+    def ml(self) -> "MLClient":
+        """Azure ML, bound to the deployed workspace. Raises NotDeployed before the deployment."""
+        return self._ml
+
+    def deployments(self) -> "DeploymentsMgmtClient":
+        return self._deployments
+
+    def resources(self) -> "ResourceManagementClient":
+        return self._resources
+
+    def get(self, address: str) -> dict[str, Any]:
+        """The JSON at an address of Azure Resource Manager, relative or whole. Raises HttpResponseError."""
+        return self.send("GET", address).json()
+
+    def send(self, verb: str, address: str, body: Mapping[str, Any] | None = None) -> Any:
+        """The answer to a call of Azure Resource Manager. Raises HttpResponseError."""
+        from azure.core.rest import HttpRequest
+
+        response = self._resources.send_request(HttpRequest(verb, address, json=body))
+        response.raise_for_status()
+        return response
+
+    def quota(self) -> "QuotaMgmtClient":
+        return self._quota
+
+    def blob(self, account_url: str) -> "BlobServiceClient":
+        """Blob storage by identity; a key is never asked for."""
+        from azure.storage.blob import BlobServiceClient
+
+        if account_url not in self._blobs:
+            # Storage has a rule of its own for waiting, and would wait 15 s after the first fault.
+            options = {**PIPELINE, "retry_total": 3, "initial_backoff": 0.5, "increment_base": 2}
+            self._blobs[account_url] = BlobServiceClient(account_url, credential=self._credential, **options)
+        return self._blobs[account_url]
+
+    @cached_property
+    def _ml(self) -> "MLClient":
+        with warnings.catch_warnings():
+            # Importing it warns some 450 times of what marshmallow 4 will change: nothing that a user could mend.
+            warnings.simplefilter("ignore")
+            from azure.ai.ml import MLClient
+
+        # It logs every answer 404 as an error, and what is experimental as a warning; our own words say what matters.
+        logging.getLogger("azure.ai.ml").setLevel(logging.ERROR)
+        logging.getLogger("azure.ai.ml._telemetry").setLevel(logging.CRITICAL)
+        return MLClient(
+            self._credential,  # type: ignore[arg-type]
+            self.account.subscription_id,
+            self.account.group,
+            self.resource("ml_workspace").rpartition("/")[2],
+            enable_telemetry=False,
+            show_progress=False,
+            **PIPELINE,
+        )
+
+    @cached_property
+    def _deployments(self) -> "DeploymentsMgmtClient":
+        from azure.mgmt.resource.deployments import DeploymentsMgmtClient
+
+        return DeploymentsMgmtClient(self._credential, self.account.subscription_id, **PIPELINE)
+
+    @cached_property
+    def _resources(self) -> "ResourceManagementClient":
+        from azure.mgmt.resource.resources import ResourceManagementClient
+
+        return ResourceManagementClient(self._credential, self.account.subscription_id, **PIPELINE)
+
+    @cached_property
+    def _quota(self) -> "QuotaMgmtClient":
+        from azure.mgmt.quota import QuotaMgmtClient
+
+        return QuotaMgmtClient(self._credential, self.account.subscription_id, **PIPELINE)
+
+
+def clients(fields: Mapping[str, str]) -> AzureClients:
+    """The clients of the account whose `fields` a resource carries."""
+    return _clients(AzureAccount.from_fields(fields))
+
+
+@lru_cache(maxsize=8)
+def _clients(account: AzureAccount) -> AzureClients:
+    return AzureClients(account)

@@ -1,0 +1,75 @@
+"""The names that infra/main.bicep gives its resources, known without asking Azure: its `uniqueString` worked out here.
+
+`uniqueString` joins its values with hyphens, hashes them to 64 bits (MurmurHash, 32-bit lanes), and writes 13 letters
+of base 32. Compared in the tests with Microsoft's own engine.
+"""
+
+from phi_assets.backends.azure.client.account import AzureAccount
+
+FIRST, SECOND = 0x239B961B, 0xAB0E9789
+LETTERS = "abcdefghijklmnopqrstuvwxyz234567"
+WORD = 0xFFFFFFFF
+
+# As `names` of infra/main.bicep has them.
+PREFIXES = {
+    "storage_account": "st",
+    "key_vault": "kv-",
+    "application_insights": "appi-",
+    "log_analytics": "log-",
+    "container_registry": "cr",
+    "managed_identity": "id-",
+    "chat_database": "cosmos-",
+    "ml_workspace": "mlw-",
+}
+
+
+def names(account: AzureAccount) -> dict[str, str]:
+    """Every resource's name by its asset's, as a deployment of the account makes it."""
+    token = unique_string(account.subscription_id, account.name, account.location)
+    return {asset: f"{prefix}{token}" for asset, prefix in PREFIXES.items()}
+
+
+def unique_string(*values: str) -> str:
+    """What ARM's template function `uniqueString` makes of the values."""
+    number = _hash("-".join(values).encode())
+    letters = ""
+    for _ in range(13):
+        letters += LETTERS[number >> 59]
+        number = (number << 5) & 0xFFFFFFFFFFFFFFFF
+    return letters
+
+
+def _hash(data: bytes) -> int:
+    low = high = 0
+    whole = len(data) // 8 * 8
+    for start in range(0, whole, 8):
+        low ^= _mix(int.from_bytes(data[start : start + 4], "little"), FIRST, 15, SECOND)
+        low = (_rotated(low, 19) + high) * 5 + 0x561CCD1B & WORD
+        high ^= _mix(int.from_bytes(data[start + 4 : start + 8], "little"), SECOND, 17, FIRST)
+        high = (_rotated(high, 13) + low) * 5 + 0x0BCAA747 & WORD
+    rest = data[whole:]
+    if rest:
+        low ^= _mix(int.from_bytes(rest[:4], "little"), FIRST, 15, SECOND)
+    if len(rest) > 4:
+        high ^= _mix(int.from_bytes(rest[4:], "little"), SECOND, 17, FIRST)
+    low, high = low ^ len(data), high ^ len(data)
+    low = low + high & WORD
+    high = high + low & WORD
+    low, high = _spread(low), _spread(high)
+    low = low + high & WORD
+    high = high + low & WORD
+    return high << 32 | low
+
+
+def _mix(word: int, first: int, turn: int, second: int) -> int:
+    return _rotated(word * first & WORD, turn) * second & WORD
+
+
+def _rotated(word: int, turn: int) -> int:
+    return (word << turn | word >> (32 - turn)) & WORD
+
+
+def _spread(word: int) -> int:
+    word = (word ^ word >> 16) * 0x85EBCA6B & WORD
+    word = (word ^ word >> 13) * 0xC2B2AE35 & WORD
+    return word ^ word >> 16

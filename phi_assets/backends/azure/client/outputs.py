@@ -1,0 +1,57 @@
+"""What the last deployment made: ids by asset name, kept under the state, so that no call is needed to know them."""
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from phi_assets.backends.azure.client.account import AzureAccount
+from phi_assets.ports.base import BackendError
+
+
+class NotDeployed(BackendError):
+    """The resources of this account have not been deployed from this home."""
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """The outputs of infra/main.bicep, and the hash of the template and the parameters that gave them."""
+
+    template_hash: str
+    resources: dict[str, str]
+    role_assignments: list[str]
+
+
+def read(account: AzureAccount) -> Outputs | None:
+    """The outputs kept for this account; None when there are none."""
+    path = _path(account)
+    if not path.is_file():
+        return None
+    return Outputs(**json.loads(path.read_text(encoding="utf-8")))
+
+
+def write(account: AzureAccount, found: Outputs) -> None:
+    path = _path(account)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_suffix(f".{os.getpid()}")
+    beside.write_text(json.dumps(asdict(found), indent=2), encoding="utf-8")
+    beside.replace(path)
+
+
+def forget(account: AzureAccount) -> None:
+    """Nothing of this account is known here any more: it was taken down."""
+    _path(account).unlink(missing_ok=True)
+
+
+def resource(account: AzureAccount, name: str) -> str:
+    """The full id of an infrastructure asset's resource. Raises NotDeployed."""
+    found = read(account)
+    if found is None or name not in found.resources:
+        raise NotDeployed(
+            description=f"{name} of {account.group} is not known here; materialise {name} first", allow_retries=False
+        )
+    return found.resources[name]
+
+
+def _path(account: AzureAccount) -> Path:
+    return account.folder / "deployments" / f"{account.subscription_id}-{account.location}-{account.name}.json"

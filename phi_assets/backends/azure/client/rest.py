@@ -1,0 +1,83 @@
+"""Lists of Azure Resource Manager, read page by page."""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+from phi_assets.backends.azure.client import names
+from phi_assets.backends.azure.client.azure_errors import refused, status_of
+from phi_assets.backends.azure.client.clients import AzureClients
+from phi_assets.backends.azure.client.retry import PATIENCE_MINUTES, with_patience
+from phi_assets.ports.base import Log
+
+WORKSPACES = "Microsoft.MachineLearningServices/workspaces"
+WORKSPACES_VERSION = "2024-10-01"
+RESOURCES_VERSION = "2021-04-01"
+
+
+def rows(
+    clients: AzureClients, what: str, address: str, log: Log, minutes: float = PATIENCE_MINUTES
+) -> list[dict[str, Any]]:
+    """Every row of the list at an address. Raises HttpResponseError."""
+    found: list[dict[str, Any]] = []
+    page: str | None = address
+    while page:
+        body = with_patience(f"listing {what}", partial(clients.get, page), log, minutes)
+        found += body.get("value") or []
+        page = body.get("nextLink")
+    return found
+
+
+def rows_if_any(
+    clients: AzureClients, what: str, place: str, log: Log, version: str = WORKSPACES_VERSION, query: str = ""
+) -> list[dict[str, Any]]:
+    """Every row of the list at a place; none where there is no such place. Raises AzureRefused."""
+    from azure.core.exceptions import HttpResponseError
+
+    try:
+        return rows(clients, what, f"{place}?api-version={version}{f'&{query}' if query else ''}", log)
+    except HttpResponseError as e:
+        if status_of(e) == 404:
+            return []
+        raise refused(f"listing {what}", e) from e
+
+
+def resources(clients: AzureClients, log: Log) -> list[dict[str, Any]]:
+    """Every resource of the account's group that is not part of another, with the moment that it was made."""
+    found = rows_if_any(
+        clients,
+        f"the resources of {clients.account.group}",
+        f"{clients.account.group_id}/resources",
+        log,
+        RESOURCES_VERSION,
+        "$expand=createdTime",
+    )
+    return [row for row in found if str(row["type"]).count("/") == 1]
+
+
+def workspace_id(clients: AzureClients) -> str:
+    """The id that the account's workspace has, or would have."""
+    return f"{clients.account.group_id}/providers/{WORKSPACES}/{names.names(clients.account)['ml_workspace']}"
+
+
+def endpoints(clients: AzureClients, log: Log) -> list[tuple[dict[str, Any], list[dict[str, Any]]]]:
+    """Every online endpoint of the workspace, each with its deployments."""
+    place = f"{workspace_id(clients)}/onlineEndpoints"
+    return [
+        (row, rows_if_any(clients, "the deployments", f"{place}/{row['name']}/deployments", log))
+        for row in rows_if_any(clients, "the endpoints", place, log)
+    ]
+
+
+def computes(clients: AzureClients, log: Log) -> list[dict[str, Any]]:
+    """Every machine or cluster of the workspace, of whatever kind."""
+    return rows_if_any(clients, "the computes", f"{workspace_id(clients)}/computes", log)
+
+
+def is_cluster(compute: Mapping[str, Any]) -> bool:
+    return (compute.get("properties") or {}).get("computeType") == "AmlCompute"
+
+
+def clusters(clients: AzureClients, log: Log) -> list[dict[str, Any]]:
+    """Every cluster of the workspace."""
+    return [row for row in computes(clients, log) if is_cluster(row)]

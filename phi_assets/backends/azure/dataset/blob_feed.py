@@ -1,0 +1,120 @@
+"""New conversations on Blob: what lies under a prefix of the workspace's own container, mirrored on this machine."""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from phi_assets.backends.azure.client.clients import AzureClients
+from phi_assets.backends.azure.client.outputs import NotDeployed
+from phi_assets.backends.azure.client.retry import say, soon
+from phi_assets.backends.azure.storage.blob import NoDatastore, WorkspaceBlobs
+from phi_assets.conversations.sources.address import SUFFIXES
+from phi_assets.conversations.sources.feeds import LeftAlone, Look, Piece
+
+LOOK_SECONDS = 45.0  # Dagster gives a sensor's tick 60
+INDEX = "index.json"
+
+
+@dataclass(frozen=True)
+class BlobFeed:
+    """Every blob under `prefix`: Azure shows a blob when it is committed, so each is complete.
+
+    Only new and changed ones are downloaded, and what is gone there goes here. Before the workspace exists it holds
+    nothing. `role_minutes` is how long a role may take to arrive; with 0 nothing is waited for beyond a sensor's tick.
+    """
+
+    clients: AzureClients
+    prefix: str
+    mirror: Path
+    role_minutes: float
+
+    @property
+    def title(self) -> str:
+        return f"blobs under {self.prefix}"
+
+    def look(self) -> Look:
+        """Raises AzureRefused, NotSignedIn or GaveUp when the container can't be read."""
+        if self.role_minutes:
+            return self._look()
+        return soon(f"looking for {self.title}", self._look, LOOK_SECONDS)
+
+    def _look(self) -> Look:
+        blobs = WorkspaceBlobs(self.clients, say, self.role_minutes)
+        try:
+            there = blobs.etags(self.prefix)
+        except (NotDeployed, NoDatastore):
+            return Look(self.title)
+        read, left = self._sorted_out(there)
+        index = self._index()
+        self._forget(index, read)
+        pieces = []
+        for name in read:
+            held = self._held(name, index.get(name), there[name])
+            if held is None:
+                target = self.mirror / _file_name(name)
+                blobs.fetch(name, target)
+                held = {"etag": there[name], "sha256": _sha256(target), "bytes": target.stat().st_size}
+                index[name] = held
+                self._keep(index)
+            if held["bytes"]:
+                path = self.mirror / _file_name(name)
+                found = path.stat()
+                pieces.append(Piece(name, path, held["sha256"], (found.st_size, found.st_mtime_ns)))
+            else:
+                left.append(LeftAlone(name, "it is empty"))
+        return Look(self.title, tuple(pieces), tuple(left))
+
+    def _sorted_out(self, there: Mapping[str, str]) -> tuple[list[str], list[LeftAlone]]:
+        """The names that are read, sorted, and those that are not; folders and hidden files are passed over."""
+        read, left = [], []
+        for name in sorted(there):
+            within = PurePosixPath(name.removeprefix(self.prefix))
+            if name.endswith("/") or any(part.startswith(".") for part in within.parts):
+                continue
+            if PurePosixPath(name).suffix.lower() in SUFFIXES:
+                read.append(name)
+            else:
+                left.append(LeftAlone(name, f"it is not one of {', '.join(SUFFIXES)}"))
+        return read, left
+
+    def _held(self, name: str, entry: dict | None, etag: str) -> dict | None:
+        """The index's entry when the mirror has that very blob."""
+        if not entry or entry.get("etag") != etag:
+            return None
+        file = self.mirror / _file_name(name)
+        return entry if file.is_file() and file.stat().st_size == entry["bytes"] else None
+
+    def _forget(self, index: dict[str, dict], read: list[str]) -> None:
+        gone = [name for name in index if name not in read]
+        for name in gone:
+            (self.mirror / _file_name(name)).unlink(missing_ok=True)
+            del index[name]
+        if gone:
+            self._keep(index)
+
+    def _index(self) -> dict[str, dict]:
+        with suppress(OSError, ValueError):
+            found = json.loads((self.mirror / INDEX).read_text(encoding="utf-8"))
+            wanted = {"etag", "sha256", "bytes"}
+            return {name: entry for name, entry in found.items() if isinstance(entry, dict) and wanted <= set(entry)}
+        return {}
+
+    def _keep(self, index: Mapping[str, dict]) -> None:
+        self.mirror.mkdir(parents=True, exist_ok=True)
+        draft = self.mirror / f".{INDEX}.{os.getpid()}"
+        draft.write_text(json.dumps(index), encoding="utf-8")
+        draft.replace(self.mirror / INDEX)
+
+
+def _file_name(blob: str) -> str:
+    """A name on this machine that no blob's name can lead astray."""
+    return hashlib.sha256(blob.encode()).hexdigest()[:32] + PurePosixPath(blob).suffix.lower()
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,113 @@
+"""Dataset versions on Blob, each an Azure ML data asset, beside a copy on this machine."""
+
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from phi_assets.backends.azure.client.clients import AzureClients, clients
+from phi_assets.backends.azure.client.retry import say
+from phi_assets.backends.azure.storage import blob, data_assets
+from phi_assets.backends.local.dataset.store import LocalDatasetStore
+from phi_assets.ports.base import DatasetStore, Log
+from phi_assets.records import DatasetVersion
+
+if TYPE_CHECKING:
+    from phi_assets.backends.azure.storage.blob import WorkspaceBlobs
+    from phi_assets.conversations.sources.feeds import Feed, Look
+
+ASSET = "phi-chat-dataset"
+ROOT = "phi/datasets/"
+POLL_SECONDS = 5.0
+
+
+class AzureDatasetStore(DatasetStore):
+    """Prepares conversations as on a laptop, and publishes them once to the workspace.
+
+    `reading` is what a job may cost and wait that reads a hub dataset; without it, this machine reads it.
+    """
+
+    account: dict[str, str]
+    state: str
+    source: str
+    cleaning: dict[str, Any]
+    inbox: str = ""
+    blob_inbox: str = ""
+    reading: dict[str, Any] | None = None
+    role_minutes: float = 30.0
+
+    def feeds(self, *, patient: bool = True) -> "list[Feed]":
+        from phi_assets.backends.azure.dataset.blob_feed import BlobFeed
+
+        here = self._here.feeds(patient=patient)
+        if not self.blob_inbox:
+            return here
+        minutes = self.role_minutes if patient else 0.0
+        return [*here, BlobFeed(self._clients, self.blob_inbox, Path(self.state) / "intake" / "blobs", minutes)]
+
+    def source_fingerprint(self) -> str:
+        return self._here.fingerprint_of(self.feeds())
+
+    def publish(self, log: Log) -> DatasetVersion:
+        published = self._here.publish_from(self.feeds(), log, self._bring(log))
+        path = folder_of(published.digest)
+        sent = self._blobs(log).upload(self._here.folder(published), path)
+        log(f"{blob.address(path)}: {sent} files uploaded")
+        data_assets.ensure(
+            self._clients,
+            ASSET,
+            published.digest,
+            path,
+            description="Clean chat turns in frozen train, validation and test splits",
+            tags={f"{side}_rows": str(count) for side, count in published.rows.items()},
+            log=log,
+            role_minutes=self.role_minutes,
+        )
+        return _on_azure(published)
+
+    def find(self, digest: str) -> DatasetVersion | None:
+        here = self._here.find(digest)
+        if here is None or data_assets.find(self._clients, ASSET, digest, say) is None:
+            return None
+        whole = blob.seems_whole(self._clients, self._here.folder(here), folder_of(digest))
+        return _on_azure(here) if whole else None
+
+    def folder(self, version: DatasetVersion) -> Path:
+        folder = Path(self.state) / "datasets" / version.digest
+        if self._here.find(version.digest) is None:
+            self._blobs(say).download(folder_of(version.digest), folder)
+        return folder
+
+    def _bring(self, log: Log) -> "Callable[[list[Look]], list[Look]]":
+        if self.reading is None:
+            return list
+        from phi_assets.backends.azure.jobs.hub_reading import HubReading
+        from phi_assets.backends.azure.jobs.jobs import JobLimits
+
+        limits = JobLimits(role_minutes=self.role_minutes, **{"poll_seconds": POLL_SECONDS, **self.reading})
+        return HubReading(self._clients, limits, Path(self.state) / "intake" / "hub", log).bring
+
+    @cached_property
+    def _here(self) -> LocalDatasetStore:
+        return LocalDatasetStore(state=self.state, source=self.source, cleaning=self.cleaning, inbox=self.inbox)
+
+    @property
+    def _clients(self) -> AzureClients:
+        return clients(self.account)
+
+    def _blobs(self, log: Log) -> "WorkspaceBlobs":
+        return blob.WorkspaceBlobs(self._clients, log, self.role_minutes)
+
+
+def folder_of(digest: str) -> str:
+    """Where a version's files lie in the workspace's container."""
+    return f"{ROOT}{digest}/"
+
+
+def _on_azure(version: DatasetVersion) -> DatasetVersion:
+    return DatasetVersion(
+        digest=version.digest,
+        address=blob.address(folder_of(version.digest)),
+        rows=version.rows,
+        groups=version.groups,
+    )

@@ -1,0 +1,124 @@
+"""Evaluation on Azure ML: evaluation_code as a command job over models on Blob, its report on this machine."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from phi_assets.backends import content_store, evaluation_reports
+from phi_assets.backends.azure.client.clients import clients
+from phi_assets.backends.azure.dataset.store import ASSET as DATASET
+from phi_assets.backends.azure.dataset.store import folder_of as dataset_folder
+from phi_assets.backends.azure.jobs.jobs import CloudJobs, JobLimits
+from phi_assets.backends.azure.jobs.names import files_digest, recipe
+from phi_assets.backends.azure.jobs.spec import CloudJob
+from phi_assets.backends.azure.jobs.watch import link_metadata
+from phi_assets.backends.azure.storage import blob, data_assets
+from phi_assets.backends.azure.training.base_model_store import ASSET as BASE_MODEL
+from phi_assets.graph import code_versions
+from phi_assets.ports.base import Contest, Evaluator, StepContext
+from phi_assets.records import Evaluation
+from phi_assets.settings import GENERAL_QUESTIONS, PROJECT
+
+ROOT = "phi/evaluations/"
+QUESTIONS, GENERAL = "data/questions.jsonl", "data/general_questions.jsonl"
+
+
+class AzureEvaluator(Evaluator):
+    """Scores models in a job of the workspace; keeps reports under the home by their digest."""
+
+    account: dict[str, str]
+    state: str
+    questions_file: str | None
+    vm_size: str
+    max_job_cost: float
+    queue_minutes: float
+    role_minutes: float = 30.0
+    poll_seconds: float = 5.0
+
+    def find(self, digest: str) -> Evaluation | None:
+        return evaluation_reports.find(self._root, digest)
+
+    def folder(self, evaluation: Evaluation) -> Path:
+        return content_store.place(self._root, evaluation.digest)
+
+    def report(self, evaluation: Evaluation) -> dict[str, Any]:
+        return evaluation_reports.read(self.folder(evaluation))
+
+    def evaluate(self, context: StepContext, contest: Contest) -> Evaluation:
+        jobs = CloudJobs(clients(self.account), self._limits, context.log.info, context)
+        job = self._job(context, contest)
+        ended = jobs.run(job, lambda: jobs.blobs.size(job.output + evaluation_reports.REPORT) is not None)
+        if ended.link:
+            context.add_output_metadata(link_metadata(ended.link))
+        staged = self._root / f"under-way-{context.run.run_id}"
+        shutil.rmtree(staged, ignore_errors=True)
+        jobs.blobs.download(job.output, staged)
+        return evaluation_reports.keep(staged, self._root, contest)
+
+    def _job(self, context: StepContext, contest: Contest) -> CloudJob:
+        code = {name: PROJECT / name for name in ("evaluation_code", "serving_code")}
+        made_of = recipe(
+            contest.base.digest,
+            contest.tuned.digest,
+            contest.dataset.digest,
+            contest.champion.model_digest if contest.champion else "",
+            contest.champion.dataset_digest if contest.champion else "",
+            *(code_versions.tree_digest(tree) for tree in code.values()),
+            files_digest(path.read_bytes() for path in (GENERAL_QUESTIONS, self._questions) if path),
+        )
+        inputs = {
+            "base": data_assets.reference(BASE_MODEL, contest.base.digest),
+            "tuned": contest.tuned.address,
+            "dataset": data_assets.reference(DATASET, contest.dataset.digest),
+        }
+        words = [
+            "python -m evaluation_code",
+            "--base=${{inputs.base}}",
+            "--tuned=${{inputs.tuned}}",
+            "--test_file=${{inputs.dataset}}/test.jsonl",
+            f"--general={GENERAL}",
+            "--output_dir=${{outputs.result}}",
+        ]
+        files = {GENERAL: GENERAL_QUESTIONS}
+        if self._questions:
+            files[QUESTIONS] = self._questions
+            words.append(f"--questions={QUESTIONS}")
+        champion = contest.champion
+        if champion and champion.model_digest != contest.tuned.digest:
+            inputs["champion"] = champion.address
+            inputs["champion_dataset"] = blob.address(dataset_folder(champion.dataset_digest))
+            words += [
+                "--champion=${{inputs.champion}}",
+                "--champion_train_file=${{inputs.champion_dataset}}/train.jsonl",
+                "--champion_test_file=${{inputs.champion_dataset}}/test.jsonl",
+            ]
+        return CloudJob(
+            kind="evaluate",
+            recipe=made_of,
+            title=f"evaluate {contest.tuned.digest[:12]}",
+            command=" ".join(words),
+            code={**code, **files},
+            inputs=inputs,
+            output=f"{ROOT}{made_of[:32]}/",
+            output_mode="upload",
+            tags={
+                "model": contest.tuned.digest,
+                "preset": contest.tuned.preset,
+                "base_model": contest.base.digest,
+                "dataset": contest.dataset.digest,
+                "champion": champion.version if champion else "none",
+                "dagster_run": context.run.run_id,
+            },
+        )
+
+    @property
+    def _questions(self) -> Path | None:
+        return Path(self.questions_file) if self.questions_file else None
+
+    @property
+    def _limits(self) -> JobLimits:
+        return JobLimits(self.vm_size, self.max_job_cost, self.queue_minutes, self.role_minutes, self.poll_seconds)
+
+    @property
+    def _root(self) -> Path:
+        return Path(self.state) / "evaluations"

@@ -1,0 +1,196 @@
+"""The workspace's model registry. Azure ML has no aliases: who is champion is read from the versions' tags."""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from phi_assets.backends.azure.client.azure_errors import status_of
+from phi_assets.backends.azure.client.clients import AzureClients, clients
+from phi_assets.backends.azure.client.outputs import NotDeployed
+from phi_assets.backends.azure.client.retry import say
+from phi_assets.backends.azure.client.role_delay import if_allowed, once_allowed
+from phi_assets.backends.azure.storage import blob
+from phi_assets.backends.azure.training import tracking
+from phi_assets.model_card import record
+from phi_assets.models import champions, succession
+from phi_assets.models.champions import Version
+from phi_assets.models.experiments import Scores, Trained
+from phi_assets.ports.base import ModelRegistry
+from phi_assets.records import Evaluation, ModelCard, ModelVersion, RegisteredModel
+
+MODEL_NAME = "phi-chat"
+WEIGHTS = "model.safetensors"
+
+
+class AzureModelRegistry(ModelRegistry):
+    """Model versions in the workspace. Weights stay where training put them; a version names their folder."""
+
+    account: dict[str, str]
+    role_minutes: float = 30.0
+
+    def find(self, digest: str) -> RegisteredModel | ModelCard | None:
+        return record.find_in(self, digest)
+
+    def champion(self) -> RegisteredModel | None:
+        return self._champion_of(self.versions())
+
+    def version(self, number: str) -> RegisteredModel | None:
+        return next((each.model for each in self.versions() if each.number == number), None)
+
+    def versions(self) -> list[Version]:
+        return _ours(if_allowed(self._listed, f"listing versions of {MODEL_NAME}", say))
+
+    def promote(self, number: str, reason: str, run: str) -> RegisteredModel:
+        return succession.promote(self, number, reason, run)
+
+    def rollback(self, reason: str, run: str) -> RegisteredModel:
+        return succession.rollback(self, reason, run)
+
+    def tag(self, number: str, tags: Mapping[str, str]) -> None:
+        """The version has these tags too, and not those whose value is empty."""
+
+        def put() -> None:
+            asset = self._now(number)
+            asset.tags = {name: value for name, value in {**(asset.tags or {}), **tags}.items() if value}
+            self._clients.ml().models.create_or_update(asset)
+
+        once_allowed(put, f"tagging {MODEL_NAME}:{number}", say, self.role_minutes)
+
+    def has_weights(self, model: RegisteredModel) -> bool:
+        """Whether what the version names is still there."""
+        return self._blobs.size(f"{blob.path_of(model.address)}/{WEIGHTS}") is not None
+
+    def publish_card(self, model: RegisteredModel, text: str, pictures: Mapping[str, Path]) -> str:
+        place = blob.path_of(model.address)
+        for name, picture in pictures.items():
+            self._blobs.write(f"{place}/{name}", picture.read_bytes())
+        self._blobs.write(f"{place}/{record.README}", text.encode())
+        return f"{model.address}/{record.README}"
+
+    def card(self, model: RegisteredModel) -> str | None:
+        return self._blobs.read(f"{blob.path_of(model.address)}/{record.README}").decode() or None
+
+    def log_training(self, model: ModelVersion, folder: Path, tags: Mapping[str, str]) -> str:
+        """The address of the job in Azure ML Studio: the job itself bears the tags, its log and its results."""
+        return tracking.log_training(self._clients.account.folder, model, folder, tags)
+
+    def log_evaluation(
+        self, model: ModelVersion, evaluation: Evaluation, scores: Scores, candidate: str = ""
+    ) -> str | None:
+        state = self._clients.account.folder
+        return tracking.log_evaluation(self._clients, state, model, evaluation, scores, candidate, self.role_minutes)
+
+    def trainings(self) -> list[Trained]:
+        return tracking.trainings(self._clients.account.folder)
+
+    def register(self, model: ModelVersion, evaluation: Evaluation, tags: Mapping[str, str]) -> RegisteredModel:
+        taken = once_allowed(
+            lambda: self._listed(archived=True), f"listing versions of {MODEL_NAME}", say, self.role_minutes
+        )
+        versions = self.versions()
+        present = self._champion_of(versions)
+        if present and present.model_digest == model.digest:
+            return present
+        if champions.withdrawn(versions, model.digest):
+            return succession.in_its_place(versions, model.digest, present)
+        name = champions.name_of(present)
+        if name != evaluation.champion:
+            raise succession.champion_changed(evaluation, name)
+        # The next number is taken by one version only: who comes second finds another model under it.
+        number = str(max((int(version.version) for version in taken), default=0) + 1)
+        crowned = {**tags, **champions.set_only(champions.promotion_tags(_ours(taken), champions.PASSED))}
+        found = once_allowed(
+            lambda: self._put(number, model, crowned), f"registering {MODEL_NAME}:{number}", say, self.role_minutes
+        )
+        if (found.tags or {}).get("model_digest") != model.digest:
+            raise succession.champion_changed(evaluation, f"{MODEL_NAME}/{number}")
+        return _record(found)
+
+    def _put(self, number: str, model: ModelVersion, tags: Mapping[str, str]) -> Any:
+        """The version of that number, which is ours when nobody else has taken it."""
+        from azure.ai.ml.entities import Model
+        from azure.ai.ml.exceptions import AssetPathException
+        from azure.core.exceptions import HttpResponseError
+
+        taken = self._now(number)
+        if taken is not None:
+            return taken
+        asset = Model(
+            name=MODEL_NAME,
+            version=number,
+            type="custom_model",
+            path=model.address,
+            description="A fine-tuned chat model that passed the gate",
+            tags={
+                **tags,
+                "model_digest": model.digest,
+                "dataset_digest": model.dataset_digest,
+                "training_run": model.training_run,
+            },
+        )
+        try:
+            self._clients.ml().models.create_or_update(asset)
+        except (AssetPathException, HttpResponseError) as e:
+            taken = self._now(number) if status_of(e) in (None, 400, 409) else None
+            if taken is None:
+                raise
+        return self._now(number)
+
+    def _now(self, number: str) -> Any:
+        """The version of that number; None when there is none. One question."""
+        from azure.core.exceptions import ResourceNotFoundError
+
+        try:
+            return self._clients.ml().models.get(MODEL_NAME, number)
+        except ResourceNotFoundError:
+            return None
+
+    def _listed(self, *, archived: bool = False) -> list[Any]:
+        """Every version of the model, the newest first; with `archived` those too that were put away."""
+        from azure.ai.ml.constants import ListViewType
+        from azure.core.exceptions import ResourceNotFoundError
+
+        view = ListViewType.ALL if archived else ListViewType.ACTIVE_ONLY
+        try:
+            found = list(self._clients.ml().models.list(MODEL_NAME, list_view_type=view))
+        except (ResourceNotFoundError, NotDeployed):
+            return []
+        return sorted(found, key=lambda version: int(version.version), reverse=True)
+
+    def _champion_of(self, versions: Iterable[Version]) -> RegisteredModel | None:
+        stack = champions.champions(versions)
+        # A champion whose weights are gone can be neither compared with nor served.
+        return stack[-1].model if stack and self.has_weights(stack[-1].model) else None
+
+    @property
+    def _blobs(self) -> blob.WorkspaceBlobs:
+        return blob.WorkspaceBlobs(self._clients, say, self.role_minutes)
+
+    @property
+    def _clients(self) -> AzureClients:
+        return clients(self.account)
+
+
+def _record(version: Any) -> RegisteredModel:
+    tags = version.tags
+    return RegisteredModel(
+        digest=tags["model_digest"],
+        name=version.name,
+        version=str(version.version),
+        address=blob.address(version.path.rpartition(f"/datastores/{blob.DATASTORE}/paths/")[2].rstrip("/")),
+        model_digest=tags["model_digest"],
+        dataset_digest=tags["dataset_digest"],
+        training_run=tags["training_run"],
+    )
+
+
+def _ours(found: Iterable[Any]) -> list[Version]:
+    """The versions that this project registered."""
+    ours = (each for each in found if "model_digest" in (each.tags or {}))
+    return champions.ordered(champions.version_of(_record(each), each.tags, _created(each)) for each in ours)
+
+
+def _created(version: Any) -> str:
+    when = version.creation_context.created_at if version.creation_context else None
+    return when.isoformat(timespec="seconds") if isinstance(when, datetime) else str(when or "")

@@ -1,0 +1,105 @@
+"""The resources of infra/main.bicep as assets: found live, deployed together."""
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+from phi_assets import backends
+from phi_assets.backends.azure.client import outputs
+from phi_assets.backends.azure.client.clients import AzureClients, clients
+from phi_assets.backends.azure.client.outputs import NotDeployed, Outputs
+from phi_assets.backends.azure.client.portal_links import link
+from phi_assets.backends.azure.infrastructure import deployment, live_state
+from phi_assets.backends.azure.infrastructure.prices import DATED, MONTHLY
+from phi_assets.ports.base import CloudResources, Finding, Log
+from phi_assets.records import CloudResource
+
+GONE = "it is not there as the template has it: "
+
+
+class AzureResources(CloudResources):
+    """What one deployment at subscription scope makes, in one resource group."""
+
+    account: dict[str, str]
+    purge_protection: bool
+
+    def ensure(self, log: Log) -> Mapping[str, CloudResource]:
+        deployed = deployment.ensure(self._clients, self.purge_protection, log)
+        _planned[self._clients.account.group_id] = deployed.planned
+        return {name: record_of(name, self._clients, deployed.outputs) for name in backends.DEPLOYED}
+
+    def planned(self) -> str:
+        return _planned.get(self._clients.account.group_id, "nothing was deployed")
+
+    def find(self, digest: str) -> CloudResource | None:
+        name = self._named(digest)
+        found = outputs.read(self._clients.account)
+        if name is None or found is None or self._drift(name, found):
+            return None
+        return record_of(name, self._clients, found)
+
+    def look_anew(self) -> None:
+        live_state.forget()
+
+    def why_gone(self, digest: str) -> str:
+        name = self._named(digest)
+        found = outputs.read(self._clients.account)
+        if name is None or found is None:
+            return super().why_gone(digest)
+        return GONE + "; ".join(line.partition(": ")[2] for line in self._drift(name, found))
+
+    def examine(self, asset: str) -> Mapping[str, Finding]:
+        found = outputs.read(self._clients.account)
+        if found is None:
+            raise NotDeployed(description=f"{asset} was not deployed from here; materialise it first")
+        return live_state.examine(asset, live_state.read(self._clients, found), self._wanted)
+
+    def _drift(self, name: str, found: Outputs) -> list[str]:
+        return live_state.drift([name], live_state.read(self._clients, found), self._wanted)
+
+    def _named(self, digest: str) -> str | None:
+        found = outputs.read(self._clients.account)
+        return next((name for name in backends.DEPLOYED if found and _digest(name, found) == digest), None)
+
+    @property
+    def _clients(self) -> AzureClients:
+        return clients(self.account)
+
+    @property
+    def _wanted(self) -> live_state.Wanted:
+        return deployment.wanted(self._clients, self.purge_protection)
+
+
+_planned: dict[str, str] = {}
+
+
+def record_of(name: str, clients_: AzureClients, found: Outputs) -> CloudResource:
+    """The record of what was deployed under an asset's name, as it lives now."""
+    dollars, costs = MONTHLY[name]
+    address = _address(name, found)
+    body = live_state.read(clients_, found).resources.get(name) or {}
+    return CloudResource(
+        digest=_digest(name, found),
+        name=address.rpartition("/")[2] if name != "role_assignments" else f"{len(found.role_assignments)} roles",
+        kind=live_state.kind_of(address) if name != "role_assignments" else "roleAssignments",
+        address=address,
+        region=str(body.get("location") or clients_.account.location),
+        sku=_sku(body),
+        dollars_a_month=dollars,
+        costs=f"{costs} ({DATED})",
+        portal=link(address, "users" if name == "role_assignments" else "overview"),
+    )
+
+
+def _address(name: str, found: Outputs) -> str:
+    return found.resources["resource_group" if name == "role_assignments" else name]
+
+
+def _digest(name: str, found: Outputs) -> str:
+    """Of the asset's name and the resource's id: a changed setting of it must not train a model anew."""
+    return hashlib.sha256(f"{name}\n{_address(name, found).lower()}".encode()).hexdigest()
+
+
+def _sku(body: Mapping[str, Any]) -> str:
+    sku = body.get("sku") or live_state.properties(body).get("sku") or {}
+    return str(sku.get("name") or "")

@@ -1,0 +1,147 @@
+"""Key vaults that were deleted and that Azure still keeps: found, taken back, or ended."""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from phi_assets import bicep_template
+from phi_assets.backends.azure.client.azure_errors import code_of, refused, status_of
+from phi_assets.backends.azure.client.clients import AzureClients
+from phi_assets.backends.azure.client.retry import with_patience
+from phi_assets.backends.azure.client.waiting import Waiting
+from phi_assets.backends.azure.infrastructure import live_state
+from phi_assets.ports.base import Log
+
+API_VERSION = "2023-07-01"
+GROUPS = "Microsoft.Resources/resourceGroups"
+VAULTS = "Microsoft.KeyVault/vaults"
+MINUTES = 10.0
+FIRST_POLL, LONGEST_POLL = 1.0, 5.0
+
+
+@dataclass(frozen=True)
+class DeletedVault:
+    """Where it was, and until when it cannot be ended when it is protected."""
+
+    name: str
+    location: str
+    vault_id: str
+    protected: bool
+    until: str
+
+    def is_at(self, resource_id: str) -> bool:
+        return self.vault_id.lower() == resource_id.lower()
+
+
+def find(clients: AzureClients, name: str, log: Log) -> DeletedVault | None:
+    """The deleted vault of the name in the account's region. Raises AzureRefused."""
+    from azure.core.exceptions import HttpResponseError
+
+    try:
+        body = with_patience(f"looking for a deleted {name}", partial(clients.get, _address(clients, name)), log)
+    except HttpResponseError as e:
+        # Azure answers so too for a subscription that has never had a vault.
+        if status_of(e) == 404 or code_of(e) == "MissingSubscriptionRegistration":
+            return None
+        raise refused(f"looking for a deleted key vault {name}", e) from e
+    of: dict[str, Any] = body.get("properties") or {}
+    return DeletedVault(
+        name=name,
+        location=str(of.get("location") or clients.account.location),
+        vault_id=str(of.get("vaultId") or ""),
+        protected=of.get("purgeProtectionEnabled") is True,
+        until=str(of.get("scheduledPurgeDate") or "")[:10],
+    )
+
+
+def recover(clients: AzureClients, vault_id: str, log: Log) -> bool:
+    """The vault of this id is taken back when it was deleted from this very place; whether it was."""
+    from azure.core.exceptions import HttpResponseError
+
+    name = vault_id.rpartition("/")[2]
+    try:
+        found = find(clients, name, log)
+        if found is None or not found.is_at(vault_id):
+            return False
+        log(f"taking back the deleted key vault {name}")
+        with_patience(f"making {clients.account.group}", partial(_ensure_group, clients), log)
+        with_patience(f"taking back {name}", partial(_put, clients, vault_id, found.location), log)
+    except HttpResponseError as e:
+        raise refused(f"taking back the deleted key vault {name}", e) from e
+    _wait_until_live(clients, vault_id, log)
+    return True
+
+
+def purge(clients: AzureClients, vault_id: str, log: Log) -> DeletedVault | None:
+    """The vault that was deleted from this very place is kept no more; the vault when Azure forbids that.
+
+    Raises AzureRefused.
+    """
+    from azure.core.exceptions import HttpResponseError
+
+    name = vault_id.rpartition("/")[2]
+    try:
+        found = find(clients, name, log)
+        if found is None or not found.is_at(vault_id):
+            return None
+        if found.protected:
+            return found
+        log(f"purging the deleted key vault {name}")
+        address = _address(clients, name, "/purge")
+        with_patience(f"purging {name}", partial(_ask_to_purge, clients, address), log)
+        waiting = Waiting(f"purging {name}", log, MINUTES, FIRST_POLL, LONGEST_POLL)
+        while (kept := find(clients, name, log)) is not None:
+            if kept.protected:
+                return kept
+            waiting.pause("Azure still keeps it")
+    except HttpResponseError as e:
+        if code_of(e) == "MethodNotAllowed":
+            return find(clients, name, log)
+        raise refused(f"purging the key vault {name}", e) from e
+    return None
+
+
+def _ask_to_purge(clients: AzureClients, address: str) -> None:
+    from azure.core.exceptions import HttpResponseError
+
+    try:
+        clients.send("POST", address)
+    except HttpResponseError as e:
+        if status_of(e) != 404:  # purged meanwhile, the answer having been lost
+            raise
+
+
+def _ensure_group(clients: AzureClients) -> None:
+    """A vault is taken back into its group, which must be there. The tags of one that is there stay."""
+    of = clients.account
+    if live_state.get_or_none(clients, of.group_id, bicep_template.api_version(GROUPS)) is not None:
+        return
+    clients.send(
+        "PUT",
+        f"{of.group_id}?api-version={bicep_template.api_version(GROUPS)}",
+        {"location": of.location, "tags": {"azd-env-name": of.name}},
+    )
+
+
+def _put(clients: AzureClients, vault_id: str, location: str) -> None:
+    tenant = clients.principal().tenant_id
+    properties = {"createMode": "recover", "tenantId": tenant, "sku": {"family": "A", "name": "standard"}}
+    address = f"{vault_id}?api-version={bicep_template.api_version(VAULTS)}"
+    clients.send("PUT", address, {"location": location, "properties": properties})
+
+
+def _wait_until_live(clients: AzureClients, vault_id: str, log: Log) -> None:
+    waiting = Waiting(f"taking back {vault_id.rpartition('/')[2]}", log, MINUTES, FIRST_POLL, LONGEST_POLL)
+    while True:
+        body = live_state.get_or_none(clients, vault_id, bicep_template.api_version(VAULTS))
+        if body is not None and live_state.properties(body).get("provisioningState") in (None, "Succeeded"):
+            return
+        waiting.pause("it is not there yet")
+
+
+def _address(clients: AzureClients, name: str, more: str = "") -> str:
+    of = clients.account
+    return (
+        f"/subscriptions/{of.subscription_id}/providers/Microsoft.KeyVault/locations/{of.location}/deletedVaults/"
+        f"{name}{more}?api-version={API_VERSION}"
+    )

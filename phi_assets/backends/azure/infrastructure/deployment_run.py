@@ -1,0 +1,143 @@
+"""One deployment at subscription scope: submitted once, adopted when its answer was lost, followed to its end."""
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from phi_assets.backends.azure.client.azure_errors import AzureRefused, GaveUp, code_of, refused, sentence
+from phi_assets.backends.azure.client.clients import AzureClients
+from phi_assets.backends.azure.client.outputs import Outputs
+from phi_assets.backends.azure.client.retry import with_patience
+from phi_assets.ports.base import Log
+
+MINUTES = 60.0
+FIRST_POLL, LONGEST_POLL = 1.0, 10.0
+WORD_EVERY = 30.0
+ENDED = frozenset({"Succeeded", "Failed", "Canceled"})
+
+
+class DeploymentRun:
+    """The deployment of a name, and the hash that ours carries."""
+
+    def __init__(self, clients: AzureClients, name: str, digest: str, log: Log) -> None:
+        self.name = name
+        self._clients = clients
+        self._digest = digest
+        self._log = log
+
+    def finished(self) -> Outputs | None:
+        """The outputs of the last deployment, when it was of our hash and ended well."""
+        last = self._get()
+        return self._outputs(last) if last and _state(last) == "Succeeded" and self._is_ours(last) else None
+
+    def make(self, body: Mapping[str, Any]) -> Outputs:
+        """The outputs of a deployment of this body. Raises AzureRefused with the innermost reason and its cure."""
+        before = self._get()
+        if before and _state(before) not in ENDED:
+            self._log(f"deployment {self.name} is under way already; waiting for it")
+            before = self._wait()
+            if self._is_ours(before):
+                return self._result(before)
+        self._submit(body, before)
+        return self._result(self._wait())
+
+    def _submit(self, body: Mapping[str, Any], before: Any) -> None:
+        from azure.core.exceptions import HttpResponseError
+
+        asked = False
+
+        def submit() -> None:
+            nonlocal asked
+            # An answer that was lost may have been to a deployment that began: a second one would be refused.
+            if asked and self._began_since(before):
+                self._log(f"deployment {self.name}: the answer was lost, the deployment is there; following it")
+                return
+            asked = True
+            self._clients.deployments().deployments.begin_create_or_update_at_subscription_scope(
+                self.name,
+                body,  # type: ignore[arg-type]
+                polling=False,
+                retry_total=0,
+            )
+
+        try:
+            with_patience(f"deploying {self.name}", submit, self._log)
+        except HttpResponseError as e:
+            if code_of(e) == "DeploymentActive" and self._began_since(before):
+                return
+            raise refused(f"deploying {self.name} to {self._clients.account.location}", e) from e
+        self._log(f"deploying {self.name} to {self._clients.account.location}; a first deployment takes minutes")
+
+    def _began_since(self, before: Any) -> bool:
+        now = self._get()
+        return now is not None and self._is_ours(now) and (before is None or _marker(now) != _marker(before))
+
+    def _wait(self) -> Any:
+        began = spoken = time.monotonic()
+        pause = FIRST_POLL
+        while True:
+            found = self._get()
+            if found is None:
+                raise AzureRefused(description=f"deployment {self.name} vanished while it ran; run again")
+            if _state(found) in ENDED:
+                return found
+            now = time.monotonic()
+            if now - began > MINUTES * 60:
+                raise GaveUp(
+                    description=f"deployment {self.name} is {_state(found)} after {MINUTES:g} minutes; look at it in "
+                    "the portal under the subscription's deployments, and run again: it will be followed, not repeated"
+                )
+            if now - spoken > WORD_EVERY:
+                self._log(f"deployment {self.name}: {_state(found)}, {(now - began) / 60:.1f} minutes so far")
+                spoken = now
+            time.sleep(pause)
+            pause = min(pause * 1.5, LONGEST_POLL)
+
+    def _get(self) -> Any:
+        from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
+
+        deployments = self._clients.deployments().deployments
+        try:
+            return with_patience(
+                f"reading deployment {self.name}", lambda: deployments.get_at_subscription_scope(self.name), self._log
+            )
+        except ResourceNotFoundError:
+            return None
+        except HttpResponseError as e:
+            raise refused(f"reading deployment {self.name}", e) from e
+
+    def _result(self, ended: Any) -> Outputs:
+        if _state(ended) == "Succeeded":
+            return self._outputs(ended)
+        reasons = _errors(ended.properties.error.as_dict() if ended.properties.error else {})
+        raise AzureRefused(
+            description=f"deployment {self.name} to {self._clients.account.location} {_state(ended).lower()}: "
+            f"{sentence(reasons)}",
+            allow_retries=False,
+        )
+
+    def _outputs(self, ended: Any) -> Outputs:
+        made = {name: output["value"] for name, output in ended.properties.outputs.items()}
+        return Outputs(self._digest, dict(made["resources"]), list(made["roleAssignments"]))
+
+    def _is_ours(self, deployment: Any) -> bool:
+        parameters = deployment.properties.parameters or {}
+        return (parameters.get("templateHash") or {}).get("value") == self._digest
+
+
+def _state(deployment: Any) -> str:
+    state = deployment.properties.provisioning_state
+    return str(getattr(state, "value", state))
+
+
+def _marker(deployment: Any) -> tuple[Any, Any]:
+    """What differs between two deployments of one name."""
+    return deployment.properties.correlation_id, deployment.properties.timestamp
+
+
+def _errors(error: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """(code, message) of an error and of all its details, the outermost first."""
+    found = [(str(error.get("code") or ""), str(error.get("message") or ""))] if error else []
+    for detail in error.get("details") or []:
+        found += _errors(detail)
+    return found

@@ -1,0 +1,49 @@
+"""Environments of ours in the workspace: each known by its content, and registered once."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from phi_assets.backends.azure.client.azure_errors import refused
+from phi_assets.backends.azure.client.clients import AzureClients
+from phi_assets.backends.azure.client.rest import WORKSPACES_VERSION
+from phi_assets.backends.azure.client.role_delay import wait_for_role
+from phi_assets.backends.azure.infrastructure import live_state
+from phi_assets.ports.base import Log
+
+if TYPE_CHECKING:
+    from azure.ai.ml.entities import Environment
+
+DIGITS = 24  # of the content's hash: a version of an asset has at most 30 characters
+
+
+def id_in(workspace: str, name: str, version: str) -> str:
+    """The full id that a deployment names it by."""
+    return f"{workspace}/environments/{name}/versions/{version}"
+
+
+def exists(clients: AzureClients, name: str, version: str) -> bool:
+    """Whether this very version is registered in the workspace."""
+    id = id_in(clients.resource("ml_workspace"), name, version)
+    return live_state.get_or_none(clients, id, WORKSPACES_VERSION) is not None
+
+
+def ensure(
+    clients: AzureClients, name: str, version: str, make: Callable[[], "Environment"], role_minutes: float, log: Log
+) -> None:
+    """The version is registered; its image is built when a job or a deployment first asks. Raises AzureRefused."""
+    from azure.core.exceptions import HttpResponseError
+
+    if exists(clients, name, version):
+        return
+    what = f"registering the environment {name}:{version}"
+    log(what)
+
+    def register() -> None:
+        # Asked for first at each try: an answer that was lost may have been a yes.
+        if not exists(clients, name, version):
+            clients.ml().environments.create_or_update(make())
+
+    try:
+        wait_for_role(register, what, log, role_minutes)
+    except HttpResponseError as e:
+        raise refused(what, e) from e

@@ -1,0 +1,96 @@
+"""On Azure: the deployed workspace, a cluster that shrinks to nothing, and an environment known by its content."""
+
+import hashlib
+from collections.abc import Mapping
+
+from phi_assets.backends.azure.client import outputs
+from phi_assets.backends.azure.client.azure_errors import AzureRefused
+from phi_assets.backends.azure.client.clients import AzureClients, clients
+from phi_assets.backends.azure.client.retry import say
+from phi_assets.backends.azure.infrastructure import compute, deployment, live_state, training_environment
+from phi_assets.backends.azure.infrastructure.cloud_resources import record_of
+from phi_assets.ports.base import Finding, Provisioner
+from phi_assets.records import CloudResource, Compute, Record, TrainingEnvironment, Workspace
+
+
+class AzureProvisioner(Provisioner):
+    """Azure ML's workspace, compute and environment."""
+
+    account: dict[str, str]
+    purge_protection: bool
+    vm_size: str
+    nodes: int
+    idle_minutes: int
+    role_minutes: float
+
+    def find(self, digest: str) -> Record | None:
+        found = outputs.read(self._clients.account)
+        if found is None:
+            return None
+        if digest == self._cluster.record.digest:
+            body = compute.body(self._clients)
+            return self._cluster.record if body and compute.is_as_wanted(self._clients, body, self._cluster) else None
+        if digest == training_environment.digest():
+            return training_environment.record() if training_environment.exists(self._clients) else None
+        workspace = self._workspace(found)
+        return workspace if workspace.digest == digest and not self._drift(found) else None
+
+    def why_gone(self, digest: str) -> str:
+        found = outputs.read(self._clients.account)
+        if found and self._workspace(found).digest == digest:
+            return "it is not there as the template has it: " + "; ".join(self._drift(found))
+        return super().why_gone(digest)
+
+    def ensure_workspace(self) -> Workspace:
+        found = outputs.read(self._clients.account)
+        self._clients.resource("ml_workspace")  # raises NotDeployed
+        assert found is not None
+        drift = self._drift(found)
+        if drift:
+            # Only the deployment makes a workspace; it comes first in the graph, and repairs what it finds changed.
+            deployment.ensure(self._clients, self.purge_protection, say)
+            found = outputs.read(self._clients.account) or found
+            drift = self._drift(found)
+        if drift:
+            raise AzureRefused(description=f"the workspace is not as the template has it: {'; '.join(drift)}")
+        return self._workspace(found)
+
+    def ensure_compute(self) -> Compute:
+        return compute.ensure(self._clients, self._cluster, say)
+
+    def ensure_environment(self) -> TrainingEnvironment:
+        return training_environment.ensure(self._clients, self.role_minutes, say)
+
+    def resource(self, record: Workspace | Compute) -> CloudResource | None:
+        found = outputs.read(self._clients.account)
+        if found is None:
+            return None
+        if isinstance(record, Workspace):
+            return record_of("ml_workspace", self._clients, found)
+        return compute.resource(self._clients, self._cluster)
+
+    def examine_compute(self) -> Mapping[str, Finding]:
+        return compute.examine(self._clients, compute.body(self._clients), self._cluster)
+
+    def differing_packages(self) -> list[str]:
+        return training_environment.differing_packages()
+
+    def _workspace(self, found: outputs.Outputs) -> Workspace:
+        resource_id = found.resources["ml_workspace"]
+        return Workspace(
+            digest=hashlib.sha256(resource_id.lower().encode()).hexdigest(),
+            name=resource_id.rpartition("/")[2],
+            tracking_uri=f"azureml://{self._clients.account.location}.api.azureml.ms/mlflow/v1.0{resource_id}",
+        )
+
+    def _drift(self, found: outputs.Outputs) -> list[str]:
+        wanted = deployment.wanted(self._clients, self.purge_protection)
+        return live_state.drift(["ml_workspace"], live_state.read(self._clients, found), wanted)
+
+    @property
+    def _cluster(self) -> compute.Cluster:
+        return compute.Cluster(self.vm_size, self.nodes, self.idle_minutes)
+
+    @property
+    def _clients(self) -> AzureClients:
+        return clients(self.account)

@@ -1,0 +1,85 @@
+"""The training environment: an image of our own, known by the hash of its folder, built once by Azure ML."""
+
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from phi_assets.backends.azure.client.clients import AzureClients
+from phi_assets.backends.azure.infrastructure import ml_environment
+from phi_assets.backends.azure.infrastructure.ml_environment import DIGITS
+from phi_assets.graph import code_versions
+from phi_assets.ports.base import Log
+from phi_assets.records import TrainingEnvironment
+from phi_assets.settings import PROJECT
+
+if TYPE_CHECKING:
+    from azure.ai.ml.entities import Environment
+
+NAME = "phi-training"
+FOLDER = PROJECT / "training_code" / "environment"
+REQUIREMENTS = FOLDER / "requirements.txt"
+LOCK = PROJECT / "requirements" / "lock.txt"
+SHOWN = ("torch", "transformers", "trl", "peft", "accelerate", "datasets", "safetensors", "dagster-pipes")
+
+
+@cache
+def digest() -> str:
+    """SHA-256 of the folder's content."""
+    return code_versions.tree_digest(FOLDER)
+
+
+def version() -> str:
+    return digest()[:DIGITS]
+
+
+def reference(clients: AzureClients) -> str:
+    """The environment as a job names it, in the workspace that the clients are bound to."""
+    del clients
+    return f"azureml:{NAME}:{version()}"
+
+
+def record() -> TrainingEnvironment:
+    locked = pins(REQUIREMENTS)
+    return TrainingEnvironment(
+        digest=digest(), name=f"{NAME}:{version()}", packages={name: locked[name] for name in SHOWN if name in locked}
+    )
+
+
+def exists(clients: AzureClients) -> bool:
+    """Whether this very version is registered in the workspace."""
+    return ml_environment.exists(clients, NAME, version())
+
+
+def ensure(clients: AzureClients, role_minutes: float, log: Log) -> TrainingEnvironment:
+    """The environment of this content, registered when it is not yet. Raises AzureRefused."""
+    ml_environment.ensure(clients, NAME, version(), _environment, role_minutes, log)
+    return record()
+
+
+def differing_packages() -> list[str]:
+    """A line for each package of the environment that the lock file has in another version."""
+    locked, used = pins(LOCK), pins(REQUIREMENTS)
+    return [
+        f"{name}: locked {locked[name]}, in the environment {used[name]}"
+        for name in used
+        if name in locked and locked[name] != used[name]
+    ]
+
+
+def pins(path: Path) -> dict[str, str]:
+    """Package and version of each pinned line of a requirements file."""
+    lines = (line.split("#")[0].split(";")[0].strip() for line in path.read_text(encoding="utf-8").splitlines())
+    pairs: list[Any] = [line.split("==", 1) for line in lines if "==" in line]
+    return {name.strip(): version.strip() for name, version in pairs}
+
+
+def _environment() -> "Environment":
+    from azure.ai.ml.entities import BuildContext, Environment
+
+    return Environment(
+        name=NAME,
+        version=version(),
+        build=BuildContext(path=str(FOLDER)),
+        description="What phi-assets trains and evaluates with.",
+        tags={"digest": digest()},
+    )

@@ -1,0 +1,119 @@
+"""Dagster Pipes over Blob: a context and one growing blob of messages, at a place that the job's name fixes.
+
+Whoever follows the job, the run that submitted it or one that adopts it, reads the same messages from the first on.
+Nothing here runs in a thread: the loop that watches the job reads.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import dagster as dg
+
+from phi_assets.backends.azure.jobs.logs import Said, Tail
+from phi_assets.backends.azure.storage.blob import WorkspaceBlobs
+from phi_assets.ports.base import StepContext
+
+SHOWN = 200  # characters of what is no message
+
+
+def pipes_folder(job: str) -> str:
+    return f"phi/pipes/{job}/"
+
+
+class BlobContext(dg.PipesContextInjector):
+    """The run's context in a blob, which is gone with the session's other blobs."""
+
+    def __init__(self, blobs: WorkspaceBlobs, job: str) -> None:
+        self.blobs, self.key = blobs, pipes_folder(job) + "context.json"
+
+    @contextmanager
+    def inject_context(self, context_data: Any) -> Iterator[dict[str, Any]]:
+        url, container = self.blobs.place
+        self.blobs.write(self.key, json.dumps(context_data).encode())
+        yield {"account_url": url, "bucket": container, "key": self.key}
+
+    def no_messages_debug_text(self) -> str:
+        return f"The context was written to {self.key}."
+
+
+class BlobMessages(dg.PipesMessageReader):
+    """Messages from the job's blob, handled when `follow` is called."""
+
+    def __init__(self, blobs: WorkspaceBlobs, job: str, said: Said) -> None:
+        self.blobs, self.said = blobs, said
+        self.key = pipes_folder(job) + "messages.jsonl"
+        self.tail = Tail(lambda start: blobs.peek(self.key, start=start))
+        self.handler: Any = None
+
+    @contextmanager
+    def read_messages(self, handler: Any) -> Iterator[dict[str, Any]]:
+        self.handler = handler
+        yield {"bucket": self.blobs.place[1], "key": self.key}
+
+    def follow(self, *, over: bool = False) -> None:
+        """Handle what was added since."""
+        for line in self.tail.new(f"reading {self.key}", self.said.log, over=over):
+            if not self.take(line):
+                self.said.log(f"{self.key}: no message, and skipped: {line[:SHOWN]}")
+
+    def take(self, line: str) -> bool:
+        """Whether the line is a message; then it has been handled. One that was cut, or that two wrote, is none."""
+        try:
+            self._handle(json.loads(line))
+        except (ValueError, KeyError, TypeError, AttributeError, dg.DagsterError):
+            return False
+        return True
+
+    @property
+    def expected_writer_count(self) -> int:
+        return 1  # the base's own is marked as a preview, and warns
+
+    def no_messages_debug_text(self) -> str:
+        return f"Messages were looked for in {self.key}."
+
+    def _handle(self, message: dict[str, Any]) -> None:
+        if message["method"] == "log" and message["params"]["level"].upper() == "INFO":
+            for line in message["params"]["message"].splitlines():  # the job prints it too
+                self.said.line("pipes", line)
+        else:
+            self.handler.handle_message(message)
+
+
+class Pipes:
+    """A Pipes session, or none: some jobs tell all that they have to tell in their log."""
+
+    def __init__(self, session: Any, reader: BlobMessages | None) -> None:
+        self.session, self.reader = session, reader
+
+    @property
+    def variables(self) -> dict[str, str]:
+        return self.session.get_bootstrap_env_vars() if self.session else {}
+
+    @property
+    def message(self) -> Callable[[str], bool] | None:
+        """What takes a message that came by another way."""
+        return self.reader.take if self.reader else None
+
+    def follow(self, *, over: bool = False) -> None:
+        if self.reader:
+            self.reader.follow(over=over)
+
+    def failed(self) -> str | None:
+        """What the program itself said about its failure."""
+        messages = self.session.get_custom_messages() if self.session else ()
+        return next((m["failed"] for m in reversed(messages) if "failed" in m), None)
+
+
+@contextmanager
+def open_pipes(context: StepContext | None, blobs: WorkspaceBlobs, job: str, said: Said) -> Iterator[Pipes]:
+    """A session with the job of this name, whether or not it has been submitted yet; none without a context."""
+    if context is None:
+        yield Pipes(None, None)
+        return
+    reader = BlobMessages(blobs, job, said)
+    with dg.open_pipes_session(
+        context=context, context_injector=BlobContext(blobs, job), message_reader=reader
+    ) as session:
+        yield Pipes(session, reader)

@@ -1,0 +1,83 @@
+"""A job as plain values, and as Azure ML takes it."""
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from phi_assets.backends.azure.infrastructure import compute
+from phi_assets.backends.azure.storage import blob
+
+if TYPE_CHECKING:
+    from azure.ai.ml.entities import Command
+
+EXPERIMENT = "phi-assets"
+CODE = "phi-code"  # the uploaded folder's name, which Azure ML keeps in the code's address
+NEVER_UPLOADED = shutil.ignore_patterns("__pycache__", "*.pyc", ".DS_Store")
+
+
+@dataclass(frozen=True)
+class CloudJob:
+    """A command over folders on Blob. `inputs` are names of folders; `output` is the folder that it fills.
+
+    `code` says which folders and files of this machine the job finds in its working directory, by their place there.
+    """
+
+    kind: Literal["train", "evaluate", "read"]
+    recipe: str
+    title: str
+    command: str
+    code: Mapping[str, Path]
+    inputs: Mapping[str, str]
+    output: str
+    output_mode: Literal["rw_mount", "upload"]
+    tags: Mapping[str, str]
+    variables: Mapping[str, str] = field(default_factory=dict)
+    pipes: bool = False
+
+
+@dataclass(frozen=True)
+class Place:
+    """What the workspace lends to a job: the environment's reference, the identity's client id, seconds to run."""
+
+    environment: str
+    client_id: str
+    seconds: int
+
+
+def as_command(job: CloudJob, name: str, place: Place, code: Path, variables: Mapping[str, str]) -> "Command":
+    """The job as the SDK takes it. It bears identities and addresses, never a key."""
+    from azure.ai.ml import Input, Output, command
+    from azure.ai.ml.entities import ManagedIdentityConfiguration
+
+    made = command(
+        name=name,
+        display_name=job.title,
+        experiment_name=EXPERIMENT,
+        command=job.command,
+        code=str(code),
+        environment=place.environment,
+        compute=compute.NAME,
+        inputs={each: Input(type="uri_folder", path=path, mode="download") for each, path in job.inputs.items()},
+        outputs={"result": Output(type="uri_folder", path=blob.address(job.output), mode=job.output_mode)},
+        environment_variables={**job.variables, **variables},
+        identity=ManagedIdentityConfiguration(client_id=place.client_id),
+        tags=dict(job.tags),
+    )
+    made.set_limits(timeout=place.seconds)
+    return made
+
+
+def stage(job: CloudJob, folder: Path) -> Path:
+    """The job's code in one new folder, without what was compiled on this machine."""
+    root = folder / CODE
+    root.mkdir(parents=True)
+    for place, source in job.code.items():
+        target = root / place
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_dir():
+            shutil.copytree(source, target, ignore=NEVER_UPLOADED)
+        else:
+            shutil.copyfile(source, target)
+    return root

@@ -1,0 +1,226 @@
+"""Who is signed in, which subscription it is, what may be done there, and what it offers in the region."""
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from phi_assets import bicep_template
+from phi_assets.backends.azure.client import rest
+from phi_assets.backends.azure.client.azure_errors import REGION_CURE, refused
+from phi_assets.backends.azure.client.clients import AzureClients
+from phi_assets.backends.azure.client.retry import with_patience
+from phi_assets.backends.azure.infrastructure import prices
+from phi_assets.ports.base import BackendError, Log
+from phi_assets.ports.operations import Diagnosis
+
+MINUTES = 2.0
+SUBSCRIPTIONS = "2022-12-01"
+PERMISSIONS = "2022-04-01"
+MACHINE_LEARNING = "Microsoft.MachineLearningServices"
+MACHINE_LEARNING_VERSION = "2025-09-01"
+AGAIN = "mend what kept it from being read, and look again"
+STATES = {"Enabled": "ok", "Warned": "warning", "PastDue": "warning"}
+
+# What a run does there, and the least common role that may.
+NEEDED = {
+    "Microsoft.Resources/subscriptions/resourceGroups/write": "Contributor",
+    "Microsoft.Resources/deployments/write": "Contributor",
+    "Microsoft.MachineLearningServices/workspaces/write": "Contributor",
+    "Microsoft.Authorization/roleAssignments/write": "Role Based Access Control Administrator",
+}
+
+
+class NotLookedAt(Exception):
+    """A question that cannot be asked yet, and what to do first."""
+
+    def __init__(self, found: str, cure: str) -> None:
+        super().__init__(found)
+        self.cure = cure
+
+
+@dataclass(frozen=True)
+class Registrations:
+    """The state of every provider that the graph needs, and why those that are missing here could not be read."""
+
+    states: Mapping[str, str]
+    unread: Mapping[str, BackendError]
+
+
+@dataclass(frozen=True)
+class Rights:
+    """What the signed-in one may do at the subscription, as Azure lists it."""
+
+    rows: tuple[Mapping[str, Any], ...]
+
+    def allow(self, action: str) -> bool:
+        return any(
+            _matches(row.get("actions") or (), action) and not _matches(row.get("notActions") or (), action)
+            for row in self.rows
+        )
+
+
+def credential(clients: AzureClients, log: Log) -> Diagnosis:
+    """Raises NotSignedIn."""
+    who = clients.principal()
+    how = clients.credential().source() or "a credential"
+    kind = "a person" if who.kind == "User" else "a service principal"
+    return Diagnosis("credential", "ok", f"signed in as {kind}, object {who.object_id}, by {how}")
+
+
+def subscription(clients: AzureClients, log: Log) -> Diagnosis:
+    """Raises HttpResponseError when it cannot be read."""
+    of = clients.account.subscription_id
+    found = with_patience(
+        "reading the subscription",
+        partial(clients.get, f"/subscriptions/{of}?api-version={SUBSCRIPTIONS}"),
+        log,
+        MINUTES,
+    )
+    state, tenant = str(found.get("state")), str(found.get("tenantId") or "")
+    described = f"{found.get('displayName')} ({of}): {state}"
+    if tenant and tenant != clients.principal().tenant_id:
+        return Diagnosis(
+            "subscription",
+            "problem",
+            f"{described}, and it belongs to another tenant than you signed in to: {tenant}",
+            f"az login --tenant {tenant}",
+        )
+    verdict = STATES.get(state, "problem")
+    cure = "see its state in the portal under Subscriptions, and have its owner re-enable it" if verdict != "ok" else ""
+    return Diagnosis("subscription", verdict, described, cure)  # type: ignore[arg-type]
+
+
+def rights(clients: AzureClients, log: Log) -> Rights:
+    of = clients.account.subscription_id
+    address = f"/subscriptions/{of}/providers/Microsoft.Authorization/permissions?api-version={PERMISSIONS}"
+    return Rights(tuple(rest.rows(clients, "what you may do", address, log, MINUTES)))
+
+
+def roles(clients: AzureClients, held: Rights) -> list[Diagnosis]:
+    """One diagnosis for each action of a run that no role allows."""
+    who, scope = clients.principal().object_id, f"/subscriptions/{clients.account.subscription_id}"
+    lacking = [
+        Diagnosis(
+            "roles",
+            "problem",
+            f"you may not do {action} on the subscription",
+            f"ask an owner for: az role assignment create --assignee {who} --role '{role}' --scope {scope}",
+        )
+        for action, role in NEEDED.items()
+        if not held.allow(action)
+    ]
+    return lacking or [Diagnosis("roles", "ok", "you may create resources and assign roles in the subscription")]
+
+
+def registrations(clients: AzureClients, log: Log) -> Registrations:
+    """One provider that cannot be read hides no other."""
+    from azure.core.exceptions import AzureError
+
+    states, unread = dict[str, str](), dict[str, BackendError]()
+    for namespace in bicep_template.namespaces():
+        read = partial(clients.resources().providers.get, namespace)
+        try:
+            states[namespace] = str(with_patience(f"reading {namespace}", read, log, MINUTES).registration_state)
+        except BackendError as e:
+            unread[namespace] = e
+        except AzureError as e:
+            unread[namespace] = refused(f"reading {namespace}", e)
+    return Registrations(states, unread)
+
+
+def providers(of: Registrations, held: Rights | None) -> list[Diagnosis]:
+    """A run registers what is missing, when the one who runs it may."""
+    missing = [namespace for namespace, state in of.states.items() if state != "Registered"]
+    found = [
+        Diagnosis("providers", "unseen", f"not looked at: {apart(e)}", e.cure or f"{AGAIN} ({namespace})")
+        for namespace, e in of.unread.items()
+    ]
+    for namespace in missing:
+        may = held is not None and held.allow(f"{namespace}/register/action")
+        found.append(
+            Diagnosis(
+                "providers",
+                "warning" if may else "problem",
+                f"the subscription is not registered for {namespace}"
+                + ("; a run registers it" if may else ", and you may not register it"),
+                f"{'' if may else 'ask an owner for: '}az provider register --namespace {namespace} --wait",
+            )
+        )
+    return found or [Diagnosis("providers", "ok", f"registered for all {len(of.states)} that are needed")]
+
+
+def region(clients: AzureClients, log: Log) -> Diagnosis:
+    of = clients.account
+    address = f"/subscriptions/{of.subscription_id}/locations?api-version={SUBSCRIPTIONS}"
+    known = [_plain(str(row["name"])) for row in rest.rows(clients, "the regions", address, log, MINUTES)]
+    if of.location not in known:
+        return Diagnosis(
+            "region", "problem", f"Azure has no region {of.location}; near it: {_near(of.location, known)}", REGION_CURE
+        )
+    found = with_patience(
+        f"reading {MACHINE_LEARNING}", partial(clients.resources().providers.get, MACHINE_LEARNING), log, MINUTES
+    )
+    kinds: list[Any] = list(found.resource_types or [])
+    offered = [_plain(place) for kind in kinds if kind.resource_type == "workspaces" for place in kind.locations or []]
+    if of.location not in offered:
+        return Diagnosis("region", "problem", f"Azure ML is not offered in {of.location}", REGION_CURE)
+    return Diagnosis("region", "ok", f"{of.location} has Azure ML")
+
+
+def sizes(clients: AzureClients, wanted: Mapping[str, str], log: Log) -> list[Diagnosis]:
+    """`wanted`: the VM size by the setting that names it."""
+    of = clients.account
+    address = (
+        f"/subscriptions/{of.subscription_id}/providers/{MACHINE_LEARNING}/locations/{of.location}/vmSizes"
+        f"?api-version={MACHINE_LEARNING_VERSION}"
+    )
+    offered = {str(row["name"]).lower() for row in rest.rows(clients, "the VM sizes", address, log, MINUTES)}
+    known = [name for name in prices.MACHINES if name.lower() in offered]
+    return [
+        Diagnosis("sizes", "ok", f"{setting}: {size} is offered in {of.location}")
+        if size.lower() in offered
+        else Diagnosis(
+            "sizes",
+            "problem",
+            f"{setting}: {size} is not offered in {of.location}",
+            f"set {setting} to one that is ({', '.join(known) or 'none that this project knows'}), or another "
+            "PHI_AZURE_LOCATION",
+        )
+        for setting, size in wanted.items()
+    ]
+
+
+def require_registered(of: Registrations | None, namespace: str) -> None:
+    """Raises NotLookedAt for a namespace that is not known to be registered: it would not answer."""
+    if of is None or namespace not in of.states:
+        raise NotLookedAt(f"not looked at: whether the subscription is registered for {namespace} is not known", AGAIN)
+    if of.states[namespace] != "Registered":
+        raise NotLookedAt(
+            f"not looked at: the subscription is not registered for {namespace} yet",
+            f"register it, and look again: az provider register --namespace {namespace} --wait",
+        )
+
+
+def apart(error: BackendError) -> str:
+    """What an error found, without the cure at its end."""
+    return without(str(error.description or error), error.cure)
+
+
+def without(said: str, cure: str) -> str:
+    """A sentence without the cure that it ends in."""
+    return said.removesuffix(cure).rstrip(" :.;,") if cure else said
+
+
+def _matches(patterns: Iterable[str], action: str) -> bool:
+    return any(re.fullmatch(re.escape(each).replace(r"\*", ".*"), action, re.I) for each in patterns)
+
+
+def _near(word: str, choices: list[str]) -> str:
+    return ", ".join(difflib.get_close_matches(word, choices, n=2, cutoff=0.0)) or "none"
+
+
+def _plain(place: str) -> str:
+    return place.replace(" ", "").lower()

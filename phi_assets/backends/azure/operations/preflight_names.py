@@ -1,0 +1,109 @@
+"""Whether the names that a deployment would give are free, taken by others, or kept for something deleted."""
+
+from functools import partial
+
+from phi_assets import bicep_template
+from phi_assets.backends.azure.client import names, outputs, rest
+from phi_assets.backends.azure.client.azure_errors import NAME_CURE, VAULT_CURE, WORKSPACE_CURE, status_of
+from phi_assets.backends.azure.client.clients import AzureClients
+from phi_assets.backends.azure.client.retry import with_patience
+from phi_assets.backends.azure.infrastructure import deleted_vaults, live_state, ownership
+from phi_assets.backends.azure.operations.preflight_account import (
+    MACHINE_LEARNING,
+    MINUTES,
+    Registrations,
+    require_registered,
+)
+from phi_assets.ports.base import Log
+from phi_assets.ports.operations import Diagnosis
+
+# Types whose names are one in all of Azure, and that say whether one is free. Cosmos DB is asked in a way of its own.
+CHECKED = {
+    "storage_account": ("Microsoft.Storage/storageAccounts", "2023-05-01"),
+    "key_vault": ("Microsoft.KeyVault/vaults", "2023-07-01"),
+    "container_registry": ("Microsoft.ContainerRegistry/registries", "2023-07-01"),
+}
+COSMOS = "Microsoft.DocumentDB/databaseAccounts"
+COSMOS_VERSION = "2024-11-15"
+
+
+def group(clients: AzureClients, registered: Registrations | None) -> list[Diagnosis]:
+    """The group is free, or ours in the same region. Raises AzureRefused, with the cure, when it is not ours."""
+    of, found = clients.account, ownership.group(clients)
+    if found is not None:
+        ownership.require_region(of, found)
+        ownership.require_group(of, found)
+    words = f"the resource group {of.group} {'is free' if found is None else 'exists'}"
+    known = registered is not None and registered.states.get(MACHINE_LEARNING) == "Registered"
+    expected = known and (found is not None or outputs.read(of) is not None)
+    return [Diagnosis("names", "ok", words), *(_lost_workspace(clients) if expected else [])]
+
+
+def _lost_workspace(clients: AzureClients) -> list[Diagnosis]:
+    """A word where the workspace may have been deleted: Azure keeps its name, and says so only when it is made anew."""
+    workspace = rest.workspace_id(clients)
+    if live_state.get_or_none(clients, workspace, rest.WORKSPACES_VERSION) is not None:
+        return []
+    return [
+        Diagnosis(
+            "names",
+            "warning",
+            f"the workspace {workspace.rpartition('/')[2]} is not there, though its group is or was: if it was deleted "
+            "in the last 14 days, Azure keeps it and refuses to make it anew",
+            WORKSPACE_CURE,
+        )
+    ]
+
+
+def global_name(clients: AzureClients, asset: str, registered: Registrations | None, log: Log) -> Diagnosis:
+    """One name of those that are one in all of Azure. Raises HttpResponseError, AzureRefused, NotLookedAt."""
+    name = names.names(clients.account)[asset]
+    kind = COSMOS if asset == "chat_database" else CHECKED[asset][0]
+    require_registered(registered, kind.partition("/")[0])
+    ours = f"{clients.account.group_id}/providers/{kind}/{name}"
+    if live_state.get_or_none(clients, ours, bicep_template.api_version(kind)) is not None:
+        return Diagnosis("names", "ok", f"{asset} {name} exists, in {clients.account.group}")
+    if _is_free(clients, asset, name, log):
+        return Diagnosis("names", "ok", f"{asset} {name} is free")
+    if asset == "key_vault":
+        kept = deleted_vaults.find(clients, name, log)
+        if kept is not None and kept.is_at(ours):
+            return Diagnosis("names", "ok", f"key_vault {name} was deleted, and a run takes it back")
+        if kept is not None:
+            return Diagnosis(
+                "names",
+                "problem",
+                f"key_vault {name} is the name of a deleted vault of another group",
+                VAULT_CURE.format(vault=name),
+            )
+    return Diagnosis("names", "problem", f"{asset} {name} is taken by somebody else", NAME_CURE)
+
+
+def _is_free(clients: AzureClients, asset: str, name: str, log: Log) -> bool:
+    what = f"asking whether {name} is free"
+    if asset == "chat_database":
+        return with_patience(what, partial(_cosmos_is_free, clients, name), log, MINUTES)
+    kind, version = CHECKED[asset]
+    namespace = kind.partition("/")[0]
+    address = (
+        f"/subscriptions/{clients.account.subscription_id}/providers/{namespace}/checkNameAvailability"
+        f"?api-version={version}"
+    )
+    answer = with_patience(
+        what, lambda: clients.send("POST", address, {"name": name, "type": kind}).json(), log, MINUTES
+    )
+    return bool(answer["nameAvailable"])
+
+
+def _cosmos_is_free(clients: AzureClients, name: str) -> bool:
+    from azure.core.exceptions import HttpResponseError
+
+    try:
+        clients.send(
+            "HEAD", f"/providers/{COSMOS.replace('Accounts', 'AccountNames')}/{name}?api-version={COSMOS_VERSION}"
+        )
+    except HttpResponseError as e:
+        if status_of(e) == 404:
+            return True
+        raise
+    return False

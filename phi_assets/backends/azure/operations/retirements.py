@@ -1,0 +1,167 @@
+"""What Azure has retired, or will: a dated table, compared with what the settings and our own images use.
+
+Noted on AS_OF from Microsoft's pages and threads; a row whose source is only the list of notices was not read there
+line by line.
+"""
+
+import datetime as dt
+import re
+import tomllib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from phi_assets.ports.operations import Diagnosis
+from phi_assets.settings import PROJECT
+
+AS_OF = dt.date(2026, 11, 24)
+NOTICES = "https://learn.microsoft.com/azure/virtual-machines/retirement-notices"
+GUIDES = "https://github.com/MicrosoftDocs/azure-docs/blob/main/articles/virtual-machines"
+IMAGES = ("training_code/environment/Dockerfile", "serving_image/Dockerfile")
+
+
+@dataclass(frozen=True)
+class Retirement:
+    """A thing that ends: `matches` is a pattern of its whole name. `stops`: what uses it fails from that day on."""
+
+    what: str
+    matches: str
+    on: dt.date
+    source: str
+    instead: str
+    stops: bool = True
+
+
+@dataclass(frozen=True)
+class Use:
+    """A name that the graph would use, and where it is said."""
+
+    where: str
+    name: str
+
+
+TABLE = (
+    Retirement(
+        "VM sizes NCv3 (V100)",
+        r"Standard_NC(6|12|24|24r)s_v3",
+        dt.date(2025, 9, 30),
+        f"{GUIDES}/ncv3-nc6s-nc12s-nc24s-retirement.md",
+        "Standard_NC24ads_A100_v4",
+    ),
+    Retirement(
+        "VM sizes NC, NCv2 and ND (K80, P100, P40)",
+        r"Standard_(NC(6|12|24|24r)(s_v2)?|NC24rs_v2|ND(6|12|24|24r)s)",
+        dt.date(2023, 9, 6),
+        NOTICES,
+        "Standard_NC24ads_A100_v4",
+    ),
+    Retirement(
+        "VM sizes NV (M60)",
+        r"Standard_NV(6|12|24)(_Promo)?",
+        dt.date(2023, 9, 6),
+        f"{GUIDES}/sizes/migration-guides/nv-series-retirement.md",
+        "Standard_NC24ads_A100_v4",
+    ),
+    Retirement(
+        "VM sizes Dv2 and DSv2",
+        r"Standard_DS?\d+(-\d+)?_v2",
+        dt.date(2028, 5, 1),
+        NOTICES,
+        "Standard_D4s_v3, Standard_E4s_v3",
+    ),
+    Retirement(
+        "VM sizes Av2, Bv1, F, Fs, Fsv2, G, Gs, Lsv2",
+        r"Standard_(A\d+m?_v2|B\d+m?s|F\d+s?(_v2)?|GS?\d+|L\d+s_v2)",
+        dt.date(2028, 11, 15),
+        NOTICES,
+        "Standard_D4s_v3, Standard_E4s_v3",
+    ),
+    Retirement(
+        "Phi-3 and Phi-3.5 in Azure ML's model catalogue",
+        r"(hf:microsoft/|azureml://registries/azureml/models/)Phi-3.*",
+        dt.date(2025, 8, 30),
+        "https://learn.microsoft.com/azure/ai-foundry/concepts/model-lifecycle-retirement",
+        "hf:microsoft/Phi-4-mini-instruct with PHI_PRESET=phi4-mini-lora; Phi-3.5's weights stay on the Hugging Face "
+        "hub under the MIT licence, and are taken from there",
+        stops=False,
+    ),
+    Retirement(
+        "images on Ubuntu 20.04",
+        r".*ubuntu-?20\.04.*",
+        dt.date(2025, 5, 31),
+        "https://ubuntu.com/about/release-cycle",
+        "mcr.microsoft.com/azureml/openmpi5.0-ubuntu24.04",
+        stops=False,
+    ),
+    Retirement(
+        "Azure ML SDK v1",
+        r"azureml-(core|sdk|pipeline.*|train.*|defaults)",
+        dt.date(2026, 6, 30),
+        "https://learn.microsoft.com/azure/machine-learning/concept-v2",
+        "azure-ai-ml",
+        stops=False,
+    ),
+    Retirement(
+        "Prompt flow",
+        r"promptflow(\[.*\])?",
+        dt.date(2027, 4, 20),
+        "https://learn.microsoft.com/azure/machine-learning/prompt-flow/overview-what-is-prompt-flow",
+        "Microsoft Agent Framework; the chat logic of flows/ is a plain function that does not need Prompt flow",
+        stops=False,
+    ),
+)
+
+
+def found(uses: Iterable[Use], today: dt.date) -> list[Diagnosis]:
+    """A diagnosis for each use of what is retired or will be; one that all is well, when there is none."""
+    diagnoses = [_judged(use, row, today) for use in uses for row in TABLE if re.fullmatch(row.matches, use.name, re.I)]
+    return diagnoses or [Diagnosis("retirements", "ok", f"nothing in use is retired or announced to be ({AS_OF})")]
+
+
+def uses(vm_size: str, endpoint_vm_size: str, base_model: str) -> list[Use]:
+    """What the settings name, the images that we build on, and the packages that we install."""
+    settings = (
+        ("PHI_AZURE_VM_SIZE", vm_size),
+        ("PHI_AZURE_ENDPOINT_VM_SIZE", endpoint_vm_size),
+        ("PHI_BASE_MODEL", base_model.partition("@")[0]),
+    )
+    return [
+        *(Use(where, name) for where, name in settings),
+        *(Use(path, image) for path in IMAGES for image in _images(PROJECT / path)),
+        *(Use("pyproject.toml", name) for name in _packages(PROJECT / "pyproject.toml")),
+        *(Use(f"{Path(path).parent}/requirements.txt", name) for path in IMAGES for name in _required(PROJECT / path)),
+    ]
+
+
+def _judged(use: Use, row: Retirement, today: dt.date) -> Diagnosis:
+    over = row.on <= today
+    when = f"retired on {row.on}" if over else f"to be retired on {row.on}"
+    return Diagnosis(
+        "retirements",
+        "problem" if over and row.stops else "warning",
+        f"{use.where} names {use.name}: {row.what}, {when} ({row.source})",
+        f"use instead: {row.instead}",
+    )
+
+
+def _images(dockerfile: Path) -> list[str]:
+    if not dockerfile.is_file():
+        return []
+    return re.findall(r"^FROM\s+(\S+)", dockerfile.read_text(encoding="utf-8"), re.M)
+
+
+def _required(dockerfile: Path) -> list[str]:
+    path = dockerfile.with_name("requirements.txt")
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    return [name for line in lines if (name := _name(line))]
+
+
+def _packages(pyproject: Path) -> list[str]:
+    if not pyproject.is_file():
+        return []
+    return [_name(line) for line in tomllib.loads(pyproject.read_text(encoding="utf-8"))["project"]["dependencies"]]
+
+
+def _name(requirement: str) -> str:
+    found = re.match(r"[A-Za-z0-9][\w.-]*", requirement.strip())
+    return found[0] if found else ""

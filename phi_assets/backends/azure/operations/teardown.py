@@ -1,0 +1,169 @@
+"""Taking down what was made: what costs money while nobody uses it, or everything, so that its names are free again."""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+from phi_assets import bicep_template
+from phi_assets.backends.azure.client import names as given
+from phi_assets.backends.azure.client import outputs, rest
+from phi_assets.backends.azure.client.account import AzureAccount
+from phi_assets.backends.azure.client.azure_errors import AzureRefused, refused
+from phi_assets.backends.azure.client.clients import AzureClients, clients
+from phi_assets.backends.azure.infrastructure import compute, deleted_vaults, deployment, live_state, ownership
+from phi_assets.backends.azure.operations.deleting import ask, delete
+from phi_assets.backends.azure.serving import endpoint
+from phi_assets.ports.base import Log
+from phi_assets.ports.operations import Doomed, Fate, Teardown
+
+ENDPOINT, DEPLOYMENT, CLUSTER = "online endpoint", "deployment", "cluster"
+NOT_OURS = "not made by this project"
+LOGS = "Microsoft.OperationalInsights/workspaces"
+REMARKS = {
+    rest.WORKSPACES.lower(): "for good, with its jobs, models and registered data",
+    "microsoft.storage/storageaccounts": "with every dataset, model and log in it",
+}
+
+
+class AzureTeardown(Teardown):
+    """Of one account: nothing outside its resource group is touched, but the name of its deleted vault."""
+
+    account: dict[str, str]
+
+    @property
+    def confirmation(self) -> str:
+        return clients(self.account).account.name
+
+    def plan(self, everything: bool, log: Log) -> list[Doomed]:
+        of = clients(self.account)
+        group = ownership.group(of)
+        if group is not None:
+            ownership.require_region(of.account, group)
+        if not everything:
+            return _costly(of, "stays", log)
+        if group is not None:
+            ownership.require_group(
+                of.account, group, f"What you do not need of it, delete in the portal: {_portal(of)}"
+            )
+        return [*_costly(of, "blocks", log), *_all(of, group is not None, log)]
+
+    def take_down(self, everything: bool, log: Log) -> list[str]:
+        of = clients(self.account)
+        plan = self.plan(everything, log)
+        obstacle = self.obstacle(plan)
+        if obstacle:
+            raise AzureRefused(description=obstacle, allow_retries=False)
+        live_state.forget()
+        for doomed in plan:
+            # A deployment goes with its endpoint.
+            if doomed.kind in (ENDPOINT, CLUSTER) and doomed.fate == "goes":
+                delete(of, doomed.address, rest.WORKSPACES_VERSION, log)
+        kept = _take_all(of, log) if everything else []
+        live_state.forget()
+        return kept
+
+    def obstacle(self, plan: list[Doomed]) -> str:
+        foreign = ", ".join(f"{each.kind} {each.name}" for each in plan if each.fate == "blocks")
+        if not foreign:
+            return ""
+        return (
+            f"{NOT_OURS}, and it would go with the group: {foreign}. Move or delete it in the portal "
+            f"({_portal(clients(self.account))}), or tag it "
+            f"{ownership.TAG}={self.confirmation} to have it deleted too; then run again"
+        )
+
+
+def _costly(of: AzureClients, others: Fate, log: Log) -> list[Doomed]:
+    """Endpoints with their deployments, and clusters: what costs money while it stands idle, or may.
+
+    `others`: the fate of what this project did not make.
+    """
+    account, found = of.account, list[Doomed]()
+    for row, deployments in rest.endpoints(of, log):
+        mine, name = _mine(account, row, endpoint.name_of(account)), str(row["name"])
+        for each in deployments:
+            size = str(live_state.properties(each).get("instanceType") or "")
+            found.append(_doomed(DEPLOYMENT, f"{name}/{each['name']}", each, size, mine, others))
+        found.append(_doomed(ENDPOINT, name, row, "its address and its keys go with it", mine, others))
+    for row in rest.computes(of, log):
+        mine = _mine(account, row, compute.NAME)
+        kind = CLUSTER if rest.is_cluster(row) else str((row.get("properties") or {}).get("computeType"))
+        found.append(_doomed(kind, str(row["name"]), row, "a job that runs on it ends", mine, others))
+    return found
+
+
+def _mine(account: AzureAccount, row: Mapping[str, Any], name: str) -> bool:
+    return ownership.tagged(account, row) or str(row["name"]).lower() == name.lower()
+
+
+def _doomed(kind: str, name: str, row: Mapping[str, Any], remark: str, mine: bool, others: Fate) -> Doomed:
+    if mine:
+        return Doomed(kind, name, str(row["id"]), remark)
+    return Doomed(kind, name, str(row["id"]), NOT_OURS, others)
+
+
+def _all(of: AzureClients, standing: bool, log: Log) -> list[Doomed]:
+    """Every resource of the group, the workspace first, the group itself, and what Azure keeps of what was deleted."""
+    found = [
+        _doomed(
+            kind, str(row["name"]), row, REMARKS.get(kind.lower(), ""), ownership.is_ours(of.account, row), "blocks"
+        )
+        for row in rest.resources(of, log)
+        for kind in [str(row["type"])]
+    ]
+    found.sort(key=lambda doomed: (doomed.kind.lower() != rest.WORKSPACES.lower(), doomed.kind, doomed.name))
+    if standing:
+        found.append(Doomed("resource group", of.account.group, of.account.group_id))
+    workspace = rest.workspace_id(of)
+    if not any(each.address.lower() == workspace.lower() for each in found):
+        # Azure does not say whether it keeps one.
+        name = workspace.rpartition("/")[2]
+        found.append(Doomed("deleted workspace", name, workspace, "if Azure still keeps one: ended for good"))
+    kept = deleted_vaults.find(of, _vault(of).rpartition("/")[2], log)
+    if kept is not None and kept.is_at(_vault(of)):
+        remark = f"protected until {kept.until}: stays, and a run takes it back" if kept.protected else "purged"
+        found.append(
+            Doomed("deleted key vault", kept.name, kept.vault_id, remark, "stays" if kept.protected else "goes")
+        )
+    return found
+
+
+def _take_all(of: AzureClients, log: Log) -> list[str]:
+    """The workspace and its logs ended for good, then the group, then the vault that Azure keeps of it."""
+    # First, so that a teardown that is cut short leaves nobody waiting for a storage account that is gone.
+    outputs.forget(of.account)
+    delete(of, rest.workspace_id(of), rest.WORKSPACES_VERSION, log, "forceToPurge=true", even_if_gone=True)
+    log_analytics = f"{of.account.group_id}/providers/{LOGS}/{given.names(of.account)['log_analytics']}"
+    delete(of, log_analytics, bicep_template.api_version(LOGS), log, "force=true")
+    delete(of, of.account.group_id, bicep_template.api_version(ownership.GROUPS), log)
+    _forget_deployment(of, log)
+    kept = deleted_vaults.purge(of, _vault(of), log)
+    if kept is None:
+        return []
+    return [
+        f"key vault {kept.name}: purge protection forbids ending it before {kept.until}; it costs nothing, and a run "
+        "under the same name takes it back"
+    ]
+
+
+def _forget_deployment(of: AzureClients, log: Log) -> None:
+    """The record of the last deployment, which lies in the subscription and not in the group."""
+    from azure.core.exceptions import HttpResponseError
+
+    address = (
+        f"/subscriptions/{of.account.subscription_id}/providers/Microsoft.Resources/deployments/"
+        f"{deployment.name_of(of.account)}?api-version=2021-04-01"
+    )
+    try:
+        ask("deleting the deployment's record", partial(of.send, "DELETE", address), log)
+    except HttpResponseError as e:
+        raise refused("deleting the deployment's record", e) from e
+
+
+def _portal(of: AzureClients) -> str:
+    return f"https://portal.azure.com/#@/resource{of.account.group_id}"
+
+
+def _vault(of: AzureClients) -> str:
+    """The id that the account's key vault has, or had."""
+    return f"{of.account.group_id}/providers/{deleted_vaults.VAULTS}/{given.names(of.account)['key_vault']}"

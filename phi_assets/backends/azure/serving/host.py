@@ -1,0 +1,193 @@
+"""Azure's managed online endpoint: an address that stays, and one deployment behind it that was proven."""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from phi_assets.backends.azure.client.azure_errors import AzureRefused
+from phi_assets.backends.azure.client.clients import AzureClients, clients
+from phi_assets.backends.azure.client.outputs import NotDeployed
+from phi_assets.backends.azure.client.retry import say, soon
+from phi_assets.backends.azure.infrastructure import prices, providers
+from phi_assets.backends.azure.serving import blue_green, image
+from phi_assets.backends.azure.serving import lease as deploy_lock
+from phi_assets.backends.azure.serving.deployment_spec import Machines, WantedDeployment, dollars_a_day, record_of
+from phi_assets.backends.azure.serving.endpoint import OnlineEndpoint, name_of
+from phi_assets.backends.azure.serving.state import NOTHING, PROVEN, EndpointState
+from phi_assets.backends.azure.storage.blob import WorkspaceBlobs
+from phi_assets.ports.base import EndpointHost, Log
+from phi_assets.records import Deployment, Endpoint, Record, RegisteredModel
+
+# Without these Azure fails every managed endpoint.
+PROVIDERS = ["Microsoft.PolicyInsights", "Microsoft.Cdn"]
+A_PERSON_WAITS = 20.0
+NO_PRICE = "a price that is not known here (its machine is not in the price table)"
+
+
+class AzureEndpointHost(EndpointHost):
+    """The account's endpoint. Nothing of it is started or stopped: it serves, and costs, until it is taken down."""
+
+    account: dict[str, str]
+    vm_size: str
+    instances: int = 1
+    auth: str = "key"
+    concurrency: int = 3
+    request_seconds: int = 180
+    canary_share: int = 10
+    canary_minutes: float = 1.0
+    drain_seconds: float | None = None  # as long as an answer may take: the old deployment's last ones end
+    role_minutes: float = 30.0
+
+    def ensure_endpoint(self, log: Log) -> Endpoint:
+        endpoint = self._endpoint(log)
+        state = endpoint.at_rest()
+        if state is None or not endpoint.is_as_wanted(state, self.auth):
+            providers.ensure_registered(self._clients, PROVIDERS, log)
+            log(f"{'making' if state is None else 'changing'} endpoint {endpoint.name}")
+            with self._alone(endpoint, log):
+                before = endpoint.at_rest() or NOTHING
+                written = endpoint.put(self.auth, before.traffic, before.tags.get(PROVEN, ""))
+            state = written.state
+            if not endpoint.is_as_wanted(state, self.auth):
+                reason = f"{state.state.lower() or 'gone'}: {endpoint.reason(written)}"
+                raise AzureRefused(
+                    description=f"endpoint {endpoint.name} is {reason}. Mend that and run again, which tries it anew; "
+                    "if it stays so, phi teardown deletes it, and the next run makes it",
+                    allow_retries=False,
+                )
+        log(f"endpoint {endpoint.name} has the address {state.address}")
+        return self._endpoint_record(endpoint, state)
+
+    def deploy(self, model: RegisteredModel, log: Log) -> Deployment:
+        endpoint, of = self._endpoint(log), self._clients
+        wanted = self._wanted(model)
+        drain = self.request_seconds if self.drain_seconds is None else self.drain_seconds
+        trial = blue_green.Trial(self.canary_share, self.canary_minutes * 60, drain)
+        change = blue_green.BlueGreen(endpoint, self.auth, wanted, trial, log)
+        if change.is_done(endpoint.at_rest()):
+            log(f"{wanted.name} serves {model.name}:{model.version} already")
+        else:
+            image.ensure(of, self.role_minutes, log)
+            with self._alone(endpoint, log) as lease:
+                change.run(wanted.body(of), lease.require)
+            log(f"{wanted.name} serves {model.name}:{model.version}")
+        record = self._record(endpoint, wanted.name, wanted.facts, self.vm_size, self.instances)
+        if not record.dollars_a_day:
+            log(f"no price is known for {self.vm_size}: what {wanted.name} costs a day is not said")
+        return record
+
+    def find(self, digest: str) -> Record | None:
+        try:
+            endpoint = self._endpoint(say)
+        except NotDeployed:
+            return None
+        state = endpoint.read()
+        if state is None or not endpoint.is_as_wanted(state, self.auth):
+            return None
+        record = self._endpoint_record(endpoint, state)
+        if record.digest == digest:
+            return record
+        live = state.live
+        if live is None or live.facts.get("digest") != digest or not state.alone(live.name):
+            return None
+        return self._record(endpoint, live.name, live.facts, live.vm_size, live.instances)
+
+    def why_gone(self, digest: str) -> str:
+        del digest
+        return "the endpoint is gone or was changed, or another deployment has its traffic, or stands beside it"
+
+    @property
+    def cure(self) -> str:
+        try:
+            return f"look at {self._endpoint(say).portal}; `phi run` makes and deploys what is missing"
+        except NotDeployed:
+            return "`phi run` makes it"
+
+    def key(self) -> str:
+        return self._endpoint(say).key(self.auth)
+
+    def start(self, log: Log) -> None:
+        """Nothing: what is deployed runs."""
+        del log
+
+    def stop(self, log: Log) -> None:
+        state = self._state()
+        if state is None or not state.deployments:
+            return
+        location = self._clients.account.location
+        each = [dollars_a_day(one.vm_size, one.instances, location) for one in state.deployments.values()]
+        known = [dollars for dollars in each if dollars is not None]
+        costs = f"about {sum(known):.2f} dollars a day ({prices.AS_OF})" if len(known) == len(each) else NO_PRICE
+        log(f"endpoint {name_of(self._clients.account)} goes on, for {costs}: phi teardown takes it down")
+
+    def status(self) -> dict[str, Any]:
+        state = self._state()
+        name = name_of(self._clients.account)
+        if state is None:
+            return {"name": name, "address": None, "alive": False, "ready": False, "deployments": []}
+        serving = state.state in ("Succeeded", "Updating") and state.live is not None
+        return {
+            "name": name,
+            "address": state.address,
+            "alive": serving,
+            "ready": serving,
+            "deployments": [
+                {
+                    "name": each.name,
+                    "traffic": state.traffic.get(each.name, 0),
+                    "alive": each.serves,
+                    "ready": each.serves,
+                    "model_name": each.facts.get("model_name", ""),
+                    "model_version": each.facts.get("model_version", ""),
+                    "model_digest": each.facts.get("model_digest", ""),
+                    "state": each.state,
+                }
+                for each in state.deployments.values()
+            ],
+        }
+
+    def _state(self) -> EndpointState | None:
+        """What is there now, for a person who waits seconds, not minutes. Raises GaveUp."""
+        try:
+            endpoint = self._endpoint(say)
+            return soon(f"looking at endpoint {endpoint.name}", endpoint.read, A_PERSON_WAITS)
+        except NotDeployed:
+            return None
+
+    def _wanted(self, model: RegisteredModel) -> WantedDeployment:
+        return WantedDeployment(name_of(self._clients.account), model, self._machines)
+
+    def _record(
+        self, endpoint: OnlineEndpoint, name: str, facts: Mapping[str, str], vm_size: str, instances: int
+    ) -> Deployment:
+        dollars = dollars_a_day(vm_size, instances, self._clients.account.location)
+        return record_of(endpoint.name, name, facts, dollars or 0.0, endpoint.portal)
+
+    def _endpoint_record(self, endpoint: OnlineEndpoint, state: EndpointState) -> Endpoint:
+        said = f"{endpoint.id}\n{state.address}\n{self.auth}"
+        return Endpoint(
+            digest=hashlib.sha256(said.encode()).hexdigest(),
+            name=endpoint.name,
+            address=state.address,
+            auth=self.auth,
+            portal=endpoint.portal,
+        )
+
+    @contextmanager
+    def _alone(self, endpoint: OnlineEndpoint, log: Log) -> Iterator[deploy_lock.Lease]:
+        blobs = WorkspaceBlobs(self._clients, log, self.role_minutes)
+        with deploy_lock.alone(self._clients.account.folder / "endpoints", endpoint.name, blobs, log) as lease:
+            endpoint.still_alone = lease.require
+            yield lease
+
+    def _endpoint(self, log: Log) -> OnlineEndpoint:
+        return OnlineEndpoint(self._clients, log, self.role_minutes)
+
+    @property
+    def _machines(self) -> Machines:
+        return Machines(self.vm_size, self.instances, self.concurrency, self.request_seconds)
+
+    @property
+    def _clients(self) -> AzureClients:
+        return clients(self.account)

@@ -1,0 +1,74 @@
+"""The serving environment: an image with the server and its packages, known by the hash of both."""
+
+import hashlib
+import shutil
+import tempfile
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from phi_assets.backends.azure.client.clients import AzureClients
+from phi_assets.backends.azure.infrastructure import ml_environment
+from phi_assets.backends.azure.infrastructure.ml_environment import DIGITS
+from phi_assets.backends.azure.jobs.spec import NEVER_UPLOADED
+from phi_assets.graph import code_versions
+from phi_assets.ports.base import Log
+from phi_assets.settings import PROJECT
+
+if TYPE_CHECKING:
+    from azure.ai.ml.entities import Environment
+
+NAME = "phi-serving"
+CODE = PROJECT / "serving_code"
+FOLDER = PROJECT / "serving_image"
+CONTEXT = "phi-serving"  # the uploaded folder's name
+PORT = 5001
+ROUTES = {
+    "liveness_route": {"port": PORT, "path": "/livez"},
+    "readiness_route": {"port": PORT, "path": "/readyz"},
+    # The platform's own path is the root, so that clients may append /score as well as /v1/chat/completions.
+    "scoring_route": {"port": PORT, "path": "/"},
+}
+
+
+@cache
+def digest() -> str:
+    """SHA-256 over the image's recipe and the server that is copied into it."""
+    trees = [code_versions.tree_digest(tree) for tree in (CODE, FOLDER)]
+    return hashlib.sha256(f"{trees}\n{sorted(ROUTES.items())}".encode()).hexdigest()
+
+
+def version() -> str:
+    return digest()[:DIGITS]
+
+
+def id_in(workspace: str) -> str:
+    return ml_environment.id_in(workspace, NAME, version())
+
+
+def ensure(clients: AzureClients, role_minutes: float, log: Log) -> None:
+    """The environment of this content is registered. Raises AzureRefused."""
+    with tempfile.TemporaryDirectory() as folder:
+        ml_environment.ensure(clients, NAME, version(), lambda: _environment(stage(Path(folder))), role_minutes, log)
+
+
+def stage(folder: Path) -> Path:
+    """The build context: the Dockerfile, the requirements, and the server."""
+    root = folder / CONTEXT
+    # Staged before, where an answer was lost and the environment is registered again.
+    shutil.copytree(FOLDER, root, ignore=NEVER_UPLOADED, dirs_exist_ok=True)
+    shutil.copytree(CODE, root / CODE.name, ignore=NEVER_UPLOADED, dirs_exist_ok=True)
+    return root
+
+
+def _environment(context: Path) -> "Environment":
+    from azure.ai.ml.entities import BuildContext, Environment
+
+    return Environment(
+        name=NAME,
+        version=version(),
+        build=BuildContext(path=str(context)),
+        inference_config=ROUTES,
+        description="What phi-assets serves with.",
+        tags={"digest": digest()},
+    )

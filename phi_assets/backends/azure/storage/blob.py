@@ -1,0 +1,210 @@
+"""Files in the workspace's own blob container, read and written with the identity of whoever runs this."""
+
+import contextlib
+import hashlib
+import time
+from collections.abc import Callable, Iterable
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from phi_assets.backends.azure.client.azure_errors import AzureRefused, refused
+from phi_assets.backends.azure.client.clients import AzureClients
+from phi_assets.backends.azure.client.rest import WORKSPACES_VERSION
+from phi_assets.backends.azure.client.retry import say
+from phi_assets.backends.azure.client.role_delay import wait_for_role
+from phi_assets.backends.azure.infrastructure import live_state
+from phi_assets.ports.base import Log
+
+if TYPE_CHECKING:
+    from azure.storage.blob import BlobClient, ContainerClient
+
+DATASTORE = "workspaceblobstore"
+ADDRESS = f"azureml://datastores/{DATASTORE}/paths/"
+SECONDS_BETWEEN_LINES = 10.0
+T = TypeVar("T")
+
+
+def address(path: str) -> str:
+    """The address by which Azure ML knows a path of the container."""
+    return ADDRESS + path
+
+
+def path_of(place: str) -> str:
+    """The path in the container that `address` was made of."""
+    return place.removeprefix(ADDRESS)
+
+
+class NoDatastore(AzureRefused):
+    """There is no workspace, or it has lost its own datastore."""
+
+
+class WorkspaceBlobs:
+    """The container of workspaceblobstore. What is refused for want of a role is waited for."""
+
+    def __init__(self, clients: AzureClients, log: Log, role_minutes: float) -> None:
+        self.clients, self.log, self.role_minutes = clients, log, role_minutes
+
+    @cached_property
+    def place(self) -> tuple[str, str]:
+        """Address of the storage account, and name of the container."""
+        # Without azure-ai-ml, which takes seconds to import.
+        workspace = self.clients.resource("ml_workspace")
+        found = live_state.get_or_none(self.clients, f"{workspace}/datastores/{DATASTORE}", WORKSPACES_VERSION)
+        if found is None:
+            raise NoDatastore(description=f"{workspace} has no datastore {DATASTORE}; materialise ml_workspace again")
+        of = live_state.properties(found)
+        return f"https://{of['accountName']}.blob.{of['endpoint']}", str(of["containerName"])
+
+    def container(self, name: str | None = None) -> "ContainerClient":
+        """The workspace's container, or another one of the same account."""
+        url, own = self.place
+        return self.clients.blob(url).get_container_client(name or own)
+
+    def upload(self, folder: Path, path: str) -> int:
+        """Every file of `folder` lies under `path`, which ends in a slash; returns how many had to be sent."""
+        there = self._try("looking for what was uploaded", lambda: self._sums(path))
+        files = sorted(file for file in folder.rglob("*") if file.is_file())
+        sent = 0
+        for file in files:
+            name = path + file.relative_to(folder).as_posix()
+            sha256 = _sha256(file)
+            if there.get(name) != (file.stat().st_size, sha256):
+                self._try(
+                    f"uploading {file.name}", lambda file=file, name=name, sha=sha256: self._send(file, name, sha)
+                )
+                sent += 1
+        return sent
+
+    def download(self, path: str, folder: Path, names: Iterable[str] | None = None) -> None:
+        """The named files under `path`, or all of them, lie in `folder`."""
+        wanted = [path + name for name in names] if names is not None else self.names(path)
+        for name in wanted:
+            self.fetch(name, folder / name.removeprefix(path))
+
+    def fetch(self, name: str, target: Path) -> None:
+        """The file lies at `target`, whole or not at all."""
+        target.parent.mkdir(parents=True, exist_ok=True)
+        self._try(f"downloading {name}", lambda: self._receive(name, target))
+
+    def etags(self, path: str) -> dict[str, str]:
+        """Every name that begins with `path`, with the mark that changes whenever the file does."""
+
+        def ask() -> dict[str, str]:
+            return {blob.name: str(blob.etag) for blob in self.container().list_blobs(name_starts_with=path)}
+
+        return self._try(f"listing {path}", ask)
+
+    def names(self, path: str) -> list[str]:
+        """Every name that begins with `path`."""
+        return self._try(f"listing {path}", lambda: list(self.container().list_blob_names(name_starts_with=path)))
+
+    def holds(self, folder: Path, path: str) -> bool:
+        """Whether every file of `folder` lies under `path`, which ends in a slash, in its size."""
+        there = self._try(f"listing {path}", lambda: self._sums(path))
+        files = [file for file in folder.rglob("*") if file.is_file()]
+        sizes = {path + file.relative_to(folder).as_posix(): file.stat().st_size for file in files}
+        return all(there.get(name, (-1, ""))[0] == size for name, size in sizes.items())
+
+    def size(self, path: str) -> int | None:
+        """The file's size in bytes; None when it is not there."""
+        from azure.core.exceptions import ResourceNotFoundError
+
+        def ask() -> int | None:
+            try:
+                return self.blob(path).get_blob_properties().size
+            except ResourceNotFoundError:
+                return None
+
+        return self._try(f"looking for {path}", ask)
+
+    def read(self, path: str) -> bytes:
+        """The file's bytes; none when it is not there."""
+        return self._try(f"reading {path}", lambda: self.peek(path))
+
+    def peek(self, path: str, *, start: int = 0, container: str | None = None) -> bytes:
+        """The file's bytes from `start` on; none when it is not there, or is no longer than that. Asked once only."""
+        from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
+
+        try:
+            return self.blob(path, container).download_blob(offset=start).readall()
+        except ResourceNotFoundError:
+            return b""
+        except HttpResponseError as e:
+            if e.status_code == 416:  # the range begins behind the end
+                return b""
+            raise
+
+    def write(self, path: str, content: bytes) -> None:
+        self._try(f"writing {path}", lambda: self.blob(path).upload_blob(content, overwrite=True))
+
+    def remove(self, path: str) -> None:
+        """Nothing is left whose name begins with `path`."""
+        from azure.core.exceptions import ResourceNotFoundError
+
+        def ask(name: str) -> None:
+            with contextlib.suppress(ResourceNotFoundError):
+                self.blob(name).delete_blob()
+
+        for name in self.names(path):
+            self._try(f"removing {name}", lambda name=name: ask(name))
+
+    def blob(self, path: str, container: str | None = None) -> "BlobClient":
+        return self.container(container).get_blob_client(path)
+
+    def _sums(self, path: str) -> dict[str, tuple[int, str]]:
+        found = self.container().list_blobs(name_starts_with=path, include=["metadata"])
+        return {blob.name: (blob.size, (blob.metadata or {}).get("sha256", "")) for blob in found}
+
+    def _send(self, file: Path, name: str, sha256: str) -> None:
+        with file.open("rb") as content:
+            self.blob(name).upload_blob(
+                content,
+                overwrite=True,
+                length=file.stat().st_size,
+                metadata={"sha256": sha256},
+                max_concurrency=4,
+                progress_hook=_spoken(file.name, self.log),
+            )
+
+    def _receive(self, name: str, target: Path) -> None:
+        part = target.with_name(f".{target.name}.part")
+        with part.open("wb") as content:
+            self.blob(name).download_blob(max_concurrency=4).readinto(content)
+        part.replace(target)
+
+    def _try(self, what: str, call: Callable[[], T]) -> T:
+        from azure.core.exceptions import HttpResponseError
+
+        try:
+            return wait_for_role(call, what, self.log, self.role_minutes)
+        except HttpResponseError as e:
+            raise refused(what, e) from e
+
+
+def seems_whole(clients: AzureClients, folder: Path, path: str) -> bool:
+    """As `holds`, and no role is waited for: what may not be looked at now is taken to be there."""
+    try:
+        return WorkspaceBlobs(clients, say, 0.0).holds(folder, path)
+    except NoDatastore:
+        return False
+    except AzureRefused:
+        return True
+
+
+def _spoken(name: str, log: Log) -> Callable[[int, int | None], None]:
+    """A line now and then while a large file is on its way."""
+    said = time.monotonic()
+
+    def progress(done: int, total: int | None) -> None:
+        nonlocal said
+        if total and time.monotonic() - said >= SECONDS_BETWEEN_LINES:
+            said = time.monotonic()
+            log(f"uploading {name}: {done / 1e6:,.0f} of {total / 1e6:,.0f} MB")
+
+    return progress
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()

@@ -1,0 +1,74 @@
+"""Base models on Blob, each an Azure ML data asset, beside a copy on this machine."""
+
+import dataclasses
+from functools import cached_property
+from pathlib import Path
+
+from phi_assets.backends.azure.client.clients import AzureClients, clients
+from phi_assets.backends.azure.client.retry import say
+from phi_assets.backends.azure.storage import blob, data_assets
+from phi_assets.backends.local.training.base_model_store import LocalBaseModelStore
+from phi_assets.ports.base import BaseModelStore, Log
+from phi_assets.records import BaseModel
+
+ASSET = "phi-base-model"
+ROOT = "phi/base_models/"
+
+
+class AzureBaseModelStore(BaseModelStore):
+    """Makes the model that PHI_BASE_MODEL names as on a laptop, and uploads it once to the workspace."""
+
+    account: dict[str, str]
+    state: str
+    base_model: str
+    role_minutes: float = 30.0
+
+    def resolve(self, log: Log) -> BaseModel:
+        here = self._here.resolve(log)
+        path = folder_of(here.digest)
+        sent = self._blobs(log).upload(self._here.folder(here), path)
+        log(f"{blob.address(path)}: {sent} files uploaded")
+        data_assets.ensure(
+            self._clients,
+            ASSET,
+            here.digest,
+            path,
+            description="The pretrained model that fine-tuning starts from",
+            tags={"source": here.source, "architecture": here.architecture},
+            log=log,
+            role_minutes=self.role_minutes,
+        )
+        return _on_azure(here)
+
+    def find(self, digest: str) -> BaseModel | None:
+        here = self._here.find(digest)
+        if here is None or data_assets.find(self._clients, ASSET, digest, say) is None:
+            return None
+        whole = blob.seems_whole(self._clients, self._here.folder(here), folder_of(digest))
+        return _on_azure(here) if whole else None
+
+    def folder(self, model: BaseModel) -> Path:
+        folder = Path(self.state) / "base_models" / model.digest
+        if not (folder / "config.json").is_file():
+            self._blobs(say).download(folder_of(model.digest), folder)
+        return folder
+
+    @cached_property
+    def _here(self) -> LocalBaseModelStore:
+        return LocalBaseModelStore(state=self.state, base_model=self.base_model)
+
+    @property
+    def _clients(self) -> AzureClients:
+        return clients(self.account)
+
+    def _blobs(self, log: Log) -> blob.WorkspaceBlobs:
+        return blob.WorkspaceBlobs(self._clients, log, self.role_minutes)
+
+
+def folder_of(digest: str) -> str:
+    """Where a model's files lie in the workspace's container."""
+    return f"{ROOT}{digest}/"
+
+
+def _on_azure(model: BaseModel) -> BaseModel:
+    return dataclasses.replace(model, address=blob.address(folder_of(model.digest)))

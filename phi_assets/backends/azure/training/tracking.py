@@ -1,0 +1,115 @@
+"""Trainings on Azure: each is a job of the workspace, labelled with its scores, and a note of it in the home.
+
+Studio lists and filters jobs by these tags. Losses step by step are in the job's log and report, not among Studio's
+metrics: they would need MLflow in the job.
+"""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from phi_assets.backends.azure.client.clients import AzureClients
+from phi_assets.backends.azure.client.retry import say
+from phi_assets.backends.azure.client.role_delay import once_allowed
+from phi_assets.backends.azure.training.trainer import JOB
+from phi_assets.graph.run_tags import CANDIDATE
+from phi_assets.models.experiments import Scores, Trained, losses_of
+from phi_assets.records import Evaluation, ModelVersion
+
+FOLDER = "trainings"
+
+
+def log_training(state: Path, model: ModelVersion, folder: Path, tags: Mapping[str, str]) -> str:
+    """The job's address in Studio; the training stands in the home's list, with the scores that it had there."""
+    job = json.loads((folder / JOB).read_text(encoding="utf-8"))
+    address = job["studio"] or job["name"]
+    candidate = tags.get(CANDIDATE, "")
+    if _read(state, model.digest, candidate) is not None:
+        return address
+    report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+    losses = losses_of(report)
+    trained = Trained(
+        candidate=candidate,
+        recipe=model.preset,
+        settings={name: str(value) for name, value in report["config"].items()},
+        dataset=model.dataset_digest,
+        model=model.digest,
+        dagster_run=tags.get("dagster_run", model.training_run),
+        # A job that an earlier run submitted is known by its own time; one of an older home by its report's.
+        began=job.get("submitted") or (folder / JOB).stat().st_mtime - report["seconds"],
+        minutes=losses.get("minutes"),
+        loss=losses.get("final_loss"),
+        validation_loss=losses.get("best_validation_loss"),
+        scores=None,
+        address=job["name"],
+    )
+    _write(state, trained)
+    return address
+
+
+def log_evaluation(
+    clients: AzureClients,
+    state: Path,
+    model: ModelVersion,
+    evaluation: Evaluation,
+    scores: Scores,
+    candidate: str,
+    role_minutes: float,
+) -> str | None:
+    """The name of the training's job, which bears the scores as tags; None when the home does not know the training."""
+    known = _read(state, model.digest, candidate)
+    if known is None:
+        return None
+    champion = evaluation.champion or "none"
+    _write(state, dataclasses.replace(known, scores=scores, champion=champion))
+    numbers = {name: getattr(scores, name) for name in ("bits_per_byte", "right", "general_kept")}
+    tags = {name: f"{value:.4f}" for name, value in numbers.items() if value is not None}
+    _label(clients, known.address, {**tags, "gate": scores.gate, "champion": champion}, role_minutes)
+    return known.address
+
+
+def trainings(state: Path) -> list[Trained]:
+    """Every training that was tracked from this home."""
+    return [_parsed(path) for path in sorted((state / FOLDER).glob("*.json"))]
+
+
+def _label(clients: AzureClients, name: str, tags: Mapping[str, str], role_minutes: float) -> None:
+    """The job bears these tags too; nothing else of a job can change, and a job that is gone stays so."""
+    from azure.core.exceptions import ResourceNotFoundError
+
+    def update() -> None:
+        try:
+            # Not `create_or_update`: where its patch is not answered it puts the whole job, as another than it read.
+            clients.ml().jobs.update(name, tags=dict(tags))
+        except ResourceNotFoundError:
+            say(f"job {name} is gone from the workspace: its scores are kept in {FOLDER} of the home only")
+
+    once_allowed(update, f"labelling job {name}", say, role_minutes)
+
+
+def _path(state: Path, digest: str, candidate: str) -> Path:
+    called = hashlib.sha256(candidate.encode()).hexdigest()[:8] if candidate else "graph"
+    return state / FOLDER / f"{digest[:16]}-{called}.json"
+
+
+def _read(state: Path, digest: str, candidate: str) -> Trained | None:
+    path = _path(state, digest, candidate)
+    return _parsed(path) if path.is_file() else None
+
+
+def _parsed(path: Path) -> Trained:
+    values = json.loads(path.read_text(encoding="utf-8"))
+    scores = values.pop("scores")
+    if scores:
+        scores = Scores(**{**scores, "failed": tuple(scores["failed"])})
+    return Trained(**values, scores=scores)
+
+
+def _write(state: Path, trained: Trained) -> None:
+    path = _path(state, trained.model, trained.candidate)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_suffix(".new")
+    beside.write_text(json.dumps(dataclasses.asdict(trained), indent=2, ensure_ascii=False), encoding="utf-8")
+    beside.replace(path)

@@ -1,0 +1,184 @@
+"""Training on Azure ML: training_code as a command job, its weights on Blob, its report on this machine."""
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from phi_assets.backends import content_store
+from phi_assets.backends.azure.client.clients import AzureClients, clients
+from phi_assets.backends.azure.client.outputs import NotDeployed
+from phi_assets.backends.azure.client.retry import say
+from phi_assets.backends.azure.dataset.store import ASSET as DATASET
+from phi_assets.backends.azure.jobs.jobs import CloudJobs, JobLimits
+from phi_assets.backends.azure.jobs.names import recipe as job_recipe
+from phi_assets.backends.azure.jobs.spec import CloudJob
+from phi_assets.backends.azure.jobs.watch import Ended, link_metadata
+from phi_assets.backends.azure.storage import blob, data_assets
+from phi_assets.backends.azure.training.base_model_store import ASSET as BASE_MODEL
+from phi_assets.graph import code_versions
+from phi_assets.models.recipes import Recipe
+from phi_assets.ports.base import StepContext, Trainer
+from phi_assets.records import BaseModel, DatasetVersion, ModelVersion
+from phi_assets.settings import PROJECT
+
+ROOT = "phi/training/"
+WEIGHTS = "model/model.safetensors"
+SHOWN = ("report.json", "loss_curve.png", "mask.png")
+JOB = "job.json"
+OWN_PRESET = "preset.yaml"
+
+
+class AzureTrainer(Trainer):
+    """Fine-tunes in a job of the workspace. Weights never pass through this machine: their digest is the job's own."""
+
+    account: dict[str, str]
+    state: str
+    preset: str
+    max_minutes: float
+    vm_size: str
+    max_job_cost: float
+    queue_minutes: float
+    role_minutes: float = 30.0
+    poll_seconds: float = 5.0
+    save_seconds: float = 300.0
+
+    def find(self, digest: str) -> ModelVersion | None:
+        found = content_store.find(self._models, digest, lambda folder: (folder / "report.json").is_file())
+        if not isinstance(found, ModelVersion):
+            return None
+        place = blob.path_of(found.address).removesuffix("model")
+        try:
+            return found if self._weights_lie_in(place, _report(self.folder(found))) else None
+        except NotDeployed:  # all was taken down
+            return None
+
+    def folder(self, model: ModelVersion) -> Path:
+        return content_store.place(self._models, model.digest)
+
+    def page(self, model: ModelVersion) -> str:
+        job = self.folder(model) / JOB
+        return json.loads(job.read_text(encoding="utf-8"))["studio"] or "" if job.is_file() else ""
+
+    def train(
+        self, context: StepContext, dataset: DatasetVersion, base: BaseModel, recipe: Recipe | None = None
+    ) -> ModelVersion:
+        chosen = recipe or Recipe(self.preset)
+        code = code_versions.tree_digest(PROJECT / "training_code")
+        made_of = job_recipe(dataset.digest, base.digest, code, chosen.digest)
+        place = f"{ROOT}{made_of[:32]}/"
+        jobs = CloudJobs(self._clients, self._limits, context.log.info, context)
+        job = self._job(context, dataset, base, code, chosen, made_of, place, jobs.seconds)
+        ended = jobs.run(job, lambda: self._whole(jobs.blobs, place))
+        if ended.link:
+            context.add_output_metadata(link_metadata(ended.link))
+        return self._keep(jobs.blobs, context, dataset, base, code, chosen, place, ended)
+
+    def _keep(
+        self,
+        blobs: blob.WorkspaceBlobs,
+        context: StepContext,
+        dataset: DatasetVersion,
+        base: BaseModel,
+        code: str,
+        recipe: Recipe,
+        place: str,
+        ended: Ended,
+    ) -> ModelVersion:
+        """The record of what the job left, beside its report and pictures."""
+        staged = self._models / f"under-way-{context.run.run_id}"
+        shutil.rmtree(staged, ignore_errors=True)
+        blobs.download(place, staged, SHOWN)
+        job = {"name": ended.name, "studio": ended.link, "submitted": ended.submitted}
+        (staged / JOB).write_text(json.dumps(job), encoding="utf-8")
+        report = _report(staged)
+        digest = hashlib.sha256(f"{report['files'][WEIGHTS]['sha256']}\n{code}".encode()).hexdigest()
+        known = self.find(digest)
+        if known:  # adopted, or what another recipe made too
+            shutil.rmtree(staged)
+            return known
+        folder = content_store.accept(staged, self._models, digest)
+        has_adapter = any(name.startswith("adapter/") for name in report["files"])
+        model = ModelVersion(
+            digest=digest,
+            address=blob.address(f"{place}model"),
+            adapter_address=blob.address(f"{place}adapter") if has_adapter else None,
+            report_address=blob.address(f"{place}report.json"),
+            dataset_digest=dataset.digest,
+            base_digest=base.digest,
+            code_version=code[:16],
+            preset=recipe.label,
+            training_run=context.run.run_id,
+        )
+        content_store.put(model, folder)
+        return model
+
+    def _job(
+        self,
+        context: StepContext,
+        dataset: DatasetVersion,
+        base: BaseModel,
+        code: str,
+        recipe: Recipe,
+        made_of: str,
+        place: str,
+        seconds: int,
+    ) -> CloudJob:
+        own = recipe.file
+        words = (
+            "python training_code/cloud.py --store=${{outputs.result}}",
+            f"--config={OWN_PRESET if own else recipe.preset}",
+            *recipe.arguments,
+            "--base_model=${{inputs.base_model}}",
+            "--train_file=${{inputs.dataset}}/train.jsonl",
+            "--validation_file=${{inputs.dataset}}/validation.jsonl",
+            f"--max_train_minutes={min(self.max_minutes, seconds / 60):g}",
+            f"--save_seconds={self.save_seconds:g}",
+        )
+        return CloudJob(
+            kind="train",
+            recipe=made_of,
+            title=f"fine-tune {recipe.label} on {dataset.digest[:12]}",
+            command=" ".join(words),
+            code={"training_code": PROJECT / "training_code", **({OWN_PRESET: own} if own else {})},
+            inputs={
+                "dataset": data_assets.reference(DATASET, dataset.digest),
+                "base_model": data_assets.reference(BASE_MODEL, base.digest),
+            },
+            output=place,
+            output_mode="rw_mount",
+            tags={
+                "dataset": dataset.digest,
+                "base_model": base.digest,
+                "code": code[:16],
+                "preset": recipe.label,
+                "dagster_run": context.run.run_id,
+                **({"candidate": recipe.candidate} if recipe.candidate else {}),
+            },
+            pipes=True,
+        )
+
+    def _whole(self, blobs: blob.WorkspaceBlobs, place: str) -> bool:
+        content = blobs.read(f"{place}report.json")
+        return bool(content) and self._weights_lie_in(place, json.loads(content), blobs)
+
+    def _weights_lie_in(self, place: str, report: dict[str, Any], blobs: blob.WorkspaceBlobs | None = None) -> bool:
+        asked = blobs or blob.WorkspaceBlobs(self._clients, say, self.role_minutes)
+        return asked.size(place + WEIGHTS) == report["files"][WEIGHTS]["bytes"]
+
+    @property
+    def _clients(self) -> AzureClients:
+        return clients(self.account)
+
+    @property
+    def _limits(self) -> JobLimits:
+        return JobLimits(self.vm_size, self.max_job_cost, self.queue_minutes, self.role_minutes, self.poll_seconds)
+
+    @property
+    def _models(self) -> Path:
+        return Path(self.state) / "models"
+
+
+def _report(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "report.json").read_text(encoding="utf-8"))

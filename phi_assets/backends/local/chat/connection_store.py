@@ -1,0 +1,27 @@
+"""The endpoint's connection in this home's Prompt flow."""
+
+from pathlib import Path
+
+from phi_assets.ports.base import ConnectionStore
+from phi_assets.prompt_flow.connections import CONNECTION, LocalConnections
+from phi_assets.records import Connection, Endpoint
+
+
+class LocalConnectionStore(ConnectionStore):
+    """Connections made by Prompt flow's own client, the keys encrypted at rest."""
+
+    state: str
+
+    def connect(self, endpoint: Endpoint, key: str) -> Connection:
+        digest = self._connections.ensure(CONNECTION, endpoint.address, key)
+        return Connection(digest=digest, name=CONNECTION, address=endpoint.address)
+
+    def find(self, digest: str) -> Connection | None:
+        found = self._connections.find(CONNECTION)
+        if found is None or found.digest != digest:
+            return None
+        return Connection(digest=digest, name=found.name, address=found.address)
+
+    @property
+    def _connections(self) -> LocalConnections:
+        return LocalConnections(Path(self.state))

@@ -1,0 +1,198 @@
+"""MLflow on SQLite under the home: tracked trainings, and the model registry with its champion."""
+
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from phi_assets.backends.local.training import tracking
+from phi_assets.model_card import record
+from phi_assets.models import champions, succession
+from phi_assets.models.champions import Version
+from phi_assets.models.experiments import Scores, Trained
+from phi_assets.ports.base import ModelRegistry
+from phi_assets.records import Evaluation, ModelCard, ModelVersion, RegisteredModel
+from phi_assets.sqlite_cache import Remembered
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+MODEL_NAME = "phi-chat"
+EXPERIMENT = "phi-assets"
+CHAMPION = "champion"
+DATABASE = "mlflow.db"
+
+
+class MlflowRegistry(ModelRegistry):
+    """Model versions in an MLflow registry. Weights stay where training put them; a version names their folder."""
+
+    home: str
+
+    @property
+    def tracking_uri(self) -> str:
+        return f"sqlite:///{Path(self.home).absolute() / DATABASE}"
+
+    @cached_property
+    def client(self) -> "MlflowClient":
+        from mlflow import MlflowClient
+
+        self.migrate()
+        return MlflowClient(tracking_uri=self.tracking_uri, registry_uri=self.tracking_uri)
+
+    def migrate(self) -> None:
+        """The database with today's tables. Under a lock: two processes that open a new store race in MLflow."""
+        from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+        with _locked(Path(self.home), "store"):
+            SqlAlchemyStore(self.tracking_uri, self._artifacts)
+
+    def find(self, digest: str) -> RegisteredModel | ModelCard | None:
+        return record.find_in(self, digest)
+
+    def champion(self) -> RegisteredModel | None:
+        stack = champions.champions(self.versions())
+        # A champion whose weights are gone can be neither compared with nor served.
+        return stack[-1].model if stack and self.has_weights(stack[-1].model) else None
+
+    def version(self, number: str) -> RegisteredModel | None:
+        return next((each.model for each in self.versions() if each.number == number), None)
+
+    def versions(self) -> list[Version]:
+        return champions.ordered(
+            champions.version_of(_record(each), each["tags"], _at(each["created"])) for each in self._listed()
+        )
+
+    def _listed(self) -> list[dict[str, Any]]:
+        """What MLflow says of our versions, remembered because importing MLflow takes seconds."""
+        home = Path(self.home)
+        kept = Remembered(home / "versions.json", (home / DATABASE,))
+        listed, state = kept.get(), kept.state()
+        if listed is None:
+            found = self.client.search_model_versions(f"name = '{MODEL_NAME}'")
+            listed = [_fields(each) for each in found if "model_digest" in each.tags]
+            kept.put(listed, state)
+        return listed
+
+    def promote(self, number: str, reason: str, run: str) -> RegisteredModel:
+        with _locked(Path(self.home), "champion"):
+            return self._crown(succession.promote(self, number, reason, run))
+
+    def rollback(self, reason: str, run: str) -> RegisteredModel:
+        with _locked(Path(self.home), "champion"):
+            return self._crown(succession.rollback(self, reason, run))
+
+    def tag(self, number: str, tags: Mapping[str, str]) -> None:
+        """The version has these tags too."""
+        for name, value in tags.items():
+            self.client.set_model_version_tag(MODEL_NAME, number, name, value)
+
+    def has_weights(self, model: RegisteredModel) -> bool:
+        """Whether what the version names is still there."""
+        return Path(model.address, "model.safetensors").is_file()
+
+    def publish_card(self, model: RegisteredModel, text: str, pictures: Mapping[str, Path]) -> str:
+        folder = Path(model.address)
+        for name, picture in pictures.items():
+            shutil.copyfile(picture, folder / name)
+        beside = folder / f".{record.README}.{os.getpid()}"
+        beside.write_text(text, encoding="utf-8")
+        return str(beside.replace(folder / record.README))
+
+    def card(self, model: RegisteredModel) -> str | None:
+        path = Path(model.address, record.README)
+        return path.read_text(encoding="utf-8") if path.is_file() else None
+
+    def log_training(self, model: ModelVersion, folder: Path, tags: Mapping[str, str]) -> str:
+        return tracking.log_training(self.client, self._experiment(), model, folder, tags)
+
+    def log_evaluation(
+        self, model: ModelVersion, evaluation: Evaluation, scores: Scores, candidate: str = ""
+    ) -> str | None:
+        return tracking.log_evaluation(self.client, self._experiment(), model, evaluation, scores, candidate)
+
+    def trainings(self) -> list[Trained]:
+        return tracking.trainings(self.client, self._experiment())
+
+    def register(self, model: ModelVersion, evaluation: Evaluation, tags: Mapping[str, str]) -> RegisteredModel:
+        with _locked(Path(self.home), "champion"):
+            present = self.champion()
+            if present and present.model_digest == model.digest:
+                return present
+            versions = self.versions()
+            if champions.withdrawn(versions, model.digest):
+                return succession.in_its_place(versions, model.digest, present)
+            name = champions.name_of(present)
+            if name != evaluation.champion:
+                raise succession.champion_changed(evaluation, name)
+            self._ensure_model()
+            version = self.client.create_model_version(
+                MODEL_NAME,
+                source=model.address,
+                tags={
+                    **tags,
+                    **champions.set_only(champions.promotion_tags(versions, champions.PASSED)),
+                    "model_digest": model.digest,
+                    "dataset_digest": model.dataset_digest,
+                    "training_run": model.training_run,
+                },
+            )
+            return self._crown(_record(_fields(version)))
+
+    def _crown(self, model: RegisteredModel) -> RegisteredModel:
+        """MLflow's alias says what the tags say, for `models:/phi-chat@champion` and its UI. Nothing here reads it."""
+        self.client.set_registered_model_alias(MODEL_NAME, CHAMPION, model.version)
+        return model
+
+    def _ensure_model(self) -> None:
+        if not self.client.search_registered_models(f"name = '{MODEL_NAME}'"):
+            self.client.create_registered_model(MODEL_NAME, description="Fine-tuned chat models that passed the gate")
+
+    def _experiment(self) -> str:
+        with _locked(Path(self.home), "experiment"):
+            found = self.client.get_experiment_by_name(EXPERIMENT)
+            return found.experiment_id if found else self.client.create_experiment(EXPERIMENT, self._artifacts)
+
+    @property
+    def _artifacts(self) -> str:
+        return (Path(self.home).absolute() / "artifacts").as_uri()
+
+
+def _fields(version: Any) -> dict[str, Any]:
+    """What we read of MLflow's model version; `created` in milliseconds since 1970."""
+    return {
+        "name": version.name,
+        "version": str(version.version),
+        "source": version.source,
+        "tags": dict(version.tags),
+        "created": version.creation_timestamp,
+    }
+
+
+def _record(fields: dict[str, Any]) -> RegisteredModel:
+    tags = fields["tags"]
+    return RegisteredModel(
+        digest=tags["model_digest"],
+        name=fields["name"],
+        version=fields["version"],
+        address=fields["source"],
+        model_digest=tags["model_digest"],
+        dataset_digest=tags["dataset_digest"],
+        training_run=tags["training_run"],
+    )
+
+
+def _at(milliseconds: int) -> str:
+    return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="seconds")
+
+
+@contextmanager
+def _locked(home: Path, name: str) -> Iterator[None]:
+    home.mkdir(parents=True, exist_ok=True)
+    with (home / f".{name}.lock").open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,290 @@
+"""An endpoint on this machine that means what one means on Azure: a stable address with a key, named deployments behind
+it, shares of traffic, and an old deployment that serves until a new one is proven."""
+
+import fcntl
+import os
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from phi_assets.backends.local.serving.processes import ServerProcess
+from phi_assets.backends.local.serving.servers import (
+    GRACE_SECONDS,
+    READY_TIMEOUT_SECONDS,
+    AddressTaken,
+    EndpointError,
+    answers,
+    await_ready,
+    listener,
+    preferably,
+    router_digest,
+    serving_digest,
+    stable_listener,
+    start_deployment,
+    start_router,
+)
+from phi_assets.backends.local.serving.state import (
+    COLOURS,
+    DeploymentState,
+    EndpointState,
+    read_state,
+    write_atomically,
+    write_state,
+)
+
+__all__ = ["AddressTaken", "DeploymentFailed", "DeploymentState", "EndpointError", "EndpointState", "LocalEndpoint"]
+
+Log = Callable[[str], None]
+Smoke = Callable[[str, str, str], None]  # address, key, deployment
+
+ROUTER = "router"
+# The router may hold a request that it sent on by the old state; its old deployment must still accept it.
+SETTLE_SECONDS = 1.0
+
+
+class DeploymentFailed(EndpointError):
+    """The new deployment was not good; it is gone, and the traffic stays where it was."""
+
+
+@dataclass(frozen=True)
+class LocalEndpoint:
+    """The endpoint `name`, with all its files in `root/name`. Its servers outlive the process that starts them.
+
+    They keep questions and answers for so many days in the file `answers`, where one is given.
+    """
+
+    root: Path
+    name: str
+    answers: Path | None = None
+    answers_days: float = 0
+
+    def ensure(self) -> EndpointState:
+        """The endpoint has an address and a key, and its router answers. Raises AddressTaken or EndpointError."""
+        with self._alone():
+            return self._ensure_router()
+
+    def deploy(
+        self,
+        model_dir: Path,
+        *,
+        model_name: str,
+        model_version: str,
+        model_digest: str,
+        smoke: Smoke,
+        log: Log,
+        traffic: int = 100,
+        ready_timeout: float = READY_TIMEOUT_SECONDS,
+    ) -> DeploymentState:
+        """The model takes this share of the traffic, in per cent; at 100 nothing else runs behind the endpoint.
+
+        Nothing is done if that is so already. Below 100 the deployment with the most traffic keeps the rest.
+        `smoke` is called with the endpoint's address, its key and the new deployment's name before any traffic moves,
+        and raises if the answers are not good. Raises DeploymentFailed; then the old deployment keeps the traffic.
+        """
+        wanted = DeploymentState(
+            "", str(Path(model_dir).resolve()), model_name, str(model_version), model_digest, serving_digest(), 0
+        )
+        with self._alone(log):
+            state = self._sweep(self._ensure_router())
+            live = state.live()
+            same = next((deployment for deployment in state.deployments.values() if deployment.serves(wanted)), None)
+            if same:
+                log(f"{same.name} serves {model_name}:{model_version} already")
+                state = self._ensure_running(state, same, ready_timeout, log)
+                return self._share(state, same.name, traffic, log)
+            new = replace(wanted, name=next(colour for colour in COLOURS if live is None or colour != live.name))
+            # With traffic on both colours, the smaller share moves over before its colour is used again.
+            if live and new.name in state.deployments:
+                self._share(state, live.name, 100, log)
+            state = self._replace(live, new, smoke, log, ready_timeout)
+            return self._share(state, new.name, traffic, log)
+
+    def start(self, log: Log = lambda _: None, *, ready_timeout: float = READY_TIMEOUT_SECONDS) -> EndpointState | None:
+        """What is recorded runs again, under the same address and key; None when nothing was ever recorded.
+
+        A deployment whose model was deleted is left out, and the log says so. Raises EndpointError for one that fails.
+        """
+        with self._alone(log):
+            if self.state() is None:
+                return None
+            state = self._sweep(self._ensure_router())
+            for name in state.traffic:
+                deployment = state.deployments[name]
+                if Path(deployment.model_dir, "config.json").is_file() or self._process(name).alive():
+                    state = self._ensure_running(state, deployment, ready_timeout, log)
+                else:
+                    log(f"{name} cannot be started, its model is gone: {deployment.model_dir}; deploy a model again")
+            return state
+
+    def stop(self, log: Log = lambda _: None) -> None:
+        """No process of this endpoint runs; the record stays, for `start`."""
+        with self._alone(log):
+            for process in (self._process(name) for name in (ROUTER, *COLOURS)):
+                if process.alive():
+                    log(f"stopping {process.name}")
+                    process.stop(GRACE_SECONDS)
+
+    def state(self) -> EndpointState | None:
+        """What is recorded; None before the first `ensure`."""
+        return read_state(self._state_file)
+
+    def key(self) -> str:
+        """The endpoint's key. Raises EndpointError before the first `ensure`."""
+        try:
+            return self._key_file.read_text(encoding="utf-8").strip()
+        except FileNotFoundError as e:
+            raise EndpointError(f"endpoint {self.name} has no key yet; ensure it first") from e
+
+    def status(self) -> dict[str, Any]:
+        """Address, deployments, their traffic, and whether each runs and is ready. No key in it."""
+        state = self.state()
+        if state is None:
+            return {"name": self.name, "address": None, "alive": False, "ready": False, "deployments": []}
+        return {
+            "name": self.name,
+            "address": state.address,
+            "alive": self._process(ROUTER).alive(),
+            "ready": self._process(ROUTER).alive() and answers(state.port, "/readyz", timeout=10.0),
+            "deployments": [
+                {
+                    "name": name,
+                    "traffic": state.traffic.get(name, 0),
+                    "alive": self._process(name).alive(),
+                    "ready": self._process(name).alive() and answers(deployment.port, "/readyz"),
+                    "model_name": deployment.model_name,
+                    "model_version": deployment.model_version,
+                    "model_digest": deployment.model_digest,
+                    "model_dir": deployment.model_dir,
+                }
+                for name, deployment in state.deployments.items()
+            ],
+        }
+
+    def _ensure_router(self) -> EndpointState:
+        state, process = self.state(), self._process(ROUTER)
+        if not self._key_file.exists():
+            write_atomically(self._key_file, secrets.token_urlsafe(32) + "\n")
+        if state and process.alive() and state.router_digest == router_digest() and answers(state.port, "/livez"):
+            return state
+        process.stop(GRACE_SECONDS)
+        listening = listener(state.port) if state else stable_listener()
+        state = state or EndpointState(self.name, listening.getsockname()[1], "")
+        state = replace(state, router_digest=router_digest())
+        write_state(self._state_file, state)
+        start_router(process, self.folder, listening)
+        return state
+
+    def _sweep(self, state: EndpointState) -> EndpointState:
+        """What a deployment that was cut short left behind is gone: servers and records without traffic."""
+        for colour in COLOURS:
+            if not state.traffic.get(colour):
+                self._process(colour).stop(GRACE_SECONDS)
+                state = state.without(colour)
+        write_state(self._state_file, state)
+        return state
+
+    def _ensure_running(
+        self, state: EndpointState, deployment: DeploymentState, timeout: float, log: Log
+    ) -> EndpointState:
+        process = self._process(deployment.name)
+        if not process.alive():
+            log(f"starting {deployment.name} ({deployment.model_name}:{deployment.model_version})")
+            listening = preferably(deployment.port)
+            deployment = replace(deployment, port=listening.getsockname()[1])
+            state = state.with_deployment(deployment)
+            write_state(self._state_file, state)
+            start_deployment(process, deployment, self.key(), listening, self._keeping)
+        await_ready(process, deployment.port, "/readyz", timeout, log=log)
+        return state
+
+    def _replace(
+        self, live: DeploymentState | None, new: DeploymentState, smoke: Smoke, log: Log, timeout: float
+    ) -> EndpointState:
+        """The new deployment is proven, beside the live one and without traffic."""
+        process, state = self._process(new.name), self._required_state()
+        listening = stable_listener()
+        new = replace(new, port=listening.getsockname()[1])
+        state = state.with_deployment(new)
+        try:
+            write_state(self._state_file, state)
+            log(f"starting {new.name} ({new.model_name}:{new.model_version}) beside {live.name if live else 'nothing'}")
+            start_deployment(process, new, self.key(), listening, self._keeping)
+            await_ready(process, new.port, "/readyz", timeout, log=log)
+            log(f"{new.name} is ready; asking it a question before it takes traffic")
+            smoke(state.address, self.key(), new.name)
+            if not process.alive():
+                raise EndpointError(f"{new.name} ended while it was tested")
+        except BaseException as e:
+            words = process.last_words()
+            process.stop(GRACE_SECONDS)
+            write_state(self._state_file, state.without(new.name))
+            if not isinstance(e, Exception):
+                raise
+            keeps = f"{live.name} keeps the traffic" if live else "nothing is deployed"
+            raise DeploymentFailed(f"{new.name} was not good, {keeps}: {e}\nIts last words:\n{words}") from e
+        return state
+
+    def _share(self, state: EndpointState, name: str, percent: int, log: Log) -> DeploymentState:
+        """The deployment has this share of the traffic; those that are left without any are stopped and forgotten."""
+        rest = next((other for other in state.deployments if other != name and state.traffic.get(other)), None)
+        traffic = {name: percent, rest: 100 - percent} if rest and percent < 100 else {name: 100}
+        if state.traffic != traffic:
+            state = state.with_traffic(traffic)
+            write_state(self._state_file, state)
+            log(f"{name} takes {traffic[name]}% of the traffic")
+        others = [other for other in state.deployments if not state.traffic.get(other)]
+        if others:
+            time.sleep(SETTLE_SECONDS)
+        for other in others:
+            log(f"stopping {other}")
+            self._process(other).stop(GRACE_SECONDS)
+            state = state.without(other)
+            write_state(self._state_file, state)
+        return state.deployments[name]
+
+    def _required_state(self) -> EndpointState:
+        state = self.state()
+        if state is None:
+            raise EndpointError(f"endpoint {self.name} does not exist; ensure it first")
+        return state
+
+    @contextmanager
+    def _alone(self, log: Log = lambda _: None) -> Iterator[None]:
+        """No other process changes the endpoint meanwhile; who comes second waits."""
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with open(self.folder / "changes.lock", "w", opener=_private) as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                log(f"another process is changing endpoint {self.name}; waiting for it")
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    def _process(self, name: str) -> ServerProcess:
+        return ServerProcess(self.folder, name)
+
+    @property
+    def _keeping(self) -> list[str]:
+        """The words that tell a server where answers are kept."""
+        return ["--answers", str(self.answers), "--answers-days", f"{self.answers_days:g}"] if self.answers else []
+
+    @property
+    def folder(self) -> Path:
+        """Where the endpoint's files are."""
+        return (self.root / self.name).resolve()
+
+    @property
+    def _state_file(self) -> Path:
+        return self.folder / "state.json"
+
+    @property
+    def _key_file(self) -> Path:
+        return self.folder / "key"
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)

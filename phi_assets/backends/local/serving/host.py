@@ -1,0 +1,113 @@
+"""The laptop's endpoint: a router on a stable port of 127.0.0.1, and deployments behind it as server processes."""
+
+import hashlib
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from phi_assets.answer_log import ANSWERS
+from phi_assets.backends import content_store
+from phi_assets.ports.base import EndpointDown, EndpointHost, Log
+from phi_assets.records import Deployment, Endpoint, Record, RegisteredModel
+
+if TYPE_CHECKING:
+    from phi_assets.backends.local.serving.endpoint import LocalEndpoint
+    from phi_assets.backends.local.serving.state import DeploymentState, EndpointState
+
+NAME = "phi-chat"
+
+
+class LocalEndpointHost(EndpointHost):
+    """Servers that outlive the run that started them; `phi down` ends them, `phi run` starts them again."""
+
+    state: str
+    keep_answers_days: float = 0
+
+    @property
+    def keeps_answers(self) -> bool:
+        return self.keep_answers_days > 0
+
+    def ensure_endpoint(self, log: Log) -> Endpoint:
+        endpoint = _endpoint(self._endpoint.ensure())
+        log(f"{endpoint.name} listens on {endpoint.address}")
+        return endpoint
+
+    def deploy(self, model: RegisteredModel, log: Log) -> Deployment:
+        from phi_assets.endpoint_client import smoke_test
+
+        def smoke(address: str, key: str, deployment: str) -> None:
+            smoke_test(address, key, deployment, model.name, model.version)
+
+        deployed = self._endpoint.deploy(
+            Path(model.address),
+            model_name=model.name,
+            model_version=model.version,
+            model_digest=model.model_digest,
+            smoke=smoke,
+            log=log,
+        )
+        record = Deployment(
+            digest=_digest(deployed),
+            endpoint=NAME,
+            name=deployed.name,
+            model_name=model.name,
+            model_version=model.version,
+            model_digest=model.model_digest,
+            dataset_digest=model.dataset_digest,
+            training_run=model.training_run,
+        )
+        folder = content_store.place(self._records, record.digest)
+        folder.mkdir(parents=True, exist_ok=True)
+        content_store.put(record, folder)
+        return record
+
+    def find(self, digest: str) -> Record | None:
+        state = self._endpoint.state()
+        if state is None:
+            return None
+        endpoint = _endpoint(state)
+        if endpoint.digest == digest:
+            return endpoint
+        live = state.live()
+        if live is None or _digest(live) != digest:
+            return None
+        return content_store.find(self._records, digest, lambda _: Path(live.model_dir, "model.safetensors").is_file())
+
+    def key(self) -> str:
+        return self._endpoint.key()
+
+    def start(self, log: Log) -> None:
+        from phi_assets.backends.local.serving.servers import EndpointError
+
+        try:
+            self._endpoint.start(log)
+        except EndpointError as e:
+            raise EndpointDown(str(e)) from e
+
+    def stop(self, log: Log) -> None:
+        self._endpoint.stop(log)
+
+    def status(self) -> dict[str, Any]:
+        return self._endpoint.status()
+
+    @cached_property
+    def _endpoint(self) -> "LocalEndpoint":
+        from phi_assets.backends.local.serving.endpoint import LocalEndpoint
+
+        answers = Path(self.state) / ANSWERS
+        return LocalEndpoint(Path(self.state) / "endpoints", NAME, answers, self.keep_answers_days)
+
+    @property
+    def _records(self) -> Path:
+        return Path(self.state) / "deployments"
+
+
+def _endpoint(state: "EndpointState") -> Endpoint:
+    digest = hashlib.sha256(f"{NAME}\n{state.address}".encode()).hexdigest()
+    return Endpoint(digest=digest, name=NAME, address=state.address)
+
+
+def _digest(deployed: "DeploymentState") -> str:
+    """Which model answers under which name, by which code; not which colour it has, nor where it listens."""
+    parts = (deployed.model_name, deployed.model_version, deployed.model_digest, deployed.code_digest)
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()

@@ -1,0 +1,108 @@
+"""Trainings as runs of one MLflow experiment: settings, losses, scores, and whose they are."""
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from phi_assets.graph.run_tags import CANDIDATE
+from phi_assets.models.experiments import Scores, Trained, losses_of
+from phi_assets.records import Evaluation, ModelVersion
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+MODEL, RECIPE, DATASET = "phi/model", "phi/recipe", "phi/dataset"
+CHAMPION, EVALUATION, GATE = "phi/champion", "phi/evaluation", "phi/gate"
+FAILS = "fails "
+SHOWN = ("report.json", "loss_curve.png", "mask.png")
+MOST_RUNS = 1000
+
+
+def log_training(
+    client: "MlflowClient", experiment: str, model: ModelVersion, folder: Path, tags: Mapping[str, str]
+) -> str:
+    """The id of the run of this model under this candidate's name, or of the graph's own; made when there is none."""
+    candidate = tags.get(CANDIDATE, "")
+    known = _run_of(client, experiment, model.digest, candidate)
+    if known is not None:
+        return known.info.run_id
+    report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+    about = {MODEL: model.digest, RECIPE: model.preset, DATASET: model.dataset_digest}
+    name = candidate or f"{model.preset} {model.digest[:12]}"
+    run_id = client.create_run(experiment, tags={**about, **tags}, run_name=name).info.run_id
+    for key, value in report["config"].items():
+        client.log_param(run_id, key, value)
+    for key, series in (("loss", report["losses"]), ("validation_loss", report["validation_losses"])):
+        for point in series:
+            client.log_metric(run_id, key, point["loss"], step=int(point["step"]))
+    for key, value in losses_of(report).items():
+        client.log_metric(run_id, key, value)
+    for artifact in SHOWN:
+        client.log_artifact(run_id, str(folder / artifact))
+    client.set_terminated(run_id)
+    return run_id
+
+
+def log_evaluation(
+    client: "MlflowClient",
+    experiment: str,
+    model: ModelVersion,
+    evaluation: Evaluation,
+    scores: Scores,
+    candidate: str,
+) -> str | None:
+    """The id of the training's run, which bears the newest scores; None when there is no such run."""
+    run = _run_of(client, experiment, model.digest, candidate)
+    if run is None:
+        return None
+    run_id = run.info.run_id
+    for name in ("bits_per_byte", "right", "general_kept"):
+        value = getattr(scores, name)
+        if value is not None:
+            client.log_metric(run_id, name, value)
+    about = {GATE: scores.gate, CHAMPION: evaluation.champion or "none", EVALUATION: evaluation.digest}
+    for name, value in about.items():
+        client.set_tag(run_id, name, value)
+    return run_id
+
+
+def trainings(client: "MlflowClient", experiment: str) -> list[Trained]:
+    """Every tracked training, the newest first."""
+    runs = client.search_runs([experiment], max_results=MOST_RUNS, order_by=["attributes.start_time DESC"])
+    return [_trained(run) for run in _with_model(runs)]
+
+
+def _trained(run: Any) -> Trained:
+    tags, metrics = run.data.tags, run.data.metrics
+    gate = tags.get(GATE)
+    scores = gate and Scores(
+        bits_per_byte=metrics.get("bits_per_byte"),
+        right=metrics.get("right"),
+        general_kept=metrics.get("general_kept"),
+        failed=tuple(gate.removeprefix(FAILS).split(", ")) if gate.startswith(FAILS) else (),
+    )
+    return Trained(
+        candidate=tags.get(CANDIDATE, ""),
+        recipe=tags[RECIPE],
+        settings=dict(run.data.params),
+        dataset=tags[DATASET],
+        model=tags[MODEL],
+        dagster_run=tags.get("dagster_run", ""),
+        began=run.info.start_time / 1000,
+        minutes=metrics.get("minutes"),
+        loss=metrics.get("final_loss"),
+        validation_loss=metrics.get("best_validation_loss"),
+        scores=scores or None,
+        champion=tags.get(CHAMPION, ""),
+        address=run.info.run_id,
+    )
+
+
+def _run_of(client: "MlflowClient", experiment: str, digest: str, candidate: str) -> Any:
+    found = client.search_runs([experiment], f"tags.`{MODEL}` = '{digest}'")
+    return next((run for run in found if run.data.tags.get(CANDIDATE, "") == candidate), None)
+
+
+def _with_model(runs: Iterable[Any]) -> list[Any]:
+    return [run for run in runs if MODEL in run.data.tags]

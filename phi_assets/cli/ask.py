@@ -1,0 +1,113 @@
+"""`phi ask`: a question to the deployed model or the base, and where the answer came from."""
+
+import sys
+import time
+import uuid
+from typing import Any
+
+import dagster as dg
+
+from phi_assets.answer_log import BASE, Answers, AnswersUnreadable
+from phi_assets.backends import build_resources
+from phi_assets.endpoint_client import Answer, NoAnswer, chat
+from phi_assets.graph.io_manager import RecordIOManager
+from phi_assets.instance import home
+from phi_assets.ports.base import EndpointHost
+from phi_assets.records import BaseModel, Deployment
+from phi_assets.settings import Settings
+from serving_code.answers import Kept
+
+MAX_NEW_TOKENS = 128
+
+
+class NothingDeployed(RuntimeError):
+    """There is no model to ask."""
+
+
+def ask_deployed(settings: Settings, question: str) -> dict[str, Any]:
+    """The answer, and the deployment, model version, dataset and Dagster run behind it. Raises NothingDeployed."""
+    resources = build_resources(settings)
+    records: RecordIOManager = resources["io_manager"]
+    deployment = records.latest(dg.AssetKey("online_deployment"))
+    host: EndpointHost = resources["endpoint_host"]
+    status = host.status()
+    if not isinstance(deployment, Deployment) or not status["alive"]:
+        raise NothingDeployed(f"nothing is deployed, or it does not run; {host.cure}")
+    try:
+        answer = chat(status["address"], host.key(), _messages(question), max_new_tokens=MAX_NEW_TOKENS)
+    except NoAnswer as e:
+        raise NothingDeployed(f"{e}; {host.cure}") from e
+    if not host.keeps_answers:
+        same = answer.model_version == deployment.model_version
+        digest = deployment.model_digest if same else ""  # the traffic may just have moved to another version
+        _keep(settings, question, answer, model_digest=digest)
+    return {
+        "question": question,
+        "answer": answer.text,
+        "id": answer.id,
+        "deployment": answer.deployment,
+        "model": answer.model_name,
+        "model_version": answer.model_version,
+        "dataset_digest": deployment.dataset_digest,
+        "dagster_run": deployment.training_run,
+    }
+
+
+def ask_base(settings: Settings, question: str) -> dict[str, Any]:
+    """The base model's answer, from its folder. Raises NothingDeployed when it was never made."""
+    from pathlib import Path
+
+    from serving_code.engine import Engine, Sampling
+
+    resources = build_resources(settings)
+    base = resources["io_manager"].latest(dg.AssetKey("base_model"))
+    if not isinstance(base, BaseModel):
+        raise NothingDeployed("there is no base model yet; `phi run` makes it")
+    folder: Path = resources["base_model_store"].folder(base)
+    sampling = Sampling(max_new_tokens=MAX_NEW_TOKENS)
+    found = Engine.load(folder).complete([_messages(question)], sampling)[0]
+    answer = Answer(found.text, f"{BASE}-{uuid.uuid4().hex}", deployment="", model_name=base.source, model_version="")
+    _keep(settings, question, answer, model_digest=base.digest, route=BASE)
+    return {
+        "question": question,
+        "answer": found.text,
+        "id": answer.id,
+        "model": base.source,
+        "base_model_digest": base.digest,
+        "dagster_run": _run_of(settings, "base_model"),
+    }
+
+
+def provenance(answer: dict[str, Any]) -> str:
+    """One line: what came from what."""
+    shown = {name: value for name, value in answer.items() if name not in ("question", "answer") and value}
+    return "  ".join(f"{name.replace('_', ' ')} {value}" for name, value in shown.items())
+
+
+def _messages(question: str) -> list[Any]:
+    return [{"role": "user", "content": question}]
+
+
+def _keep(settings: Settings, question: str, answer: Answer, *, model_digest: str, route: str = "phi ask") -> None:
+    """The answer is kept for `phi why`; where it cannot be, that is said, and no more."""
+    kept = Kept(
+        id=answer.id,
+        at=time.time(),
+        route=route,
+        deployment=answer.deployment,
+        model_name=answer.model_name,
+        model_version=answer.model_version,
+        model_digest=model_digest,
+        messages=_messages(question),
+        answer=answer.text,
+    )
+    try:
+        Answers(settings.state, settings.keep_answers_days).keep(kept)
+    except AnswersUnreadable as e:
+        print(f"phi: the answer is not kept: {e}", file=sys.stderr)
+
+
+def _run_of(settings: Settings, asset: str) -> str | None:
+    with home.instance(settings) as instance:
+        event = instance.get_latest_materialization_event(dg.AssetKey(asset))
+    return event.run_id if event else None

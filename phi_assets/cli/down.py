@@ -1,0 +1,21 @@
+"""`phi down`: everything that runs for this home ended; everything that was made kept."""
+
+from phi_assets.backends import build_resources
+from phi_assets.cli.console import say
+from phi_assets.instance import server
+from phi_assets.ports.base import BackendError
+from phi_assets.settings import Settings
+
+
+def down(settings: Settings) -> int:
+    """0, also when nothing ran; 1 when the endpoint's host could not be asked."""
+    # First what is sure to end: a cloud may be slow, or not let us in.
+    say("dagster", "UI and daemon stopped" if server.stop(settings) else "UI and daemon were not running")
+    host = build_resources(settings).get("endpoint_host")  # a backend may have none yet
+    try:
+        if host:
+            host.stop(lambda words: say("endpoint", words))
+    except BackendError as e:
+        say("endpoint", f"could not be asked: {e.description or e}")
+        return 1
+    return 0

@@ -1,0 +1,54 @@
+"""The champion's card."""
+
+import dagster as dg
+
+from phi_assets.graph import check_gates, code_versions, metadata_values
+from phi_assets.model_card import record
+from phi_assets.model_card.facts import Kept, gather
+from phi_assets.model_card.text import write
+from phi_assets.owners import ML
+from phi_assets.ports.base import BaseModelStore, DatasetStore, Evaluator, ModelRegistry, Trainer
+from phi_assets.records import Evaluation, ModelCard, RegisteredModel
+from phi_assets.settings import current
+
+
+@dg.asset(
+    group_name="evaluation",
+    kinds={"markdown"},
+    owners=ML,
+    code_version=code_versions.of("model_card"),
+    # Whoever waits for the champion to answer does not wait for its card.
+    op_tags={"dagster/priority": "-1"},
+)
+def model_card(
+    context: dg.AssetExecutionContext,
+    registered_model: RegisteredModel,
+    model_evaluation: Evaluation,
+    dataset_store: DatasetStore,
+    base_model_store: BaseModelStore,
+    trainer: Trainer,
+    evaluator: Evaluator,
+    registry: ModelRegistry,
+) -> dg.MaterializeResult[ModelCard]:
+    """The champion's README.md beside its weights: data, metrics, pictures, use and limits, licences, reproduction."""
+    version = next(each for each in registry.versions() if each.number == registered_model.version)
+    measured = version.evaluation
+    if model_evaluation.model_digest == registered_model.model_digest:
+        check_gates.require_passed(context.instance, "model_evaluation", model_evaluation.digest)
+        measured = model_evaluation.digest
+    kept = Kept(dataset_store, base_model_store, trainer, evaluator)
+    facts = gather(version, measured, current().dataset_license, kept)
+    published = registry.card(registered_model)
+    # What this home does not know of a version, the card that was published with it may.
+    text = published if published and not facts.complete else write(facts)
+    registry.publish_card(registered_model, text, facts.pictures)
+    card = record.record(registered_model, text)
+    return dg.MaterializeResult(
+        value=card,
+        data_version=dg.DataVersion(card.digest),
+        metadata={
+            "card": dg.MetadataValue.md(metadata_values.with_pictures(text.partition("\n---\n")[2], facts.pictures)),
+            "address": dg.MetadataValue.path(card.address),
+            "version": card.model_version,
+        },
+    )

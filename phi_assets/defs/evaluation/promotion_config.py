@@ -1,0 +1,72 @@
+"""What a run does with the champion: asks the gate, or does as a person says."""
+
+from typing import Any, Literal
+
+import dagster as dg
+from pydantic import Field
+
+from phi_assets.models.champions import BITS, EVALUATION, RIGHT, Version, withdrawn
+from phi_assets.ports.base import ModelRegistry
+from phi_assets.records import Evaluation, ModelVersion, RegisteredModel
+
+
+class Promotion(dg.Config):
+    """Who becomes champion."""
+
+    action: Literal["gate", "promote", "rollback"] = Field(
+        "gate",
+        description="gate: the newest model if every promotion check passed; promote: `version`, by hand; "
+        "rollback: the former champion",
+    )
+    version: str = Field("", description="with promote: the number of the version, as `phi models` lists it")
+    reason: str = Field("", description="with promote and rollback: why; it stays with the version withdrawn")
+
+
+def by_hand(promotion: Promotion, registry: ModelRegistry, run: str) -> RegisteredModel:
+    """The champion that a person asked for. Raises CannotPromote."""
+    if promotion.action == "promote":
+        return registry.promote(promotion.version, promotion.reason, run)
+    return registry.rollback(promotion.reason, run)
+
+
+def tags_of(model: ModelVersion, evaluation: Evaluation, report: dict[str, Any], run: str) -> dict[str, str]:
+    """What a version is known by later: where it came from, and what it scored."""
+    tuned = report["models"]["tuned"]
+    asked = (tuned["questions"] or {}).get("all")
+    bits = tuned["bits_per_byte"]
+    return {
+        "code_version": model.code_version,
+        "base_model": model.base_digest,
+        "preset": model.preset,
+        "dagster_run": run,
+        EVALUATION: evaluation.digest,
+        **({BITS: f"{bits:.4f}"} if bits is not None else {}),
+        **({RIGHT: f"{asked['right']} of {asked['count']}"} if asked and asked["count"] else {}),
+    }
+
+
+def why_not(versions: list[Version], model: ModelVersion, champion: RegisteredModel) -> str:
+    """Why a model that passed the gate is not registered."""
+    out = withdrawn(versions, model.digest)
+    said = f"version {out.number}, which was withdrawn: {out.withdrawn}" if out else "withdrawn"
+    return (
+        f"not registered: the model is {said}. Version {champion.version} stays champion until a newer model passes; "
+        f"`phi promote {out.number if out else '<version>'}` takes it back"
+    )
+
+
+def describe_change(promotion: Promotion, before: list[Version], after: list[Version]) -> dict[str, Any]:
+    """From which version to which, and who was withdrawn on the way."""
+    already = {each.number for each in before if each.withdrawn}
+    gone = [f"{each.number}: {each.withdrawn}" for each in after if each.withdrawn and each.number not in already]
+    return {
+        "action": promotion.action,
+        "reason": promotion.reason or "none given",
+        "from_version": _champion(before),
+        "to_version": _champion(after),
+        "withdrawn": "; ".join(gone) or "nobody",
+    }
+
+
+def _champion(versions: list[Version]) -> str:
+    return next((each.number for each in versions if each.state == "champion"), "none")

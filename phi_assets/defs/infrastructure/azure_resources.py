@@ -1,0 +1,70 @@
+"""What one deployment makes in an Azure subscription, an asset each. On Azure only."""
+
+from collections.abc import Iterator
+
+import dagster as dg
+
+from phi_assets.backends import also_after
+from phi_assets.defs.infrastructure.metadata import describe_resource
+from phi_assets.graph import check_gates, code_versions
+from phi_assets.owners import PLATFORM
+from phi_assets.ports.base import CloudResources
+
+# What each is, and what it stands on.
+ASSETS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "resource_group": ("A resource group that holds everything of this project, and nothing else.", ()),
+    "storage_account": (
+        "Blob storage for datasets, models, job logs and progress messages; reached by identity.",
+        ("resource_group",),
+    ),
+    "key_vault": ("A vault for what the workspace must keep secret.", ("resource_group",)),
+    "application_insights": (
+        "Application Insights on a Log Analytics workspace, for the traces of endpoints.",
+        ("resource_group",),
+    ),
+    "container_registry": ("A registry for the images of environments.", ("resource_group",)),
+    "managed_identity": ("The identity that jobs and the endpoint work as.", ("resource_group",)),
+    "chat_database": (
+        "A serverless Cosmos DB account with a container for chat history, opened by identity only.",
+        ("resource_group",),
+    ),
+    "role_assignments": (
+        "What the jobs' identity and the person who deploys may do, each role on the one thing that needs it.",
+        ("storage_account", "container_registry", "managed_identity", "chat_database"),
+    ),
+}
+
+
+@dg.multi_asset(
+    outs={
+        name: dg.AssetOut(
+            group_name="infrastructure",
+            kinds={"azure", "bicep"},
+            owners=PLATFORM,
+            description=description,
+            code_version=code_versions.of(name),
+            is_required=False,  # a run may be of some of them
+        )
+        for name, (description, _) in ASSETS.items()
+    },
+    deps=also_after("resource_group"),
+    internal_asset_deps={
+        name: {dg.AssetKey(upstream) for upstream in (*above, *also_after(name))} for name, (_, above) in ASSETS.items()
+    },
+    can_subset=True,
+)
+def cloud_resources_deployed(
+    context: dg.AssetExecutionContext, cloud_resources: CloudResources
+) -> Iterator[dg.MaterializeResult]:
+    """The resources of infra/main.bicep, deployed together when the template changed or what is there differs."""
+    check_gates.require_deps_passed(context.instance, also_after("resource_group"))
+    made = cloud_resources.ensure(context.log.info)
+    planned = cloud_resources.planned()
+    for name in ASSETS:
+        if dg.AssetKey(name) in context.selected_asset_keys:
+            yield dg.MaterializeResult(
+                asset_key=name,
+                value=made[name],
+                data_version=dg.DataVersion(made[name].digest),
+                metadata={**describe_resource(made[name]), "planned": dg.MetadataValue.md(planned)},
+            )

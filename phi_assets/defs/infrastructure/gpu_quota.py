@@ -1,0 +1,45 @@
+"""Is there quota for the machines, and does a job stay within what it may cost? Asked before anything is spent.
+
+On Azure only.
+"""
+
+from collections.abc import Iterator
+
+import dagster as dg
+
+from phi_assets.defs.infrastructure.metadata import describe_quota
+from phi_assets.graph import check_gates, code_versions
+from phi_assets.owners import PLATFORM
+from phi_assets.ports.base import ComputeQuota
+from phi_assets.records import Quota
+
+DESCRIPTIONS = {
+    "enough_quota": "Azure ML's quotas, of the machines' families and of the region, have room for all that is needed.",
+    "cost_within_ceiling": "A job that runs for as long as it may costs at most PHI_AZURE_MAX_JOB_COST.",
+}
+
+
+@dg.asset(group_name="infrastructure", kinds={"azure"}, owners=PLATFORM, code_version=code_versions.of("gpu_quota"))
+def gpu_quota(context: dg.AssetExecutionContext, compute_quota: ComputeQuota) -> dg.MaterializeResult[Quota]:
+    """The vCPUs that Azure ML allows in the region, beside what training and the endpoint need."""
+    quota = compute_quota.ensure(context.log.info)
+    return dg.MaterializeResult(value=quota, data_version=dg.DataVersion(quota.digest), metadata=describe_quota(quota))
+
+
+@dg.multi_asset_check(
+    specs=[
+        dg.AssetCheckSpec(name, asset="gpu_quota", blocking=True, description=DESCRIPTIONS[name])
+        for name in check_gates.BLOCKING["gpu_quota"]
+    ]
+)
+def affordable(gpu_quota: Quota, compute_quota: ComputeQuota) -> Iterator[dg.AssetCheckResult]:
+    """The verdicts that stand between the settings and the bill."""
+    for name, found in compute_quota.judge(gpu_quota).items():
+        yield check_gates.verdict(
+            name,
+            "gpu_quota",
+            subject=gpu_quota.digest,
+            passed=found.passed,
+            description=found.description,
+            numbers=found.numbers,
+        )

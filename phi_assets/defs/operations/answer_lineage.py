@@ -1,0 +1,86 @@
+"""From an answer back to its data, as a run of its own: the path with links, and the nearest conversations."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import dagster as dg
+from pydantic import Field
+
+from phi_assets.answer_log import Answers, AnswersUnreadable, UnknownAnswer
+from phi_assets.graph import metadata_values
+from phi_assets.lineage.steps import SIMILARITY, Step, steps
+from phi_assets.lineage.trace import Lineage, NotTraceable, trace
+from phi_assets.ports.base import BaseModelStore, DatasetStore, ModelRegistry, Trainer
+from phi_assets.settings import current
+
+
+class Asked(dg.Config):
+    """Of which answer."""
+
+    answer: str = Field(default="", description="its id, as the client or `phi answers` shows it; empty: the newest")
+
+
+@dg.op(
+    out=dg.Out(dg.Nothing),
+    description="The path from an answer to deployment, model version, training and dataset, and what is most like it.",
+)
+def look_back(
+    context: dg.OpExecutionContext,
+    config: Asked,
+    registry: ModelRegistry,
+    trainer: Trainer,
+    dataset_store: DatasetStore,
+    base_model_store: BaseModelStore,
+) -> None:
+    kept = Answers(current().state, current().keep_answers_days)
+    resources = {
+        "registry": registry,
+        "trainer": trainer,
+        "dataset_store": dataset_store,
+        "base_model_store": base_model_store,
+    }
+    try:
+        found = kept.find(config.answer) if config.answer else [kept.last()]
+        lineage = trace(context.instance, resources, found)
+    except (AnswersUnreadable, NotTraceable, UnknownAnswer) as e:
+        raise dg.Failure(str(e), allow_retries=False) from e
+    context.add_output_metadata(describe_lineage(lineage))
+
+
+def describe_lineage(lineage: Lineage) -> Mapping[str, Any]:
+    """The same path as `phi why` prints, each step with its page in Dagster."""
+    path = steps(lineage)
+    rows = [(step.what, step.words, _links(step)) for step in path]
+    runs = {f"{step.what.replace(' ', '_')}_run": dg.MetadataValue.dagster_run(step.run) for step in path if step.run}
+    pages = {step.what.replace(" ", "_"): dg.MetadataValue.url(step.url) for step in path if step.url}
+    assets = {step.asset: dg.MetadataValue.asset(dg.AssetKey(step.asset)) for step in path if step.asset}
+    return {
+        "question": lineage.question,
+        "answer": lineage.answer.answer,
+        "path": metadata_values.table(("what", "which", "in Dagster"), rows),
+        **runs,
+        **pages,
+        **assets,
+        "nearest_conversations": _nearest(lineage),
+        **({"notes": dg.MetadataValue.md("\n".join(f"- {note}" for note in lineage.notes))} if lineage.notes else {}),
+    }
+
+
+def _links(step: Step) -> str:
+    run = [f"[run {step.run[:8]}](/runs/{step.run})"] if step.run else []
+    asset = [f"[{step.asset}](/assets/{step.asset})"] if step.asset else []
+    return ", ".join(run + asset)
+
+
+def _nearest(lineage: Lineage) -> dg.MarkdownMetadataValue:
+    rows = [(f"{near.similarity:.2f}", near.id, near.question, near.answer) for near in lineage.nearest]
+    found = metadata_values.table(("similarity", "conversation", "asked", "answered"), rows)
+    return dg.MetadataValue.md(f"{SIMILARITY}\n\n{found.value}" if rows else "none is known")
+
+
+@dg.job(
+    config={"ops": {"look_back": {"config": Asked().model_dump()}}},
+    description="Which data made an answer, as `phi why` tells: give its id, or none for the newest.",
+)
+def why() -> None:
+    look_back()

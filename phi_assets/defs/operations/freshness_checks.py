@@ -1,0 +1,95 @@
+"""Is it fresh? Four checks that warn and block nothing: with their assets, and every hour in job `freshness`."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import dagster as dg
+
+from phi_assets.graph.freshness import Found, champion_serves, passed_on
+from phi_assets.graph.freshness import little_drift as drifted_little
+from phi_assets.graph.io_manager import RecordIOManager
+from phi_assets.ports.base import DatasetStore, EndpointHost, ModelRegistry
+from phi_assets.records import DatasetVersion, ModelVersion
+from phi_assets.settings import current
+
+TAKEN_IN = (
+    "What the raw conversations are now was made into the dataset, or has waited for less than PHI_STALE_HOURS. "
+    "When it warns: see whether sensor `taking_in` is on and what run of chat_dataset failed, or start `phi run`."
+)
+TRAINED = (
+    "The model was trained on the newest dataset, or that is younger than PHI_SUPERSEDED_DAYS. "
+    "When it warns: sensor `retraining` says in its ticks why it waits; start job `retrain`, or `phi run`."
+)
+SERVES = (
+    "The version that takes the endpoint's traffic is the registry's champion. "
+    "When it warns: start job `redeploy`, or `phi run`."
+)
+DRIFT = (
+    "A classifier tells what is new since the last training from what was trained on no better than "
+    "PHI_RETRAIN_MIN_DRIFT (0: not at all, 1: always), or more drift starts a training because PHI_AUTOMATION is on. "
+    "When it warns: read what came in; train on it if it is what people will ask, take it out if it is not."
+)
+
+
+@dg.asset_check(asset="raw_conversations", description=TAKEN_IN)
+def taken_in(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
+    """A quiet inbox passes: what counts is content that waits, not time without any."""
+    cure = "see whether sensor `taking_in` is on, or start `phi run`"
+    hours = current().stale_hours
+    return _warning(lambda: passed_on(context.instance, "raw_conversations", "chat_dataset", hours=hours, cure=cure))
+
+
+@dg.asset_check(asset="fine_tuned_model", description=TRAINED)
+def trained_on_newest_dataset(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
+    """By the dataset's digest, so that a dataset made again with the same content supersedes nothing."""
+    cure = "see why sensor `retraining` waits, or start job `retrain`"
+    hours = current().superseded_days * 24
+    return _warning(lambda: passed_on(context.instance, "chat_dataset", "fine_tuned_model", hours=hours, cure=cure))
+
+
+@dg.asset_check(asset="online_deployment", description=SERVES)
+def serves_the_champion(
+    context: dg.AssetCheckExecutionContext, registry: ModelRegistry, endpoint_host: EndpointHost
+) -> dg.AssetCheckResult:
+    """Asked of the registry and of the live endpoint."""
+    return _warning(lambda: champion_serves(context.instance, context.run.run_id, registry, endpoint_host))
+
+
+@dg.asset_check(asset="chat_dataset", description=DRIFT)
+def little_drift(dataset_store: DatasetStore, io_manager: dg.ResourceParam[RecordIOManager]) -> dg.AssetCheckResult:
+    """By the records of this home, so that it passes where nothing was made yet."""
+
+    def find() -> Found:
+        dataset = io_manager.latest(dg.AssetKey("chat_dataset"))
+        model = io_manager.latest(dg.AssetKey("fine_tuned_model"))
+        if not isinstance(dataset, DatasetVersion) or not isinstance(model, ModelVersion):
+            return Found(True, "nothing was trained yet")
+        return drifted_little(
+            _folder(dataset_store, model.dataset_digest),
+            dataset_store.folder(dataset),
+            most=current().retrain_min_drift,
+            by_itself=current().automation == "on",
+        )
+
+    return _warning(find)
+
+
+CHECKS = (taken_in, trained_on_newest_dataset, serves_the_champion, little_drift)
+
+
+def _folder(store: DatasetStore, digest: str) -> Path | None:
+    found = store.find(digest)
+    return store.folder(found) if isinstance(found, DatasetVersion) else None
+
+
+def _warning(find: Callable[[], Found]) -> dg.AssetCheckResult:
+    try:
+        found = find()
+    except Exception as e:  # whatever it is: a warning that cannot be given must not fail the run that it is part of
+        found = Found(False, f"could not be looked at: {type(e).__name__}: {e}")
+    return dg.AssetCheckResult(
+        passed=found.fresh,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=found.description,
+        metadata=dict(found.numbers),
+    )

@@ -1,0 +1,224 @@
+"""The one place that says what is missing or stale, and why, and what a run should make next.
+
+It asks Dagster's event log (code versions, data versions and those of the inputs, check verdicts), and every port
+whether what was made still exists: the event log alone would call a deleted folder fresh. Dagster's UI compares the
+same versions.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import dagster as dg
+
+from phi_assets.graph import check_gates
+from phi_assets.graph.io_manager import RecordIOManager
+from phi_assets.models import champions
+from phi_assets.records import Evaluation, Record
+
+CODE_VERSION = "dagster/code_version"
+DATA_VERSION = "dagster/data_version"
+INPUT_PREFIX = "dagster/input_data_version/"
+
+# Which resource knows whether an asset's thing still exists.
+KEPT_BY: dict[str, str] = {
+    "resource_group": "cloud_resources",
+    "storage_account": "cloud_resources",
+    "key_vault": "cloud_resources",
+    "application_insights": "cloud_resources",
+    "container_registry": "cloud_resources",
+    "managed_identity": "cloud_resources",
+    "chat_database": "cloud_resources",
+    "role_assignments": "cloud_resources",
+    "gpu_quota": "compute_quota",
+    "ml_workspace": "provisioner",
+    "training_compute": "provisioner",
+    "training_environment": "provisioner",
+    "chat_dataset": "dataset_store",
+    "base_model": "base_model_store",
+    "fine_tuned_model": "trainer",
+    "model_evaluation": "evaluator",
+    "registered_model": "registry",
+    "model_card": "registry",
+    "online_endpoint": "endpoint_host",
+    "online_deployment": "endpoint_host",
+    "endpoint_connection": "connection_store",
+    "chat_flow": "flow_store",
+    "chat_flow_evaluation": "flow_store",
+}
+
+# What keeps the place where all else is kept. While that is damaged, whoever asked there would wait for the repair.
+PLACE = "cloud_resources"
+
+Status = Literal["fresh", "missing", "stale", "blocked", "observed"]
+
+
+@dataclass(frozen=True)
+class AssetState:
+    """One asset: what exists, since when, and what is to be done about it."""
+
+    name: str
+    group: str
+    upstream: tuple[str, ...]
+    status: Status
+    reasons: tuple[str, ...] = ()
+    record: Record | None = None
+    since: float | None = field(default=None, metadata={"doc": "seconds since 1970 of the last materialisation"})
+    run_id: str | None = None
+    failed_checks: tuple[str, ...] = ()
+
+    @property
+    def needs_work(self) -> bool:
+        return self.status in ("missing", "stale")
+
+
+@dataclass(frozen=True)
+class Asset:
+    """What the definitions say of an asset."""
+
+    name: str
+    group: str
+    upstream: tuple[str, ...]
+    code_version: str | None
+    source: bool
+
+
+def assets_of(definitions: dg.Definitions) -> list[Asset]:
+    """Every asset of the graph, those upstream first."""
+    graph = definitions.resolve_asset_graph()
+    nodes = [graph.get(key) for level in graph.toposorted_asset_keys_by_level for key in sorted(level)]
+    return [
+        Asset(
+            name=node.key.to_user_string(),
+            group=node.group_name,
+            upstream=tuple(sorted(key.to_user_string() for key in node.parent_keys)),
+            code_version=node.code_version,
+            source=not node.is_materializable,
+        )
+        for node in nodes
+    ]
+
+
+def survey(instance: dg.DagsterInstance, definitions: dg.Definitions) -> dict[str, AssetState]:
+    """The state of every asset, those upstream first.
+
+    What stands on a damaged place is taken to be there: it is asked for once the place is mended.
+    """
+    resources: Mapping[str, Any] = definitions.resources or {}
+    io_manager: RecordIOManager = resources["io_manager"]
+    for name in {KEPT_BY[asset.name] for asset in assets_of(definitions) if not asset.source}:
+        resources[name].look_anew()
+    states: dict[str, AssetState] = {}
+    versions: dict[str, str | None] = {}
+    damaged: set[str] = set()
+    for asset in assets_of(definitions):
+        key = dg.AssetKey.from_user_string(asset.name)
+        if asset.source:
+            versions[asset.name] = observed(instance, key)
+            states[asset.name] = AssetState(asset.name, asset.group, asset.upstream, "observed")
+            continue
+        event = instance.get_latest_materialization_event(key)
+        tags = event.asset_materialization.tags or {} if event and event.asset_materialization else {}
+        versions[asset.name] = tags.get(DATA_VERSION)
+        record = io_manager.latest(key)
+        port = resources[KEPT_BY[asset.name]]
+        unreachable = KEPT_BY[asset.name] != PLACE and not damaged.isdisjoint(asset.upstream)
+        kept = record and (record if unreachable else port.find(record.digest))
+        if unreachable or (record and not kept and KEPT_BY[asset.name] == PLACE):
+            damaged.add(asset.name)
+        status, reasons = _judge(instance, asset, tags, versions, record, kept)
+        if record and not kept and tags:
+            reasons = [port.why_gone(record.digest)]
+        if unreachable and status == "fresh":
+            reasons = ["not looked at: what it stands on is missing"]
+        failed = check_gates.failed(instance, asset.name, record.digest) if record else []
+        if isinstance(kept, Evaluation) and status == "fresh" and not failed and not unreachable:
+            registry = resources["registry"]
+            overtaken = champions.overtaken(kept, registry.champion(), registry.versions())
+            status, reasons = ("stale", [overtaken]) if overtaken else (status, reasons)
+        refused = [line for name in asset.upstream for line in states[name].failed_checks] if status != "fresh" else []
+        states[asset.name] = AssetState(
+            name=asset.name,
+            group=asset.group,
+            upstream=asset.upstream,
+            status="blocked" if refused else status,
+            reasons=tuple(refused or reasons),
+            record=kept or None,
+            since=event.timestamp if event else None,
+            run_id=event.run_id if event else None,
+            failed_checks=tuple(failed),
+        )
+    return states
+
+
+def damage(definitions: dg.Definitions) -> dict[str, str]:
+    """Why each asset of the place that was made is not as it was; nothing on a laptop."""
+    resources: Mapping[str, Any] = definitions.resources or {}
+    if PLACE not in resources:
+        return {}
+    port, io_manager = resources[PLACE], resources["io_manager"]
+    port.look_anew()
+    of_place = [asset.name for asset in assets_of(definitions) if KEPT_BY.get(asset.name) == PLACE]
+    records = {name: io_manager.latest(dg.AssetKey(name)) for name in of_place}
+    return {
+        name: port.why_gone(record.digest)
+        for name, record in records.items()
+        if record is not None and port.find(record.digest) is None
+    }
+
+
+def next_wave(states: Mapping[str, AssetState]) -> list[str]:
+    """What one run should make now: all that needs work and whose inputs will be certain when its turn comes.
+
+    An asset waits for a later run when something above it is made now and what lies between may turn out unchanged.
+    What is only true for the moment is asked again before what stands right behind it.
+    """
+    wave: set[str] = set()
+    touched: set[str] = set()  # has something of the wave above it
+    for state in states.values():
+        if any(name in wave or name in touched for name in state.upstream):
+            touched.add(state.name)
+        certain = all(name in wave or (name not in touched and _usable(states[name])) for name in state.upstream)
+        if state.needs_work and certain:
+            wave.add(state.name)
+    wave |= {name for each in wave for name in states[each].upstream if name in check_gates.LIVE}
+    return [name for name in states if name in wave]
+
+
+def _usable(state: AssetState) -> bool:
+    return state.status in ("fresh", "observed")
+
+
+def _judge(
+    instance: dg.DagsterInstance,
+    asset: Asset,
+    tags: Mapping[str, str],
+    versions: Mapping[str, str | None],
+    record: Record | None,
+    kept: Record | None,
+) -> tuple[Status, list[str]]:
+    """Fresh, missing or stale, and a line for each reason."""
+    if not tags or record is None:
+        return "missing", ["never made"]
+    if kept is None:
+        return "missing", ["what was made is gone"]
+    reasons = []
+    if record.digest != tags.get(DATA_VERSION):
+        reasons.append("a run ended between making it and recording it")
+    if asset.code_version != tags.get(CODE_VERSION):
+        reasons.append("its code or one of its settings changed")
+    for name in asset.upstream:
+        used = tags.get(INPUT_PREFIX + name)
+        if versions[name] is not None and used != versions[name]:
+            reasons.append(f"{name} changed")
+    missing = check_gates.unjudged(instance, asset.name, record.digest)
+    if missing:
+        reasons.append(f"not yet judged by {', '.join(missing)}")
+    return ("stale" if reasons else "fresh"), reasons
+
+
+def observed(instance: dg.DagsterInstance, key: dg.AssetKey) -> str | None:
+    """The data version that a source was last observed with; None before the first time."""
+    found = instance.fetch_observations(key, limit=1).records
+    observation = found[0].asset_observation if found else None
+    return (observation.tags or {}).get(DATA_VERSION) if observation else None

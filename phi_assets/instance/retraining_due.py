@@ -1,0 +1,157 @@
+"""Whether a training is due now: the policy of `retraining.py`, asked with what this home's records and runs say."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from phi_assets.graph import check_gates
+from phi_assets.graph.io_manager import RecordIOManager
+from phi_assets.graph.run_tags import STOPPED
+from phi_assets.instance.home import is_at_work
+from phi_assets.models.retraining_policy import Decision, Money, Rules, Situation, decide
+from phi_assets.records import DatasetVersion, ModelVersion, Quota
+from phi_assets.settings import Settings
+
+DATASET = "phi/dataset"  # tag of a run that the policy started: the dataset that it trains on
+REASON = "phi/reason"
+OPEN = [
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]
+WITHOUT_RESULT = [dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
+MOST_TRIES = 3  # of runs that were only stopped
+MODEL = dg.AssetKey("fine_tuned_model")
+NOT_YET = "no model was trained yet; `phi run` makes the first"
+
+
+@dataclass(frozen=True)
+class Due:
+    """The decision, and the run that it leads to: a key that only this training has, and its tags."""
+
+    decision: Decision
+    run_key: str = ""
+    tags: Mapping[str, str] | None = None
+
+
+def is_due(instance: dg.DagsterInstance, settings: Settings, resources: Mapping[str, Any]) -> Due:
+    """Asks records first, runs next, files then, and the cloud last: most answers need no more than the first."""
+    if is_at_work(settings, "run"):
+        return _no("a `phi` command is at work on this home; what it leaves undone is looked at after it")
+    records: RecordIOManager = resources["io_manager"]
+    dataset = records.latest(dg.AssetKey("chat_dataset"))
+    model = records.latest(MODEL)
+    if not isinstance(dataset, DatasetVersion) or not isinstance(model, ModelVersion):
+        return _no(NOT_YET)
+    if model.dataset_digest == dataset.digest:
+        return _no(f"the model was trained on the newest dataset, {dataset.digest[:12]}")
+    refused = _refused(instance, dataset)
+    if refused:
+        return _no(refused)
+    busy = _run_under_way(instance)
+    if busy:
+        return _no(f"run {busy.run_id[:8]} ({busy.job_name}) is still going")
+    tries = _tries(instance, dataset)
+    if len(tries) == MOST_TRIES or any(not _only_stopped(instance, run) for run in tries):
+        return _no(
+            f"run {tries[0].run_id[:8]} on this dataset ended with {tries[0].status.value}; "
+            "newer data starts another, or job `retrain`, or `phi run`"
+        )
+    decision = decide(_situation(instance, dataset, model, resources), Rules.of(settings))
+    return Due(
+        decision,
+        run_key=f"{dataset.digest[:16]} after {model.digest[:16]}, try {len(tries) + 1}",
+        tags={DATASET: dataset.digest, REASON: decision.reason},
+    )
+
+
+def _no(reason: str) -> Due:
+    return Due(Decision(False, reason))
+
+
+def _refused(instance: dg.DagsterInstance, dataset: DatasetVersion) -> str:
+    """Why the gate does not let this dataset through; empty when it does."""
+    failed = check_gates.failed(instance, "chat_dataset", dataset.digest)
+    if failed:
+        return "the newest dataset did not pass: " + "; ".join(failed)
+    missing = check_gates.unjudged(instance, "chat_dataset", dataset.digest)
+    return f"the newest dataset is not yet judged by {', '.join(missing)}" if missing else ""
+
+
+def _run_under_way(instance: dg.DagsterInstance) -> dg.DagsterRun | None:
+    """A run that takes in data, trains or deploys: what comes after it is decided after it."""
+    about = {dg.AssetKey("chat_dataset"), MODEL, dg.AssetKey("registered_model"), dg.AssetKey("online_deployment")}
+    runs = instance.get_runs(filters=dg.RunsFilter(statuses=OPEN))
+    makes_assets = [run for run in runs if run.asset_selection is None or run.asset_selection & about]
+    return next((run for run in makes_assets if run.job_name not in MAKE_NOTHING), None)
+
+
+def _tries(instance: dg.DagsterInstance, dataset: DatasetVersion) -> list[dg.DagsterRun]:
+    """The runs that the policy started on this dataset, and that left no model; the newest first."""
+    filters = dg.RunsFilter(tags={DATASET: dataset.digest}, statuses=WITHOUT_RESULT)
+    return list(instance.get_runs(filters=filters, limit=MOST_TRIES))
+
+
+def _only_stopped(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
+    """Whether the run failed only because Dagster was ended above its program."""
+    failures = instance.all_logs(run.run_id, of_type=dg.DagsterEventType.STEP_FAILURE)
+    own = [entry.get_dagster_event().step_failure_data.user_failure_data for entry in failures]
+    return any(data and STOPPED in data.metadata for data in own)
+
+
+# Jobs without a selection of assets that may go on beside a training.
+MAKE_NOTHING = frozenset({"observe_sources", "preflight", "cost", "why", "freshness", "candidate"})
+
+
+def _situation(
+    instance: dg.DagsterInstance, dataset: DatasetVersion, model: ModelVersion, resources: Mapping[str, Any]
+) -> Situation:
+    from phi_assets.conversations.drift import new_rows
+
+    store = resources["dataset_store"]
+    trained = store.find(model.dataset_digest)
+    folder = store.folder(dataset)
+    before = store.folder(trained) if trained else None
+    return Situation(
+        new=len(new_rows(before, folder)) if before else sum(dataset.rows.values()),
+        trained_on=sum(trained.rows.values()) if trained else 0,
+        drift=partial(_drift, before, folder) if before else lambda: None,
+        minutes_since=_minutes_since_training(instance),
+        money=partial(_money, resources),
+    )
+
+
+def _drift(trained: Path, folder: Path) -> float | None:
+    """Of what is new against what was trained on; None where too little is new to judge."""
+    from phi_assets.conversations.drift import drift_since
+
+    found = drift_since(trained, folder)
+    return found.distance if found.enough else None
+
+
+def _minutes_since_training(instance: dg.DagsterInstance) -> float | None:
+    """Since the last training of any kind ended, or the last that the policy started began."""
+    event = instance.get_latest_materialization_event(MODEL)
+    started = [
+        record.start_time
+        for record in instance.get_run_records(filters=dg.RunsFilter(job_name="retrain"), limit=1)
+        if record.start_time
+    ]
+    times = [*started, *([event.timestamp] if event else [])]
+    return (time.time() - max(times)) / 60 if times else None
+
+
+def _money(resources: Mapping[str, Any]) -> Money | None:
+    """None where nothing is paid for."""
+    report = resources.get("cost_report")
+    if report is None:
+        return None
+    quota = resources["io_manager"].latest(dg.AssetKey("gpu_quota"))
+    return Money(report.measure(lambda _: None).left, quota.dearest_job if isinstance(quota, Quota) else 0.0)

@@ -1,0 +1,152 @@
+"""What Dagster's event log says since a position: runs that ended, and checks reported outside of any run.
+
+Read through the two calls that Dagster's own daemon reads it with. With SQLite each run has a log of its own, and what
+spans runs is the endings of runs, the evaluations of checks and the events of assets: so endings are what is waited
+for, and the rest of a run is read when it has ended. A run that never ends is marked as failed by `dead_runs`.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import dagster as dg
+
+from phi_assets.graph import check_gates
+from phi_assets.notifications.step_errors import Error, of_run, of_step
+
+Kind = dg.DagsterEventType
+ENDINGS = (Kind.RUN_SUCCESS, Kind.RUN_FAILURE, Kind.RUN_CANCELED)
+OF_A_RUN = frozenset({*ENDINGS, Kind.RUN_CANCELING, Kind.STEP_SUCCESS, Kind.STEP_FAILURE, Kind.ASSET_CHECK_EVALUATION})
+AT_ONCE = 50
+PAGE = 1000
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a check said. `subject` is the version that it judged, where it names one."""
+
+    asset: str
+    check: str
+    subject: str
+    passed: bool
+    blocking: bool
+    warning: bool
+    description: str
+
+
+@dataclass(frozen=True)
+class Step:
+    """How a step ended; without an error it ended well."""
+
+    name: str
+    error: Error | None
+
+
+@dataclass(frozen=True)
+class Ending:
+    """A run that ended, with what counts of it; or, with an empty run id, checks that were reported without a run.
+
+    `error` is the run's own, when it failed and none of its steps did.
+    """
+
+    storage_id: int
+    run_id: str
+    first_run: str
+    job: str
+    canceled: bool
+    verdicts: tuple[Verdict, ...]
+    steps: tuple[Step, ...] = ()
+    error: Error | None = None
+
+
+@dataclass(frozen=True)
+class News:
+    """Endings in their order, and the position after the last of them."""
+
+    endings: tuple[Ending, ...]
+    position: int
+
+
+def newest(instance: dg.DagsterInstance) -> int:
+    """The position of the newest event."""
+    return instance.event_log_storage.get_maximum_record_id() or 0
+
+
+def since(instance: dg.DagsterInstance, position: int) -> News:
+    """What ended after the position, at most about `AT_ONCE` of each kind."""
+    pages = [
+        instance.event_log_storage.get_logs_for_all_runs_by_log_id(position, {kind}, AT_ONCE)
+        for kind in (*ENDINGS, Kind.ASSET_CHECK_EVALUATION)
+    ]
+    # Where one kind filled its page, more of it may come before what another kind's page holds.
+    known_until = min((max(page) for page in pages if len(page) == AT_ONCE), default=None)
+    found = {number: entry for page in pages for number, entry in page.items()}
+    here = [number for number in sorted(found) if known_until is None or number <= known_until]
+    return News(tuple(_endings(instance, [(number, found[number]) for number in here])), max(here, default=position))
+
+
+def _endings(instance: dg.DagsterInstance, found: list[tuple[int, dg.EventLogEntry]]) -> Iterator[Ending]:
+    for number, entry in found:
+        if entry.get_dagster_event().event_type == Kind.ASSET_CHECK_EVALUATION:
+            if not entry.run_id:
+                yield Ending(number, "", "", "", False, (_verdict(entry),))
+        else:
+            ending = _ending(instance, number, entry)
+            if ending:
+                yield ending
+
+
+def _ending(instance: dg.DagsterInstance, number: int, entry: dg.EventLogEntry) -> Ending | None:
+    """None for a run that was deleted, or had ended before: the first ending counts."""
+    run = instance.get_run_by_id(entry.run_id)
+    events = list(_events(instance, entry.run_id))
+    ends = [each for each in events if each.get_dagster_event().event_type in ENDINGS]
+    if run is None or not ends or ends[0].timestamp != entry.timestamp:
+        return None
+    by_kind: dict[Any, list[dg.EventLogEntry]] = {}
+    for each in events:
+        by_kind.setdefault(each.get_dagster_event().event_type, []).append(each)
+    # A run that dies while it is cancelled is marked as failed, and was cancelled all the same.
+    canceled = ends[0].get_dagster_event().event_type == Kind.RUN_CANCELED or Kind.RUN_CANCELING in by_kind
+    latest = {(each.asset, each.check): each for each in map(_verdict, by_kind.get(Kind.ASSET_CHECK_EVALUATION, []))}
+    failed = ends[0].get_dagster_event().event_type == Kind.RUN_FAILURE and Kind.STEP_FAILURE not in by_kind
+    return Ending(
+        storage_id=number,
+        run_id=run.run_id,
+        first_run=run.root_run_id or run.run_id,
+        job=run.job_name,
+        canceled=canceled,
+        verdicts=tuple(latest.values()),
+        steps=tuple(_steps(events)),
+        error=of_run(ends[0].get_dagster_event()) if failed else None,
+    )
+
+
+def _events(instance: dg.DagsterInstance, run_id: str) -> Iterator[dg.EventLogEntry]:
+    cursor, more = None, True
+    while more:
+        page = instance.get_records_for_run(run_id, cursor=cursor, of_type=set(OF_A_RUN), limit=PAGE)
+        yield from (record.event_log_entry for record in page.records)
+        cursor, more = page.cursor, page.has_more
+
+
+def _steps(events: list[dg.EventLogEntry]) -> Iterator[Step]:
+    for entry in events:
+        event = entry.get_dagster_event()
+        if event.event_type in (Kind.STEP_SUCCESS, Kind.STEP_FAILURE) and event.step_key:
+            failed = event.event_type == Kind.STEP_FAILURE
+            yield Step(event.step_key, of_step(event) if failed else None)
+
+
+def _verdict(entry: dg.EventLogEntry) -> Verdict:
+    data = entry.get_dagster_event().asset_check_evaluation_data
+    subject = data.metadata.get(check_gates.SUBJECT)
+    return Verdict(
+        asset=data.asset_key.to_user_string(),
+        check=data.check_name,
+        subject=str(subject.value) if subject else "",
+        passed=data.passed,
+        blocking=bool(data.blocking),
+        warning=data.severity == dg.AssetCheckSeverity.WARN,
+        description=data.description or "",
+    )
