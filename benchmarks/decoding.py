@@ -15,7 +15,8 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from benchmarks.made import folders
-from serving_code.engine import Engine, Message, Sampling
+from serving_code.engine import Engine, Sampling
+from serving_code.prompts import Message
 
 QUESTIONS, ROWS, NEW_TOKENS = 32, 8, 32
 

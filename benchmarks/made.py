@@ -5,7 +5,7 @@ from pathlib import Path
 
 import dagster as dg
 
-from phi_assets.backends import build_resources
+from phi_assets.backends.select import build_resources
 from phi_assets.settings import current
 
 

@@ -4,10 +4,12 @@ from typing import Any
 
 import dagster as dg
 
-from phi_assets import backends, defs
+from phi_assets import defs
+from phi_assets.backends import select
 from phi_assets.defs.operations.jobs import JOBS
 from phi_assets.defs.operations.schedules import SCHEDULES
 from phi_assets.defs.operations.sensors import SENSORS
+from phi_assets.graph import catalog
 from phi_assets.graph.dagster_internals import with_code_references
 from phi_assets.settings import current
 
@@ -18,16 +20,16 @@ def definitions() -> dg.Definitions:
     assets: list[Any] = list(dg.load_assets_from_package_module(defs))
     checks = dg.load_asset_checks_from_package_module(defs)
     return dg.Definitions(
-        assets=with_code_references([asset for asset in assets if backends.has(_names(asset.keys))]),
+        assets=with_code_references([asset for asset in assets if catalog.has(_names(asset.keys))]),
         asset_checks=[
             check
             for check in checks
-            if backends.has([check.node_def.name, *_names(key.asset_key for key in check.check_keys)])
+            if catalog.has([check.node_def.name, *_names(key.asset_key for key in check.check_keys)])
         ],
-        jobs=[job for job in JOBS if backends.has([job.name])],
+        jobs=[job for job in JOBS if catalog.has([job.name])],
         schedules=SCHEDULES,
         sensors=SENSORS,
-        resources=backends.build_resources(current()),
+        resources=select.build_resources(current()),
         executor=dg.in_process_executor,
     )
 

@@ -2,10 +2,11 @@
 
 import json
 import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from phi_assets.files import write_whole
 
 SQLITE = b"SQLite format 3\0"
 # Where SQLite counts the transactions that changed the file: https://www.sqlite.org/fileformat2.html#file_change_counter
@@ -34,13 +35,6 @@ class Remembered:
     def state(self) -> list[Any]:
         """What changes whenever one of the files does; of one that is not there, None."""
         return [_state_of(path) for path in self.read_from]
-
-
-def write_whole(file: Path, text: str) -> None:
-    """The file holds the text and only this user reads it; who reads it meanwhile finds the old text or the new one."""
-    with tempfile.NamedTemporaryFile("w", dir=file.parent, delete=False, encoding="utf-8") as draft:
-        draft.write(text)
-    os.replace(draft.name, file)
 
 
 def _state_of(path: Path) -> list[Any] | None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING
 
 from serving_code.model_folder import DType, LoadedModel, load_model_folder
-from serving_code.prompts import PromptEncoder, UnusablePrompt
+from serving_code.prompts import Message, PromptEncoder, UnusablePrompt
 from serving_code.sampling import Sampling
 from serving_code.text import TextStream
 
@@ -18,13 +18,6 @@ if TYPE_CHECKING:
 __all__ = ["Completion", "Engine", "Message", "PromptTooLong", "Sampling", "UnusablePrompt"]
 
 ROWS = 16
-
-
-class Message(TypedDict):
-    """One turn: `role` is system, user or assistant."""
-
-    role: str
-    content: str
 
 
 class PromptTooLong(ValueError):

@@ -7,9 +7,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from serving_code.engine import Message, Sampling
+from serving_code.engine import Sampling
 from serving_code.errors import Refusal
 from serving_code.limits import Limits
+from serving_code.prompts import Message
 
 # OpenAI's newer name for the system role.
 ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}

@@ -6,10 +6,7 @@ import copy
 import secrets
 import threading
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from serving_code.engine import Message
+from typing import Any, TypedDict
 
 
 class UnusablePrompt(ValueError):
@@ -64,3 +61,10 @@ class PromptEncoder:
     def _ids(self, text: str, *, literal: bool = False) -> list[int]:
         encoded = self._tokenizer(text, add_special_tokens=False, split_special_tokens=literal)
         return list(encoded["input_ids"])
+
+
+class Message(TypedDict):
+    """One turn: `role` is system, user or assistant."""
+
+    role: str
+    content: str

@@ -9,9 +9,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
-from serving_code.engine import Message, Sampling
+from serving_code.engine import Sampling
 from serving_code.errors import Refusal, nearest
 from serving_code.limits import Limits, read_json
+from serving_code.prompts import Message
 from serving_code.service import Service
 
 ROLES = ("system", "user", "assistant")

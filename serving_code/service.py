@@ -16,11 +16,12 @@ from starlette.requests import Request
 from serving_code.answers import AnswerKeeper, Kept
 from serving_code.batching import Batcher
 from serving_code.disconnect import unless_gone
-from serving_code.engine import Completion, Engine, Message, PromptTooLong, Sampling, UnusablePrompt
+from serving_code.engine import Completion, Engine, PromptTooLong, Sampling, UnusablePrompt
 from serving_code.errors import Refusal
 from serving_code.limits import Admission, Limits
 from serving_code.logs import event
 from serving_code.model_folder import DType
+from serving_code.prompts import Message
 
 if TYPE_CHECKING:
     from serving_code.decoding import Generation

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import dagster as dg
 
-from phi_assets.graph import code_versions, staleness
+from phi_assets.graph import catalog, code_versions, staleness
 from phi_assets.graph.dagster_internals import observed_source
 from phi_assets.graph.io_manager import RecordIOManager
 from phi_assets.ports.base import Port
@@ -57,7 +57,7 @@ class GraphCopy:
         def work():
             raise AssertionError("of a copy, nothing is run")
 
-        ports = dict.fromkeys(staleness.KEPT_BY.values(), Everything(backend=self.backend))
+        ports = dict.fromkeys(catalog.KEPT_BY.values(), Everything(backend=self.backend))
         return dg.Definitions(
             assets=[work, *(observed_source(spec)(_observe) for spec in specs if self._is_source(spec))],
             resources={**ports, "io_manager": self.records},

@@ -7,6 +7,8 @@ import sys
 from functools import cache
 from typing import Any
 
+from phi_assets.graph import catalog
+
 BACKENDS = ("local", "azure")
 AZURE = {
     "PHI_BACKEND": "azure",
@@ -33,7 +35,6 @@ def facts_of(backend: str) -> dict[str, Any]:
 
 def facts() -> dict[str, Any]:
     """The graph as a reviewer should see it change, and what the tests ask about it."""
-    from phi_assets import backends
     from phi_assets.definitions import definitions
     from phi_assets.graph import code_versions
 
@@ -63,7 +64,7 @@ def facts() -> dict[str, Any]:
         "blocking": blocking,
         "resources": sorted(loaded.resources or {}),
         "versions": {name: code_versions.of(name) for name in nodes},
-        "also_after": {name: backends.also_after(name) for name in nodes},
+        "also_after": {name: catalog.also_after(name) for name in nodes},
     }
 
 

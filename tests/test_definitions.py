@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from phi_assets.graph import check_gates, staleness
+from phi_assets.graph import catalog, check_gates
 from phi_assets.settings import PROJECT
 from tests.graph_facts import BACKENDS, facts_of
 
@@ -73,14 +73,14 @@ def test_every_asset_behind_a_blocking_check_asks_for_its_verdict(facts):
 def test_every_asset_is_kept_by_a_port(facts):
     made = set(facts["graph"]["assets"]) - SOURCES
 
-    assert made <= set(staleness.KEPT_BY)
-    assert {staleness.KEPT_BY[name] for name in made} <= set(facts["resources"])
+    assert made <= set(catalog.KEPT_BY)
+    assert {catalog.KEPT_BY[name] for name in made} <= set(facts["resources"])
 
 
 def test_every_asset_that_a_port_keeps_is_in_a_graph():
     everywhere = {name for backend in BACKENDS for name in facts_of(backend)["graph"]["assets"]}
 
-    assert set(staleness.KEPT_BY) == everywhere - SOURCES
+    assert set(catalog.KEPT_BY) == everywhere - SOURCES
 
 
 def test_loading_the_definitions_imports_nothing_heavy(facts):

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from phi_assets.backends import FOR_A_JOB
 from phi_assets.backends.azure.jobs import hub_reading
 from phi_assets.conversations.formats.read_rows import read_rows
 from phi_assets.conversations.sources.address import HubSource, RowsFile
+from phi_assets.graph.catalog import FOR_A_JOB
 from reading_code import read_hub
 from tests.graph_facts import environment
 

@@ -14,6 +14,7 @@ import pytest
 from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
 from dagster._core.loader import LoadingContextForTest
 
+from phi_assets import files
 from phi_assets.graph import check_gates, code_versions, staleness
 from phi_assets.settings import PROJECT, Settings, read
 from tests.graph_copy import GraphCopy
@@ -162,11 +163,11 @@ def changed(graph: GraphCopy, backend: str, project: Path, what: str) -> dg.Defi
     before = file.read_bytes()
     try:
         file.write_bytes(before + b"\n")
-        code_versions.tree_digest.cache_clear()
+        files.tree_digest.cache_clear()
         return defined(graph, backend, project)
     finally:
         file.write_bytes(before)
-        code_versions.tree_digest.cache_clear()
+        files.tree_digest.cache_clear()
 
 
 def row_of(backend: str, what: str) -> Row:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from phi_assets import files
 from phi_assets.graph import code_versions
 from phi_assets.settings import PROJECT, Settings, read
 from tests.graph_facts import AZURE, BACKENDS, facts_of
@@ -121,7 +122,7 @@ def project(tmp_path: Path) -> Path:
 
 
 def all_versions(project: Path, settings: Settings | None = None) -> dict[str, str]:
-    code_versions.tree_digest.cache_clear()
+    files.tree_digest.cache_clear()
     chosen = settings or read({})
     return {asset: code_versions.of(asset, chosen, project) for asset in facts_of(chosen.backend)["graph"]["assets"]}
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from phi_assets.backends import content_store
 from phi_assets.models import champions
-from phi_assets.ports.base import Contest
+from phi_assets.ports.evaluation import Contest
 from phi_assets.records import Evaluation
 
 REPORT = "evaluation.json"

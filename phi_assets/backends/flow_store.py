@@ -5,7 +5,8 @@ import shutil
 from pathlib import Path
 
 from phi_assets.backends import content_store
-from phi_assets.ports.base import FlowStore, Log
+from phi_assets.ports.base import Log
+from phi_assets.ports.chat import FlowStore
 from phi_assets.records import Connection, Deployment, FlowEvaluation, FlowPackage, Record
 from phi_assets.settings import PROJECT
 

@@ -8,11 +8,11 @@ from typing import Any
 import dagster as dg
 
 from phi_assets.answer_log import BASE, Answers, AnswersUnreadable
-from phi_assets.backends import build_resources
+from phi_assets.backends.select import build_resources
 from phi_assets.endpoint_client import Answer, NoAnswer, chat
 from phi_assets.graph.io_manager import RecordIOManager
 from phi_assets.instance import home
-from phi_assets.ports.base import EndpointHost
+from phi_assets.ports.serving import EndpointHost
 from phi_assets.records import BaseModel, Deployment
 from phi_assets.settings import Settings
 from serving_code.answers import Kept

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rich.table import Table
 from rich.text import Text
 
-from phi_assets.backends import build_resources
+from phi_assets.backends.select import build_resources
 from phi_assets.cli.console import console, quiet
 from phi_assets.ports.operations import Diagnosis
 from phi_assets.settings import Settings

@@ -1,9 +1,9 @@
 """`phi down`: everything that runs for this home ended; everything that was made kept."""
 
-from phi_assets.backends import build_resources
+from phi_assets.backends.select import build_resources
 from phi_assets.cli.console import say
+from phi_assets.errors import BackendError
 from phi_assets.instance import server
-from phi_assets.ports.base import BackendError
 from phi_assets.settings import Settings
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from phi_assets.backends import build_resources
+from phi_assets.backends.select import build_resources
 from phi_assets.cli.console import console
 from phi_assets.models import recipes
 from phi_assets.models.experiments import Trained, best_first, differences

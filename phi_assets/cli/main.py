@@ -204,10 +204,10 @@ def _known_errors() -> tuple[type[Exception], ...]:
     """What a person can mend: one clear line. Anything else is a fault of ours, and keeps its traceback."""
     from phi_assets.answer_log import AnswersUnreadable, UnknownAnswer
     from phi_assets.cli.ask import NothingDeployed
+    from phi_assets.errors import BackendError, EndpointDown
     from phi_assets.instance.home import Busy
     from phi_assets.instance.server import DagsterNotReady
     from phi_assets.lineage.trace import NotTraceable
-    from phi_assets.ports.base import BackendError, EndpointDown
 
     unknown = (AnswersUnreadable, NotTraceable, UnknownAnswer)
     return (BackendError, Busy, DagsterNotReady, EndpointDown, NothingDeployed, *unknown)

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from rich.table import Table
 from rich.text import Text
 
-from phi_assets.backends import build_resources
+from phi_assets.backends.select import build_resources
 from phi_assets.cli.console import console, say
+from phi_assets.errors import BackendError
 from phi_assets.instance import home
-from phi_assets.ports.base import BackendError
 from phi_assets.ports.operations import Doomed, Teardown
 from phi_assets.settings import Settings
 

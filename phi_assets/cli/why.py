@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from phi_assets.answer_log import Answers, question, when
-from phi_assets.backends import build_resources
+from phi_assets.backends.select import build_resources
 from phi_assets.cli.console import console
 from phi_assets.instance import home, server
 from phi_assets.lineage.steps import SIMILARITY, Step, steps

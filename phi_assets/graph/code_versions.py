@@ -6,15 +6,12 @@ reason.
 """
 
 import hashlib
-from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
-from phi_assets.backends import DEPLOYED as DEPLOYED_ASSETS
+from phi_assets.files import tree_digest
+from phi_assets.graph.catalog import DEPLOYED as DEPLOYED_ASSETS
 from phi_assets.settings import PROJECT, Settings, current
-
-SOURCE_SUFFIXES = frozenset({".py", ".yaml", ".yml", ".jinja", ".jinja2", ".txt", ".json", ".toml", ".Dockerfile", ""})
 
 
 @dataclass(frozen=True)
@@ -258,21 +255,3 @@ def of(asset: str, settings: Settings | None = None, project: Path = PROJECT) ->
     for name in reads.values(chosen.backend):
         digest.update(f"{name}={getattr(chosen, name)!r}\n".encode())
     return digest.hexdigest()[:16]
-
-
-@cache
-def tree_digest(tree: Path) -> str:
-    """SHA-256 over the names and bytes of a source file, or of every source file in a tree."""
-    digest = hashlib.sha256()
-    for path in _source_files(tree):
-        digest.update(f"{path.relative_to(tree.parent).as_posix()}\0".encode())
-        digest.update(path.read_bytes())
-        digest.update(b"\0")
-    return digest.hexdigest()
-
-
-def _source_files(tree: Path) -> Iterable[Path]:
-    if tree.is_file():
-        return [tree]
-    found = (path for path in tree.rglob("*") if path.is_file() and path.suffix in SOURCE_SUFFIXES)
-    return sorted(path for path in found if not {"__pycache__", ".promptflow"} & set(path.parts))

@@ -9,7 +9,8 @@ from typing import Any
 import dagster as dg
 
 from phi_assets.graph.staleness import DATA_VERSION, INPUT_PREFIX
-from phi_assets.ports.base import EndpointHost, ModelRegistry
+from phi_assets.ports.evaluation import ModelRegistry
+from phi_assets.ports.serving import EndpointHost
 
 PAGE = 100
 

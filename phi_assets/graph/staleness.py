@@ -12,6 +12,7 @@ from typing import Any, Literal
 import dagster as dg
 
 from phi_assets.graph import check_gates
+from phi_assets.graph.catalog import KEPT_BY, PLACE
 from phi_assets.graph.io_manager import RecordIOManager
 from phi_assets.models import champions
 from phi_assets.records import Evaluation, Record
@@ -20,35 +21,6 @@ CODE_VERSION = "dagster/code_version"
 DATA_VERSION = "dagster/data_version"
 INPUT_PREFIX = "dagster/input_data_version/"
 
-# Which resource knows whether an asset's thing still exists.
-KEPT_BY: dict[str, str] = {
-    "resource_group": "cloud_resources",
-    "storage_account": "cloud_resources",
-    "key_vault": "cloud_resources",
-    "application_insights": "cloud_resources",
-    "container_registry": "cloud_resources",
-    "managed_identity": "cloud_resources",
-    "chat_database": "cloud_resources",
-    "role_assignments": "cloud_resources",
-    "gpu_quota": "compute_quota",
-    "ml_workspace": "provisioner",
-    "training_compute": "provisioner",
-    "training_environment": "provisioner",
-    "chat_dataset": "dataset_store",
-    "base_model": "base_model_store",
-    "fine_tuned_model": "trainer",
-    "model_evaluation": "evaluator",
-    "registered_model": "registry",
-    "model_card": "registry",
-    "online_endpoint": "endpoint_host",
-    "online_deployment": "endpoint_host",
-    "endpoint_connection": "connection_store",
-    "chat_flow": "flow_store",
-    "chat_flow_evaluation": "flow_store",
-}
-
-# What keeps the place where all else is kept. While that is damaged, whoever asked there would wait for the repair.
-PLACE = "cloud_resources"
 
 Status = Literal["fresh", "missing", "stale", "blocked", "observed"]
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import dagster as dg
 import psutil
 
-from phi_assets.graph import code_versions
+from phi_assets import files
 from phi_assets.instance.dead_runs import IN_PROGRESS
 from phi_assets.instance.home import environment
 from phi_assets.settings import PROJECT, Settings, variables
@@ -49,7 +49,7 @@ class Interface:
 def loaded_from(settings: Settings) -> str:
     """What a code server has loaded once: the project's code and every setting. Another value needs another server."""
     written = sorted({**variables(), **environment(settings)}.items())
-    code = [code_versions.tree_digest(PROJECT / tree) for tree in SOURCE_TREES]
+    code = [files.tree_digest(PROJECT / tree) for tree in SOURCE_TREES]
     return hashlib.sha256(f"{code}{written}".encode()).hexdigest()
 
 

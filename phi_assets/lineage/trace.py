@@ -12,7 +12,9 @@ from phi_assets.conversations.checks import read_split
 from phi_assets.lineage.events import Deployed, TrainedFrom, deployed, trained_from
 from phi_assets.lineage.nearest import Near, nearest
 from phi_assets.models.champions import Version
-from phi_assets.ports.base import BaseModelStore, DatasetStore, ModelRegistry, Trainer
+from phi_assets.ports.dataset import DatasetStore
+from phi_assets.ports.evaluation import ModelRegistry
+from phi_assets.ports.training import BaseModelStore, Trainer
 from phi_assets.records import BaseModel, DatasetVersion, RegisteredModel
 from serving_code.answers import Kept
 

@@ -8,7 +8,9 @@ from typing import Any
 
 from phi_assets.model_card.licences import SEE_ITS_PAGE, licence_of
 from phi_assets.models.champions import Version
-from phi_assets.ports.base import BaseModelStore, DatasetStore, Evaluator, Trainer
+from phi_assets.ports.dataset import DatasetStore
+from phi_assets.ports.evaluation import Evaluator
+from phi_assets.ports.training import BaseModelStore, Trainer
 from phi_assets.records import BaseModel, ModelVersion, RegisteredModel
 
 LOSS_CURVE, EVALUATION = "loss_curve.png", "evaluation.png"

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Protocol
 
+from phi_assets.errors import BackendError, ChampionChanged
 from phi_assets.models import champions
 from phi_assets.models.champions import Version
-from phi_assets.ports.base import BackendError, ChampionChanged
 from phi_assets.records import Evaluation, RegisteredModel
 
 

@@ -10,13 +10,12 @@ from typing import Any
 
 from phi_assets.prompt_flow.child_process import PromptFlowFailed, run_child
 from phi_assets.prompt_flow.environment import DATABASE, KEYRING, prompt_flow_environment
+from phi_assets.redaction import NO_KEY
 from phi_assets.sqlite_cache import Remembered
 
 CONNECTION = "phi_endpoint"
 CHILD = "phi_assets.prompt_flow.connect_child"
 KEY, TOKEN = "key", "aad_token"
-# A CustomConnection must have a secret: this stands where there is none, because the caller's identity is asked for.
-NO_KEY = "none"
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import shlex
 import sys
 from pathlib import Path
 
-from phi_assets.sqlite_cache import write_whole
+from phi_assets.files import write_whole
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 # In the folder `prompt_flow` of a home: the connections, and the key that encrypts them.

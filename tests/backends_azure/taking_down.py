@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from phi_assets import backends
 from phi_assets.backends.azure.client import credential, rest
 from phi_assets.backends.azure.client.clients import AzureClients
 from phi_assets.backends.azure.infrastructure import compute, deleted_vaults, deployment, deployment_run, live_state
 from phi_assets.backends.azure.operations import deleting
+from phi_assets.graph import catalog
 from phi_assets.settings import PROJECT
 from tests.azure_emulator.control import Control
 from tests.backends_azure.place import Place
@@ -92,7 +92,7 @@ def left(place: Place) -> list[str]:
 
 
 def stands(place: Place) -> bool:
-    return all(place.failed_checks(asset) == [] for asset in (*backends.DEPLOYED, "ml_workspace"))
+    return all(place.failed_checks(asset) == [] for asset in (*catalog.DEPLOYED, "ml_workspace"))
 
 
 def refuse_as_busy(monkeypatch: pytest.MonkeyPatch, part: str, times: int) -> None:

@@ -18,7 +18,7 @@ from phi_assets.backends.azure.chat.workspace_connection import WorkspaceConnect
 from phi_assets.backends.azure.client import credential
 from phi_assets.backends.azure.client.azure_errors import AzureRefused, GaveUp
 from phi_assets.graph.io_manager import RecordIOManager
-from phi_assets.ports.base import ConnectionStore
+from phi_assets.ports.chat import ConnectionStore
 from phi_assets.prompt_flow.connections import CONNECTION, LocalConnections, StoredConnection, fingerprint
 from phi_assets.prompt_flow.environment import prompt_flow_environment
 from phi_assets.records import Connection, Endpoint

@@ -20,7 +20,7 @@ from phi_assets.backends.azure.jobs.jobs import CloudJobs, JobLimits
 from phi_assets.backends.azure.storage import blob
 from phi_assets.conversations.sources.address import HubSource, SourceError
 from phi_assets.conversations.sources.feeds import Look, Piece
-from phi_assets.ports.base import BackendError
+from phi_assets.errors import BackendError
 from phi_assets.records import DatasetVersion
 from phi_assets.settings import PROJECT
 from tests.azure_emulator.control import Control

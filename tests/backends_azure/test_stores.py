@@ -11,7 +11,7 @@ from phi_assets.backends.azure.dataset.blob_feed import BlobFeed
 from phi_assets.backends.azure.dataset.store import AzureDatasetStore
 from phi_assets.backends.azure.storage import blob, data_assets
 from phi_assets.conversations.sources.feeds import Look
-from phi_assets.ports.base import DatasetStore
+from phi_assets.ports.dataset import DatasetStore
 from tests.azure_emulator.control import Control
 from tests.azure_emulator.identities import USER
 from tests.backends_azure.place import Place

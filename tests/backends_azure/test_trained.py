@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
+from phi_assets import files
 from phi_assets.backends.azure.storage import blob
-from phi_assets.graph import code_versions
 from phi_assets.models.experiments import Scores
 from phi_assets.records import ModelVersion
 from phi_assets.settings import PROJECT
@@ -67,7 +67,7 @@ def test_weights_stay_on_blob_and_the_report_comes_to_this_machine(work: Work, t
 
 def test_the_digest_is_that_of_the_weights_and_of_the_code_that_trained_them(work: Work, trained: ModelVersion):
     weights = blobs(work).read(blob.path_of(trained.address) + "/model.safetensors")
-    code = code_versions.tree_digest(PROJECT / "training_code")
+    code = files.tree_digest(PROJECT / "training_code")
     assert trained.digest == hashlib.sha256(f"{hashlib.sha256(weights).hexdigest()}\n{code}".encode()).hexdigest()
     assert work.trainer.find(trained.digest) == trained
 

@@ -24,7 +24,7 @@ from phi_assets.backends.azure.jobs.names import recipe
 from phi_assets.backends.azure.jobs.spec import CloudJob
 from phi_assets.backends.azure.training.base_model_store import AzureBaseModelStore
 from phi_assets.backends.azure.training.trainer import AzureTrainer
-from phi_assets.ports.base import Contest
+from phi_assets.ports.evaluation import Contest
 from phi_assets.records import BaseModel, DatasetVersion, Evaluation, ModelVersion
 from tests.azure_emulator.control import Control
 from tests.backends_azure.place import Place

@@ -9,7 +9,7 @@ from typing import Any
 import dagster as dg
 
 from phi_assets.models.recipes import Recipe
-from phi_assets.ports.base import Contest
+from phi_assets.ports.evaluation import Contest
 from phi_assets.records import (
     BaseModel,
     Connection,

@@ -5,11 +5,11 @@ from dataclasses import replace
 import pytest
 
 from phi_assets import endpoint_client
+from phi_assets.errors import ChampionChanged
 from phi_assets.model_card import record
 from phi_assets.models import recipes
 from phi_assets.models.experiments import Scores
 from phi_assets.models.succession import CannotPromote
-from phi_assets.ports.base import ChampionChanged
 from tests.contracts.made import Chain, another
 
 pytestmark = [

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 
 import dagster as dg
 
+from phi_assets.errors import BackendError
 from phi_assets.graph import check_gates
-from phi_assets.ports.base import BackendError
 
 
 @dataclass

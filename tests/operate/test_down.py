@@ -4,8 +4,8 @@ import pytest
 
 from phi_assets.cli import ask, down
 from phi_assets.endpoint_client import NoAnswer
+from phi_assets.errors import BackendError
 from phi_assets.instance import server
-from phi_assets.ports.base import BackendError
 from phi_assets.records import Deployment
 from phi_assets.settings import read
 

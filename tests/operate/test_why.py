@@ -10,8 +10,9 @@ import dagster as dg
 import pytest
 
 from phi_assets.answer_log import Answers, AnswersUnreadable, UnknownAnswer
-from phi_assets.backends import build_resources, content_store
+from phi_assets.backends import content_store
 from phi_assets.backends.local.serving.host import LocalEndpointHost
+from phi_assets.backends.select import build_resources
 from phi_assets.cli.ask import ask_deployed
 from phi_assets.cli.main import main
 from phi_assets.conversations.checks import read_split

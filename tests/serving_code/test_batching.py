@@ -6,7 +6,8 @@ import threading
 import pytest
 
 from serving_code.batching import Batcher
-from serving_code.engine import Completion, Engine, Message, Sampling
+from serving_code.engine import Completion, Engine, Sampling
+from serving_code.prompts import Message
 
 TURNS = [Message(role="user", content="hello")]
 

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from serving_code.engine import Completion, Engine, Message, PromptTooLong, Sampling, completion_of
+from serving_code.engine import Completion, Engine, PromptTooLong, Sampling, completion_of
+from serving_code.prompts import Message
 from tests.serving_code.conftest import write_model
 
 QUESTIONS = [

@@ -5,8 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from transformers import AutoTokenizer
 
-from serving_code.engine import Message, UnusablePrompt
-from serving_code.prompts import PromptEncoder
+from serving_code.engine import UnusablePrompt
+from serving_code.prompts import Message, PromptEncoder
 from tests.tiny_models import make_tiny_phi3
 
 

@@ -6,8 +6,9 @@ from phi_assets.defs.chat.metadata import describe_flow_evaluation, describe_pac
 from phi_assets.defs.evaluation.questions import evaluation_questions
 from phi_assets.defs.serving.assets import online_deployment
 from phi_assets.graph import code_versions
-from phi_assets.owners import ML
-from phi_assets.ports.base import ConnectionStore, EndpointHost, FlowStore
+from phi_assets.graph.catalog import ML
+from phi_assets.ports.chat import ConnectionStore, FlowStore
+from phi_assets.ports.serving import EndpointHost
 from phi_assets.records import Connection, Deployment, Endpoint, FlowEvaluation, FlowPackage
 from phi_assets.settings import current
 

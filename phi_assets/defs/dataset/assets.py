@@ -2,13 +2,12 @@
 
 import dagster as dg
 
-from phi_assets.backends import also_after
 from phi_assets.defs.dataset.automation import TAKE_IN_NEW_DATA
 from phi_assets.defs.dataset.metadata import describe_dataset
 from phi_assets.graph import check_gates, code_versions
+from phi_assets.graph.catalog import ML, also_after
 from phi_assets.graph.dagster_internals import observed_source
-from phi_assets.owners import ML
-from phi_assets.ports.base import DatasetStore
+from phi_assets.ports.dataset import DatasetStore
 from phi_assets.records import DatasetVersion
 
 

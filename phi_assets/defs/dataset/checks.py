@@ -5,7 +5,8 @@ from collections.abc import Iterator
 import dagster as dg
 
 from phi_assets.graph import check_gates
-from phi_assets.ports.base import BaseModelStore, DatasetStore
+from phi_assets.ports.dataset import DatasetStore
+from phi_assets.ports.training import BaseModelStore
 from phi_assets.records import BaseModel, DatasetVersion
 from phi_assets.settings import current
 

@@ -8,7 +8,7 @@ from phi_assets.conversations.sources.snapshot import Seen, see
 from phi_assets.defs.operations.status import sensor_status
 from phi_assets.graph.staleness import DATA_VERSION, observed
 from phi_assets.instance.home import is_at_work
-from phi_assets.ports.base import DatasetStore
+from phi_assets.ports.dataset import DatasetStore
 from phi_assets.settings import current
 
 RAW = dg.AssetKey("raw_conversations")

@@ -2,15 +2,15 @@
 
 import dagster as dg
 
-from phi_assets.backends import also_after
 from phi_assets.defs.evaluation.checks import verdicts
 from phi_assets.defs.evaluation.metadata import describe_evaluation
 from phi_assets.defs.evaluation.promotion_config import Promotion, by_hand, describe_change, tags_of, why_not
 from phi_assets.defs.evaluation.questions import evaluation_questions
 from phi_assets.graph import check_gates, code_versions
+from phi_assets.graph.catalog import ML, also_after
 from phi_assets.models.experiments import scores_of
-from phi_assets.owners import ML
-from phi_assets.ports.base import Contest, DatasetStore, Evaluator, ModelRegistry
+from phi_assets.ports.dataset import DatasetStore
+from phi_assets.ports.evaluation import Contest, Evaluator, ModelRegistry
 from phi_assets.records import BaseModel, DatasetVersion, Evaluation, ModelVersion, RegisteredModel
 
 

@@ -7,7 +7,7 @@ import dagster as dg
 
 from phi_assets.graph import check_gates
 from phi_assets.models.promotion_rules import Rules, Verdict, decide
-from phi_assets.ports.base import Evaluator
+from phi_assets.ports.evaluation import Evaluator
 from phi_assets.records import Evaluation
 from phi_assets.settings import current
 

@@ -3,11 +3,13 @@
 import dagster as dg
 
 from phi_assets.graph import check_gates, code_versions, metadata_values
+from phi_assets.graph.catalog import ML
 from phi_assets.model_card import record
 from phi_assets.model_card.facts import Kept, gather
 from phi_assets.model_card.text import write
-from phi_assets.owners import ML
-from phi_assets.ports.base import BaseModelStore, DatasetStore, Evaluator, ModelRegistry, Trainer
+from phi_assets.ports.dataset import DatasetStore
+from phi_assets.ports.evaluation import Evaluator, ModelRegistry
+from phi_assets.ports.training import BaseModelStore, Trainer
 from phi_assets.records import Evaluation, ModelCard, RegisteredModel
 from phi_assets.settings import current
 

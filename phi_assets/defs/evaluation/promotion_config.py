@@ -6,7 +6,7 @@ import dagster as dg
 from pydantic import Field
 
 from phi_assets.models.champions import BITS, EVALUATION, RIGHT, Version, withdrawn
-from phi_assets.ports.base import ModelRegistry
+from phi_assets.ports.evaluation import ModelRegistry
 from phi_assets.records import Evaluation, ModelVersion, RegisteredModel
 
 

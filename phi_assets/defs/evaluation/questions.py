@@ -5,8 +5,8 @@ import hashlib
 import dagster as dg
 
 from phi_assets.graph import code_versions
+from phi_assets.graph.catalog import ML
 from phi_assets.graph.dagster_internals import observed_source
-from phi_assets.owners import ML
 from phi_assets.settings import GENERAL_QUESTIONS, current
 
 

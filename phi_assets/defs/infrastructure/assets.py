@@ -2,11 +2,10 @@
 
 import dagster as dg
 
-from phi_assets.backends import also_after, has
 from phi_assets.defs.infrastructure.metadata import describe_if_any
 from phi_assets.graph import check_gates, code_versions, metadata_values
-from phi_assets.owners import PLATFORM
-from phi_assets.ports.base import Provisioner
+from phi_assets.graph.catalog import PLATFORM, also_after, has
+from phi_assets.ports.infrastructure import Provisioner
 from phi_assets.records import Compute, TrainingEnvironment, Workspace
 
 

@@ -4,11 +4,10 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from phi_assets.backends import also_after
 from phi_assets.defs.infrastructure.metadata import describe_resource
 from phi_assets.graph import check_gates, code_versions
-from phi_assets.owners import PLATFORM
-from phi_assets.ports.base import CloudResources
+from phi_assets.graph.catalog import PLATFORM, also_after
+from phi_assets.ports.infrastructure import CloudResources
 
 # What each is, and what it stands on.
 ASSETS: dict[str, tuple[str, tuple[str, ...]]] = {

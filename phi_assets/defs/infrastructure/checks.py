@@ -3,7 +3,7 @@
 import dagster as dg
 
 from phi_assets.defs.infrastructure.assets import training_environment
-from phi_assets.ports.base import Provisioner
+from phi_assets.ports.infrastructure import Provisioner
 
 
 @dg.asset_check(asset=training_environment, description="The packages that training uses are the locked ones.")

@@ -9,8 +9,8 @@ import dagster as dg
 
 from phi_assets.defs.infrastructure.metadata import describe_quota
 from phi_assets.graph import check_gates, code_versions
-from phi_assets.owners import PLATFORM
-from phi_assets.ports.base import ComputeQuota
+from phi_assets.graph.catalog import PLATFORM
+from phi_assets.ports.infrastructure import ComputeQuota
 from phi_assets.records import Quota
 
 DESCRIPTIONS = {

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import dagster as dg
 
 from phi_assets import bicep_template
-from phi_assets.ports.base import CloudResources, Provisioner
+from phi_assets.ports.infrastructure import CloudResources, Provisioner
 from phi_assets.settings import current
 
 PROVISIONED = "Azure reports it as succeeded."

@@ -10,7 +10,9 @@ from phi_assets.answer_log import Answers, AnswersUnreadable, UnknownAnswer
 from phi_assets.graph import metadata_values
 from phi_assets.lineage.steps import SIMILARITY, Step, steps
 from phi_assets.lineage.trace import Lineage, NotTraceable, trace
-from phi_assets.ports.base import BaseModelStore, DatasetStore, ModelRegistry, Trainer
+from phi_assets.ports.dataset import DatasetStore
+from phi_assets.ports.evaluation import ModelRegistry
+from phi_assets.ports.training import BaseModelStore, Trainer
 from phi_assets.settings import current
 
 

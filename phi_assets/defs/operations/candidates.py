@@ -5,17 +5,19 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
-from phi_assets.backends import also_after
 from phi_assets.defs.evaluation.checks import verdicts
 from phi_assets.defs.evaluation.metadata import describe_evaluation
 from phi_assets.defs.training.metadata import describe_training
 from phi_assets.graph import check_gates, metadata_values
+from phi_assets.graph.catalog import also_after
 from phi_assets.graph.io_manager import RecordIOManager
 from phi_assets.graph.run_tags import CANDIDATE
 from phi_assets.models import recipes
 from phi_assets.models.experiments import scores_of
 from phi_assets.models.promotion_rules import Verdict
-from phi_assets.ports.base import BaseModelStore, Contest, DatasetStore, Evaluator, ModelRegistry, Trainer
+from phi_assets.ports.dataset import DatasetStore
+from phi_assets.ports.evaluation import Contest, Evaluator, ModelRegistry
+from phi_assets.ports.training import BaseModelStore, Trainer
 from phi_assets.records import BaseModel, DatasetVersion, ModelVersion
 from phi_assets.settings import current
 

@@ -8,7 +8,9 @@ import dagster as dg
 from phi_assets.graph.freshness import Found, champion_serves, passed_on
 from phi_assets.graph.freshness import little_drift as drifted_little
 from phi_assets.graph.io_manager import RecordIOManager
-from phi_assets.ports.base import DatasetStore, EndpointHost, ModelRegistry
+from phi_assets.ports.dataset import DatasetStore
+from phi_assets.ports.evaluation import ModelRegistry
+from phi_assets.ports.serving import EndpointHost
 from phi_assets.records import DatasetVersion, ModelVersion
 from phi_assets.settings import current
 

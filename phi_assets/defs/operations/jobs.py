@@ -2,12 +2,12 @@
 
 import dagster as dg
 
-from phi_assets.backends import has
 from phi_assets.defs.operations.answer_lineage import why
 from phi_assets.defs.operations.candidates import candidate
 from phi_assets.defs.operations.cloud_jobs import CLOUD_JOBS
 from phi_assets.defs.operations.freshness_checks import CHECKS
 from phi_assets.graph import check_gates
+from phi_assets.graph.catalog import has
 
 everything = dg.define_asset_job(
     "everything", selection=dg.AssetSelection.all(), description="Make the whole graph, from the data to the chat flow."

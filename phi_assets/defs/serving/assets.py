@@ -2,12 +2,11 @@
 
 import dagster as dg
 
-from phi_assets.backends import also_after
 from phi_assets.defs.infrastructure.assets import ml_workspace
 from phi_assets.defs.serving.metadata import describe_deployment, describe_endpoint
 from phi_assets.graph import code_versions
-from phi_assets.owners import PLATFORM
-from phi_assets.ports.base import EndpointHost
+from phi_assets.graph.catalog import PLATFORM, also_after
+from phi_assets.ports.serving import EndpointHost
 from phi_assets.records import Deployment, Endpoint, RegisteredModel
 
 

@@ -2,12 +2,12 @@
 
 import dagster as dg
 
-from phi_assets.backends import also_after
 from phi_assets.defs.infrastructure.assets import ml_workspace, training_compute, training_environment
 from phi_assets.defs.training.metadata import describe_base, describe_training
 from phi_assets.graph import check_gates, code_versions
-from phi_assets.owners import ML
-from phi_assets.ports.base import BaseModelStore, ModelRegistry, Trainer
+from phi_assets.graph.catalog import ML, also_after
+from phi_assets.ports.evaluation import ModelRegistry
+from phi_assets.ports.training import BaseModelStore, Trainer
 from phi_assets.records import BaseModel, DatasetVersion, ModelVersion
 
 

@@ -9,7 +9,7 @@ from phi_assets.backends.azure.client.clients import AzureClients, clients
 from phi_assets.backends.azure.client.outputs import NotDeployed
 from phi_assets.backends.azure.client.retry import say
 from phi_assets.backends.azure.serving.endpoint import keys_of
-from phi_assets.ports.base import ConnectionStore
+from phi_assets.ports.chat import ConnectionStore
 from phi_assets.prompt_flow.connections import (
     CONNECTION,
     TOKEN,

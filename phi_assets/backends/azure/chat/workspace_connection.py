@@ -12,7 +12,8 @@ from phi_assets.backends.azure.client.azure_errors import AzureRefused, refused,
 from phi_assets.backends.azure.client.clients import AzureClients
 from phi_assets.backends.azure.client.retry import say, with_patience
 from phi_assets.backends.azure.client.role_delay import wait_for_role
-from phi_assets.ports.base import BackendError, Log
+from phi_assets.errors import BackendError
+from phi_assets.ports.base import Log
 from phi_assets.prompt_flow.connections import KEY, StoredConnection, fingerprint
 from phi_assets.redaction import without
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from phi_assets.backends.azure.client import portal_links
-from phi_assets.ports.base import BackendError
+from phi_assets.errors import BackendError
 
 MAY_NOT = re.compile(
     r"[Tt]he client '(?P<who>[^']*)'.*?perform action '(?P<action>[^']+)'.*? (?:over|at) scope '(?P<scope>[^']+)'", re.S

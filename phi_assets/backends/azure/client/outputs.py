@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from phi_assets.backends.azure.client.account import AzureAccount
-from phi_assets.ports.base import BackendError
+from phi_assets.errors import BackendError
 
 
 class NotDeployed(BackendError):

@@ -9,7 +9,8 @@ from phi_assets.backends.azure.client.clients import AzureClients, clients
 from phi_assets.backends.azure.client.retry import say
 from phi_assets.backends.azure.storage import blob, data_assets
 from phi_assets.backends.local.dataset.store import LocalDatasetStore
-from phi_assets.ports.base import DatasetStore, Log
+from phi_assets.ports.base import Log
+from phi_assets.ports.dataset import DatasetStore
 from phi_assets.records import DatasetVersion
 
 if TYPE_CHECKING:

@@ -14,8 +14,9 @@ from phi_assets.backends.azure.jobs.spec import CloudJob
 from phi_assets.backends.azure.jobs.watch import link_metadata
 from phi_assets.backends.azure.storage import blob, data_assets
 from phi_assets.backends.azure.training.base_model_store import ASSET as BASE_MODEL
-from phi_assets.graph import code_versions
-from phi_assets.ports.base import Contest, Evaluator, StepContext
+from phi_assets.files import tree_digest
+from phi_assets.ports.base import StepContext
+from phi_assets.ports.evaluation import Contest, Evaluator
 from phi_assets.records import Evaluation
 from phi_assets.settings import GENERAL_QUESTIONS, PROJECT
 
@@ -63,7 +64,7 @@ class AzureEvaluator(Evaluator):
             contest.dataset.digest,
             contest.champion.model_digest if contest.champion else "",
             contest.champion.dataset_digest if contest.champion else "",
-            *(code_versions.tree_digest(tree) for tree in code.values()),
+            *(tree_digest(tree) for tree in code.values()),
             files_digest(path.read_bytes() for path in (GENERAL_QUESTIONS, self._questions) if path),
         )
         inputs = {

@@ -4,14 +4,15 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
-from phi_assets import backends
 from phi_assets.backends.azure.client import outputs
 from phi_assets.backends.azure.client.clients import AzureClients, clients
 from phi_assets.backends.azure.client.outputs import NotDeployed, Outputs
 from phi_assets.backends.azure.client.portal_links import link
 from phi_assets.backends.azure.infrastructure import deployment, live_state
 from phi_assets.backends.azure.infrastructure.prices import DATED, MONTHLY
-from phi_assets.ports.base import CloudResources, Finding, Log
+from phi_assets.graph import catalog
+from phi_assets.ports.base import Finding, Log
+from phi_assets.ports.infrastructure import CloudResources
 from phi_assets.records import CloudResource
 
 GONE = "it is not there as the template has it: "
@@ -26,7 +27,7 @@ class AzureResources(CloudResources):
     def ensure(self, log: Log) -> Mapping[str, CloudResource]:
         deployed = deployment.ensure(self._clients, self.purge_protection, log)
         _planned[self._clients.account.group_id] = deployed.planned
-        return {name: record_of(name, self._clients, deployed.outputs) for name in backends.DEPLOYED}
+        return {name: record_of(name, self._clients, deployed.outputs) for name in catalog.DEPLOYED}
 
     def planned(self) -> str:
         return _planned.get(self._clients.account.group_id, "nothing was deployed")
@@ -59,7 +60,7 @@ class AzureResources(CloudResources):
 
     def _named(self, digest: str) -> str | None:
         found = outputs.read(self._clients.account)
-        return next((name for name in backends.DEPLOYED if found and _digest(name, found) == digest), None)
+        return next((name for name in catalog.DEPLOYED if found and _digest(name, found) == digest), None)
 
     @property
     def _clients(self) -> AzureClients:

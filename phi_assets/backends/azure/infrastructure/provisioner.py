@@ -9,7 +9,8 @@ from phi_assets.backends.azure.client.clients import AzureClients, clients
 from phi_assets.backends.azure.client.retry import say
 from phi_assets.backends.azure.infrastructure import compute, deployment, live_state, training_environment
 from phi_assets.backends.azure.infrastructure.cloud_resources import record_of
-from phi_assets.ports.base import Finding, Provisioner
+from phi_assets.ports.base import Finding
+from phi_assets.ports.infrastructure import Provisioner
 from phi_assets.records import CloudResource, Compute, Record, TrainingEnvironment, Workspace
 
 

@@ -14,7 +14,8 @@ from phi_assets.backends.azure.infrastructure import live_state, prices, provide
 from phi_assets.backends.azure.infrastructure.compute import nodes_now
 from phi_assets.backends.azure.infrastructure.quota_request import request_more
 from phi_assets.backends.azure.serving.endpoint import name_of as endpoint_name
-from phi_assets.ports.base import ComputeQuota, Finding, Log
+from phi_assets.ports.base import Finding, Log
+from phi_assets.ports.infrastructure import ComputeQuota
 from phi_assets.records import Quota, Record
 
 USAGES = "providers/Microsoft.MachineLearningServices/locations/{location}/usages"

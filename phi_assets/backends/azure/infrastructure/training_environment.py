@@ -4,10 +4,10 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from phi_assets import files
 from phi_assets.backends.azure.client.clients import AzureClients
 from phi_assets.backends.azure.infrastructure import ml_environment
 from phi_assets.backends.azure.infrastructure.ml_environment import DIGITS
-from phi_assets.graph import code_versions
 from phi_assets.ports.base import Log
 from phi_assets.records import TrainingEnvironment
 from phi_assets.settings import PROJECT
@@ -25,7 +25,7 @@ SHOWN = ("torch", "transformers", "trl", "peft", "accelerate", "datasets", "safe
 @cache
 def digest() -> str:
     """SHA-256 of the folder's content."""
-    return code_versions.tree_digest(FOLDER)
+    return files.tree_digest(FOLDER)
 
 
 def version() -> str:

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from phi_assets.backends.azure.client.clients import AzureClients
-from phi_assets.ports.base import BackendError, Log
+from phi_assets.errors import BackendError
+from phi_assets.ports.base import Log
 
 SECONDS = 180.0
 NONE = "Azure gave no forecast"

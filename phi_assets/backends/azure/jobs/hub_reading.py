@@ -7,6 +7,7 @@ import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from phi_assets import files
 from phi_assets.backends.azure.client.clients import AzureClients
 from phi_assets.backends.azure.jobs.jobs import CloudJobs, JobLimits
 from phi_assets.backends.azure.jobs.names import recipe
@@ -14,8 +15,8 @@ from phi_assets.backends.azure.jobs.spec import CloudJob
 from phi_assets.backends.azure.storage import blob
 from phi_assets.conversations.sources.address import HubSource, RowsFile, SourceError
 from phi_assets.conversations.sources.feeds import Look, Piece
-from phi_assets.graph import code_versions
-from phi_assets.ports.base import BackendError, Log
+from phi_assets.errors import BackendError
+from phi_assets.ports.base import Log
 from phi_assets.settings import PROJECT
 
 ROOT = "phi/hub/"
@@ -60,7 +61,7 @@ class HubReading:
     def _rows(self, source: HubSource) -> Path:
         """The file with the rows of a source whose revision is a commit."""
         commit = str(source.revision)
-        made_of = recipe(source.name, commit, source.split, code_versions.tree_digest(CODE))
+        made_of = recipe(source.name, commit, source.split, files.tree_digest(CODE))
         kept = self.folder / made_of[:32]
         if _is_whole(kept):
             return kept / ROWS

@@ -5,7 +5,8 @@ from typing import Any
 from phi_assets.backends.azure.client import rest
 from phi_assets.backends.azure.client.clients import PIPELINE, AzureClients
 from phi_assets.backends.azure.client.retry import with_patience
-from phi_assets.ports.base import BackendError, Log
+from phi_assets.errors import BackendError
+from phi_assets.ports.base import Log
 
 SCOPE = "https://ml.azure.com/.default"
 SHORT_OF_ALL = 1500  # characters: some messages hold a whole log

@@ -6,7 +6,7 @@ from typing import Any
 import dagster as dg
 
 from phi_assets.backends.azure.jobs.watch import Ended, link_metadata
-from phi_assets.ports.base import BackendError
+from phi_assets.errors import BackendError
 
 # What the job's identity was refused: its image and its inputs before the program runs, outputs also after its end.
 FOR_WANT_OF_A_ROLE = (

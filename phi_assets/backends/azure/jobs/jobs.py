@@ -26,7 +26,8 @@ from phi_assets.backends.azure.jobs.spec import CloudJob, Place, as_command, sta
 from phi_assets.backends.azure.jobs.watch import ENDED, Ended, JobLimits, Watch, ended, link_metadata
 from phi_assets.backends.azure.jobs.watch import status_of as job_status
 from phi_assets.backends.azure.storage.blob import WorkspaceBlobs
-from phi_assets.ports.base import BackendError, Log, StepContext
+from phi_assets.errors import BackendError
+from phi_assets.ports.base import Log, StepContext
 
 IDENTITY_API = "2023-01-31"  # Microsoft.ManagedIdentity/userAssignedIdentities
 # Shares of PHI_AZURE_ROLE_MINUTES between attempts. Each attempt starts a machine, or runs the whole job when it may

@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterator
 
 from phi_assets.backends.azure.client.retry import with_patience
 from phi_assets.backends.azure.storage.blob import WorkspaceBlobs
-from phi_assets.ports.base import BackendError, Log
+from phi_assets.errors import BackendError
+from phi_assets.ports.base import Log
 
 CONTAINER = "azureml"  # of workspaceartifactstore
 LAST = 20

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Literal
 
 from phi_assets.backends.azure.infrastructure import compute
 from phi_assets.backends.azure.storage import blob
+from phi_assets.files import NEVER_UPLOADED
 
 if TYPE_CHECKING:
     from azure.ai.ml.entities import Command
 
 EXPERIMENT = "phi-assets"
 CODE = "phi-code"  # the uploaded folder's name, which Azure ML keeps in the code's address
-NEVER_UPLOADED = shutil.ignore_patterns("__pycache__", "*.pyc", ".DS_Store")
 
 
 @dataclass(frozen=True)

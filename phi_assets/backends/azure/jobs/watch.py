@@ -10,7 +10,8 @@ import dagster as dg
 
 from phi_assets.backends.azure.client.clients import AzureClients
 from phi_assets.backends.azure.client.role_delay import if_allowed, once_allowed
-from phi_assets.ports.base import BackendError, Log
+from phi_assets.errors import BackendError
+from phi_assets.ports.base import Log
 
 ENDED = frozenset({"Completed", "Failed", "Canceled"})
 # Without a machine. Preparing is left out: the first job of an environment waits while its image is built.

@@ -18,7 +18,8 @@ from phi_assets.backends.azure.operations.preflight_account import (
     require_registered,
     without,
 )
-from phi_assets.ports.base import BackendError, Log
+from phi_assets.errors import BackendError
+from phi_assets.ports.base import Log
 from phi_assets.ports.operations import Diagnosis, Preflight
 
 HOURS_A_MONTH = 730

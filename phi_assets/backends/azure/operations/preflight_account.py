@@ -13,7 +13,8 @@ from phi_assets.backends.azure.client.azure_errors import REGION_CURE, refused
 from phi_assets.backends.azure.client.clients import AzureClients
 from phi_assets.backends.azure.client.retry import with_patience
 from phi_assets.backends.azure.infrastructure import prices
-from phi_assets.ports.base import BackendError, Log
+from phi_assets.errors import BackendError
+from phi_assets.ports.base import Log
 from phi_assets.ports.operations import Diagnosis
 
 MINUTES = 2.0

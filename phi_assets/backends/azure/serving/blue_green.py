@@ -16,7 +16,8 @@ from phi_assets.backends.azure.serving.canary import Questions
 from phi_assets.backends.azure.serving.deployment_spec import WantedDeployment
 from phi_assets.backends.azure.serving.endpoint import LOG_LINES, OnlineEndpoint
 from phi_assets.backends.azure.serving.state import PROVEN, EndpointState
-from phi_assets.ports.base import BackendError, Log
+from phi_assets.errors import BackendError
+from phi_assets.ports.base import Log
 from phi_assets.redaction import masked
 
 # Pulling the image and mounting the model need roles of the identity's, which may still be on their way.

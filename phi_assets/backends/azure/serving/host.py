@@ -16,7 +16,8 @@ from phi_assets.backends.azure.serving.deployment_spec import Machines, WantedDe
 from phi_assets.backends.azure.serving.endpoint import OnlineEndpoint, name_of
 from phi_assets.backends.azure.serving.state import NOTHING, PROVEN, EndpointState
 from phi_assets.backends.azure.storage.blob import WorkspaceBlobs
-from phi_assets.ports.base import EndpointHost, Log
+from phi_assets.ports.base import Log
+from phi_assets.ports.serving import EndpointHost
 from phi_assets.records import Deployment, Endpoint, Record, RegisteredModel
 
 # Without these Azure fails every managed endpoint.

@@ -7,11 +7,11 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from phi_assets import files
 from phi_assets.backends.azure.client.clients import AzureClients
 from phi_assets.backends.azure.infrastructure import ml_environment
 from phi_assets.backends.azure.infrastructure.ml_environment import DIGITS
-from phi_assets.backends.azure.jobs.spec import NEVER_UPLOADED
-from phi_assets.graph import code_versions
+from phi_assets.files import NEVER_UPLOADED
 from phi_assets.ports.base import Log
 from phi_assets.settings import PROJECT
 
@@ -34,7 +34,7 @@ ROUTES = {
 @cache
 def digest() -> str:
     """SHA-256 over the image's recipe and the server that is copied into it."""
-    trees = [code_versions.tree_digest(tree) for tree in (CODE, FOLDER)]
+    trees = [files.tree_digest(tree) for tree in (CODE, FOLDER)]
     return hashlib.sha256(f"{trees}\n{sorted(ROUTES.items())}".encode()).hexdigest()
 
 

@@ -18,7 +18,8 @@ from phi_assets.backends.azure.client.azure_errors import code_of, refused, stat
 from phi_assets.backends.azure.client.role_delay import wait_for_role
 from phi_assets.backends.azure.client.waiting import Waiting
 from phi_assets.backends.azure.storage.blob import WorkspaceBlobs
-from phi_assets.ports.base import BackendError, Log
+from phi_assets.errors import BackendError
+from phi_assets.ports.base import Log
 
 if TYPE_CHECKING:
     from azure.storage.blob import BlobClient, BlobLeaseClient

@@ -8,7 +8,8 @@ from phi_assets.backends.azure.client.clients import AzureClients, clients
 from phi_assets.backends.azure.client.retry import say
 from phi_assets.backends.azure.storage import blob, data_assets
 from phi_assets.backends.local.training.base_model_store import LocalBaseModelStore
-from phi_assets.ports.base import BaseModelStore, Log
+from phi_assets.ports.base import Log
+from phi_assets.ports.training import BaseModelStore
 from phi_assets.records import BaseModel
 
 ASSET = "phi-base-model"

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from phi_assets import files
 from phi_assets.backends import content_store
 from phi_assets.backends.azure.client.clients import AzureClients, clients
 from phi_assets.backends.azure.client.outputs import NotDeployed
@@ -17,9 +18,9 @@ from phi_assets.backends.azure.jobs.spec import CloudJob
 from phi_assets.backends.azure.jobs.watch import Ended, link_metadata
 from phi_assets.backends.azure.storage import blob, data_assets
 from phi_assets.backends.azure.training.base_model_store import ASSET as BASE_MODEL
-from phi_assets.graph import code_versions
 from phi_assets.models.recipes import Recipe
-from phi_assets.ports.base import StepContext, Trainer
+from phi_assets.ports.base import StepContext
+from phi_assets.ports.training import Trainer
 from phi_assets.records import BaseModel, DatasetVersion, ModelVersion
 from phi_assets.settings import PROJECT
 
@@ -65,7 +66,7 @@ class AzureTrainer(Trainer):
         self, context: StepContext, dataset: DatasetVersion, base: BaseModel, recipe: Recipe | None = None
     ) -> ModelVersion:
         chosen = recipe or Recipe(self.preset)
-        code = code_versions.tree_digest(PROJECT / "training_code")
+        code = files.tree_digest(PROJECT / "training_code")
         made_of = job_recipe(dataset.digest, base.digest, code, chosen.digest)
         place = f"{ROOT}{made_of[:32]}/"
         jobs = CloudJobs(self._clients, self._limits, context.log.info, context)

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from phi_assets.ports.base import ConnectionStore
+from phi_assets.ports.chat import ConnectionStore
 from phi_assets.prompt_flow.connections import CONNECTION, LocalConnections
 from phi_assets.records import Connection, Endpoint
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from phi_assets.ports.base import DatasetStore, Log
+from phi_assets.ports.base import Log
+from phi_assets.ports.dataset import DatasetStore
 from phi_assets.records import DatasetVersion
 
 if TYPE_CHECKING:

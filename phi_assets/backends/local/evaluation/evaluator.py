@@ -6,7 +6,8 @@ from typing import Any
 
 from phi_assets.backends import content_store, evaluation_reports
 from phi_assets.backends.local.pipes_child import run_program
-from phi_assets.ports.base import Contest, Evaluator, StepContext
+from phi_assets.ports.base import StepContext
+from phi_assets.ports.evaluation import Contest, Evaluator
 from phi_assets.records import Evaluation
 from phi_assets.settings import GENERAL_QUESTIONS
 

@@ -15,7 +15,7 @@ from phi_assets.model_card import record
 from phi_assets.models import champions, succession
 from phi_assets.models.champions import Version
 from phi_assets.models.experiments import Scores, Trained
-from phi_assets.ports.base import ModelRegistry
+from phi_assets.ports.evaluation import ModelRegistry
 from phi_assets.records import Evaluation, ModelCard, ModelVersion, RegisteredModel
 from phi_assets.sqlite_cache import Remembered
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from phi_assets.backends import content_store
 from phi_assets.backends.local.evaluation.registry import MlflowRegistry
 from phi_assets.backends.local.infrastructure import machine
-from phi_assets.ports.base import Provisioner
+from phi_assets.ports.infrastructure import Provisioner
 from phi_assets.records import Compute, Record, TrainingEnvironment, Workspace
 
 

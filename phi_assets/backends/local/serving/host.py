@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from phi_assets.answer_log import ANSWERS
 from phi_assets.backends import content_store
-from phi_assets.ports.base import EndpointDown, EndpointHost, Log
+from phi_assets.errors import EndpointDown
+from phi_assets.ports.base import Log
+from phi_assets.ports.serving import EndpointHost
 from phi_assets.records import Deployment, Endpoint, Record, RegisteredModel
 
 if TYPE_CHECKING:

@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from phi_assets.ports.base import BaseModelStore, Log
+from phi_assets.ports.base import Log
+from phi_assets.ports.training import BaseModelStore
 from phi_assets.records import BaseModel
 from phi_assets.settings import PROJECT
 

@@ -6,11 +6,12 @@ import os
 import shutil
 from pathlib import Path
 
+from phi_assets import files
 from phi_assets.backends import content_store
 from phi_assets.backends.local.pipes_child import run_program
-from phi_assets.graph import code_versions
 from phi_assets.models.recipes import Recipe
-from phi_assets.ports.base import StepContext, Trainer
+from phi_assets.ports.base import StepContext
+from phi_assets.ports.training import Trainer
 from phi_assets.records import BaseModel, DatasetVersion, ModelVersion
 from phi_assets.settings import PROJECT
 
@@ -36,7 +37,7 @@ class LocalTrainer(Trainer):
         self, context: StepContext, dataset: DatasetVersion, base: BaseModel, recipe: Recipe | None = None
     ) -> ModelVersion:
         chosen = recipe or Recipe(self.preset)
-        code = code_versions.tree_digest(PROJECT / "training_code")
+        code = files.tree_digest(PROJECT / "training_code")
         made_of = _made_of(dataset, base, code, chosen)
         made = self._made_before(made_of, code)
         if made:

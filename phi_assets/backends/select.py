@@ -1,0 +1,16 @@
+"""The one place that chooses between the backends."""
+
+from typing import Any
+
+from phi_assets.settings import Settings
+
+
+def build_resources(settings: Settings) -> dict[str, Any]:
+    """The chosen backend's resources by the names that assets ask for."""
+    if settings.backend == "local":
+        from phi_assets.backends.local.resources import local_resources
+
+        return local_resources(settings)
+    from phi_assets.backends.azure.resources import azure_resources
+
+    return azure_resources(settings)

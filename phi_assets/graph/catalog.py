@@ -1,0 +1,93 @@
+"""Facts about the assets beside their code: who keeps each, who owns it, and what each backend lacks."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from phi_assets.settings import current
+
+# Which resource knows whether an asset's thing still exists.
+KEPT_BY: dict[str, str] = {
+    "resource_group": "cloud_resources",
+    "storage_account": "cloud_resources",
+    "key_vault": "cloud_resources",
+    "application_insights": "cloud_resources",
+    "container_registry": "cloud_resources",
+    "managed_identity": "cloud_resources",
+    "chat_database": "cloud_resources",
+    "role_assignments": "cloud_resources",
+    "gpu_quota": "compute_quota",
+    "ml_workspace": "provisioner",
+    "training_compute": "provisioner",
+    "training_environment": "provisioner",
+    "chat_dataset": "dataset_store",
+    "base_model": "base_model_store",
+    "fine_tuned_model": "trainer",
+    "model_evaluation": "evaluator",
+    "registered_model": "registry",
+    "model_card": "registry",
+    "online_endpoint": "endpoint_host",
+    "online_deployment": "endpoint_host",
+    "endpoint_connection": "connection_store",
+    "chat_flow": "flow_store",
+    "chat_flow_evaluation": "flow_store",
+}
+# What keeps the place where all else is kept. While that is damaged, whoever asked there would wait for the repair.
+PLACE = "cloud_resources"
+
+DEPLOYED = (
+    "resource_group",
+    "storage_account",
+    "key_vault",
+    "application_insights",
+    "container_registry",
+    "managed_identity",
+    "chat_database",
+    "role_assignments",
+)
+FOR_A_JOB = ("gpu_quota", "training_compute", "training_environment")
+
+
+@dataclass(frozen=True)
+class Graph:
+    """What a backend lacks of assets, checks and jobs, and what its assets stand on beyond what their code names."""
+
+    absent: frozenset[str]
+    also_after: Mapping[str, tuple[str, ...]]
+
+
+GRAPHS: dict[str, Graph] = {
+    "local": Graph(
+        # A laptop is there already: nothing is deployed, and nobody's quota is asked for.
+        absent=frozenset({*DEPLOYED, "gpu_quota", "cluster_as_set", "preflight", "cost", "teardown"}),
+        also_after={},
+    ),
+    "azure": Graph(
+        absent=frozenset(),
+        also_after={
+            "resource_group": ("gpu_quota",),
+            "ml_workspace": ("storage_account", "key_vault", "application_insights", "container_registry"),
+            "training_compute": ("ml_workspace", "managed_identity", "gpu_quota"),
+            "training_environment": ("ml_workspace", "role_assignments"),
+            "chat_dataset": ("ml_workspace", "role_assignments"),
+            "base_model": ("ml_workspace", "role_assignments"),
+            "fine_tuned_model": ("gpu_quota", "role_assignments"),
+            "model_evaluation": ("gpu_quota",),
+            "online_endpoint": ("managed_identity", "role_assignments"),
+        },
+    ),
+}
+
+
+ML = ["team:ml"]
+PLATFORM = ["team:platform"]
+
+
+def also_after(asset: str) -> tuple[str, ...]:
+    """What the asset stands on with the chosen backend, beyond what its own code names."""
+    always = GRAPHS[current().backend].also_after.get(asset, ())
+    return (*always, *FOR_A_JOB) if asset == "chat_dataset" and current().reads_on_azure else always
+
+
+def has(names: Iterable[str]) -> bool:
+    """Whether the chosen backend has every one of these assets, checks or jobs."""
+    return GRAPHS[current().backend].absent.isdisjoint(names)
