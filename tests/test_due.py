@@ -7,8 +7,8 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from phi_assets.backends.dataset_preparation import cleaning_options
 from phi_assets.backends.local.dataset.store import LocalDatasetStore
-from phi_assets.backends.local.resources import cleaning
 from phi_assets.graph import check_gates
 from phi_assets.graph.io_manager import RecordIOManager
 from phi_assets.graph.run_tags import STOPPED
@@ -46,7 +46,7 @@ class World:
 
     def store(self) -> LocalDatasetStore:
         state = str(self.settings.state)
-        return LocalDatasetStore(state=state, source=str(self.source), cleaning=cleaning(self.settings))
+        return LocalDatasetStore(state=state, source=str(self.source), cleaning=cleaning_options(self.settings))
 
     def publish(self, rows: int, *, passed: bool = True) -> DatasetVersion:
         self.source.write_text("".join(OWN.read_text(encoding="utf-8").splitlines(keepends=True)[:rows]))

@@ -6,8 +6,8 @@ import pytest
 
 from evaluation_code.matching import holds as text_holds
 from evaluation_code.matching import normalise, normalise_answer
+from phi_assets.backends.dataset_preparation import cleaning_options
 from phi_assets.backends.local.dataset.store import LocalDatasetStore
-from phi_assets.backends.local.resources import cleaning
 from phi_assets.conversations.checks import read_split
 from phi_assets.lineage.nearest import Near, nearest
 from phi_assets.settings import OWN_DATASET, OWN_QUESTIONS, read
@@ -20,7 +20,7 @@ def rows(tmp_path_factory):
     """The train split as it is published."""
     home = tmp_path_factory.mktemp("home")
     settings = read({"PHI_HOME": str(home)})
-    store = LocalDatasetStore(state=str(home), source=str(OWN_DATASET), cleaning=cleaning(settings))
+    store = LocalDatasetStore(state=str(home), source=str(OWN_DATASET), cleaning=cleaning_options(settings))
     return list(read_split(store.folder(store.publish(print)), "train"))
 
 

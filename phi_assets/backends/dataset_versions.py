@@ -40,7 +40,7 @@ class PlacesChanged(RuntimeError):
     """Another dataset was published between `assignment()` and `publish()`, with one of these rows in another split."""
 
 
-class LocalDatasets:
+class DatasetFolders:
     """Dataset versions in the folder `root`, which is made when it is missing.
 
     Beside the versions stand `LATEST`, the digest of the last one, and `places.jsonl`, the split and group of every row

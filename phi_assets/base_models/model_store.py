@@ -16,6 +16,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from phi_assets.records import BaseModel
+
 DIGEST_LENGTH = 32
 
 
@@ -34,6 +36,18 @@ class ResolvedModel:
     parameters: int
     architecture: str
     context_length: int
+
+    def record(self) -> BaseModel:
+        """The same as the value that passes between assets."""
+        return BaseModel(
+            digest=self.digest,
+            address=str(self.address),
+            source=self.source,
+            architecture=self.architecture,
+            parameters=self.parameters,
+            context_length=self.context_length,
+            notes=tuple(self.notes),
+        )
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,9 @@ from phi_assets.base_models.convert import CONVERSION_VERSION, convert_gguf_llam
 from phi_assets.base_models.errors import BaseModelMissing, HubUnreachable
 from phi_assets.base_models.model_store import ModelRecord, ResolvedModel, publish, read_record, workshop, write_record
 from phi_assets.base_models.prepare_model import PREPARATION_VERSION, prepare_model
-from phi_assets.base_models.reference import BaseModelSpec, FolderModel, HubModel, PackagedModel
+from phi_assets.base_models.reference import BaseModelSpec, FolderModel, HubModel, PackagedModel, parse_base_model
 from phi_assets.base_models.sources import folder_state, locate_packaged
+from phi_assets.records import BaseModel
 
 Progress = Callable[[str], None]
 # Takes an empty folder to work in; gives the model folder as obtained, and what to say about it.
@@ -34,6 +35,18 @@ def resolve(spec: BaseModelSpec, root: Path, progress: Progress | None = None) -
     if found is not None:
         return found
     return _resolve_packaged(spec, root, say) if isinstance(spec, PackagedModel) else _resolve_folder(spec, root, say)
+
+
+def resolve_named(name: str, relative_to: Path, root: Path, progress: Progress) -> BaseModel:
+    """The record of the model that the setting PHI_BASE_MODEL names, made under ``root`` when it is missing.
+
+    A folder in ``name`` is relative to ``relative_to``. ``progress`` gets the notes on the model too. Raises
+    BaseModelError.
+    """
+    found = resolve(parse_base_model(name, relative_to=relative_to), root, progress)
+    for note in found.notes:
+        progress(note)
+    return found.record()
 
 
 def find(spec: BaseModelSpec, root: Path) -> ResolvedModel | None:

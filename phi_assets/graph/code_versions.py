@@ -111,7 +111,7 @@ READS: dict[str, Reads] = {
         (
             *of_stage("dataset", "assets", "checks", "metadata"),
             "phi_assets/conversations",
-            f"{LOCAL}/dataset/store.py",
+            "phi_assets/backends/dataset_preparation.py",
             "phi_assets/backends/dataset_versions.py",
         ),
         (

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from phi_assets.backends.dataset_versions import LocalDatasets
+from phi_assets.backends.dataset_versions import DatasetFolders
 from phi_assets.conversations.checks import (
     check_broken_share,
     check_duplicates,
@@ -27,7 +27,7 @@ Row = dict[str, Any]
 def folder(tmp_path: Path, prepared: Callable[..., Prepared]) -> Path:
     """A published dataset of fifty conversations, four rows of the source being broken; its files may be changed."""
     done = prepared([distinct(number) for number in range(50)] + [b"{"] * 4)
-    version = LocalDatasets(tmp_path / "store").publish(done.split.rows, done.quarantine, done.facts)
+    version = DatasetFolders(tmp_path / "store").publish(done.split.rows, done.quarantine, done.facts)
     for path in version.folder.iterdir():
         path.chmod(0o644)
     return version.folder

@@ -8,18 +8,18 @@ from typing import Any
 
 import pytest
 
-from phi_assets.backends.dataset_versions import LocalDatasets, PlacesChanged, Published
+from phi_assets.backends.dataset_versions import DatasetFolders, PlacesChanged, Published
 from phi_assets.conversations.options import CleaningOptions
 from phi_assets.conversations.prepare import Prepared, prepare
 from tests.conversations.samples import dialogue, distinct, look_at
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> LocalDatasets:
-    return LocalDatasets(tmp_path / "store" / "datasets")
+def store(tmp_path: Path) -> DatasetFolders:
+    return DatasetFolders(tmp_path / "store" / "datasets")
 
 
-def publish(store: LocalDatasets, done: Prepared) -> Published:
+def publish(store: DatasetFolders, done: Prepared) -> Published:
     return store.publish(done.split.rows, done.quarantine, done.facts)
 
 
@@ -27,12 +27,12 @@ def lines(version: Published, name: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (version.folder / name).read_text().splitlines()]
 
 
-def folders(store: LocalDatasets) -> set[str]:
+def folders(store: DatasetFolders) -> set[str]:
     return {path.name for path in store.root.iterdir() if path.is_dir()}
 
 
 def test_a_version_is_a_folder_with_splits_quarantine_and_manifest(
-    store: LocalDatasets, prepared: Callable[..., Prepared]
+    store: DatasetFolders, prepared: Callable[..., Prepared]
 ):
     version = publish(store, prepared([distinct(number) for number in range(50)] + [b"{"]))
     assert {path.name for path in version.folder.iterdir()} == {
@@ -60,7 +60,7 @@ def test_a_version_is_a_folder_with_splits_quarantine_and_manifest(
 
 
 def test_the_same_content_is_the_same_version_whatever_the_order(
-    store: LocalDatasets, prepared: Callable[..., Prepared]
+    store: DatasetFolders, prepared: Callable[..., Prepared]
 ):
     rows = [distinct(number) for number in range(50)]
     first = publish(store, prepared(rows))
@@ -70,7 +70,7 @@ def test_the_same_content_is_the_same_version_whatever_the_order(
 
 
 def test_the_same_rows_from_a_source_with_more_broken_ones_tell_so_in_the_manifest(
-    store: LocalDatasets, prepared: Callable[..., Prepared]
+    store: DatasetFolders, prepared: Callable[..., Prepared]
 ):
     rows = [distinct(number) for number in range(50)]
     first = publish(store, prepared(rows))
@@ -81,12 +81,12 @@ def test_the_same_rows_from_a_source_with_more_broken_ones_tell_so_in_the_manife
     assert store.verify(second.digest) == []
 
 
-def test_published_files_are_read_only(store: LocalDatasets, prepared: Callable[..., Prepared]):
+def test_published_files_are_read_only(store: DatasetFolders, prepared: Callable[..., Prepared]):
     version = publish(store, prepared([distinct(number) for number in range(50)]))
     assert {path.stat().st_mode & 0o777 for path in version.folder.iterdir()} == {0o444}
 
 
-def test_another_content_is_another_version_and_the_latest(store: LocalDatasets, write_lines: Callable[..., Path]):
+def test_another_content_is_another_version_and_the_latest(store: DatasetFolders, write_lines: Callable[..., Path]):
     def run(count: int) -> Published:
         source = look_at(write_lines(distinct(number) for number in range(count)))
         return publish(store, prepare(source, CleaningOptions(), store.assignment()))
@@ -102,7 +102,7 @@ def test_another_content_is_another_version_and_the_latest(store: LocalDatasets,
 
 
 def test_a_row_that_was_published_elsewhere_meanwhile_is_not_moved(
-    store: LocalDatasets, prepared: Callable[..., Prepared]
+    store: DatasetFolders, prepared: Callable[..., Prepared]
 ):
     rows = [distinct(number) for number in range(50)]
     first = publish(store, prepared(rows))
@@ -116,7 +116,7 @@ def test_a_row_that_was_published_elsewhere_meanwhile_is_not_moved(
     "damage", ["remove a file", "append", "remove the manifest", "garble the manifest", "remove all"]
 )
 def test_a_damaged_version_is_not_found_and_publishing_repairs_it(
-    store: LocalDatasets, prepared: Callable[..., Prepared], damage: str
+    store: DatasetFolders, prepared: Callable[..., Prepared], damage: str
 ):
     done = prepared([distinct(number) for number in range(50)])
     version = publish(store, done)
@@ -142,7 +142,7 @@ def test_a_damaged_version_is_not_found_and_publishing_repairs_it(
     assert folders(store) == {version.digest}
 
 
-def test_a_change_that_keeps_the_size_is_found_by_reading(store: LocalDatasets, prepared: Callable[..., Prepared]):
+def test_a_change_that_keeps_the_size_is_found_by_reading(store: DatasetFolders, prepared: Callable[..., Prepared]):
     version = publish(store, prepared([distinct(number) for number in range(50)]))
     path = version.folder / "test.jsonl"
     path.chmod(0o644)
@@ -151,11 +151,11 @@ def test_a_change_that_keeps_the_size_is_found_by_reading(store: LocalDatasets, 
     assert store.verify(version.digest) == [f"{path} was changed"]
 
 
-def test_an_unknown_or_hostile_digest_is_not_found(store: LocalDatasets):
+def test_an_unknown_or_hostile_digest_is_not_found(store: DatasetFolders):
     assert [store.find(digest) for digest in ("0" * 64, "", ".", "..", "../..")] == [None] * 5
 
 
-def test_rows_published_once_keep_their_place_over_removal_and_return(store: LocalDatasets, tmp_path: Path):
+def test_rows_published_once_keep_their_place_over_removal_and_return(store: DatasetFolders, tmp_path: Path):
     def run(numbers: range) -> dict[str, str]:
         path = tmp_path / "raw.jsonl"
         path.write_text("".join(json.dumps(distinct(number)) + "\n" for number in numbers))
@@ -170,7 +170,7 @@ def test_rows_published_once_keep_their_place_over_removal_and_return(store: Loc
 
 
 def test_places_outlive_the_versions_and_a_line_that_was_cut_off(
-    store: LocalDatasets, prepared: Callable[..., Prepared]
+    store: DatasetFolders, prepared: Callable[..., Prepared]
 ):
     first = publish(store, prepared([distinct(number) for number in range(50)]))
     places = store.assignment()
@@ -184,7 +184,7 @@ def test_places_outlive_the_versions_and_a_line_that_was_cut_off(
     assert store.assignment().items() >= places.items()
 
 
-def test_what_a_killed_publisher_left_behind_is_swept_away(store: LocalDatasets, prepared: Callable[..., Prepared]):
+def test_what_a_killed_publisher_left_behind_is_swept_away(store: DatasetFolders, prepared: Callable[..., Prepared]):
     (store.root / ".writing-abc").mkdir(parents=True)
     (store.root / ".writing-abc" / "train.jsonl").write_text("{")
     version = publish(store, prepared([distinct(number) for number in range(50)]))
@@ -193,10 +193,10 @@ def test_what_a_killed_publisher_left_behind_is_swept_away(store: LocalDatasets,
 
 def _publish_once(root: Path, rows: Path) -> str:
     done = prepare(look_at(rows), CleaningOptions(), {})
-    return publish(LocalDatasets(root), done).digest
+    return publish(DatasetFolders(root), done).digest
 
 
-def test_publishers_at_the_same_time_agree(store: LocalDatasets, write_lines: Callable[..., Path]):
+def test_publishers_at_the_same_time_agree(store: DatasetFolders, write_lines: Callable[..., Path]):
     path = write_lines([dialogue(f"Question {number}?", f"Answer {number * 7}.") for number in range(60)])
     with ProcessPoolExecutor(3, mp_context=multiprocessing.get_context("spawn")) as pool:
         digests = list(pool.map(_publish_once, [store.root] * 6, [path] * 6))

@@ -17,8 +17,8 @@ from phi_assets.backends.azure.operations.teardown import AzureTeardown
 from phi_assets.backends.azure.serving.host import AzureEndpointHost
 from phi_assets.backends.azure.training.base_model_store import AzureBaseModelStore
 from phi_assets.backends.azure.training.trainer import AzureTrainer
+from phi_assets.backends.dataset_preparation import cleaning_options
 from phi_assets.backends.flow_store import PromptFlowStore
-from phi_assets.backends.local.resources import cleaning
 from phi_assets.graph.io_manager import RecordIOManager
 from phi_assets.settings import Settings
 
@@ -61,7 +61,7 @@ def azure_resources(settings: Settings) -> dict[str, Any]:
         ),
         "dataset_store": AzureDatasetStore(
             source=settings.dataset_address,
-            cleaning=cleaning(settings),
+            cleaning=cleaning_options(settings),
             inbox=str(settings.inbox),
             blob_inbox=settings.azure_inbox,
             reading=job if settings.reads_on_azure else None,

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from phi_assets.backends.dataset_preparation import cleaning_options
 from phi_assets.backends.flow_store import PromptFlowStore
 from phi_assets.backends.local.chat.connection_store import LocalConnectionStore
 from phi_assets.backends.local.dataset.store import LocalDatasetStore
@@ -25,7 +26,7 @@ def local_resources(settings: Settings) -> dict[str, Any]:
         "dataset_store": LocalDatasetStore(
             state=state,
             source=settings.dataset_address,
-            cleaning=cleaning(settings),
+            cleaning=cleaning_options(settings),
             inbox=str(settings.inbox),
         ),
         "base_model_store": LocalBaseModelStore(state=state, base_model=settings.base_model),
@@ -35,16 +36,4 @@ def local_resources(settings: Settings) -> dict[str, Any]:
         "endpoint_host": LocalEndpointHost(state=state, keep_answers_days=settings.keep_answers_days),
         "connection_store": LocalConnectionStore(state=state),
         "flow_store": PromptFlowStore(state=state, concurrency=settings.flow_concurrency),
-    }
-
-
-def cleaning(settings: Settings) -> dict[str, Any]:
-    """The settings of cleaning and splitting, by the names of CleaningOptions."""
-    return {
-        "columns": settings.columns,
-        "validation_share": settings.validation_share,
-        "test_share": settings.test_share,
-        "near_duplicate_threshold": settings.near_duplicate_threshold,
-        "personal_data": settings.personal_data,
-        "max_characters": settings.max_conversation_characters,
     }

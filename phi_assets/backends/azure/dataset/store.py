@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from phi_assets.backends.azure.client.clients import AzureClients, clients
 from phi_assets.backends.azure.client.retry import say
 from phi_assets.backends.azure.storage import blob, data_assets
-from phi_assets.backends.local.dataset.store import LocalDatasetStore
+from phi_assets.backends.dataset_preparation import DatasetPreparation
 from phi_assets.ports.base import Log
 from phi_assets.ports.dataset import DatasetStore
 from phi_assets.records import DatasetVersion
@@ -40,19 +40,19 @@ class AzureDatasetStore(DatasetStore):
     def feeds(self, *, patient: bool = True) -> "list[Feed]":
         from phi_assets.backends.azure.dataset.blob_feed import BlobFeed
 
-        here = self._here.feeds(patient=patient)
+        here = self._preparation.feeds()
         if not self.blob_inbox:
             return here
         minutes = self.role_minutes if patient else 0.0
         return [*here, BlobFeed(self._clients, self.blob_inbox, Path(self.state) / "intake" / "blobs", minutes)]
 
     def source_fingerprint(self) -> str:
-        return self._here.fingerprint_of(self.feeds())
+        return self._preparation.fingerprint(self.feeds())
 
     def publish(self, log: Log) -> DatasetVersion:
-        published = self._here.publish_from(self.feeds(), log, self._bring(log))
+        published = self._preparation.publish(self.feeds(), log, self._fetch(log))
         path = folder_of(published.digest)
-        sent = self._blobs(log).upload(self._here.folder(published), path)
+        sent = self._blobs(log).upload(Path(published.address), path)
         log(f"{blob.address(path)}: {sent} files uploaded")
         data_assets.ensure(
             self._clients,
@@ -67,19 +67,19 @@ class AzureDatasetStore(DatasetStore):
         return _on_azure(published)
 
     def find(self, digest: str) -> DatasetVersion | None:
-        here = self._here.find(digest)
+        here = self._preparation.find(digest)
         if here is None or data_assets.find(self._clients, ASSET, digest, say) is None:
             return None
-        whole = blob.seems_whole(self._clients, self._here.folder(here), folder_of(digest))
+        whole = blob.seems_whole(self._clients, Path(here.address), folder_of(digest))
         return _on_azure(here) if whole else None
 
     def folder(self, version: DatasetVersion) -> Path:
         folder = Path(self.state) / "datasets" / version.digest
-        if self._here.find(version.digest) is None:
+        if self._preparation.find(version.digest) is None:
             self._blobs(say).download(folder_of(version.digest), folder)
         return folder
 
-    def _bring(self, log: Log) -> "Callable[[list[Look]], list[Look]]":
+    def _fetch(self, log: Log) -> "Callable[[list[Look]], list[Look]]":
         if self.reading is None:
             return list
         from phi_assets.backends.azure.jobs.hub_reading import HubReading
@@ -89,8 +89,8 @@ class AzureDatasetStore(DatasetStore):
         return HubReading(self._clients, limits, Path(self.state) / "intake" / "hub", log).bring
 
     @cached_property
-    def _here(self) -> LocalDatasetStore:
-        return LocalDatasetStore(state=self.state, source=self.source, cleaning=self.cleaning, inbox=self.inbox)
+    def _preparation(self) -> DatasetPreparation:
+        return DatasetPreparation(Path(self.state), self.source, self.cleaning, self.inbox)
 
     @property
     def _clients(self) -> AzureClients:

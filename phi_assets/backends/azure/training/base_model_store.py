@@ -1,16 +1,15 @@
 """Base models on Blob, each an Azure ML data asset, beside a copy on this machine."""
 
 import dataclasses
-from functools import cached_property
 from pathlib import Path
 
 from phi_assets.backends.azure.client.clients import AzureClients, clients
 from phi_assets.backends.azure.client.retry import say
 from phi_assets.backends.azure.storage import blob, data_assets
-from phi_assets.backends.local.training.base_model_store import LocalBaseModelStore
 from phi_assets.ports.base import Log
 from phi_assets.ports.training import BaseModelStore
 from phi_assets.records import BaseModel
+from phi_assets.settings import PROJECT
 
 ASSET = "phi-base-model"
 ROOT = "phi/base_models/"
@@ -25,9 +24,11 @@ class AzureBaseModelStore(BaseModelStore):
     role_minutes: float = 30.0
 
     def resolve(self, log: Log) -> BaseModel:
-        here = self._here.resolve(log)
+        from phi_assets.base_models.resolve import resolve_named
+
+        here = resolve_named(self.base_model, PROJECT, self._root, log)
         path = folder_of(here.digest)
-        sent = self._blobs(log).upload(self._here.folder(here), path)
+        sent = self._blobs(log).upload(Path(here.address), path)
         log(f"{blob.address(path)}: {sent} files uploaded")
         data_assets.ensure(
             self._clients,
@@ -42,21 +43,23 @@ class AzureBaseModelStore(BaseModelStore):
         return _on_azure(here)
 
     def find(self, digest: str) -> BaseModel | None:
-        here = self._here.find(digest)
-        if here is None or data_assets.find(self._clients, ASSET, digest, say) is None:
+        from phi_assets.base_models.model_store import find_model
+
+        found = find_model(self._root, digest)
+        if found is None or data_assets.find(self._clients, ASSET, digest, say) is None:
             return None
-        whole = blob.seems_whole(self._clients, self._here.folder(here), folder_of(digest))
-        return _on_azure(here) if whole else None
+        whole = blob.seems_whole(self._clients, found.address, folder_of(digest))
+        return _on_azure(found.record()) if whole else None
 
     def folder(self, model: BaseModel) -> Path:
-        folder = Path(self.state) / "base_models" / model.digest
+        folder = self._root / model.digest
         if not (folder / "config.json").is_file():
             self._blobs(say).download(folder_of(model.digest), folder)
         return folder
 
-    @cached_property
-    def _here(self) -> LocalBaseModelStore:
-        return LocalBaseModelStore(state=self.state, base_model=self.base_model)
+    @property
+    def _root(self) -> Path:
+        return Path(self.state) / "base_models"
 
     @property
     def _clients(self) -> AzureClients:

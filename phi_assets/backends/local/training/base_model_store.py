@@ -1,15 +1,11 @@
 """Base models as folders under the home."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from phi_assets.ports.base import Log
 from phi_assets.ports.training import BaseModelStore
 from phi_assets.records import BaseModel
 from phi_assets.settings import PROJECT
-
-if TYPE_CHECKING:
-    from phi_assets.base_models.model_store import ResolvedModel
 
 
 class LocalBaseModelStore(BaseModelStore):
@@ -19,19 +15,15 @@ class LocalBaseModelStore(BaseModelStore):
     base_model: str
 
     def resolve(self, log: Log) -> BaseModel:
-        from phi_assets.base_models.reference import parse_base_model
-        from phi_assets.base_models.resolve import resolve
+        from phi_assets.base_models.resolve import resolve_named
 
-        found = resolve(parse_base_model(self.base_model, relative_to=PROJECT), self._root, log)
-        for note in found.notes:
-            log(note)
-        return _record(found)
+        return resolve_named(self.base_model, PROJECT, self._root, log)
 
     def find(self, digest: str) -> BaseModel | None:
         from phi_assets.base_models.model_store import find_model
 
         found = find_model(self._root, digest)
-        return _record(found) if found else None
+        return found.record() if found else None
 
     def folder(self, model: BaseModel) -> Path:
         return Path(model.address)
@@ -39,15 +31,3 @@ class LocalBaseModelStore(BaseModelStore):
     @property
     def _root(self) -> Path:
         return Path(self.state) / "base_models"
-
-
-def _record(found: "ResolvedModel") -> BaseModel:
-    return BaseModel(
-        digest=found.digest,
-        address=str(found.address),
-        source=found.source,
-        architecture=found.architecture,
-        parameters=found.parameters,
-        context_length=found.context_length,
-        notes=tuple(found.notes),
-    )

@@ -1,0 +1,110 @@
+"""Conversations read, cleaned, split and published in a folder of this machine, as every dataset store begins."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from phi_assets.ports.base import Log
+from phi_assets.records import DatasetVersion
+from phi_assets.settings import Settings
+
+if TYPE_CHECKING:
+    from phi_assets.backends.dataset_versions import DatasetFolders, Published
+    from phi_assets.conversations.sources.feeds import Feed, Look
+
+
+@dataclass
+class DatasetPreparation:
+    """Makes dataset versions under `state` from the dataset that `source` names and from the folder `inbox`.
+
+    `cleaning` holds the fields of CleaningOptions. Raises SourceError and its kin when the source cannot be read.
+    """
+
+    state: Path
+    source: str
+    cleaning: dict[str, Any]
+    inbox: str = ""
+
+    def feeds(self) -> "list[Feed]":
+        """Where conversations come from, in the order of reading: the named dataset, then the inbox."""
+        from phi_assets.conversations.sources.address import FileSource, parse_source
+        from phi_assets.conversations.sources.feeds import FolderFeed, NamedFeed
+        from phi_assets.conversations.sources.hash_cache import Hashes
+
+        hashes = Hashes(self.state / "intake" / "hashes.json")
+        named = parse_source(self.source)
+        if not self.inbox:
+            return [NamedFeed(named, hashes)]
+        inbox = Path(self.inbox)
+        path = named.path if isinstance(named, FileSource) else None
+        if path == inbox:
+            return [FolderFeed(inbox, hashes)]
+        around = path is not None and path in inbox.parents  # then the inbox reads what is in it, by its own rule
+        return [
+            NamedFeed(named, hashes, inbox if around else None),
+            FolderFeed(inbox, hashes, None if around else path),
+        ]
+
+    def fingerprint(self, feeds: "Iterable[Feed]") -> str:
+        """SHA-256 over the set of the contents that these feeds hold, once no file of them is being written."""
+        from phi_assets.conversations.sources.feeds import fingerprint, look_when_settled
+
+        return fingerprint(look_when_settled(feeds, dg.get_dagster_logger().info))
+
+    def publish(
+        self, feeds: "Iterable[Feed]", log: Log, fetch: "Callable[[list[Look]], list[Look]]" = list
+    ) -> DatasetVersion:
+        """The version that these feeds give. `fetch` may copy what they hold elsewhere to files of this machine."""
+        from phi_assets.conversations.options import CleaningOptions
+        from phi_assets.conversations.prepare import prepare
+        from phi_assets.conversations.sources.feeds import look_when_settled
+
+        looks = fetch(look_when_settled(feeds, log))
+        for look in looks:
+            for each in look.left:
+                log(f"left alone: {look.feed}/{each.name}: {each.reason}")
+        prepared = prepare(
+            looks,
+            CleaningOptions(**self.cleaning),
+            self._versions.assignment(),
+            lambda stage, rows: log(f"{stage}: {rows:,} rows"),
+        )
+        for warning in prepared.split.warnings:
+            log(f"warning: {warning}")
+        return _record(self._versions.publish(prepared.split.rows, prepared.quarantine, prepared.facts))
+
+    def find(self, digest: str) -> DatasetVersion | None:
+        """The version with this digest in the folder of this machine; None when it is missing or damaged."""
+        found = self._versions.find(digest)
+        return _record(found) if found else None
+
+    @cached_property
+    def _versions(self) -> "DatasetFolders":
+        from phi_assets.backends.dataset_versions import DatasetFolders
+
+        return DatasetFolders(self.state / "datasets")
+
+
+def cleaning_options(settings: Settings) -> dict[str, Any]:
+    """The settings of cleaning and splitting, by the names of CleaningOptions."""
+    return {
+        "columns": settings.columns,
+        "validation_share": settings.validation_share,
+        "test_share": settings.test_share,
+        "near_duplicate_threshold": settings.near_duplicate_threshold,
+        "personal_data": settings.personal_data,
+        "max_characters": settings.max_conversation_characters,
+    }
+
+
+def _record(published: "Published") -> DatasetVersion:
+    return DatasetVersion(
+        digest=published.digest,
+        address=str(published.folder),
+        rows=dict(published.manifest["rows"]),
+        groups=dict(published.manifest["groups"]),
+    )
