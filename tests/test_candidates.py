@@ -9,7 +9,7 @@ import dagster as dg
 import pytest
 import yaml
 
-from phi_assets.cli.experiments import experiments
+from phi_assets.cli.models import experiments
 from phi_assets.defs.operations.candidates import Candidate
 from phi_assets.models import recipes
 from phi_assets.settings import current

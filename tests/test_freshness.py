@@ -284,7 +284,7 @@ def test_no_warning_blocks_anything():
 
 @pytest.mark.parametrize(("automation", "status"), [("on", "RUNNING"), ("off", "STOPPED")])
 def test_every_hour_when_automation_is_on(automation, status, monkeypatch):
-    from phi_assets.defs.operations import status as defaults
+    from phi_assets.graph import run_tags as defaults
 
     monkeypatch.setattr(defaults, "current", lambda: SimpleNamespace(automation=automation))
 

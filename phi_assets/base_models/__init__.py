@@ -1,6 +1,9 @@
 """Base models: the pretrained model that fine-tuning starts from, made safe and uniform before anything loads it."""
 
-from phi_assets.base_models.errors import (
+from phi_assets.base_models.model_store import ResolvedModel, find_model
+from phi_assets.base_models.reference import BaseModelSpec, FolderModel, HubModel, PackagedModel, parse_base_model
+from phi_assets.base_models.resolve import find, resolve
+from phi_assets.errors import (
     BaseModelError,
     BaseModelMissing,
     HubUnreachable,
@@ -8,9 +11,6 @@ from phi_assets.base_models.errors import (
     UnknownBaseModel,
     UnsafeModel,
 )
-from phi_assets.base_models.model_store import ResolvedModel, find_model
-from phi_assets.base_models.reference import BaseModelSpec, FolderModel, HubModel, PackagedModel, parse_base_model
-from phi_assets.base_models.resolve import find, resolve
 
 __all__ = [
     "BaseModelError",

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from phi_assets.base_models.errors import IncompleteModel, UnsafeModel
+from phi_assets.errors import IncompleteModel, UnsafeModel
 
 PICKLE_SUFFIXES = frozenset({".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib"})
 # h5 and Keras files can hold code as well (lambda layers, custom objects).

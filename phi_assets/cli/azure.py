@@ -1,26 +1,34 @@
-"""`phi preflight`: what to mend before a run, and what to know."""
+"""`phi preflight`, `phi cost` and `phi teardown`: the subscription before a run, what it costs, and its removal."""
 
 import dataclasses
 import json
+import sys
 from collections.abc import Sequence
 
 from rich.table import Table
 from rich.text import Text
 
 from phi_assets.backends.select import build_resources
-from phi_assets.cli.console import console, quiet
-from phi_assets.ports.operations import Diagnosis
+from phi_assets.cli.console import console, quiet, say
+from phi_assets.errors import BackendError
+from phi_assets.instance import home
+from phi_assets.ports.operations import Bill, Diagnosis, Doomed, Teardown
 from phi_assets.settings import Settings
 
+NOTHING_TO_DELETE = "nothing to take down: PHI_BACKEND=local made nothing in a cloud; `phi down` stops what runs here"
+
+NOTHING_TO_PAY = "nothing to pay: PHI_BACKEND=local runs on this machine, and rents none"
+FREE = Bill(standing=(), jobs=(), spent_this_month=0.0, budget=None, notes=(NOTHING_TO_PAY,), portal="")
+
 COLOURS = {"ok": "green", "warning": "yellow", "problem": "red", "unseen": "yellow"}
-NOTHING = "nothing to look at: PHI_BACKEND=local runs on this machine, and asks no cloud for anything"
+NOTHING_TO_EXAMINE = "nothing to look at: PHI_BACKEND=local runs on this machine, and asks no cloud for anything"
 
 
 def preflight(settings: Settings, *, as_json: bool) -> int:
     """0 when all was looked at and nothing would stop a run, else 1."""
     port = build_resources(settings).get("preflight")
     if port is None:
-        print(json.dumps([]) if as_json else NOTHING)
+        print(json.dumps([]) if as_json else NOTHING_TO_EXAMINE)
         return 0
     found = port.look(quiet)
     lacking = summary(found)
@@ -47,3 +55,103 @@ def summary(found: Sequence[Diagnosis]) -> str:
         first = "mend what is said above" if problems else "register what is said above"
         parts.append(f"{unseen} could not be looked at yet: {first}, and look again")
     return "; ".join(parts)
+
+
+def cost(settings: Settings, *, as_json: bool) -> int:
+    """0, also when the budget is spent: it is a report."""
+    port = build_resources(settings).get("cost_report")
+    bill: Bill = port.measure(quiet) if port else FREE
+    if as_json:
+        told = {**dataclasses.asdict(bill), "dollars_a_day": bill.dollars_a_day, "left": bill.left}
+        print(json.dumps(told, ensure_ascii=False, indent=2))
+        return 0
+    if port:
+        _show_bill(bill)
+    else:
+        print(NOTHING_TO_PAY)
+    return 0
+
+
+def _show_bill(bill: Bill) -> None:
+    standing = Table(title="what exists", title_justify="left")
+    for column in ("name", "kind", "what", "dollars a day"):
+        standing.add_column(column, overflow="fold", justify="right" if column == "dollars a day" else "left")
+    for row in bill.standing:
+        standing.add_row(Text(row.name), Text(row.kind), Text(row.what), f"{row.dollars_a_day:.2f}")
+    console.print(standing)
+    jobs = Table(title="the last jobs", title_justify="left")
+    for column in ("job", "what", "status", "minutes", "dollars"):
+        jobs.add_column(column, overflow="fold", justify="right" if column in ("minutes", "dollars") else "left")
+    for job in bill.jobs:
+        title = f"{job.title} ({job.remark})" if job.remark else job.title
+        jobs.add_row(Text(job.name), Text(title), Text(job.status), f"{job.minutes:.1f}", f"{job.dollars:.2f}")
+    console.print(jobs)
+    console.print(f"a day        {bill.dollars_a_day:.2f} dollars as it stands now")
+    console.print(f"this month   {bill.spent_this_month:.2f} dollars")
+    left = "PHI_AZURE_MONTHLY_BUDGET is not set" if bill.left is None else f"{bill.left:.2f} of {bill.budget:g} dollars"
+    console.print(f"budget left  {left}")
+    for note in bill.notes:
+        console.print(f"note         {note}", markup=False)
+    console.print(f"invoice      {bill.portal}", markup=False)
+
+
+def teardown(settings: Settings, *, everything: bool, yes: bool) -> int:
+    """0 when it is gone, or nothing was there; 1 when nobody said yes, or something forbids it."""
+    port: Teardown | None = build_resources(settings).get("teardown")
+    if port is None:
+        print(NOTHING_TO_DELETE)
+        return 0
+
+    def log(words: str) -> None:
+        say("teardown", words)
+
+    with home.only_one(settings, "run", "teardown"):
+        plan = port.plan(everything, log)
+        going = [each for each in plan if each.fate == "goes"]
+        _show_plan("to be deleted, in this order", going)
+        _show_plan("not to be deleted", [each for each in plan if each.fate != "goes"])
+        obstacle = port.obstacle(plan)
+        if obstacle:
+            raise BackendError(description=f"nothing was deleted: {obstacle}")
+        if going and not yes and not _confirmed(port.confirmation):
+            console.print("nothing was deleted")
+            return 1
+        kept = port.take_down(everything, log) if going else []
+    for line in kept:
+        console.print(f"kept  {line}", markup=False)
+    console.print(_outcome(going), markup=False)
+    return 0
+
+
+def _outcome(going: Sequence[Doomed]) -> str:
+    if not going:
+        return "nothing was there to be deleted"
+    if all(each.kind.startswith("deleted ") for each in going):
+        names = ", ".join(f"{each.kind} {each.name}" for each in going)
+        return f"nothing stood any more; Azure was asked to end what it may have kept: {names}"
+    return "it is gone; `phi status` says what is missing, `phi run` makes it again"
+
+
+def _show_plan(title: str, rows: Sequence[Doomed]) -> None:
+    if not rows:
+        return
+    table = Table(title=title, title_justify="left")
+    for column in ("kind", "name", "remark"):
+        table.add_column(column, overflow="fold")
+    for each in rows:
+        table.add_row(Text(each.kind), Text(each.name), Text(each.remark))
+    console.print(table)
+
+
+def _confirmed(word: str) -> bool:
+    """Raises BackendError where there is nobody to ask."""
+    if not sys.stdin.isatty():
+        typed = sys.stdin.readline()
+        if not typed:
+            raise BackendError(description=f"nobody to ask: type {word} into its input, or say --yes")
+        return typed.strip() == word
+    try:
+        return input(f"type {word} to delete all of it: ").strip() == word
+    except EOFError:  # Ctrl-D
+        print()
+        return False

@@ -153,7 +153,7 @@ def _count(text: str) -> int:
 
 
 def _experiments(settings: Settings, chosen: argparse.Namespace) -> int:
-    from phi_assets.cli.experiments import experiments
+    from phi_assets.cli.models import experiments
 
     return experiments(settings, as_json=chosen.json)
 
@@ -165,13 +165,13 @@ def _models(settings: Settings, chosen: argparse.Namespace) -> int:
 
 
 def _promote(settings: Settings, chosen: argparse.Namespace) -> int:
-    from phi_assets.cli.promote import promote
+    from phi_assets.cli.models import promote
 
     return promote(settings, chosen.version, chosen.reason)
 
 
 def _rollback(settings: Settings, chosen: argparse.Namespace) -> int:
-    from phi_assets.cli.promote import rollback
+    from phi_assets.cli.models import rollback
 
     return rollback(settings, chosen.reason)
 
@@ -183,13 +183,13 @@ def _preflight(settings: Settings, chosen: argparse.Namespace) -> int:
 
 
 def _cost(settings: Settings, chosen: argparse.Namespace) -> int:
-    from phi_assets.cli.cost import cost
+    from phi_assets.cli.azure import cost
 
     return cost(settings, as_json=chosen.json)
 
 
 def _teardown(settings: Settings, chosen: argparse.Namespace) -> int:
-    from phi_assets.cli.teardown import teardown
+    from phi_assets.cli.azure import teardown
 
     return teardown(settings, everything=chosen.all, yes=chosen.yes)
 

@@ -1,15 +1,24 @@
-"""`phi models`: every registered version, where it stands, and what it scored."""
+"""`phi models`, `phi experiments`, `phi promote` and `phi rollback`: registered versions and tracked trainings."""
 
 import dataclasses
 import json
+from collections.abc import Mapping
+from typing import Any
 
 from rich.table import Table
 from rich.text import Text
 
 from phi_assets.backends.select import build_resources
-from phi_assets.cli.console import console
+from phi_assets.cli.ask import NothingDeployed, ask_deployed
+from phi_assets.cli.console import console, say
+from phi_assets.instance import home, runs, server
+from phi_assets.models import recipes
 from phi_assets.models.champions import Version
+from phi_assets.models.experiments import Trained, best_first, differences
 from phi_assets.settings import Settings
+
+NO_TRAININGS = "no training is tracked yet: `phi run` trains, and job `candidate` tries another recipe"
+NUMBERS = ("loss", "validation loss", "bits per byte", "right", "general kept", "minutes")
 
 COLUMNS = ("version", "state", "model", "dataset", "questions right", "bits per byte", "promoted", "withdrawn")
 
@@ -42,3 +51,78 @@ def _row(each: Version) -> tuple[str, ...]:
         f"{each.promoted_at[:16]} {each.promoted}",
         f"{each.withdrawn_at[:16]} {each.withdrawn}".strip(),
     )
+
+
+def experiments(settings: Settings, *, as_json: bool) -> int:
+    """0, also when there are none."""
+    found = best_first(build_resources(settings)["registry"].trainings())
+    reference = recipes.of(settings.preset, {}).learned_from()
+    if as_json:
+        print(json.dumps([_told(each, reference) for each in found], ensure_ascii=False, indent=2))
+    elif found:
+        _show_trainings(found, reference)
+    else:
+        print(NO_TRAININGS)
+    return 0
+
+
+def _told(each: Trained, reference: Mapping[str, Any]) -> dict[str, Any]:
+    gate = each.scores.gate if each.scores else "not evaluated"
+    return {**dataclasses.asdict(each), "differs": differences(each, reference), "gate": gate}
+
+
+def _show_trainings(found: list[Trained], reference: Mapping[str, Any]) -> None:
+    table = Table(title="trainings, best first", title_justify="left")
+    for column in ("name", "what differs", "dataset", *NUMBERS, "gate"):
+        table.add_column(column, overflow="fold", justify="right" if column in NUMBERS else "left")
+    for each in found:
+        scores = each.scores
+        table.add_row(
+            Text(each.candidate or "the graph's"),
+            Text(", ".join(differences(each, reference)) or "nothing"),
+            each.dataset[:12],
+            _number(each.loss, "{:.3f}"),
+            _number(each.validation_loss, "{:.3f}"),
+            _number(scores and scores.bits_per_byte, "{:.3f}"),
+            _number(scores and scores.right, "{:.0%}"),
+            _number(scores and scores.general_kept, "{:.0%}"),
+            _number(each.minutes, "{:.1f}"),
+            Text(scores.gate if scores else "not evaluated"),
+        )
+    console.print(table)
+    if len({each.dataset for each in found}) > 1:
+        console.print("Numbers of different datasets are of different test splits: compare within one.")
+
+
+def _number(value: float | None, form: str) -> str:
+    return form.format(value) if value is not None else ""
+
+
+def promote(settings: Settings, version: str, reason: str) -> int:
+    """0 when the version is champion and answers; else 1, with the reasons."""
+    return _change(settings, "promote", {"action": "promote", "version": version, "reason": reason})
+
+
+def rollback(settings: Settings, reason: str) -> int:
+    """0 when the former champion is champion and answers; else 1, with the reasons."""
+    return _change(settings, "rollback", {"action": "rollback", "reason": reason})
+
+
+def _change(settings: Settings, job: str, promotion: dict[str, str]) -> int:
+    with home.only_one(settings, "run", job), home.instance(settings) as instance:
+        ui = server.ensure(settings, settings.state / "dagster.log")
+        run_id = runs.submit(ui, job, config={"ops": {"registered_model": {"config": promotion}}})
+        say(job, f"{run_id[:8]} is live on {ui.address}/runs/{run_id}")
+        outcome = runs.follow(instance, run_id, say)
+    for error in outcome.errors:
+        console.print(f"  {error}", markup=False)
+    try:
+        console.print(_who_answers(ask_deployed(settings, "Hello")), markup=False)
+    except NothingDeployed as e:
+        console.print(f"nobody answers: {e}", markup=False)
+        return 1
+    return 0 if outcome.ended_well else 1
+
+
+def _who_answers(answer: dict[str, Any]) -> str:
+    return f"answers now   {answer['model']} {answer['model_version']}, deployment {answer['deployment']}"

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from phi_assets.conversations.formats.columns import check_columns
 from phi_assets.conversations.formats.read_rows import MAX_LINE_BYTES
+from phi_assets.conversations.formats.shapes import check_columns
 
 PersonalDataPolicy = Literal["mask", "drop", "keep"]
 

@@ -89,13 +89,13 @@ READS: dict[str, Reads] = {
     ),
     "training_compute": Reads(
         (f"{INFRASTRUCTURE}/assets.py",),
-        local=("infrastructure/provisioner", "infrastructure/machine"),
+        local=("infrastructure/provisioner",),
         azure=("infrastructure/provisioner", "infrastructure/compute"),
         azure_settings=(*PLACE, "azure_vm_size", "azure_nodes", "azure_idle_minutes"),
     ),
     "training_environment": Reads(
         (f"{INFRASTRUCTURE}/assets.py",),
-        local=("infrastructure/provisioner", "infrastructure/machine"),
+        local=("infrastructure/provisioner",),
         azure=("infrastructure/provisioner", "infrastructure/training_environment", "infrastructure/ml_environment"),
         azure_settings=PLACE,
     ),
@@ -125,6 +125,7 @@ READS: dict[str, Reads] = {
             "max_broken_share",
             "min_rows",
         ),
+        local=("dataset/store",),
         azure=("dataset/store", "storage/data_assets", "dataset/blob_feed", "jobs/hub_reading"),
         azure_source=("reading_code",),
         azure_settings=PLACE,
@@ -136,7 +137,7 @@ READS: dict[str, Reads] = {
         azure_settings=PLACE,
     ),
     "fine_tuned_model": Reads(
-        (*of_stage("training", "assets", "metadata", "preset"), "phi_assets/models/recipes.py", "training_code"),
+        (*of_stage("training", "assets", "metadata"), "phi_assets/models/recipes.py", "training_code"),
         ("preset",),
         local=("training/trainer", "pipes_child"),
         azure=("training/trainer", "jobs/spec"),
@@ -160,7 +161,7 @@ READS: dict[str, Reads] = {
         azure_settings=PLACE,
     ),
     "registered_model": Reads(
-        (*EVALUATION, "phi_assets/models/champions.py", "phi_assets/models/succession.py"),
+        (*EVALUATION, "phi_assets/models/champions.py"),
         local=("evaluation/registry",),
         azure=("evaluation/registry",),
         azure_settings=PLACE,
@@ -198,7 +199,7 @@ READS: dict[str, Reads] = {
     "endpoint_connection": Reads(
         ("phi_assets/defs/chat", "phi_assets/prompt_flow"),
         local=("chat/connection_store",),
-        azure=("chat/connection_store", "chat/workspace_connection"),
+        azure=("chat/connection_store",),
         azure_settings=PLACE,
     ),
     "chat_flow": Reads(

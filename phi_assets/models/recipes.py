@@ -13,7 +13,7 @@ from typing import Any
 
 import dagster as dg
 
-from phi_assets.settings import PROJECT
+from phi_assets.settings import PRESETS, PROJECT, Settings
 
 # Where things lie is not part of a recipe, and training_code asks for it.
 NOWHERE = dict.fromkeys(("base_model", "train_file", "validation_file", "output_dir"), ".")
@@ -93,3 +93,16 @@ def _in_its_words() -> Iterator[None]:
         yield
     except TrainingRefused as e:
         raise WrongRecipe(f"{e}; nothing was trained", allow_retries=False) from e
+
+
+def preset_file(settings: Settings) -> Path:
+    """The YAML file that PHI_PRESET names."""
+    path = Path(settings.preset)
+    return path if path.is_absolute() else PRESETS / f"{settings.preset}.yaml"
+
+
+def preset_value(settings: Settings, name: str) -> Any:
+    """Raises KeyError when the preset does not say it."""
+    import yaml
+
+    return yaml.safe_load(preset_file(settings).read_text(encoding="utf-8"))[name]

@@ -12,7 +12,7 @@ import pytest
 from phi_assets.backends.azure.client import credential, rest
 from phi_assets.backends.azure.client.clients import AzureClients
 from phi_assets.backends.azure.infrastructure import compute, deleted_vaults, deployment, deployment_run, live_state
-from phi_assets.backends.azure.operations import deleting
+from phi_assets.backends.azure.operations import teardown
 from phi_assets.graph import catalog
 from phi_assets.settings import PROJECT
 from tests.azure_emulator.control import Control
@@ -28,7 +28,7 @@ def prepared(control: Control, home: Path, name: str, monkeypatch: pytest.Monkey
     credential.forget()
     live_state.forget()
     monkeypatch.setattr(compute, "POLL_SECONDS", 0.05)
-    for module in (deleting, deleted_vaults):
+    for module in (teardown, deleted_vaults):
         monkeypatch.setattr(module, "FIRST_POLL", 0.05)
         monkeypatch.setattr(module, "LONGEST_POLL", 0.05)
     monkeypatch.setattr(deployment_run, "FIRST_POLL", 0.1)

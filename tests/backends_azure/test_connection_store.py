@@ -12,9 +12,8 @@ import dagster as dg
 import pytest
 from dagster._utils.error import serializable_error_info_from_exc_info
 
-from phi_assets.backends.azure.chat import workspace_connection
-from phi_assets.backends.azure.chat.connection_store import AzureConnectionStore
-from phi_assets.backends.azure.chat.workspace_connection import WorkspaceConnection
+from phi_assets.backends.azure.chat import connection_store
+from phi_assets.backends.azure.chat.connection_store import AzureConnectionStore, WorkspaceConnection
 from phi_assets.backends.azure.client import credential
 from phi_assets.backends.azure.client.azure_errors import AzureRefused, GaveUp
 from phi_assets.graph.io_manager import RecordIOManager
@@ -267,7 +266,7 @@ def test_a_refusal_that_quotes_the_key_is_passed_on_without_it(
     def quoting(*_: object) -> None:
         raise kind(description=f"refused: {KEY}, none of it", allow_retries=False) from ValueError(KEY)
 
-    monkeypatch.setattr(workspace_connection, "wait_for_role", quoting)
+    monkeypatch.setattr(connection_store, "wait_for_role", quoting)
     with pytest.raises(kind, match=r"refused: \*\*\*, none of it") as refused:
         store.connect(endpoint, KEY)
     told = serializable_error_info_from_exc_info((refused.type, refused.value, refused.tb))

@@ -15,7 +15,7 @@ import pytest
 from phi_assets.backends.azure.client.clients import clients
 from phi_assets.backends.azure.dataset.store import AzureDatasetStore
 from phi_assets.backends.azure.jobs.hub_reading import HubReading
-from phi_assets.backends.azure.jobs.job_failures import JobFailed
+from phi_assets.backends.azure.jobs.job_errors import JobFailed
 from phi_assets.backends.azure.jobs.jobs import CloudJobs, JobLimits
 from phi_assets.backends.azure.storage import blob
 from phi_assets.conversations.sources.address import HubSource, SourceError

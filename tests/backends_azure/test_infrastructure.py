@@ -5,7 +5,7 @@ import pytest
 from phi_assets import bicep_template
 from phi_assets.backends.azure.client import credential
 from phi_assets.backends.azure.client.azure_errors import AzureRefused, NotSignedIn
-from phi_assets.backends.azure.infrastructure import live_state, what_if
+from phi_assets.backends.azure.infrastructure import deployment, live_state
 from phi_assets.graph import catalog
 from tests.azure_emulator.control import Control
 from tests.azure_emulator.identities import TENANT
@@ -220,7 +220,7 @@ def test_a_lost_answer_to_the_deployment_makes_one_deployment(place):
 
 
 def test_a_forecast_that_never_comes_holds_nothing_up(place, monkeypatch):
-    monkeypatch.setattr(what_if, "SECONDS", 1.0)
+    monkeypatch.setattr(deployment, "FORECAST_SECONDS", 1.0)
     place.control.what_if_hangs()
 
     made = place.deploy()

@@ -12,7 +12,7 @@ from azure.core.exceptions import HttpResponseError, ServiceResponseError
 from phi_assets.backends.azure.client import retry
 from phi_assets.backends.azure.jobs.blob_pipes import BlobMessages
 from phi_assets.backends.azure.jobs.logs import JobLog, Said, Tail
-from phi_assets.backends.azure.jobs.names import job_name, recipe
+from phi_assets.backends.azure.jobs.spec import job_name, recipe
 from phi_assets.backends.azure.jobs.watch import ENDED, WAITING
 
 

@@ -10,8 +10,7 @@ import pytest
 from phi_assets.backends.azure.client.azure_errors import AzureRefused
 from phi_assets.backends.azure.dataset.store import ASSET as DATASET
 from phi_assets.backends.azure.jobs.jobs import CloudJobs, JobLimits
-from phi_assets.backends.azure.jobs.names import recipe
-from phi_assets.backends.azure.jobs.spec import CloudJob
+from phi_assets.backends.azure.jobs.spec import CloudJob, recipe
 from phi_assets.backends.azure.storage import data_assets
 from tests.azure_emulator.control import Control
 from tests.backends_azure.place import Place, person_with

@@ -12,14 +12,12 @@ from azure.core.exceptions import HttpResponseError, ResourceNotFoundError, Serv
 
 from phi_assets.backends.azure.client import retry, role_delay
 from phi_assets.backends.azure.client.azure_errors import AzureRefused
-from phi_assets.backends.azure.jobs import jobs, own_run
+from phi_assets.backends.azure.jobs import jobs
 from phi_assets.backends.azure.jobs import watch as job_watch
 from phi_assets.backends.azure.jobs.blob_pipes import pipes_folder
-from phi_assets.backends.azure.jobs.job_failures import RoleMissing
-from phi_assets.backends.azure.jobs.jobs import CloudJobs
-from phi_assets.backends.azure.jobs.names import job_name
-from phi_assets.backends.azure.jobs.own_run import OwnRun
-from phi_assets.backends.azure.jobs.spec import CloudJob
+from phi_assets.backends.azure.jobs.job_errors import RoleMissing
+from phi_assets.backends.azure.jobs.jobs import CloudJobs, OwnRun
+from phi_assets.backends.azure.jobs.spec import CloudJob, job_name
 from phi_assets.backends.azure.jobs.watch import ALLOWANCE_MINUTES, Ended, JobLimits, NeverEnded, NoMachine, Watch
 
 LIMITS = JobLimits("Standard_NC24ads_A100_v4", 20.0, queue_minutes=10.0, role_minutes=30.0, poll_seconds=5.0)
@@ -81,7 +79,7 @@ def workspace(monkeypatch) -> Workspace:
         made.clock[0] += seconds
 
     clock = SimpleNamespace(monotonic=lambda: made.clock[0], sleep=sleep)
-    for module in (job_watch, jobs, own_run, retry, role_delay):
+    for module in (job_watch, jobs, retry, role_delay):
         monkeypatch.setattr(module, "time", clock)
     monkeypatch.setattr(jobs, "as_command", lambda job, name, *others: name)
     return made
@@ -217,7 +215,7 @@ def test_a_run_is_looked_at_now_and_then_and_a_busy_storage_stops_nothing(worksp
     for _ in range(100):
         mine.raise_if_stopped()
         workspace.clock[0] += 1.0
-    assert len(asked) == 100 / own_run.SECONDS_BETWEEN_LOOKS
+    assert len(asked) == 100 / jobs.SECONDS_BETWEEN_LOOKS
 
 
 def test_of_several_completed_attempts_the_newest_is_the_one(workspace, said):

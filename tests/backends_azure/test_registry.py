@@ -10,7 +10,7 @@ from phi_assets.backends.azure.evaluation.registry import MODEL_NAME, AzureModel
 from phi_assets.backends.azure.storage import blob
 from phi_assets.errors import ChampionChanged
 from phi_assets.model_card import record
-from phi_assets.models.succession import CannotPromote
+from phi_assets.models.champions import CannotPromote
 from phi_assets.records import ModelVersion
 from tests.azure_emulator.control import Control
 from tests.backends_azure.place import Place, person_with

@@ -6,7 +6,7 @@ import pytest
 from phi_assets.backends.azure.client import names as unique_names
 from phi_assets.backends.azure.client import rest
 from phi_assets.backends.azure.client.azure_errors import AzureRefused, GaveUp
-from phi_assets.backends.azure.operations import deleting
+from phi_assets.backends.azure.operations import teardown
 from phi_assets.defs.operations.cloud_jobs import teardown as teardown_job
 from tests.backends_azure.place import Place, names
 from tests.backends_azure.taking_down import (
@@ -112,7 +112,7 @@ def test_a_deleted_vault_of_another_group_is_left_alone(place):
 def test_what_stays_busy_is_given_up_with_azures_own_words_said_once(place, monkeypatch):
     serving(place)
     refuse_as_busy(monkeypatch, "/computes/", 1000)
-    monkeypatch.setattr(deleting, "MINUTES", 0.005)
+    monkeypatch.setattr(teardown, "MINUTES", 0.005)
 
     with pytest.raises(
         GaveUp, match=r"deleting training: gave up after .*there is an operation in progress.*; see the portal"

@@ -7,10 +7,9 @@ from typing import Any
 
 import pytest
 
-from phi_assets.backends.azure.client import waiting
+from phi_assets.backends.azure.client import retry
 from phi_assets.backends.azure.client.azure_errors import GaveUp
-from phi_assets.backends.azure.client.retry import soon
-from phi_assets.backends.azure.client.waiting import Waiting
+from phi_assets.backends.azure.client.retry import Waiting, soon
 from phi_assets.backends.azure.serving import lease as deploy_lock
 from phi_assets.backends.azure.serving.lease import Lease, LeaseLost
 
@@ -22,8 +21,8 @@ def test_pauses_grow_to_the_longest_and_a_word_is_said_now_and_then(monkeypatch)
         pauses.append(seconds)
         now[0] += seconds
 
-    monkeypatch.setattr(waiting.time, "monotonic", lambda: now[0])
-    monkeypatch.setattr(waiting.time, "sleep", sleep)
+    monkeypatch.setattr(retry.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(retry.time, "sleep", sleep)
     wait = Waiting("making m2", said.append, 2.0, 0.5, 10.0)
 
     def wait_for_ever() -> None:

@@ -20,8 +20,7 @@ from phi_assets.backends.azure.evaluation.evaluator import AzureEvaluator
 from phi_assets.backends.azure.evaluation.registry import AzureModelRegistry
 from phi_assets.backends.azure.infrastructure import compute, training_environment
 from phi_assets.backends.azure.jobs.jobs import CloudJobs, JobLimits
-from phi_assets.backends.azure.jobs.names import recipe
-from phi_assets.backends.azure.jobs.spec import CloudJob
+from phi_assets.backends.azure.jobs.spec import CloudJob, recipe
 from phi_assets.backends.azure.training.base_model_store import AzureBaseModelStore
 from phi_assets.backends.azure.training.trainer import AzureTrainer
 from phi_assets.ports.evaluation import Contest

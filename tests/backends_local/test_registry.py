@@ -7,7 +7,7 @@ import pytest
 from phi_assets.backends.local.evaluation.registry import MlflowRegistry
 from phi_assets.errors import ChampionChanged
 from phi_assets.model_card import record
-from phi_assets.models.succession import CannotPromote
+from phi_assets.models.champions import CannotPromote
 from phi_assets.records import ModelVersion
 from tests.made_up import a_model, evaluated
 

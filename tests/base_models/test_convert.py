@@ -8,9 +8,14 @@ from typing import Any
 import pytest
 
 from phi_assets.base_models import BaseModelError, PackagedModel, ResolvedModel, resolve
-from phi_assets.base_models.convert import convert_gguf_llama, fuse_projections, load_gguf_llama, phi3_config
-from phi_assets.base_models.gguf_file import read_gguf_tokenizer
-from phi_assets.base_models.sources import locate_packaged
+from phi_assets.base_models.convert import (
+    convert_gguf_llama,
+    fuse_projections,
+    load_gguf_llama,
+    phi3_config,
+    read_gguf_tokenizer,
+)
+from phi_assets.base_models.resolve import locate_packaged
 from tests.tiny_gguf import write_tiny_gguf
 
 TEXTS = [

@@ -8,8 +8,8 @@ from phi_assets import endpoint_client
 from phi_assets.errors import ChampionChanged
 from phi_assets.model_card import record
 from phi_assets.models import recipes
+from phi_assets.models.champions import CannotPromote
 from phi_assets.models.experiments import Scores
-from phi_assets.models.succession import CannotPromote
 from tests.contracts.made import Chain, another
 
 pytestmark = [

@@ -2,8 +2,7 @@ from typing import Any
 
 import pytest
 
-from phi_assets.conversations.formats.columns import check_columns
-from phi_assets.conversations.formats.shapes import parse_conversation
+from phi_assets.conversations.formats.shapes import check_columns, parse_conversation
 from phi_assets.conversations.rows import Rejected
 
 QUESTION, ANSWER = "How far is it?", "Twelve miles."

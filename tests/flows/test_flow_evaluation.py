@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from phi_assets.prompt_flow.batch_child import flow_inputs
 from phi_assets.prompt_flow.child_process import PromptFlowFailed
 from phi_assets.prompt_flow.flow_evaluation import run_flow_evaluation
-from phi_assets.prompt_flow.history import flow_inputs
 
 CHAT_FLOW = Path(__file__).resolve().parents[2] / "flows" / "chat"
 

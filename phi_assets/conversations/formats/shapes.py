@@ -6,12 +6,27 @@ Known: OpenAI `messages` (ultrachat too), ShareGPT `conversations`, Alpaca `inst
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
-from phi_assets.conversations.formats.columns import renamed
-from phi_assets.conversations.formats.turns import parse_turns, text_of
-from phi_assets.conversations.rows import Message, Rejected
+from phi_assets.conversations.rows import Message, Rejected, Role
+
+_TEXT_PARTS = frozenset({"text", "input_text", "output_text"})
+
+COLUMNS = (
+    "messages", "conversations", "role", "content", "from", "value", "system", "user", "assistant",
+    "instruction", "input", "output", "history", "prompt", "completion",
+)  # fmt: skip
+"""The names that a mapping may rename; `system`, `user` and `assistant` also stand for words that name a role."""
+ROLES = {
+    "system": "system", "developer": "system",
+    "user": "user", "human": "user", "prompter": "user",
+    "assistant": "assistant", "gpt": "assistant", "chatgpt": "assistant", "bing": "assistant", "bard": "assistant",
+    "model": "assistant", "bot": "assistant", "ai": "assistant",
+}  # fmt: skip
+TOOL_ROLES = frozenset({"tool", "tools", "function", "function_call", "tool_call", "function_response", "tool_response",
+                        "observation", "ipython", "environment"})  # fmt: skip
 
 _MEDIA = {"image": "image", "images": "image", "audio": "audio", "audios": "audio", "video": "unsupported_part",
           "videos": "unsupported_part"}  # fmt: skip
@@ -86,3 +101,87 @@ def _side(value: Any, role: str, columns: Mapping[str, str]) -> list[Message]:
     if isinstance(value, list) and all(isinstance(item, dict) and "type" not in item for item in value):
         return parse_turns(value, columns)
     return [Message("user" if role == "user" else "assistant", text_of(value))]
+
+
+def check_columns(columns: Mapping[str, str]) -> None:
+    """Raise ValueError for a mapping from a name that isn't ours, or to nothing; the error names the nearest one."""
+    for ours, theirs in columns.items():
+        if ours not in COLUMNS:
+            near = difflib.get_close_matches(ours, COLUMNS, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(COLUMNS)}"
+            raise ValueError(f"PHI_COLUMNS maps the unknown name {ours!r}; {hint} (it maps our names to the data's)")
+        if not isinstance(theirs, str) or not theirs:
+            raise ValueError(f"PHI_COLUMNS maps {ours!r} to {theirs!r}; give the name that the data uses")
+
+
+def renamed(value: Mapping[str, Any], columns: Mapping[str, str]) -> dict[str, Any]:
+    """The object with the data's names replaced by ours, on this level only."""
+    result = dict(value)
+    for ours, theirs in columns.items():
+        if theirs != ours and theirs in value:
+            if result.get(theirs) is value[theirs]:
+                del result[theirs]
+            result[ours] = value[theirs]
+    return result
+
+
+def roles(columns: Mapping[str, str]) -> dict[str, str]:
+    """Every word that names a role, in lower case, with the role that it names."""
+    own = {columns[role].casefold(): role for role in ("system", "user", "assistant") if role in columns}
+    return {**ROLES, **own}
+
+
+def parse_turns(turns: list[Any], columns: Mapping[str, str]) -> list[Message]:
+    """The messages of a list of `role`/`content` or `from`/`value` objects. Raises Rejected."""
+    names = roles(columns)
+    return [_parse_turn(turn, columns, names) for turn in turns]
+
+
+def _parse_turn(turn: Any, columns: Mapping[str, str], names: Mapping[str, str]) -> Message:
+    if not isinstance(turn, dict):
+        raise Rejected("not_text", "broken", f"a turn is a {type(turn).__name__}, not an object")
+    turn = renamed(turn, columns)
+    speaker = turn["role"] if turn.get("role") is not None else turn.get("from")
+    if not isinstance(speaker, str):
+        raise Rejected("unknown_role", "broken", f"a turn has no role; its keys: {', '.join(sorted(map(str, turn)))}")
+    role = names.get(speaker.strip().casefold())
+    calls = turn.get("tool_calls") or turn.get("function_call") or turn.get("tool_call_id")
+    if calls or (role is None and speaker.strip().casefold() in TOOL_ROLES):
+        raise Rejected("tool_call", "unsupported", f"a turn of {speaker!r} calls a tool or answers for one")
+    if role is None:
+        raise Rejected("unknown_role", "broken", f"role {speaker!r}; PHI_COLUMNS can map it")
+    content = turn["content"] if "content" in turn else turn.get("value")
+    return Message(cast(Role, role), text_of(content))
+
+
+def text_of(content: Any) -> str:
+    """The text of a message's content: a string, nothing, or a list of text parts, which are joined by line ends.
+
+    Raises Rejected: `image`, `audio` or `unsupported_part` for other parts, `not_text` for anything else.
+    """
+    if isinstance(content, str):
+        return content
+    if content is None:
+        return ""
+    if isinstance(content, dict):
+        content = [content]
+    if isinstance(content, list):
+        return "\n".join(_part(part) for part in content)
+    raise Rejected("not_text", "broken", f"content is a {type(content).__name__}, not text")
+
+
+def _part(part: Any) -> str:
+    if isinstance(part, str):
+        return part
+    if not isinstance(part, dict):
+        raise Rejected("not_text", "broken", f"a content part is a {type(part).__name__}, not text")
+    kind = str(part.get("type", "text" if isinstance(part.get("text"), str) else "unknown"))
+    if kind in _TEXT_PARTS and isinstance(part.get("text"), str):
+        return part["text"]
+    if "image" in kind:
+        raise Rejected("image", "unsupported", f"content part {kind!r}")
+    if "audio" in kind:
+        raise Rejected("audio", "unsupported", f"content part {kind!r}")
+    if kind.startswith("tool"):
+        raise Rejected("tool_call", "unsupported", f"content part {kind!r}")
+    raise Rejected("unsupported_part", "unsupported", f"content part {kind!r}")

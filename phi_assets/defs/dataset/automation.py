@@ -2,8 +2,7 @@
 
 import dagster as dg
 
-from phi_assets.defs.operations.status import sensor_status
-from phi_assets.graph.run_tags import BY_COMMAND, FOLLOWED, RETRIED_WHEN_KILLED
+from phi_assets.graph.run_tags import BY_COMMAND, FOLLOWED, RETRIED_WHEN_KILLED, sensor_status
 from phi_assets.settings import current
 
 _new_data = dg.AutomationCondition.any_deps_match(dg.AutomationCondition.data_version_changed()).allow(

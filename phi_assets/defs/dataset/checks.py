@@ -56,7 +56,7 @@ def fits_context(
 ) -> dg.AssetCheckResult:
     """Counted with the base model's own tokenizer and chat template."""
     from phi_assets.conversations.checks import fits
-    from phi_assets.defs.training.preset import preset_value
+    from phi_assets.models.recipes import preset_value
 
     length = min(int(preset_value(current(), "max_length")), base_model.context_length)
     found = fits(dataset_store.folder(chat_dataset), base_model_store.folder(base_model), max_length=length)

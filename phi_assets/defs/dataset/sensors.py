@@ -5,7 +5,7 @@ import json
 import dagster as dg
 
 from phi_assets.conversations.sources.snapshot import Seen, see
-from phi_assets.defs.operations.status import sensor_status
+from phi_assets.graph.run_tags import sensor_status
 from phi_assets.graph.staleness import DATA_VERSION, observed
 from phi_assets.instance.home import is_at_work
 from phi_assets.ports.dataset import DatasetStore

@@ -3,7 +3,7 @@
 import dagster as dg
 
 from phi_assets.defs.operations.jobs import freshness
-from phi_assets.defs.operations.status import schedule_status
+from phi_assets.graph.run_tags import schedule_status
 
 hourly_freshness = dg.ScheduleDefinition(
     name="hourly_freshness",

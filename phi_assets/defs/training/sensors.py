@@ -3,8 +3,7 @@
 import dagster as dg
 
 from phi_assets.backends.select import build_resources
-from phi_assets.defs.operations.status import sensor_status
-from phi_assets.graph.run_tags import FOLLOWED, RETRIED_WHEN_KILLED
+from phi_assets.graph.run_tags import FOLLOWED, RETRIED_WHEN_KILLED, sensor_status
 from phi_assets.instance.retraining_due import is_due
 from phi_assets.settings import current
 

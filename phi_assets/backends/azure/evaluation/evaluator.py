@@ -9,8 +9,7 @@ from phi_assets.backends.azure.client.clients import clients
 from phi_assets.backends.azure.dataset.store import ASSET as DATASET
 from phi_assets.backends.azure.dataset.store import folder_of as dataset_folder
 from phi_assets.backends.azure.jobs.jobs import CloudJobs, JobLimits
-from phi_assets.backends.azure.jobs.names import files_digest, recipe
-from phi_assets.backends.azure.jobs.spec import CloudJob
+from phi_assets.backends.azure.jobs.spec import CloudJob, files_digest, recipe
 from phi_assets.backends.azure.jobs.watch import link_metadata
 from phi_assets.backends.azure.storage import blob, data_assets
 from phi_assets.backends.azure.training.base_model_store import ASSET as BASE_MODEL

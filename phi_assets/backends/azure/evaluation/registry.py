@@ -13,7 +13,7 @@ from phi_assets.backends.azure.client.role_delay import if_allowed, once_allowed
 from phi_assets.backends.azure.storage import blob
 from phi_assets.backends.azure.training import tracking
 from phi_assets.model_card import record
-from phi_assets.models import champions, succession
+from phi_assets.models import champions
 from phi_assets.models.champions import Version
 from phi_assets.models.experiments import Scores, Trained
 from phi_assets.ports.evaluation import ModelRegistry
@@ -42,10 +42,10 @@ class AzureModelRegistry(ModelRegistry):
         return _ours(if_allowed(self._listed, f"listing versions of {MODEL_NAME}", say))
 
     def promote(self, number: str, reason: str, run: str) -> RegisteredModel:
-        return succession.promote(self, number, reason, run)
+        return champions.promote(self, number, reason, run)
 
     def rollback(self, reason: str, run: str) -> RegisteredModel:
-        return succession.rollback(self, reason, run)
+        return champions.rollback(self, reason, run)
 
     def tag(self, number: str, tags: Mapping[str, str]) -> None:
         """The version has these tags too, and not those whose value is empty."""
@@ -93,10 +93,10 @@ class AzureModelRegistry(ModelRegistry):
         if present and present.model_digest == model.digest:
             return present
         if champions.withdrawn(versions, model.digest):
-            return succession.in_its_place(versions, model.digest, present)
+            return champions.in_its_place(versions, model.digest, present)
         name = champions.name_of(present)
         if name != evaluation.champion:
-            raise succession.champion_changed(evaluation, name)
+            raise champions.champion_changed(evaluation, name)
         # The next number is taken by one version only: who comes second finds another model under it.
         number = str(max((int(version.version) for version in taken), default=0) + 1)
         crowned = {**tags, **champions.set_only(champions.promotion_tags(_ours(taken), champions.PASSED))}
@@ -104,7 +104,7 @@ class AzureModelRegistry(ModelRegistry):
             lambda: self._put(number, model, crowned), f"registering {MODEL_NAME}:{number}", say, self.role_minutes
         )
         if (found.tags or {}).get("model_digest") != model.digest:
-            raise succession.champion_changed(evaluation, f"{MODEL_NAME}/{number}")
+            raise champions.champion_changed(evaluation, f"{MODEL_NAME}/{number}")
         return _record(found)
 
     def _put(self, number: str, model: ModelVersion, tags: Mapping[str, str]) -> Any:

@@ -7,8 +7,7 @@ from typing import Any
 from phi_assets import bicep_template
 from phi_assets.backends.azure.client.azure_errors import code_of, refused, status_of
 from phi_assets.backends.azure.client.clients import AzureClients
-from phi_assets.backends.azure.client.retry import with_patience
-from phi_assets.backends.azure.client.waiting import Waiting
+from phi_assets.backends.azure.client.retry import Waiting, with_patience
 from phi_assets.backends.azure.infrastructure import live_state
 from phi_assets.ports.base import Log
 

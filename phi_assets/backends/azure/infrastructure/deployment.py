@@ -1,5 +1,6 @@
 """infra/main.json in the subscription: deployed when it changed or what is there has drifted, else left alone."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -13,8 +14,12 @@ from phi_assets.backends.azure.client.outputs import Outputs
 from phi_assets.backends.azure.client.retry import with_patience
 from phi_assets.backends.azure.infrastructure import deleted_vaults, live_state, ownership, providers
 from phi_assets.backends.azure.infrastructure.deployment_run import DeploymentRun
-from phi_assets.backends.azure.infrastructure.what_if import forecast
+from phi_assets.errors import BackendError
 from phi_assets.ports.base import Log
+
+FORECAST_SECONDS = 180.0
+NONE = "Azure gave no forecast"
+QUIET = frozenset({"Ignore", "NoChange"})
 
 HASH_TAG = "phi-template-hash"
 
@@ -117,3 +122,31 @@ def _present(clients: AzureClients, run: DeploymentRun, digest: str) -> Outputs 
     if kept and kept.template_hash == digest:
         return kept
     return run.finished()
+
+
+def forecast(clients: AzureClients, name: str, body: Mapping[str, Any], log: Log) -> str:
+    """A Markdown list of what a deployment would do; why not, when Azure would not say."""
+    from azure.core.exceptions import AzureError
+
+    asked = {
+        "location": body["location"],
+        "properties": {**body["properties"], "whatIfSettings": {"resultFormat": "ResourceIdOnly"}},
+    }
+    deployments = clients.deployments().deployments
+    try:
+        poller = deployments.begin_what_if_at_subscription_scope(name, asked)  # type: ignore[arg-type]
+        poller.wait(FORECAST_SECONDS)
+        if not poller.done():
+            log(f"no forecast of the deployment: Azure did not answer within {FORECAST_SECONDS:g} s")
+            return NONE
+        changes = poller.result().changes or []
+    except (AzureError, BackendError) as e:
+        log(f"no forecast of the deployment: {str(e).splitlines()[0]}")
+        return NONE
+    lines = [f"- {_word(change.change_type)} `{change.resource_id}`" for change in changes]
+    loud = [line for line in lines if line.split(" ")[1] not in QUIET]
+    return "\n".join(sorted(loud)) or "no change forecast"
+
+
+def _word(kind: Any) -> str:
+    return str(getattr(kind, "value", kind))

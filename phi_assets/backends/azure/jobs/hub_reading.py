@@ -10,8 +10,7 @@ from pathlib import Path
 from phi_assets import files
 from phi_assets.backends.azure.client.clients import AzureClients
 from phi_assets.backends.azure.jobs.jobs import CloudJobs, JobLimits
-from phi_assets.backends.azure.jobs.names import recipe
-from phi_assets.backends.azure.jobs.spec import CloudJob
+from phi_assets.backends.azure.jobs.spec import CloudJob, recipe
 from phi_assets.backends.azure.storage import blob
 from phi_assets.conversations.sources.address import HubSource, RowsFile, SourceError
 from phi_assets.conversations.sources.feeds import Look, Piece

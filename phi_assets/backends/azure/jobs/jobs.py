@@ -1,5 +1,6 @@
 """Jobs that are paid for once: found by their name, adopted when they run or are done, submitted when neither."""
 
+import contextlib
 import itertools
 import tempfile
 import time
@@ -17,17 +18,17 @@ from phi_assets.backends.azure.client.role_delay import once_allowed
 from phi_assets.backends.azure.infrastructure import prices
 from phi_assets.backends.azure.infrastructure.training_environment import reference as environment_reference
 from phi_assets.backends.azure.jobs.blob_pipes import open_pipes, pipes_folder
-from phi_assets.backends.azure.jobs.job_errors import job_error
-from phi_assets.backends.azure.jobs.job_failures import JobFailed, RoleMissing, failure_of, own_words
+from phi_assets.backends.azure.jobs.job_errors import JobFailed, RoleMissing, failure_of, job_error, own_words
 from phi_assets.backends.azure.jobs.logs import JobLog, Said
-from phi_assets.backends.azure.jobs.names import job_name
-from phi_assets.backends.azure.jobs.own_run import OwnRun
-from phi_assets.backends.azure.jobs.spec import CloudJob, Place, as_command, stage
+from phi_assets.backends.azure.jobs.spec import CloudJob, Place, as_command, job_name, stage
 from phi_assets.backends.azure.jobs.watch import ENDED, Ended, JobLimits, Watch, ended, link_metadata
 from phi_assets.backends.azure.jobs.watch import status_of as job_status
 from phi_assets.backends.azure.storage.blob import WorkspaceBlobs
 from phi_assets.errors import BackendError
 from phi_assets.ports.base import Log, StepContext
+
+SECONDS_BETWEEN_LOOKS = 5.0
+RUN_STOPPED = frozenset({dg.DagsterRunStatus.CANCELING, dg.DagsterRunStatus.CANCELED})
 
 IDENTITY_API = "2023-01-31"  # Microsoft.ManagedIdentity/userAssignedIdentities
 # Shares of PHI_AZURE_ROLE_MINUTES between attempts. Each attempt starts a machine, or runs the whole job when it may
@@ -198,3 +199,22 @@ class CloudJobs:
 def _is_taken(error: BaseException) -> bool:
     """Whether there is another job of that name."""
     return status_of(error) == 409 or code_of(error) == "JobPropertyImmutable"
+
+
+class OwnRun:
+    """The run of a step; none without a context."""
+
+    def __init__(self, context: StepContext | None) -> None:
+        self.context = context
+        self.looked = float("-inf")
+
+    def raise_if_stopped(self) -> None:
+        """Raises the interrupt that did not arrive: azure-ai-ml catches every exception while it asks git."""
+        if self.context is None or time.monotonic() - self.looked < SECONDS_BETWEEN_LOOKS:
+            return
+        self.looked = time.monotonic()
+        run = None
+        with contextlib.suppress(Exception):  # a storage that is busy is asked the next time
+            run = self.context.instance.get_run_by_id(self.context.run.run_id)
+        if run is not None and run.status in RUN_STOPPED:
+            raise dg.DagsterExecutionInterruptedError

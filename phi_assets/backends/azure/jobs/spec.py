@@ -1,7 +1,8 @@
 """A job as plain values, and as Azure ML takes it."""
 
+import hashlib
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -9,6 +10,8 @@ from typing import TYPE_CHECKING, Literal
 from phi_assets.backends.azure.infrastructure import compute
 from phi_assets.backends.azure.storage import blob
 from phi_assets.files import NEVER_UPLOADED
+
+DIGITS = 16
 
 if TYPE_CHECKING:
     from azure.ai.ml.entities import Command
@@ -81,3 +84,21 @@ def stage(job: CloudJob, folder: Path) -> Path:
         else:
             shutil.copyfile(source, target)
     return root
+
+
+def recipe(*parts: str) -> str:
+    """SHA-256 over all that decides a job's result, in the order given."""
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def job_name(kind: str, recipe: str, attempt: int) -> str:
+    """`phi-<kind>-<16 digits>-<attempt>`: attempts count from 1."""
+    return f"phi-{kind}-{recipe[:DIGITS]}-{attempt}"
+
+
+def files_digest(contents: Iterable[bytes]) -> str:
+    """SHA-256 over the contents of several files, an absent one being empty."""
+    digest = hashlib.sha256()
+    for content in contents:
+        digest.update(hashlib.sha256(content).digest())
+    return digest.hexdigest()

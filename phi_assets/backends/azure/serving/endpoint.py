@@ -14,9 +14,8 @@ from phi_assets.backends.azure.client import names, portal_links, rest
 from phi_assets.backends.azure.client.account import AzureAccount
 from phi_assets.backends.azure.client.azure_errors import AzureRefused, code_of, codes, is_busy, refused, sentence
 from phi_assets.backends.azure.client.clients import AzureClients
-from phi_assets.backends.azure.client.retry import with_patience
+from phi_assets.backends.azure.client.retry import Waiting, with_patience
 from phi_assets.backends.azure.client.role_delay import wait_for_role
-from phi_assets.backends.azure.client.waiting import Waiting
 from phi_assets.backends.azure.infrastructure import live_state
 from phi_assets.backends.azure.serving.state import AUTH, ENDED, NOTHING, PROVEN, EndpointState, state_of
 from phi_assets.ports.base import Log

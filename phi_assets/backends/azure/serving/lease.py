@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from phi_assets.backends.azure.client.azure_errors import code_of, refused, status_of
+from phi_assets.backends.azure.client.retry import Waiting
 from phi_assets.backends.azure.client.role_delay import wait_for_role
-from phi_assets.backends.azure.client.waiting import Waiting
 from phi_assets.backends.azure.storage.blob import WorkspaceBlobs
 from phi_assets.errors import BackendError
 from phi_assets.ports.base import Log

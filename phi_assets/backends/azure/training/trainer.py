@@ -13,8 +13,8 @@ from phi_assets.backends.azure.client.outputs import NotDeployed
 from phi_assets.backends.azure.client.retry import say
 from phi_assets.backends.azure.dataset.store import ASSET as DATASET
 from phi_assets.backends.azure.jobs.jobs import CloudJobs, JobLimits
-from phi_assets.backends.azure.jobs.names import recipe as job_recipe
 from phi_assets.backends.azure.jobs.spec import CloudJob
+from phi_assets.backends.azure.jobs.spec import recipe as job_recipe
 from phi_assets.backends.azure.jobs.watch import Ended, link_metadata
 from phi_assets.backends.azure.storage import blob, data_assets
 from phi_assets.backends.azure.training.base_model_store import ASSET as BASE_MODEL

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from phi_assets.backends.local.training import tracking
 from phi_assets.model_card import record
-from phi_assets.models import champions, succession
+from phi_assets.models import champions
 from phi_assets.models.champions import Version
 from phi_assets.models.experiments import Scores, Trained
 from phi_assets.ports.evaluation import ModelRegistry
@@ -80,11 +80,11 @@ class MlflowRegistry(ModelRegistry):
 
     def promote(self, number: str, reason: str, run: str) -> RegisteredModel:
         with _locked(Path(self.home), "champion"):
-            return self._crown(succession.promote(self, number, reason, run))
+            return self._crown(champions.promote(self, number, reason, run))
 
     def rollback(self, reason: str, run: str) -> RegisteredModel:
         with _locked(Path(self.home), "champion"):
-            return self._crown(succession.rollback(self, reason, run))
+            return self._crown(champions.rollback(self, reason, run))
 
     def tag(self, number: str, tags: Mapping[str, str]) -> None:
         """The version has these tags too."""
@@ -125,10 +125,10 @@ class MlflowRegistry(ModelRegistry):
                 return present
             versions = self.versions()
             if champions.withdrawn(versions, model.digest):
-                return succession.in_its_place(versions, model.digest, present)
+                return champions.in_its_place(versions, model.digest, present)
             name = champions.name_of(present)
             if name != evaluation.champion:
-                raise succession.champion_changed(evaluation, name)
+                raise champions.champion_changed(evaluation, name)
             self._ensure_model()
             version = self.client.create_model_version(
                 MODEL_NAME,
