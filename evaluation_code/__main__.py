@@ -48,10 +48,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser().error("--batch_size must be at least 1")
     if (options.champion is None) != (options.champion_train_file is None):
         parser().error("--champion and --champion_train_file go together")
-    if os.environ.get("PHI_LIFELINE"):
-        from training_code.lifeline import hold_lifeline
-
-        hold_lifeline()  # nobody wants the result once the process that asked for it has ended
     # Read when torch is loaded. Threads that spin while they wait for one another made answering seven times slower on
     # two cores that other programs used as well.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

@@ -8,7 +8,8 @@ import numpy as np
 
 from evaluation_code.inputs import InputError, Question
 from evaluation_code.intervals import Share, wilson
-from evaluation_code.matching import Judgement, Key, answer_keys, compatible, holds, judge, normalise
+from evaluation_code.matching import Judgement, Key, answer_keys, compatible, holds, judge
+from evaluation_code.normalise import normalise
 
 if TYPE_CHECKING:
     from serving_code.engine import Engine

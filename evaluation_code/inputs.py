@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypedDict
 
+from evaluation_code.normalise import normalise_answer
+
 
 class InputError(ValueError):
     """A file or a line that cannot be evaluated on."""
@@ -82,8 +84,6 @@ def _plain(messages: Iterable[Message]) -> tuple[tuple[str, str], ...]:
 
 
 def _question(value: dict[str, Any], where: str) -> Question:
-    from evaluation_code.matching import normalise_answer
-
     messages = _messages(value, where)
     if messages[-1]["role"] != "user":
         raise InputError(

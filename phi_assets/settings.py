@@ -244,7 +244,8 @@ class Settings(BaseModel):
     @field_validator("dataset")
     @classmethod
     def _known_source(cls, value: str) -> str:
-        from phi_assets.conversations.sources.address import SourceError, parse_source
+        from phi_assets.conversations.rows import SourceError
+        from phi_assets.conversations.sources.address import parse_source
 
         try:
             parse_source(value)

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from evaluation_code.matching import holds as text_holds
-from evaluation_code.matching import normalise, normalise_answer
+from evaluation_code.normalise import normalise, normalise_answer
 from phi_assets.backends.dataset_preparation import cleaning_options
 from phi_assets.backends.local.dataset.store import LocalDatasetStore
 from phi_assets.conversations.checks import read_split

@@ -10,7 +10,7 @@ import dagster as dg
 import pytest
 
 from phi_assets.backends.local.dataset.store import LocalDatasetStore
-from phi_assets.conversations.sources.address import SourceError
+from phi_assets.conversations.rows import SourceError
 from phi_assets.conversations.sources.feeds import Feed, Look
 from phi_assets.graph.staleness import DATA_VERSION, observed
 from phi_assets.settings import current

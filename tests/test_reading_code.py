@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from phi_assets.backends.azure.jobs import hub_reading
-from phi_assets.conversations.formats.read_rows import read_rows
 from phi_assets.conversations.sources.address import HubSource, RowsFile
+from phi_assets.conversations.sources.read_source import read_source
 from phi_assets.graph.catalog import FOR_A_JOB
 from reading_code import read_hub
 from tests.graph_facts import environment
@@ -23,7 +23,7 @@ SOURCE = HubSource("a/b", "train", "1" * 40)
 def test_values_that_json_has_not_are_written_so_that_their_row_is_whole(tmp_path: Path):
     row = {"messages": [{"content": "ä\u2028\n"}], "scores": [1.5, math.nan], "at": dt.date(2026, 1, 2), "raw": b"abc"}
     read_hub.write([row], tmp_path)
-    (found,) = read_rows("", RowsFile(tmp_path / read_hub.ROWS, SOURCE))
+    (found,) = read_source("", RowsFile(tmp_path / read_hub.ROWS, SOURCE))
     expected = {**row, "scores": [1.5, None], "at": "2026-01-02", "raw": "<3 bytes>"}
     assert (found.file, found.line, found.value) == (str(SOURCE), 1, expected)  # pyright: ignore
 

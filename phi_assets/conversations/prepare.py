@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from phi_assets.conversations.cleaning import Cleaner
-from phi_assets.conversations.formats.read_rows import read_rows
 from phi_assets.conversations.grouping import Assignment
 from phi_assets.conversations.options import CleaningOptions
 from phi_assets.conversations.quarantine import Quarantined, change, count_kinds, count_reasons, drop, drop_broken
-from phi_assets.conversations.rows import Broken, Conversation, Rejected, Row, conversation_id
-from phi_assets.conversations.sources.address import SourceError
+from phi_assets.conversations.rows import Broken, Conversation, Rejected, Row, SourceError, conversation_id
 from phi_assets.conversations.sources.feeds import Look, Piece, fingerprint, path_stat
+from phi_assets.conversations.sources.read_source import read_source
 from phi_assets.conversations.splitting import Split, split, verbatim_share
 
 Progress = Callable[[str, int], None]
@@ -71,7 +70,7 @@ def prepare(
 def _take_all(piece: Piece, collection: _Collection, progress: Progress) -> dict[str, int]:
     """Collect the rows of a piece, and count them. Raises SourceError when it was changed since it was looked at."""
     rows, broken = collection.rows_read, collection.broken
-    for item in read_rows(piece.name, piece.origin, collection.options.max_line_bytes):
+    for item in read_source(piece.name, piece.origin, collection.options.max_line_bytes):
         collection.take(item)
         if collection.rows_read % _STEP == 0:
             progress("read", collection.rows_read)

@@ -66,3 +66,7 @@ def conversation_id(conversation: Conversation) -> str:
     """The first 64 bits (hex) of the SHA-256 of the normalised conversation: equal for exact duplicates."""
     canonical = orjson.dumps([[role, normalised(content)] for role, content in conversation])
     return hashlib.sha256(canonical).hexdigest()[:ID_LENGTH]
+
+
+class SourceError(Exception):
+    """The source of raw conversations can't be named, found, reached or opened."""

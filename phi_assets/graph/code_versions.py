@@ -156,7 +156,7 @@ READS: dict[str, Reads] = {
             "serving_code",
         ),
         ("evaluation_questions", "promote_on_insufficient_evidence"),
-        local=("evaluation/evaluator", "pipes_child"),
+        local=("evaluation/evaluator", "evaluation/child", "pipes_child"),
         azure=("evaluation/evaluator", "jobs/spec"),
         azure_settings=PLACE,
     ),

@@ -10,10 +10,10 @@ import dagster as dg
 import pytest
 
 from phi_assets.backends.azure.client import credential, rest
+from phi_assets.backends.azure.client.names import endpoint_name
 from phi_assets.backends.azure.infrastructure import compute, deployment_run, live_state
 from phi_assets.backends.azure.infrastructure.prices import price_per_hour
 from phi_assets.backends.azure.operations import costs
-from phi_assets.backends.azure.serving.endpoint import name_of
 from phi_assets.defs.operations.cloud_jobs import cost
 from phi_assets.ports.operations import Bill
 from phi_assets.settings import PROJECT
@@ -167,7 +167,7 @@ def test_what_cannot_be_priced_says_so(place):
 def test_another_home_sees_the_same_bill(place, tmp_path):
     now = dt.datetime.now(dt.UTC)
     plant_job(place, "elsewhere", now - dt.timedelta(hours=3), 90, "Completed")
-    ours = name_of(place.clients.account)
+    ours = endpoint_name(place.clients.account)
     plant_deployment(place, ours, "blue", "Standard_E4s_v3", 1)
     clone = Place(place.control, tmp_path, place.name)
     quota = clone.resources["compute_quota"]

@@ -18,7 +18,8 @@ from phi_assets.backends.azure.jobs.hub_reading import HubReading
 from phi_assets.backends.azure.jobs.job_errors import JobFailed
 from phi_assets.backends.azure.jobs.jobs import CloudJobs, JobLimits
 from phi_assets.backends.azure.storage import blob
-from phi_assets.conversations.sources.address import HubSource, SourceError
+from phi_assets.conversations.rows import SourceError
+from phi_assets.conversations.sources.address import HubSource
 from phi_assets.conversations.sources.feeds import Look, Piece
 from phi_assets.errors import BackendError
 from phi_assets.records import DatasetVersion

@@ -4,10 +4,10 @@ import pytest
 
 from phi_assets.backends.azure.client import credential
 from phi_assets.backends.azure.client.azure_errors import AzureRefused
+from phi_assets.backends.azure.client.names import endpoint_name
 from phi_assets.backends.azure.infrastructure import quota_request
 from phi_assets.backends.azure.infrastructure.prices import UnknownSize, ceiling_seconds, machine, price_per_hour
 from phi_assets.backends.azure.infrastructure.quota import reserved
-from phi_assets.backends.azure.serving.endpoint import name_of
 from tests.backends_azure.place import Place, names
 
 NAMES = names()
@@ -160,7 +160,7 @@ def test_a_deployment_takes_a_fifth_more_in_whole_machines_and_an_a100_no_more()
 
 def serve(place: Place, size: str, instances: int) -> None:
     """A deployment of the place's own endpoint, as another run made it."""
-    endpoint = f"{place.id('ml_workspace')}/onlineEndpoints/{name_of(place.clients.account)}"
+    endpoint = f"{place.id('ml_workspace')}/onlineEndpoints/{endpoint_name(place.clients.account)}"
     place.control.plant(endpoint, {"location": "eastus2", "properties": {"authMode": "Key"}})
     properties = {"instanceType": size, "endpointComputeType": "Managed", "provisioningState": "Succeeded"}
     body = {"location": "eastus2", "sku": {"name": "Default", "capacity": instances}, "properties": properties}

@@ -17,8 +17,9 @@ from phi_assets.backends.local.dataset.store import LocalDatasetStore
 from phi_assets.conversations.checks import check_broken_share
 from phi_assets.conversations.options import CleaningOptions
 from phi_assets.conversations.prepare import prepare
+from phi_assets.conversations.rows import SourceError
 from phi_assets.conversations.sources import feeds
-from phi_assets.conversations.sources.address import FileSource, HubSource, SourceError
+from phi_assets.conversations.sources.address import FileSource, HubSource
 from phi_assets.conversations.sources.feeds import FolderFeed, Look, NamedFeed, Piece, fingerprint
 from phi_assets.conversations.sources.hash_cache import Hashes
 from tests.base_models.loopback_hub import LoopbackHub, run_hub

@@ -6,8 +6,7 @@ from typing import Any
 import pytest
 
 from phi_assets.conversations.formats.read_rows import read_rows
-from phi_assets.conversations.rows import Broken, Row
-from phi_assets.conversations.sources.address import SourceError
+from phi_assets.conversations.rows import Broken, Row, SourceError
 
 
 def read(path: Path, **options: int) -> list[tuple[int, Any]]:

@@ -3,10 +3,10 @@ from pathlib import Path
 
 import pytest
 
-from phi_assets.conversations.formats.read_rows import read_rows
-from phi_assets.conversations.rows import Row
-from phi_assets.conversations.sources.address import FileSource, HubSource, SourceError, parse_source
+from phi_assets.conversations.rows import Row, SourceError
+from phi_assets.conversations.sources.address import FileSource, HubSource, parse_source
 from phi_assets.conversations.sources.feeds import pieces_of
+from phi_assets.conversations.sources.read_source import read_source
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_reading_from_a_hub_that_is_switched_off_is_one_clear_error(monkeypatch:
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
     with pytest.raises(SourceError, match="can't reach the Hugging Face hub"):
-        list(read_rows("hub", HubSource("HuggingFaceH4/ultrachat_200k", "train_sft[:1%]")))
+        list(read_source("hub", HubSource("HuggingFaceH4/ultrachat_200k", "train_sft[:1%]")))
 
 
 @pytest.mark.guide("download-dataset")
@@ -93,7 +93,7 @@ def test_a_split_expression_is_read_through_the_datasets_library(tmp_path: Path,
     (tmp_path / "data" / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     # The library takes a folder where it takes the name of a hub dataset; all but the download is the same.
     source = HubSource(str(tmp_path / "data"), "train[20%:50%]")
-    assert list(read_rows("hub", source)) == [Row(str(source), number, rows[number + 1]) for number in (1, 2, 3)]
+    assert list(read_source("hub", source)) == [Row(str(source), number, rows[number + 1]) for number in (1, 2, 3)]
 
 
 @pytest.mark.integration
@@ -104,4 +104,4 @@ def test_a_split_that_a_dataset_does_not_have_is_a_clear_error(tmp_path: Path, m
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "train.jsonl").write_text('{"messages": []}\n')
     with pytest.raises(SourceError, match="check the split expression"):
-        list(read_rows("hub", HubSource(str(tmp_path / "data"), "trian[:1%]")))
+        list(read_source("hub", HubSource(str(tmp_path / "data"), "trian[:1%]")))

@@ -3,7 +3,8 @@
 import pytest
 
 from evaluation_code.inputs import Question
-from evaluation_code.matching import answer_keys, holds, judge, normalise, normalise_answer
+from evaluation_code.matching import answer_keys, holds, judge
+from evaluation_code.normalise import normalise, normalise_answer
 
 
 def question(text: str, *answers: str) -> Question:

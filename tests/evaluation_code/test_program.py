@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from evaluation_code.__main__ import main
+from phi_assets.backends.local.evaluation.evaluator import CHILD
 from tests.evaluation_code.conftest import World
 from tests.evaluation_code.tiny_world import chat, product_pairs, write_lines, write_split
 
@@ -135,7 +136,7 @@ def test_it_runs_bare_and_its_help_needs_neither_torch_nor_dagster():
 
 
 def test_it_does_not_outlive_the_process_that_it_works_for():
-    command = [sys.executable, "-m", "evaluation_code", "--base", "b", "--tuned", "t", "--test_file", "f"]
+    command = [sys.executable, "-m", CHILD, "--base", "b", "--tuned", "t", "--test_file", "f"]
     environment = {**os.environ, "PHI_LIFELINE": f"{os.getpid()}:long ago"}
     ended = subprocess.run(
         [*command, "--output_dir", "o"], cwd=ROOT, env=environment, capture_output=True, text=True, check=False

@@ -17,11 +17,12 @@ ENDED_BY_ITSELF = "failed"  # key of the custom message in which a program says 
 
 
 def run_program(context: StepContext, arguments: Sequence[str]) -> None:
-    """The program has ended well. Raises Failure with its own last words when it has not.
+    """Run a script, or a module after `-m`. Raises Failure with its own last words when it fails.
 
     Its log and metrics appear in the run as it goes. Cancelling the run stops it; it watches the processes above it,
     and ends by itself within seconds when one of them is gone.
     """
+    program = arguments[1] if arguments[0] == "-m" else arguments[0]
     with dg.open_pipes_session(
         context=context,
         context_injector=dg.PipesTempFileContextInjector(),
@@ -39,11 +40,11 @@ def run_program(context: StepContext, arguments: Sequence[str]) -> None:
             raise
     if process.returncode == EXIT_ORCHESTRATOR_GONE:
         words = "stopped, because the Dagster for which it ran was ended; what it had finished is kept for the next run"
-        raise dg.Failure(f"{arguments[0]}: {words}", metadata={STOPPED: True}, allow_retries=False)
+        raise dg.Failure(f"{program}: {words}", metadata={STOPPED: True}, allow_retries=False)
     if process.returncode:
         said = [message[ENDED_BY_ITSELF] for message in session.get_custom_messages() if ENDED_BY_ITSELF in message]
         words = said[-1] if said else f"ended with status {process.returncode}; its stderr says why"
-        raise dg.Failure(f"{arguments[0]}: {words}", allow_retries=not said)
+        raise dg.Failure(f"{program}: {words}", allow_retries=not said)
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

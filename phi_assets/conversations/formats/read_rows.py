@@ -1,4 +1,4 @@
-"""Rows from every kind of source, each with its file and line; what can't be read is told apart, never fatal."""
+"""Rows of a file in any format that is read, each with its line; what can't be read is a Broken row, never fatal."""
 
 from __future__ import annotations
 
@@ -8,38 +8,17 @@ from pathlib import Path
 
 from phi_assets.conversations.formats.json_lines import parse_object, read_json_lines
 from phi_assets.conversations.formats.json_values import read_json_values
-from phi_assets.conversations.rows import Broken, Row
-from phi_assets.conversations.sources.address import HubSource, RowsFile, SourceError
+from phi_assets.conversations.rows import Broken, Row, SourceError
 
 MAX_LINE_BYTES = 4 << 20
 
 
-def read_rows(
-    name: str, origin: Path | HubSource | RowsFile, max_line_bytes: int = MAX_LINE_BYTES
-) -> Iterator[Row | Broken]:
-    """Every row of a file, called `name`, or of a hub dataset, in order, as a stream; what isn't an object is a Broken.
+def read_rows(name: str, path: Path, max_line_bytes: int = MAX_LINE_BYTES) -> Iterator[Row | Broken]:
+    """Every row of a file, called `name`, in order, as a stream; what isn't an object is a Broken.
 
-    `max_line_bytes` bounds one line of JSON Lines and one element of a JSON array. Raises SourceError when the origin
-    is missing, can't be reached, or is no file of its kind.
+    `max_line_bytes` bounds one line of JSON Lines and one element of a JSON array. Raises SourceError when the file is
+    not of its kind, and OSError when it can't be read.
     """
-    if isinstance(origin, HubSource):
-        from phi_assets.conversations.sources.hub_dataset import read_hub
-
-        yield from read_hub(origin)
-        return
-    try:
-        if isinstance(origin, RowsFile):
-            with origin.path.open("rb") as file:
-                yield from read_json_lines(file, str(origin.source), origin.path.stat().st_size)
-            return
-        yield from _read_file(name, origin, max_line_bytes)
-    except OSError as e:
-        raise SourceError(
-            f"can't read {getattr(origin, 'path', origin)}: {e.strerror or e}; check that it exists and may be read"
-        ) from e
-
-
-def _read_file(name: str, path: Path, max_line_bytes: int) -> Iterator[Row | Broken]:
     if path.suffix.lower() == ".parquet":
         yield from _read_parquet(name, path)
         return

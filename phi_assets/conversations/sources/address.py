@@ -7,12 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from phi_assets.conversations.rows import SourceError
+
 SUFFIXES = (".json", ".jsonl", ".ndjson", ".parquet")
 _HUB = re.compile(r"hf:(?P<name>[\w.-]+(?:/[\w.-]+)?)(?:@(?P<revision>[\w./-]+))?:(?P<split>.+)")
-
-
-class SourceError(Exception):
-    """The source of raw conversations can't be named, found, reached or opened."""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
-from phi_assets.conversations.sources.address import SUFFIXES, FileSource, HubSource, RowsFile, SourceError
+from phi_assets.conversations.rows import SourceError
+from phi_assets.conversations.sources.address import SUFFIXES, FileSource, HubSource, RowsFile
 from phi_assets.conversations.sources.complete_files import QUIET_SECONDS, Writers, unfinished
 from phi_assets.conversations.sources.hash_cache import Hashes
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from phi_assets.conversations.rows import Row
-from phi_assets.conversations.sources.address import HubSource, SourceError
+from phi_assets.conversations.rows import Row, SourceError
+from phi_assets.conversations.sources.address import HubSource
 
 
 @contextmanager

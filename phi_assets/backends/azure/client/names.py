@@ -73,3 +73,9 @@ def _spread(word: int) -> int:
     word = (word ^ word >> 16) * 0x85EBCA6B & WORD
     word = (word ^ word >> 13) * 0xC2B2AE35 & WORD
     return word ^ word >> 16
+
+
+def endpoint_name(account: AzureAccount) -> str:
+    """The endpoint's name: it is part of an address, so no other account may have it in the region."""
+    unique = unique_string(account.subscription_id, account.name, account.location)
+    return f"phi-{account.name[:18].rstrip('-')}-{unique[:8]}"

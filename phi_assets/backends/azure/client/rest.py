@@ -10,6 +10,8 @@ from phi_assets.backends.azure.client.clients import AzureClients
 from phi_assets.backends.azure.client.retry import PATIENCE_MINUTES, with_patience
 from phi_assets.ports.base import Log
 
+Body = Mapping[str, Any]
+
 WORKSPACES = "Microsoft.MachineLearningServices/workspaces"
 WORKSPACES_VERSION = "2024-10-01"
 RESOURCES_VERSION = "2021-04-01"
@@ -81,3 +83,31 @@ def is_cluster(compute: Mapping[str, Any]) -> bool:
 def clusters(clients: AzureClients, log: Log) -> list[dict[str, Any]]:
     """Every cluster of the workspace."""
     return [row for row in computes(clients, log) if is_cluster(row)]
+
+
+def get_or_none(clients: AzureClients, resource_id: str, api_version: str) -> Body | None:
+    """A resource's body; None when there is none."""
+    from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
+
+    name = resource_id.rpartition("/")[2]
+    try:
+        found = with_patience(
+            f"reading {name}", lambda: clients.resources().resources.get_by_id(resource_id, api_version=api_version)
+        )
+    except ResourceNotFoundError:
+        return None
+    except HttpResponseError as e:
+        raise refused(f"reading {name}", e) from e
+    return found.as_dict()
+
+
+def kind_of(resource_id: str) -> str:
+    """The resource type of an id, such as Microsoft.Storage/storageAccounts."""
+    if "/providers/" not in resource_id:
+        return "Microsoft.Resources/resourceGroups"
+    namespace, *rest = resource_id.rpartition("/providers/")[2].split("/")
+    return "/".join((namespace, *rest[::2]))
+
+
+def properties(body: Body) -> Mapping[str, Any]:
+    return body.get("properties") or {}

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
-from phi_assets.backends.azure.client import outputs
+from phi_assets.backends.azure.client import outputs, rest
 from phi_assets.backends.azure.client.clients import AzureClients, clients
 from phi_assets.backends.azure.client.outputs import NotDeployed, Outputs
 from phi_assets.backends.azure.client.portal_links import link
@@ -82,7 +82,7 @@ def record_of(name: str, clients_: AzureClients, found: Outputs) -> CloudResourc
     return CloudResource(
         digest=_digest(name, found),
         name=address.rpartition("/")[2] if name != "role_assignments" else f"{len(found.role_assignments)} roles",
-        kind=live_state.kind_of(address) if name != "role_assignments" else "roleAssignments",
+        kind=rest.kind_of(address) if name != "role_assignments" else "roleAssignments",
         address=address,
         region=str(body.get("location") or clients_.account.location),
         sku=_sku(body),
@@ -102,5 +102,5 @@ def _digest(name: str, found: Outputs) -> str:
 
 
 def _sku(body: Mapping[str, Any]) -> str:
-    sku = body.get("sku") or live_state.properties(body).get("sku") or {}
+    sku = body.get("sku") or rest.properties(body).get("sku") or {}
     return str(sku.get("name") or "")

@@ -13,7 +13,7 @@ from phi_assets.backends.azure.client import portal_links, rest
 from phi_assets.backends.azure.client.azure_errors import AzureRefused, GaveUp, refused, sentence
 from phi_assets.backends.azure.client.clients import AzureClients
 from phi_assets.backends.azure.client.retry import with_patience
-from phi_assets.backends.azure.infrastructure import live_state, prices
+from phi_assets.backends.azure.infrastructure import prices
 from phi_assets.ports.base import Finding, Log
 from phi_assets.records import CloudResource, Compute
 
@@ -69,7 +69,7 @@ def ensure(clients: AzureClients, cluster: Cluster, log: Log) -> Compute:
 
 def body(clients: AzureClients) -> Mapping[str, Any] | None:
     """What Azure ML says of the cluster; None when there is none."""
-    return live_state.get_or_none(clients, _id(clients), API_VERSION)
+    return rest.get_or_none(clients, _id(clients), API_VERSION)
 
 
 def is_as_wanted(clients: AzureClients, found: Mapping[str, Any], cluster: Cluster) -> bool:
@@ -79,7 +79,7 @@ def is_as_wanted(clients: AzureClients, found: Mapping[str, Any], cluster: Clust
 
 def examine(clients: AzureClients, found: Mapping[str, Any] | None, cluster: Cluster) -> dict[str, Finding]:
     """The verdict of each live check of the cluster, by the check's name."""
-    of = live_state.properties(found) if found else {}
+    of = rest.properties(found) if found else {}
     inner = of.get("properties") or {}
     scale = inner.get("scaleSettings") or {}
     state = _state(found) if found else "it does not exist"
@@ -118,8 +118,8 @@ def resource(clients: AzureClients, cluster: Cluster) -> CloudResource:
 
 def nodes_now(clients: AzureClients) -> int:
     """Nodes that the cluster has at this moment, whoever deployed it; 0 before there is one."""
-    found = live_state.get_or_none(clients, f"{rest.workspace_id(clients)}/computes/{NAME}", API_VERSION)
-    inner = live_state.properties(found).get("properties") or {} if found else {}
+    found = rest.get_or_none(clients, f"{rest.workspace_id(clients)}/computes/{NAME}", API_VERSION)
+    inner = rest.properties(found).get("properties") or {} if found else {}
     return int(inner.get("currentNodeCount") or 0)
 
 
@@ -157,7 +157,7 @@ def _settled(clients: AzureClients, log: Log) -> Mapping[str, Any]:
             )
         time.sleep(POLL_SECONDS)
     if _state(found) != "Succeeded":
-        errors = live_state.properties(found).get("provisioningErrors") or []
+        errors = rest.properties(found).get("provisioningErrors") or []
         told = [
             (str((e.get("error") or e).get("code", "")), str((e.get("error") or e).get("message", ""))) for e in errors
         ]
@@ -166,7 +166,7 @@ def _settled(clients: AzureClients, log: Log) -> Mapping[str, Any]:
 
 
 def _refuse_other_size(clients: AzureClients, found: Mapping[str, Any] | None, cluster: Cluster) -> None:
-    inner = live_state.properties(found).get("properties") or {} if found else {}
+    inner = rest.properties(found).get("properties") or {} if found else {}
     size = str(inner.get("vmSize") or cluster.vm_size)
     if size.lower() != cluster.vm_size.lower():
         workspace = clients.resource("ml_workspace").rpartition("/")[2]
@@ -179,7 +179,7 @@ def _refuse_other_size(clients: AzureClients, found: Mapping[str, Any] | None, c
 
 
 def _state(found: Mapping[str, Any]) -> str:
-    return str(live_state.properties(found).get("provisioningState"))
+    return str(rest.properties(found).get("provisioningState"))
 
 
 def _seconds(duration: Any) -> int | None:

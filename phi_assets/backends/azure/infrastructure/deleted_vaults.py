@@ -5,10 +5,10 @@ from functools import partial
 from typing import Any
 
 from phi_assets import bicep_template
+from phi_assets.backends.azure.client import rest
 from phi_assets.backends.azure.client.azure_errors import code_of, refused, status_of
 from phi_assets.backends.azure.client.clients import AzureClients
 from phi_assets.backends.azure.client.retry import Waiting, with_patience
-from phi_assets.backends.azure.infrastructure import live_state
 from phi_assets.ports.base import Log
 
 API_VERSION = "2023-07-01"
@@ -113,7 +113,7 @@ def _ask_to_purge(clients: AzureClients, address: str) -> None:
 def _ensure_group(clients: AzureClients) -> None:
     """A vault is taken back into its group, which must be there. The tags of one that is there stay."""
     of = clients.account
-    if live_state.get_or_none(clients, of.group_id, bicep_template.api_version(GROUPS)) is not None:
+    if rest.get_or_none(clients, of.group_id, bicep_template.api_version(GROUPS)) is not None:
         return
     clients.send(
         "PUT",
@@ -132,8 +132,8 @@ def _put(clients: AzureClients, vault_id: str, location: str) -> None:
 def _wait_until_live(clients: AzureClients, vault_id: str, log: Log) -> None:
     waiting = Waiting(f"taking back {vault_id.rpartition('/')[2]}", log, MINUTES, FIRST_POLL, LONGEST_POLL)
     while True:
-        body = live_state.get_or_none(clients, vault_id, bicep_template.api_version(VAULTS))
-        if body is not None and live_state.properties(body).get("provisioningState") in (None, "Succeeded"):
+        body = rest.get_or_none(clients, vault_id, bicep_template.api_version(VAULTS))
+        if body is not None and rest.properties(body).get("provisioningState") in (None, "Succeeded"):
             return
         waiting.pause("it is not there yet")
 

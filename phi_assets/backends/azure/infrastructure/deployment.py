@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 from phi_assets import bicep_template
-from phi_assets.backends.azure.client import names, outputs
+from phi_assets.backends.azure.client import names, outputs, rest
 from phi_assets.backends.azure.client.account import AzureAccount
 from phi_assets.backends.azure.client.azure_errors import refused
 from phi_assets.backends.azure.client.clients import AzureClients
@@ -99,7 +99,7 @@ def _drop_orphans(clients: AzureClients, role_ids: list[str], log: Log) -> None:
 
     for role_id in role_ids:
         log(f"removing a role assignment whose principal is gone: {role_id}")
-        version = bicep_template.api_version(live_state.kind_of(role_id))
+        version = bicep_template.api_version(rest.kind_of(role_id))
         delete = partial(clients.resources().resources.begin_delete_by_id, role_id, api_version=version)
         try:
             with_patience("removing a role assignment", lambda delete=delete: delete().result(), log)

@@ -5,20 +5,16 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
 
 from phi_assets import bicep_template
-from phi_assets.backends.azure.client.azure_errors import refused
 from phi_assets.backends.azure.client.clients import AzureClients
 from phi_assets.backends.azure.client.outputs import Outputs
-from phi_assets.backends.azure.client.retry import with_patience
+from phi_assets.backends.azure.client.rest import Body, get_or_none, kind_of, properties
 from phi_assets.ports.base import Finding
 
 REMEMBERED_SECONDS = 10.0  # one survey asks for every asset in turn
 AT_ONCE = 8
 ROLE_KINDS = ("Microsoft.Authorization/roleAssignments", "Microsoft.DocumentDB/databaseAccounts/sqlRoleAssignments")
-
-Body = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -60,30 +56,6 @@ def forget() -> None:
         _remembered.clear()
 
 
-def get_or_none(clients: AzureClients, resource_id: str, api_version: str) -> Body | None:
-    """A resource's body; None when there is none."""
-    from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
-
-    name = resource_id.rpartition("/")[2]
-    try:
-        found = with_patience(
-            f"reading {name}", lambda: clients.resources().resources.get_by_id(resource_id, api_version=api_version)
-        )
-    except ResourceNotFoundError:
-        return None
-    except HttpResponseError as e:
-        raise refused(f"reading {name}", e) from e
-    return found.as_dict()
-
-
-def kind_of(resource_id: str) -> str:
-    """The resource type of an id, such as Microsoft.Storage/storageAccounts."""
-    if "/providers/" not in resource_id:
-        return "Microsoft.Resources/resourceGroups"
-    namespace, *rest = resource_id.rpartition("/providers/")[2].split("/")
-    return "/".join((namespace, *rest[::2]))
-
-
 def _read(clients: AzureClients, outputs: Outputs) -> LiveState:
     clients.resources()  # made once, before several threads ask for it
 
@@ -115,10 +87,6 @@ def drift(assets: Iterable[str], state: LiveState, wanted: Wanted) -> list[str]:
     """A line for each live check that fails."""
     found = [(asset, examine(asset, state, wanted)) for asset in assets]
     return [f"{asset}: {finding.description}" for asset, by in found for finding in by.values() if not finding.passed]
-
-
-def properties(body: Body) -> Mapping[str, Any]:
-    return body.get("properties") or {}
 
 
 def _provisioned(body: Body, state: LiveState, wanted: Wanted) -> Finding:

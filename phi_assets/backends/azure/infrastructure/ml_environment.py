@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from phi_assets.backends.azure.client import rest
 from phi_assets.backends.azure.client.azure_errors import refused
 from phi_assets.backends.azure.client.clients import AzureClients
 from phi_assets.backends.azure.client.rest import WORKSPACES_VERSION
 from phi_assets.backends.azure.client.role_delay import wait_for_role
-from phi_assets.backends.azure.infrastructure import live_state
 from phi_assets.ports.base import Log
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def id_in(workspace: str, name: str, version: str) -> str:
 def exists(clients: AzureClients, name: str, version: str) -> bool:
     """Whether this very version is registered in the workspace."""
     id = id_in(clients.resource("ml_workspace"), name, version)
-    return live_state.get_or_none(clients, id, WORKSPACES_VERSION) is not None
+    return rest.get_or_none(clients, id, WORKSPACES_VERSION) is not None
 
 
 def ensure(

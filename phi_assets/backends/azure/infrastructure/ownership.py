@@ -4,11 +4,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from phi_assets import bicep_template
-from phi_assets.backends.azure.client import names
+from phi_assets.backends.azure.client import names, rest
 from phi_assets.backends.azure.client.account import AzureAccount
 from phi_assets.backends.azure.client.azure_errors import NAME_CURE, AzureRefused
 from phi_assets.backends.azure.client.clients import AzureClients
-from phi_assets.backends.azure.infrastructure import live_state
 
 TAG = "azd-env-name"
 GROUPS = "Microsoft.Resources/resourceGroups"
@@ -23,7 +22,7 @@ AZURES_OWN = {
 
 def group(clients: AzureClients) -> Mapping[str, Any] | None:
     """The account's resource group; None when there is none. Raises AzureRefused."""
-    return live_state.get_or_none(clients, clients.account.group_id, bicep_template.api_version(GROUPS))
+    return rest.get_or_none(clients, clients.account.group_id, bicep_template.api_version(GROUPS))
 
 
 def tagged(account: AzureAccount, resource: Mapping[str, Any]) -> bool:

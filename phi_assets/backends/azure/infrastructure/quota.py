@@ -10,10 +10,10 @@ from typing import Any
 from phi_assets.backends.azure.client import portal_links, rest
 from phi_assets.backends.azure.client.azure_errors import refused
 from phi_assets.backends.azure.client.clients import AzureClients, clients
-from phi_assets.backends.azure.infrastructure import live_state, prices, providers
+from phi_assets.backends.azure.client.names import endpoint_name
+from phi_assets.backends.azure.infrastructure import prices, providers
 from phi_assets.backends.azure.infrastructure.compute import nodes_now
 from phi_assets.backends.azure.infrastructure.quota_request import request_more
-from phi_assets.backends.azure.serving.endpoint import name_of as endpoint_name
 from phi_assets.ports.base import Finding, Log
 from phi_assets.ports.infrastructure import ComputeQuota
 from phi_assets.records import Quota, Record
@@ -165,7 +165,7 @@ class AzureQuota(ComputeQuota):
         """Our own deployments as they live now. A machine that is not in the table counts as somebody else's."""
         ours = endpoint_name(self._clients.account)
         rows = [row for found, rows in rest.endpoints(self._clients, log) if found["name"] == ours for row in rows]
-        sizes = [(str(live_state.properties(row).get("instanceType")), row) for row in rows]
+        sizes = [(str(rest.properties(row).get("instanceType")), row) for row in rows]
         return [
             Serving(prices.machine(size).family, reserved(size, int((row.get("sku") or {}).get("capacity") or 1)))
             for size, row in sizes

@@ -12,7 +12,8 @@ from phi_assets.backends.azure.client.clients import AzureClients
 from phi_assets.backends.azure.jobs.jobs import CloudJobs, JobLimits
 from phi_assets.backends.azure.jobs.spec import CloudJob, recipe
 from phi_assets.backends.azure.storage import blob
-from phi_assets.conversations.sources.address import HubSource, RowsFile, SourceError
+from phi_assets.conversations.rows import SourceError
+from phi_assets.conversations.sources.address import HubSource, RowsFile
 from phi_assets.conversations.sources.feeds import Look, Piece
 from phi_assets.errors import BackendError
 from phi_assets.ports.base import Log

@@ -8,7 +8,7 @@ from phi_assets.backends.azure.client import names, rest
 from phi_assets.backends.azure.client.azure_errors import refused, status_of
 from phi_assets.backends.azure.client.clients import AzureClients, clients
 from phi_assets.backends.azure.client.retry import with_patience
-from phi_assets.backends.azure.infrastructure import live_state, prices
+from phi_assets.backends.azure.infrastructure import prices
 from phi_assets.backends.azure.jobs.job_errors import details
 from phi_assets.backends.azure.jobs.watch import ENDED
 from phi_assets.backends.azure.operations import costs
@@ -67,7 +67,7 @@ def _resources(of: AzureClients, log: Log) -> list[Row]:
 def _nodes(of: AzureClients, log: Log) -> list[Row]:
     rows: list[Row] = []
     for cluster in rest.clusters(of, log):
-        inner = live_state.properties(cluster).get("properties") or {}
+        inner = rest.properties(cluster).get("properties") or {}
         nodes, size = int(inner.get("currentNodeCount") or 0), str(inner.get("vmSize") or "")
         dollars, priced = _machines(size, nodes, of)
         what = f"{nodes} x {size} now{priced}"
@@ -79,7 +79,7 @@ def _serving(of: AzureClients, log: Log) -> list[Row]:
     rows: list[Row] = []
     for endpoint, deployments in rest.endpoints(of, log):
         for deployment in deployments:
-            size = str(live_state.properties(deployment).get("instanceType") or "")
+            size = str(rest.properties(deployment).get("instanceType") or "")
             instances = int((deployment.get("sku") or {}).get("capacity") or 1)
             dollars, priced = _machines(size, instances, of)
             name = f"{endpoint['name']}/{deployment['name']}"
@@ -115,7 +115,7 @@ def last(of: AzureClients, vm_size: str, most: int, now: dt.datetime, log: Log) 
 def _cost(
     of: AzureClients, job: Mapping[str, Any], sizes: Mapping[str, str], vm_size: str, now: dt.datetime, log: Log
 ) -> JobCost:
-    name, properties = str(job["name"]), live_state.properties(job)
+    name, properties = str(job["name"]), rest.properties(job)
     ran = _history(of, name, log)
     status = str(ran.get("status") or properties.get("status"))
     started, ended = _moment(ran.get("startTimeUtc")), _moment(ran.get("endTimeUtc"))
@@ -155,7 +155,7 @@ def _history(of: AzureClients, name: str, log: Log) -> Mapping[str, Any]:
 
 
 def _size(cluster: Mapping[str, Any]) -> str:
-    return str((live_state.properties(cluster).get("properties") or {}).get("vmSize") or "")
+    return str((rest.properties(cluster).get("properties") or {}).get("vmSize") or "")
 
 
 def _moment(told: Any) -> dt.datetime | None:

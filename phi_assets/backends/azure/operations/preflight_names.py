@@ -7,7 +7,7 @@ from phi_assets.backends.azure.client import names, outputs, rest
 from phi_assets.backends.azure.client.azure_errors import NAME_CURE, VAULT_CURE, WORKSPACE_CURE, status_of
 from phi_assets.backends.azure.client.clients import AzureClients
 from phi_assets.backends.azure.client.retry import with_patience
-from phi_assets.backends.azure.infrastructure import deleted_vaults, live_state, ownership
+from phi_assets.backends.azure.infrastructure import deleted_vaults, ownership
 from phi_assets.backends.azure.operations.preflight_account import (
     MACHINE_LEARNING,
     MINUTES,
@@ -42,7 +42,7 @@ def group(clients: AzureClients, registered: Registrations | None) -> list[Diagn
 def _lost_workspace(clients: AzureClients) -> list[Diagnosis]:
     """A word where the workspace may have been deleted: Azure keeps its name, and says so only when it is made anew."""
     workspace = rest.workspace_id(clients)
-    if live_state.get_or_none(clients, workspace, rest.WORKSPACES_VERSION) is not None:
+    if rest.get_or_none(clients, workspace, rest.WORKSPACES_VERSION) is not None:
         return []
     return [
         Diagnosis(
@@ -61,7 +61,7 @@ def global_name(clients: AzureClients, asset: str, registered: Registrations | N
     kind = COSMOS if asset == "chat_database" else CHECKED[asset][0]
     require_registered(registered, kind.partition("/")[0])
     ours = f"{clients.account.group_id}/providers/{kind}/{name}"
-    if live_state.get_or_none(clients, ours, bicep_template.api_version(kind)) is not None:
+    if rest.get_or_none(clients, ours, bicep_template.api_version(kind)) is not None:
         return Diagnosis("names", "ok", f"{asset} {name} exists, in {clients.account.group}")
     if _is_free(clients, asset, name, log):
         return Diagnosis("names", "ok", f"{asset} {name} is free")

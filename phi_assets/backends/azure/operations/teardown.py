@@ -5,14 +5,13 @@ from functools import partial
 from typing import Any
 
 from phi_assets import bicep_template
+from phi_assets.backends.azure.client import names, outputs, rest
 from phi_assets.backends.azure.client import names as given
-from phi_assets.backends.azure.client import outputs, rest
 from phi_assets.backends.azure.client.account import AzureAccount
 from phi_assets.backends.azure.client.azure_errors import AzureRefused, code_of, is_busy, refused, status_of
 from phi_assets.backends.azure.client.clients import AzureClients, clients
 from phi_assets.backends.azure.client.retry import Waiting, with_patience
 from phi_assets.backends.azure.infrastructure import compute, deleted_vaults, deployment, live_state, ownership
-from phi_assets.backends.azure.serving import endpoint
 from phi_assets.ports.base import Log
 from phi_assets.ports.operations import Doomed, Fate, Teardown
 
@@ -84,9 +83,9 @@ def _costly(of: AzureClients, others: Fate, log: Log) -> list[Doomed]:
     """
     account, found = of.account, list[Doomed]()
     for row, deployments in rest.endpoints(of, log):
-        mine, name = _mine(account, row, endpoint.name_of(account)), str(row["name"])
+        mine, name = _mine(account, row, names.endpoint_name(account)), str(row["name"])
         for each in deployments:
-            size = str(live_state.properties(each).get("instanceType") or "")
+            size = str(rest.properties(each).get("instanceType") or "")
             found.append(_doomed(DEPLOYMENT, f"{name}/{each['name']}", each, size, mine, others))
         found.append(_doomed(ENDPOINT, name, row, "its address and its keys go with it", mine, others))
     for row in rest.computes(of, log):
@@ -184,7 +183,7 @@ def delete(
     from azure.core.exceptions import HttpResponseError
 
     name = address.rpartition("/")[2]
-    standing = live_state.get_or_none(of, address, version) is not None
+    standing = rest.get_or_none(of, address, version) is not None
     if not standing and not even_if_gone:
         return
     log(f"deleting {name}" if standing else f"ending the deleted {name} for good, if Azure keeps one")
@@ -199,10 +198,10 @@ def delete(
                 if refusal:
                     doing = refusal
                     waiting.say(f"{refusal}; asking again until it has settled")
-            found = live_state.get_or_none(of, address, version)
+            found = rest.get_or_none(of, address, version)
             if found is None and asked:
                 return
-            state = str(live_state.properties(found).get("provisioningState") or "") if found else ""
+            state = str(rest.properties(found).get("provisioningState") or "") if found else ""
             asked = asked and state != "Failed"
             waiting.pause(doing, "see the portal, and run again")
     except HttpResponseError as e:

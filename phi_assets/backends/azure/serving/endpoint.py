@@ -10,13 +10,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from phi_assets.backends.azure.client import names, portal_links, rest
-from phi_assets.backends.azure.client.account import AzureAccount
+from phi_assets.backends.azure.client import portal_links, rest
 from phi_assets.backends.azure.client.azure_errors import AzureRefused, code_of, codes, is_busy, refused, sentence
 from phi_assets.backends.azure.client.clients import AzureClients
+from phi_assets.backends.azure.client.names import endpoint_name
 from phi_assets.backends.azure.client.retry import Waiting, with_patience
 from phi_assets.backends.azure.client.role_delay import wait_for_role
-from phi_assets.backends.azure.infrastructure import live_state
 from phi_assets.backends.azure.serving.state import AUTH, ENDED, NOTHING, PROVEN, EndpointState, state_of
 from phi_assets.ports.base import Log
 
@@ -41,12 +40,6 @@ UNKNOWN = "unknown"
 SHORT = re.compile(r"Not enough quota available[^\"\\\\]*?Additional needed: \d+")
 
 
-def name_of(account: AzureAccount) -> str:
-    """The endpoint's name: it is part of an address, so no other account may have it in the region."""
-    unique = names.unique_string(account.subscription_id, account.name, account.location)
-    return f"phi-{account.name[:18].rstrip('-')}-{unique[:8]}"
-
-
 def keys_of(clients: AzureClients, endpoint_id: str, log: Log) -> list[str]:
     """The primary key of an endpoint, and the secondary one. Raises HttpResponseError, and GaveUp."""
     ask = partial(clients.send, "POST", f"{endpoint_id}/listKeys?api-version={VERSION}")
@@ -61,7 +54,7 @@ class OnlineEndpoint:
         self.clients, self.log, self.role_minutes = clients, log, role_minutes
         # Raises when somebody else may be changing the endpoint: then nothing is written any more.
         self.still_alone: Callable[[], None] = lambda: None
-        self.name = name_of(clients.account)
+        self.name = endpoint_name(clients.account)
         self.id = f"{clients.resource('ml_workspace')}/onlineEndpoints/{self.name}"
 
     @property
@@ -70,7 +63,7 @@ class OnlineEndpoint:
 
     def read(self) -> EndpointState | None:
         """What is there now; None when there is no endpoint."""
-        found = live_state.get_or_none(self.clients, self.id, VERSION)
+        found = rest.get_or_none(self.clients, self.id, VERSION)
         if found is None:
             return None
         rows = rest.rows_if_any(self.clients, "the deployments", f"{self.id}/deployments", self.log, VERSION)

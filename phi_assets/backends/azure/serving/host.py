@@ -7,13 +7,14 @@ from typing import Any
 
 from phi_assets.backends.azure.client.azure_errors import AzureRefused
 from phi_assets.backends.azure.client.clients import AzureClients, clients
+from phi_assets.backends.azure.client.names import endpoint_name
 from phi_assets.backends.azure.client.outputs import NotDeployed
 from phi_assets.backends.azure.client.retry import say, soon
 from phi_assets.backends.azure.infrastructure import prices, providers
 from phi_assets.backends.azure.serving import blue_green, image
 from phi_assets.backends.azure.serving import lease as deploy_lock
 from phi_assets.backends.azure.serving.deployment_spec import Machines, WantedDeployment, dollars_a_day, record_of
-from phi_assets.backends.azure.serving.endpoint import OnlineEndpoint, name_of
+from phi_assets.backends.azure.serving.endpoint import OnlineEndpoint
 from phi_assets.backends.azure.serving.state import NOTHING, PROVEN, EndpointState
 from phi_assets.backends.azure.storage.blob import WorkspaceBlobs
 from phi_assets.ports.base import Log
@@ -120,11 +121,11 @@ class AzureEndpointHost(EndpointHost):
         each = [dollars_a_day(one.vm_size, one.instances, location) for one in state.deployments.values()]
         known = [dollars for dollars in each if dollars is not None]
         costs = f"about {sum(known):.2f} dollars a day ({prices.AS_OF})" if len(known) == len(each) else NO_PRICE
-        log(f"endpoint {name_of(self._clients.account)} goes on, for {costs}: phi teardown takes it down")
+        log(f"endpoint {endpoint_name(self._clients.account)} goes on, for {costs}: phi teardown takes it down")
 
     def status(self) -> dict[str, Any]:
         state = self._state()
-        name = name_of(self._clients.account)
+        name = endpoint_name(self._clients.account)
         if state is None:
             return {"name": name, "address": None, "alive": False, "ready": False, "deployments": []}
         serving = state.state in ("Succeeded", "Updating") and state.live is not None
@@ -157,7 +158,7 @@ class AzureEndpointHost(EndpointHost):
             return None
 
     def _wanted(self, model: RegisteredModel) -> WantedDeployment:
-        return WantedDeployment(name_of(self._clients.account), model, self._machines)
+        return WantedDeployment(endpoint_name(self._clients.account), model, self._machines)
 
     def _record(
         self, endpoint: OnlineEndpoint, name: str, facts: Mapping[str, str], vm_size: str, instances: int

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
-from phi_assets.backends.azure.infrastructure import live_state
+from phi_assets.backends.azure.client import rest
 
 ENDED = frozenset({"Succeeded", "Failed", "Canceled"})
 AUTH = {"key": "Key", "aad_token": "AADToken"}
@@ -80,7 +80,7 @@ NOTHING = EndpointState(state="", auth="", tags={}, address="")
 
 def state_of(found: Mapping[str, Any], rows: list[dict[str, Any]]) -> EndpointState:
     """The state that a body of Azure's and those of its deployments show."""
-    of = live_state.properties(found)
+    of = rest.properties(found)
     auth = {theirs.lower(): ours for ours, theirs in AUTH.items()}
     place = urlsplit(str(of.get("scoringUri") or ""))
     deployments = [_deployment(row) for row in rows]
@@ -95,7 +95,7 @@ def state_of(found: Mapping[str, Any], rows: list[dict[str, Any]]) -> EndpointSt
 
 
 def _deployment(row: Mapping[str, Any]) -> DeploymentState:
-    of = live_state.properties(row)
+    of = rest.properties(row)
     facts = {**(of.get("properties") or {}), **(row.get("tags") or {})}
     instances = int((row.get("sku") or {}).get("capacity") or 1)
     size = str(of.get("instanceType") or "")

@@ -8,12 +8,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from phi_assets.backends.azure.client import rest
 from phi_assets.backends.azure.client.azure_errors import AzureRefused, refused
 from phi_assets.backends.azure.client.clients import AzureClients
 from phi_assets.backends.azure.client.rest import WORKSPACES_VERSION
 from phi_assets.backends.azure.client.retry import say
 from phi_assets.backends.azure.client.role_delay import wait_for_role
-from phi_assets.backends.azure.infrastructure import live_state
 from phi_assets.ports.base import Log
 
 if TYPE_CHECKING:
@@ -50,10 +50,10 @@ class WorkspaceBlobs:
         """Address of the storage account, and name of the container."""
         # Without azure-ai-ml, which takes seconds to import.
         workspace = self.clients.resource("ml_workspace")
-        found = live_state.get_or_none(self.clients, f"{workspace}/datastores/{DATASTORE}", WORKSPACES_VERSION)
+        found = rest.get_or_none(self.clients, f"{workspace}/datastores/{DATASTORE}", WORKSPACES_VERSION)
         if found is None:
             raise NoDatastore(description=f"{workspace} has no datastore {DATASTORE}; materialise ml_workspace again")
-        of = live_state.properties(found)
+        of = rest.properties(found)
         return f"https://{of['accountName']}.blob.{of['endpoint']}", str(of["containerName"])
 
     def container(self, name: str | None = None) -> "ContainerClient":

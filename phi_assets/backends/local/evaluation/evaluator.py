@@ -11,6 +11,8 @@ from phi_assets.ports.evaluation import Contest, Evaluator
 from phi_assets.records import Evaluation
 from phi_assets.settings import GENERAL_QUESTIONS
 
+CHILD = "phi_assets.backends.local.evaluation.child"
+
 
 class LocalEvaluator(Evaluator):
     """Scores models with the engine that serves them; keeps reports under the home by their digest."""
@@ -37,7 +39,7 @@ class LocalEvaluator(Evaluator):
     def _arguments(self, contest: Contest, work: Path) -> list[str]:
         arguments = [
             "-m",
-            "evaluation_code",
+            CHILD,
             f"--base={contest.base.address}",
             f"--tuned={contest.tuned.address}",
             f"--test_file={Path(contest.dataset.address, 'test.jsonl')}",
