@@ -10,6 +10,7 @@ from pathlib import Path
 
 NEVER_UPLOADED = shutil.ignore_patterns("__pycache__", "*.pyc", ".DS_Store")
 
+ENVIRONMENT = "environment"
 SOURCE_SUFFIXES = frozenset({".py", ".yaml", ".yml", ".jinja", ".jinja2", ".txt", ".json", ".toml", ".Dockerfile", ""})
 
 
@@ -22,7 +23,10 @@ def write_whole(file: Path, text: str) -> None:
 
 @cache
 def tree_digest(tree: Path) -> str:
-    """SHA-256 over the names and bytes of a source file, or of every source file in a tree."""
+    """SHA-256 over the names and bytes of a source file, or of every source file in a tree.
+
+    A program's `environment/` is not of the program: it is the recipe of an image, and a tree of its own.
+    """
     digest = hashlib.sha256()
     for path in _source_files(tree):
         digest.update(f"{path.relative_to(tree.parent).as_posix()}\0".encode())
@@ -35,4 +39,5 @@ def _source_files(tree: Path) -> Iterable[Path]:
     if tree.is_file():
         return [tree]
     found = (path for path in tree.rglob("*") if path.is_file() and path.suffix in SOURCE_SUFFIXES)
-    return sorted(path for path in found if not {"__pycache__", ".promptflow"} & set(path.parts))
+    apart = {"__pycache__", ".promptflow", ENVIRONMENT}
+    return sorted(path for path in found if apart.isdisjoint(path.relative_to(tree).parts))

@@ -23,11 +23,10 @@ from tests.test_versions import OTHER_AZURE_VALUES, OTHER_VALUES, VALUES_OF_NO_V
 
 TREES = (
     "phi_assets",
-    "reading_code",
+    "dataset_code",
     "training_code",
     "evaluation_code",
     "serving_code",
-    "serving_image",
     "flows",
     "infra",
 )
@@ -94,8 +93,8 @@ BOTH = [
 ]
 ON_AZURE = [
     Row("infra/main.json", DEPLOYED, ALL_BUT_QUOTA),
-    Row("serving_image/Dockerfile", {"online_deployment"}, SHIPPED),
-    Row("reading_code/read_hub.py", {"chat_dataset"}, {"chat_dataset", *TRAINED}),
+    Row("serving_code/environment/Dockerfile", {"online_deployment"}, SHIPPED),
+    Row("dataset_code/read_hub.py", {"chat_dataset"}, {"chat_dataset", *TRAINED}),
     Row("azure_subscription_id", {*ON_THE_PLACE, "gpu_quota"}, ALL_OF_AZURE),
     Row("azure_location", {*ON_THE_PLACE, "gpu_quota"}, ALL_OF_AZURE),
     Row("azure_name", ON_THE_PLACE, ALL_BUT_QUOTA),

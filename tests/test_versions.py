@@ -11,7 +11,7 @@ from phi_assets.graph import code_versions
 from phi_assets.settings import PROJECT, Settings, read
 from tests.graph_facts import AZURE, BACKENDS, facts_of
 
-PROGRAMS = ("reading_code", "training_code", "evaluation_code", "serving_code")
+PROGRAMS = ("dataset_code", "training_code", "evaluation_code", "serving_code")
 
 # Source that no asset executes, or that cannot change what an asset makes.
 OUTSIDE = {
@@ -104,7 +104,7 @@ ASSETS_OF_TREE = {
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     """A copy of the source that can be changed."""
-    for tree in (*PROGRAMS, "phi_assets", "serving_image", "flows", "infra"):
+    for tree in (*PROGRAMS, "phi_assets", "flows", "infra"):
         shutil.copytree(PROJECT / tree, tmp_path / tree, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(PROJECT / "README.md", tmp_path)
     return tmp_path
@@ -174,9 +174,9 @@ AZURE_TREES = {
     "phi_assets/backends/azure/infrastructure/prices.py": {"gpu_quota"},
     "phi_assets/backends/azure/training/trainer.py": {"fine_tuned_model"},
     "phi_assets/backends/local/training/trainer.py": set(),
-    "reading_code/read_hub.py": {"chat_dataset"},
+    "dataset_code/read_hub.py": {"chat_dataset"},
     # What is evaluated is the server, never the image that it stands in.
-    "serving_image/Dockerfile": {"online_deployment"},
+    "serving_code/environment/Dockerfile": {"online_deployment"},
 }
 
 
@@ -192,7 +192,8 @@ def test_a_change_of_a_source_changes_its_assets_only_on_azure(tree, project):
 
 
 @pytest.mark.parametrize(
-    "source", ["infra/main.json", "phi_assets/backends/azure/training/trainer.py", "serving_image/Dockerfile"]
+    "source",
+    ["infra/main.json", "phi_assets/backends/azure/training/trainer.py", "serving_code/environment/Dockerfile"],
 )
 def test_what_only_azure_reads_changes_nothing_on_a_laptop(source, project):
     before = all_versions(project)

@@ -127,7 +127,7 @@ READS: dict[str, Reads] = {
         ),
         local=("dataset/store",),
         azure=("dataset/store", "storage/data_assets", "dataset/blob_feed", "jobs/hub_reading"),
-        azure_source=("reading_code",),
+        azure_source=("dataset_code",),
         azure_settings=PLACE,
     ),
     "base_model": Reads(
@@ -141,6 +141,7 @@ READS: dict[str, Reads] = {
         ("preset",),
         local=("training/trainer", "pipes_child"),
         azure=("training/trainer", "jobs/spec"),
+        azure_source=("training_code/environment",),
         azure_settings=PLACE,
     ),
     "evaluation_questions": Reads(
@@ -187,7 +188,7 @@ READS: dict[str, Reads] = {
             "serving/image",
             "infrastructure/ml_environment",
         ),
-        azure_source=("serving_image",),
+        azure_source=("serving_code/environment",),
         azure_settings=(
             *PLACE,
             "azure_endpoint_vm_size",

@@ -20,9 +20,7 @@ from phi_assets.instance.dead_runs import IN_PROGRESS
 from phi_assets.instance.home import environment
 from phi_assets.settings import PROJECT, Settings, variables
 
-SOURCE_TREES = (
-    *("phi_assets", "reading_code", "training_code", "evaluation_code", "serving_code", "serving_image", "flows"),
-)
+SOURCE_TREES = ("phi_assets", "dataset_code", "training_code", "evaluation_code", "serving_code", "flows")
 START_SECONDS = 90
 STOP_SECONDS = 20
 

@@ -20,8 +20,8 @@ from phi_assets.ports.base import Log
 from phi_assets.settings import PROJECT
 
 ROOT = "phi/hub/"
-CODE = PROJECT / "reading_code"
-ROWS, MARKER = "rows.jsonl", "rows.json"  # as reading_code names them
+CODE = PROJECT / "dataset_code"
+ROWS, MARKER = "rows.jsonl", "rows.json"  # as dataset_code names them
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class HubReading:
 
 def _job(source: HubSource, made_of: str, place: str) -> CloudJob:
     words = (
-        "python reading_code/read_hub.py",
+        "python dataset_code/read_hub.py",
         *(shlex.quote(f"--{name}={value}") for name, value in _arguments(source).items()),
         "--output_dir=${{outputs.result}}",
     )
@@ -97,7 +97,7 @@ def _job(source: HubSource, made_of: str, place: str) -> CloudJob:
         recipe=made_of,
         title=f"read hf:{source.name}:{source.split} at {str(source.revision)[:12]}",
         command=" ".join(words),
-        code={"reading_code": CODE},
+        code={"dataset_code": CODE},
         inputs={},
         output=place,
         output_mode="upload",

@@ -17,7 +17,7 @@ from phi_assets.settings import PROJECT
 AS_OF = dt.date(2026, 11, 24)
 NOTICES = "https://learn.microsoft.com/azure/virtual-machines/retirement-notices"
 GUIDES = "https://github.com/MicrosoftDocs/azure-docs/blob/main/articles/virtual-machines"
-IMAGES = ("training_code/environment/Dockerfile", "serving_image/Dockerfile")
+IMAGES = ("training_code/environment/Dockerfile", "serving_code/environment/Dockerfile")
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from phi_assets import files
 from phi_assets.backends.azure.client.clients import AzureClients
 from phi_assets.backends.azure.infrastructure import ml_environment
 from phi_assets.backends.azure.infrastructure.ml_environment import DIGITS
-from phi_assets.files import NEVER_UPLOADED
+from phi_assets.files import ENVIRONMENT, NEVER_UPLOADED
 from phi_assets.ports.base import Log
 from phi_assets.settings import PROJECT
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 NAME = "phi-serving"
 CODE = PROJECT / "serving_code"
-FOLDER = PROJECT / "serving_image"
+FOLDER = CODE / ENVIRONMENT
 CONTEXT = "phi-serving"  # the uploaded folder's name
 PORT = 5001
 ROUTES = {
@@ -57,7 +57,9 @@ def stage(folder: Path) -> Path:
     root = folder / CONTEXT
     # Staged before, where an answer was lost and the environment is registered again.
     shutil.copytree(FOLDER, root, ignore=NEVER_UPLOADED, dirs_exist_ok=True)
-    shutil.copytree(CODE, root / CODE.name, ignore=NEVER_UPLOADED, dirs_exist_ok=True)
+    server = root / CODE.name
+    shutil.copytree(CODE, server, ignore=NEVER_UPLOADED, dirs_exist_ok=True)
+    shutil.rmtree(server / ENVIRONMENT)
     return root
 
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shutil
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +67,7 @@ class AzureTrainer(Trainer):
         self, context: StepContext, dataset: DatasetVersion, base: BaseModel, recipe: Recipe | None = None
     ) -> ModelVersion:
         chosen = recipe or Recipe(self.preset)
-        code = files.tree_digest(PROJECT / "training_code")
+        code = code_digest()
         made_of = job_recipe(dataset.digest, base.digest, code, chosen.digest)
         place = f"{ROOT}{made_of[:32]}/"
         jobs = CloudJobs(self._clients, self._limits, context.log.info, context)
@@ -179,6 +180,14 @@ class AzureTrainer(Trainer):
     @property
     def _models(self) -> Path:
         return Path(self.state) / "models"
+
+
+@cache
+def code_digest() -> str:
+    """SHA-256 over the training code, and over the image that it runs in."""
+    program = PROJECT / "training_code"
+    trees = (program, program / files.ENVIRONMENT)
+    return hashlib.sha256("\n".join(map(files.tree_digest, trees)).encode()).hexdigest()
 
 
 def _report(folder: Path) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Read a split of a Hugging Face dataset at one commit, and write its rows where another machine finds them.
 
-    python reading_code/read_hub.py --dataset NAME --commit SHA --split SPLIT --output_dir DIR
+    python dataset_code/read_hub.py --dataset NAME --commit SHA --split SPLIT --output_dir DIR
 
 Afterwards rows.jsonl has a row a line, in the split's order; rows.json, which comes last, has their number, the file's
 bytes and its SHA-256.

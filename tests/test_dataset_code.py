@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from dataset_code import read_hub
 from phi_assets.backends.azure.jobs import hub_reading
 from phi_assets.conversations.sources.address import HubSource, RowsFile
 from phi_assets.conversations.sources.read_source import read_source
 from phi_assets.graph.catalog import FOR_A_JOB
-from reading_code import read_hub
 from tests.graph_facts import environment
 
 SOURCE = HubSource("a/b", "train", "1" * 40)
