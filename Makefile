@@ -21,10 +21,10 @@ run: .venv/installed  ## make the whole graph, or what is missing or stale of it
 dev: .venv/installed  ## Dagster's UI and daemon on http://127.0.0.1:3000, in the foreground
 	@$(BIN)/phi dev
 
-test: .venv/installed-dev tests/azure_emulator/node_modules  ## the test suite
+test: .venv/installed-dev azure_emulator/node_modules  ## the test suite
 	@$(BIN)/pytest
 
-test-long: .venv/installed-dev tests/azure_emulator/node_modules  ## what takes long: fault storms, other data, a daemon that is killed, the real model
+test-long: .venv/installed-dev azure_emulator/node_modules  ## what takes long: fault storms, other data, a daemon that is killed, the real model
 	@$(BIN)/pytest -m long
 
 check: .venv/installed-dev  ## format, lint, types, and whether the definitions load
@@ -33,14 +33,14 @@ check: .venv/installed-dev  ## format, lint, types, and whether the definitions 
 down: .venv/installed  ## stop the servers, the UI and the daemon; keep everything made
 	@$(BIN)/phi down
 
-azure-local: .venv/installed-dev tests/azure_emulator/node_modules  ## the Azure graph against a local Azure: no account, no cost
-	@$(BIN)/python -m tests.azure_local run
+azure-local: .venv/installed-dev azure_emulator/node_modules  ## the Azure graph against a local Azure: no account, no cost
+	@$(BIN)/python -m tests.support.azure_local run
 
 azure-local-down: .venv/installed-dev  ## stop what azure-local started
-	@$(BIN)/python -m tests.azure_local down
+	@$(BIN)/python -m tests.support.azure_local down
 
 clean:  ## stop everything and delete the environment and the default home
-	@if [ -x $(BIN)/phi ]; then $(BIN)/phi down; fi; if [ -d .phi-azure-local ]; then $(BIN)/python -m tests.azure_local down; fi; rm -rf .venv .phi .phi-azure-local build dist *.egg-info .pytest_cache .ruff_cache tests/azure_emulator/evaluated/kept
+	@if [ -x $(BIN)/phi ]; then $(BIN)/phi down; fi; if [ -d .phi-azure-local ]; then $(BIN)/python -m tests.support.azure_local down; fi; rm -rf .venv .phi .phi-azure-local build dist *.egg-info .pytest_cache .ruff_cache azure_emulator/resource_manager/evaluated/kept
 
 install: .venv/installed-dev  ## the environment of the lock files, in .venv
 
@@ -59,5 +59,5 @@ lock: .venv/installed-dev  ## write the lock files anew from pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements/lock-dev.txt && touch $@
 
 # The local Azure's blob storage; where there is no npm, its tests are skipped, and say so.
-tests/azure_emulator/node_modules: tests/azure_emulator/package-lock.json
-	@if command -v npm >/dev/null; then npm ci --silent --no-fund --no-audit --prefix tests/azure_emulator && touch $@; else echo "npm is absent: no local Azure"; fi
+azure_emulator/node_modules: azure_emulator/package-lock.json
+	@if command -v npm >/dev/null; then npm ci --silent --no-fund --no-audit --prefix azure_emulator && touch $@; else echo "npm is absent: no local Azure"; fi

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from tests.azure_emulator.process import LocalAzure
+    from azure_emulator.process import LocalAzure
 
 for name in [name for name in os.environ if name.startswith("PHI_")]:
     del os.environ[name]
@@ -24,8 +24,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="module")
 def azure(tmp_path_factory) -> "Iterator[LocalAzure]":
     """A local Azure of the file's own, where nothing takes time."""
-    from tests.azure_emulator.needs import azurite_or_skip
-    from tests.azure_emulator.process import local_azure
+    from azure_emulator.process import local_azure
+    from azure_emulator.testing.requirements import azurite_or_skip
 
     azurite_or_skip()
     with local_azure(tmp_path_factory.mktemp("azure"), scale=0.0) as found:

@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from phi_assets.settings import PROJECT
-from tests.browser.chromium import chromium
+from tests.support.chromium import chromium
 
 START_SECONDS = 120
 

@@ -1,7 +1,7 @@
 import pytest
 
-from tests.browser.chromium import text_of, wait_for
 from tests.browser.conftest import end, free_port, start_dagster, wait_until_loaded
+from tests.support.chromium import text_of, wait_for
 
 pytestmark = pytest.mark.browser
 

@@ -10,11 +10,11 @@ from phi_assets.backends.azure.client import credential
 from phi_assets.backends.azure.infrastructure import compute
 from phi_assets.backends.local.resources import local_resources
 from phi_assets.settings import read
-from tests.backends_azure.place import Place, local_azure_at
-from tests.contracts.made import Chain
-from tests.homes import PRESET
-from tests.tiny_models import make_tiny_phi3
-from tests.training_code.conftest import conversations
+from tests.support.azure_place import Place, local_azure_at
+from tests.support.homes import PRESET
+from tests.support.port_chain import Chain
+from tests.support.tiny_models import make_tiny_phi3
+from tests.unit.training_code.conftest import conversations
 
 WITH_JOBS = ("trainer", "evaluator")
 

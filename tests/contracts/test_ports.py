@@ -10,7 +10,7 @@ from phi_assets.model_card import record
 from phi_assets.models import recipes
 from phi_assets.models.champions import CannotPromote
 from phi_assets.models.experiments import Scores
-from tests.contracts.made import Chain, another
+from tests.support.port_chain import Chain, another
 
 pytestmark = [
     pytest.mark.integration,

@@ -1,0 +1,188 @@
+"""The ASGI application: which host is which service, tokens, faults, and the request log."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import uuid
+from dataclasses import replace
+from typing import Any
+from urllib.parse import parse_qsl, unquote
+
+from starlette.concurrency import run_in_threadpool
+
+from azure_emulator import key_vault, run_history
+from azure_emulator.blob_storage.blob_gate import HOST as BLOB_HOST
+from azure_emulator.blob_storage.blob_gate import hang_up
+from azure_emulator.emulator import World
+from azure_emulator.faults import Kind
+from azure_emulator.identity import entra
+from azure_emulator.identity.identities import TENANT
+from azure_emulator.identity.tokens import InvalidToken
+from azure_emulator.messages import RETRY_AFTER, Answer, AzureError, Call, read_body
+from azure_emulator.resource_manager import arm
+from azure_emulator.scoring.live import HOST as SCORING_HOST
+
+_LOG = logging.getLogger(__name__)
+_AUDIENCES = {
+    "arm": ("https://management.azure.com",),
+    "history": ("https://management.azure.com", "https://ml.azure.com"),
+    "vault": ("https://vault.azure.net",),
+}
+
+
+class App:
+    """Answers for every Azure host name but those of storage, which the blob gate answers for."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            return
+        headers = {k.decode("latin1").lower(): v.decode("latin1") for k, v in scope["headers"]}
+        host = headers.get("host", "").partition(":")[0].lower()
+        if host.endswith(BLOB_HOST):
+            await self._world.blobs(scope, receive, send)
+            return
+        if host.endswith(SCORING_HOST):
+            await self._world.gateway(scope, receive, send)
+            return
+        raw = await read_body(receive)
+        query = dict(parse_qsl(scope["query_string"].decode("latin1"), keep_blank_values=True))
+        path = unquote(scope["raw_path"].decode("latin1").partition("?")[0])
+        call = Call(scope["method"], host, path, query, headers, _parsed(raw, headers))
+        await self._serve(call, scope["query_string"].decode("latin1"), send)
+
+    async def _serve(self, call: Call, query: str, send: Any) -> None:
+        family = _family(call.host)
+        service = _service(family, call.path)
+        fault = self._world.faults.draw(service, call.method, f"{call.path}?{query}")
+        status, identity = 500, self._identity(family, call)
+        try:
+            if fault in ("timeout", "slow"):
+                await asyncio.sleep(self._world.faults.hold_seconds)
+            if fault == "timeout":
+                status = hang_up(send)
+                return
+            answer = await run_in_threadpool(self._answer, family, call, fault)
+            status = answer.status
+            if fault == "dropped":
+                hang_up(send)
+                return
+            await _send(send, answer, call.method)
+        finally:
+            self._world.log.add(service, call.method, call.path, identity, status, query, fault or "")
+
+    def _identity(self, family: str, call: Call) -> str:
+        """Who asks, for the log; nobody, when the token would be refused."""
+        try:
+            return self._caller(family, call, expired=False) if family in _AUDIENCES else ""
+        except AzureError:
+            return ""
+
+    def _answer(self, family: str, call: Call, fault: Kind | None) -> Answer:
+        try:
+            if family == "none":
+                raise AzureError(404, "NoSuchHost", f"The local Azure has no host {call.host}.")
+            open_answer = self._without_token(family, call)
+            if open_answer and not fault:
+                return open_answer
+            if fault == "429":
+                raise AzureError(429, "TooManyRequests", "The request was throttled.", headers=RETRY_AFTER)
+            if fault == "503":
+                raise AzureError(503, "ServiceUnavailable", "The service is unavailable now.", headers=RETRY_AFTER)
+            if open_answer:
+                return open_answer
+            oid = self._caller(family, call, expired=fault == "expired")
+            known = replace(call, oid=oid)
+            handlers = {"arm": arm.handle, "history": run_history.handle, "vault": key_vault.handle}
+            return handlers[family](self._world, known)
+        except AzureError as e:
+            return e.answer()
+        except Exception as e:
+            _LOG.exception("%s %s", call.method, call.path)
+            return AzureError(500, "InternalServerError", f"The local Azure broke: {e!r}").answer()
+
+    def _without_token(self, family: str, call: Call) -> Answer | None:
+        if family == "entra":
+            return entra.handle(self._world, call)
+        if family == "arm":
+            return arm.public(self._world, call)
+        return run_history.public(call) if family == "history" else None
+
+    def _caller(self, family: str, call: Call, expired: bool) -> str:
+        """The object id in the bearer token. Raises AzureError (401) with a challenge."""
+        scheme, _, token = call.headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not token:
+            raise _unauthorized(
+                family, "AuthenticationFailed", "Authentication failed. The 'Authorization' header is missing."
+            )
+        if expired:
+            raise _unauthorized(
+                family, "ExpiredAuthenticationToken", "The access token expiry UTC time is earlier than now."
+            )
+        reasons = []
+        for audience in _AUDIENCES[family]:
+            try:
+                return self._world.tokens.read(token, audience).oid
+            except InvalidToken as e:
+                reasons.append(str(e))
+        code = "InvalidAuthenticationTokenAudience" if "udience" in reasons[0] else "InvalidAuthenticationToken"
+        if "expired" in reasons[0]:
+            code = "ExpiredAuthenticationToken"
+        raise _unauthorized(family, code, f"The access token is not accepted: {reasons[0]}.")
+
+
+def _family(host: str) -> str:
+    if host == "management.azure.com":
+        return "arm"
+    if host.startswith("login.") or host == "sts.windows.net":
+        return "entra"
+    if host.endswith(".api.azureml.ms") or host == "ml.azure.com":
+        return "history"
+    return "vault" if host.endswith(key_vault.HOST) else "none"
+
+
+def _service(family: str, path: str) -> str:
+    """The service's name in the request log: ARM's calls by the provider that they are for."""
+    low = path.lower()
+    if family != "arm":
+        return family
+    if "/microsoft.quota/" in low or low.endswith("/usages"):
+        return "quota"
+    return "ml" if "/microsoft.machinelearningservices/" in low else "arm"
+
+
+def _unauthorized(family: str, code: str, message: str) -> AzureError:
+    login = f"https://login.microsoftonline.com/{TENANT}"
+    challenge = f'Bearer authorization_uri="{login}", error="invalid_token", error_description="{message}"'
+    if family == "vault":
+        challenge = f'Bearer authorization="{login}", resource="https://vault.azure.net"'
+    return AzureError(401, code, message, headers={"WWW-Authenticate": challenge})
+
+
+def _parsed(raw: bytes, headers: dict[str, str]) -> Any:
+    if not raw:
+        return None
+    if "x-www-form-urlencoded" in headers.get("content-type", ""):
+        return dict(parse_qsl(raw.decode()))
+    try:
+        return json.loads(raw)
+    except ValueError:
+        return None
+
+
+async def _send(send: Any, answer: Answer, method: str) -> None:
+    payload = b"" if answer.body is None or method == "HEAD" else json.dumps(answer.body).encode()
+    headers = {
+        "content-type": "application/json; charset=utf-8",
+        "content-length": str(len(payload)),
+        "x-ms-request-id": str(uuid.uuid4()),
+        "x-ms-correlation-request-id": str(uuid.uuid4()),
+        **answer.headers,
+    }
+    pairs = [(k.lower().encode("latin1"), v.encode("latin1")) for k, v in headers.items()]
+    await send({"type": "http.response.start", "status": answer.status, "headers": pairs})
+    await send({"type": "http.response.body", "body": payload})

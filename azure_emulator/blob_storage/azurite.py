@@ -1,0 +1,183 @@
+"""Azurite, the blob storage behind the gate: a child process that only the gate and the platform can reach."""
+
+from __future__ import annotations
+
+import atexit
+import base64
+import hashlib
+import hmac
+import json
+import os
+import secrets
+import shutil
+import subprocess
+import tempfile
+import threading
+import time
+from functools import cache
+from itertools import count
+from pathlib import Path
+from urllib.parse import quote, urlencode
+
+from azure_emulator.supervised_process import Warded
+
+PROGRAM = Path(__file__).parents[1] / "node_modules" / "azurite" / "dist" / "src" / "blob" / "main.js"
+SLOTS = 1000  # storage accounts that one Azurite can hold: it learns their names when it starts
+SECONDS_TO_START = 60
+
+
+class AzuriteMissing(RuntimeError):
+    """Node or the npm package is not there; the message says how to get it."""
+
+
+class Azurite:
+    """A running Azurite on a free loopback port, its blobs under `folder`, there again at the next start.
+
+    Each storage account is given a slot, an account name that Azurite has known since it started.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._accounts_file = folder / "accounts.json"
+        self._key = _kept_key(folder / "key")
+        self._lock = threading.Lock()
+        self._passes: dict[str, str] = {}
+        self._accounts: dict[str, str] = (
+            json.loads(self._accounts_file.read_text()) if self._accounts_file.exists() else {}
+        )
+        self._child = Warded(_command(folder / "blobs"), subprocess.PIPE, self._environment())
+        self.port = self._wait_until_ready()
+
+    def url(self, account: str) -> str:
+        """Where Azurite keeps the account: `http://127.0.0.1:port/slot`."""
+        return f"http://127.0.0.1:{self.port}/{self.slot(account)}"
+
+    def slot(self, account: str) -> str:
+        with self._lock:
+            if account not in self._accounts:
+                if len(self._accounts) == SLOTS:
+                    raise ValueError(f"this Azurite holds {SLOTS} storage accounts already: start from an empty folder")
+                self._accounts[account] = _slot(len(self._accounts))
+                self._accounts_file.write_text(json.dumps(self._accounts))
+            return self._accounts[account]
+
+    def access(self, account: str) -> str:
+        """A query string that lets its bearer do anything in the account: our own pass, never given to a client."""
+        slot = self.slot(account)
+        if slot not in self._passes:
+            fields = {"sp": "rwdxylacuptfi", "ss": "b", "srt": "sco", "st": "", "se": "2099-01-01T00:00:00Z"}
+            fields |= {"sip": "", "spr": "", "sv": "2024-11-04", "ses": ""}
+            to_sign = "\n".join((slot, *fields.values())) + "\n"
+            signed = hmac.new(base64.b64decode(self._key), to_sign.encode(), hashlib.sha256).digest()
+            kept = {name: value for name, value in fields.items() if value}
+            self._passes[slot] = urlencode(kept | {"sig": base64.b64encode(signed).decode()}, quote_via=quote)
+        return self._passes[slot]
+
+    def close(self) -> None:
+        """Ends Azurite, after it wrote its tables."""
+        self._child.terminate()
+        self._child.wait(10)
+        self._child.close()
+
+    def _environment(self) -> dict[str, str]:
+        names = ";".join(f"{_slot(number)}:{self._key}" for number in range(SLOTS))
+        # It serves loopback only, whatever proxy the shell names.
+        return {"PATH": os.environ["PATH"], "HOME": str(Path.home()), "AZURITE_ACCOUNTS": names}
+
+    def _wait_until_ready(self) -> int:
+        said: list[str] = []
+        ready = threading.Event()
+        lines = self._child.process.stdout
+        assert lines
+
+        def listen() -> None:
+            for line in lines:
+                text = line.decode(errors="replace").strip()
+                said.append(text)
+                if "successfully listens on" in text:
+                    ready.set()
+            ready.set()
+
+        threading.Thread(target=listen, name="azurite", daemon=True).start()
+        deadline = time.monotonic() + SECONDS_TO_START
+        ready.wait(deadline - time.monotonic())
+        address = next((line for line in said if "successfully listens on" in line), None)
+        if not address:
+            self._child.kill()
+            raise RuntimeError(
+                f"Azurite did not start in {SECONDS_TO_START} s; it said: {' / '.join(said) or 'nothing'}"
+            )
+        return int(address.rpartition(":")[2])
+
+
+class Share:
+    """The accounts of one local Azure in the Azurite of this process, which is started for the first that needs it.
+
+    No slot is used twice: what another local Azure of this process had, or still writes, is never seen here.
+    """
+
+    _numbers = count()
+
+    def __init__(self) -> None:
+        self._number = next(self._numbers)
+
+    @property
+    def port(self) -> int:
+        return _of_this_process().port
+
+    def url(self, account: str) -> str:
+        return _of_this_process().url(self._own(account))
+
+    def slot(self, account: str) -> str:
+        return _of_this_process().slot(self._own(account))
+
+    def access(self, account: str) -> str:
+        return _of_this_process().access(self._own(account))
+
+    def close(self) -> None:
+        """Nothing: others have their share of it."""
+
+    def _own(self, account: str) -> str:
+        return f"{self._number} {account}"
+
+
+_STARTING = threading.Lock()
+
+
+def _of_this_process() -> Azurite:
+    with _STARTING:
+        return _started()
+
+
+@cache
+def _started() -> Azurite:
+    folder = Path(tempfile.mkdtemp(prefix="azurite-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    azurite = Azurite(folder)
+    atexit.register(azurite.close)
+    return azurite
+
+
+def _command(data: Path) -> list[str]:
+    node = shutil.which("node")
+    if not node:
+        raise AzuriteMissing(
+            "the local Azure needs Node.js on PATH, for Azurite: install version 22 (20 was seen to work, too)"
+        )
+    if not PROGRAM.exists():
+        raise AzuriteMissing("the local Azure needs Azurite: run `npm ci --prefix azure_emulator`")
+    options = ["--blobHost", "127.0.0.1", "--blobPort", "0", "--location", str(data)]
+    # --skipApiVersionCheck: the SDK speaks newer versions than Azurite knows.
+    plain = ["--silent", "--disableTelemetry", "--skipApiVersionCheck", "--disableProductStyleUrl"]
+    return [node, str(PROGRAM), *options, *plain]
+
+
+def _slot(number: int) -> str:
+    return f"slot{number:03}"
+
+
+def _kept_key(path: Path) -> str:
+    if not path.exists():
+        path.touch(mode=0o600)
+        path.write_text(base64.b64encode(secrets.token_bytes(64)).decode())
+    return path.read_text()

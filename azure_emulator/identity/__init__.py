@@ -1,0 +1,1 @@
+"""Entra ID: who is signed in, tokens and certificates."""

@@ -1,0 +1,21 @@
+"""Who may pull an environment's image from the workspace's registry: the identity of the machine that runs it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from azure_emulator.resource_manager.resources import Resource
+
+if TYPE_CHECKING:
+    from azure_emulator.emulator import World
+
+PULL = "Microsoft.ContainerRegistry/registries/pull/read"
+
+
+def closed_registry(world: World, workspace: str, oid: str | None) -> Resource | None:
+    """The workspace's registry, when the identity may not pull from it."""
+    found = world.resources.find(workspace)
+    registry = world.resources.find((found.properties.get("containerRegistry") or "") if found else "")
+    if registry is None or (oid and world.authorization.allows(oid, PULL, registry.id)):
+        return None
+    return registry

@@ -1,0 +1,39 @@
+"""An endpoint's traffic: whole per cents over deployments that serve, which add to 0 or to 100."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from azure_emulator.messages import AzureError
+
+if TYPE_CHECKING:
+    from azure_emulator.emulator import World
+
+
+def require_valid(world: World, endpoint_id: str, properties: dict[str, Any]) -> None:
+    """Raises AzureError (BadRequest) for shares of what does not serve, and for sums that are neither 0 nor 100."""
+    traffic, mirror = properties.get("traffic") or {}, properties.get("mirrorTraffic") or {}
+    for name, share in {**traffic, **mirror}.items():
+        if not 0 <= share <= 100:
+            raise _refused(f"The traffic of deployment '{name}' is {share}: it must be between 0 and 100.")
+        deployment = world.resources.find(f"{endpoint_id}/deployments/{name}")
+        if deployment is None:
+            raise _refused(f"The deployment '{name}' that traffic is set for does not exist.")
+        if share and deployment.state != "Succeeded":
+            raise _refused(f"The deployment '{name}' is {deployment.state}: it cannot get traffic.")
+    if sum(traffic.values()) not in (0, 100):
+        raise _refused(f"The traffic percentages sum to {sum(traffic.values())}: they must sum to 0 or 100.")
+    if sum(mirror.values()) > 50:
+        raise _refused(f"The mirror traffic percentages sum to {sum(mirror.values())}: at most 50 is possible.")
+
+
+def share_of(world: World, endpoint_id: str, deployment: str) -> int:
+    """What the deployment has now, or is about to have."""
+    endpoint = world.resources.find(endpoint_id)
+    shown = (endpoint.properties.get("traffic") or {}).get(deployment, 0) if endpoint else 0
+    live = world.scoring.of(endpoint_id)
+    return max(shown, live.traffic.get(deployment, 0) if live else 0)
+
+
+def _refused(message: str) -> AzureError:
+    return AzureError(400, "BadRequest", f"The request is invalid. {message}", target="traffic")

@@ -1,0 +1,115 @@
+"""Workspaces, and the datastores that each has from its first day."""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING
+
+from azure_emulator.identity.identities import TENANT
+from azure_emulator.messages import AzureError
+from azure_emulator.resource_manager.builtin_roles import role_id
+from azure_emulator.resource_manager.resource_ids import name_of
+from azure_emulator.resource_manager.resource_types import Put
+from azure_emulator.resource_manager.resources import Resource
+
+if TYPE_CHECKING:
+    from azure_emulator.emulator import World
+
+_COMPANIONS = {
+    "storageAccount": "Microsoft.Storage/storageAccounts",
+    "keyVault": "Microsoft.KeyVault/vaults",
+    "applicationInsights": "Microsoft.Insights/components",
+}
+_PLATFORM = "Azure Machine Learning"
+
+
+def complete(put: Put) -> None:
+    """A workspace needs its companions; it gets an id, its addresses and its own identity."""
+    if not put.old and put.id.lower() in put.world.soft_deleted.workspaces:
+        raise AzureError(
+            400, "BadRequest", "Soft-deleted workspace exists. Please purge or recover it. https://aka.ms/wsoftdelete"
+        )
+    for key, type in _COMPANIONS.items():
+        _require_companion(put, key, type)
+    if put.properties.get("containerRegistry"):
+        _require_companion(put, "containerRegistry", "Microsoft.ContainerRegistry/registries")
+    _give_identity(put)
+    region = put.body["location"]
+    put.default(publicNetworkAccess="Enabled", friendlyName=put.name, hbiWorkspace=False, v1LegacyMode=False)
+    put.default(systemDatastoresAuthMode="accesskey")
+    put.properties.update(
+        workspaceId=put.kept("workspaceId", lambda: str(uuid.uuid4())),
+        discoveryUrl=f"https://{region}.api.azureml.ms/discovery",
+        mlFlowTrackingUri=f"azureml://{region}.api.azureml.ms/mlflow/v1.0{put.id}",
+        tenantId=TENANT,
+        storageHnsEnabled=False,
+    )
+
+
+def _require_companion(put: Put, key: str, type: str) -> None:
+    id = put.properties.get(key)
+    if not id:
+        raise AzureError(
+            400, "ValidationError", f"Missing dependent resources in workspace json: {key}.", target="workspace"
+        )
+    resource = put.world.resources.find(id)
+    if resource is None or resource.body["type"].lower() != type.lower():
+        raise AzureError(
+            400, "ValidationError", f"Workspace dependent resource '{key}' was not found: {id}.", target="workspace"
+        )
+
+
+def _give_identity(put: Put) -> None:
+    identity = put.body.get("identity") or {}
+    if "SystemAssigned" not in str(identity.get("type", "")):
+        raise AzureError(
+            400, "ValidationError", "The workspace needs identity.type SystemAssigned here.", target="identity"
+        )
+    known = (put.old.body.get("identity") or {}) if put.old else {}
+    oid = known.get("principalId") or put.world.directory.new_identity(put.name).oid
+    put.body["identity"] = {**identity, "principalId": oid, "tenantId": TENANT}
+
+
+def settle(world: World, workspace: Resource) -> None:
+    """The system datastores and their containers are there; the workspace's identity has what Azure ML gives it."""
+    account_id = workspace.properties["storageAccount"]
+    account, oid = name_of(account_id), workspace.body["identity"]["principalId"]
+    for role in ("Contributor", "Storage Blob Data Contributor"):
+        world.authorization.give(f"{workspace.id}#{role}", oid, role_id(role), account_id, delay=0)
+    world.authorization.give(f"{workspace.id}#self", oid, role_id("Contributor"), workspace.id, delay=0)
+    identity_based = workspace.properties["systemDatastoresAuthMode"].lower() == "identity"
+    container = f"azureml-blobstore-{workspace.properties['workspaceId']}"
+    for name, target in (("workspaceblobstore", container), ("workspaceartifactstore", "azureml")):
+        world.blobs.ensure_container(account, target)
+        body = {
+            "properties": {
+                "datastoreType": "AzureBlob",
+                "accountName": account,
+                "containerName": target,
+                "endpoint": "core.windows.net",
+                "protocol": "https",
+                "isDefault": name == "workspaceblobstore",
+                "subscriptionId": world.subscription,
+                "resourceGroup": name_of(account_id.split("/providers/")[0]),
+                "serviceDataAccessAuthIdentity": "WorkspaceSystemAssignedIdentity" if identity_based else "None",
+                "credentials": {"credentialsType": "None" if identity_based else "AccountKey"},
+                "description": None,
+                "tags": {},
+                "properties": {},
+            }
+        }
+        world.resources.keep(f"{workspace.id}/datastores/{name}", body, _PLATFORM, {})
+
+
+def complete_datastore(put: Put) -> None:
+    put.default(isDefault=False, protocol="https", endpoint="core.windows.net")
+    credentials = put.properties.get("credentials") or {"credentialsType": "None"}
+    put.properties["credentials"] = {"credentialsType": credentials.get("credentialsType", "None")}
+
+
+def dropped(world: World, workspace: Resource) -> None:
+    """Its jobs end with it, and their names are free for those of another of its name."""
+    for id in world.jobs.ids_in(workspace.id):
+        world.runner.cancel(id)
+        world.runner.free(id)
+        world.jobs.forget(id)

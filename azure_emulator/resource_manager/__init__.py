@@ -1,0 +1,1 @@
+"""Azure Resource Manager: resources, deployments, quota, providers and roles."""

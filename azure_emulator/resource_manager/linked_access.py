@@ -1,0 +1,23 @@
+"""Rights on a linked resource: to attach an identity, one needs to be allowed to assign it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from azure_emulator.messages import AzureError
+
+if TYPE_CHECKING:
+    from azure_emulator.emulator import World
+
+_ASSIGN = "Microsoft.ManagedIdentity/userAssignedIdentities/assign/action"
+
+
+def require_assignable(world: World, oid: str, identity_id: str) -> None:
+    """Raises LinkedAuthorizationFailed unless the principal may attach the identity."""
+    if not world.authorization.allows(oid, _ASSIGN, identity_id):
+        raise AzureError(
+            403,
+            "LinkedAuthorizationFailed",
+            f"The client with object id '{oid}' does not have permission to perform action '{_ASSIGN}' on the linked "
+            f"scope(s) '{identity_id}' or the linked scope(s) are invalid.",
+        )

@@ -1,0 +1,257 @@
+"""vCPUs that Azure ML and Compute allow: Azure ML's usages, and the quotas and requests of Microsoft.Quota.
+
+One number of a provider and family stands for every region, and usages count the machines of all regions.
+"""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Literal
+
+from azure_emulator.messages import RETRY_AFTER, Answer, AzureError, Call, object_of
+from azure_emulator.resource_manager import skus
+from azure_emulator.resource_manager.operations import Progress
+from azure_emulator.resource_manager.put_resource import require
+from azure_emulator.resource_manager.resource_ids import plain
+from azure_emulator.resource_manager.resources import now
+
+if TYPE_CHECKING:
+    from azure_emulator.emulator import World
+
+TOTAL = skus.TOTAL
+ML, COMPUTE = "Microsoft.MachineLearningServices", "Microsoft.Compute"
+_TITLES = {
+    ML: skus.TITLES,
+    COMPUTE: {name: title.replace(" Cluster Dedicated", "") for name, title in skus.FAMILIES.items()}
+    | {"cores": "Total Regional vCPUs"},
+}
+_API_VERSION = "2025-09-01"
+
+
+class Quota:
+    """Each provider's limits in vCPUs; a request is granted after a moment, or refused, or left waiting, as tests say.
+
+    The limits are `locations/*` of the provider: granting Compute's leaves those of Azure ML as they are.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._limits = {
+            provider: {name: 100 if name in skus.FAMILIES else 300 for name in titles}
+            for provider, titles in _TITLES.items()
+        }
+        self.verdict: Literal["grant", "refuse", "wait"] = "grant"
+        self.requests: dict[str, dict[str, Any]] = {}
+
+    def limit(self, family: str, provider: str = ML) -> int:
+        with self._lock:
+            return self._limits[provider][known(family, provider)]
+
+    def set_limit(self, family: str, vcpus: int, provider: str = ML) -> None:
+        with self._lock:
+            self._limits[provider][known(family, provider)] = vcpus
+
+
+def known(family: str, provider: str) -> str:
+    """The quota's name as the provider spells it. Raises AzureError."""
+    found = next((name for name in _TITLES[provider] if name.lower() == family.lower()), None)
+    if found is None:
+        raise AzureError(404, "ResourceNotFound", f"There is no quota named '{family}'.")
+    return found
+
+
+def _usages(world: World, call: Call, location: str) -> Answer:
+    world.providers.require("Microsoft.MachineLearningServices")
+    require(world, call.oid, "Microsoft.MachineLearningServices/locations/usages/read", call.path)
+    world.providers.require_location("Microsoft.MachineLearningServices/workspaces", location)
+    rows = [
+        _usage(place, name, limit, world.vcpus_in_use(name, under))
+        for name in skus.TITLES
+        for place, limit, under in _places(world, location, name)
+    ]
+    return Answer({"value": rows})
+
+
+def _places(world: World, location: str, name: str) -> Iterator[tuple[str, int, str]]:
+    """Of one quota, whose rows there are: id, limit, and below which id the machines count. Azure lists the
+    subscription's first, then workspaces and their clusters, which have no limit of their own here."""
+    whole = f"/subscriptions/{world.subscription}/providers/{ML}/locations/{location}/usages/{name}"
+    yield whole, world.quota.limit(name), ""
+    for workspace in world.resources.of_type(f"{ML}/workspaces"):
+        if plain(workspace.body["location"]) != plain(location):
+            continue
+        yield f"{workspace.id}/usages", -1, workspace.id
+        for cluster in world.resources.children(f"{workspace.id}/computes"):
+            size = skus.find(cluster.properties["properties"]["vmSize"])
+            if size and size.counts_as(name):
+                yield f"{cluster.id}/usages", -1, cluster.id
+
+
+def _usage(id: str, name: str, limit: int, used: int) -> dict[str, Any]:
+    # The name is the title twice, as in the sample of "Usages - List", 2025-09-01: the family's key is Quota's alone.
+    title = skus.TITLES[name]
+    return {
+        "id": id,
+        "type": f"{ML}/usages",
+        "unit": "Count",
+        "currentValue": used,
+        "limit": limit,
+        "name": {"value": title, "localizedValue": title},
+    }
+
+
+def _provider(scope: str) -> str:
+    return COMPUTE if f"/{COMPUTE}/".lower() in scope.lower() else ML
+
+
+def _quota(world: World, family: str, scope: str) -> dict[str, Any]:
+    provider = _provider(scope)
+    name = known(family, provider)
+    return {
+        "id": f"{scope}/providers/Microsoft.Quota/quotas/{name}",
+        "name": name,
+        "type": "Microsoft.Quota/Quotas",
+        "properties": {
+            "limit": {"limitObjectType": "LimitValue", "value": world.quota.limit(name, provider)},
+            "name": {"value": name, "localizedValue": _TITLES[provider][name]},
+            "unit": "Count",
+            "isQuotaApplicable": True,
+            "properties": {},
+        },
+    }
+
+
+def _get_quotas(world: World, call: Call, scope: str, family: str | None = None) -> Answer:
+    world.providers.require("Microsoft.Quota")
+    require(world, call.oid, "Microsoft.Quota/quotas/read", scope)
+    if family:
+        return Answer(_quota(world, family, scope))
+    return Answer({"value": [_quota(world, name, scope) for name in _TITLES[_provider(scope)]]})
+
+
+def _get_usages(world: World, call: Call, scope: str, family: str | None = None) -> Answer:
+    world.providers.require("Microsoft.Quota")
+    require(world, call.oid, "Microsoft.Quota/usages/read", scope)
+    provider = _provider(scope)
+    rows = [
+        {
+            "id": f"{scope}/providers/Microsoft.Quota/usages/{name}",
+            "name": name,
+            "type": "Microsoft.Quota/Usages",
+            "properties": {
+                # Azure ML's machines are none of the subscription's own.
+                "usages": {"value": world.vcpus_in_use(name) if provider == ML else 0},
+                "name": {"value": name, "localizedValue": _TITLES[provider][name]},
+                "unit": "Count",
+            },
+        }
+        for name in ([known(family, provider)] if family else _TITLES[provider])
+    ]
+    return Answer(rows[0] if family else {"value": rows})
+
+
+def _request(world: World, call: Call, scope: str, family: str) -> Answer:
+    """Files a request for a new limit; its verdict comes later."""
+    world.providers.require("Microsoft.Quota")
+    require(world, call.oid, "Microsoft.Quota/quotas/write", scope)
+    world.schemas.check("Microsoft.Quota/quotas", call.api_version, object_of(call))
+    asked = call.body.get("properties") or {}
+    value = (asked.get("limit") or {}).get("value")
+    if not isinstance(value, int) or asked["limit"].get("limitObjectType") != "LimitValue":
+        raise AzureError(
+            400, "InvalidRequest", "properties.limit needs limitObjectType LimitValue and an integer value."
+        )
+    provider = _provider(scope)
+    family = known(family, provider)
+    if value <= world.quota.limit(family, provider) and world.quota.verdict == "grant":
+        world.quota.set_limit(family, value, provider)
+    id = str(uuid.uuid4())
+    request = {
+        "id": f"{scope}/providers/Microsoft.Quota/quotaRequests/{id}",
+        "name": id,
+        "type": "Microsoft.Quota/quotaRequests",
+        "properties": {
+            "provisioningState": "InProgress",
+            "message": "Request submitted.",
+            "requestSubmitTime": now(),
+            "value": [
+                {
+                    "name": {"value": family, "localizedValue": _TITLES[provider][family]},
+                    "limit": {"limitObjectType": "LimitValue", "value": value},
+                    "provisioningState": "InProgress",
+                    "unit": "Count",
+                    "subRequestId": str(uuid.uuid4()),
+                }
+            ],
+        },
+    }
+    world.quota.requests[id] = request
+    world.clock.after(2.0, lambda: _decide(world, request, family, value, provider))
+    operation = world.operations.start(lambda: _progress(world, request, family, scope))
+    headers = world.operations.headers(
+        operation, world.subscription, "Microsoft.Quota", "operationStatuses", call.api_version
+    )
+    # The body is the request, not the quota: azure-mgmt-quota reads the final quota from the last GET.
+    return Answer(
+        request, 202, {**headers, "Location": f"https://management.azure.com{request['id']}?api-version={_API_VERSION}"}
+    )
+
+
+def _decide(world: World, request: dict[str, Any], family: str, value: int, provider: str) -> None:
+    properties = request["properties"]
+    if world.quota.verdict == "wait":
+        return
+    granted = world.quota.verdict == "grant"
+    if granted:
+        world.quota.set_limit(family, value, provider)
+    state = "Succeeded" if granted else "Failed"
+    message = (
+        "Request completed." if granted else "The request was not approved: no capacity for this family in the region."
+    )
+    properties.update(provisioningState=state, message=message)
+    for part in properties["value"]:
+        part.update(provisioningState=state, message=message)
+    if not granted:
+        properties["error"] = {"code": "ContactSupport", "message": message}
+
+
+def _progress(world: World, request: dict[str, Any], family: str, scope: str) -> Progress:
+    properties = request["properties"]
+    done = properties["provisioningState"] == "Succeeded"
+    return Progress(
+        properties["provisioningState"],
+        properties.get("error"),
+        _quota(world, family, scope)["properties"] if done else None,
+    )
+
+
+def _get_requests(world: World, call: Call, scope: str, id: str | None = None) -> Answer:
+    world.providers.require("Microsoft.Quota")
+    require(world, call.oid, "Microsoft.Quota/quotaRequests/read", scope)
+    if id is None:
+        return Answer(
+            {"value": [r for r in world.quota.requests.values() if r["id"].lower().startswith(f"{scope}/".lower())]}
+        )
+    if id.lower() not in world.quota.requests:
+        raise AzureError(404, "ResourceNotFound", f"There is no quota request '{id}'.")
+    return Answer(world.quota.requests[id.lower()], 200, RETRY_AFTER)
+
+
+_SCOPE = r"(?P<scope>/subscriptions/[^/]+/providers/Microsoft\.(?:MachineLearningServices|Compute)/locations/[^/]+)"
+_QUOTA = _SCOPE + r"/providers/Microsoft\.Quota"
+ROUTES = [
+    (
+        "GET",
+        r"/subscriptions/[^/]+/providers/Microsoft\.MachineLearningServices/locations/(?P<location>[^/]+)/usages",
+        _usages,
+    ),
+    ("GET", f"{_QUOTA}/quotas", _get_quotas),
+    ("GET", f"{_QUOTA}/quotas/(?P<family>[^/]+)", _get_quotas),
+    ("PUT PATCH", f"{_QUOTA}/quotas/(?P<family>[^/]+)", _request),
+    ("GET", f"{_QUOTA}/usages", _get_usages),
+    ("GET", f"{_QUOTA}/usages/(?P<family>[^/]+)", _get_usages),
+    ("GET", f"{_QUOTA}/quotaRequests", _get_requests),
+    ("GET", f"{_QUOTA}/quotaRequests/(?P<id>[^/]+)", _get_requests),
+]

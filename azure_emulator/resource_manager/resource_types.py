@@ -1,0 +1,66 @@
+"""What the local Azure knows about a resource type: names, where it may be, how long it takes, what Azure adds."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from azure_emulator.messages import AzureError
+from azure_emulator.resource_manager.resource_ids import name_of
+from azure_emulator.resource_manager.resources import Resource
+
+if TYPE_CHECKING:
+    from azure_emulator.emulator import World
+
+
+@dataclass
+class Put:
+    """A resource on its way in. `complete` functions fill `body` with what Azure adds; they change nothing else."""
+
+    world: World
+    id: str
+    body: dict[str, Any]
+    old: Resource | None
+    oid: str
+
+    @property
+    def name(self) -> str:
+        return name_of(self.id)
+
+    @property
+    def properties(self) -> dict[str, Any]:
+        if self.body.get("properties") is None:
+            self.body["properties"] = {}
+        return self.body["properties"]
+
+    def kept(self, key: str, make: Callable[[], Any]) -> Any:
+        """The value that the resource already has, or a new one."""
+        if self.old and key in self.old.properties:
+            return self.old.properties[key]
+        return make()
+
+    def default(self, **values: Any) -> None:
+        for key, value in values.items():
+            if self.properties.get(key) is None:
+                self.properties[key] = value
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One resource type. `seconds` 0 answers at once; else the resource is Creating for that long."""
+
+    type: str
+    complete: Callable[[Put], None] = lambda put: None
+    settle: Callable[[World, Resource], None] = lambda world, resource: None
+    dropped: Callable[[World, Resource], None] = lambda world, resource: None
+    name: str = r"[A-Za-z0-9._()\-]{1,90}"
+    name_error: tuple[str, str] = ("InvalidResourceName", "Resource name {name} is invalid.")
+    seconds: float = 0.0
+    located: bool = True
+
+    def require_name(self, name: str) -> None:
+        if not re.fullmatch(self.name, name):
+            code, message = self.name_error
+            raise AzureError(400, code, message.format(name=name))

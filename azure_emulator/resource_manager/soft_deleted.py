@@ -1,0 +1,62 @@
+"""What Azure keeps of what was deleted: key vaults, Azure ML workspaces and Log Analytics workspaces."""
+
+from __future__ import annotations
+
+import copy
+import threading
+from typing import TYPE_CHECKING, Any
+
+from azure_emulator.messages import AzureError
+from azure_emulator.resource_manager.resource_ids import name_of
+from azure_emulator.resource_manager.resources import Resource
+
+if TYPE_CHECKING:
+    from azure_emulator.emulator import World
+
+
+class SoftDeleted:
+    """Deleted vaults by name, with what they were; deleted workspaces by id."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self.vaults: dict[str, dict[str, Any]] = {}
+        self.workspaces: set[str] = set()
+        self.logs: set[str] = set()
+
+    def add_vault(self, body: dict[str, Any]) -> None:
+        with self.lock:
+            self.vaults[body["name"].lower()] = copy.deepcopy(body)
+
+    def ids(self) -> list[str]:
+        """The id that each had."""
+        with self.lock:
+            vaults = [str(body["id"]) for body in self.vaults.values()]
+            return sorted([*vaults, *self.workspaces, *self.logs])
+
+
+def recovered_vault(world: World, resource_id: str) -> dict[str, Any]:
+    """What a PUT with createMode=recover brings back. Raises AzureError when it was not deleted from this place."""
+    body = deleted_vault_body(world, name_of(resource_id))
+    if str(body["id"]).lower() != resource_id.lower():
+        raise AzureError(
+            404, "DeletedVaultNotFound", f"The deleted vault '{body['name']}' was in another place: {body['id']}."
+        )
+    return copy.deepcopy(body)
+
+
+def vault_dropped(world: World, resource: Resource) -> None:
+    world.soft_deleted.add_vault(resource.body)
+
+
+def made_up_vault(world: World, name: str, location: str) -> dict[str, Any]:
+    """A deleted vault that belongs to somebody else's group."""
+    id = f"/subscriptions/{world.subscription}/resourceGroups/another/providers/Microsoft.KeyVault/vaults/{name}"
+    return {"id": id, "name": name, "location": location, "properties": {}}
+
+
+def deleted_vault_body(world: World, name: str) -> dict[str, Any]:
+    """What the deleted vault was. Raises AzureError when there is none."""
+    found = world.soft_deleted.vaults.get(name.lower())
+    if found is None:
+        raise AzureError(404, "DeletedVaultNotFound", f"The specified deleted vault '{name}' does not exist.")
+    return found

@@ -1,0 +1,121 @@
+"""Deleting what Azure keeps for a while, seeing what it keeps, and purging it."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import TYPE_CHECKING, Any
+
+from azure_emulator.messages import RETRY_AFTER, Answer, AzureError, Call
+from azure_emulator.resource_manager import put_resource
+from azure_emulator.resource_manager.operations import Progress
+from azure_emulator.resource_manager.resource_ids import provider_of
+from azure_emulator.resource_manager.soft_deleted import deleted_vault_body
+
+if TYPE_CHECKING:
+    from azure_emulator.emulator import World
+
+_ML = "Microsoft.MachineLearningServices/workspaces"
+_LOGS = "Microsoft.OperationalInsights/workspaces"
+_RETENTION_DAYS = 7
+
+
+def drop_group(world: World, id: str) -> None:
+    """The group gone with all in it; what Azure keeps for a while is kept."""
+    for kind, kept in ((_ML, world.soft_deleted.workspaces), (_LOGS, world.soft_deleted.logs)):
+        kept.update(resource.id.lower() for resource in world.resources.of_type(kind, id))
+    put_resource.drop(world, id)
+
+
+def delete_workspace(world: World, call: Call) -> Answer:
+    """Kept for 14 days unless the query says forceToPurge=true, also of one that was deleted before."""
+    return _delete(world, call, _ML, world.soft_deleted.workspaces, call.query.get("forceToPurge"))
+
+
+def delete_logs(world: World, call: Call) -> Answer:
+    """Kept for 14 days unless the query says force=true."""
+    return _delete(world, call, _LOGS, world.soft_deleted.logs, call.query.get("force"))
+
+
+def _delete(world: World, call: Call, kind: str, kept: set[str], force: str | None) -> Answer:
+    id, forever = call.path.rstrip("/").lower(), str(force).lower() == "true"
+    put_resource.require(world, call.oid, f"{kind}/delete", id)
+    resource = world.resources.find(id)
+    if resource is None:
+        if forever:
+            kept.discard(id)
+        return Answer(status=204)
+    resource.properties["provisioningState"] = "Deleting"
+
+    def gone() -> None:
+        if world.resources.find(id) is not None:
+            put_resource.drop(world, id)
+            (kept.discard if forever else kept.add)(id)
+
+    world.clock.after(2.0, gone)
+    operation = world.operations.start(
+        lambda: Progress("Succeeded" if world.resources.find(id) is None else "Deleting")
+    )
+    return Answer(
+        None,
+        202,
+        world.operations.headers(
+            operation, world.subscription, provider_of(id), "workspaceOperationsStatus", call.api_version
+        ),
+    )
+
+
+def deleted_vaults(world: World, call: Call) -> Answer:
+    put_resource.require(world, call.oid, "Microsoft.KeyVault/deletedVaults/read", call.path)
+    return Answer({"value": [_shown(world, body) for body in list(world.soft_deleted.vaults.values())]})
+
+
+def deleted_vault(world: World, call: Call, location: str, name: str) -> Answer:
+    put_resource.require(world, call.oid, "Microsoft.KeyVault/locations/deletedVaults/read", call.path)
+    return Answer(_shown(world, deleted_vault_body(world, name)))
+
+
+def purge_vault(world: World, call: Call, location: str, name: str) -> Answer:
+    put_resource.require(world, call.oid, "Microsoft.KeyVault/locations/deletedVaults/purge/action", call.path)
+    body = deleted_vault_body(world, name)
+    if body["properties"].get("enablePurgeProtection"):
+        raise AzureError(405, "MethodNotAllowed", 'Operation "DeletedVaultPurge" is not allowed.')
+    world.clock.after(1.0, lambda: world.soft_deleted.vaults.pop(name.lower(), None))
+    operation = world.operations.start(
+        lambda: Progress("InProgress" if name.lower() in world.soft_deleted.vaults else "Succeeded")
+    )
+    address = (
+        f"https://management.azure.com/subscriptions/{world.subscription}/providers/Microsoft.KeyVault/locations/"
+        f"{location}/operationResults/{operation}?api-version={call.api_version}"
+    )
+    return Answer(None, 202, {"Location": address, **RETRY_AFTER})
+
+
+def _shown(world: World, body: dict[str, Any]) -> dict[str, Any]:
+    today = dt.datetime.now(dt.UTC)
+    location = body["location"]
+    return {
+        "id": f"/subscriptions/{world.subscription}/providers/Microsoft.KeyVault/locations/{location}/deletedVaults/"
+        f"{body['name']}",
+        "name": body["name"],
+        "type": "Microsoft.KeyVault/deletedVaults",
+        "properties": {
+            "vaultId": body["id"],
+            "location": location,
+            "tags": body.get("tags") or {},
+            "deletionDate": today.isoformat(),
+            "scheduledPurgeDate": (today + dt.timedelta(days=_RETENTION_DAYS)).isoformat(),
+            "purgeProtectionEnabled": body["properties"].get("enablePurgeProtection"),
+        },
+    }
+
+
+_GROUPED = r"/subscriptions/[^/]+/resourcegroups/[^/]+/providers"
+_VAULTS = r"/subscriptions/[^/]+/providers/Microsoft\.KeyVault"
+_DELETED = _VAULTS + r"/locations/(?P<location>[^/]+)/deletedVaults/(?P<name>[^/]+)"
+ROUTES = [
+    ("DELETE", rf"{_GROUPED}/Microsoft\.MachineLearningServices/workspaces/[^/]+", delete_workspace),
+    ("DELETE", rf"{_GROUPED}/Microsoft\.OperationalInsights/workspaces/[^/]+", delete_logs),
+    ("GET", f"{_VAULTS}/deletedVaults", deleted_vaults),
+    ("GET", _DELETED, deleted_vault),
+    ("POST", f"{_DELETED}/purge", purge_vault),
+]

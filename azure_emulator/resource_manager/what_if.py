@@ -1,0 +1,39 @@
+"""What-if, with Azure's usual noise: a value that is only known at run time counts as a change."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from azure_emulator.resource_manager.references import has_reference
+
+if TYPE_CHECKING:
+    from azure_emulator.emulator import World
+
+_PARTS = ("properties", "tags", "sku", "kind", "identity", "location")
+
+
+def changes(world: World, predicted: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """One row a resource: Create, NoChange or Modify."""
+    return [_change(world, resource) for resource in predicted]
+
+
+def _change(world: World, resource: dict[str, Any]) -> dict[str, Any]:
+    row: dict[str, Any] = {"resourceId": resource["id"], "deploymentId": None, "symbolicName": None}
+    live = world.resources.find(resource["id"])
+    if live is None:
+        return {**row, "changeType": "Create", "after": resource}
+    delta = [
+        change for part in _PARTS if part in resource for change in _delta(part, live.body.get(part), resource[part])
+    ]
+    if not delta:
+        return {**row, "changeType": "NoChange", "before": live.shown(), "after": live.shown()}
+    return {**row, "changeType": "Modify", "before": live.shown(), "after": resource, "delta": delta}
+
+
+def _delta(path: str, before: Any, after: Any) -> list[dict[str, Any]]:
+    if isinstance(after, dict) and isinstance(before, dict):
+        return [d for key, value in after.items() for d in _delta(f"{path}.{key}", before.get(key), value)]
+    if after is None or before == after:
+        return []
+    kind = "Modify" if before is not None or has_reference(after) else "Create"
+    return [{"path": path, "propertyChangeType": kind, "before": before, "after": after, "children": None}]

@@ -1,0 +1,128 @@
+"""Azure ML's run history: discovery, and a run's details, which the SDK reads to follow a job."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from azure_emulator.machine_learning.addresses import of_datastore
+from azure_emulator.messages import Answer, AzureError, Call
+from azure_emulator.resource_manager.put_resource import require
+from azure_emulator.resource_manager.resources import Resource
+
+if TYPE_CHECKING:
+    from azure_emulator.emulator import World
+
+_READ = "Microsoft.MachineLearningServices/workspaces/jobs/read"
+_WRITE = "Microsoft.MachineLearningServices/workspaces/experiments/runs/write"
+_WORKSPACE = re.compile(
+    r".*?(?P<id>/subscriptions/[^/]+/resourceGroups/[^/]+/providers/[^/]+/workspaces/[^/]+)/", re.IGNORECASE
+)
+_OUTPUT = re.compile(r"/data/azureml_(?P<job>.+)_output_(?P<output>[^/]+)/versions")
+_RUN = re.compile(r".*/runs/(?P<run>[^/]+?)(?P<details>/details)?", re.IGNORECASE)
+
+
+def public(call: Call) -> Answer | None:
+    """The addresses of a region's services, which need no token."""
+    if call.path.rstrip("/") != "/discovery":
+        return None
+    address = f"https://{call.host}"
+    return Answer(dict.fromkeys(("api", "history", "experimentation", "modelmanagement", "mlflow", "dataset"), address))
+
+
+def handle(world: World, call: Call) -> Answer:
+    """Details of a run, its metadata, and changes of its labels. Raises AzureError."""
+    workspace = _WORKSPACE.match(call.path)
+    if workspace is None:
+        raise AzureError(404, "UserError", f"The local Azure's run history does not know {call.path}.")
+    if call.path.lower().endswith("/rundata"):
+        return _run_data(world, call, workspace["id"])
+    if call.path.lower().endswith("/batchgetresolveduris"):
+        return _resolved(world, call, workspace["id"])
+    run = _RUN.fullmatch(call.path)
+    if run is None:
+        raise AzureError(404, "UserError", f"The local Azure's run history does not know {call.path}.")
+    job = _job(world, workspace["id"], run["run"])
+    if call.method == "PATCH":
+        require(world, call.oid, _WRITE, job.id)
+        for key in ("tags", "properties"):
+            job.properties[key] = {**(job.properties.get(key) or {}), **((call.body or {}).get(key) or {})}
+        return Answer(_metadata(job))
+    require(world, call.oid, _READ, job.id)
+    return Answer(_details(world, job) if run["details"] else _metadata(job))
+
+
+def _run_data(world: World, call: Call, workspace: str) -> Answer:
+    require(world, call.oid, _READ, workspace)
+    return Answer({"runMetadata": _metadata(_job(world, workspace, (call.body or {}).get("runId", "")))})
+
+
+def _resolved(world: World, call: Call, workspace: str) -> Answer:
+    """Where the outputs of jobs are, by the ids that `rundata` gives them."""
+    require(world, call.oid, _READ, workspace)
+    values: dict[str, Any] = {}
+    for id in (call.body or {}).get("values", []):
+        found = _OUTPUT.search(id)
+        if found is None:
+            raise AzureError(400, "UserError", f"The id '{id}' is not that of a job's output.")
+        uri = _job(world, workspace, found["job"]).properties["outputs"][found["output"]]["uri"]
+        path = uri.split("/datastores/", 1)[-1].removeprefix("azureml://datastores/")
+        store, _, rest = path.partition("/paths/")
+        values[id] = {"uri": of_datastore(workspace, store, rest), "path": path, "type": "uri_folder"}
+    return Answer({"values": values})
+
+
+def _job(world: World, workspace: str, name: str) -> Resource:
+    job = world.resources.find(f"{workspace}/jobs/{name}")
+    if job is None:
+        raise AzureError(404, "UserError", f"Run {name} was not found.")
+    return job
+
+
+def _metadata(job: Resource) -> dict[str, Any]:
+    outputs = {
+        name: {
+            "assetId": f"azureml://data/azureml_{job.body['name']}_output_{name}/versions/1",
+            "type": output["jobOutputType"],
+        }
+        for name, output in job.properties["outputs"].items()
+        if name != "default"
+    }
+    return {
+        "runId": job.body["name"],
+        "status": job.properties["status"],
+        "displayName": job.properties.get("displayName"),
+        "tags": job.properties.get("tags"),
+        "properties": job.properties.get("properties"),
+        "startTimeUtc": job.hidden.get("started"),
+        "endTimeUtc": job.hidden.get("ended"),
+        "error": _error(job),
+        "outputs": outputs,
+    }
+
+
+def _details(world: World, job: Resource) -> dict[str, Any]:
+    workspace = job.id.rsplit("/jobs/", 1)[0]
+    store = world.resources.find(f"{workspace}/datastores/workspaceartifactstore")
+    assert store
+    account, container = store.properties["accountName"], store.properties["containerName"]
+    token = world.blobs.container_sas(account, container, "rl", 1, oid=world.identity_of(workspace))
+    path = f"ExperimentRun/dcid.{job.body['name']}/user_logs/std_log.txt"
+    return {
+        "runId": job.body["name"],
+        "target": job.properties["computeId"].rsplit("/", 1)[-1],
+        "status": job.properties["status"],
+        "startTimeUtc": job.hidden.get("started"),
+        "endTimeUtc": job.hidden.get("ended"),
+        "error": _error(job),
+        "warnings": [],
+        "tags": job.properties.get("tags"),
+        "properties": job.properties.get("properties"),
+        "logFiles": {"user_logs/std_log.txt": f"https://{account}.blob.core.windows.net/{container}/{path}?{token}"},
+        "submittedBy": "person@example.org",
+    }
+
+
+def _error(job: Resource) -> dict[str, Any] | None:
+    error = job.hidden.get("error")
+    return {"error": error, "correlation": {}, "environment": "eastus2", "location": "eastus2"} if error else None

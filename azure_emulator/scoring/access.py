@@ -1,0 +1,36 @@
+"""Who may score: either key of the endpoint, or an Entra token of somebody whose role allows it."""
+
+from __future__ import annotations
+
+import hmac
+from typing import TYPE_CHECKING
+
+from azure_emulator.identity.tokens import InvalidToken
+from azure_emulator.scoring.live import LiveEndpoint
+
+if TYPE_CHECKING:
+    from azure_emulator.emulator import World
+
+AUDIENCE = "https://ml.azure.com"
+SCORE = "Microsoft.MachineLearningServices/workspaces/onlineEndpoints/score/action"
+
+
+def caller_of(world: World, endpoint: LiveEndpoint, authorization: str, expired: bool = False) -> str:
+    """The object id of the caller, or "key". Raises Refused (401, 403)."""
+    from azure_emulator.scoring.gateway import Refused
+
+    scheme, _, given = authorization.partition(" ")
+    if scheme.lower() != "bearer" or not given or expired:
+        raise Refused(401, "key_auth_access_denied" if endpoint.auth_mode == "Key" else "token_auth_access_denied")
+    if endpoint.auth_mode == "Key":
+        if not any(hmac.compare_digest(given.encode(), key.encode()) for key in endpoint.keys.values()):
+            raise Refused(401, "key_auth_access_denied")
+        return "key"
+    try:
+        oid = world.tokens.read(given, AUDIENCE).oid
+    except InvalidToken as e:
+        raise Refused(401, f"token_auth_access_denied: {e}") from e
+    # The table of status codes: 401 also for "You don't have permission to do the requested action, such as score".
+    if not world.authorization.allows(oid, SCORE, endpoint.id):
+        raise Refused(401, f"token_auth_access_denied: {oid} may not {SCORE}")
+    return oid

@@ -1,0 +1,160 @@
+"""What the gateway needs to know of each endpoint, kept apart from ARM's resources so that no request waits for ARM."""
+
+from __future__ import annotations
+
+import random
+import secrets
+import threading
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+from azure_emulator.resource_manager.resource_ids import name_of, parent_of
+from azure_emulator.scoring.container import Container, Route
+from azure_emulator.scoring.faults import DeploymentFaults, Fault
+
+HOST = ".inference.ml.azure.com"
+_SECONDS_TO_DRAIN = 30.0
+
+
+@dataclass
+class LiveDeployment:
+    """A deployment that can be asked, once it has a container; `log` is what its last container wrote."""
+
+    name: str
+    container: Container | None = None
+    failed: Container | None = None
+    route: Route = field(default_factory=lambda: Route("/", 0))
+    most_at_once: int = 2
+    timeout: float = 5.0
+    inside: int = 0
+    routed: int = 0
+    fault: Fault | None = None
+
+    @property
+    def address(self) -> str | None:
+        return f"http://127.0.0.1:{self.container.port(self.route.port)}" if self.container else None
+
+    def play(self, fault: Fault | None) -> None:
+        """The fault from now on, counted from here."""
+        self.fault, self.routed = fault, 0
+        if fault and fault.kind == "crash" and fault.after_requests is None and self.container:
+            threading.Timer(fault.seconds, self.container.crash).start()
+
+    def tail(self, lines: int) -> str:
+        shown = self.failed or self.container
+        return shown.tail(lines) if shown else ""
+
+
+@dataclass
+class LiveEndpoint:
+    """An endpoint's keys, traffic and deployments, and what it was asked."""
+
+    id: str
+    host: str
+    auth_mode: str
+    keys: dict[str, str]
+    traffic: dict[str, int] = field(default_factory=dict)
+    history: list[dict[str, int]] = field(default_factory=lambda: [{}])
+    deployments: dict[str, LiveDeployment] = field(default_factory=dict)
+    counts: Counter[tuple[str, int]] = field(default_factory=Counter)
+    ready: bool = False
+
+    def shift(self, traffic: dict[str, int]) -> None:
+        """The traffic from now on, all at once."""
+        if traffic != self.traffic:
+            self.traffic = dict(traffic)
+            self.history.append(dict(traffic))
+
+    def choose(self) -> str | None:
+        """The deployment of the next request, by the traffic's weights."""
+        names = [name for name, share in self.traffic.items() if share > 0]
+        return random.choices(names, [self.traffic[n] for n in names])[0] if names else None
+
+    def deployment(self, name: str) -> LiveDeployment:
+        return self.deployments.setdefault(name, LiveDeployment(name))
+
+
+class Live:
+    """Every endpoint by its host name."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._by_host: dict[str, LiveEndpoint] = {}
+        self.faults = DeploymentFaults()
+
+    def open(self, id: str, location: str, auth_mode: str, keys: dict[str, Any]) -> LiveEndpoint:
+        """The endpoint of that id, new or as it is; keys are those given, or made."""
+        host = f"{name_of(id).lower()}.{location.lower()}{HOST}"
+        with self._lock:
+            found = self._by_host.get(host)
+            if found is None:
+                made = {kind: keys.get(kind) or new_key() for kind in ("primaryKey", "secondaryKey")}
+                found = self._by_host[host] = LiveEndpoint(id, host, auth_mode, made)
+            found.auth_mode = auth_mode
+            return found
+
+    def at(self, host: str) -> LiveEndpoint | None:
+        return self._by_host.get(host)
+
+    def of(self, id: str) -> LiveEndpoint | None:
+        return next((e for e in list(self._by_host.values()) if e.id.lower() == id.rstrip("/").lower()), None)
+
+    def named(self, name: str) -> LiveEndpoint:
+        """The endpoint by its name. Raises KeyError."""
+        for endpoint in list(self._by_host.values()):
+            if name_of(endpoint.id).lower() == name.lower():
+                return endpoint
+        raise KeyError(f"there is no endpoint {name}")
+
+    def all(self) -> list[LiveEndpoint]:
+        return list(self._by_host.values())
+
+    def close(self, id: str) -> None:
+        """The endpoint's host name leads nowhere any more; its containers end."""
+        found = self.of(id)
+        if found:
+            self._by_host.pop(found.host, None)
+            for deployment in list(found.deployments.values()):
+                end(deployment)
+
+    def remove(self, deployment_id: str) -> None:
+        """The deployment can no longer be asked, and its container ends once nobody is in it."""
+        endpoint = self.of(parent_of(deployment_id))
+        if endpoint:
+            gone = endpoint.deployments.pop(name_of(deployment_id), None)
+            if gone:
+                end(gone)
+
+    def clear_faults(self) -> None:
+        """No fault is planned, and none is played on; what crashed stays so."""
+        self.faults.clear()
+        for endpoint in self.all():
+            for deployment in list(endpoint.deployments.values()):
+                deployment.fault = None
+
+    def kill_all(self) -> None:
+        for endpoint in self.all():
+            for deployment in list(endpoint.deployments.values()):
+                for container in filter(None, (deployment.container, deployment.failed)):
+                    container.kill()
+
+
+def end(deployment: LiveDeployment) -> None:
+    """Its containers end, in their own time."""
+    threading.Thread(target=_end, args=(deployment,), name="container-end", daemon=True).start()
+
+
+def _end(deployment: LiveDeployment) -> None:
+    # Whoever is inside when a deployment goes still gets the answer.
+    deadline = time.monotonic() + _SECONDS_TO_DRAIN
+    while deployment.inside and time.monotonic() < deadline:
+        time.sleep(0.05)
+    for container in filter(None, (deployment.container, deployment.failed)):
+        container.stop()
+        container.clear()
+
+
+def new_key() -> str:
+    return secrets.token_urlsafe(32)

@@ -1,0 +1,134 @@
+"""The process that the local Azure runs in: proxy, HTTPS server and control server, until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import uvicorn
+
+from azure_emulator import proxy
+from azure_emulator.app import App
+from azure_emulator.blob_storage.azurite import Share
+from azure_emulator.control_server import control_app
+from azure_emulator.emulator import World
+from azure_emulator.scoring.live import HOST as SCORING_HOST
+
+_HOSTS = (
+    "management.azure.com",
+    "login.microsoftonline.com",
+    "login.microsoft.com",
+    "ml.azure.com",
+    "*.vault.azure.net",
+    "*.api.azureml.ms",
+)
+
+
+@asynccontextmanager
+async def serving(folder: Path, scale: float, azurite: Share | None = None) -> AsyncIterator[None]:
+    """A local Azure for the length of a block, with an Azurite of its own or a share of one.
+
+    Where to find it is in the files `control`, `proxy` and `environment.json` under the folder, complete with `ready`.
+    """
+    world = World(folder, scale, azurite)
+    secure = _server(App(world), str(world.certificates.chain), str(world.certificates.key))
+    control = _server(control_app(world))
+    tasks = [asyncio.create_task(server.serve()) for server in (secure, control)]
+    while not (secure.started and control.started):
+        if any(task.done() for task in tasks):
+            raise RuntimeError("a server of the local Azure did not start")
+        await asyncio.sleep(0.02)
+    secure_port, control_port = (_port(server) for server in (secure, control))
+
+    def route(host: str) -> int | None:
+        if host.endswith(".blob.core.windows.net"):
+            # A name that no account has does not resolve.
+            return secure_port if world.storage_account(host.partition(".")[0]) else None
+        if host.endswith(SCORING_HOST):
+            return secure_port if world.scoring.at(host) else None
+        return proxy.by_rules([(pattern, secure_port) for pattern in _HOSTS])(host)
+
+    tunnel = await proxy.serve(route)
+    address = f"http://127.0.0.1:{proxy.port_of(tunnel)}"
+    world.start_runner(address)
+    _write(folder / "proxy", address)
+    _write(folder / "control", f"http://127.0.0.1:{control_port}")
+    _write(folder / "environment.json", json.dumps(world.client_environment(address)))
+    _write(folder / "ready", str(os.getpid()))
+    try:
+        yield
+    finally:
+        tunnel.close()
+        for server in (secure, control):
+            server.should_exit = server.force_exit = True
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await world.blobs.close()
+        await world.gateway.close()
+        await asyncio.to_thread(world.close)
+
+
+async def serve(folder: Path, scale: float) -> None:
+    """Serves until SIGTERM."""
+    async with serving(folder, scale):
+        stop = asyncio.Event()
+        for sign in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(sign, stop.set)
+        await stop.wait()
+
+
+def _not_hung_up(record: logging.LogRecord) -> bool:
+    # A fault that closes the connection is no fault of the server.
+    return "without starting response" not in record.getMessage()
+
+
+def _server(app: object, chain: str | None = None, key: str | None = None) -> uvicorn.Server:
+    config = uvicorn.Config(
+        app,  # type: ignore[arg-type]
+        host="127.0.0.1",
+        port=0,
+        ssl_certfile=chain,
+        ssl_keyfile=key,
+        log_level="warning",
+        access_log=False,
+        lifespan="off",
+        timeout_keep_alive=60,
+    )
+    server = uvicorn.Server(config)
+    server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign]
+    return server
+
+
+def _port(server: uvicorn.Server) -> int:
+    return server.servers[0].sockets[0].getsockname()[1]
+
+
+def _write(path: Path, text: str) -> None:
+    new = path.with_suffix(".new")
+    new.write_text(text)
+    new.replace(path)
+
+
+def prepare() -> None:
+    """This process serves local Azures from now on."""
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s %(message)s")
+    # Clients in this process talk to Azurite on loopback, never through a proxy.
+    for name in ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"):
+        os.environ.pop(name, None)
+    logging.getLogger("uvicorn.error").addFilter(_not_hung_up)
+
+
+def main() -> None:
+    prepare()
+    asyncio.run(serve(Path(sys.argv[1]), float(sys.argv[2])))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,10 @@
+"""The Azure services around Azure ML: what each adds to a resource that is put."""
+
+from azure_emulator.machine_learning import resources as machine_learning
+from azure_emulator.resource_manager.resource_types import Kind
+from azure_emulator.services import cosmos, foundation, roles, storage
+
+KINDS: dict[str, Kind] = {
+    kind.type.lower(): kind
+    for kind in (*foundation.KINDS, *storage.KINDS, *cosmos.KINDS, *roles.KINDS, *machine_learning.KINDS)
+}

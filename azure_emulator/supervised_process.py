@@ -1,0 +1,75 @@
+"""A child process that ends with us, whatever ends us."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import IO
+
+WARDEN = Path(__file__).with_name("supervisor.py")
+
+
+class Warded:
+    """A command running under `warden.py`: in its own session, killed whole when this object's pipe closes."""
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        output: int | IO[bytes],
+        environment: Mapping[str, str] | None = None,
+        folder: Path | None = None,
+    ) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-I", "-S", str(WARDEN), *command],
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=None if environment is None else dict(environment),
+            cwd=folder,
+            bufsize=0,
+        )
+
+    @property
+    def code(self) -> int | None:
+        return self.process.poll()
+
+    @property
+    def command_id(self) -> int | None:
+        """The process of the command itself; None once it has ended."""
+        own = self.process.pid
+        with contextlib.suppress(OSError, IndexError):
+            return int(Path(f"/proc/{own}/task/{own}/children").read_text().split()[0])
+        return None
+
+    def wait(self, seconds: float | None = None) -> int | None:
+        """The exit code, or None when the command still runs after `seconds`."""
+        try:
+            return self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return None
+
+    def terminate(self) -> None:
+        """SIGTERM to the command and all its children."""
+        self._say(b"T")
+
+    def kill(self) -> None:
+        """SIGKILL to the command and all its children; returns when they are gone. What they said can still be read."""
+        pipe = self.process.stdin
+        if pipe and not pipe.closed:
+            pipe.close()
+        self.process.wait()
+
+    def close(self) -> None:
+        """Ends whatever still runs, and gives the pipes back."""
+        self.kill()
+        if self.process.stdout:
+            self.process.stdout.close()
+
+    def _say(self, word: bytes) -> None:
+        pipe = self.process.stdin
+        if pipe and not pipe.closed:
+            with contextlib.suppress(BrokenPipeError):
+                pipe.write(word)

@@ -1,0 +1,70 @@
+"""The real Azure clients, as a person who ran `az login` has them, and a deployment of our own template."""
+
+import json
+import time
+from typing import Any
+
+from azure.ai.ml import MLClient
+from azure.core.pipeline.policies import RetryPolicy
+from azure.identity import AzureCliCredential
+from azure.mgmt.resource.deployments import DeploymentsMgmtClient
+from azure.mgmt.resource.resources import ResourceManagementClient
+
+from azure_emulator.identity.identities import LOCATION, NAME, SUBSCRIPTION, USER
+from azure_emulator.process import PROJECT
+
+NAMESPACES = (
+    "Microsoft.Storage",
+    "Microsoft.KeyVault",
+    "Microsoft.Insights",
+    "Microsoft.OperationalInsights",
+    "Microsoft.ContainerRegistry",
+    "Microsoft.ManagedIdentity",
+    "Microsoft.DocumentDB",
+    "Microsoft.MachineLearningServices",
+    "Microsoft.Quota",
+)
+DEPLOYMENT = f"phi-{NAME}"
+
+
+def no_retries() -> dict[str, Any]:
+    """Options of a client that shows each refusal instead of asking again."""
+    return {"retry_policy": RetryPolicy(retry_total=0)}
+
+
+def resources(**options: Any) -> ResourceManagementClient:
+    return ResourceManagementClient(AzureCliCredential(), SUBSCRIPTION, **options)
+
+
+def deployments(**options: Any) -> DeploymentsMgmtClient:
+    return DeploymentsMgmtClient(AzureCliCredential(), SUBSCRIPTION, polling_interval=0.2, **options)
+
+
+def register() -> None:
+    """Every provider that our template needs is registered."""
+    client = resources()
+    for namespace in NAMESPACES:
+        client.providers.register(namespace)
+    while any(client.providers.get(n).registration_state != "Registered" for n in NAMESPACES):
+        time.sleep(0.1)
+
+
+def body(**parameters: Any) -> Any:
+    """What the product sends to deploy infra/main.json."""
+    values = {"environmentName": NAME, "location": LOCATION, "principalId": USER, **parameters}
+    template = json.loads((PROJECT / "infra" / "main.json").read_text())
+    asked = {name: {"value": value} for name, value in values.items()}
+    return {"location": LOCATION, "properties": {"mode": "Incremental", "template": template, "parameters": asked}}
+
+
+def deploy(**parameters: Any) -> dict[str, Any]:
+    """Our template deployed; the plain values of its outputs."""
+    client = deployments()
+    done = client.deployments.begin_create_or_update_at_subscription_scope(DEPLOYMENT, body(**parameters)).result()
+    return {name: output["value"] for name, output in done.properties.outputs.items()}
+
+
+def ml(outputs: dict[str, Any]) -> MLClient:
+    """The client of the workspace that `deploy` made."""
+    group, workspace = (outputs["resources"][name].rsplit("/", 1)[-1] for name in ("resource_group", "ml_workspace"))
+    return MLClient(AzureCliCredential(), SUBSCRIPTION, group, workspace, show_progress=False)

@@ -1,0 +1,73 @@
+"""A local Azure in this very process, for tests that need no client of Azure's: Resource Manager, asked directly."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from azure_emulator.blob_storage.azurite import Share
+from azure_emulator.control_server import Wishes
+from azure_emulator.emulator import World
+from azure_emulator.identity.identities import SUBSCRIPTION, USER
+from azure_emulator.messages import Answer, AzureError, Call
+from azure_emulator.resource_manager import arm
+from azure_emulator.testing.clients import NAMESPACES
+
+HERE = f"/subscriptions/{SUBSCRIPTION}"
+GROUPS = "2025-04-01"
+
+
+@dataclass(frozen=True)
+class Inside:
+    """The world, and the tests' own wishes of it."""
+
+    world: World
+
+    @property
+    def control(self) -> Wishes:
+        return Wishes(self.world)
+
+    def ask(
+        self, method: str, path: str, body: Any = None, version: str = "2025-06-01", oid: str = USER, **query: str
+    ) -> Answer:
+        """What Resource Manager answers; a refusal too is an answer."""
+        call = Call(method, "management.azure.com", path, {"api-version": version, **query}, {}, body, oid)
+        try:
+            return arm.handle(self.world, call)
+        except AzureError as e:
+            return e.answer()
+
+    def group(self, name: str, location: str = "eastus2") -> str:
+        """The id of a resource group that is there."""
+        id = f"{HERE}/resourceGroups/{name}"
+        assert self.ask("PUT", id, {"location": location}, GROUPS).status in (200, 201)
+        return id
+
+    def plant(self, id: str, **body: Any) -> str:
+        """The id of a resource that is there as if made by somebody."""
+        self.control.plant(id, body, {})
+        return id
+
+
+@contextmanager
+def inside(folder: Path) -> Iterator[Inside]:
+    """An instant Azure with every provider registered."""
+    world = World(folder, scale=0, azurite=Share())
+    for namespace in NAMESPACES:
+        world.providers.set(namespace, "Registered")
+    try:
+        yield Inside(world)
+    finally:
+        asyncio.run(world.blobs.close())
+        asyncio.run(world.gateway.close())
+        world.close()
+
+
+def refusal(answer: Answer) -> tuple[int, str, str]:
+    """Status, code and message of a refusal."""
+    assert "error" in (answer.body or {}), answer
+    return answer.status, answer.body["error"]["code"], answer.body["error"]["message"]

@@ -1,0 +1,24 @@
+"""One local Azure for each file of tests that asks for one: a process with its time shortened, or in this process."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from azure_emulator.process import LocalAzure, local_azure
+from azure_emulator.testing.in_process import Inside, inside
+from azure_emulator.testing.requirements import azurite_or_skip
+
+
+@pytest.fixture(scope="module")
+def azure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalAzure]:
+    azurite_or_skip()
+    with local_azure(tmp_path_factory.mktemp("azure"), scale=0.2) as found:
+        found.control.hold_seconds(0.2)
+        yield found
+
+
+@pytest.fixture(scope="module")
+def within(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Inside]:
+    azurite_or_skip()
+    with inside(tmp_path_factory.mktemp("inside")) as found:
+        yield found

@@ -1,0 +1,115 @@
+"""The proxy leads Azure's host names to loopback and lets nothing else through."""
+
+import asyncio
+import http.server
+import ssl
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from azure_emulator import proxy
+from azure_emulator.identity import certificates
+
+
+class World:
+    """A proxy in a thread, and behind it one HTTPS server that answers with the host it was asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        self.heard: list[tuple[str, int | None]] = []
+        self.certificates = certificates.make(folder)
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), EchoHost)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self.certificates.chain, self.certificates.key)
+        self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        self.loop = asyncio.new_event_loop()
+        self.thread = threading.Thread(target=self.loop.run_forever, daemon=True)
+        self.thread.start()
+        rules = [("*.blob.core.windows.net", self.server.server_port), ("management.azure.com", 1)]
+        serving = proxy.serve(rules, on_connect=lambda host, port: self.heard.append((host, port)))
+        self.proxy = asyncio.run_coroutine_threadsafe(serving, self.loop).result()
+        trust = ssl.create_default_context(cafile=str(self.certificates.authority))
+        self.client = httpx.Client(proxy=f"http://127.0.0.1:{proxy.port_of(self.proxy)}", verify=trust, trust_env=False)
+
+    def close(self) -> None:
+        self.client.close()
+        self.server.shutdown()
+        self.server.server_close()
+
+        async def end() -> None:
+            self.proxy.close()
+            await asyncio.sleep(0.1)  # the tunnels notice that both their ends are gone
+
+        asyncio.run_coroutine_threadsafe(end(), self.loop).result()
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self.thread.join()
+        self.loop.close()
+
+
+class EchoHost(http.server.BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        body = self.headers["Host"].encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    made = World(tmp_path_factory.mktemp("proxy"))
+    yield made
+    made.close()
+
+
+def test_a_known_host_is_reached_over_verified_https(world: World) -> None:
+    assert world.client.get("https://anaccount.blob.core.windows.net/x").text == "anaccount.blob.core.windows.net"
+
+
+@pytest.mark.parametrize(
+    "address", ["https://pypi.org/", "https://127.0.0.1:22/", "https://blob.core.windows.net.evil/"]
+)
+def test_every_other_host_is_refused(world: World, address: str) -> None:
+    with pytest.raises(httpx.ProxyError, match="403"):
+        world.client.get(address)
+    assert world.heard[-1][1] is None
+
+
+def test_plain_http_is_refused_too(world: World) -> None:
+    assert world.client.get("http://anaccount.blob.core.windows.net/x").status_code == 403
+
+
+def test_a_service_that_is_down_ends_the_connection(world: World) -> None:
+    with pytest.raises(httpx.HTTPError):
+        world.client.get("https://management.azure.com/")
+    assert world.heard[-1] == ("management.azure.com", 1)
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["login.microsoftonline.com", "x.vault.azure.net", "e.eastus2.inference.ml.azure.com", "eastus2.api.azureml.ms"],
+)
+def test_the_certificate_holds_for_each_kind_of_host(world: World, host: str) -> None:
+    trust = ssl.create_default_context(cafile=str(world.certificates.authority))
+    server, client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    answering = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    answering.load_cert_chain(world.certificates.chain, world.certificates.key)
+    far = answering.wrap_bio(server, client, server_side=True)
+    near = trust.wrap_bio(client, server, server_hostname=host)
+    for _ in range(3):
+        for side in (near, far):
+            try:
+                side.do_handshake()
+            except ssl.SSLWantReadError:
+                continue
+    assert near.getpeercert()
+
+
+def test_the_key_is_readable_by_its_owner_only(world: World) -> None:
+    assert world.certificates.key.stat().st_mode & 0o077 == 0

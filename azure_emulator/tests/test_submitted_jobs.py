@@ -1,0 +1,102 @@
+"""Submitted jobs by name and image: two workspaces may have jobs of one name, and an image needs who may pull it."""
+
+from typing import Any
+
+import pytest
+
+from azure_emulator.resource_manager import put_resource
+from azure_emulator.testing.in_process import Inside
+from azure_emulator.testing.job_runner_alone import wait_until
+
+pytestmark = [pytest.mark.azure, pytest.mark.integration]
+ML = "providers/Microsoft.MachineLearningServices/workspaces"
+SCALE = {"minNodeCount": 0, "maxNodeCount": 1, "nodeIdleTimeBeforeScaleDown": "PT120S"}
+STORE = {"accountName": "stjobs", "containerName": "azureml", "credentials": {"credentialsType": "None"}}
+NAME = "job-same"
+
+
+@pytest.fixture(scope="module")
+def azure(within: Inside) -> Inside:
+    within.group("rg-jobs")
+    within.world.blobs.ensure_container("stjobs", "azureml")
+    within.world.start_runner("http://127.0.0.1:9")
+    return within
+
+
+def workspace(azure: Inside, name: str) -> str:
+    """The id of a workspace with the little that a job needs."""
+    id = azure.plant(f"{azure.group('rg-jobs')}/{ML}/{name}", location="eastus2", properties={})
+    size = {"vmSize": "Standard_D4s_v3", "scaleSettings": SCALE}
+    azure.plant(f"{id}/computes/training", location="eastus2", properties={"properties": size})
+    azure.plant(f"{id}/environments/phi/versions/1", properties={"image": "mcr.microsoft.com/any"})
+    azure.plant(f"{id}/datastores/workspaceartifactstore", properties=STORE)
+    return id
+
+
+def submit(azure: Inside, workspace: str, name: str = NAME) -> str:
+    asked: dict[str, Any] = {"jobType": "Command", "command": "sleep 60"}
+    asked |= {"computeId": f"{workspace}/computes/training"}
+    asked |= {"environmentId": f"{workspace}/environments/phi/versions/1"}
+    answer = azure.ask("PUT", f"{workspace}/jobs/{name}", {"properties": asked})
+    assert answer.status == 201, answer
+    return answer.body["id"]
+
+
+def until(azure: Inside, job: str, status: str) -> None:
+    wait_until(lambda: azure.ask("GET", job).body["properties"]["status"] == status, 20)
+
+
+def test_two_workspaces_have_a_job_of_one_name_each(azure: Inside) -> None:
+    jobs = [submit(azure, workspace(azure, name)) for name in ("mlw-one", "mlw-two")]
+    for job in jobs:
+        until(azure, job, "Running")
+    assert azure.control.executed_jobs() == [NAME, NAME]
+    azure.ask("POST", f"{jobs[0]}/cancel")
+    until(azure, jobs[0], "Canceled")
+    assert azure.ask("GET", jobs[1]).body["properties"]["status"] == "Running"
+    azure.ask("POST", f"{jobs[1]}/cancel")
+    until(azure, jobs[1], "Canceled")
+
+
+def test_a_queued_job_is_cancelled_though_one_of_its_name_ran_before_its_workspace_was_remade(azure: Inside) -> None:
+    until(azure, submit(azure, workspace(azure, "mlw-again")), "Running")
+    put_resource.drop(azure.world, f"{azure.group('rg-jobs')}/{ML}/mlw-again")
+    azure.control.capacity(False)
+    try:
+        job = submit(azure, workspace(azure, "mlw-again"))
+        until(azure, job, "Queued")
+        azure.ask("POST", f"{job}/cancel")
+        until(azure, job, "Canceled")
+    finally:
+        azure.control.capacity(True)
+
+
+def test_a_job_fails_before_it_runs_while_its_identity_may_not_pull_its_image(azure: Inside) -> None:
+    id = workspace(azure, "mlw-image")
+    group = id.partition("/providers/")[0]
+    registry = azure.plant(f"{group}/providers/Microsoft.ContainerRegistry/registries/crjobs", location="eastus2")
+    azure.control.change(id, {"containerRegistry": registry})
+    azure.plant(f"{id}/environments/phi/versions/1", properties={"build": {"contextUri": "https://any"}})
+    identity = f"{group}/providers/Microsoft.ManagedIdentity/userAssignedIdentities/id-jobs"
+    who = {identity: {"principalId": "44444444-4444-4444-4444-444444444444", "clientId": "any"}}
+    azure.world.resources.find(f"{id}/computes/training").body["identity"] = {"userAssignedIdentities": who}  # type: ignore[union-attr]
+    before = azure.control.executed_jobs()
+
+    job = submit(azure, id)
+    until(azure, job, "Failed")
+    error = azure.world.resources.find(job).hidden["error"]  # type: ignore[union-attr]
+    assert error["code"] == "UserError"
+    assert error["message"].startswith("Failed to pull Docker image crjobs.azurecr.io/azureml/phi")
+    assert error["message"].endswith("unauthorized: authentication required")
+
+    oid = who[identity]["principalId"]
+    late = azure.control.give_role(oid, "AcrPull", registry, delay=60)
+    job = submit(azure, id, name="job-late")
+    until(azure, job, "Failed")
+    assert azure.control.executed_jobs() == before
+    azure.control.take_role(late)
+    azure.control.give_role(oid, "AcrPull", registry, delay=0)
+    job = submit(azure, id, name="job-allowed")
+    until(azure, job, "Running")
+    azure.ask("POST", f"{job}/cancel")
+    until(azure, job, "Canceled")

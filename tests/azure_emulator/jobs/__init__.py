@@ -1,6 +1,0 @@
-"""Commands of Azure ML jobs, really run, in what Azure gives a job and nothing more."""
-
-from tests.azure_emulator.jobs.contract import BlobPath, JobInput, JobOutput, JobRun, Status
-from tests.azure_emulator.jobs.runner import JobRunner
-
-__all__ = ["BlobPath", "JobInput", "JobOutput", "JobRun", "JobRunner", "Status"]

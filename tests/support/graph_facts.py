@@ -1,0 +1,85 @@
+"""What a backend's definitions say, gathered in a process of its own: a backend is chosen when they are loaded."""
+
+import json
+import os
+import subprocess
+import sys
+from functools import cache
+from typing import Any
+
+from phi_assets.graph import catalog
+
+BACKENDS = ("local", "azure")
+AZURE = {
+    "PHI_BACKEND": "azure",
+    "PHI_AZURE_SUBSCRIPTION_ID": "00000000-0000-0000-0000-0000000000aa",
+    "PHI_AZURE_LOCATION": "eastus2",
+    "PHI_AZURE_NAME": "phi-local",
+}
+HEAVY = ("torch", "transformers", "azure", "mlflow", "promptflow", "datasets", "pandas", "presidio_analyzer")
+
+
+def environment(backend: str) -> dict[str, str]:
+    """A process environment in which the backend is chosen, and nothing else."""
+    others = {name: value for name, value in os.environ.items() if not name.startswith("PHI_")}
+    return {**others, **(AZURE if backend == "azure" else {})}
+
+
+@cache
+def facts_of(backend: str) -> dict[str, Any]:
+    """`facts` of the backend's definitions."""
+    command = [sys.executable, "-m", "tests.support.graph_facts"]
+    done = subprocess.run(command, env=environment(backend), capture_output=True, text=True, check=True)
+    return json.loads(done.stdout)
+
+
+def facts() -> dict[str, Any]:
+    """The graph as a reviewer should see it change, and what the tests ask about it."""
+    from phi_assets.definitions import definitions
+    from phi_assets.graph import code_versions
+
+    loaded = definitions()
+    heavy = [name for name in HEAVY if name in sys.modules]
+    asset_graph = loaded.resolve_asset_graph()
+    blocking: dict[str, list[str]] = {}
+    for key in sorted(asset_graph.asset_check_keys):
+        if asset_graph.get_check_spec(key).blocking:
+            blocking.setdefault(key.asset_key.to_user_string(), []).append(key.name)
+    nodes = {key.to_user_string(): asset_graph.get(key) for key in sorted(asset_graph.get_all_asset_keys())}
+    return {
+        "graph": {
+            "assets": {name: _shown(node) for name, node in nodes.items()},
+            "jobs": {job.name: job.description for job in loaded.jobs or []},
+            "sensors": [sensor.name for sensor in loaded.sensors or []],
+            "schedules": [schedule.name for schedule in loaded.schedules or []],
+        },
+        "heavy": heavy,
+        "observable": [name for name, node in nodes.items() if node.is_observable],
+        "children": {name: sorted(child.to_user_string() for child in node.child_keys) for name, node in nodes.items()},
+        "code_references": [
+            spec.key.to_user_string()
+            for spec in loaded.resolve_all_asset_specs()
+            if "dagster/code_references" in spec.metadata
+        ],
+        "blocking": blocking,
+        "resources": sorted(loaded.resources or {}),
+        "versions": {name: code_versions.of(name) for name in nodes},
+        "also_after": {name: catalog.also_after(name) for name in nodes},
+    }
+
+
+def _shown(node: Any) -> dict[str, Any]:
+    return {
+        "group": node.group_name,
+        "kinds": sorted(node.kinds),
+        "owners": sorted(node.owners),
+        "description": node.description,
+        "upstream": sorted(parent.to_user_string() for parent in node.parent_keys),
+        "checks": sorted(check.name for check in node.check_keys),
+        "automation": str(node.automation_condition) if node.automation_condition else None,
+        "source": not node.is_materializable,
+    }
+
+
+if __name__ == "__main__":
+    print(json.dumps(facts()))

@@ -1,0 +1,126 @@
+"""Homes of their own for `phi`: a model of two layers, a dataset that grows, a port to itself."""
+
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+import phi_assets
+from phi_assets.cli.main import main
+from phi_assets.settings import PROJECT, current
+from tests.support.tiny_models import make_tiny_phi3
+
+OWN = PROJECT / "data" / "support" / "conversations.jsonl"
+PRESET = """
+method: full
+max_length: 512
+packing: true
+packed_length: 256
+batch_size: 1
+accumulation: 1
+epochs: 2
+learning_rate: 3.0e-3
+precision: fp32
+"""
+
+
+@dataclass(frozen=True)
+class Home:
+    """A home, and the `phi` command on it."""
+
+    folder: Path
+    settings: dict[str, str]
+
+    def phi(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        environment = {**os.environ, **self.settings}
+        command = [sys.executable, "-m", "phi_assets.cli.main", *arguments]
+        return subprocess.run(command, cwd=PROJECT, env=environment, capture_output=True, text=True, check=False)
+
+    def run(self) -> set[str]:
+        """The assets that `phi run` made; it must end well."""
+        done = self.phi("run")
+        assert done.returncode == 0, done.stdout + done.stderr
+        return made(done.stdout)
+
+    def told(self, *arguments: str) -> Any:
+        """What a command tells programs; of a laptop, asked in this process, where the libraries are loaded."""
+        if self.settings.get("PHI_BACKEND") == "azure":  # its clients and tokens are kept for the process's life
+            return json.loads(self.phi(*arguments, "--json").stdout)
+        said = io.StringIO()
+        with settings_of_its_own(self.settings), redirect_stdout(said):
+            main([*arguments, "--json"])
+        return json.loads(said.getvalue())
+
+    def status(self) -> dict[str, str]:
+        found = self.told("status")
+        return {asset["name"]: asset["status"] for asset in found["assets"] if asset["status"] != "observed"}
+
+    def ui(self) -> str:
+        """The address of its running Dagster."""
+        return self.told("status")["ui"]
+
+    @property
+    def dataset(self) -> Path:
+        return self.folder / "conversations.jsonl"
+
+    def add(self, *lines: str) -> None:
+        with self.dataset.open("a", encoding="utf-8") as handle:
+            handle.writelines(f"{line}\n" for line in lines)
+
+
+@contextmanager
+def settings_of_its_own(settings: dict[str, str]) -> Iterator[None]:
+    """A block where these settings hold as in a new process: the assets, which read them when loaded, load anew."""
+    before = _take_away_the_assets()
+    with pytest.MonkeyPatch.context() as patched:
+        for name, value in settings.items():
+            patched.setenv(name, value)
+        current.cache_clear()
+        try:
+            yield
+        finally:
+            current.cache_clear()
+            _take_away_the_assets()
+            sys.modules.update(before)
+            for name in ("defs", "definitions"):
+                if f"phi_assets.{name}" in before:
+                    setattr(phi_assets, name, before[f"phi_assets.{name}"])
+
+
+def _take_away_the_assets() -> dict[str, ModuleType]:
+    """The modules that read settings when they are loaded, no longer loaded."""
+    names = [name for name in sys.modules if re.match(r"phi_assets\.(defs|definitions)\b", name)]
+    return {name: sys.modules.pop(name) for name in names}
+
+
+def made(output: str) -> set[str]:
+    """The assets of the outcome table that were materialised."""
+    cells = [[cell.strip() for cell in line.strip("│ \n").split("│")] for line in output.splitlines() if "│" in line]
+    return {row[0] for row in cells if len(row) > 1 and row[1] == "materialised"}
+
+
+def tiny_home(folder: Path, dataset: Path, ui_port: int) -> Home:
+    """A home in `folder` on the dataset, with a base model that trains in seconds."""
+    (folder / "tiny.yaml").write_text(PRESET, encoding="utf-8")
+    return Home(
+        folder,
+        {
+            "PHI_HOME": str(folder / "home"),
+            "PHI_DATASET": str(dataset),
+            "PHI_BASE_MODEL": str(make_tiny_phi3(folder / "tiny")),
+            "PHI_PRESET": str(folder / "tiny.yaml"),
+            "PHI_PROMOTE_ON_INSUFFICIENT_EVIDENCE": "true",
+            "PHI_UI_PORT": str(ui_port),
+            "COLUMNS": "200",
+        },
+    )

@@ -1,0 +1,25 @@
+"""One step of a Dagster run, whose job does nothing but a command, as a process that can be interrupted or killed.
+
+    python -m tests.support.job_step '{"home": DIR, "name": NAME, "recipe": N, "command": TEXT, "seconds": N}' STATE
+
+`seconds`: what the job's price buys; null for what it is.
+
+Prints whether the step succeeded and whether the asset was materialised, as JSON.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+from azure_emulator.control import Control
+from phi_assets.backends.azure.infrastructure import prices
+from tests.support.azure_jobs import Work
+from tests.support.azure_place import Place
+
+if __name__ == "__main__":
+    given = json.loads(sys.argv[1])
+    if given["seconds"]:
+        prices.ceiling_seconds = lambda max_cost, price: given["seconds"]
+    place = Place(Control(Path(sys.argv[2])), Path(given["home"]), given["name"])
+    outcome = Work(place, recipe=given["recipe"], command=given["command"]).run_command()
+    print(json.dumps({"success": outcome.success, "materialised": outcome.materialised, "failure": outcome.failure}))

@@ -1,0 +1,128 @@
+import ast
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from phi_assets.graph import catalog, check_gates
+from phi_assets.settings import PROJECT
+from tests.support.graph_facts import BACKENDS, facts_of
+
+SNAPSHOTS = {
+    "local": Path(__file__).parent / "asset_graph.json",
+    "azure": Path(__file__).parent / "asset_graph_azure.json",
+}
+SOURCES = {"raw_conversations", "evaluation_questions"}
+
+
+@pytest.fixture(scope="module", params=BACKENDS)
+def backend(request) -> str:
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def facts(backend) -> dict[str, Any]:
+    return facts_of(backend)
+
+
+def test_the_asset_graph_is_the_one_in_the_snapshot(backend, facts):
+    """Run `python -m tests.unit.test_definitions` to write the snapshots anew, and read their diff."""
+    assert facts["graph"] == json.loads(SNAPSHOTS[backend].read_text(encoding="utf-8"))
+
+
+def test_there_is_no_external_key_but_the_two_observed_sources(facts):
+    assets = facts["graph"]["assets"]
+
+    assert {name for name, asset in assets.items() if asset["source"]} == SOURCES
+    assert set(facts["observable"]) >= SOURCES
+
+
+def test_every_asset_has_what_a_person_looks_for(facts):
+    for name, asset in facts["graph"]["assets"].items():
+        assert asset["group"], name
+        assert asset["kinds"], name
+        assert asset["owners"], name
+        assert asset["description"], name
+        assert name in facts["code_references"], name
+
+
+def test_every_blocking_check_is_in_the_gates_table(facts):
+    here = facts["graph"]["assets"]
+
+    expected = {asset: set(names) for asset, names in check_gates.BLOCKING.items() if asset in here}
+    assert {asset: set(names) for asset, names in facts["blocking"].items()} == expected
+
+
+def test_every_asset_behind_a_blocking_check_asks_for_its_verdict(facts):
+    """Read from the source: an asset whose upstream is gated calls `gates.require_passed` for it, or for all."""
+    bodies = {
+        node.name: ast.unparse(node)
+        for path in (PROJECT / "phi_assets" / "defs").rglob("*.py")
+        for node in ast.parse(path.read_text(encoding="utf-8")).body
+        if isinstance(node, ast.FunctionDef)
+    }
+    bodies["resource_group"] = bodies["cloud_resources_deployed"]
+    for gated in facts["blocking"]:
+        for behind in facts["children"][gated]:
+            for_all = f"require_deps_passed(context.instance, also_after('{behind}'))" in bodies[behind]
+            named = f"require_passed(context.instance, '{gated}'" in bodies[behind]
+            assert named or (for_all and gated in facts["also_after"][behind]), (gated, behind)
+
+
+def test_every_asset_is_kept_by_a_port(facts):
+    made = set(facts["graph"]["assets"]) - SOURCES
+
+    assert made <= set(catalog.KEPT_BY)
+    assert {catalog.KEPT_BY[name] for name in made} <= set(facts["resources"])
+
+
+def test_every_asset_that_a_port_keeps_is_in_a_graph():
+    everywhere = {name for backend in BACKENDS for name in facts_of(backend)["graph"]["assets"]}
+
+    assert set(catalog.KEPT_BY) == everywhere - SOURCES
+
+
+def test_loading_the_definitions_imports_nothing_heavy(facts):
+    assert facts["heavy"] == []
+
+
+def test_only_the_azure_backend_the_tests_and_one_file_of_a_job_import_azure():
+    """And what wraps it for Dagster, dagster_azure."""
+    allowed = ("phi_assets/backends/azure/", "training_code/pipes.py")
+    found = []
+    for tree in ("phi_assets", "dataset_code", "training_code", "evaluation_code", "serving_code", "flows", "data"):
+        for path in (PROJECT / tree).rglob("*.py"):
+            name = path.relative_to(PROJECT).as_posix()
+            if not name.startswith(allowed) and _imported(path) & {"azure", "dagster_azure", "azureml"}:
+                found.append(name)
+
+    assert found == []
+
+
+@pytest.mark.parametrize("tree", ["dataset_code", "training_code", "evaluation_code", "serving_code", "flows"])
+def test_what_runs_elsewhere_imports_neither_the_project_nor_dagster(tree):
+    imported: dict[str, set[str]] = {}
+    for path in (PROJECT / tree).rglob("*.py"):
+        for name in _imported(path):
+            imported.setdefault(name, set()).add(path.relative_to(PROJECT).as_posix())
+
+    assert "phi_assets" not in imported
+    assert "dagster" not in imported
+    assert len(imported.get("dagster_pipes", ())) <= 1
+
+
+def _imported(path: Path) -> set[str]:
+    """The top-level names of every absolute import in a file, wherever in it."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        names += [node.module or ""] if isinstance(node, ast.ImportFrom) and not node.level else []
+        found |= {name.partition(".")[0] for name in names}
+    return found
+
+
+if __name__ == "__main__":
+    for each, snapshot in SNAPSHOTS.items():
+        text = json.dumps(facts_of(each)["graph"], indent=2, ensure_ascii=False)
+        snapshot.write_text(text + "\n", encoding="utf-8")

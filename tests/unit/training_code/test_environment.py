@@ -1,0 +1,38 @@
+"""The image that jobs run in: pinned, and in the versions that the rest of the project is locked to."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parents[3]
+FOLDER = PROJECT / "training_code" / "environment"
+PIN = re.compile(r"^([a-z0-9][a-z0-9._-]*)==(\S+)$")
+
+
+def pins(path: Path) -> dict[str, str]:
+    lines = [re.split("[#;]", line)[0].strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    found = {line: PIN.match(line) for line in lines if line}
+    assert all(found.values()), [line for line, match in found.items() if not match]
+    return {match[1]: match[2] for match in found.values() if match}
+
+
+@pytest.mark.guide("venv", "conda-yml")
+def test_each_package_has_the_version_of_the_lock():
+    locked = pins(PROJECT / "requirements" / "lock.txt")
+    assert {name: locked.get(name) for name in pins(FOLDER / "requirements.txt")} == pins(FOLDER / "requirements.txt")
+
+
+def test_what_the_jobs_programs_import_is_there():
+    asked = {"torch", "transformers", "trl", "peft", "accelerate", "datasets", "safetensors", "matplotlib", "psutil"}
+    asked |= {"dagster-pipes", "azure-identity", "azure-storage-blob", "jinja2", "pyyaml", "tqdm", "numpy"}
+    assert asked <= set(pins(FOLDER / "requirements.txt"))
+
+
+@pytest.mark.guide("conda-yml")
+def test_the_image_is_pinned_and_has_no_sdk_v1():
+    text = (FOLDER / "Dockerfile").read_text(encoding="utf-8")
+    base = re.search(r"^FROM (\S+)$", text, re.MULTILINE)
+    assert base
+    assert re.search(r":\d{8}\.v\d+$", base[1])
+    assert not {"azureml-core", "azureml-defaults", "azureml-mlflow"} & set(pins(FOLDER / "requirements.txt"))
