@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from phi_assets.conversations.checks import read_split
 from phi_assets.conversations.grouping import SIDES
+from phi_assets.conversations.quality_checks import read_split
 
 # Random parts of one source, 10 against 290: at least 0.5 in 2.2% of 500 draws, 0.6 in 0.6%; 10 against 40: 2.7%, 1.7%.
 FEWEST_NEW = 10

@@ -8,7 +8,7 @@ from typing import Any
 import dagster as dg
 
 from phi_assets.answer_log import BASE, question
-from phi_assets.conversations.checks import read_split
+from phi_assets.conversations.quality_checks import read_split
 from phi_assets.lineage.events import Deployed, TrainedFrom, deployed, trained_from
 from phi_assets.lineage.nearest import Near, nearest
 from phi_assets.models.champions import Version

@@ -20,7 +20,7 @@ from phi_assets.backends.azure.dataset.store import AzureDatasetStore
 from phi_assets.backends.azure.evaluation.evaluator import AzureEvaluator
 from phi_assets.backends.azure.evaluation.registry import AzureModelRegistry
 from phi_assets.backends.azure.infrastructure import compute, training_environment
-from phi_assets.backends.azure.jobs.jobs import CloudJobs, JobLimits
+from phi_assets.backends.azure.jobs.cloud_jobs import CloudJobs, JobLimits
 from phi_assets.backends.azure.jobs.spec import CloudJob, recipe
 from phi_assets.backends.azure.training.base_model_store import AzureBaseModelStore
 from phi_assets.backends.azure.training.trainer import AzureTrainer

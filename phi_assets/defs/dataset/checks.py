@@ -27,7 +27,7 @@ def _spec(name: str) -> dg.AssetCheckSpec:
 @dg.multi_asset_check(specs=[_spec(name) for name in check_gates.BLOCKING["chat_dataset"] if name != "fits_context"])
 def published_dataset(chat_dataset: DatasetVersion, dataset_store: DatasetStore) -> Iterator[dg.AssetCheckResult]:
     """The verdicts that need nothing but the published files."""
-    from phi_assets.conversations.checks import examine
+    from phi_assets.conversations.quality_checks import examine
 
     settings = current()
     folder = dataset_store.folder(chat_dataset)
@@ -55,7 +55,7 @@ def fits_context(
     base_model_store: BaseModelStore,
 ) -> dg.AssetCheckResult:
     """Counted with the base model's own tokenizer and chat template."""
-    from phi_assets.conversations.checks import fits
+    from phi_assets.conversations.quality_checks import fits
     from phi_assets.models.recipes import preset_value
 
     length = min(int(preset_value(current(), "max_length")), base_model.context_length)

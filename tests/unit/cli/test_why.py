@@ -15,7 +15,7 @@ from phi_assets.backends.local.serving.host import LocalEndpointHost
 from phi_assets.backends.select import build_resources
 from phi_assets.cli.ask import ask_deployed
 from phi_assets.cli.main import main
-from phi_assets.conversations.checks import read_split
+from phi_assets.conversations.quality_checks import read_split
 from phi_assets.instance import home
 from phi_assets.records import DatasetVersion, Endpoint, Evaluation, ModelVersion, RegisteredModel
 from phi_assets.settings import Settings, current

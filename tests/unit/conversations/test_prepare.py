@@ -161,7 +161,7 @@ def test_options_that_make_no_sense_are_refused(options: dict[str, Any], message
 
 def test_preparing_common_data_imports_nothing_heavy_at_module_level():
     code = (
-        "import sys, phi_assets.conversations.prepare, phi_assets.conversations.checks;"
+        "import sys, phi_assets.conversations.prepare, phi_assets.conversations.quality_checks;"
         "import phi_assets.backends.dataset_versions;"
         "heavy = {'dagster', 'numpy', 'pandas', 'pyarrow', 'datasets', 'datasketch', 'presidio_analyzer', 'torch'};"
         "print(sorted(heavy & set(sys.modules)))"

@@ -47,7 +47,7 @@ OUTSIDE = {
     "phi_assets/backends/azure/jobs/logs.py": "shows a job's log",
     "phi_assets/backends/azure/jobs/spec.py": "names",
     "phi_assets/backends/azure/jobs/watch.py": "follows a job",
-    "phi_assets/backends/azure/jobs/jobs.py": "submits and follows a job",
+    "phi_assets/backends/azure/jobs/cloud_jobs.py": "submits and follows a job",
     "phi_assets/backends/azure/client/rest.py": "lists what is there",
     "phi_assets/backends/azure/client/outputs.py": "keeps a deployment's outputs",
     "phi_assets/backends/azure/infrastructure/ownership.py": "tells ours from others'",

@@ -8,7 +8,7 @@ from evaluation_code.matching import holds as text_holds
 from evaluation_code.normalise import normalise, normalise_answer
 from phi_assets.backends.dataset_preparation import cleaning_options
 from phi_assets.backends.local.dataset.store import LocalDatasetStore
-from phi_assets.conversations.checks import read_split
+from phi_assets.conversations.quality_checks import read_split
 from phi_assets.lineage.nearest import Near, nearest
 from phi_assets.settings import OWN_DATASET, OWN_QUESTIONS, read
 

@@ -82,8 +82,8 @@ class AzureDatasetStore(DatasetStore):
     def _fetch(self, log: Log) -> "Callable[[list[Look]], list[Look]]":
         if self.reading is None:
             return list
+        from phi_assets.backends.azure.jobs.cloud_jobs import JobLimits
         from phi_assets.backends.azure.jobs.hub_reading import HubReading
-        from phi_assets.backends.azure.jobs.jobs import JobLimits
 
         limits = JobLimits(role_minutes=self.role_minutes, **{"poll_seconds": POLL_SECONDS, **self.reading})
         return HubReading(self._clients, limits, Path(self.state) / "intake" / "hub", log).bring

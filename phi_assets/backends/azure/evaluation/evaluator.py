@@ -8,7 +8,7 @@ from phi_assets.backends import content_store, evaluation_reports
 from phi_assets.backends.azure.client.clients import clients
 from phi_assets.backends.azure.dataset.store import ASSET as DATASET
 from phi_assets.backends.azure.dataset.store import folder_of as dataset_folder
-from phi_assets.backends.azure.jobs.jobs import CloudJobs, JobLimits
+from phi_assets.backends.azure.jobs.cloud_jobs import CloudJobs, JobLimits
 from phi_assets.backends.azure.jobs.spec import CloudJob, files_digest, recipe
 from phi_assets.backends.azure.jobs.watch import link_metadata
 from phi_assets.backends.azure.storage import blob, data_assets

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from phi_assets import files
 from phi_assets.backends.azure.client.clients import AzureClients
-from phi_assets.backends.azure.jobs.jobs import CloudJobs, JobLimits
+from phi_assets.backends.azure.jobs.cloud_jobs import CloudJobs, JobLimits
 from phi_assets.backends.azure.jobs.spec import CloudJob, recipe
 from phi_assets.backends.azure.storage import blob
 from phi_assets.conversations.rows import SourceError

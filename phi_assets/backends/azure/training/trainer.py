@@ -13,7 +13,7 @@ from phi_assets.backends.azure.client.clients import AzureClients, clients
 from phi_assets.backends.azure.client.outputs import NotDeployed
 from phi_assets.backends.azure.client.retry import say
 from phi_assets.backends.azure.dataset.store import ASSET as DATASET
-from phi_assets.backends.azure.jobs.jobs import CloudJobs, JobLimits
+from phi_assets.backends.azure.jobs.cloud_jobs import CloudJobs, JobLimits
 from phi_assets.backends.azure.jobs.spec import CloudJob
 from phi_assets.backends.azure.jobs.spec import recipe as job_recipe
 from phi_assets.backends.azure.jobs.watch import Ended, link_metadata

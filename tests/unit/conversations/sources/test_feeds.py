@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from phi_assets.backends.local.dataset.store import LocalDatasetStore
-from phi_assets.conversations.checks import check_broken_share
 from phi_assets.conversations.options import CleaningOptions
 from phi_assets.conversations.prepare import prepare
+from phi_assets.conversations.quality_checks import check_broken_share
 from phi_assets.conversations.rows import SourceError
 from phi_assets.conversations.sources import feeds
 from phi_assets.conversations.sources.address import FileSource, HubSource

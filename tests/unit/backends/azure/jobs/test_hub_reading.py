@@ -15,9 +15,9 @@ import pytest
 from azure_emulator.control import Control
 from phi_assets.backends.azure.client.clients import clients
 from phi_assets.backends.azure.dataset.store import AzureDatasetStore
+from phi_assets.backends.azure.jobs.cloud_jobs import CloudJobs, JobLimits
 from phi_assets.backends.azure.jobs.hub_reading import HubReading
 from phi_assets.backends.azure.jobs.job_errors import JobFailed
-from phi_assets.backends.azure.jobs.jobs import CloudJobs, JobLimits
 from phi_assets.backends.azure.storage import blob
 from phi_assets.conversations.rows import SourceError
 from phi_assets.conversations.sources.address import HubSource

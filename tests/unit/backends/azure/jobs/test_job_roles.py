@@ -10,7 +10,7 @@ import pytest
 from azure_emulator.control import Control
 from phi_assets.backends.azure.client.azure_errors import AzureRefused
 from phi_assets.backends.azure.dataset.store import ASSET as DATASET
-from phi_assets.backends.azure.jobs.jobs import CloudJobs, JobLimits
+from phi_assets.backends.azure.jobs.cloud_jobs import CloudJobs, JobLimits
 from phi_assets.backends.azure.jobs.spec import CloudJob, recipe
 from phi_assets.backends.azure.storage import data_assets
 from tests.support.azure_jobs import MARKS, Work, another_recipe, names_of_jobs, published

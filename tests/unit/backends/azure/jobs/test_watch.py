@@ -12,11 +12,11 @@ from azure.core.exceptions import HttpResponseError, ResourceNotFoundError, Serv
 
 from phi_assets.backends.azure.client import retry, role_delay
 from phi_assets.backends.azure.client.azure_errors import AzureRefused
-from phi_assets.backends.azure.jobs import jobs
+from phi_assets.backends.azure.jobs import cloud_jobs
 from phi_assets.backends.azure.jobs import watch as job_watch
 from phi_assets.backends.azure.jobs.blob_pipes import pipes_folder
+from phi_assets.backends.azure.jobs.cloud_jobs import CloudJobs, OwnRun
 from phi_assets.backends.azure.jobs.job_errors import RoleMissing
-from phi_assets.backends.azure.jobs.jobs import CloudJobs, OwnRun
 from phi_assets.backends.azure.jobs.spec import CloudJob, job_name
 from phi_assets.backends.azure.jobs.watch import ALLOWANCE_MINUTES, Ended, JobLimits, NeverEnded, NoMachine, Watch
 
@@ -79,9 +79,9 @@ def workspace(monkeypatch) -> Workspace:
         made.clock[0] += seconds
 
     clock = SimpleNamespace(monotonic=lambda: made.clock[0], sleep=sleep)
-    for module in (job_watch, jobs, retry, role_delay):
+    for module in (job_watch, cloud_jobs, retry, role_delay):
         monkeypatch.setattr(module, "time", clock)
-    monkeypatch.setattr(jobs, "as_command", lambda job, name, *others: name)
+    monkeypatch.setattr(cloud_jobs, "as_command", lambda job, name, *others: name)
     return made
 
 
@@ -169,7 +169,7 @@ def test_an_interrupt_while_the_context_is_written_cancels_the_adopted_job(works
         raise dg.DagsterExecutionInterruptedError
         yield
 
-    monkeypatch.setattr(jobs, "open_pipes", interrupted)
+    monkeypatch.setattr(cloud_jobs, "open_pipes", interrupted)
     workspace.states[attempt(1)] = ["Running"]
     with pytest.raises(dg.DagsterExecutionInterruptedError):
         cloud_jobs(workspace, said).run(a_job(), lambda: True)
@@ -215,7 +215,7 @@ def test_a_run_is_looked_at_now_and_then_and_a_busy_storage_stops_nothing(worksp
     for _ in range(100):
         mine.raise_if_stopped()
         workspace.clock[0] += 1.0
-    assert len(asked) == 100 / jobs.SECONDS_BETWEEN_LOOKS
+    assert len(asked) == 100 / cloud_jobs.SECONDS_BETWEEN_LOOKS
 
 
 def test_of_several_completed_attempts_the_newest_is_the_one(workspace, said):

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from phi_assets.backends.dataset_versions import DatasetFolders
-from phi_assets.conversations.checks import (
+from phi_assets.conversations.prepare import Prepared
+from phi_assets.conversations.quality_checks import (
     check_broken_share,
     check_duplicates,
     check_leakage,
@@ -16,7 +17,6 @@ from phi_assets.conversations.checks import (
     examine,
     fits,
 )
-from phi_assets.conversations.prepare import Prepared
 from tests.support.conversations import distinct
 from tests.support.tiny_models import make_tiny_phi3
 
