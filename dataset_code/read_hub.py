@@ -27,7 +27,7 @@ HERE = "set PHI_AZURE_READ_DATASETS=here"
 
 
 class ReadingFailed(Exception):
-    """The dataset can't be read, in one sentence that names the cure."""
+    """The dataset can't be read, in one sentence that names the remedy."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -9,16 +9,16 @@ Metadata = Mapping[str, Any]
 
 
 class BackendError(dg.Failure):
-    """What the backend refused or could not do, in one sentence that names the cure.
+    """What the backend refused or could not do, in one sentence that names the remedy.
 
-    `cure` is that part of the sentence, where it is known apart; it stands in the metadata of the failed step too.
+    `remedy` is that part of the sentence, where it is known apart; it stands in the metadata of the failed step too.
     """
 
     def __init__(
-        self, description: str | None = None, *, cure: str = "", metadata: Metadata | None = None, **others: Any
+        self, description: str | None = None, *, remedy: str = "", metadata: Metadata | None = None, **others: Any
     ) -> None:
-        super().__init__(description, metadata={**(metadata or {}), **({"cure": cure} if cure else {})}, **others)
-        self.cure = cure
+        super().__init__(description, metadata={**(metadata or {}), **({"remedy": remedy} if remedy else {})}, **others)
+        self.remedy = remedy
 
 
 class ChampionChanged(RuntimeError):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from phi_assets.files import write_whole
+from phi_assets.files import atomic_write
 
 SQLITE = b"SQLite format 3\0"
 # Where SQLite counts the transactions that changed the file: https://www.sqlite.org/fileformat2.html#file_change_counter
@@ -30,7 +30,7 @@ class Remembered:
 
     def put(self, value: Any, state: list[Any]) -> None:
         """The value is kept as read while the files were in this state, which was taken before they were read."""
-        write_whole(self.file, json.dumps({"state": state, "value": value}))
+        atomic_write(self.file, json.dumps({"state": state, "value": value}))
 
     def state(self) -> list[Any]:
         """What changes whenever one of the files does; of one that is not there, None."""

@@ -32,11 +32,11 @@ def ask_deployed(settings: Settings, question: str) -> dict[str, Any]:
     host: EndpointHost = resources["endpoint_host"]
     status = host.status()
     if not isinstance(deployment, Deployment) or not status["alive"]:
-        raise NothingDeployed(f"nothing is deployed, or it does not run; {host.cure}")
+        raise NothingDeployed(f"nothing is deployed, or it does not run; {host.remedy}")
     try:
         answer = chat(status["address"], host.key(), _messages(question), max_new_tokens=MAX_NEW_TOKENS)
     except NoAnswer as e:
-        raise NothingDeployed(f"{e}; {host.cure}") from e
+        raise NothingDeployed(f"{e}; {host.remedy}") from e
     if not host.keeps_answers:
         same = answer.model_version == deployment.model_version
         digest = deployment.model_digest if same else ""  # the traffic may just have moved to another version

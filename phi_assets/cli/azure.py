@@ -12,7 +12,7 @@ from phi_assets.backends.select import build_resources
 from phi_assets.cli.console import console, quiet, say
 from phi_assets.errors import BackendError
 from phi_assets.instance import home
-from phi_assets.ports.operations import Bill, Diagnosis, Doomed, Teardown
+from phi_assets.ports.operations import Bill, Diagnosis, Teardown, TeardownItem
 from phi_assets.settings import Settings
 
 NOTHING_TO_DELETE = "nothing to take down: PHI_BACKEND=local made nothing in a cloud; `phi down` stops what runs here"
@@ -40,7 +40,7 @@ def preflight(settings: Settings, *, as_json: bool) -> int:
         table.add_column(column, overflow="fold")
     for each in found:
         verdict = Text(each.verdict, style=COLOURS[each.verdict])
-        table.add_row(verdict, each.subject, Text(each.description), Text(each.cure))
+        table.add_row(verdict, each.subject, Text(each.description), Text(each.remedy))
     console.print(table)
     console.print(lacking or "nothing stands in the way of `phi run`")
     return 1 if lacking else 0
@@ -107,9 +107,9 @@ def teardown(settings: Settings, *, everything: bool, yes: bool) -> int:
 
     with home.only_one(settings, "run", "teardown"):
         plan = port.plan(everything, log)
-        going = [each for each in plan if each.fate == "goes"]
+        going = [each for each in plan if each.action == "delete"]
         _show_plan("to be deleted, in this order", going)
-        _show_plan("not to be deleted", [each for each in plan if each.fate != "goes"])
+        _show_plan("not to be deleted", [each for each in plan if each.action != "delete"])
         obstacle = port.obstacle(plan)
         if obstacle:
             raise BackendError(description=f"nothing was deleted: {obstacle}")
@@ -123,7 +123,7 @@ def teardown(settings: Settings, *, everything: bool, yes: bool) -> int:
     return 0
 
 
-def _outcome(going: Sequence[Doomed]) -> str:
+def _outcome(going: Sequence[TeardownItem]) -> str:
     if not going:
         return "nothing was there to be deleted"
     if all(each.kind.startswith("deleted ") for each in going):
@@ -132,7 +132,7 @@ def _outcome(going: Sequence[Doomed]) -> str:
     return "it is gone; `phi status` says what is missing, `phi run` makes it again"
 
 
-def _show_plan(title: str, rows: Sequence[Doomed]) -> None:
+def _show_plan(title: str, rows: Sequence[TeardownItem]) -> None:
     if not rows:
         return
     table = Table(title=title, title_justify="left")

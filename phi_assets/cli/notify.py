@@ -9,7 +9,7 @@ from phi_assets.settings import Settings, SettingsError
 TEST = Message(
     what="phi-assets: this is a test",
     why=("nothing failed",),
-    cure="nothing: messages of failures arrive here",
+    remedy="nothing: messages of failures arrive here",
 )
 
 

@@ -24,7 +24,7 @@ class Found:
     numbers: Mapping[str, float | int | str] = field(default_factory=dict[str, float | int | str])
 
 
-def passed_on(instance: dg.DagsterInstance, source: str, reader: str, *, hours: float, cure: str) -> Found:
+def passed_on(instance: dg.DagsterInstance, source: str, reader: str, *, hours: float, remedy: str) -> Found:
     """Not fresh when `source` has had content that `reader` was not made from, for more than `hours`."""
     event = instance.get_latest_materialization_event(dg.AssetKey(reader))
     made = event.asset_materialization if event else None
@@ -36,7 +36,7 @@ def passed_on(instance: dg.DagsterInstance, source: str, reader: str, *, hours: 
         return Found(True, f"{reader} was made from the newest {source}, {read[:12]}", {"hours_waiting": 0.0})
     waited = (time.time() - since) / 3600
     said = f"{source} has other content than the {read[:12]} that {reader} was made from, for {waited:.1f} hours"
-    return Found(waited <= hours, f"{said}; {cure}" if waited > hours else said, {"hours_waiting": waited})
+    return Found(waited <= hours, f"{said}; {remedy}" if waited > hours else said, {"hours_waiting": waited})
 
 
 def _unread_since(instance: dg.DagsterInstance, source: str, read: str) -> float | None:
@@ -124,5 +124,5 @@ def little_drift(trained_on: Path | None, folder: Path, *, most: float, by_itsel
     said = f"{said}, at least {most:g} (PHI_RETRAIN_MIN_DRIFT)"
     if by_itself:
         return Found(True, f"{said}: sensor `retraining` starts a training", numbers)
-    cure = "read what came in, and train on it (`phi run`, or job `retrain`) if it is what people will ask"
-    return Found(False, f"{said}; {cure}", numbers)
+    remedy = "read what came in, and train on it (`phi run`, or job `retrain`) if it is what people will ask"
+    return Found(False, f"{said}; {remedy}", numbers)

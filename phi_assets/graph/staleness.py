@@ -79,7 +79,7 @@ def survey(instance: dg.DagsterInstance, definitions: dg.Definitions) -> dict[st
     resources: Mapping[str, Any] = definitions.resources or {}
     io_manager: RecordIOManager = resources["io_manager"]
     for name in {KEPT_BY[asset.name] for asset in assets_of(definitions) if not asset.source}:
-        resources[name].look_anew()
+        resources[name].invalidate()
     states: dict[str, AssetState] = {}
     versions: dict[str, str | None] = {}
     damaged: set[str] = set()
@@ -100,7 +100,7 @@ def survey(instance: dg.DagsterInstance, definitions: dg.Definitions) -> dict[st
             damaged.add(asset.name)
         status, reasons = _judge(instance, asset, tags, versions, record, kept)
         if record and not kept and tags:
-            reasons = [port.why_gone(record.digest)]
+            reasons = [port.missing_reason(record.digest)]
         if unreachable and status == "fresh":
             reasons = ["not looked at: what it stands on is missing"]
         failed = check_gates.failed(instance, asset.name, record.digest) if record else []
@@ -129,11 +129,11 @@ def damage(definitions: dg.Definitions) -> dict[str, str]:
     if PLACE not in resources:
         return {}
     port, io_manager = resources[PLACE], resources["io_manager"]
-    port.look_anew()
+    port.invalidate()
     of_place = [asset.name for asset in assets_of(definitions) if KEPT_BY.get(asset.name) == PLACE]
     records = {name: io_manager.latest(dg.AssetKey(name)) for name in of_place}
     return {
-        name: port.why_gone(record.digest)
+        name: port.missing_reason(record.digest)
         for name, record in records.items()
         if record is not None and port.find(record.digest) is None
     }

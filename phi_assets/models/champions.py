@@ -169,8 +169,8 @@ def rollback(registry: Tagged, reason: str, run: str) -> RegisteredModel:
         return stack[-1].model
     if len(stack) < 2:
         withdrawn = [each.number for each in reversed(versions) if each.withdrawn]
-        cure = f"take one back with `phi promote`: {', '.join(withdrawn)}" if withdrawn else "make one with `phi run`"
-        raise CannotPromote(f"there is no former champion to go back to; {cure}", allow_retries=False)
+        remedy = f"take one back with `phi promote`: {', '.join(withdrawn)}" if withdrawn else "make one with `phi run`"
+        raise CannotPromote(f"there is no former champion to go back to; {remedy}", allow_retries=False)
     former, present = stack[-2], stack[-1]
     _require_weights(registry, former, versions)
     registry.tag(present.number, withdrawal_tags(reason or "rolled back, no reason given", run))

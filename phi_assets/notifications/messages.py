@@ -30,7 +30,7 @@ class Message:
 
     what: str
     why: tuple[str, ...]
-    cure: str
+    remedy: str
     run: str = ""
     job: str = ""
 
@@ -61,20 +61,20 @@ def of_checks(ending: Ending, failed: Sequence[Verdict]) -> Message:
 
 def of_step(ending: Ending, step: str, error: Error) -> Message:
     """A step that failed."""
-    cure = error.cure or remedies.of_step(step)
-    return _message(f"{step} failed in a run of {ending.job}", [error.words], cure, ending)
+    remedy = error.remedy or remedies.of_step(step)
+    return _message(f"{step} failed in a run of {ending.job}", [error.words], remedy, ending)
 
 
 def of_run(ending: Ending, error: Error) -> Message:
     """A run that failed, and none of its steps did."""
-    return _message(f"a run of {ending.job} failed", [error.words], error.cure or remedies.RUN, ending)
+    return _message(f"a run of {ending.job} failed", [error.words], error.remedy or remedies.RUN, ending)
 
 
-def _message(what: str, why: Iterable[str], cure: str, ending: Ending) -> Message:
+def _message(what: str, why: Iterable[str], remedy: str, ending: Ending) -> Message:
     reasons = [cut(clean(reason), WHY_CHARACTERS) for reason in why]
     if len(reasons) > REASONS:
         reasons = [*reasons[:REASONS], f"and {len(reasons) - REASONS} more"]
-    return Message(clean(what), tuple(reasons), clean(cure), ending.run_id, ending.job)
+    return Message(clean(what), tuple(reasons), clean(remedy), ending.run_id, ending.job)
 
 
 def clean(words: str) -> str:

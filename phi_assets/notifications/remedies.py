@@ -28,5 +28,5 @@ def of_checks(asset: str, *, blocking: bool) -> str:
 
 
 def of_step(step: str) -> str:
-    """What to do about a failed step whose error names no cure."""
+    """What to do about a failed step whose error names no remedy."""
     return STEPS.get(step, STEP)

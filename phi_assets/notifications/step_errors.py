@@ -1,4 +1,4 @@
-"""What an error in Dagster's event log says: its own words, its cure, and by what it is known again."""
+"""What an error in Dagster's event log says: its own words, its remedy, and by what it is known again."""
 
 import hashlib
 import re
@@ -9,7 +9,7 @@ import dagster as dg
 
 from phi_assets.graph import check_gates
 
-CURE = "cure"
+REMEDY = "remedy"
 # What differs between two times of the same error: ids, digests, addresses in memory, numbers.
 CHANGING = re.compile(r"\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b|\b0x[0-9a-f]+\b|\b(?=[a-f]*\d)[0-9a-f]{8,}\b|\d+")
 
@@ -20,7 +20,7 @@ class Error:
 
     kind: str
     words: str
-    cure: str = ""
+    remedy: str = ""
     refused: tuple[str, str] | None = None
 
     @property
@@ -40,10 +40,10 @@ def of_step(event: dg.DagsterEvent) -> Error:
     said = data.user_failure_data
     if said is None:
         return _of(data.error, event.message or "no reason was recorded")
-    cure, asset, subject = (_text(said.metadata, name) for name in (CURE, check_gates.ASSET, check_gates.SUBJECT))
-    words = (said.description or "").strip().removesuffix(cure).rstrip(" ;:,") or _of(data.error, "").words
+    remedy, asset, subject = (_text(said.metadata, name) for name in (REMEDY, check_gates.ASSET, check_gates.SUBJECT))
+    words = (said.description or "").strip().removesuffix(remedy).rstrip(" ;:,") or _of(data.error, "").words
     kind = data.error.cls_name if data.error and data.error.cls_name else "Failure"
-    return Error(kind, words, cure, (asset, subject) if asset and subject else None)
+    return Error(kind, words, remedy, (asset, subject) if asset and subject else None)
 
 
 def of_run(event: dg.DagsterEvent) -> Error:

@@ -39,10 +39,10 @@ def shaped(message: Message, link: str, shape: Shape) -> dict[str, Any]:
 def _slack(message: Message, link: str) -> dict[str, Any]:
     where = f"<{link}|open it in Dagster>" if link else _escaped(_without_ui(message))
     why = cut(_escaped("\n".join(f"• {reason}" for reason in message.why)), SECTION)
-    cure = cut(_escaped(f"What to do: {message.cure}"), SECTION)
-    sections = [words for words in (why, cure, where) if words]
+    remedy = cut(_escaped(f"What to do: {message.remedy}"), SECTION)
+    sections = [words for words in (why, remedy, where) if words]
     return {
-        "text": cut(_escaped("\n".join([message.what, *message.why, f"What to do: {message.cure}"])), TEXT),
+        "text": cut(_escaped("\n".join([message.what, *message.why, f"What to do: {message.remedy}"])), TEXT),
         "blocks": [
             {"type": "header", "text": {"type": "plain_text", "text": cut(message.what, HEADER)}},
             *({"type": "section", "text": {"type": "mrkdwn", "text": words}} for words in sections),
@@ -59,7 +59,7 @@ def _teams(message: Message, link: str) -> dict[str, Any]:
         left -= len(words)
         if left > 0:
             body.append(_block(words))
-    body.append(_block(cut(f"What to do: {message.cure}", CARD_LINE)))
+    body.append(_block(cut(f"What to do: {message.remedy}", CARD_LINE)))
     if not link and message.run:
         body.append(_block(_without_ui(message), isSubtle=True))
     card = {

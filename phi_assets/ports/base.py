@@ -24,10 +24,10 @@ class Port(dg.ConfigurableResource, ABC):
     def find(self, digest: str) -> records.Record | None:
         """The record of what exists under the digest now; None when it is gone, or damaged."""
 
-    def look_anew(self) -> None:
+    def invalidate(self) -> None:
         """What `find` remembered of the world is forgotten: another process may have changed it since."""
 
-    def why_gone(self, digest: str) -> str:
+    def missing_reason(self, digest: str) -> str:
         """Why `find` found nothing."""
         del digest
         return "what was made is gone"
@@ -40,4 +40,4 @@ class Finding:
     passed: bool
     description: str
     numbers: Mapping[str, Any] = field(default_factory=dict)
-    cure: str = ""  # the end of the description, where it is known apart
+    remedy: str = ""  # the end of the description, where it is known apart

@@ -19,7 +19,7 @@ class Diagnosis:
     subject: str
     verdict: Literal["ok", "warning", "problem", "unseen"]
     description: str
-    cure: str = ""
+    remedy: str = ""
 
 
 class Preflight(dg.ConfigurableResource, ABC):
@@ -86,18 +86,18 @@ class CostReport(dg.ConfigurableResource, ABC):
         """What exists now, what the last jobs cost, and what is left of the budget."""
 
 
-Fate = Literal["goes", "stays", "blocks"]
+TeardownAction = Literal["delete", "keep", "block"]
 
 
 @dataclass(frozen=True)
-class Doomed:
+class TeardownItem:
     """A thing that a teardown deletes, or leaves alone, or must not go on because of."""
 
     kind: str
     name: str
     address: str
     remark: str = ""
-    fate: Fate = "goes"
+    action: TeardownAction = "delete"
 
 
 class Teardown(dg.ConfigurableResource, ABC):
@@ -109,13 +109,13 @@ class Teardown(dg.ConfigurableResource, ABC):
         """The word that a person types to say yes."""
 
     @abstractmethod
-    def plan(self, everything: bool, log: Log) -> list[Doomed]:
+    def plan(self, everything: bool, log: Log) -> list[TeardownItem]:
         """What a teardown would delete, in that order: what costs money while idle, or everything; and what it would
         not. Writes nothing. Raises BackendError where it may not be asked at all.
         """
 
-    def obstacle(self, plan: list[Doomed]) -> str:
-        """Why a plan must not be carried out, and the cure; empty when it may be."""
+    def obstacle(self, plan: list[TeardownItem]) -> str:
+        """Why a plan must not be carried out, and the remedy; empty when it may be."""
         del plan
         return ""
 

@@ -23,7 +23,7 @@ class EndpointHost(Port):
         """The endpoint's key, for the Authorization header."""
 
     @property
-    def cure(self) -> str:
+    def remedy(self) -> str:
         """What to do when the endpoint does not answer."""
         return "`phi run` makes it, or starts the servers again"
 

@@ -7,7 +7,7 @@ import shlex
 import sys
 from pathlib import Path
 
-from phi_assets.files import write_whole
+from phi_assets.files import atomic_write
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 # In the folder `prompt_flow` of a home: the connections, and the key that encrypts them.
@@ -68,7 +68,7 @@ def prompt_flow_variables(home: Path) -> dict[str, str]:
 def _write_once(file: Path, text: str) -> None:
     """Write `file` unless it is there: Prompt flow adds an installation id to it, which must stay."""
     if not file.exists():
-        write_whole(file, text)
+        atomic_write(file, text)
 
 
 if __name__ == "__main__":

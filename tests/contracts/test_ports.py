@@ -38,7 +38,7 @@ NOBODY_S = "0" * 64
 @pytest.mark.parametrize("port", PORTS)
 def test_what_nobody_made_is_not_found_and_a_reason_is_given(chain: Chain, port: str):
     assert chain.port(port).find(NOBODY_S) is None
-    assert chain.port(port).why_gone(NOBODY_S)
+    assert chain.port(port).missing_reason(NOBODY_S)
 
 
 @pytest.mark.parametrize("step", STEPS)

@@ -1,4 +1,4 @@
-"""`phi run` where Azure refuses: one error, which names the cure, and nothing made after it."""
+"""`phi run` where Azure refuses: one error, which names the remedy, and nothing made after it."""
 
 import json
 import re
@@ -80,14 +80,14 @@ REFUSALS: dict[str, tuple[Callable[[Control], None], dict[str, str], str]] = {
 
 @pytest.mark.parametrize("case", REFUSALS)
 def test_in_an_empty_subscription_one_error_names_the_cure_and_nothing_is_made(azure, home, mended, case: str):
-    refuse, settings, cure = REFUSALS[case]
+    refuse, settings, remedy = REFUSALS[case]
     refuse(mended)
     mended.forget_requests()
 
     told = errors(home, **settings)
 
     assert len(told) == 1, told
-    assert cure in told[0]
+    assert remedy in told[0]
     made = [write for write in writes(azure) if not re.search(r"/register$|/whatIf$", write, re.I)]
     assert [write for write in made if "/deployments/" not in write] == []
     assert mended.resources("Microsoft.Resources/resourceGroups") == []

@@ -60,8 +60,8 @@ def plant_endpoint(place: Place, endpoint: str, tags: dict[str, str], **properti
     )
 
 
-def fates(place: Place, everything: bool) -> dict[str, str]:
-    return {each.name: each.fate for each in place.resources["teardown"].plan(everything, place.log)}
+def actions(place: Place, everything: bool) -> dict[str, str]:
+    return {each.name: each.action for each in place.resources["teardown"].plan(everything, place.log)}
 
 
 def workspace_name(place: Place) -> str:

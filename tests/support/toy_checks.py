@@ -69,4 +69,4 @@ class Toy:
 
 
 def refused_by_azure() -> BackendError:
-    return BackendError("the quota is 0; ask for 24 vCPUs", cure="ask for 24 vCPUs")
+    return BackendError("the quota is 0; ask for 24 vCPUs", remedy="ask for 24 vCPUs")

@@ -4,7 +4,7 @@ import dagster as dg
 from pydantic import Field
 
 from phi_assets.graph import metadata_values
-from phi_assets.ports.operations import Bill, CostReport, Diagnosis, Doomed, Preflight, Teardown
+from phi_assets.ports.operations import Bill, CostReport, Diagnosis, Preflight, Teardown, TeardownItem
 
 
 @dg.op(
@@ -21,7 +21,7 @@ def look_ahead(context: dg.OpExecutionContext, preflight: Preflight) -> None:
         "unseen": dg.MetadataValue.int(len(lacking) - problems),
     }
     if lacking:
-        said = "\n".join(f"- {each.subject}: {each.description}. What to do: {each.cure}" for each in lacking)
+        said = "\n".join(f"- {each.subject}: {each.description}. What to do: {each.remedy}" for each in lacking)
         raise dg.Failure(f"mend this before a run:\n{said}", metadata=metadata, allow_retries=False)
     context.add_output_metadata(metadata)
 
@@ -57,7 +57,7 @@ class TeardownConfig(dg.Config):
 @dg.op(out=dg.Out(dg.Nothing), description="Deletes what the plan names, when it was confirmed.")
 def take_down(context: dg.OpExecutionContext, config: TeardownConfig, teardown: Teardown) -> None:
     plan = teardown.plan(config.everything, context.log.info)
-    going = [each for each in plan if each.fate == "goes"]
+    going = [each for each in plan if each.action == "delete"]
     obstacle = teardown.obstacle(plan)
     if obstacle:
         raise dg.Failure(f"nothing was deleted: {obstacle}", metadata={"plan": plan_table(plan)}, allow_retries=False)
@@ -69,12 +69,14 @@ def take_down(context: dg.OpExecutionContext, config: TeardownConfig, teardown: 
             allow_retries=False,
         )
     kept = teardown.take_down(config.everything, context.log.info) if going else []
-    stays = plan_table([each for each in plan if each.fate != "goes"])
-    context.add_output_metadata({"deleted": plan_table(going), "stays": stays, "kept": "; ".join(kept) or "nothing"})
+    stays = plan_table([each for each in plan if each.action != "delete"])
+    context.add_output_metadata(
+        {"deleted": plan_table(going), "not deleted": stays, "kept": "; ".join(kept) or "nothing"}
+    )
 
 
 def diagnoses_table(found: list[Diagnosis]) -> dg.MarkdownMetadataValue:
-    rows = [(each.verdict, each.subject, each.description, each.cure) for each in found]
+    rows = [(each.verdict, each.subject, each.description, each.remedy) for each in found]
     return metadata_values.table(("verdict", "subject", "found", "what to do"), rows)
 
 
@@ -90,9 +92,9 @@ def jobs_table(bill: Bill) -> dg.MarkdownMetadataValue:
     return metadata_values.table(("job", "what", "status", "minutes", "dollars", "remark"), rows)
 
 
-def plan_table(plan: list[Doomed]) -> dg.MarkdownMetadataValue:
-    rows = [(each.kind, each.name, each.remark, each.fate) for each in plan]
-    return metadata_values.table(("kind", "name", "remark", "fate"), rows)
+def plan_table(plan: list[TeardownItem]) -> dg.MarkdownMetadataValue:
+    rows = [(each.kind, each.name, each.remark, each.action) for each in plan]
+    return metadata_values.table(("kind", "name", "remark", "action"), rows)
 
 
 @dg.job(description="Look the subscription over before anything is made in it: what to mend, and how. Writes nothing.")

@@ -36,17 +36,19 @@ DRIFT = (
 @dg.asset_check(asset="raw_conversations", description=TAKEN_IN)
 def taken_in(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
     """A quiet inbox passes: what counts is content that waits, not time without any."""
-    cure = "see whether sensor `taking_in` is on, or start `phi run`"
+    remedy = "see whether sensor `taking_in` is on, or start `phi run`"
     hours = current().stale_hours
-    return _warning(lambda: passed_on(context.instance, "raw_conversations", "chat_dataset", hours=hours, cure=cure))
+    return _warning(
+        lambda: passed_on(context.instance, "raw_conversations", "chat_dataset", hours=hours, remedy=remedy)
+    )
 
 
 @dg.asset_check(asset="fine_tuned_model", description=TRAINED)
 def trained_on_newest_dataset(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
     """By the dataset's digest, so that a dataset made again with the same content supersedes nothing."""
-    cure = "see why sensor `retraining` waits, or start job `retrain`"
+    remedy = "see why sensor `retraining` waits, or start job `retrain`"
     hours = current().superseded_days * 24
-    return _warning(lambda: passed_on(context.instance, "chat_dataset", "fine_tuned_model", hours=hours, cure=cure))
+    return _warning(lambda: passed_on(context.instance, "chat_dataset", "fine_tuned_model", hours=hours, remedy=remedy))
 
 
 @dg.asset_check(asset="online_deployment", description=SERVES)

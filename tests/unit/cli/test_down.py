@@ -11,7 +11,7 @@ from phi_assets.settings import read
 
 
 class Host:
-    cure = "look at the portal"
+    remedy = "look at the portal"
 
     def __init__(self, order: list[str]) -> None:
         self.order = order

@@ -40,7 +40,7 @@ def home(tmp_path, monkeypatch):
 
 
 def waited(instance: dg.DagsterInstance, hours: float = 24) -> freshness.Found:
-    return passed_on(instance, SOURCE, READER, hours=hours, cure="start `phi run`")
+    return passed_on(instance, SOURCE, READER, hours=hours, remedy="start `phi run`")
 
 
 def test_a_quiet_inbox_is_fresh_however_long_it_is_quiet(instance):
@@ -93,12 +93,12 @@ def test_a_model_is_superseded_by_a_dataset_of_other_content_only(instance):
     made(instance, READER, "d1", hours_ago=300)
     made(instance, "fine_tuned_model", "m1", {READER: "d1"}, hours_ago=299)
     made(instance, READER, "d1", hours_ago=290)
-    same = passed_on(instance, READER, "fine_tuned_model", hours=168, cure="")
+    same = passed_on(instance, READER, "fine_tuned_model", hours=168, remedy="")
     made(instance, READER, "d2", hours_ago=200)
     made(instance, READER, "d2", hours_ago=1)
 
     assert same.fresh
-    found = passed_on(instance, READER, "fine_tuned_model", hours=168, cure="")
+    found = passed_on(instance, READER, "fine_tuned_model", hours=168, remedy="")
     assert not found.fresh
     assert found.numbers["hours_waiting"] == pytest.approx(200, abs=0.1)
 

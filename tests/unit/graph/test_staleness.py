@@ -221,7 +221,7 @@ def test_dagsters_own_view_agrees(instance, tmp_path):
 def test_a_keeper_says_why_what_was_made_is_gone(instance, tmp_path, monkeypatch):
     graph = made(instance, tmp_path)
     (tmp_path / "f1").unlink()
-    monkeypatch.setattr(Cupboard, "why_gone", lambda self, digest: f"the mice had {digest}")
+    monkeypatch.setattr(Cupboard, "missing_reason", lambda self, digest: f"the mice had {digest}")
 
     assert staleness.survey(instance, graph)["flour"].reasons == ("the mice had f1",)
 

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from phi_assets.backends.azure.client.azure_errors import AzureRefused, refused, status_of
 from phi_assets.backends.azure.client.clients import AzureClients, clients
 from phi_assets.backends.azure.client.outputs import NotDeployed
-from phi_assets.backends.azure.client.retry import say, with_patience
+from phi_assets.backends.azure.client.retry import say, with_retries
 from phi_assets.backends.azure.client.role_delay import wait_for_role
 from phi_assets.backends.azure.serving.endpoint import keys_of
 from phi_assets.errors import BackendError
@@ -51,7 +51,7 @@ class WorkspaceConnection:
 
         address = self._address("/listsecrets")
         try:
-            reply = with_patience(self._doing("reading"), lambda: self.clients.send("POST", address), log)
+            reply = with_retries(self._doing("reading"), lambda: self.clients.send("POST", address), log)
         except HttpResponseError as e:
             if status_of(e) == 404:
                 return None
@@ -111,9 +111,9 @@ class AzureConnectionStore(ConnectionStore):
         stored, _ = self._look(digest)
         return _record(stored) if stored else None
 
-    def why_gone(self, digest: str) -> str:
+    def missing_reason(self, digest: str) -> str:
         _, reason = self._look(digest)
-        return reason or super().why_gone(digest)
+        return reason or super().missing_reason(digest)
 
     def _look(self, digest: str) -> tuple[StoredConnection | None, str]:
         """What is stored alike in both places, or else what is wrong; what costs least is asked first."""

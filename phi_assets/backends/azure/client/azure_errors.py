@@ -1,4 +1,4 @@
-"""What Azure refused, in one sentence that names the cure."""
+"""What Azure refused, in one sentence that names the remedy."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -85,8 +85,8 @@ def code_of(error: BaseException) -> str:
 
 def refused(doing: str, error: BaseException) -> AzureRefused:
     """The failure that a person reads for an error of a call."""
-    cause, cure = parted(codes(error) or [(code_of(error), text_of(error))])
-    return AzureRefused(description=f"{doing}: {_joined(cause, cure)}", allow_retries=False, cure=cure)
+    cause, remedy = parted(codes(error) or [(code_of(error), text_of(error))])
+    return AzureRefused(description=f"{doing}: {_joined(cause, remedy)}", allow_retries=False, remedy=remedy)
 
 
 def text_of(error: BaseException) -> str:
@@ -96,12 +96,12 @@ def text_of(error: BaseException) -> str:
 
 
 def sentence(found: list[tuple[str, str]]) -> str:
-    """The cause and the cure of an answer's codes."""
+    """The cause and the remedy of an answer's codes."""
     return _joined(*parted(found))
 
 
 def parted(found: list[tuple[str, str]]) -> tuple[str, str]:
-    """The cause, and the cure where one is known. The innermost code that is known decides, else the innermost."""
+    """The cause, and the remedy where one is known. The innermost code that is known decides, else the innermost."""
     for _, message in reversed(found):
         # Also within other errors: a deployment's preflight puts it into the text of InvalidTemplateDeployment.
         refusal = MAY_NOT.search(message)
@@ -110,20 +110,20 @@ def parted(found: list[tuple[str, str]]) -> tuple[str, str]:
     if any(SOFT_DELETED in message for _, message in found):
         return SOFT_DELETED, WORKSPACE_CURE
     for code, message in reversed(found):
-        if code in CURES:
+        if code in REMEDIES:
             namespace = NAMESPACE.search(message)
             vault = VAULT.search(message)
-            cure = CURES[code].format(
+            remedy = REMEDIES[code].format(
                 namespace=namespace["namespace"] if namespace else "<namespace>",
                 vault=vault["vault"] if vault else "<vault>",
             )
-            return f"{_short(message)} ({code})", cure
+            return f"{_short(message)} ({code})", remedy
     code, message = found[-1] if found else ("", "no reason given")
     return (f"{_short(message)} ({code})" if code else _short(message)), ""
 
 
-def _joined(cause: str, cure: str) -> str:
-    return f"{cause}. {cure}" if cure else cause
+def _joined(cause: str, remedy: str) -> str:
+    return f"{cause}. {remedy}" if remedy else cause
 
 
 def _lacks_role(refusal: re.Match[str]) -> tuple[str, str]:
@@ -154,7 +154,7 @@ WORKSPACE_CURE = (
 REGION_CURE = "Set PHI_AZURE_LOCATION to a region that offers it: az account list-locations -o table"
 QUOTA_CURE = f"Ask for more: {portal_links.quota()}, or set PHI_AZURE_VM_SIZE and PHI_AZURE_LOCATION to what you have"
 NAME_CURE = "Set PHI_AZURE_NAME to another name"
-CURES: dict[str, str] = {
+REMEDIES: dict[str, str] = {
     "MissingSubscriptionRegistration": "Register it: az provider register --namespace {namespace} --wait",
     "AuthorizationFailed": "Ask an owner of the subscription for the role, and run again",
     "LinkedAuthorizationFailed": "Ask an owner of the subscription for the role, and run again",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from phi_assets.backends.azure.client import credential as tokens
 from phi_assets.backends.azure.client import outputs
 from phi_assets.backends.azure.client.account import AzureAccount
-from phi_assets.backends.azure.client.retry import with_patience
+from phi_assets.backends.azure.client.retry import with_retries
 
 if TYPE_CHECKING:
     from azure.ai.ml import MLClient
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from azure.storage.blob import BlobServiceClient
 
 SIGN_IN_MINUTES = 1.0  # a person may stand by
-# The SDK's own tries stay few: `with_patience` is the rule, and it says what it waits for.
+# The SDK's own tries stay few: `with_retries` is the rule, and it says what it waits for.
 PIPELINE: dict[str, Any] = {"retry_total": 2, "retry_backoff_factor": 0.2, "connection_timeout": 20, "read_timeout": 60}
 
 
@@ -36,7 +36,7 @@ class AzureClients:
 
     def principal(self) -> tokens.Principal:
         """Who is signed in. Raises NotSignedIn."""
-        return with_patience("asking for a token", lambda: tokens.principal(self._credential), minutes=SIGN_IN_MINUTES)
+        return with_retries("asking for a token", lambda: tokens.principal(self._credential), minutes=SIGN_IN_MINUTES)
 
     def resource(self, name: str) -> str:
         """The full resource id of an infrastructure asset. Raises NotDeployed before the deployment."""

@@ -99,11 +99,11 @@ class Credential:
         except ClientAuthenticationError as e:
             if not _must_sign_in(str(e)):
                 raise ServiceRequestError(f"no token for Azure: {' '.join(str(e).split())}") from e
-            found, cure = _sign_in(str(e))
+            found, remedy = _sign_in(str(e))
         except ValueError as e:  # a variable of azure-identity's has a value that it does not know
             found = f"azure-identity refuses this environment: {' '.join(str(e).split())}"
-            cure = "unset that variable, or set it right, and run again"
-        raise NotSignedIn(description=f"{found}: {cure}", allow_retries=False, cure=cure) from None
+            remedy = "unset that variable, or set it right, and run again"
+        raise NotSignedIn(description=f"{found}: {remedy}", allow_retries=False, remedy=remedy) from None
 
 
 def forget() -> None:
@@ -152,12 +152,12 @@ def _must_sign_in(message: str) -> bool:
 
 
 def _sign_in(message: str) -> tuple[str, str]:
-    """What is wrong, and the cure."""
+    """What is wrong, and the remedy."""
     expired = "AADSTS70043" in message or "AADSTS700082" in message or "expired" in message.lower()
     if expired:
         return "your sign-in to Azure has expired", "run `az login`, and run again"
     if "'az' is not recognized" in message or "Azure CLI not found" in message:
         found = "not signed in to Azure, and the Azure CLI is not on the PATH"
         return found, "install it, `az login`, and run again"
-    cure = "run `az login` (az login --use-device-code without a browser), and run again"
-    return "not signed in to Azure", cure
+    remedy = "run `az login` (az login --use-device-code without a browser), and run again"
+    return "not signed in to Azure", remedy

@@ -7,7 +7,7 @@ from typing import Any
 from phi_assets.backends.azure.client import names
 from phi_assets.backends.azure.client.azure_errors import refused, status_of
 from phi_assets.backends.azure.client.clients import AzureClients
-from phi_assets.backends.azure.client.retry import PATIENCE_MINUTES, with_patience
+from phi_assets.backends.azure.client.retry import RETRY_MINUTES, with_retries
 from phi_assets.ports.base import Log
 
 Body = Mapping[str, Any]
@@ -18,13 +18,13 @@ RESOURCES_VERSION = "2021-04-01"
 
 
 def rows(
-    clients: AzureClients, what: str, address: str, log: Log, minutes: float = PATIENCE_MINUTES
+    clients: AzureClients, what: str, address: str, log: Log, minutes: float = RETRY_MINUTES
 ) -> list[dict[str, Any]]:
     """Every row of the list at an address. Raises HttpResponseError."""
     found: list[dict[str, Any]] = []
     page: str | None = address
     while page:
-        body = with_patience(f"listing {what}", partial(clients.get, page), log, minutes)
+        body = with_retries(f"listing {what}", partial(clients.get, page), log, minutes)
         found += body.get("value") or []
         page = body.get("nextLink")
     return found
@@ -91,7 +91,7 @@ def get_or_none(clients: AzureClients, resource_id: str, api_version: str) -> Bo
 
     name = resource_id.rpartition("/")[2]
     try:
-        found = with_patience(
+        found = with_retries(
             f"reading {name}", lambda: clients.resources().resources.get_by_id(resource_id, api_version=api_version)
         )
     except ResourceNotFoundError:

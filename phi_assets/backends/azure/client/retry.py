@@ -17,7 +17,7 @@ WORD_EVERY = 30.0
 
 T = TypeVar("T")
 
-PATIENCE_MINUTES = 10.0
+RETRY_MINUTES = 10.0
 FIRST_WAIT = 0.5
 LONGEST_WAIT = 30.0
 LONGEST_ASKED_WAIT = 300.0  # a server that asks for more is asked earlier
@@ -34,7 +34,7 @@ def say(words: str) -> None:
     dg.get_dagster_logger().info(words)
 
 
-def soon(what: str, call: Callable[[], T], seconds: float) -> T:
+def with_deadline(what: str, call: Callable[[], T], seconds: float) -> T:
     """What `call` returns, for a person who stands by. Raises GaveUp when it takes longer; nobody hears of it then."""
     ended: Queue[tuple[T | None, BaseException | None]] = Queue()
 
@@ -44,7 +44,7 @@ def soon(what: str, call: Callable[[], T], seconds: float) -> T:
         except BaseException as e:
             ended.put((None, e))
 
-    threading.Thread(target=run, name="soon", daemon=True).start()
+    threading.Thread(target=run, name="with_deadline", daemon=True).start()
     try:
         found, error = ended.get(timeout=seconds)
     except Empty:
@@ -54,7 +54,7 @@ def soon(what: str, call: Callable[[], T], seconds: float) -> T:
     return found  # type: ignore[return-value]
 
 
-def with_patience(what: str, call: Callable[[], T], log: Log = say, minutes: float = PATIENCE_MINUTES) -> T:
+def with_retries(what: str, call: Callable[[], T], log: Log = say, minutes: float = RETRY_MINUTES) -> T:
     """What `call` returns, asked again after answers that pass: 429 (for as long as Retry-After says), 5xx, time-outs,
     lost connections, expired tokens. `call` must be one that may be repeated. Raises GaveUp, with what was asked, when
     Azure has not answered within `minutes`; any other error as it is.
@@ -133,12 +133,12 @@ class Waiting:
             self._said.add(doing)
             self.log(f"{self.what}: {doing}")
 
-    def pause(self, doing: str, cure: str = "run again") -> None:
-        """Some time has passed. `doing` is why it is waited for. Raises GaveUp, with that and the cure, at the end."""
+    def pause(self, doing: str, remedy: str = "run again") -> None:
+        """Some time has passed. `doing` is why it is waited for. Raises GaveUp with both at the end."""
         now = time.monotonic()
         waited = (now - self._began) / 60
         if waited + self._pause / 60 > self.minutes:
-            raise GaveUp(description=f"{self.what}: gave up after {self.minutes:g} minutes ({doing}); {cure}")
+            raise GaveUp(description=f"{self.what}: gave up after {self.minutes:g} minutes ({doing}); {remedy}")
         if now - self._spoken >= WORD_EVERY:
             self.log(f"{self.what}: {doing}, {waited:.1f} minutes so far")
             self._spoken = now

@@ -14,7 +14,7 @@ from phi_assets.backends.azure.client.azure_errors import (
     status_of,
     text_of,
 )
-from phi_assets.backends.azure.client.retry import say, with_patience
+from phi_assets.backends.azure.client.retry import say, with_retries
 from phi_assets.ports.base import Log
 
 T = TypeVar("T")
@@ -42,13 +42,13 @@ def lacks_role(error: BaseException) -> bool:
 def wait_for_role(call: Callable[[], T], what: str, log: Log = say, minutes: float = 30.0) -> T:
     """What `call` returns, asked again while Azure refuses it for want of a role, with a word every 30 seconds.
 
-    Raises AzureRefused with the role's cure when the role has not arrived within `minutes` (PHI_AZURE_ROLE_MINUTES).
+    Raises AzureRefused with the role's remedy when the role has not arrived within `minutes` (PHI_AZURE_ROLE_MINUTES).
     """
     began, spoken = time.monotonic(), float("-inf")
     wait = FIRST_WAIT
     while True:
         try:
-            return with_patience(what, call, log)
+            return with_retries(what, call, log)
         except Exception as e:
             cause = cause_of(e)
             if not lacks_role(cause):
@@ -69,14 +69,14 @@ def wait_for_role(call: Callable[[], T], what: str, log: Log = say, minutes: flo
             wait = min(wait * 1.5, LONGEST_WAIT)
 
 
-def once_allowed(call: Callable[[], T], what: str, log: Log = say, minutes: float = 30.0) -> T:
-    """What `call` returns, a missing role waited for. Raises AzureRefused, with its cure, for any other refusal too."""
+def call_waiting_for_role(call: Callable[[], T], what: str, log: Log = say, minutes: float = 30.0) -> T:
+    """What `call` returns, once roles have taken effect. Raises AzureRefused with a remedy for every refusal."""
     return _told(lambda: wait_for_role(call, what, log, minutes), what)
 
 
-def if_allowed(call: Callable[[], T], what: str, log: Log = say) -> T:
-    """What `call` returns, asked with patience. Raises AzureRefused at once, with its cure, when Azure says no."""
-    return _told(lambda: with_patience(what, call, log), what)
+def call_with_retries(call: Callable[[], T], what: str, log: Log = say) -> T:
+    """What `call` returns, with retries. Raises AzureRefused with a remedy at once, also for a missing role."""
+    return _told(lambda: with_retries(what, call, log), what)
 
 
 def _told(call: Callable[[], T], what: str) -> T:

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from phi_assets.backends.azure.client.clients import AzureClients
 from phi_assets.backends.azure.client.outputs import NotDeployed
-from phi_assets.backends.azure.client.retry import say, soon
+from phi_assets.backends.azure.client.retry import say, with_deadline
 from phi_assets.backends.azure.storage.blob import NoDatastore, WorkspaceBlobs
 from phi_assets.conversations.sources.address import SUFFIXES
 from phi_assets.conversations.sources.feeds import LeftAlone, Look, Piece
@@ -40,7 +40,7 @@ class BlobFeed:
         """Raises AzureRefused, NotSignedIn or GaveUp when the container can't be read."""
         if self.role_minutes:
             return self._look()
-        return soon(f"looking for {self.title}", self._look, LOOK_SECONDS)
+        return with_deadline(f"looking for {self.title}", self._look, LOOK_SECONDS)
 
     def _look(self) -> Look:
         blobs = WorkspaceBlobs(self.clients, say, self.role_minutes)

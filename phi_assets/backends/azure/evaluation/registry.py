@@ -9,7 +9,7 @@ from phi_assets.backends.azure.client.azure_errors import status_of
 from phi_assets.backends.azure.client.clients import AzureClients, clients
 from phi_assets.backends.azure.client.outputs import NotDeployed
 from phi_assets.backends.azure.client.retry import say
-from phi_assets.backends.azure.client.role_delay import if_allowed, once_allowed
+from phi_assets.backends.azure.client.role_delay import call_waiting_for_role, call_with_retries
 from phi_assets.backends.azure.storage import blob
 from phi_assets.backends.azure.training import tracking
 from phi_assets.model_card import record
@@ -39,7 +39,7 @@ class AzureModelRegistry(ModelRegistry):
         return next((each.model for each in self.versions() if each.number == number), None)
 
     def versions(self) -> list[Version]:
-        return _ours(if_allowed(self._listed, f"listing versions of {MODEL_NAME}", say))
+        return _ours(call_with_retries(self._listed, f"listing versions of {MODEL_NAME}", say))
 
     def promote(self, number: str, reason: str, run: str) -> RegisteredModel:
         return champions.promote(self, number, reason, run)
@@ -55,7 +55,7 @@ class AzureModelRegistry(ModelRegistry):
             asset.tags = {name: value for name, value in {**(asset.tags or {}), **tags}.items() if value}
             self._clients.ml().models.create_or_update(asset)
 
-        once_allowed(put, f"tagging {MODEL_NAME}:{number}", say, self.role_minutes)
+        call_waiting_for_role(put, f"tagging {MODEL_NAME}:{number}", say, self.role_minutes)
 
     def has_weights(self, model: RegisteredModel) -> bool:
         """Whether what the version names is still there."""
@@ -85,7 +85,7 @@ class AzureModelRegistry(ModelRegistry):
         return tracking.trainings(self._clients.account.folder)
 
     def register(self, model: ModelVersion, evaluation: Evaluation, tags: Mapping[str, str]) -> RegisteredModel:
-        taken = once_allowed(
+        taken = call_waiting_for_role(
             lambda: self._listed(archived=True), f"listing versions of {MODEL_NAME}", say, self.role_minutes
         )
         versions = self.versions()
@@ -100,7 +100,7 @@ class AzureModelRegistry(ModelRegistry):
         # The next number is taken by one version only: who comes second finds another model under it.
         number = str(max((int(version.version) for version in taken), default=0) + 1)
         crowned = {**tags, **champions.set_only(champions.promotion_tags(_ours(taken), champions.PASSED))}
-        found = once_allowed(
+        found = call_waiting_for_role(
             lambda: self._put(number, model, crowned), f"registering {MODEL_NAME}:{number}", say, self.role_minutes
         )
         if (found.tags or {}).get("model_digest") != model.digest:

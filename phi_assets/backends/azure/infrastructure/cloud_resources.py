@@ -39,14 +39,14 @@ class AzureResources(CloudResources):
             return None
         return record_of(name, self._clients, found)
 
-    def look_anew(self) -> None:
+    def invalidate(self) -> None:
         live_state.forget()
 
-    def why_gone(self, digest: str) -> str:
+    def missing_reason(self, digest: str) -> str:
         name = self._named(digest)
         found = outputs.read(self._clients.account)
         if name is None or found is None:
-            return super().why_gone(digest)
+            return super().missing_reason(digest)
         return GONE + "; ".join(line.partition(": ")[2] for line in self._drift(name, found))
 
     def examine(self, asset: str) -> Mapping[str, Finding]:

@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from phi_assets.backends.azure.client import portal_links, rest
 from phi_assets.backends.azure.client.azure_errors import AzureRefused, GaveUp, refused, sentence
 from phi_assets.backends.azure.client.clients import AzureClients
-from phi_assets.backends.azure.client.retry import with_patience
+from phi_assets.backends.azure.client.retry import with_retries
 from phi_assets.backends.azure.infrastructure import prices
 from phi_assets.ports.base import Finding, Log
 from phi_assets.records import CloudResource, Compute
@@ -60,7 +60,7 @@ def ensure(clients: AzureClients, cluster: Cluster, log: Log) -> Compute:
         _refuse_other_size(clients, found, cluster)
         log(f"making the cluster {NAME}: {cluster.vm_size}, 0 to {cluster.nodes} nodes")
         try:
-            with_patience(f"making the cluster {NAME}", lambda: _put(clients, cluster), log)
+            with_retries(f"making the cluster {NAME}", lambda: _put(clients, cluster), log)
         except HttpResponseError as e:
             raise refused(f"making the cluster {NAME} of {cluster.vm_size}", e) from e
         _settled(clients, log)

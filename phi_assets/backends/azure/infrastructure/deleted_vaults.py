@@ -8,7 +8,7 @@ from phi_assets import bicep_template
 from phi_assets.backends.azure.client import rest
 from phi_assets.backends.azure.client.azure_errors import code_of, refused, status_of
 from phi_assets.backends.azure.client.clients import AzureClients
-from phi_assets.backends.azure.client.retry import Waiting, with_patience
+from phi_assets.backends.azure.client.retry import Waiting, with_retries
 from phi_assets.ports.base import Log
 
 API_VERSION = "2023-07-01"
@@ -37,7 +37,7 @@ def find(clients: AzureClients, name: str, log: Log) -> DeletedVault | None:
     from azure.core.exceptions import HttpResponseError
 
     try:
-        body = with_patience(f"looking for a deleted {name}", partial(clients.get, _address(clients, name)), log)
+        body = with_retries(f"looking for a deleted {name}", partial(clients.get, _address(clients, name)), log)
     except HttpResponseError as e:
         # Azure answers so too for a subscription that has never had a vault.
         if status_of(e) == 404 or code_of(e) == "MissingSubscriptionRegistration":
@@ -63,8 +63,8 @@ def recover(clients: AzureClients, vault_id: str, log: Log) -> bool:
         if found is None or not found.is_at(vault_id):
             return False
         log(f"taking back the deleted key vault {name}")
-        with_patience(f"making {clients.account.group}", partial(_ensure_group, clients), log)
-        with_patience(f"taking back {name}", partial(_put, clients, vault_id, found.location), log)
+        with_retries(f"making {clients.account.group}", partial(_ensure_group, clients), log)
+        with_retries(f"taking back {name}", partial(_put, clients, vault_id, found.location), log)
     except HttpResponseError as e:
         raise refused(f"taking back the deleted key vault {name}", e) from e
     _wait_until_live(clients, vault_id, log)
@@ -87,7 +87,7 @@ def purge(clients: AzureClients, vault_id: str, log: Log) -> DeletedVault | None
             return found
         log(f"purging the deleted key vault {name}")
         address = _address(clients, name, "/purge")
-        with_patience(f"purging {name}", partial(_ask_to_purge, clients, address), log)
+        with_retries(f"purging {name}", partial(_ask_to_purge, clients, address), log)
         waiting = Waiting(f"purging {name}", log, MINUTES, FIRST_POLL, LONGEST_POLL)
         while (kept := find(clients, name, log)) is not None:
             if kept.protected:

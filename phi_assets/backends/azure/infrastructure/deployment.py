@@ -11,7 +11,7 @@ from phi_assets.backends.azure.client.account import AzureAccount
 from phi_assets.backends.azure.client.azure_errors import refused
 from phi_assets.backends.azure.client.clients import AzureClients
 from phi_assets.backends.azure.client.outputs import Outputs
-from phi_assets.backends.azure.client.retry import with_patience
+from phi_assets.backends.azure.client.retry import with_retries
 from phi_assets.backends.azure.infrastructure import deleted_vaults, live_state, ownership, providers
 from phi_assets.backends.azure.infrastructure.deployment_run import DeploymentRun
 from phi_assets.errors import BackendError
@@ -102,7 +102,7 @@ def _drop_orphans(clients: AzureClients, role_ids: list[str], log: Log) -> None:
         version = bicep_template.api_version(rest.kind_of(role_id))
         delete = partial(clients.resources().resources.begin_delete_by_id, role_id, api_version=version)
         try:
-            with_patience("removing a role assignment", lambda delete=delete: delete().result(), log)
+            with_retries("removing a role assignment", lambda delete=delete: delete().result(), log)
         except HttpResponseError as e:
             raise refused(f"removing the role assignment {role_id}", e) from e
 

@@ -7,7 +7,7 @@ from typing import Any
 from phi_assets.backends.azure.client.azure_errors import AzureRefused, GaveUp, code_of, refused, sentence
 from phi_assets.backends.azure.client.clients import AzureClients
 from phi_assets.backends.azure.client.outputs import Outputs
-from phi_assets.backends.azure.client.retry import with_patience
+from phi_assets.backends.azure.client.retry import with_retries
 from phi_assets.ports.base import Log
 
 MINUTES = 60.0
@@ -31,7 +31,7 @@ class DeploymentRun:
         return self._outputs(last) if last and _state(last) == "Succeeded" and self._is_ours(last) else None
 
     def make(self, body: Mapping[str, Any]) -> Outputs:
-        """The outputs of a deployment of this body. Raises AzureRefused with the innermost reason and its cure."""
+        """The outputs of a deployment of this body. Raises AzureRefused with the innermost reason and its remedy."""
         before = self._get()
         if before and _state(before) not in ENDED:
             self._log(f"deployment {self.name} is under way already; waiting for it")
@@ -61,7 +61,7 @@ class DeploymentRun:
             )
 
         try:
-            with_patience(f"deploying {self.name}", submit, self._log)
+            with_retries(f"deploying {self.name}", submit, self._log)
         except HttpResponseError as e:
             if code_of(e) == "DeploymentActive" and self._began_since(before):
                 return
@@ -98,7 +98,7 @@ class DeploymentRun:
 
         deployments = self._clients.deployments().deployments
         try:
-            return with_patience(
+            return with_retries(
                 f"reading deployment {self.name}", lambda: deployments.get_at_subscription_scope(self.name), self._log
             )
         except ResourceNotFoundError:

@@ -45,7 +45,7 @@ def whose(account: AzureAccount, found: Mapping[str, Any]) -> str:
     return f"is of another environment, {other}" if other else f"was not made by this project: it has no tag {TAG}"
 
 
-def adopt_cure(account: AzureAccount) -> str:
+def adopt_remedy(account: AzureAccount) -> str:
     """What to do about a group of our name that is not ours."""
     return (
         f"{NAME_CURE}; or, if this project may have the group, tag it: az tag update --operation Merge "
@@ -58,18 +58,18 @@ def region_of(found: Mapping[str, Any]) -> str:
     return str(found.get("location") or "").replace(" ", "").lower()
 
 
-def region_cure(region: str) -> str:
+def region_remedy(region: str) -> str:
     return f"set PHI_AZURE_LOCATION={region}, or another PHI_AZURE_NAME"
 
 
-def require_group(account: AzureAccount, found: Mapping[str, Any], cure: str = "") -> None:
+def require_group(account: AzureAccount, found: Mapping[str, Any], remedy: str = "") -> None:
     """Raises AzureRefused for a group of our name that another made."""
     if not tagged(account, found):
-        cure = cure or adopt_cure(account)
+        remedy = remedy or adopt_remedy(account)
         raise AzureRefused(
-            description=f"the resource group {account.group} {whose(account, found)}. {cure}",
+            description=f"the resource group {account.group} {whose(account, found)}. {remedy}",
             allow_retries=False,
-            cure=cure,
+            remedy=remedy,
         )
 
 
@@ -77,10 +77,10 @@ def require_region(account: AzureAccount, found: Mapping[str, Any]) -> None:
     """Raises AzureRefused when the group is in another region: every name would be another, and nothing be found."""
     region = region_of(found)
     if region != account.location:
-        cure = region_cure(region)
+        remedy = region_remedy(region)
         raise AzureRefused(
             description=f"the resource group {account.group} is in {region}, and PHI_AZURE_LOCATION is "
-            f"{account.location}: {cure}",
+            f"{account.location}: {remedy}",
             allow_retries=False,
-            cure=cure,
+            remedy=remedy,
         )

@@ -4,7 +4,7 @@ import time
 
 from phi_assets.backends.azure.client.azure_errors import AzureRefused, GaveUp, code_of, refused
 from phi_assets.backends.azure.client.clients import AzureClients
-from phi_assets.backends.azure.client.retry import with_patience
+from phi_assets.backends.azure.client.retry import with_retries
 from phi_assets.ports.base import Log
 
 MINUTES = 10.0
@@ -33,7 +33,7 @@ def _state(clients: AzureClients, namespace: str, log: Log) -> str:
     from azure.core.exceptions import HttpResponseError
 
     try:
-        found = with_patience(f"reading {namespace}", lambda: clients.resources().providers.get(namespace), log)
+        found = with_retries(f"reading {namespace}", lambda: clients.resources().providers.get(namespace), log)
     except HttpResponseError as e:
         raise refused(f"reading whether the subscription is registered for {namespace}", e) from e
     return str(found.registration_state)
@@ -43,7 +43,7 @@ def _register(clients: AzureClients, namespace: str, log: Log) -> None:
     from azure.core.exceptions import HttpResponseError
 
     try:
-        with_patience(f"registering {namespace}", lambda: clients.resources().providers.register(namespace), log)
+        with_retries(f"registering {namespace}", lambda: clients.resources().providers.register(namespace), log)
     except HttpResponseError as e:
         if code_of(e) == "AuthorizationFailed":
             raise AzureRefused(

@@ -36,11 +36,11 @@ class AzureProvisioner(Provisioner):
         workspace = self._workspace(found)
         return workspace if workspace.digest == digest and not self._drift(found) else None
 
-    def why_gone(self, digest: str) -> str:
+    def missing_reason(self, digest: str) -> str:
         found = outputs.read(self._clients.account)
         if found and self._workspace(found).digest == digest:
             return "it is not there as the template has it: " + "; ".join(self._drift(found))
-        return super().why_gone(digest)
+        return super().missing_reason(digest)
 
     def ensure_workspace(self) -> Workspace:
         found = outputs.read(self._clients.account)

@@ -80,15 +80,15 @@ class AzureQuota(ComputeQuota):
         short = [need for need in quota.needs if not _fits(need)]
         described = "; ".join(self._lack(need) for need in short) or "room for all of it"
         by_setting = "" if self.request else "set PHI_AZURE_REQUEST_QUOTA=true, or "
-        cure = (
+        remedy = (
             f"Ask for more: {quota.portal} (provider Machine learning, region {quota.region}), or {by_setting}choose "
             "another PHI_AZURE_VM_SIZE or PHI_AZURE_LOCATION; then run again"
         )
         if short:
-            described += f". {f'Requested: {quota.requested}. ' if quota.requested else ''}{cure}"
+            described += f". {f'Requested: {quota.requested}. ' if quota.requested else ''}{remedy}"
         numbers = {str(need["name"]): f"{need['needed']} of {need['limit']}" for need in quota.needs}
         return {
-            "enough_quota": Finding(not short, described, numbers, cure if short else ""),
+            "enough_quota": Finding(not short, described, numbers, remedy if short else ""),
             "cost_within_ceiling": self._within_ceiling(quota),
         }
 
@@ -100,21 +100,21 @@ class AzureQuota(ComputeQuota):
         quota = Quota.from_json(path.read_text(encoding="utf-8"))
         return quota if all(finding.passed for finding in self.judge(quota).values()) else None
 
-    def why_gone(self, digest: str) -> str:
+    def missing_reason(self, digest: str) -> str:
         del digest
         return "there was too little quota, or the ceiling too low, when it was last looked at"
 
     def _within_ceiling(self, quota: Quota) -> Finding:
         passed = quota.dearest_job <= self.max_job_cost
-        cure = "" if passed else "raise PHI_AZURE_MAX_JOB_COST, or lower PHI_MAX_TRAIN_MINUTES"
+        remedy = "" if passed else "raise PHI_AZURE_MAX_JOB_COST, or lower PHI_MAX_TRAIN_MINUTES"
         return Finding(
             passed,
             f"at most {quota.dearest_job:.2f} dollars: {self.nodes} x {self.vm_size} at {quota.dollars_an_hour:.2f} an "
             f"hour (price {prices.AS_OF}), {self.max_train_minutes:g} minutes of training (PHI_MAX_TRAIN_MINUTES), "
             f"starting and idling; PHI_AZURE_MAX_JOB_COST is {self.max_job_cost:g}"
-            f"{': ' if cure else ''}{cure}",
+            f"{': ' if remedy else ''}{remedy}",
             {"dollars": quota.dearest_job, "ceiling": self.max_job_cost},
-            cure,
+            remedy,
         )
 
     def _lack(self, need: Mapping[str, Any]) -> str:

@@ -5,7 +5,7 @@ from typing import Any
 
 from phi_assets.backends.azure.client.azure_errors import refused
 from phi_assets.backends.azure.client.clients import AzureClients
-from phi_assets.backends.azure.client.retry import with_patience
+from phi_assets.backends.azure.client.retry import with_retries
 from phi_assets.backends.azure.infrastructure import providers
 from phi_assets.ports.base import Log
 
@@ -44,7 +44,7 @@ def _key_of(clients: AzureClients, title: str, log: Log) -> str | None:
     from azure.core.exceptions import HttpResponseError
 
     try:
-        found = with_patience("reading quotas", lambda: list(clients.quota().quota.list(_scope(clients))), log)
+        found = with_retries("reading quotas", lambda: list(clients.quota().quota.list(_scope(clients))), log)
     except HttpResponseError as e:
         raise refused("reading quotas", e) from e
     named = [(quota.properties.name, quota.name) for quota in found if quota.properties and quota.properties.name]
@@ -72,7 +72,7 @@ def _file(clients: AzureClients, key: str, limit: int, before: set[str], log: Lo
         clients.quota().quota.begin_create_or_update(key, _scope(clients), body, polling=False, retry_total=0)
 
     try:
-        with_patience(f"asking for quota of {key}", file, log)
+        with_retries(f"asking for quota of {key}", file, log)
     except HttpResponseError as e:
         raise refused(f"asking for {limit} vCPUs of {key}", e) from e
 
@@ -85,7 +85,7 @@ def _requests(clients: AzureClients, log: Log) -> list[Any]:
     from azure.core.exceptions import HttpResponseError
 
     try:
-        return with_patience(
+        return with_retries(
             "reading quota requests", lambda: list(clients.quota().quota_request_status.list(_scope(clients))), log
         )
     except HttpResponseError as e:

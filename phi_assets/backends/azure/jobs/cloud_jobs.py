@@ -14,7 +14,7 @@ import dagster as dg
 from phi_assets.backends.azure.client.azure_errors import cause_of, code_of, status_of
 from phi_assets.backends.azure.client.clients import AzureClients
 from phi_assets.backends.azure.client.retry import may_have_been_done
-from phi_assets.backends.azure.client.role_delay import once_allowed
+from phi_assets.backends.azure.client.role_delay import call_waiting_for_role
 from phi_assets.backends.azure.infrastructure import prices
 from phi_assets.backends.azure.infrastructure.training_environment import reference as environment_reference
 from phi_assets.backends.azure.jobs.blob_pipes import open_pipes, pipes_folder
@@ -174,7 +174,7 @@ class CloudJobs:
                     if not _is_taken(cause_of(e)) or watch.now() is None:
                         raise
 
-            once_allowed(put, f"submitting job {watch.name}", self.log, self.limits.role_minutes)
+            call_waiting_for_role(put, f"submitting job {watch.name}", self.log, self.limits.role_minutes)
         self.log(
             f"submitted job {watch.name}: it may run {place.seconds / 60:.0f} minutes, {self.limits.max_job_cost:g} "
             "dollars of run time at the table's price (PHI_AZURE_MAX_JOB_COST); its machine is paid for while it "
@@ -186,7 +186,7 @@ class CloudJobs:
     def _client_id(self) -> str:
         """The client id of the identity that jobs run as: with it alone a job gets a token."""
         identity = self.clients.resource("managed_identity")
-        found = once_allowed(
+        found = call_waiting_for_role(
             lambda: self.clients.resources().resources.get_by_id(identity, api_version=IDENTITY_API),
             "reading the managed identity",
             self.log,

@@ -7,7 +7,7 @@ import dagster as dg
 
 from phi_assets.backends.azure.client import rest
 from phi_assets.backends.azure.client.clients import PIPELINE, AzureClients
-from phi_assets.backends.azure.client.retry import with_patience
+from phi_assets.backends.azure.client.retry import with_retries
 from phi_assets.backends.azure.jobs.watch import Ended, link_metadata
 from phi_assets.errors import BackendError
 from phi_assets.ports.base import Log
@@ -23,7 +23,7 @@ ROLE_CURE = (
     "materialise role_assignments, which shows the role that is missing, and run again"
 )
 # Parts of Azure ML's error texts, and what to do about each.
-CURES: tuple[tuple[str, str], ...] = (
+REMEDIES: tuple[tuple[str, str], ...] = (
     *((part, ROLE_CURE) for part in (*FOR_WANT_OF_A_ROLE, "AuthorizationPermissionMismatch")),
     (
         "ImageBuildFailure",
@@ -52,7 +52,7 @@ def job_error(clients: AzureClients, job: str, log: Log) -> str:
     from azure.core.exceptions import AzureError
 
     try:
-        found = with_patience(f"asking why {job} ended", lambda: details(clients, job), log, minutes=LONG_ENOUGH)
+        found = with_retries(f"asking why {job} ended", lambda: details(clients, job), log, minutes=LONG_ENOUGH)
     except (AzureError, BackendError):
         return ""
     error = ((found.get("error") or {}).get("error")) or {}
@@ -121,16 +121,16 @@ def failure_of(ended: Ended, error: str, lines: Sequence[str], *, refused: bool)
     """The failure to raise. `refused`: the program itself said why, so that trying again would not help."""
     text = "\n".join(lines)
     if refused:
-        cure = TOO_LONG_CURE if TOO_LONG in error else ""
+        remedy = TOO_LONG_CURE if TOO_LONG in error else ""
     else:
-        cure = _cure(error + text) or (CANCELLED if ended.status == "Canceled" else "")
+        remedy = _remedy(error + text) or (CANCELLED if ended.status == "Canceled" else "")
     words = f"job {ended.name} ended as {ended.status}: {error or 'Azure ML gave no reason'}"
     metadata: dict[str, Any] = link_metadata(ended.link)
     if text:
         metadata["last_log_lines"] = dg.MetadataValue.md(f"```\n{text}\n```")
     kind = RoleMissing if any(part in error for part in FOR_WANT_OF_A_ROLE) and not refused else JobFailed
     return kind(
-        description="\n".join(part for part in (words, cure, text, ended.link) if part),
+        description="\n".join(part for part in (words, remedy, text, ended.link) if part),
         metadata=metadata,
         allow_retries=not refused,
     )
@@ -142,5 +142,5 @@ def own_words(lines: Sequence[str]) -> str | None:
     return last.removeprefix(OWN) if last.startswith(OWN) else None
 
 
-def _cure(text: str) -> str:
-    return next((cure for part, cure in CURES if part.lower() in text.lower()), "")
+def _remedy(text: str) -> str:
+    return next((remedy for part, remedy in REMEDIES if part.lower() in text.lower()), "")

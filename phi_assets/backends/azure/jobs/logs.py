@@ -3,7 +3,7 @@
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 
-from phi_assets.backends.azure.client.retry import with_patience
+from phi_assets.backends.azure.client.retry import with_retries
 from phi_assets.backends.azure.storage.blob import WorkspaceBlobs
 from phi_assets.errors import BackendError
 from phi_assets.ports.base import Log
@@ -64,7 +64,7 @@ class Tail:
         try:
             if not over:
                 return list(self.lines())
-            return with_patience(what, lambda: list(self.lines(over=True)), log, LAST_MINUTES)
+            return with_retries(what, lambda: list(self.lines(over=True)), log, LAST_MINUTES)
         except (AzureError, BackendError) as e:
             if over:
                 log(f"{what}: the last of them did not come: {e}")

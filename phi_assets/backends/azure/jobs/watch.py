@@ -9,7 +9,7 @@ from typing import Any
 import dagster as dg
 
 from phi_assets.backends.azure.client.clients import AzureClients
-from phi_assets.backends.azure.client.role_delay import if_allowed, once_allowed
+from phi_assets.backends.azure.client.role_delay import call_waiting_for_role, call_with_retries
 from phi_assets.errors import BackendError
 from phi_assets.ports.base import Log
 
@@ -72,7 +72,7 @@ class Watch:
 
     def get(self) -> Any:
         """As `now`, with patience, also with a role that is missing. Raises AzureRefused or GaveUp."""
-        return once_allowed(self.now, f"asking for job {self.name}", self.log, self.limits.role_minutes)
+        return call_waiting_for_role(self.now, f"asking for job {self.name}", self.log, self.limits.role_minutes)
 
     def to_the_end(self, look: Callable[[], None], seconds: float) -> Ended:
         """How the job ended, having called `look` at each question. `seconds` is the job's own limit.
@@ -125,7 +125,7 @@ class Watch:
         self.log(f"cancelling job {self.name}")
         began, asked = time.monotonic(), False
         while time.monotonic() - began < CANCEL_MINUTES * 60:
-            job = if_allowed(self.now, f"asking for job {self.name}", self.log)
+            job = call_with_retries(self.now, f"asking for job {self.name}", self.log)
             may_land = job is None and self.in_flight and not asked and time.monotonic() - began < LANDS_WITHIN
             if (job is None and not may_land) or (job is not None and status_of(job) in ENDED):
                 self.over = True
@@ -133,7 +133,7 @@ class Watch:
                 return
             if job is not None and not asked and status_of(job) != "CancelRequested":
                 asked = True
-                if_allowed(self._ask_to_cancel, f"cancelling job {self.name}", self.log)
+                call_with_retries(self._ask_to_cancel, f"cancelling job {self.name}", self.log)
             time.sleep(min(self.limits.poll_seconds, 2.0))
         self.log(f"job {self.name} has not ended {CANCEL_MINUTES:g} minutes after it was cancelled; see {self.link}")
 

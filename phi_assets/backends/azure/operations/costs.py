@@ -7,7 +7,7 @@ from typing import Any
 from phi_assets.backends.azure.client import names, rest
 from phi_assets.backends.azure.client.azure_errors import refused, status_of
 from phi_assets.backends.azure.client.clients import AzureClients, clients
-from phi_assets.backends.azure.client.retry import with_patience
+from phi_assets.backends.azure.client.retry import with_retries
 from phi_assets.backends.azure.infrastructure import prices
 from phi_assets.backends.azure.jobs.job_errors import details
 from phi_assets.backends.azure.jobs.watch import ENDED
@@ -147,7 +147,7 @@ def _history(of: AzureClients, name: str, log: Log) -> Mapping[str, Any]:
     from azure.core.exceptions import HttpResponseError
 
     try:
-        return with_patience(f"asking when {name} ran", lambda: details(of, name), log)
+        return with_retries(f"asking when {name} ran", lambda: details(of, name), log)
     except HttpResponseError as e:
         if status_of(e) == 404:
             return {}

@@ -100,8 +100,8 @@ class AzurePreflight(Preflight):
             Diagnosis(
                 "quota",
                 "ok" if finding.passed else "problem",
-                without(finding.description, finding.cure),
-                finding.cure,
+                without(finding.description, finding.remedy),
+                finding.remedy,
             )
             for finding in judged.values()
         ]
@@ -121,19 +121,19 @@ class AzurePreflight(Preflight):
         if self.monthly_budget is None:
             return [Diagnosis("budget", "ok", f"{described}; PHI_AZURE_MONTHLY_BUDGET is not set")]
         if month > self.monthly_budget:
-            cure = "raise it, take the endpoint down when nobody uses it (phi teardown), or choose a smaller machine"
-            return [Diagnosis("budget", "warning", f"{described}; the budget is {self.monthly_budget:g}", cure)]
+            remedy = "raise it, take the endpoint down when nobody uses it (phi teardown), or choose a smaller machine"
+            return [Diagnosis("budget", "warning", f"{described}; the budget is {self.monthly_budget:g}", remedy)]
         return [Diagnosis("budget", "ok", f"{described}; the budget is {self.monthly_budget:g}")]
 
 
 def _guarded(subject: str, look: Callable[[], list[Diagnosis]]) -> list[Diagnosis]:
-    """What the look found; a look that failed is a finding itself, and its sentence names the cure."""
+    """What the look found; a look that failed is a finding itself, and its sentence names the remedy."""
     from azure.core.exceptions import AzureError
 
     try:
         return look()
     except NotLookedAt as e:
-        return [Diagnosis(subject, "unseen", str(e), e.cure)]
+        return [Diagnosis(subject, "unseen", str(e), e.remedy)]
     except BackendError as e:
         return [_failed(subject, e)]
     except prices.UnknownSize as e:
@@ -143,7 +143,7 @@ def _guarded(subject: str, look: Callable[[], list[Diagnosis]]) -> list[Diagnosi
 
 
 def _failed(subject: str, error: BackendError) -> Diagnosis:
-    return Diagnosis(subject, "problem", apart(error), error.cure or UNKNOWN_CURE)
+    return Diagnosis(subject, "problem", apart(error), error.remedy or UNKNOWN_CURE)
 
 
 def _well(found: Iterable[Diagnosis]) -> bool:

@@ -11,7 +11,7 @@ from phi_assets import bicep_template
 from phi_assets.backends.azure.client import rest
 from phi_assets.backends.azure.client.azure_errors import REGION_CURE, refused
 from phi_assets.backends.azure.client.clients import AzureClients
-from phi_assets.backends.azure.client.retry import with_patience
+from phi_assets.backends.azure.client.retry import with_retries
 from phi_assets.backends.azure.infrastructure import prices
 from phi_assets.errors import BackendError
 from phi_assets.ports.base import Log
@@ -37,9 +37,9 @@ NEEDED = {
 class NotLookedAt(Exception):
     """A question that cannot be asked yet, and what to do first."""
 
-    def __init__(self, found: str, cure: str) -> None:
+    def __init__(self, found: str, remedy: str) -> None:
         super().__init__(found)
-        self.cure = cure
+        self.remedy = remedy
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def credential(clients: AzureClients, log: Log) -> Diagnosis:
 def subscription(clients: AzureClients, log: Log) -> Diagnosis:
     """Raises HttpResponseError when it cannot be read."""
     of = clients.account.subscription_id
-    found = with_patience(
+    found = with_retries(
         "reading the subscription",
         partial(clients.get, f"/subscriptions/{of}?api-version={SUBSCRIPTIONS}"),
         log,
@@ -90,8 +90,10 @@ def subscription(clients: AzureClients, log: Log) -> Diagnosis:
             f"az login --tenant {tenant}",
         )
     verdict = STATES.get(state, "problem")
-    cure = "see its state in the portal under Subscriptions, and have its owner re-enable it" if verdict != "ok" else ""
-    return Diagnosis("subscription", verdict, described, cure)  # type: ignore[arg-type]
+    remedy = (
+        "see its state in the portal under Subscriptions, and have its owner re-enable it" if verdict != "ok" else ""
+    )
+    return Diagnosis("subscription", verdict, described, remedy)  # type: ignore[arg-type]
 
 
 def rights(clients: AzureClients, log: Log) -> Rights:
@@ -124,7 +126,7 @@ def registrations(clients: AzureClients, log: Log) -> Registrations:
     for namespace in bicep_template.namespaces():
         read = partial(clients.resources().providers.get, namespace)
         try:
-            states[namespace] = str(with_patience(f"reading {namespace}", read, log, MINUTES).registration_state)
+            states[namespace] = str(with_retries(f"reading {namespace}", read, log, MINUTES).registration_state)
         except BackendError as e:
             unread[namespace] = e
         except AzureError as e:
@@ -136,7 +138,7 @@ def providers(of: Registrations, held: Rights | None) -> list[Diagnosis]:
     """A run registers what is missing, when the one who runs it may."""
     missing = [namespace for namespace, state in of.states.items() if state != "Registered"]
     found = [
-        Diagnosis("providers", "unseen", f"not looked at: {apart(e)}", e.cure or f"{AGAIN} ({namespace})")
+        Diagnosis("providers", "unseen", f"not looked at: {apart(e)}", e.remedy or f"{AGAIN} ({namespace})")
         for namespace, e in of.unread.items()
     ]
     for namespace in missing:
@@ -161,7 +163,7 @@ def region(clients: AzureClients, log: Log) -> Diagnosis:
         return Diagnosis(
             "region", "problem", f"Azure has no region {of.location}; near it: {_near(of.location, known)}", REGION_CURE
         )
-    found = with_patience(
+    found = with_retries(
         f"reading {MACHINE_LEARNING}", partial(clients.resources().providers.get, MACHINE_LEARNING), log, MINUTES
     )
     kinds: list[Any] = list(found.resource_types or [])
@@ -206,13 +208,13 @@ def require_registered(of: Registrations | None, namespace: str) -> None:
 
 
 def apart(error: BackendError) -> str:
-    """What an error found, without the cure at its end."""
-    return without(str(error.description or error), error.cure)
+    """What an error found, without the remedy at its end."""
+    return without(str(error.description or error), error.remedy)
 
 
-def without(said: str, cure: str) -> str:
-    """A sentence without the cure that it ends in."""
-    return said.removesuffix(cure).rstrip(" :.;,") if cure else said
+def without(said: str, remedy: str) -> str:
+    """A sentence without the remedy that it ends in."""
+    return said.removesuffix(remedy).rstrip(" :.;,") if remedy else said
 
 
 def _matches(patterns: Iterable[str], action: str) -> bool:

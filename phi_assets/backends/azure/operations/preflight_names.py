@@ -6,7 +6,7 @@ from phi_assets import bicep_template
 from phi_assets.backends.azure.client import names, outputs, rest
 from phi_assets.backends.azure.client.azure_errors import NAME_CURE, VAULT_CURE, WORKSPACE_CURE, status_of
 from phi_assets.backends.azure.client.clients import AzureClients
-from phi_assets.backends.azure.client.retry import with_patience
+from phi_assets.backends.azure.client.retry import with_retries
 from phi_assets.backends.azure.infrastructure import deleted_vaults, ownership
 from phi_assets.backends.azure.operations.preflight_account import (
     MACHINE_LEARNING,
@@ -28,7 +28,7 @@ COSMOS_VERSION = "2024-11-15"
 
 
 def group(clients: AzureClients, registered: Registrations | None) -> list[Diagnosis]:
-    """The group is free, or ours in the same region. Raises AzureRefused, with the cure, when it is not ours."""
+    """The group is free, or ours in the same region. Raises AzureRefused, with the remedy, when it is not ours."""
     of, found = clients.account, ownership.group(clients)
     if found is not None:
         ownership.require_region(of, found)
@@ -82,14 +82,14 @@ def global_name(clients: AzureClients, asset: str, registered: Registrations | N
 def _is_free(clients: AzureClients, asset: str, name: str, log: Log) -> bool:
     what = f"asking whether {name} is free"
     if asset == "chat_database":
-        return with_patience(what, partial(_cosmos_is_free, clients, name), log, MINUTES)
+        return with_retries(what, partial(_cosmos_is_free, clients, name), log, MINUTES)
     kind, version = CHECKED[asset]
     namespace = kind.partition("/")[0]
     address = (
         f"/subscriptions/{clients.account.subscription_id}/providers/{namespace}/checkNameAvailability"
         f"?api-version={version}"
     )
-    answer = with_patience(
+    answer = with_retries(
         what, lambda: clients.send("POST", address, {"name": name, "type": kind}).json(), log, MINUTES
     )
     return bool(answer["nameAvailable"])

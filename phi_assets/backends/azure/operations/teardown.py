@@ -10,10 +10,10 @@ from phi_assets.backends.azure.client import names as given
 from phi_assets.backends.azure.client.account import AzureAccount
 from phi_assets.backends.azure.client.azure_errors import AzureRefused, code_of, is_busy, refused, status_of
 from phi_assets.backends.azure.client.clients import AzureClients, clients
-from phi_assets.backends.azure.client.retry import Waiting, with_patience
+from phi_assets.backends.azure.client.retry import Waiting, with_retries
 from phi_assets.backends.azure.infrastructure import compute, deleted_vaults, deployment, live_state, ownership
 from phi_assets.ports.base import Log
-from phi_assets.ports.operations import Doomed, Fate, Teardown
+from phi_assets.ports.operations import Teardown, TeardownAction, TeardownItem
 
 MINUTES = 60.0
 FIRST_POLL, LONGEST_POLL = 1.0, 5.0
@@ -37,18 +37,18 @@ class AzureTeardown(Teardown):
     def confirmation(self) -> str:
         return clients(self.account).account.name
 
-    def plan(self, everything: bool, log: Log) -> list[Doomed]:
+    def plan(self, everything: bool, log: Log) -> list[TeardownItem]:
         of = clients(self.account)
         group = ownership.group(of)
         if group is not None:
             ownership.require_region(of.account, group)
         if not everything:
-            return _costly(of, "stays", log)
+            return _costly(of, "keep", log)
         if group is not None:
             ownership.require_group(
                 of.account, group, f"What you do not need of it, delete in the portal: {_portal(of)}"
             )
-        return [*_costly(of, "blocks", log), *_all(of, group is not None, log)]
+        return [*_costly(of, "block", log), *_all(of, group is not None, log)]
 
     def take_down(self, everything: bool, log: Log) -> list[str]:
         of = clients(self.account)
@@ -57,16 +57,16 @@ class AzureTeardown(Teardown):
         if obstacle:
             raise AzureRefused(description=obstacle, allow_retries=False)
         live_state.forget()
-        for doomed in plan:
+        for item in plan:
             # A deployment goes with its endpoint.
-            if doomed.kind in (ENDPOINT, CLUSTER) and doomed.fate == "goes":
-                delete(of, doomed.address, rest.WORKSPACES_VERSION, log)
+            if item.kind in (ENDPOINT, CLUSTER) and item.action == "delete":
+                delete(of, item.address, rest.WORKSPACES_VERSION, log)
         kept = _take_all(of, log) if everything else []
         live_state.forget()
         return kept
 
-    def obstacle(self, plan: list[Doomed]) -> str:
-        foreign = ", ".join(f"{each.kind} {each.name}" for each in plan if each.fate == "blocks")
+    def obstacle(self, plan: list[TeardownItem]) -> str:
+        foreign = ", ".join(f"{each.kind} {each.name}" for each in plan if each.action == "block")
         if not foreign:
             return ""
         return (
@@ -76,22 +76,22 @@ class AzureTeardown(Teardown):
         )
 
 
-def _costly(of: AzureClients, others: Fate, log: Log) -> list[Doomed]:
+def _costly(of: AzureClients, others: TeardownAction, log: Log) -> list[TeardownItem]:
     """Endpoints with their deployments, and clusters: what costs money while it stands idle, or may.
 
-    `others`: the fate of what this project did not make.
+    `others`: the action for what this project did not make.
     """
-    account, found = of.account, list[Doomed]()
+    account, found = of.account, list[TeardownItem]()
     for row, deployments in rest.endpoints(of, log):
         mine, name = _mine(account, row, names.endpoint_name(account)), str(row["name"])
         for each in deployments:
             size = str(rest.properties(each).get("instanceType") or "")
-            found.append(_doomed(DEPLOYMENT, f"{name}/{each['name']}", each, size, mine, others))
-        found.append(_doomed(ENDPOINT, name, row, "its address and its keys go with it", mine, others))
+            found.append(_item(DEPLOYMENT, f"{name}/{each['name']}", each, size, mine, others))
+        found.append(_item(ENDPOINT, name, row, "its address and its keys go with it", mine, others))
     for row in rest.computes(of, log):
         mine = _mine(account, row, compute.NAME)
         kind = CLUSTER if rest.is_cluster(row) else str((row.get("properties") or {}).get("computeType"))
-        found.append(_doomed(kind, str(row["name"]), row, "a job that runs on it ends", mine, others))
+        found.append(_item(kind, str(row["name"]), row, "a job that runs on it ends", mine, others))
     return found
 
 
@@ -99,34 +99,34 @@ def _mine(account: AzureAccount, row: Mapping[str, Any], name: str) -> bool:
     return ownership.tagged(account, row) or str(row["name"]).lower() == name.lower()
 
 
-def _doomed(kind: str, name: str, row: Mapping[str, Any], remark: str, mine: bool, others: Fate) -> Doomed:
+def _item(
+    kind: str, name: str, row: Mapping[str, Any], remark: str, mine: bool, others: TeardownAction
+) -> TeardownItem:
     if mine:
-        return Doomed(kind, name, str(row["id"]), remark)
-    return Doomed(kind, name, str(row["id"]), NOT_OURS, others)
+        return TeardownItem(kind, name, str(row["id"]), remark)
+    return TeardownItem(kind, name, str(row["id"]), NOT_OURS, others)
 
 
-def _all(of: AzureClients, standing: bool, log: Log) -> list[Doomed]:
+def _all(of: AzureClients, standing: bool, log: Log) -> list[TeardownItem]:
     """Every resource of the group, the workspace first, the group itself, and what Azure keeps of what was deleted."""
     found = [
-        _doomed(
-            kind, str(row["name"]), row, REMARKS.get(kind.lower(), ""), ownership.is_ours(of.account, row), "blocks"
-        )
+        _item(kind, str(row["name"]), row, REMARKS.get(kind.lower(), ""), ownership.is_ours(of.account, row), "block")
         for row in rest.resources(of, log)
         for kind in [str(row["type"])]
     ]
-    found.sort(key=lambda doomed: (doomed.kind.lower() != rest.WORKSPACES.lower(), doomed.kind, doomed.name))
+    found.sort(key=lambda item: (item.kind.lower() != rest.WORKSPACES.lower(), item.kind, item.name))
     if standing:
-        found.append(Doomed("resource group", of.account.group, of.account.group_id))
+        found.append(TeardownItem("resource group", of.account.group, of.account.group_id))
     workspace = rest.workspace_id(of)
     if not any(each.address.lower() == workspace.lower() for each in found):
         # Azure does not say whether it keeps one.
         name = workspace.rpartition("/")[2]
-        found.append(Doomed("deleted workspace", name, workspace, "if Azure still keeps one: ended for good"))
+        found.append(TeardownItem("deleted workspace", name, workspace, "if Azure still keeps one: ended for good"))
     kept = deleted_vaults.find(of, _vault(of).rpartition("/")[2], log)
     if kept is not None and kept.is_at(_vault(of)):
         remark = f"protected until {kept.until}: stays, and a run takes it back" if kept.protected else "purged"
         found.append(
-            Doomed("deleted key vault", kept.name, kept.vault_id, remark, "stays" if kept.protected else "goes")
+            TeardownItem("deleted key vault", kept.name, kept.vault_id, remark, "keep" if kept.protected else "delete")
         )
     return found
 
@@ -213,7 +213,7 @@ def ask(what: str, wish: Callable[[], Any], log: Log) -> str:
     from azure.core.exceptions import HttpResponseError
 
     try:
-        with_patience(what, wish, log)
+        with_retries(what, wish, log)
     except HttpResponseError as e:
         if status_of(e) == 404 or code_of(e) == NEVER_WAS:
             return ""

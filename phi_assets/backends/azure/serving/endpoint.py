@@ -14,7 +14,7 @@ from phi_assets.backends.azure.client import portal_links, rest
 from phi_assets.backends.azure.client.azure_errors import AzureRefused, code_of, codes, is_busy, refused, sentence
 from phi_assets.backends.azure.client.clients import AzureClients
 from phi_assets.backends.azure.client.names import endpoint_name
-from phi_assets.backends.azure.client.retry import Waiting, with_patience
+from phi_assets.backends.azure.client.retry import Waiting, with_retries
 from phi_assets.backends.azure.client.role_delay import wait_for_role
 from phi_assets.backends.azure.serving.state import AUTH, ENDED, NOTHING, PROVEN, EndpointState, state_of
 from phi_assets.ports.base import Log
@@ -43,7 +43,7 @@ SHORT = re.compile(r"Not enough quota available[^\"\\\\]*?Additional needed: \d+
 def keys_of(clients: AzureClients, endpoint_id: str, log: Log) -> list[str]:
     """The primary key of an endpoint, and the secondary one. Raises HttpResponseError, and GaveUp."""
     ask = partial(clients.send, "POST", f"{endpoint_id}/listKeys?api-version={VERSION}")
-    told = with_patience(f"reading the key of {endpoint_id.rpartition('/')[2]}", ask, log).json()
+    told = with_retries(f"reading the key of {endpoint_id.rpartition('/')[2]}", ask, log).json()
     return [str(told["primaryKey"]), str(told.get("secondaryKey") or "")]
 
 
@@ -133,7 +133,7 @@ class OnlineEndpoint:
         address = f"{self.id}/deployments/{name}/getLogs?api-version={VERSION}"
         ask = partial(self.clients.send, "POST", address, body)
         try:
-            told = with_patience("reading the deployment's log", ask, self.log).json()
+            told = with_retries("reading the deployment's log", ask, self.log).json()
             return str(told.get("content") or "").strip()
         except AzureError as e:
             return f"its log could not be read: {code_of(e) or type(e).__name__}"
@@ -216,7 +216,7 @@ class OnlineEndpoint:
         if operation in ("", UNKNOWN):
             return {}
         try:
-            return with_patience("reading how it went", lambda: self.clients.get(operation), self.log)
+            return with_retries("reading how it went", lambda: self.clients.get(operation), self.log)
         except (HttpResponseError, ValueError):
             return {}
 

@@ -9,7 +9,7 @@ from phi_assets.backends.azure.client.azure_errors import AzureRefused
 from phi_assets.backends.azure.client.clients import AzureClients, clients
 from phi_assets.backends.azure.client.names import endpoint_name
 from phi_assets.backends.azure.client.outputs import NotDeployed
-from phi_assets.backends.azure.client.retry import say, soon
+from phi_assets.backends.azure.client.retry import say, with_deadline
 from phi_assets.backends.azure.infrastructure import prices, providers
 from phi_assets.backends.azure.serving import blue_green, image
 from phi_assets.backends.azure.serving import lease as deploy_lock
@@ -95,12 +95,12 @@ class AzureEndpointHost(EndpointHost):
             return None
         return self._record(endpoint, live.name, live.facts, live.vm_size, live.instances)
 
-    def why_gone(self, digest: str) -> str:
+    def missing_reason(self, digest: str) -> str:
         del digest
         return "the endpoint is gone or was changed, or another deployment has its traffic, or stands beside it"
 
     @property
-    def cure(self) -> str:
+    def remedy(self) -> str:
         try:
             return f"look at {self._endpoint(say).portal}; `phi run` makes and deploys what is missing"
         except NotDeployed:
@@ -153,7 +153,7 @@ class AzureEndpointHost(EndpointHost):
         """What is there now, for a person who waits seconds, not minutes. Raises GaveUp."""
         try:
             endpoint = self._endpoint(say)
-            return soon(f"looking at endpoint {endpoint.name}", endpoint.read, A_PERSON_WAITS)
+            return with_deadline(f"looking at endpoint {endpoint.name}", endpoint.read, A_PERSON_WAITS)
         except NotDeployed:
             return None
 

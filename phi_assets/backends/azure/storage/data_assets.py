@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from phi_assets.backends.azure.client.azure_errors import AzureRefused
 from phi_assets.backends.azure.client.clients import AzureClients
 from phi_assets.backends.azure.client.outputs import NotDeployed
-from phi_assets.backends.azure.client.role_delay import if_allowed, once_allowed
+from phi_assets.backends.azure.client.role_delay import call_waiting_for_role, call_with_retries
 from phi_assets.backends.azure.storage import blob
 from phi_assets.ports.base import Log
 
@@ -27,7 +27,7 @@ def reference(name: str, digest: str) -> str:
 
 def find(clients: AzureClients, name: str, digest: str, log: Log) -> "Data | None":
     """The asset that stands for the digest now; None when there is none. One request. Raises AzureRefused."""
-    return if_allowed(lambda: _now(clients, name, digest), f"reading data asset {name}", log)
+    return call_with_retries(lambda: _now(clients, name, digest), f"reading data asset {name}", log)
 
 
 def _now(clients: AzureClients, name: str, digest: str) -> "Data | None":
@@ -67,7 +67,7 @@ def ensure(
             )
             clients.ml().data.create_or_update(asset)
 
-    once_allowed(make, f"registering data asset {name}:{version_of(digest)}", log, role_minutes)
+    call_waiting_for_role(make, f"registering data asset {name}:{version_of(digest)}", log, role_minutes)
     if find(clients, name, digest, log) is None:
         raise AzureRefused(
             description=f"data asset {name}:{version_of(digest)} exists with another content; archive that version in "

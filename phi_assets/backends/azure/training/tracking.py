@@ -12,7 +12,7 @@ from pathlib import Path
 
 from phi_assets.backends.azure.client.clients import AzureClients
 from phi_assets.backends.azure.client.retry import say
-from phi_assets.backends.azure.client.role_delay import once_allowed
+from phi_assets.backends.azure.client.role_delay import call_waiting_for_role
 from phi_assets.backends.azure.training.trainer import JOB
 from phi_assets.graph.run_tags import CANDIDATE
 from phi_assets.models.experiments import Scores, Trained, losses_of
@@ -86,7 +86,7 @@ def _label(clients: AzureClients, name: str, tags: Mapping[str, str], role_minut
         except ResourceNotFoundError:
             say(f"job {name} is gone from the workspace: its scores are kept in {FOLDER} of the home only")
 
-    once_allowed(update, f"labelling job {name}", say, role_minutes)
+    call_waiting_for_role(update, f"labelling job {name}", say, role_minutes)
 
 
 def _path(state: Path, digest: str, candidate: str) -> Path:

@@ -125,7 +125,7 @@ def test_after_a_key_rotation_the_connection_is_stale_and_the_next_run_repairs_b
     made = store.connect(endpoint, KEY)
     stage.control.rotate_keys(stage.endpoint.name, "another-key-0123456789-abcdefghijklmnop")
     assert store.find(made.digest) is None
-    assert store.why_gone(made.digest) == "the endpoint's key was changed"
+    assert store.missing_reason(made.digest) == "the endpoint's key was changed"
 
     repaired = store.connect(endpoint, stage.host().key())
 
@@ -162,7 +162,7 @@ def test_a_lost_or_changed_connection_is_seen_and_mended(
     made = store.connect(endpoint, KEY)
     damage(stage)
     assert store.find(made.digest) is None
-    assert reason in store.why_gone(made.digest)
+    assert reason in store.missing_reason(made.digest)
     assert store.connect(endpoint, KEY) == made
     assert store.find(made.digest) == made
 

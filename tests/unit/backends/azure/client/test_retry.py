@@ -10,8 +10,8 @@ from azure.core.exceptions import HttpResponseError, ResourceNotFoundError, Serv
 from phi_assets.backends.azure.client import azure_errors, retry, role_delay
 from phi_assets.backends.azure.client import credential as tokens
 from phi_assets.backends.azure.client.azure_errors import AzureRefused, GaveUp, NotSignedIn, cause_of, refused
-from phi_assets.backends.azure.client.retry import with_patience
-from phi_assets.backends.azure.client.role_delay import if_allowed, once_allowed, wait_for_role
+from phi_assets.backends.azure.client.retry import with_retries
+from phi_assets.backends.azure.client.role_delay import call_waiting_for_role, call_with_retries, wait_for_role
 
 
 @pytest.fixture(autouse=True)
@@ -50,7 +50,7 @@ def failing(*problems: Exception):
     ids=str,
 )
 def test_what_passes_is_asked_again(problem):
-    assert with_patience("x", failing(problem, problem)) == "done"
+    assert with_retries("x", failing(problem, problem)) == "done"
 
 
 @pytest.mark.parametrize(
@@ -58,20 +58,20 @@ def test_what_passes_is_asked_again(problem):
 )
 def test_what_does_not_pass_is_raised_as_it_is(problem, slept):
     with pytest.raises(type(problem)):
-        with_patience("x", failing(problem))
+        with_retries("x", failing(problem))
 
     assert slept == []
 
 
 def test_a_server_is_waited_for_as_long_as_it_asks(slept):
-    with_patience("x", failing(answer(429, headers={"Retry-After": "17"})))
+    with_retries("x", failing(answer(429, headers={"Retry-After": "17"})))
 
     assert slept == [17.0]
 
 
 def test_patience_ends_with_what_was_asked():
     with pytest.raises(GaveUp, match="reading the group: Azure did not answer within 1 minutes"):
-        with_patience("reading the group", failing(*[answer(503)] * 500), minutes=1)
+        with_retries("reading the group", failing(*[answer(503)] * 500), minutes=1)
 
 
 def test_an_expired_token_is_replaced_and_a_wrong_one_is_not_asked_about_forever(monkeypatch):
@@ -79,9 +79,9 @@ def test_an_expired_token_is_replaced_and_a_wrong_one_is_not_asked_about_forever
     monkeypatch.setattr(tokens, "forget", lambda: forgotten.append(1))
     expired = answer(401, "ExpiredAuthenticationToken")
 
-    assert with_patience("x", failing(expired)) == "done"
+    assert with_retries("x", failing(expired)) == "done"
     with pytest.raises(HttpResponseError):
-        with_patience("x", failing(*[expired] * 9))
+        with_retries("x", failing(*[expired] * 9))
     assert len(forgotten) == 1 + retry.FRESH_TOKENS
 
 
@@ -130,9 +130,9 @@ def test_a_refusal_that_azure_ml_put_into_its_own_words_is_waited_for_as_a_role(
     wrapped = in_azure_ml_s_words(lacking)
 
     assert cause_of(wrapped) is lacking
-    assert once_allowed(failing(wrapped, wrapped), "submitting", lambda _: None) == "done"
+    assert call_waiting_for_role(failing(wrapped, wrapped), "submitting", lambda _: None) == "done"
     with pytest.raises(AzureRefused, match="materialise role_assignments"):
-        once_allowed(failing(*[wrapped] * 500), "submitting", lambda _: None, minutes=5)
+        call_waiting_for_role(failing(*[wrapped] * 500), "submitting", lambda _: None, minutes=5)
 
 
 @pytest.mark.filterwarnings("ignore::marshmallow.warnings.RemovedInMarshmallow4Warning")
@@ -142,12 +142,12 @@ def test_azure_ml_s_own_refusal_is_told_in_its_words():
 
     assert cause_of(bare) is bare
     with pytest.raises(AzureRefused, match="submitting: no permission"):
-        once_allowed(failing(bare), "submitting")
+        call_waiting_for_role(failing(bare), "submitting")
 
 
 def test_a_refusal_is_told_at_once_to_whom_does_not_wait(slept):
     with pytest.raises(AzureRefused, match="Ask an owner"):
-        if_allowed(failing(answer(403, "AuthorizationFailed")), "listing")
+        call_with_retries(failing(answer(403, "AuthorizationFailed")), "listing")
 
     assert slept == []
 
@@ -192,7 +192,7 @@ def test_a_role_in_cosmos_db_is_given_by_who_may_change_its_account():
 
 
 def test_every_cure_can_be_said():
-    for code in azure_errors.CURES:
+    for code in azure_errors.REMEDIES:
         assert "{" not in azure_errors.sentence([(code, "because")])
 
 
@@ -281,14 +281,14 @@ def test_a_token_that_cannot_be_had_now_is_asked_for_again(monkeypatch, problem)
             chain.problem = ""
         return credential.get_token("s").token
 
-    assert with_patience("x", ask) == "a.b.4"
+    assert with_retries("x", ask) == "a.b.4"
 
 
 def test_who_has_no_token_for_long_is_told_what_the_credentials_said(monkeypatch):
     Chain(monkeypatch, seconds=3600).problem = LOST[0]
 
     with pytest.raises(GaveUp, match="Failed to resolve"):
-        with_patience("x", lambda: tokens.Credential().get_token("s"))
+        with_retries("x", lambda: tokens.Credential().get_token("s"))
 
 
 def test_a_person_who_signed_out_is_told_once_the_token_is_over(monkeypatch):

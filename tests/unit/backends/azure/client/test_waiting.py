@@ -9,7 +9,7 @@ import pytest
 
 from phi_assets.backends.azure.client import retry
 from phi_assets.backends.azure.client.azure_errors import GaveUp
-from phi_assets.backends.azure.client.retry import Waiting, soon
+from phi_assets.backends.azure.client.retry import Waiting, with_deadline
 from phi_assets.backends.azure.serving import lease as deploy_lock
 from phi_assets.backends.azure.serving.lease import Lease, LeaseLost
 
@@ -42,11 +42,11 @@ def test_pauses_grow_to_the_longest_and_a_word_is_said_now_and_then(monkeypatch)
 def test_a_person_is_not_kept_waiting():
     over = threading.Event()
     with pytest.raises(GaveUp, match=r"looking: Azure did not answer within 0.05 s"):
-        soon("looking", over.wait, 0.05)
+        with_deadline("looking", over.wait, 0.05)
     over.set()
-    assert soon("looking", lambda: 7, 20) == 7
+    assert with_deadline("looking", lambda: 7, 20) == 7
     with pytest.raises(ZeroDivisionError):
-        soon("looking", lambda: 1 / 0, 20)
+        with_deadline("looking", lambda: 1 / 0, 20)
 
 
 def test_who_waits_for_the_lock_of_a_home_gives_up_in_the_end(tmp_path, monkeypatch):

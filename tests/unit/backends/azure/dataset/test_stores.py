@@ -101,7 +101,7 @@ def test_folders_that_this_machine_lost_come_back(work: Work):
     assert (work.base_model_store.folder(base) / "model.safetensors").is_file()
 
 
-def test_a_version_taken_by_other_content_is_refused_with_the_cure(work: Work):
+def test_a_version_taken_by_other_content_is_refused_with_the_remedy(work: Work):
     from azure.ai.ml.entities import Data
 
     path = blob.address("phi/elsewhere/")

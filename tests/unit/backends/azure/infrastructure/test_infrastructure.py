@@ -151,7 +151,7 @@ def test_drift_is_a_failed_check_and_making_it_again_mends_it(place, mended, ass
     if asset in made:
         keeper = mended.resources["cloud_resources"]
         assert keeper.find(made[asset].digest) is None
-        assert "not there as the template has it" in keeper.why_gone(made[asset].digest)
+        assert "not there as the template has it" in keeper.missing_reason(made[asset].digest)
     else:
         mended.resources["provisioner"].ensure_workspace()
     mended.deploy()
@@ -200,12 +200,12 @@ def test_what_another_process_mended_is_seen_by_the_next_survey(place, mended, t
     made = mended.deploy()
     keeper = mended.resources["cloud_resources"]
     mended.control.change(mended.id("container_registry"), adminUserEnabled=True)
-    keeper.look_anew()
+    keeper.invalidate()
     assert keeper.find(made["container_registry"].digest) is None
 
     mended.control.change(mended.id("container_registry"), adminUserEnabled=False)  # as a run in its own process does
 
-    keeper.look_anew()
+    keeper.invalidate()
     assert keeper.find(made["container_registry"].digest) == made["container_registry"]
 
 

@@ -171,7 +171,7 @@ def test_what_training_refuses_is_said_in_its_own_words(work: Work):
     assert not outcome.materialised
 
 
-def test_no_machine_in_time_cancels_the_job_and_names_the_cure(work: Work, control: Control):
+def test_no_machine_in_time_cancels_the_job_and_names_the_remedy(work: Work, control: Control):
     until(lambda: not busy(control) and not nodes(control))
     control.capacity(False)
     work.limits["queue_minutes"] = 0.03
@@ -201,7 +201,7 @@ def test_a_job_whose_run_is_dead_ends_at_its_own_time(work: Work):
 
 
 @pytest.mark.guide("training-environment")
-def test_an_image_that_cannot_be_built_is_said_with_the_cure(work: Work, monkeypatch):
+def test_an_image_that_cannot_be_built_is_said_with_the_remedy(work: Work, monkeypatch):
     monkeypatch.setattr(training_environment, "version", lambda: "changed")
     training_environment.ensure(work.place.clients, 0.5, work.place.log)
     work.control.image_builds_fail()

@@ -1,4 +1,4 @@
-"""Roles that a job, its submission or its person lack on the local Azure: waited for, and named with the cure."""
+"""Roles that a job, its submission or its person lack on the local Azure: waited for, and named with the remedy."""
 
 import itertools
 from collections.abc import Callable, Iterator
@@ -50,7 +50,7 @@ REFUSED = {STORAGE_ROLE: "AuthorizationPermissionMismatch", "AcrPull": "Failed t
 
 
 @pytest.mark.guide("role-storage", "role-acrpull")
-def test_a_job_whose_identity_lacks_a_role_fails_with_the_cure(work: Work, job_role):
+def test_a_job_whose_identity_lacks_a_role_fails_with_the_remedy(work: Work, job_role):
     work.control.take_role(job_role["id"])
     work.role_minutes = 0.02
     outcome = work.train()

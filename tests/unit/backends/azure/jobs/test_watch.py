@@ -95,7 +95,7 @@ def watch(workspace: Workspace, said: list[str]) -> Watch:
     return Watch(workspace.clients, "phi-1", said.append, LIMITS)
 
 
-def cloud_jobs(workspace: Workspace, said: list[str], context: Any = None) -> CloudJobs:
+def runner(workspace: Workspace, said: list[str], context: Any = None) -> CloudJobs:
     made = CloudJobs(workspace.clients, LIMITS, said.append, context)
     made.__dict__.update(blobs=workspace, _client_id="id")
     return made
@@ -159,7 +159,7 @@ def test_without_a_submission_nothing_is_waited_for(workspace, watch, said):
 def test_an_interrupt_within_the_submission_cancels_the_job_that_it_made(workspace, said, interrupt):
     workspace.problem, workspace.lands_at = interrupt, 20.0
     with pytest.raises(type(interrupt)):
-        cloud_jobs(workspace, said).run(a_job(), lambda: True)
+        runner(workspace, said).run(a_job(), lambda: True)
     assert workspace.cancelled == [attempt(1)]
 
 
@@ -172,7 +172,7 @@ def test_an_interrupt_while_the_context_is_written_cancels_the_adopted_job(works
     monkeypatch.setattr(cloud_jobs, "open_pipes", interrupted)
     workspace.states[attempt(1)] = ["Running"]
     with pytest.raises(dg.DagsterExecutionInterruptedError):
-        cloud_jobs(workspace, said).run(a_job(), lambda: True)
+        runner(workspace, said).run(a_job(), lambda: True)
     assert workspace.cancelled == [attempt(1)]
 
 
@@ -181,7 +181,7 @@ def test_a_job_that_cannot_be_cancelled_is_said_and_the_run_stopped_all_the_same
     workspace.states[attempt(1)] = ["Running"]
     workspace.cancel_problem = answer(403, "AuthorizationFailed")
     with pytest.raises(dg.DagsterExecutionInterruptedError):
-        cloud_jobs(workspace, said).run(a_job(), lambda: True)
+        runner(workspace, said).run(a_job(), lambda: True)
     assert f"job {attempt(1)} could not be cancelled" in said[-1]
 
 
@@ -199,7 +199,7 @@ def test_a_run_whose_interrupt_was_swallowed_still_cancels_its_job(workspace, sa
     context = a_context(dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING)
     workspace.states[attempt(1)] = ["Running"]
     with pytest.raises(dg.DagsterExecutionInterruptedError):
-        cloud_jobs(workspace, said, context).run(a_job(), lambda: True)
+        runner(workspace, said, context).run(a_job(), lambda: True)
     assert workspace.cancelled == [attempt(1)]
 
 
@@ -220,25 +220,25 @@ def test_a_run_is_looked_at_now_and_then_and_a_busy_storage_stops_nothing(worksp
 
 def test_of_several_completed_attempts_the_newest_is_the_one(workspace, said):
     workspace.states = {attempt(1): ["Completed"], attempt(2): ["Completed"], attempt(3): ["Failed"]}
-    assert cloud_jobs(workspace, said).run(a_job(), lambda: True).name == attempt(2)
+    assert runner(workspace, said).run(a_job(), lambda: True).name == attempt(2)
     assert workspace.submitted == []
 
 
 def test_a_result_that_is_gone_is_made_by_a_new_attempt(workspace, said):
     workspace.states = {attempt(1): ["Completed"], attempt(2): ["Failed"]}
-    assert cloud_jobs(workspace, said).run(a_job(), lambda: bool(workspace.submitted)).name == attempt(3)
+    assert runner(workspace, said).run(a_job(), lambda: bool(workspace.submitted)).name == attempt(3)
 
 
 def test_messages_of_attempts_whose_run_died_are_removed(workspace, said):
     workspace.states = {attempt(1): ["Failed"], attempt(2): ["Canceled"], attempt(3): ["Completed"]}
-    cloud_jobs(workspace, said).run(a_job(pipes=True), lambda: True)
+    runner(workspace, said).run(a_job(pipes=True), lambda: True)
     assert workspace.removed == [pipes_folder(attempt(number)) for number in (1, 2, 3)]
 
 
 def test_a_conflict_that_is_about_something_else_keeps_its_cause(workspace, said):
     workspace.problem = answer(409, "CodeVersionConflict")
     with pytest.raises(AzureRefused, match="CodeVersionConflict"):
-        cloud_jobs(workspace, said).run(a_job(), lambda: True)
+        runner(workspace, said).run(a_job(), lambda: True)
 
 
 def test_another_s_job_of_the_same_name_is_the_one(workspace, said, monkeypatch):
@@ -247,7 +247,7 @@ def test_another_s_job_of_the_same_name_is_the_one(workspace, said, monkeypatch)
         raise answer(409, "Conflict")
 
     monkeypatch.setattr(workspace, "create_or_update", taken)
-    assert cloud_jobs(workspace, said).run(a_job(), lambda: True).name == attempt(1)
+    assert runner(workspace, said).run(a_job(), lambda: True).name == attempt(1)
 
 
 def test_a_role_that_is_simply_missing_makes_few_jobs(workspace, said, monkeypatch):
@@ -259,7 +259,7 @@ def test_a_role_that_is_simply_missing_makes_few_jobs(workspace, said, monkeypat
 
     monkeypatch.setattr(CloudJobs, "_attempt", lacking)
     with pytest.raises(RoleMissing):
-        cloud_jobs(workspace, said).run(a_job(), lambda: True)
+        runner(workspace, said).run(a_job(), lambda: True)
     assert len(attempts) == 4
     assert attempts[-1] > 20 * 60, "a role may take that long"
     assert attempts[-1] <= 30 * 60
@@ -269,7 +269,7 @@ def test_a_role_that_is_simply_missing_makes_few_jobs(workspace, said, monkeypat
 def test_a_lost_answer_to_a_submission_is_asked_for(workspace, said):
     workspace.problem, workspace.lands_at = ServiceResponseError("reset"), 0.0
     workspace.states = {}
-    found = cloud_jobs(workspace, said)
+    found = runner(workspace, said)
     watch = Watch(workspace.clients, attempt(1), said.append, LIMITS)
     found._submit(a_job(), watch, {})
     assert workspace.submitted == [attempt(1)]

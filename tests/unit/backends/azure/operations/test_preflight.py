@@ -1,4 +1,4 @@
-"""Preflight against the local Azure: each planted problem is found, with its cure, and nothing is written."""
+"""Preflight against the local Azure: each planted problem is found, with its remedy, and nothing is written."""
 
 import dataclasses
 import json
@@ -175,7 +175,7 @@ PLANTED = {
 
 @pytest.mark.guide("gpu-quota")
 @pytest.mark.parametrize("planted", PLANTED.values(), ids=PLANTED.keys())
-def test_a_planted_problem_is_found_with_its_cure(place, planted):
+def test_a_planted_problem_is_found_with_its_remedy(place, planted):
     place.others.update(planted.others)
     plant(place, planted.wish)
     credential.forget()
@@ -183,13 +183,15 @@ def test_a_planted_problem_is_found_with_its_cure(place, planted):
     found = look(place)
 
     told = [
-        f"{each.description}. {each.cure}"
+        f"{each.description}. {each.remedy}"
         for each in found
         if (each.subject, each.verdict) == (planted.subject, planted.verdict)
     ]
     assert [words for words in told if all(part in words for part in planted.says)], (told, found)
     # What to do stands apart from what was found, for every finding that asks for something.
-    assert [each for each in found if each.verdict != "ok" and (not each.cure or each.cure in each.description)] == []
+    assert [
+        each for each in found if each.verdict != "ok" and (not each.remedy or each.remedy in each.description)
+    ] == []
     # What needs no Azure is looked at all the same.
     assert {"retirements", "budget"} <= {each.subject for each in found}
 
@@ -221,7 +223,7 @@ def test_who_may_not_register_is_told_whom_to_ask(place):
 
     told = [each for each in problems(place) if each.subject == "providers"]
 
-    assert [each.cure for each in told] == ["ask an owner for: az provider register --namespace Microsoft.Cdn --wait"]
+    assert [each.remedy for each in told] == ["ask an owner for: az provider register --namespace Microsoft.Cdn --wait"]
 
 
 def test_what_cannot_be_asked_before_a_registration_says_so_and_counts(place):
@@ -233,7 +235,7 @@ def test_what_cannot_be_asked_before_a_registration_says_so_and_counts(place):
     assert [each for each in found if each.verdict == "problem"] == []
     unseen = [each for each in found if each.verdict == "unseen"]
     assert [each.subject for each in unseen] == ["sizes", "quota", "names"]
-    assert all("register it, and look again: az provider register --namespace " in each.cure for each in unseen)
+    assert all("register it, and look again: az provider register --namespace " in each.remedy for each in unseen)
     assert summary(found) == "3 could not be looked at yet: register what is said above, and look again"
     failed = launch(place).failure_data_for_node("look_ahead")
     assert failed
@@ -271,8 +273,8 @@ def test_a_group_of_our_name_that_another_made_is_a_problem(place, tags):
 
     assert [each.subject for each in told] == ["names"]
     assert f"the resource group rg-{place.name}" in told[0].description
-    assert "PHI_AZURE_NAME" in told[0].cure
-    assert f"--tags azd-env-name={place.name}" in told[0].cure
+    assert "PHI_AZURE_NAME" in told[0].remedy
+    assert f"--tags azd-env-name={place.name}" in told[0].remedy
 
 
 def test_a_group_without_its_workspace_is_a_warning_that_azure_may_keep_it(place):
@@ -280,7 +282,7 @@ def test_a_group_without_its_workspace_is_a_warning_that_azure_may_keep_it(place
 
     told = [each for each in look(place) if each.subject == "names" and each.verdict == "warning"]
 
-    assert [each.cure for each in told] == [WORKSPACE_CURE]
+    assert [each.remedy for each in told] == [WORKSPACE_CURE]
     assert f"the workspace {name(place, 'ml_workspace')} is not there" in told[0].description
 
 
@@ -292,7 +294,7 @@ def test_a_choice_of_credential_that_does_not_exist_is_said(place, monkeypatch):
 
     assert len(told) == 1
     assert "nonsense" in told[0].description
-    assert told[0].cure == "unset that variable, or set it right, and run again"
+    assert told[0].remedy == "unset that variable, or set it right, and run again"
 
 
 def launch(place: Place) -> dg.ExecuteInProcessResult:

@@ -10,7 +10,7 @@ from phi_assets.backends.azure.storage import blob
 from tests.support.azure_place import Place, names
 from tests.support.azure_teardown import (
     CLUSTER,
-    fates,
+    actions,
     left,
     phi,
     plan,
@@ -132,7 +132,7 @@ def test_a_protected_vault_stays_is_named_and_is_taken_back(place):
     assert again.returncode == 0, again.stderr
     assert "it is gone" not in again.stdout
     assert "purge protection forbids" in again.stdout
-    assert fates(place, True) == {workspace_name(place): "goes", vault.rpartition("/")[2]: "stays"}
+    assert actions(place, True) == {workspace_name(place): "delete", vault.rpartition("/")[2]: "keep"}
     assert left(place) == [vault]
     place.deploy()
     assert f"taking back the deleted key vault {vault.rpartition('/')[2]}" in place.said
@@ -169,7 +169,7 @@ def test_a_third_of_the_calls_failing_still_leaves_nothing(place, seed):
     assert left(place) == []
 
 
-def test_a_workspace_that_was_deleted_by_hand_names_the_cure(place):
+def test_a_workspace_that_was_deleted_by_hand_names_the_remedy(place):
     place.deploy()
     workspace = place.id("ml_workspace")
     place.clients.send("DELETE", f"{workspace}?api-version={rest.WORKSPACES_VERSION}")

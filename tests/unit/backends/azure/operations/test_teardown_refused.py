@@ -10,7 +10,7 @@ from phi_assets.backends.azure.operations import teardown
 from phi_assets.defs.operations.cloud_jobs import teardown as teardown_job
 from tests.support.azure_place import Place, names
 from tests.support.azure_teardown import (
-    fates,
+    actions,
     left,
     phi,
     phi_at_a_terminal,
@@ -59,8 +59,8 @@ def test_what_this_project_did_not_make_stops_a_teardown_of_everything(place):
         place.control.plant(each, {"location": "eastus2"})
     place.control.forget_requests()
 
-    assert fates(place, True)["theirs"] == "blocks"
-    assert [name for name, fate in fates(place, True).items() if fate != "goes"] == ["theirs"]
+    assert actions(place, True)["theirs"] == "block"
+    assert [name for name, action in actions(place, True).items() if action != "delete"] == ["theirs"]
     with pytest.raises(AzureRefused, match=r"not made by this project.*storageAccounts theirs"):
         take_down(place, True)
     told = phi(place, "teardown", "--all", "--yes")
@@ -79,7 +79,7 @@ def test_endpoints_and_machines_of_others_in_the_workspace_stay(place):
     plant_endpoint(place, f"{workspace}/onlineEndpoints/theirs", {})
     machine = f"{workspace}/computes/notebook"
     place.control.plant(machine, {"location": "eastus2", "properties": {"computeType": "ComputeInstance"}})
-    assert [name for name, fate in fates(place, False).items() if fate == "stays"] == ["theirs", "notebook"]
+    assert [name for name, action in actions(place, False).items() if action == "keep"] == ["theirs", "notebook"]
 
     assert take_down(place, False) == []
 
@@ -103,7 +103,7 @@ def test_a_deleted_vault_of_another_group_is_left_alone(place):
     name = unique_names.names(place.clients.account)["key_vault"]
     place.control.soft_delete_vault(name)
 
-    assert name not in fates(place, True)
+    assert name not in actions(place, True)
     assert take_down(place, True) == []
 
     assert any(each.endswith(f"/{name}") for each in place.control.soft_deleted())

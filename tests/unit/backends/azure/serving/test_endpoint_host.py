@@ -96,12 +96,12 @@ def test_status_names_what_serves_and_down_says_that_it_goes_on(stage: Stage, se
     assert stage.place.writes() == []
     assert "6.05 dollars a day" in stage.place.said[-1]
     assert "phi teardown" in stage.place.said[-1]
-    assert "https://ml.azure.com/endpoints/realtime/" in stage.host().cure
+    assert "https://ml.azure.com/endpoints/realtime/" in stage.host().remedy
 
 
 def test_before_anything_is_deployed_there_is_nothing_to_ask(control: Control, tmp_path):
     host = Stage(Place(control, tmp_path, "nothing-yet")).host()
-    assert (host.status()["alive"], host.cure) == (False, "`phi run` makes it")
+    assert (host.status()["alive"], host.remedy) == (False, "`phi run` makes it")
     host.stop(print)
 
 
