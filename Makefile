@@ -27,8 +27,8 @@ test: .venv/installed-dev azure_emulator/node_modules  ## the test suite
 test-long: .venv/installed-dev azure_emulator/node_modules  ## what takes long: fault storms, other data, a daemon that is killed, the real model
 	@$(BIN)/pytest -m long
 
-check: .venv/installed-dev  ## format, lint, types, and whether the definitions load
-	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && PATH="$(CURDIR)/$(BIN):$$PATH" VIRTUAL_ENV="$(CURDIR)/.venv" bash -c 'pyright --warnings && dg check defs'
+check: .venv/installed-dev  ## format, lint, layers of imports, types, and whether the definitions load
+	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && PATH="$(CURDIR)/$(BIN):$$PATH" VIRTUAL_ENV="$(CURDIR)/.venv" bash -c 'lint-imports && pyright --warnings && dg check defs'
 
 down: .venv/installed  ## stop the servers, the UI and the daemon; keep everything made
 	@$(BIN)/phi down

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,20 +11,12 @@ import orjson
 
 from phi_assets.conversations.grouping import SIDES
 from phi_assets.conversations.rows import Message, conversation_id
+from phi_assets.outcome import CheckOutcome
 
 FEWEST_BROKEN = 5
 """Broken rows from which one file is judged by itself: of three rows, one slip would be a third."""
 _NAMED = 5
 Numbers = dict[str, int | float | str]
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """Whether a check passed, in words, with the numbers that it was decided by."""
-
-    passed: bool
-    description: str
-    numbers: Numbers
 
 
 def read_split(folder: Path, side: str) -> Iterator[dict[str, Any]]:
@@ -39,7 +30,7 @@ def read_split(folder: Path, side: str) -> Iterator[dict[str, Any]]:
                 raise ValueError(f"{path}, line {number}: {e}; publish the dataset again") from e
 
 
-def check_schema(folder: Path) -> Verdict:
+def check_schema(folder: Path) -> CheckOutcome:
     """Every row has a true id, a group, and messages in the order that training relies on."""
     rows, faults = 0, []
     for side in SIDES:
@@ -51,7 +42,7 @@ def check_schema(folder: Path) -> Verdict:
         except (OSError, ValueError) as e:
             faults.append(str(e))
     said = f"{len(faults)} faults; the first: {faults[0]}" if faults else f"all {rows} rows have the published shape"
-    return Verdict(not faults, said, {"rows": rows, "faults": len(faults)})
+    return CheckOutcome(not faults, said, {"rows": rows, "faults": len(faults)})
 
 
 def _fault(row: Any) -> str:
@@ -82,7 +73,7 @@ def _true_id(row: Mapping[str, Any]) -> str:
     return conversation_id(tuple(Message(message["role"], message["content"]) for message in row["messages"]))
 
 
-def check_leakage(folder: Path) -> Verdict:
+def check_leakage(folder: Path) -> CheckOutcome:
     """No id and no near-duplicate group is in two splits."""
     ids: dict[str, set[str]] = defaultdict(set)
     groups: dict[str, set[str]] = defaultdict(set)
@@ -93,25 +84,25 @@ def check_leakage(folder: Path) -> Verdict:
     shared_ids = sum(len(sides) > 1 for sides in ids.values())
     shared_groups = sum(len(sides) > 1 for sides in groups.values())
     said = f"{shared_ids} conversations and {shared_groups} groups are in more than one split"
-    return Verdict(not shared_ids and not shared_groups, said, {"ids": shared_ids, "groups": shared_groups})
+    return CheckOutcome(not shared_ids and not shared_groups, said, {"ids": shared_ids, "groups": shared_groups})
 
 
-def check_duplicates(folder: Path) -> Verdict:
+def check_duplicates(folder: Path) -> CheckOutcome:
     """No conversation is there twice, letter case and white space aside."""
     counts = Counter(_true_id(row) for side in SIDES for row in read_split(folder, side))
     repeated = sum(count - 1 for count in counts.values())
-    return Verdict(not repeated, f"{repeated} of {counts.total()} rows repeat another", {"duplicates": repeated})
+    return CheckOutcome(not repeated, f"{repeated} of {counts.total()} rows repeat another", {"duplicates": repeated})
 
 
-def check_minimum_rows(folder: Path, minimum: int) -> Verdict:
+def check_minimum_rows(folder: Path, minimum: int) -> CheckOutcome:
     """At least `minimum` conversations in all, and one in training."""
     counts = {side: sum(1 for _ in read_split(folder, side)) for side in SIDES}
     total = sum(counts.values())
     said = f"{total} conversations, {counts['train']} for training; at least {minimum} are needed"
-    return Verdict(total >= minimum and counts["train"] > 0, said, {**counts, "minimum": minimum})
+    return CheckOutcome(total >= minimum and counts["train"] > 0, said, {**counts, "minimum": minimum})
 
 
-def check_broken_share(folder: Path, maximum: float = 0.2) -> Verdict:
+def check_broken_share(folder: Path, maximum: float = 0.2) -> CheckOutcome:
     """At most this share of the rows that were read is broken; duplicates and what policy drops don't count.
 
     Nor may it be more in any one file that has several broken rows: among many good rows of other files, a file of
@@ -131,12 +122,12 @@ def check_broken_share(folder: Path, maximum: float = 0.2) -> Verdict:
         more = f" and {len(named) - _NAMED} more files" if len(named) > _NAMED else ""
         said = f"{'; '.join(named[:_NAMED])}{more}. Mend or take out what is named. In all, {said}"
     numbers: Numbers = {"broken": broken, "rows_read": read, "share": share, "maximum": maximum, "bad_files": len(bad)}
-    return Verdict(share <= maximum and not bad, said, numbers)
+    return CheckOutcome(share <= maximum and not bad, said, numbers)
 
 
 def check_token_length(
     folder: Path, count_tokens: Callable[[list[dict[str, str]]], int], max_length: int, minimum_share: float = 0.95
-) -> Verdict:
+) -> CheckOutcome:
     """At least this share of the conversations has at most `max_length` tokens; training would cut the others."""
     lengths = {side: [count_tokens(row["messages"]) for row in read_split(folder, side)] for side in SIDES}
     every = [length for side in SIDES for length in lengths[side]]
@@ -144,10 +135,10 @@ def check_token_length(
     share = fitting / len(every) if every else 0.0
     said = f"{fitting} of {len(every)} conversations fit in {max_length} tokens ({share:.1%}); {minimum_share:.0%} must"
     numbers: Numbers = {"share": share, "longest": max(every, default=0), "train_tokens": sum(lengths["train"])}
-    return Verdict(share >= minimum_share, said, {**numbers, "max_length": max_length})
+    return CheckOutcome(share >= minimum_share, said, {**numbers, "max_length": max_length})
 
 
-def fits(folder: Path, model: Path, max_length: int, minimum_share: float = 0.95) -> Verdict:
+def fits(folder: Path, model: Path, max_length: int, minimum_share: float = 0.95) -> CheckOutcome:
     """`check_token_length` with the tokenizer and chat template of a model folder."""
     from transformers import AutoTokenizer
 
@@ -160,14 +151,14 @@ def fits(folder: Path, model: Path, max_length: int, minimum_share: float = 0.95
     return check_token_length(folder, count_tokens, max_length, minimum_share)
 
 
-def examine(folder: Path, *, min_rows: int, max_broken_share: float) -> dict[str, Verdict]:
+def examine(folder: Path, *, min_rows: int, max_broken_share: float) -> dict[str, CheckOutcome]:
     """Every verdict that needs nothing but the published files, by the name of its check.
 
     A folder that isn't of the published shape fails there, and the others can't be decided.
     """
     schema = check_schema(folder)
     if not schema.passed:
-        undecided = Verdict(False, "not decided: the files don't have the published shape", {})
+        undecided = CheckOutcome(False, "not decided: the files don't have the published shape")
         names = ("no_leakage_between_splits", "no_exact_duplicates", "minimum_rows", "few_broken_rows")
         return {"schema": schema, **dict.fromkeys(names, undecided)}
     return {

@@ -5,11 +5,12 @@ the asset behind it looks for that verdict in Dagster's event log, whoever launc
 """
 
 import time
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import dagster as dg
+
+from phi_assets.outcome import CheckOutcome
 
 SUBJECT = "subject"
 ASSET = "asset"
@@ -47,16 +48,15 @@ class NotPassed(dg.Failure):
     """The input of an asset has no passed verdict of a blocking check."""
 
 
-def verdict(
-    name: str, asset: str, *, subject: str, passed: bool, description: str, numbers: Mapping[str, Any]
-) -> dg.AssetCheckResult:
-    """The result of one check, with the digest of what it judged."""
+def check_result(name: str, asset: str, subject: str, outcome: CheckOutcome) -> dg.AssetCheckResult:
+    """The result of one check for Dagster, with the digest `subject` of the asset's version that it judged."""
+    numbers = {key: value for key, value in outcome.numbers.items() if value is not None}
     return dg.AssetCheckResult(
         asset_key=asset,
         check_name=name,
-        passed=passed,
-        description=description,
-        metadata={SUBJECT: subject, **{key: value for key, value in numbers.items() if value is not None}},
+        passed=outcome.passed,
+        description=outcome.description,
+        metadata={SUBJECT: subject, **numbers},
     )
 
 
@@ -73,15 +73,7 @@ def failed(instance: dg.DagsterInstance, asset: str, subject: str) -> list[str]:
     ]
 
 
-@dataclass(frozen=True)
-class Found:
-    """What a check said of a version."""
-
-    passed: bool
-    description: str
-
-
-def verdict_on(instance: dg.DagsterInstance, asset: str, check: str, subject: str) -> Found | None:
+def verdict_on(instance: dg.DagsterInstance, asset: str, check: str, subject: str) -> CheckOutcome | None:
     """The last that a check said of the version; None when it did not judge it, or that is too many verdicts ago."""
     key = dg.AssetCheckKey(dg.AssetKey(asset), check)
     for limit in (1, VERDICTS):  # nearly always it is the last
@@ -92,7 +84,7 @@ def verdict_on(instance: dg.DagsterInstance, asset: str, check: str, subject: st
             data: Any = event.event_specific_data
             found = data.metadata.get(SUBJECT)
             if found and found.value == subject:
-                return Found(data.passed, data.description or "")
+                return CheckOutcome(data.passed, data.description or "")
     return None
 
 

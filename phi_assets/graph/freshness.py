@@ -1,42 +1,33 @@
 """Has what came in gone through? Asked of the event log and the live endpoint: a quiet inbox is never stale."""
 
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
 from phi_assets.graph.staleness import DATA_VERSION, INPUT_PREFIX
+from phi_assets.outcome import CheckOutcome
 from phi_assets.ports.evaluation import ModelRegistry
 from phi_assets.ports.serving import EndpointHost
 
 PAGE = 100
 
 
-@dataclass(frozen=True)
-class Found:
-    """Whether it is fresh, in words, with the numbers behind them."""
-
-    fresh: bool
-    description: str
-    numbers: Mapping[str, float | int | str] = field(default_factory=dict[str, float | int | str])
-
-
-def passed_on(instance: dg.DagsterInstance, source: str, reader: str, *, hours: float, remedy: str) -> Found:
+def passed_on(instance: dg.DagsterInstance, source: str, reader: str, *, hours: float, remedy: str) -> CheckOutcome:
     """Not fresh when `source` has had content that `reader` was not made from, for more than `hours`."""
     event = instance.get_latest_materialization_event(dg.AssetKey(reader))
     made = event.asset_materialization if event else None
     if made is None:
-        return Found(True, f"{reader} was not made yet")
+        return CheckOutcome(True, f"{reader} was not made yet")
     read = (made.tags or {}).get(INPUT_PREFIX + source, "")
     since = _unread_since(instance, source, read)
     if since is None:
-        return Found(True, f"{reader} was made from the newest {source}, {read[:12]}", {"hours_waiting": 0.0})
+        return CheckOutcome(True, f"{reader} was made from the newest {source}, {read[:12]}", {"hours_waiting": 0.0})
     waited = (time.time() - since) / 3600
     said = f"{source} has other content than the {read[:12]} that {reader} was made from, for {waited:.1f} hours"
-    return Found(waited <= hours, f"{said}; {remedy}" if waited > hours else said, {"hours_waiting": waited})
+    return CheckOutcome(waited <= hours, f"{said}; {remedy}" if waited > hours else said, {"hours_waiting": waited})
 
 
 def _unread_since(instance: dg.DagsterInstance, source: str, read: str) -> float | None:
@@ -69,23 +60,23 @@ def _versions(instance: dg.DagsterInstance, asset: str) -> Iterator[tuple[str, f
 
 def champion_serves(
     instance: dg.DagsterInstance, run_id: str, registry: ModelRegistry, endpoint_host: EndpointHost
-) -> Found:
+) -> CheckOutcome:
     """Not fresh when another version than the champion has the traffic, unless a run is just changing that."""
     if instance.get_latest_materialization_event(dg.AssetKey("online_deployment")) is None:
-        return Found(True, "nothing was deployed yet")
+        return CheckOutcome(True, "nothing was deployed yet")
     champion = registry.champion()
     if champion is None:
-        return Found(True, "there is no champion")
+        return CheckOutcome(True, "there is no champion")
     wanted = f"{champion.name} {champion.version}"
     serves = _serving(endpoint_host)
     numbers = {"serves": serves, "champion": wanted}
     if serves == wanted:
-        return Found(True, f"{wanted}, the champion, serves", numbers)
+        return CheckOutcome(True, f"{wanted}, the champion, serves", numbers)
     said = f"{serves} serves, and the champion is {wanted}"
     busy = _run_making(instance, "online_deployment", run_id)
     if busy:
-        return Found(True, f"{said}; run {busy[:8]} is at work on it", numbers)
-    return Found(False, f"{said}; start job `redeploy`, or `phi run`", numbers)
+        return CheckOutcome(True, f"{said}; run {busy[:8]} is at work on it", numbers)
+    return CheckOutcome(False, f"{said}; start job `redeploy`, or `phi run`", numbers)
 
 
 def _serving(endpoint_host: EndpointHost) -> str:
@@ -102,13 +93,13 @@ def _run_making(instance: dg.DagsterInstance, asset: str, but: str) -> str:
     return run.run_id if run and not run.is_finished else ""
 
 
-def little_drift(trained_on: Path | None, folder: Path, *, most: float, by_itself: bool) -> Found:
+def little_drift(trained_on: Path | None, folder: Path, *, most: float, by_itself: bool) -> CheckOutcome:
     """Not fresh when what `folder` has beyond what was trained on is told from it too well, and nobody acts on it.
 
     `by_itself`: whether so much drift starts a training. Then a person need not be told of it.
     """
     if trained_on is None:
-        return Found(True, "the dataset of the last training is not here to compare with")
+        return CheckOutcome(True, "the dataset of the last training is not here to compare with")
     from phi_assets.conversations.drift import FEWEST_NEW, FEWEST_TRAINED_ON, drift_since
 
     found = drift_since(trained_on, folder)
@@ -116,13 +107,13 @@ def little_drift(trained_on: Path | None, folder: Path, *, most: float, by_itsel
     said = f"{found.new} new conversations since the training on {found.trained_on}"
     if not found.enough:
         few = f"fewer than {FEWEST_NEW} against {FEWEST_TRAINED_ON} say nothing about drift"
-        return Found(True, f"{said}: {few}" if found.new else said, numbers)
+        return CheckOutcome(True, f"{said}: {few}" if found.new else said, numbers)
     numbers |= {"drift": found.distance}
     said = f"{said}: drift {found.distance:.2f} of 1"
     if found.distance < most:
-        return Found(True, f"{said}, below {most:g}", numbers)
+        return CheckOutcome(True, f"{said}, below {most:g}", numbers)
     said = f"{said}, at least {most:g} (PHI_RETRAIN_MIN_DRIFT)"
     if by_itself:
-        return Found(True, f"{said}: sensor `retraining` starts a training", numbers)
+        return CheckOutcome(True, f"{said}: sensor `retraining` starts a training", numbers)
     remedy = "read what came in, and train on it (`phi run`, or job `retrain`) if it is what people will ask"
-    return Found(False, f"{said}; {remedy}", numbers)
+    return CheckOutcome(False, f"{said}; {remedy}", numbers)

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from phi_assets.models.promotion_rules import Verdict
+from phi_assets.outcome import CheckOutcome
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Trained:
     address: str = ""
 
 
-def scores_of(report: Mapping[str, Any], verdicts: Iterable[Verdict]) -> Scores:
+def scores_of(report: Mapping[str, Any], outcomes: Mapping[str, CheckOutcome]) -> Scores:
     """The scores of the tuned model in an evaluation's report."""
     tuned = report["models"]["tuned"]
     asked = (tuned["questions"] or {}).get("all")
@@ -52,7 +52,7 @@ def scores_of(report: Mapping[str, Any], verdicts: Iterable[Verdict]) -> Scores:
         bits_per_byte=tuned["bits_per_byte"],
         right=asked["share"] if asked and asked["count"] else None,
         general_kept=kept["share"] if kept and kept["count"] else None,
-        failed=tuple(found.name for found in verdicts if not found.passed),
+        failed=tuple(name for name, outcome in outcomes.items() if not outcome.passed),
     )
 
 

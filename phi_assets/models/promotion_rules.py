@@ -5,8 +5,10 @@ Whatever a rule needs and does not find as a finite number counts against the mo
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
+
+from phi_assets.outcome import CheckOutcome
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,47 +26,29 @@ class Rules:
     promote_on_insufficient_evidence: bool = False
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """The outcome of one rule: what it found in words, and the numbers that it looked at."""
-
-    name: str
-    passed: bool
-    description: str
-    numbers: dict[str, float] = field(default_factory=dict)
-
-
 DEFAULT_RULES = Rules()
 
 
-def decide(report: Mapping[str, Any], rules: Rules = DEFAULT_RULES) -> list[Verdict]:
-    """A verdict a rule, all of which must pass, on the evaluation.json that `evaluation_code` writes."""
-    return [
-        better_than_base(report, rules),
-        not_worse_than_champion(report, rules),
-        answers_questions(report, rules),
-        keeps_general_answers(report, rules),
-        enough_evidence(report, rules),
-    ]
+def decide(report: Mapping[str, Any], rules: Rules = DEFAULT_RULES) -> dict[str, CheckOutcome]:
+    """The outcome of each rule by its name, on the evaluation.json that `evaluation_code` writes. All must pass."""
+    return {rule.__name__: rule(report, rules) for rule in RULES}
 
 
-def better_than_base(report: Mapping[str, Any], rules: Rules = DEFAULT_RULES) -> Verdict:
+def better_than_base(report: Mapping[str, Any], rules: Rules = DEFAULT_RULES) -> CheckOutcome:
     """Passes when the 95% upper bound of the tuned model's bits per byte less the base's is below zero."""
-    name = "better_than_base"
     found = _difference(report, "base")
     if found is None:
-        return Verdict(name, False, "the bits per byte of tuned and base cannot be compared: a number is not finite")
+        return CheckOutcome(False, "the bits per byte of tuned and base cannot be compared: a number is not finite")
     if found["lower"] == found["upper"] == 0:
-        return Verdict(name, False, "the tuned model scores exactly as the base on every row: was it trained?", found)
+        return CheckOutcome(False, "the tuned model scores exactly as the base on every row: was it trained?", found)
     passed = found["upper"] < -rules.rounding
-    return Verdict(name, passed, f"{_spoken(found, 'base')}; the upper bound must be below 0", found)
+    return CheckOutcome(passed, f"{_spoken(found, 'base')}; the upper bound must be below 0", found)
 
 
-def not_worse_than_champion(report: Mapping[str, Any], rules: Rules = DEFAULT_RULES) -> Verdict:
+def not_worse_than_champion(report: Mapping[str, Any], rules: Rules = DEFAULT_RULES) -> CheckOutcome:
     """Passes when neither bits per byte nor right answers are clearly worse than the champion's, or there is none."""
-    name = "not_worse_than_champion"
     if _at(report, "models", "champion") is None and _at(report, "comparisons", "champion") is None:
-        return Verdict(name, True, "no champion yet")
+        return CheckOutcome(True, "no champion yet")
     found, numbers, reasons, failed = _difference(report, "champion"), {}, [], False
     if found is not None:
         numbers |= found
@@ -91,23 +75,22 @@ def not_worse_than_champion(report: Mapping[str, Any], rules: Rules = DEFAULT_RU
         failed |= not lost.passed
         numbers |= lost.numbers
         reasons.append(lost.description)
-    return Verdict(name, not failed, "; ".join(reasons), numbers)
+    return CheckOutcome(not failed, "; ".join(reasons), numbers)
 
 
-def answers_questions(report: Mapping[str, Any], rules: Rules = DEFAULT_RULES) -> Verdict:
+def answers_questions(report: Mapping[str, Any], rules: Rules = DEFAULT_RULES) -> CheckOutcome:
     """Passes when the model answers clearly more than shuffled keys would credit it with, and no fewer than the base.
 
     A model that learned the tone and length of the answers, and not the answers, improves its bits per byte; this is
     the rule that it fails.
     """
-    name = "answers_questions"
     if _number(report, "questions", "count") == 0:
-        return Verdict(name, True, "no evaluation questions: the test split alone decides")
+        return CheckOutcome(True, "no evaluation questions: the test split alone decides")
     lower = _number(report, "models", "tuned", "questions", "all", "lower")
     share = _number(report, "models", "tuned", "questions", "all", "share")
     lost = _right_lost_to(report, "base", rules)
     if lower is None or share is None or lost is None:
-        return Verdict(name, False, "the evaluation holds no count of right answers")
+        return CheckOutcome(False, "the evaluation holds no count of right answers")
     shuffled = _number(report, "models", "tuned", "questions", "shuffled_share")
     chance = max(rules.least_right, shuffled or 0.0)
     numbers = {"right": share, "right_lower": lower, "chance": chance, **lost.numbers}
@@ -115,28 +98,26 @@ def answers_questions(report: Mapping[str, Any], rules: Rules = DEFAULT_RULES) -
         f"{share:.1%} right with a 95% lower bound of {lower:.1%}, which must be above {chance:.1%} "
         f"(what shuffled keys score, or {rules.least_right:.0%}); {lost.description}"
     )
-    return Verdict(name, lower > chance and lost.passed, description, numbers)
+    return CheckOutcome(lower > chance and lost.passed, description, numbers)
 
 
-def keeps_general_answers(report: Mapping[str, Any], rules: Rules = DEFAULT_RULES) -> Verdict:
+def keeps_general_answers(report: Mapping[str, Any], rules: Rules = DEFAULT_RULES) -> CheckOutcome:
     """Passes when the model still answers enough of the general questions that its base answers right."""
-    name = "keeps_general_answers"
     known = _number(report, "models", "tuned", "general_kept", "count") or 0
     if known < rules.fewest_general:
         needed = f"at least {rules.fewest_general} are needed"
         description = f"insufficient evidence: the base answers {known:.0f} general questions right, {needed}"
-        return _insufficient(name, description, {"base_right": known}, rules)
+        return _insufficient(description, {"base_right": known}, rules)
     kept = _number(report, "models", "tuned", "general_kept", "share")
     if kept is None:
-        return Verdict(name, False, "the evaluation holds no share of general answers kept", {"base_right": known})
+        return CheckOutcome(False, "the evaluation holds no share of general answers kept", {"base_right": known})
     needed = f"at least {rules.least_general_kept:.0%} are needed"
     description = f"keeps {kept:.1%} of the {known:.0f} general questions that the base answers right; {needed}"
-    return Verdict(name, kept >= rules.least_general_kept, description, {"kept": kept, "base_right": known})
+    return CheckOutcome(kept >= rules.least_general_kept, description, {"kept": kept, "base_right": known})
 
 
-def enough_evidence(report: Mapping[str, Any], rules: Rules = DEFAULT_RULES) -> Verdict:
+def enough_evidence(report: Mapping[str, Any], rules: Rules = DEFAULT_RULES) -> CheckOutcome:
     """Passes when the test split has enough groups, also without what the champion trained on."""
-    name = "enough_evidence"
     groups = {"test split": _number(report, "comparisons", "base", "groups") or 0}
     if _at(report, "comparisons", "champion") is not None:
         left = _number(report, "comparisons", "champion", "groups") or 0
@@ -145,28 +126,28 @@ def enough_evidence(report: Mapping[str, Any], rules: Rules = DEFAULT_RULES) -> 
     numbers = {"groups": fewest}
     description = f"the {where} has {fewest:.0f} groups, at least {rules.fewest_groups} are needed"
     if fewest < rules.fewest_groups:
-        return _insufficient(name, f"insufficient evidence: {description}", numbers, rules)
-    return Verdict(name, True, description, numbers)
+        return _insufficient(f"insufficient evidence: {description}", numbers, rules)
+    return CheckOutcome(True, description, numbers)
 
 
-def _insufficient(name: str, description: str, numbers: dict[str, float], rules: Rules) -> Verdict:
+def _insufficient(description: str, numbers: dict[str, float], rules: Rules) -> CheckOutcome:
     allowed = rules.promote_on_insufficient_evidence
-    return Verdict(name, allowed, description + ("; passed by setting" if allowed else ""), numbers)
+    return CheckOutcome(allowed, description + ("; passed by setting" if allowed else ""), numbers)
 
 
-def _right_lost_to(report: Mapping[str, Any], other: str, rules: Rules) -> Verdict | None:
+def _right_lost_to(report: Mapping[str, Any], other: str, rules: Rules) -> CheckOutcome | None:
     """Whether the tuned model has too few right answers against `other`; None when no questions were asked."""
     if _number(report, "questions", "count") == 0:
         return None
     ours = _number(report, "models", "tuned", "questions", "all", "share")
     theirs = _number(report, "models", other, "questions", "all", "share")
     if ours is None or theirs is None:
-        return Verdict("right", False, f"the right answers of tuned and {other} cannot be compared")
+        return CheckOutcome(False, f"the right answers of tuned and {other} cannot be compared")
     # Shares are quotients: 0.85 - 0.80 is above 0.05 by 5e-17.
     passed = theirs - ours <= rules.most_right_lost + 1e-9
     most = f"at most {rules.most_right_lost * 100:g} points may be lost"
     description = f"right answers: tuned {ours:.1%}, {other} {theirs:.1%}; {most}"
-    return Verdict("right", passed, description, {"right": ours, f"{other}_right": theirs})
+    return CheckOutcome(passed, description, {"right": ours, f"{other}_right": theirs})
 
 
 def _difference(report: Mapping[str, Any], other: str) -> dict[str, float] | None:
@@ -194,3 +175,12 @@ def _at(report: Mapping[str, Any], *path: str) -> Any:
     for name in path:
         value = value.get(name) if isinstance(value, Mapping) else None
     return value
+
+
+RULES = (
+    better_than_base,
+    not_worse_than_champion,
+    answers_questions,
+    keeps_general_answers,
+    enough_evidence,
+)

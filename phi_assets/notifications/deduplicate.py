@@ -10,7 +10,7 @@ A run that a person cancelled is no cause, but what its checks found counts.
 """
 
 from phi_assets.notifications import messages
-from phi_assets.notifications.event_log import Ending, Step, Verdict
+from phi_assets.notifications.event_log import CheckEvaluation, Ending, Step
 from phi_assets.notifications.outbox import Cause, Page
 
 
@@ -29,7 +29,7 @@ def judge(ending: Ending, page: Page) -> None:
 
 
 def _judge_checks(ending: Ending, page: Page) -> None:
-    versions: dict[tuple[str, str], list[Verdict]] = {}
+    versions: dict[tuple[str, str], list[CheckEvaluation]] = {}
     for verdict in ending.verdicts:
         if verdict.passed:
             page.close("check", verdict.asset, verdict.check)

@@ -22,7 +22,7 @@ PAGE = 1000
 
 
 @dataclass(frozen=True)
-class Verdict:
+class CheckEvaluation:
     """What a check said. `subject` is the version that it judged, where it names one."""
 
     asset: str
@@ -54,7 +54,7 @@ class Ending:
     first_run: str
     job: str
     canceled: bool
-    verdicts: tuple[Verdict, ...]
+    verdicts: tuple[CheckEvaluation, ...]
     steps: tuple[Step, ...] = ()
     error: Error | None = None
 
@@ -138,10 +138,10 @@ def _steps(events: list[dg.EventLogEntry]) -> Iterator[Step]:
             yield Step(event.step_key, of_step(event) if failed else None)
 
 
-def _verdict(entry: dg.EventLogEntry) -> Verdict:
+def _verdict(entry: dg.EventLogEntry) -> CheckEvaluation:
     data = entry.get_dagster_event().asset_check_evaluation_data
     subject = data.metadata.get(check_gates.SUBJECT)
-    return Verdict(
+    return CheckEvaluation(
         asset=data.asset_key.to_user_string(),
         check=data.check_name,
         subject=str(subject.value) if subject else "",

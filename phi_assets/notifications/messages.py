@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from phi_assets.notifications import remedies
-from phi_assets.notifications.event_log import Ending, Verdict
+from phi_assets.notifications.event_log import CheckEvaluation, Ending
 from phi_assets.notifications.step_errors import Error
 from phi_assets.redaction import MASK, masked
 from phi_assets.settings import variables
@@ -42,7 +42,7 @@ class Message:
         return cls(**{**values, "why": tuple(values["why"])})
 
 
-def of_checks(ending: Ending, failed: Sequence[Verdict]) -> Message:
+def of_checks(ending: Ending, failed: Sequence[CheckEvaluation]) -> Message:
     """The failed checks of one version of an asset, listed together."""
     first = failed[0]
     names = ", ".join(each.check for each in failed)

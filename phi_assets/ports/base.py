@@ -5,9 +5,7 @@ what once was made; a deleted folder or a dead endpoint is seen here.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable
 
 import dagster as dg
 
@@ -31,13 +29,3 @@ class Port(dg.ConfigurableResource, ABC):
         """Why `find` found nothing."""
         del digest
         return "what was made is gone"
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What a check found in the live state."""
-
-    passed: bool
-    description: str
-    numbers: Mapping[str, Any] = field(default_factory=dict)
-    remedy: str = ""  # the end of the description, where it is known apart

@@ -4,7 +4,8 @@ from abc import abstractmethod
 from collections.abc import Mapping
 
 from phi_assets import records
-from phi_assets.ports.base import Finding, Log, Port
+from phi_assets.outcome import CheckOutcome
+from phi_assets.ports.base import Log, Port
 
 
 class CloudResources(Port):
@@ -19,7 +20,7 @@ class CloudResources(Port):
         """What the cloud forecast before the last deployment of this process; a word when there was none."""
 
     @abstractmethod
-    def examine(self, asset: str) -> Mapping[str, Finding]:
+    def examine(self, asset: str) -> Mapping[str, CheckOutcome]:
         """The verdict of every live check of an asset, by the check's name."""
 
 
@@ -31,7 +32,7 @@ class ComputeQuota(Port):
         """What is needed, allowed and used now; asks for more where the settings say so."""
 
     @abstractmethod
-    def judge(self, quota: records.Quota) -> Mapping[str, Finding]:
+    def judge(self, quota: records.Quota) -> Mapping[str, CheckOutcome]:
         """The verdict of each check on it, by the check's name."""
 
 
@@ -55,7 +56,7 @@ class Provisioner(Port):
         del record
         return None
 
-    def examine_compute(self) -> Mapping[str, Finding]:
+    def examine_compute(self) -> Mapping[str, CheckOutcome]:
         """The verdict of each live check of the compute, by the check's name; none on a laptop."""
         return {}
 

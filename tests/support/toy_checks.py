@@ -7,6 +7,7 @@ import dagster as dg
 
 from phi_assets.errors import BackendError
 from phi_assets.graph import check_gates
+from phi_assets.outcome import CheckOutcome
 
 
 @dataclass
@@ -51,14 +52,8 @@ class Toy:
         @dg.multi_asset_check(specs=[dg.AssetCheckSpec(n, asset="data", blocking=True) for n in ("whole", "clean")])
         def published() -> Iterable[dg.AssetCheckResult]:
             for name in ("whole", "clean"):
-                yield check_gates.verdict(
-                    name,
-                    "data",
-                    subject=toy.version,
-                    passed=name not in toy.failing,
-                    description=f"{name} of {toy.version}",
-                    numbers={},
-                )
+                outcome = CheckOutcome(name not in toy.failing, f"{name} of {toy.version}")
+                yield check_gates.check_result(name, "data", toy.version, outcome)
 
         @dg.asset_check(asset=report)
         def fresh() -> dg.AssetCheckResult:

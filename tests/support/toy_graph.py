@@ -8,6 +8,7 @@ import dagster as dg
 from phi_assets.graph import check_gates
 from phi_assets.graph.dagster_internals import observed_source
 from phi_assets.graph.io_manager import RecordIOManager
+from phi_assets.outcome import CheckOutcome
 from phi_assets.ports.base import Port
 from phi_assets.records import Record
 
@@ -60,14 +61,8 @@ def toy_graph(
 
     @dg.asset_check(asset="grain", blocking=True)
     def clean(grain: Thing) -> dg.AssetCheckResult:
-        return check_gates.verdict(
-            "clean",
-            "grain",
-            subject=changes.get("subject", grain.digest),
-            passed=changes.get("clean", True),
-            description="stones",
-            numbers={},
-        )
+        outcome = CheckOutcome(changes.get("clean", True), "stones")
+        return check_gates.check_result("clean", "grain", changes.get("subject", grain.digest), outcome)
 
     return dg.Definitions(
         assets=[field, grain, flour, bread],

@@ -3,6 +3,7 @@
 import dagster as dg
 
 from phi_assets.graph import check_gates
+from phi_assets.outcome import CheckOutcome
 from phi_assets.records import FlowEvaluation
 from phi_assets.settings import current
 
@@ -19,11 +20,5 @@ def answers_right(chat_flow_evaluation: FlowEvaluation) -> dg.AssetCheckResult:
         if share is None
         else f"{share:.0%} right, at least {least:.0%} wanted"
     )
-    return check_gates.verdict(
-        "answers_right",
-        "chat_flow_evaluation",
-        subject=chat_flow_evaluation.digest,
-        passed=passed,
-        description=described,
-        numbers={"share_right": share, "at_least": least},
-    )
+    outcome = CheckOutcome(passed, described, {"share_right": share, "at_least": least})
+    return check_gates.check_result("answers_right", "chat_flow_evaluation", chat_flow_evaluation.digest, outcome)

@@ -31,15 +31,9 @@ def published_dataset(chat_dataset: DatasetVersion, dataset_store: DatasetStore)
 
     settings = current()
     folder = dataset_store.folder(chat_dataset)
-    for name, found in examine(folder, min_rows=settings.min_rows, max_broken_share=settings.max_broken_share).items():
-        yield check_gates.verdict(
-            name,
-            "chat_dataset",
-            subject=chat_dataset.digest,
-            passed=found.passed,
-            description=found.description,
-            numbers=found.numbers,
-        )
+    outcomes = examine(folder, min_rows=settings.min_rows, max_broken_share=settings.max_broken_share)
+    for name, outcome in outcomes.items():
+        yield check_gates.check_result(name, "chat_dataset", chat_dataset.digest, outcome)
 
 
 @dg.asset_check(
@@ -59,12 +53,5 @@ def fits_context(
     from phi_assets.models.recipes import preset_value
 
     length = min(int(preset_value(current(), "max_length")), base_model.context_length)
-    found = fits(dataset_store.folder(chat_dataset), base_model_store.folder(base_model), max_length=length)
-    return check_gates.verdict(
-        "fits_context",
-        "chat_dataset",
-        subject=chat_dataset.digest,
-        passed=found.passed,
-        description=found.description,
-        numbers=found.numbers,
-    )
+    outcome = fits(dataset_store.folder(chat_dataset), base_model_store.folder(base_model), max_length=length)
+    return check_gates.check_result("fits_context", "chat_dataset", chat_dataset.digest, outcome)

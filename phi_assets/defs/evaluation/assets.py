@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from phi_assets.defs.evaluation.checks import verdicts
+from phi_assets.defs.evaluation.checks import promotion_outcomes
 from phi_assets.defs.evaluation.metadata import describe_evaluation
 from phi_assets.defs.evaluation.promotion_config import Promotion, by_hand, describe_change, tags_of, why_not
 from phi_assets.defs.evaluation.questions import evaluation_questions
@@ -39,7 +39,7 @@ def model_evaluation(
     contest = Contest(base_model, fine_tuned_model, dataset, registry.champion())
     evaluation = evaluator.evaluate(context, contest)
     report = evaluator.report(evaluation)
-    registry.log_evaluation(fine_tuned_model, evaluation, scores_of(report, verdicts(report)))
+    registry.log_evaluation(fine_tuned_model, evaluation, scores_of(report, promotion_outcomes(report)))
     return dg.MaterializeResult(
         value=evaluation,
         data_version=dg.DataVersion(evaluation.digest),

@@ -6,7 +6,8 @@ from typing import Any
 import dagster as dg
 
 from phi_assets.graph import check_gates
-from phi_assets.models.promotion_rules import Rules, Verdict, decide
+from phi_assets.models.promotion_rules import Rules, decide
+from phi_assets.outcome import CheckOutcome
 from phi_assets.ports.evaluation import Evaluator
 from phi_assets.records import Evaluation
 from phi_assets.settings import current
@@ -21,8 +22,8 @@ DESCRIPTIONS = {
 }
 
 
-def verdicts(report: Mapping[str, Any]) -> list[Verdict]:
-    """Of each promotion rule on an evaluation's report, with the settings in force."""
+def promotion_outcomes(report: Mapping[str, Any]) -> dict[str, CheckOutcome]:
+    """The outcome of each promotion rule on an evaluation's report, with the settings in force."""
     return decide(report, Rules(promote_on_insufficient_evidence=current().promote_on_insufficient_evidence))
 
 
@@ -34,12 +35,5 @@ def verdicts(report: Mapping[str, Any]) -> list[Verdict]:
 )
 def promotion(model_evaluation: Evaluation, evaluator: Evaluator) -> Iterator[dg.AssetCheckResult]:
     """The verdict of every promotion rule on this evaluation."""
-    for found in verdicts(evaluator.report(model_evaluation)):
-        yield check_gates.verdict(
-            found.name,
-            "model_evaluation",
-            subject=model_evaluation.digest,
-            passed=found.passed,
-            description=found.description,
-            numbers=found.numbers,
-        )
+    for name, outcome in promotion_outcomes(evaluator.report(model_evaluation)).items():
+        yield check_gates.check_result(name, "model_evaluation", model_evaluation.digest, outcome)

@@ -28,7 +28,7 @@ def describe_evaluation(report: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 def _over_time(report: dict[str, Any]) -> dict[str, dg.FloatMetadataValue]:
     """What Dagster plots from one evaluation to the next; a number that there is not is left out."""
-    scores = scores_of(report, ())
+    scores = scores_of(report, {})
     values = {
         "bits_per_byte": scores.bits_per_byte,
         "questions_right_share": scores.right,

@@ -34,12 +34,5 @@ def gpu_quota(context: dg.AssetExecutionContext, compute_quota: ComputeQuota) ->
 )
 def affordable(gpu_quota: Quota, compute_quota: ComputeQuota) -> Iterator[dg.AssetCheckResult]:
     """The verdicts that stand between the settings and the bill."""
-    for name, found in compute_quota.judge(gpu_quota).items():
-        yield check_gates.verdict(
-            name,
-            "gpu_quota",
-            subject=gpu_quota.digest,
-            passed=found.passed,
-            description=found.description,
-            numbers=found.numbers,
-        )
+    for name, outcome in compute_quota.judge(gpu_quota).items():
+        yield check_gates.check_result(name, "gpu_quota", gpu_quota.digest, outcome)

@@ -1,11 +1,12 @@
 """Another recipe tried on the newest dataset: trained, measured against the champion, compared, never shipped."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import dagster as dg
 from pydantic import Field
 
-from phi_assets.defs.evaluation.checks import verdicts
+from phi_assets.defs.evaluation.checks import promotion_outcomes
 from phi_assets.defs.evaluation.metadata import describe_evaluation
 from phi_assets.defs.training.metadata import describe_training
 from phi_assets.graph import check_gates, metadata_values
@@ -14,7 +15,7 @@ from phi_assets.graph.io_manager import RecordIOManager
 from phi_assets.graph.run_tags import CANDIDATE
 from phi_assets.models import recipes
 from phi_assets.models.experiments import scores_of
-from phi_assets.models.promotion_rules import Verdict
+from phi_assets.outcome import CheckOutcome
 from phi_assets.ports.dataset import DatasetStore
 from phi_assets.ports.evaluation import Contest, Evaluator, ModelRegistry
 from phi_assets.ports.training import BaseModelStore, Trainer
@@ -98,7 +99,7 @@ def evaluate_candidate(
         raise dg.Failure("the candidate's dataset or base model is gone; `phi run`, then try again")
     evaluation = evaluator.evaluate(context, Contest(base, model, dataset, registry.champion()))
     report = evaluator.report(evaluation)
-    found = verdicts(report)
+    found = promotion_outcomes(report)
     scores = scores_of(report, found)
     run = context.instance.get_run_by_id(context.run_id)  # context.run is as it was before the op above tagged it
     registry.log_evaluation(model, evaluation, scores, run.tags.get(CANDIDATE, "") if run else "")
@@ -113,8 +114,8 @@ def evaluate_candidate(
     )
 
 
-def verdicts_table(found: list[Verdict]) -> dg.MarkdownMetadataValue:
-    rows = [(each.name, "passes" if each.passed else "fails", each.description) for each in found]
+def verdicts_table(outcomes: Mapping[str, CheckOutcome]) -> dg.MarkdownMetadataValue:
+    rows = [(name, "passes" if each.passed else "fails", each.description) for name, each in outcomes.items()]
     return metadata_values.table(("rule", "verdict", "found"), rows)
 
 

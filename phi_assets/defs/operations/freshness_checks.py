@@ -5,9 +5,10 @@ from pathlib import Path
 
 import dagster as dg
 
-from phi_assets.graph.freshness import Found, champion_serves, passed_on
+from phi_assets.graph.freshness import champion_serves, passed_on
 from phi_assets.graph.freshness import little_drift as drifted_little
 from phi_assets.graph.io_manager import RecordIOManager
+from phi_assets.outcome import CheckOutcome
 from phi_assets.ports.dataset import DatasetStore
 from phi_assets.ports.evaluation import ModelRegistry
 from phi_assets.ports.serving import EndpointHost
@@ -63,11 +64,11 @@ def serves_the_champion(
 def little_drift(dataset_store: DatasetStore, io_manager: dg.ResourceParam[RecordIOManager]) -> dg.AssetCheckResult:
     """By the records of this home, so that it passes where nothing was made yet."""
 
-    def find() -> Found:
+    def find() -> CheckOutcome:
         dataset = io_manager.latest(dg.AssetKey("chat_dataset"))
         model = io_manager.latest(dg.AssetKey("fine_tuned_model"))
         if not isinstance(dataset, DatasetVersion) or not isinstance(model, ModelVersion):
-            return Found(True, "nothing was trained yet")
+            return CheckOutcome(True, "nothing was trained yet")
         return drifted_little(
             _folder(dataset_store, model.dataset_digest),
             dataset_store.folder(dataset),
@@ -86,13 +87,13 @@ def _folder(store: DatasetStore, digest: str) -> Path | None:
     return store.folder(found) if isinstance(found, DatasetVersion) else None
 
 
-def _warning(find: Callable[[], Found]) -> dg.AssetCheckResult:
+def _warning(find: Callable[[], CheckOutcome]) -> dg.AssetCheckResult:
     try:
         found = find()
     except Exception as e:  # whatever it is: a warning that cannot be given must not fail the run that it is part of
-        found = Found(False, f"could not be looked at: {type(e).__name__}: {e}")
+        found = CheckOutcome(False, f"could not be looked at: {type(e).__name__}: {e}")
     return dg.AssetCheckResult(
-        passed=found.fresh,
+        passed=found.passed,
         severity=dg.AssetCheckSeverity.WARN,
         description=found.description,
         metadata=dict(found.numbers),

@@ -25,7 +25,7 @@ def evaluated(world: World, tuned: Path, out: Path, *more: str) -> dict[str, Any
 
 
 def refusals(report: dict[str, Any], rules: Rules | None = None) -> set[str]:
-    return {verdict.name for verdict in decide(report, rules or Rules()) if not verdict.passed}
+    return {name for name, outcome in decide(report, rules or Rules()).items() if not outcome.passed}
 
 
 @pytest.fixture(scope="module")

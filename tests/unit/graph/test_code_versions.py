@@ -16,6 +16,7 @@ PROGRAMS = ("dataset_code", "training_code", "evaluation_code", "serving_code")
 # Source that no asset executes, or that cannot change what an asset makes.
 OUTSIDE = {
     "phi_assets/errors.py": "errors",
+    "phi_assets/outcome.py": "shape of outcomes",
     "phi_assets/files.py": "writes and digests files",
     "phi_assets/graph": "runs and judges the assets",
     "phi_assets/ports": "abstract",

@@ -13,6 +13,7 @@ from phi_assets.definitions import definitions
 from phi_assets.graph import freshness
 from phi_assets.graph.freshness import champion_serves, little_drift, passed_on
 from phi_assets.instance import runs
+from phi_assets.outcome import CheckOutcome
 from phi_assets.records import DatasetVersion, RegisteredModel
 from phi_assets.settings import OWN_DATASET, PROJECT, current
 from tests.support.event_log import made, observed
@@ -39,7 +40,7 @@ def home(tmp_path, monkeypatch):
     current.cache_clear()
 
 
-def waited(instance: dg.DagsterInstance, hours: float = 24) -> freshness.Found:
+def waited(instance: dg.DagsterInstance, hours: float = 24) -> CheckOutcome:
     return passed_on(instance, SOURCE, READER, hours=hours, remedy="start `phi run`")
 
 
@@ -48,7 +49,7 @@ def test_a_quiet_inbox_is_fresh_however_long_it_is_quiet(instance):
     made(instance, READER, "d1", {SOURCE: "v1"}, hours_ago=8999)
     observed(instance, SOURCE, "v1")
 
-    assert waited(instance).fresh
+    assert waited(instance).passed
     assert waited(instance).numbers["hours_waiting"] == 0
 
 
@@ -57,9 +58,9 @@ def test_what_waits_is_warned_of_after_the_hours_allowed_and_not_before(instance
     made(instance, READER, "d1", {SOURCE: "v1"}, hours_ago=49)
     observed(instance, SOURCE, "v2", hours_ago=30)
 
-    assert waited(instance, hours=31).fresh
+    assert waited(instance, hours=31).passed
     found = waited(instance, hours=29)
-    assert not found.fresh
+    assert not found.passed
     assert "for 30.0 hours; start `phi run`" in found.description
 
 
@@ -80,13 +81,13 @@ def test_content_that_came_back_to_what_was_taken_in_waits_for_nothing(instance)
     observed(instance, SOURCE, "v2", hours_ago=80)
     observed(instance, SOURCE, "v1", hours_ago=70)
 
-    assert waited(instance).fresh
+    assert waited(instance).passed
 
 
 def test_before_anything_was_made_nothing_is_warned_of(instance):
     observed(instance, SOURCE, "v1", hours_ago=90)
 
-    assert waited(instance).fresh
+    assert waited(instance).passed
 
 
 def test_a_model_is_superseded_by_a_dataset_of_other_content_only(instance):
@@ -97,9 +98,9 @@ def test_a_model_is_superseded_by_a_dataset_of_other_content_only(instance):
     made(instance, READER, "d2", hours_ago=200)
     made(instance, READER, "d2", hours_ago=1)
 
-    assert same.fresh
+    assert same.passed
     found = passed_on(instance, READER, "fine_tuned_model", hours=168, remedy="")
-    assert not found.fresh
+    assert not found.passed
     assert found.numbers["hours_waiting"] == pytest.approx(200, abs=0.1)
 
 
@@ -126,23 +127,23 @@ class Host:
         return {"deployments": self.deployments}
 
 
-def served(instance: dg.DagsterInstance, host: Host, champion: RegisteredModel | None = CHAMPION) -> freshness.Found:
+def served(instance: dg.DagsterInstance, host: Host, champion: RegisteredModel | None = CHAMPION) -> CheckOutcome:
     return champion_serves(instance, "this run", Registry(champion), host)  # type: ignore[arg-type]
 
 
 def test_the_version_with_the_most_traffic_is_held_against_the_champion(instance):
     made(instance, "online_deployment", "x")
 
-    assert served(instance, Host(v1=10, v2=90)).fresh
+    assert served(instance, Host(v1=10, v2=90)).passed
     found = served(instance, Host(v1=90, v2=10))
-    assert not found.fresh
+    assert not found.passed
     assert found.description.startswith("phi-chat 1 serves, and the champion is phi-chat 2; start job `redeploy`")
-    assert not served(instance, Host()).fresh
-    assert served(instance, Host(v1=100), champion=None).fresh
+    assert not served(instance, Host()).passed
+    assert served(instance, Host(v1=100), champion=None).passed
 
 
 def test_before_the_first_deployment_nobody_is_asked(instance):
-    assert champion_serves(instance, "this run", None, None).fresh  # type: ignore[arg-type]
+    assert champion_serves(instance, "this run", None, None).passed  # type: ignore[arg-type]
 
 
 def test_while_a_run_deploys_the_old_version_may_serve(instance):
@@ -152,10 +153,10 @@ def test_while_a_run_deploys_the_old_version_may_serve(instance):
         job, status=dg.DagsterRunStatus.STARTED, asset_selection={dg.AssetKey("online_deployment")}
     )
 
-    assert served(instance, Host(v1=100)).fresh
-    assert not champion_serves(instance, run.run_id, Registry(CHAMPION), Host(v1=100)).fresh  # type: ignore[arg-type]
+    assert served(instance, Host(v1=100)).passed
+    assert not champion_serves(instance, run.run_id, Registry(CHAMPION), Host(v1=100)).passed  # type: ignore[arg-type]
     instance.report_run_canceled(run)
-    assert not served(instance, Host(v1=100)).fresh
+    assert not served(instance, Host(v1=100)).passed
 
 
 def published(folder: Path, *sources: Path) -> Path:
@@ -177,12 +178,12 @@ def test_conversations_about_a_new_product_are_warned_of_as_drift(tmp_path):
 
     found = little_drift(before, after, most=0.6, by_itself=False)
 
-    assert not found.fresh
+    assert not found.passed
     assert (found.numbers["new_conversations"], found.numbers["trained_on"]) == (50, 300)
     assert isinstance(found.numbers["drift"], float)
-    assert little_drift(before, after, most=1.1, by_itself=False).fresh
+    assert little_drift(before, after, most=1.1, by_itself=False).passed
     watched = little_drift(before, after, most=0.6, by_itself=True)
-    assert (watched.fresh, watched.numbers) == (True, found.numbers)
+    assert (watched.passed, watched.numbers) == (True, found.numbers)
 
 
 def test_without_enough_that_is_new_there_is_no_number_and_no_warning(tmp_path):
@@ -192,7 +193,7 @@ def test_without_enough_that_is_new_there_is_no_number_and_no_warning(tmp_path):
         little_drift(before, before, most=0.6, by_itself=False),
         little_drift(None, before, most=0.6, by_itself=False),
     ):
-        assert found.fresh
+        assert found.passed
         assert "drift" not in found.numbers
 
 

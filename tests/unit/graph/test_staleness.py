@@ -6,6 +6,7 @@ import pytest
 from phi_assets.backends.local.evaluation.registry import MlflowRegistry
 from phi_assets.graph import check_gates, staleness
 from phi_assets.graph.io_manager import RecordIOManager
+from phi_assets.outcome import CheckOutcome
 from phi_assets.ports.base import Port
 from phi_assets.records import Evaluation
 from tests.support.fake_records import a_model, evaluated
@@ -268,9 +269,7 @@ def test_what_passed_against_another_champion_is_evaluated_again(instance, tmp_p
 
     @dg.asset_check(asset="model_evaluation", name="clean", blocking=True)
     def judged(model_evaluation: Evaluation) -> dg.AssetCheckResult:
-        return check_gates.verdict(
-            "clean", "model_evaluation", subject="e", passed=clean, description="worse", numbers={}
-        )
+        return check_gates.check_result("clean", "model_evaluation", "e", CheckOutcome(clean, "worse"))
 
     graph = dg.Definitions(
         assets=[measured],

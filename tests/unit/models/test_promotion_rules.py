@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from phi_assets.models.promotion_rules import Rules, Verdict, decide
+from phi_assets.models.promotion_rules import Rules, decide
+from phi_assets.outcome import CheckOutcome
 
 Path = tuple[str, ...]
 
@@ -49,11 +50,11 @@ def changed(path: Path, value: Any, *, champion: bool = False) -> dict[str, Any]
 
 
 def refused(report: dict[str, Any], rules: Rules | None = None) -> list[str]:
-    return [verdict.name for verdict in decide(report, rules or Rules()) if not verdict.passed]
+    return [name for name, outcome in decide(report, rules or Rules()).items() if not outcome.passed]
 
 
-def verdict_of(report: dict[str, Any], name: str) -> Verdict:
-    return next(verdict for verdict in decide(report) if verdict.name == name)
+def verdict_of(report: dict[str, Any], name: str) -> CheckOutcome:
+    return decide(report)[name]
 
 
 BASE = ("comparisons", "base")
@@ -65,7 +66,7 @@ KEPT = ("models", "tuned", "general_kept")
 @pytest.mark.parametrize("champion", [False, True])
 def test_a_better_model_passes_every_rule(champion: bool):
     assert refused(passing(champion=champion)) == []
-    assert [verdict.name for verdict in decide(passing())] == [
+    assert list(decide(passing())) == [
         "better_than_base",
         "not_worse_than_champion",
         "answers_questions",
@@ -171,7 +172,7 @@ def test_insufficient_evidence_passes_by_the_setting_alone_and_says_so(path: Pat
     report = changed(path, 3)
     (name,) = refused(report)
     assert verdict_of(report, name).description.startswith("insufficient evidence")
-    (verdict,) = [v for v in decide(report, Rules(promote_on_insufficient_evidence=True)) if v.name == name]
+    verdict = decide(report, Rules(promote_on_insufficient_evidence=True))[name]
     assert verdict.passed
     assert verdict.description.endswith("passed by setting")
 
@@ -184,7 +185,7 @@ def test_the_setting_forgives_nothing_else():
 
 def test_the_numbers_of_a_verdict_are_finite_numbers():
     for report in (passing(champion=True), changed((*BASE, "upper"), math.nan), {}):
-        for verdict in decide(report):
+        for verdict in decide(report).values():
             assert all(math.isfinite(number) for number in verdict.numbers.values())
 
 

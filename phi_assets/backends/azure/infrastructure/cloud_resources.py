@@ -11,7 +11,8 @@ from phi_assets.backends.azure.client.portal_links import link
 from phi_assets.backends.azure.infrastructure import deployment, live_state
 from phi_assets.backends.azure.infrastructure.prices import DATED, MONTHLY
 from phi_assets.graph import catalog
-from phi_assets.ports.base import Finding, Log
+from phi_assets.outcome import CheckOutcome
+from phi_assets.ports.base import Log
 from phi_assets.ports.infrastructure import CloudResources
 from phi_assets.records import CloudResource
 
@@ -49,7 +50,7 @@ class AzureResources(CloudResources):
             return super().missing_reason(digest)
         return GONE + "; ".join(line.partition(": ")[2] for line in self._drift(name, found))
 
-    def examine(self, asset: str) -> Mapping[str, Finding]:
+    def examine(self, asset: str) -> Mapping[str, CheckOutcome]:
         found = outputs.read(self._clients.account)
         if found is None:
             raise NotDeployed(description=f"{asset} was not deployed from here; materialise it first")

@@ -14,7 +14,8 @@ from phi_assets.backends.azure.client.azure_errors import AzureRefused, GaveUp, 
 from phi_assets.backends.azure.client.clients import AzureClients
 from phi_assets.backends.azure.client.retry import with_retries
 from phi_assets.backends.azure.infrastructure import prices
-from phi_assets.ports.base import Finding, Log
+from phi_assets.outcome import CheckOutcome
+from phi_assets.ports.base import Log
 from phi_assets.records import CloudResource, Compute
 
 NAME = "training"
@@ -77,7 +78,7 @@ def is_as_wanted(clients: AzureClients, found: Mapping[str, Any], cluster: Clust
     return all(finding.passed for finding in examine(clients, found, cluster).values())
 
 
-def examine(clients: AzureClients, found: Mapping[str, Any] | None, cluster: Cluster) -> dict[str, Finding]:
+def examine(clients: AzureClients, found: Mapping[str, Any] | None, cluster: Cluster) -> dict[str, CheckOutcome]:
     """The verdict of each live check of the cluster, by the check's name."""
     of = rest.properties(found) if found else {}
     inner = of.get("properties") or {}
@@ -88,14 +89,14 @@ def examine(clients: AzureClients, found: Mapping[str, Any] | None, cluster: Clu
     identities = [name.lower() for name in ((found or {}).get("identity") or {}).get("userAssignedIdentities") or {}]
     own = clients.resource("managed_identity").lower() in identities
     return {
-        "provisioned": Finding(state == "Succeeded", state),
-        "machine": Finding(size.lower() == cluster.vm_size.lower(), f"{size}, wanted: {cluster.vm_size}"),
-        "shrinks_to_nothing": Finding(
+        "provisioned": CheckOutcome(state == "Succeeded", state),
+        "machine": CheckOutcome(size.lower() == cluster.vm_size.lower(), f"{size}, wanted: {cluster.vm_size}"),
+        "shrinks_to_nothing": CheckOutcome(
             (fewest, most, idle) == (0, cluster.nodes, cluster.idle_seconds),
             f"{fewest} to {most} nodes, each ended after {idle} s without work; wanted: 0 to {cluster.nodes}, "
             f"{cluster.idle_seconds} s",
         ),
-        "identity": Finding(own, "works as the jobs' identity" if own else f"works as {identities or 'nobody'}"),
+        "identity": CheckOutcome(own, "works as the jobs' identity" if own else f"works as {identities or 'nobody'}"),
     }
 
 

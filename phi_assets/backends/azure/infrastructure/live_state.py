@@ -10,7 +10,7 @@ from phi_assets import bicep_template
 from phi_assets.backends.azure.client.clients import AzureClients
 from phi_assets.backends.azure.client.outputs import Outputs
 from phi_assets.backends.azure.client.rest import Body, get_or_none, kind_of, properties
-from phi_assets.ports.base import Finding
+from phi_assets.outcome import CheckOutcome
 
 REMEMBERED_SECONDS = 10.0  # one survey asks for every asset in turn
 AT_ONCE = 8
@@ -72,14 +72,16 @@ def _read(clients: AzureClients, outputs: Outputs) -> LiveState:
     )
 
 
-def examine(asset: str, state: LiveState, wanted: Wanted) -> dict[str, Finding]:
+def examine(asset: str, state: LiveState, wanted: Wanted) -> dict[str, CheckOutcome]:
     """The verdict of every live check of an asset, by the check's name."""
     if asset == "role_assignments":
         return _roles(state, wanted)
     body = state.resources.get(asset)
     checks = {"provisioned": _provisioned, **CHECKS.get(asset, {})}
     if body is None:
-        return {name: Finding(False, f"{state.outputs.resources.get(asset, asset)} does not exist") for name in checks}
+        return {
+            name: CheckOutcome(False, f"{state.outputs.resources.get(asset, asset)} does not exist") for name in checks
+        }
     return {name: check(body, state, wanted) for name, check in checks.items()}
 
 
@@ -89,109 +91,111 @@ def drift(assets: Iterable[str], state: LiveState, wanted: Wanted) -> list[str]:
     return [f"{asset}: {finding.description}" for asset, by in found for finding in by.values() if not finding.passed]
 
 
-def _provisioned(body: Body, state: LiveState, wanted: Wanted) -> Finding:
+def _provisioned(body: Body, state: LiveState, wanted: Wanted) -> CheckOutcome:
     of = properties(body)
     told = of.get("provisioningState") or ("Succeeded" if of else "unknown")
-    return Finding(told == "Succeeded", f"{body.get('name')} is there: {told}")
+    return CheckOutcome(told == "Succeeded", f"{body.get('name')} is there: {told}")
 
 
-def _no_public_access(body: Body, state: LiveState, wanted: Wanted) -> Finding:
+def _no_public_access(body: Body, state: LiveState, wanted: Wanted) -> CheckOutcome:
     of = properties(body)
     open_ = of.get("allowBlobPublicAccess") is not False
     old = of.get("minimumTlsVersion") not in ("TLS1_2", "TLS1_3") or of.get("supportsHttpsTrafficOnly") is False
     faults = ["blobs may be made public"] * open_ + ["transport weaker than TLS 1.2 is allowed"] * old
-    return Finding(not faults, "; ".join(faults) or "no public blobs, TLS 1.2 at least")
+    return CheckOutcome(not faults, "; ".join(faults) or "no public blobs, TLS 1.2 at least")
 
 
-def _shared_keys(body: Body, state: LiveState, wanted: Wanted) -> Finding:
+def _shared_keys(body: Body, state: LiveState, wanted: Wanted) -> CheckOutcome:
     on = properties(body).get("allowSharedKeyAccess") is not False
     should = wanted.access_mode == "guide"
-    return Finding(
+    return CheckOutcome(
         on == should, f"shared keys are {_on(on)}; PHI_AZURE_ACCESS_MODE={wanted.access_mode}: {_on(should)}"
     )
 
 
-def _roles_decide(body: Body, state: LiveState, wanted: Wanted) -> Finding:
+def _roles_decide(body: Body, state: LiveState, wanted: Wanted) -> CheckOutcome:
     by_role = properties(body).get("enableRbacAuthorization") is True
-    return Finding(by_role, "roles decide" if by_role else "access policies decide, not roles")
+    return CheckOutcome(by_role, "roles decide" if by_role else "access policies decide, not roles")
 
 
-def _purge_protection(body: Body, state: LiveState, wanted: Wanted) -> Finding:
+def _purge_protection(body: Body, state: LiveState, wanted: Wanted) -> CheckOutcome:
     on = properties(body).get("enablePurgeProtection") is True
     # Azure never lets it be switched off again, so on is no drift that a deployment could mend.
-    return Finding(on or not wanted.purge_protection, f"purge protection is {_on(on)}")
+    return CheckOutcome(on or not wanted.purge_protection, f"purge protection is {_on(on)}")
 
 
-def _no_admin_password(body: Body, state: LiveState, wanted: Wanted) -> Finding:
+def _no_admin_password(body: Body, state: LiveState, wanted: Wanted) -> CheckOutcome:
     on = properties(body).get("adminUserEnabled") is True
-    return Finding(not on, f"the admin account is {_on(on)}")
+    return CheckOutcome(not on, f"the admin account is {_on(on)}")
 
 
-def _container(body: Body, state: LiveState, wanted: Wanted) -> Finding:
+def _container(body: Body, state: LiveState, wanted: Wanted) -> CheckOutcome:
     return _stands("chat_container", state, wanted)
 
 
-def _logs(body: Body, state: LiveState, wanted: Wanted) -> Finding:
+def _logs(body: Body, state: LiveState, wanted: Wanted) -> CheckOutcome:
     return _stands("log_analytics", state, wanted)
 
 
-def _stands(part: str, state: LiveState, wanted: Wanted) -> Finding:
+def _stands(part: str, state: LiveState, wanted: Wanted) -> CheckOutcome:
     """Whether a resource without an asset of its own is there; the outputs of an earlier template do not name each."""
     named, body = state.outputs.resources.get(part), state.resources.get(part)
-    return _provisioned(body, state, wanted) if body else Finding(False, f"{named or part} does not exist")
+    return _provisioned(body, state, wanted) if body else CheckOutcome(False, f"{named or part} does not exist")
 
 
-def _no_keys(body: Body, state: LiveState, wanted: Wanted) -> Finding:
+def _no_keys(body: Body, state: LiveState, wanted: Wanted) -> CheckOutcome:
     off = properties(body).get("disableLocalAuth") is True
-    return Finding(off, f"account keys are {_on(not off)}")
+    return CheckOutcome(off, f"account keys are {_on(not off)}")
 
 
-def _serverless(body: Body, state: LiveState, wanted: Wanted) -> Finding:
+def _serverless(body: Body, state: LiveState, wanted: Wanted) -> CheckOutcome:
     named = [capability.get("name") for capability in properties(body).get("capabilities") or []]
     found = "EnableServerless" in named
-    return Finding(found, "billed by request" if found else "billed by the hour: not serverless")
+    return CheckOutcome(found, "billed by request" if found else "billed by the hour: not serverless")
 
 
-def _has_principal(body: Body, state: LiveState, wanted: Wanted) -> Finding:
+def _has_principal(body: Body, state: LiveState, wanted: Wanted) -> CheckOutcome:
     principal = properties(body).get("principalId")
-    return Finding(bool(principal), f"principal {principal}" if principal else "it has no principal")
+    return CheckOutcome(bool(principal), f"principal {principal}" if principal else "it has no principal")
 
 
-def _own_identity(body: Body, state: LiveState, wanted: Wanted) -> Finding:
+def _own_identity(body: Body, state: LiveState, wanted: Wanted) -> CheckOutcome:
     kind = str((body.get("identity") or {}).get("type"))
-    return Finding("SystemAssigned" in kind, f"identity: {kind}")
+    return CheckOutcome("SystemAssigned" in kind, f"identity: {kind}")
 
 
-def _datastores(body: Body, state: LiveState, wanted: Wanted) -> Finding:
+def _datastores(body: Body, state: LiveState, wanted: Wanted) -> CheckOutcome:
     found = str(properties(body).get("systemDatastoresAuthMode") or "").lower()
     should = "accesskey" if wanted.access_mode == "guide" else "identity"
-    return Finding(found == should, f"datastores are opened by {found or 'unknown'}, wanted: {should}")
+    return CheckOutcome(found == should, f"datastores are opened by {found or 'unknown'}, wanted: {should}")
 
 
-def _companions(body: Body, state: LiveState, wanted: Wanted) -> Finding:
+def _companions(body: Body, state: LiveState, wanted: Wanted) -> CheckOutcome:
     of, ids = properties(body), state.outputs.resources
     wrong = [
         f"{asset} is {of.get(name)}"
         for name, asset in COMPANIONS.items()
         if str(of.get(name) or "").lower() != ids[asset].lower()
     ]
-    return Finding(not wrong, "; ".join(wrong) or "all four are this group's")
+    return CheckOutcome(not wrong, "; ".join(wrong) or "all four are this group's")
 
 
-def _roles(state: LiveState, wanted: Wanted) -> dict[str, Finding]:
+def _roles(state: LiveState, wanted: Wanted) -> dict[str, CheckOutcome]:
     who = _principals(state, wanted)
-    found: dict[str, Finding] = {}
+    found: dict[str, CheckOutcome] = {}
     for grant, role_id in zip(bicep_template.grants(wanted.access_mode), state.outputs.role_assignments, strict=False):
         body = state.roles.get(role_id)
         of = properties(body) if body else {}
         if body is None:
-            found[grant.check] = Finding(False, f"missing: {grant.words}")
+            found[grant.check] = CheckOutcome(False, f"missing: {grant.words}")
         elif not str(of.get("roleDefinitionId")).lower().endswith(grant.role_id.lower()):
-            found[grant.check] = Finding(False, f"another role than {grant.words}: {of.get('roleDefinitionId')}")
+            found[grant.check] = CheckOutcome(False, f"another role than {grant.words}: {of.get('roleDefinitionId')}")
         elif str(of.get("principalId")).lower() != who[grant.to]:
-            found[grant.check] = Finding(False, f"given to {of.get('principalId')}, not to {grant.to}: {grant.words}")
+            found[grant.check] = CheckOutcome(
+                False, f"given to {of.get('principalId')}, not to {grant.to}: {grant.words}"
+            )
         else:
-            found[grant.check] = Finding(True, f"in force: {grant.words}")
+            found[grant.check] = CheckOutcome(True, f"in force: {grant.words}")
     return found
 
 
@@ -222,7 +226,7 @@ COMPANIONS = {
     "applicationInsights": "application_insights",
     "containerRegistry": "container_registry",
 }
-CHECKS: dict[str, dict[str, Callable[[Body, LiveState, Wanted], Finding]]] = {
+CHECKS: dict[str, dict[str, Callable[[Body, LiveState, Wanted], CheckOutcome]]] = {
     "storage_account": {"no_public_access": _no_public_access, "shared_keys": _shared_keys},
     "key_vault": {"roles_decide": _roles_decide, "purge_protection": _purge_protection},
     "application_insights": {"logs": _logs},

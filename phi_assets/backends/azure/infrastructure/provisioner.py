@@ -9,7 +9,7 @@ from phi_assets.backends.azure.client.clients import AzureClients, clients
 from phi_assets.backends.azure.client.retry import say
 from phi_assets.backends.azure.infrastructure import compute, deployment, live_state, training_environment
 from phi_assets.backends.azure.infrastructure.cloud_resources import record_of
-from phi_assets.ports.base import Finding
+from phi_assets.outcome import CheckOutcome
 from phi_assets.ports.infrastructure import Provisioner
 from phi_assets.records import CloudResource, Compute, Record, TrainingEnvironment, Workspace
 
@@ -70,7 +70,7 @@ class AzureProvisioner(Provisioner):
             return record_of("ml_workspace", self._clients, found)
         return compute.resource(self._clients, self._cluster)
 
-    def examine_compute(self) -> Mapping[str, Finding]:
+    def examine_compute(self) -> Mapping[str, CheckOutcome]:
         return compute.examine(self._clients, compute.body(self._clients), self._cluster)
 
     def differing_packages(self) -> list[str]:

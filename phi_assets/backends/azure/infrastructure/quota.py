@@ -14,7 +14,8 @@ from phi_assets.backends.azure.client.names import endpoint_name
 from phi_assets.backends.azure.infrastructure import prices, providers
 from phi_assets.backends.azure.infrastructure.compute import nodes_now
 from phi_assets.backends.azure.infrastructure.quota_request import request_more
-from phi_assets.ports.base import Finding, Log
+from phi_assets.outcome import CheckOutcome
+from phi_assets.ports.base import Log
 from phi_assets.ports.infrastructure import ComputeQuota
 from phi_assets.records import Quota, Record
 
@@ -76,7 +77,7 @@ class AzureQuota(ComputeQuota):
         """What is needed, allowed and used now. Writes nothing, here or there."""
         return self._measured(log, requested="")
 
-    def judge(self, quota: Quota) -> Mapping[str, Finding]:
+    def judge(self, quota: Quota) -> Mapping[str, CheckOutcome]:
         short = [need for need in quota.needs if not _fits(need)]
         described = "; ".join(self._lack(need) for need in short) or "room for all of it"
         by_setting = "" if self.request else "set PHI_AZURE_REQUEST_QUOTA=true, or "
@@ -88,7 +89,7 @@ class AzureQuota(ComputeQuota):
             described += f". {f'Requested: {quota.requested}. ' if quota.requested else ''}{remedy}"
         numbers = {str(need["name"]): f"{need['needed']} of {need['limit']}" for need in quota.needs}
         return {
-            "enough_quota": Finding(not short, described, numbers, remedy if short else ""),
+            "enough_quota": CheckOutcome(not short, described, numbers, remedy if short else ""),
             "cost_within_ceiling": self._within_ceiling(quota),
         }
 
@@ -104,10 +105,10 @@ class AzureQuota(ComputeQuota):
         del digest
         return "there was too little quota, or the ceiling too low, when it was last looked at"
 
-    def _within_ceiling(self, quota: Quota) -> Finding:
+    def _within_ceiling(self, quota: Quota) -> CheckOutcome:
         passed = quota.dearest_job <= self.max_job_cost
         remedy = "" if passed else "raise PHI_AZURE_MAX_JOB_COST, or lower PHI_MAX_TRAIN_MINUTES"
-        return Finding(
+        return CheckOutcome(
             passed,
             f"at most {quota.dearest_job:.2f} dollars: {self.nodes} x {self.vm_size} at {quota.dollars_an_hour:.2f} an "
             f"hour (price {prices.AS_OF}), {self.max_train_minutes:g} minutes of training (PHI_MAX_TRAIN_MINUTES), "

@@ -1,0 +1,18 @@
+"""The outcome of a check: the one type for data checks, promotion rules, live checks, freshness and verdicts."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class CheckOutcome:
+    """Whether a check passed, why in words, and the numbers that it was decided by.
+
+    `remedy` is what to do when it failed; where it is given, the description ends with it.
+    """
+
+    passed: bool
+    description: str
+    numbers: Mapping[str, Any] = field(default_factory=dict)
+    remedy: str = ""
