@@ -30,7 +30,7 @@ class Remembered:
 
     def put(self, value: Any, state: list[Any]) -> None:
         """The value is kept as read while the files were in this state, which was taken before they were read."""
-        atomic_write(self.file, json.dumps({"state": state, "value": value}))
+        atomic_write(self.file, json.dumps({"state": state, "value": value}), mode=0o600)
 
     def state(self) -> list[Any]:
         """What changes whenever one of the files does; of one that is not there, None."""

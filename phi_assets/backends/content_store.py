@@ -1,10 +1,10 @@
 """A folder of things known by their digest, each with the record that names it."""
 
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+from phi_assets.files import atomic_write
 from phi_assets.records import Record
 
 RECORD = "record.json"
@@ -18,9 +18,7 @@ def place(root: Path, digest: str) -> Path:
 
 def put(record: Record, folder: Path) -> None:
     """Write the record beside what it names, last of all: a folder without one is unfinished."""
-    beside = folder / f".{RECORD}.{os.getpid()}"
-    beside.write_text(record.to_json(), encoding="utf-8")
-    beside.replace(folder / RECORD)
+    atomic_write(folder / RECORD, record.to_json())
 
 
 def find(root: Path, digest: str, complete: Callable[[Path], bool]) -> Record | None:

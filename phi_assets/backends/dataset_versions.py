@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import shutil
@@ -20,6 +19,7 @@ from phi_assets.conversations.grouping import SIDES, Assignment, Placed, Side
 from phi_assets.conversations.prepare import as_object
 from phi_assets.conversations.quarantine import Quarantined
 from phi_assets.conversations.splitting import SplitRow
+from phi_assets.files import atomic_write, file_sha256, locked
 
 MANIFEST = "manifest.json"
 QUARANTINE = "quarantine.jsonl"
@@ -69,7 +69,7 @@ class DatasetFolders:
             manifest = {"digest": digest, "files": files, **facts, "created_at": datetime.now(UTC).isoformat()}
             _write(draft / MANIFEST, [orjson.dumps(manifest, option=orjson.OPT_INDENT_2)])
             self._install(draft, digest)
-            _replace(self.root / _LATEST, digest.encode())
+            atomic_write(self.root / _LATEST, digest)
             return Published(self.root / digest, digest, _read_manifest(self.root / digest))
 
     def find(self, digest: str) -> Published | None:
@@ -88,7 +88,7 @@ class DatasetFolders:
         if found is None:
             return [f"{self.root / digest} is missing or incomplete"]
         files = found.manifest["files"]
-        actual = {name: _sha256(found.folder / name) for name in files}
+        actual = {name: file_sha256(found.folder / name) for name in files}
         wrong = [f"{found.folder / name} was changed" for name in files if actual[name] != files[name]["sha256"]]
         if _digest(files) != digest:
             wrong.append(f"{found.folder / MANIFEST} does not belong to this version")
@@ -148,9 +148,7 @@ class DatasetFolders:
     @contextmanager
     def _locked(self) -> Iterator[None]:
         """One publisher at a time; whatever an earlier one left unfinished is garbage."""
-        self.root.mkdir(parents=True, exist_ok=True)
-        with (self.root / ".lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with locked(self.root / ".lock"):
             self._sweep()
             try:
                 yield
@@ -161,6 +159,8 @@ class DatasetFolders:
         for pattern in (".writing-*", ".damaged-*"):
             for left in self.root.glob(pattern):
                 shutil.rmtree(left, ignore_errors=True)
+        for left in self.root.glob(f".{_LATEST}.*"):
+            left.unlink(missing_ok=True)
 
 
 def _line(row: SplitRow) -> bytes:
@@ -189,19 +189,8 @@ def _digest(files: Mapping[str, Mapping[str, Any]]) -> str:
     return hashlib.sha256(content.encode()).hexdigest()
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _read_manifest(folder: Path) -> dict[str, Any]:
     return orjson.loads((folder / MANIFEST).read_bytes())
-
-
-def _replace(path: Path, content: bytes) -> None:
-    draft = path.with_name(f".writing-{path.name}")
-    draft.write_bytes(content)
-    os.replace(draft, path)
 
 
 def _sync(folder: Path) -> None:

@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from phi_assets.files import atomic_write, file_sha256, locked
 from phi_assets.records import BaseModel
 
 DIGEST_LENGTH = 32
@@ -94,10 +95,7 @@ def find_model(root: Path, digest: str) -> ResolvedModel | None:
 def write_record(root: Path, record: ModelRecord) -> None:
     """The record is on disk, whole or not at all."""
     path = _record_path(root, record.text)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_suffix(".json.new")
-    beside.write_text(json.dumps(asdict(record), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    beside.replace(path)
+    atomic_write(path, json.dumps(asdict(record), indent=2, ensure_ascii=False) + "\n")
 
 
 @contextlib.contextmanager
@@ -106,10 +104,7 @@ def workshop(root: Path) -> Iterator[Path]:
 
     Folders of processes that were killed inside are removed.
     """
-    from filelock import FileLock
-
-    root.mkdir(parents=True, exist_ok=True)
-    with FileLock(root / ".lock"):
+    with locked(root / ".lock"):
         for left_behind in root.glob(".making-*"):
             shutil.rmtree(left_behind, ignore_errors=True)
         with tempfile.TemporaryDirectory(prefix=".making-", dir=root) as folder:
@@ -176,6 +171,4 @@ def _checksums(files: dict[str, dict[str, Any]]) -> dict[str, str]:
 
 def _facts(path: Path) -> dict[str, Any]:
     stat = path.stat()
-    with path.open("rb") as content:
-        sha256 = hashlib.file_digest(content, "sha256").hexdigest()
-    return {"bytes": stat.st_size, "modified_ns": stat.st_mtime_ns, "sha256": sha256}
+    return {"bytes": stat.st_size, "modified_ns": stat.st_mtime_ns, "sha256": file_sha256(path)}

@@ -9,7 +9,7 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from phi_assets.files import tree_digest
+from phi_assets.files import tree_sha256
 from phi_assets.graph.catalog import DEPLOYED as DEPLOYED_ASSETS
 from phi_assets.settings import PROJECT, Settings, current
 
@@ -253,7 +253,7 @@ def of(asset: str, settings: Settings | None = None, project: Path = PROJECT) ->
     chosen = settings or current()
     digest = hashlib.sha256()
     for tree in reads.files(chosen.backend):
-        digest.update(tree_digest(project / tree).encode())
+        digest.update(tree_sha256(project / tree).encode())
     for name in reads.values(chosen.backend):
         digest.update(f"{name}={getattr(chosen, name)!r}\n".encode())
     return digest.hexdigest()[:16]

@@ -3,11 +3,11 @@
 What an op hands to the next one lies beside them, by its run and step.
 """
 
-import os
 from pathlib import Path
 
 import dagster as dg
 
+from phi_assets.files import atomic_write
 from phi_assets.records import Record
 
 
@@ -20,10 +20,7 @@ class RecordIOManager(dg.ConfigurableIOManager):
         if obj is None:
             return
         path = self._path(context.asset_key) if context.has_asset_key else self._path_of_step(context)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        beside = path.with_suffix(f".{os.getpid()}")
-        beside.write_text(obj.to_json(), encoding="utf-8")
-        beside.replace(path)
+        atomic_write(path, obj.to_json())
         context.add_output_metadata({"record": dg.MetadataValue.path(str(path))})
 
     def load_input(self, context: dg.InputContext) -> Record:

@@ -11,6 +11,7 @@ from typing import TextIO
 
 import dagster as dg
 
+from phi_assets.files import is_locked
 from phi_assets.settings import PROJECT, Settings
 
 POOLS = {"training": 1}  # a fresh instance does not apply the default limit before it is set once
@@ -71,15 +72,7 @@ def only_one(settings: Settings, name: str, command: str = "") -> Iterator[None]
 
 def is_at_work(settings: Settings, name: str) -> bool:
     """Whether a command holds the home's lock of this name now."""
-    path = settings.state / f"{name}.lock"
-    if not path.is_file():
-        return False
-    with path.open(encoding="utf-8") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-    return False
+    return is_locked(settings.state / f"{name}.lock")
 
 
 def _take(handle: TextIO) -> None:

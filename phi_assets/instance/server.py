@@ -47,7 +47,7 @@ class Interface:
 def loaded_from(settings: Settings) -> str:
     """What a code server has loaded once: the project's code and every setting. Another value needs another server."""
     written = sorted({**variables(), **environment(settings)}.items())
-    code = [files.tree_digest(PROJECT / tree) for tree in SOURCE_TREES]
+    code = [files.tree_sha256(PROJECT / tree) for tree in SOURCE_TREES]
     return hashlib.sha256(f"{code}{written}".encode()).hexdigest()
 
 

@@ -21,6 +21,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from phi_assets.files import atomic_write
+
 PROGRESS = "progress: "
 TAIL_LINES = 15
 
@@ -156,9 +158,7 @@ def _reply(file: Path, handle: Callable[[dict[str, Any]], dict[str, Any]], reque
     except Exception as e:
         answer = {"error": str(e) or type(e).__name__}
         traceback.print_exc()
-    draft = file.with_suffix(".draft")
-    draft.write_text(json.dumps(answer), encoding="utf-8")
-    os.replace(draft, file)
+    atomic_write(file, json.dumps(answer))
 
 
 def _end_with(parent: int) -> None:

@@ -68,7 +68,7 @@ def prompt_flow_variables(home: Path) -> dict[str, str]:
 def _write_once(file: Path, text: str) -> None:
     """Write `file` unless it is there: Prompt flow adds an installation id to it, which must stay."""
     if not file.exists():
-        atomic_write(file, text)
+        atomic_write(file, text, mode=0o600)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -11,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from phi_assets.files import atomic_write
 from phi_assets.prompt_flow.child_process import run_child
 from phi_assets.prompt_flow.environment import REPOSITORY
 
@@ -114,7 +114,5 @@ def _served_by(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _write(file: Path, text: str) -> Path:
-    draft = file.with_name(file.name + ".draft")
-    draft.write_text(text, encoding="utf-8")
-    os.replace(draft, file)
+    atomic_write(file, text)
     return file

@@ -17,6 +17,7 @@ from phi_assets.conversations.rows import SourceError
 from phi_assets.conversations.sources.address import SUFFIXES, FileSource, HubSource, RowsFile
 from phi_assets.conversations.sources.complete_files import QUIET_SECONDS, Writers, unfinished
 from phi_assets.conversations.sources.hash_cache import Hashes
+from phi_assets.files import file_sha256
 
 SETTLED_SECONDS = 30.0
 
@@ -202,11 +203,7 @@ def _look(
 
 def _piece(name: str, path: Path, found: os.stat_result, hashes: Hashes | None) -> Piece:
     try:
-        if hashes:
-            digest = hashes.of(path, found)
-        else:
-            with path.open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
+        digest = hashes.of(path, found) if hashes else file_sha256(path)
     except OSError as e:
         raise _unreadable(path, e) from e
     return Piece(name, path, digest, (found.st_size, found.st_mtime_ns))

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
 
 import orjson
+
+from phi_assets.files import atomic_write, file_sha256
 
 _RACY_SECONDS = 2.0
 """A file changed so lately may change again without another time stamp (git's rule for its index)."""
@@ -29,8 +29,7 @@ class Hashes:
         known = self._known.get(str(path))
         if known and known[:3] == stamp:
             return known[3]
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        digest = file_sha256(path)
         if time.time() - found.st_mtime > _RACY_SECONDS:
             self._known[str(path)] = [*stamp, digest]
             self._changed = True
@@ -48,11 +47,7 @@ class Hashes:
         if not self._changed and not gone:
             return
         with suppress(OSError):
-            self._kept.parent.mkdir(parents=True, exist_ok=True)
-            handle, draft = tempfile.mkstemp(dir=self._kept.parent, prefix=f".{self._kept.name}-")
-            with os.fdopen(handle, "wb") as file:
-                file.write(orjson.dumps(self._known))
-            os.replace(draft, self._kept)
+            atomic_write(self._kept, orjson.dumps(self._known))
             self._changed = False
 
     def _read(self) -> dict[str, list]:

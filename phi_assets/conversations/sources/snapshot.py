@@ -1,6 +1,5 @@
 """What a watch sees of the feeds: one that can't be reached hides no other, and nothing half done is seen."""
 
-import os
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -9,6 +8,7 @@ from pathlib import Path
 import orjson
 
 from phi_assets.conversations.sources.feeds import Feed, Look, Piece, digest_of
+from phi_assets.files import atomic_write
 
 Part = Mapping[str, str]  # names by the hash of their content
 CAN_WAIT = "as before, for now"
@@ -64,7 +64,7 @@ def see(feeds: Iterable[Feed], kept: Path) -> Seen:
     now = {digest: name for part in parts.values() for digest, name in part.items()}
     old = {digest: name for part in last.values() for digest, name in part.items()}
     if parts != last:
-        _keep(kept, {**{title: last[title] for title in unknown if title in last}, **parts})
+        atomic_write(kept, orjson.dumps({**{title: last[title] for title in unknown if title in last}, **parts}))
     return Seen(
         digest=digest_of(now),
         parts=parts,
@@ -94,10 +94,3 @@ def _read(kept: Path) -> dict[str, Part]:
         if isinstance(found, dict):
             return {title: part for title, part in found.items() if isinstance(part, dict)}
     return {}
-
-
-def _keep(kept: Path, parts: Mapping[str, Part]) -> None:
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    draft = kept.with_name(f".{kept.name}.{os.getpid()}")
-    draft.write_bytes(orjson.dumps(parts))
-    draft.replace(kept)

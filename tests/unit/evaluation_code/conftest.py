@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from filelock import FileLock
 
+from phi_assets.files import locked
 from tests.support.tiny_models import make_tiny_phi3
 from tests.support.tiny_world import chat, general_pairs, product_pairs, train, write_questions, write_split
 
@@ -46,7 +46,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     ours = tmp_path_factory.getbasetemp()
     session = ours.parent if "PYTEST_XDIST_WORKER" in os.environ else ours
     folder, made = session / "world", session / "world" / "made"
-    with FileLock(session / "world.lock"):
+    with locked(session / "world.lock"):
         if not made.is_file():
             make_world(folder)
             made.touch()

@@ -112,7 +112,7 @@ def project(tmp_path: Path) -> Path:
 
 
 def all_versions(project: Path, settings: Settings | None = None) -> dict[str, str]:
-    files.tree_digest.cache_clear()
+    files.tree_sha256.cache_clear()
     chosen = settings or read({})
     return {asset: code_versions.of(asset, chosen, project) for asset in facts_of(chosen.backend)["graph"]["assets"]}
 

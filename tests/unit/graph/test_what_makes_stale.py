@@ -162,11 +162,11 @@ def changed(graph: GraphCopy, backend: str, project: Path, what: str) -> dg.Defi
     before = file.read_bytes()
     try:
         file.write_bytes(before + b"\n")
-        files.tree_digest.cache_clear()
+        files.tree_sha256.cache_clear()
         return defined(graph, backend, project)
     finally:
         file.write_bytes(before)
-        files.tree_digest.cache_clear()
+        files.tree_sha256.cache_clear()
 
 
 def row_of(backend: str, what: str) -> Row:

@@ -1,12 +1,12 @@
 """What the last deployment made: ids by asset name, kept under the state, so that no call is needed to know them."""
 
 import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from phi_assets.backends.azure.client.account import AzureAccount
 from phi_assets.errors import BackendError
+from phi_assets.files import atomic_write
 
 
 class NotDeployed(BackendError):
@@ -31,11 +31,7 @@ def read(account: AzureAccount) -> Outputs | None:
 
 
 def write(account: AzureAccount, found: Outputs) -> None:
-    path = _path(account)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_suffix(f".{os.getpid()}")
-    beside.write_text(json.dumps(asdict(found), indent=2), encoding="utf-8")
-    beside.replace(path)
+    atomic_write(_path(account), json.dumps(asdict(found), indent=2))
 
 
 def forget(account: AzureAccount) -> None:

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from phi_assets.backends.azure.client.retry import say, with_deadline
 from phi_assets.backends.azure.storage.blob import NoDatastore, WorkspaceBlobs
 from phi_assets.conversations.sources.address import SUFFIXES
 from phi_assets.conversations.sources.feeds import LeftAlone, Look, Piece
+from phi_assets.files import atomic_write, file_sha256
 
 LOOK_SECONDS = 45.0  # Dagster gives a sensor's tick 60
 INDEX = "index.json"
@@ -57,7 +57,7 @@ class BlobFeed:
             if held is None:
                 target = self.mirror / _file_name(name)
                 blobs.fetch(name, target)
-                held = {"etag": there[name], "sha256": _sha256(target), "bytes": target.stat().st_size}
+                held = {"etag": there[name], "sha256": file_sha256(target), "bytes": target.stat().st_size}
                 index[name] = held
                 self._keep(index)
             if held["bytes"]:
@@ -104,17 +104,9 @@ class BlobFeed:
         return {}
 
     def _keep(self, index: Mapping[str, dict]) -> None:
-        self.mirror.mkdir(parents=True, exist_ok=True)
-        draft = self.mirror / f".{INDEX}.{os.getpid()}"
-        draft.write_text(json.dumps(index), encoding="utf-8")
-        draft.replace(self.mirror / INDEX)
+        atomic_write(self.mirror / INDEX, json.dumps(index))
 
 
 def _file_name(blob: str) -> str:
     """A name on this machine that no blob's name can lead astray."""
     return hashlib.sha256(blob.encode()).hexdigest()[:32] + PurePosixPath(blob).suffix.lower()
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -13,7 +13,7 @@ from phi_assets.backends.azure.jobs.spec import CloudJob, files_digest, recipe
 from phi_assets.backends.azure.jobs.watch import link_metadata
 from phi_assets.backends.azure.storage import blob, data_assets
 from phi_assets.backends.azure.training.base_model_store import ASSET as BASE_MODEL
-from phi_assets.files import tree_digest
+from phi_assets.files import tree_sha256
 from phi_assets.ports.base import StepContext
 from phi_assets.ports.evaluation import Contest, Evaluator
 from phi_assets.records import Evaluation
@@ -63,7 +63,7 @@ class AzureEvaluator(Evaluator):
             contest.dataset.digest,
             contest.champion.model_digest if contest.champion else "",
             contest.champion.dataset_digest if contest.champion else "",
-            *(tree_digest(tree) for tree in code.values()),
+            *(tree_sha256(tree) for tree in code.values()),
             files_digest(path.read_bytes() for path in (GENERAL_QUESTIONS, self._questions) if path),
         )
         inputs = {

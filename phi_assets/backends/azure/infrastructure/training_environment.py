@@ -25,7 +25,7 @@ SHOWN = ("torch", "transformers", "trl", "peft", "accelerate", "datasets", "safe
 @cache
 def digest() -> str:
     """SHA-256 of the folder's content."""
-    return files.tree_digest(FOLDER)
+    return files.tree_sha256(FOLDER)
 
 
 def version() -> str:

@@ -1,6 +1,5 @@
 """Splits of hub datasets that a job of the workspace reads: once for each commit, whoever asks."""
 
-import hashlib
 import json
 import shlex
 import shutil
@@ -16,6 +15,7 @@ from phi_assets.conversations.rows import SourceError
 from phi_assets.conversations.sources.address import HubSource, RowsFile
 from phi_assets.conversations.sources.feeds import Look, Piece
 from phi_assets.errors import BackendError
+from phi_assets.files import file_sha256
 from phi_assets.ports.base import Log
 from phi_assets.settings import PROJECT
 
@@ -61,7 +61,7 @@ class HubReading:
     def _rows(self, source: HubSource) -> Path:
         """The file with the rows of a source whose revision is a commit."""
         commit = str(source.revision)
-        made_of = recipe(source.name, commit, source.split, files.tree_digest(CODE))
+        made_of = recipe(source.name, commit, source.split, files.tree_sha256(CODE))
         kept = self.folder / made_of[:32]
         if _is_whole(kept):
             return kept / ROWS
@@ -74,9 +74,7 @@ class HubReading:
         self.log(f"{blob.address(place)}: {marker.rows:,} rows of {source}")
         for name in (ROWS, MARKER):  # the marker comes last here too
             jobs.blobs.fetch(place + name, kept / name)
-        with (kept / ROWS).open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
-        if found != marker.sha256:
+        if file_sha256(kept / ROWS) != marker.sha256:
             shutil.rmtree(kept)
             jobs.blobs.remove(place)
             raise BackendError(

@@ -34,7 +34,7 @@ ROUTES = {
 @cache
 def digest() -> str:
     """SHA-256 over the image's recipe and the server that is copied into it."""
-    trees = [files.tree_digest(tree) for tree in (CODE, FOLDER)]
+    trees = [files.tree_sha256(tree) for tree in (CODE, FOLDER)]
     return hashlib.sha256(f"{trees}\n{sorted(ROUTES.items())}".encode()).hexdigest()
 
 

@@ -1,7 +1,6 @@
 """Files in the workspace's own blob container, read and written with the identity of whoever runs this."""
 
 import contextlib
-import hashlib
 import time
 from collections.abc import Callable, Iterable
 from functools import cached_property
@@ -14,6 +13,7 @@ from phi_assets.backends.azure.client.clients import AzureClients
 from phi_assets.backends.azure.client.rest import WORKSPACES_VERSION
 from phi_assets.backends.azure.client.retry import say
 from phi_assets.backends.azure.client.role_delay import wait_for_role
+from phi_assets.files import file_sha256
 from phi_assets.ports.base import Log
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class WorkspaceBlobs:
         sent = 0
         for file in files:
             name = path + file.relative_to(folder).as_posix()
-            sha256 = _sha256(file)
+            sha256 = file_sha256(file)
             if there.get(name) != (file.stat().st_size, sha256):
                 self._try(
                     f"uploading {file.name}", lambda file=file, name=name, sha=sha256: self._send(file, name, sha)
@@ -203,8 +203,3 @@ def _spoken(name: str, log: Log) -> Callable[[int, int | None], None]:
             log(f"uploading {name}: {done / 1e6:,.0f} of {total / 1e6:,.0f} MB")
 
     return progress
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()

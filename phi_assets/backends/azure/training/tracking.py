@@ -14,6 +14,7 @@ from phi_assets.backends.azure.client.clients import AzureClients
 from phi_assets.backends.azure.client.retry import say
 from phi_assets.backends.azure.client.role_delay import call_waiting_for_role
 from phi_assets.backends.azure.training.trainer import JOB
+from phi_assets.files import atomic_write
 from phi_assets.graph.run_tags import CANDIDATE
 from phi_assets.models.experiments import Scores, Trained, losses_of
 from phi_assets.records import Evaluation, ModelVersion
@@ -109,7 +110,4 @@ def _parsed(path: Path) -> Trained:
 
 def _write(state: Path, trained: Trained) -> None:
     path = _path(state, trained.model, trained.candidate)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_suffix(".new")
-    beside.write_text(json.dumps(dataclasses.asdict(trained), indent=2, ensure_ascii=False), encoding="utf-8")
-    beside.replace(path)
+    atomic_write(path, json.dumps(dataclasses.asdict(trained), indent=2, ensure_ascii=False))

@@ -187,7 +187,7 @@ def code_digest() -> str:
     """SHA-256 over the training code, and over the image that it runs in."""
     program = PROJECT / "training_code"
     trees = (program, program / files.ENVIRONMENT)
-    return hashlib.sha256("\n".join(map(files.tree_digest, trees)).encode()).hexdigest()
+    return hashlib.sha256("\n".join(map(files.tree_sha256, trees)).encode()).hexdigest()
 
 
 def _report(folder: Path) -> dict[str, Any]:

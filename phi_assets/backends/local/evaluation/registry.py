@@ -1,16 +1,15 @@
 """MLflow on SQLite under the home: tracked trainings, and the model registry with its champion."""
 
-import fcntl
-import os
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from phi_assets.backends.local.training import tracking
+from phi_assets.files import atomic_write, locked
 from phi_assets.model_card import record
 from phi_assets.models import champions
 from phi_assets.models.champions import Version
@@ -48,7 +47,7 @@ class MlflowRegistry(ModelRegistry):
         """The database with today's tables. Under a lock: two processes that open a new store race in MLflow."""
         from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
-        with _locked(Path(self.home), "store"):
+        with self._locked("store"):
             SqlAlchemyStore(self.tracking_uri, self._artifacts)
 
     def find(self, digest: str) -> RegisteredModel | ModelCard | None:
@@ -79,11 +78,11 @@ class MlflowRegistry(ModelRegistry):
         return listed
 
     def promote(self, number: str, reason: str, run: str) -> RegisteredModel:
-        with _locked(Path(self.home), "champion"):
+        with self._locked("champion"):
             return self._crown(champions.promote(self, number, reason, run))
 
     def rollback(self, reason: str, run: str) -> RegisteredModel:
-        with _locked(Path(self.home), "champion"):
+        with self._locked("champion"):
             return self._crown(champions.rollback(self, reason, run))
 
     def tag(self, number: str, tags: Mapping[str, str]) -> None:
@@ -95,13 +94,15 @@ class MlflowRegistry(ModelRegistry):
         """Whether what the version names is still there."""
         return Path(model.address, "model.safetensors").is_file()
 
+    def _locked(self, name: str) -> AbstractContextManager[object]:
+        return locked(Path(self.home, f".{name}.lock"))
+
     def publish_card(self, model: RegisteredModel, text: str, pictures: Mapping[str, Path]) -> str:
         folder = Path(model.address)
         for name, picture in pictures.items():
             shutil.copyfile(picture, folder / name)
-        beside = folder / f".{record.README}.{os.getpid()}"
-        beside.write_text(text, encoding="utf-8")
-        return str(beside.replace(folder / record.README))
+        atomic_write(folder / record.README, text)
+        return str(folder / record.README)
 
     def card(self, model: RegisteredModel) -> str | None:
         path = Path(model.address, record.README)
@@ -119,7 +120,7 @@ class MlflowRegistry(ModelRegistry):
         return tracking.trainings(self.client, self._experiment())
 
     def register(self, model: ModelVersion, evaluation: Evaluation, tags: Mapping[str, str]) -> RegisteredModel:
-        with _locked(Path(self.home), "champion"):
+        with self._locked("champion"):
             present = self.champion()
             if present and present.model_digest == model.digest:
                 return present
@@ -153,7 +154,7 @@ class MlflowRegistry(ModelRegistry):
             self.client.create_registered_model(MODEL_NAME, description="Fine-tuned chat models that passed the gate")
 
     def _experiment(self) -> str:
-        with _locked(Path(self.home), "experiment"):
+        with self._locked("experiment"):
             found = self.client.get_experiment_by_name(EXPERIMENT)
             return found.experiment_id if found else self.client.create_experiment(EXPERIMENT, self._artifacts)
 
@@ -188,11 +189,3 @@ def _record(fields: dict[str, Any]) -> RegisteredModel:
 
 def _at(milliseconds: int) -> str:
     return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="seconds")
-
-
-@contextmanager
-def _locked(home: Path, name: str) -> Iterator[None]:
-    home.mkdir(parents=True, exist_ok=True)
-    with (home / f".{name}.lock").open("w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield

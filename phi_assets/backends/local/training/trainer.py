@@ -2,13 +2,13 @@
 
 import hashlib
 import importlib.metadata
-import os
 import shutil
 from pathlib import Path
 
 from phi_assets import files
 from phi_assets.backends import content_store
 from phi_assets.backends.local.pipes_child import run_program
+from phi_assets.files import atomic_write, file_sha256
 from phi_assets.models.recipes import Recipe
 from phi_assets.ports.base import StepContext
 from phi_assets.ports.training import Trainer
@@ -37,7 +37,7 @@ class LocalTrainer(Trainer):
         self, context: StepContext, dataset: DatasetVersion, base: BaseModel, recipe: Recipe | None = None
     ) -> ModelVersion:
         chosen = recipe or Recipe(self.preset)
-        code = files.tree_digest(PROJECT / "training_code")
+        code = files.tree_sha256(PROJECT / "training_code")
         made_of = _made_of(dataset, base, code, chosen)
         made = self._made_before(made_of, code)
         if made:
@@ -97,11 +97,7 @@ class LocalTrainer(Trainer):
         return found if found and _digest(self.folder(found) / WEIGHTS, code) == digest else None
 
     def _remember(self, made_of: str, digest: str) -> None:
-        note = self._note(made_of)
-        note.parent.mkdir(parents=True, exist_ok=True)
-        beside = note.with_name(f".{note.name}.{os.getpid()}")
-        beside.write_text(digest, encoding="utf-8")
-        beside.replace(note)
+        atomic_write(self._note(made_of), digest)
 
     def _note(self, made_of: str) -> Path:
         return content_store.place(Path(self.state) / "recipes", made_of)
@@ -123,6 +119,4 @@ def _made_of(dataset: DatasetVersion, base: BaseModel, code: str, recipe: Recipe
 
 def _digest(weights: Path, code: str) -> str:
     """SHA-256 of the weights and of the code that trained them: new code is a new model, even with equal weights."""
-    with weights.open("rb") as handle:
-        content = hashlib.file_digest(handle, "sha256").hexdigest()
-    return hashlib.sha256(f"{content}\n{code}".encode()).hexdigest()
+    return hashlib.sha256(f"{file_sha256(weights)}\n{code}".encode()).hexdigest()
