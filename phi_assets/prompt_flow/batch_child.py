@@ -73,10 +73,6 @@ def _mark(request: Mapping[str, Any], rows: list[dict[str, Any]], here: Path) ->
     return [outcome.outputs[index]["mark"] for index in range(len(rows))]
 
 
-if __name__ == "__main__":
-    answer_request(_handle)
-
-
 def flow_inputs(messages: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Return `question` and `chat_history` for a conversation that ends with a user turn.
 
@@ -98,3 +94,7 @@ def flow_inputs(messages: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         else:
             history.append({"role": first["role"], "content": first["content"]})
     return {"question": messages[-1]["content"], "chat_history": history}
+
+
+if __name__ == "__main__":
+    answer_request(_handle)

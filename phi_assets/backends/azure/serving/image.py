@@ -57,10 +57,13 @@ def stage(folder: Path) -> Path:
     root = folder / CONTEXT
     # Staged before, where an answer was lost and the environment is registered again.
     shutil.copytree(FOLDER, root, ignore=NEVER_UPLOADED, dirs_exist_ok=True)
-    server = root / CODE.name
-    shutil.copytree(CODE, server, ignore=NEVER_UPLOADED, dirs_exist_ok=True)
-    shutil.rmtree(server / ENVIRONMENT)
+    shutil.copytree(CODE, root / CODE.name, ignore=_not_of_the_server, dirs_exist_ok=True)
     return root
+
+
+def _not_of_the_server(folder: str, names: list[str]) -> set[str]:
+    """Names that the copy of the server leaves out: the image's own recipe, and what no upload takes."""
+    return {*NEVER_UPLOADED(folder, names), *({ENVIRONMENT} if Path(folder) == CODE else ())}
 
 
 def _environment(context: Path) -> "Environment":

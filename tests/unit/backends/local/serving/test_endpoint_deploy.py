@@ -162,7 +162,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from types import SimpleNamespace
-from phi_assets.backends.local import endpoints
+from phi_assets.backends.local.serving import endpoint as endpoints
 from tests.support.local_endpoint import deploy
 endpoint, moment = endpoints.LocalEndpoint(Path(sys.argv[1]), "phi"), sys.argv[3]
 def die(*_, **__):
