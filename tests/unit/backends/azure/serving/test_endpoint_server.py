@@ -109,7 +109,7 @@ def test_a_full_house_is_asked_again_a_few_times(stage: Stage, monkeypatch):
 
 
 def test_each_package_of_the_image_has_the_version_of_the_lock():
-    locked = pins(image.FOLDER.parent / "requirements" / "lock.txt")
+    locked = pins(image.CODE.parent / "requirements" / "lock.txt")
     asked = pins(image.FOLDER / "requirements.txt")
     assert {name: locked.get(name) for name in asked} == asked
     assert {"torch", "transformers", "safetensors", "starlette", "uvicorn", "jinja2", "pydantic"} <= set(asked)
