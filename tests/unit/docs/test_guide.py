@@ -115,7 +115,7 @@ def test_the_prices_on_azures_page_are_those_of_the_table():
     train, serve = prices.machine("Standard_NC24ads_A100_v4"), prices.machine("Standard_E4s_v3")
 
     assert prices.AS_OF.split(",")[0].removeprefix("noted ") in AZURE
-    assert f"| {train.dollars_an_hour} an hour; none while nobody trains" in AZURE
+    assert f"| {train.dollars_an_hour} an hour; none while no node runs" in AZURE
     day, month = serve.dollars_an_hour * 24, serve.dollars_an_hour * 730
     assert f"| {serve.dollars_an_hour} an hour: {day:.2f} a day, about {month:.0f} a month" in AZURE
     ceiling = Settings.model_fields["azure_max_job_cost"].default
