@@ -1,4 +1,4 @@
-"""The pictures, from a home whose graph is made and whose UI runs.
+"""Takes the screenshots of the documentation from a running Dagster UI, whose home has a complete graph.
 
 `python docs/make_pictures.py ADDRESS [azure|automation]`. Needs Debian's chromium and chromium-driver.
 """
@@ -25,7 +25,7 @@ SETTLE_SECONDS = 10
 
 
 def browser(width: int, height: int, scale: float) -> webdriver.Chrome:
-    """A fresh Chromium of that window size, drawn at that scale."""
+    """Start a Chromium with a new profile, this window size and this scale factor."""
     options = webdriver.ChromeOptions()
     options.binary_location = shutil.which("chromium") or ""
     size = (f"--window-size={width},{height}", f"--force-device-scale-factor={scale}")
@@ -37,41 +37,45 @@ def browser(width: int, height: int, scale: float) -> webdriver.Chrome:
 def take(
     address: str, path: str, name: str, size: tuple[int, int], click: str | None = None, scale: float = 1.0
 ) -> None:
-    """Save a picture of a page, after a click on the first thing that says `click`."""
+    """Save a screenshot of a page, after a click on the first element whose text contains `click`, links first."""
     page = browser(*size, scale)
     page.get(f"{address}/{path}")
     time.sleep(SETTLE_SECONDS)
     if click:
-        found_texts = page.find_elements(By.XPATH, f"//*[contains(text(), '{click}')]")
-        for found in sorted(found_texts, key=lambda each: each.tag_name not in ("a", "button"))[:1]:
-            found.click()
+        elements = page.find_elements(By.XPATH, f"//*[contains(text(), '{click}')]")
+        for element in sorted(elements, key=lambda element: element.tag_name not in ("a", "button"))[:1]:
+            element.click()
             time.sleep(SETTLE_SECONDS / 2)
     page.save_screenshot(str(PICTURES / name))
     page.quit()
 
 
-def of_a_laptop(address: str) -> None:
-    """The graph, the page of the fine-tuned model, and the evaluation's answers."""
+def take_laptop(address: str) -> None:
+    """Save the graph, the page of the fine-tuned model, and the evaluation's answers."""
     take(address, "asset-groups", "graph.png", (2200, 1100))
     take(address, "assets/fine_tuned_model", "fine_tuned_model.png", (1600, 1700), click="Show Markdown")
     take(address, "assets/model_evaluation", "evaluation.png", (1600, 1500), click="Show Markdown")
 
 
-def of_the_automation(address: str) -> None:
-    """The way from the deployment back to the conversations, and a tick of the policy with its reason."""
-    whole = "view=lineage&lineageScope=upstream&lineageDepth=9"
-    take(address, f"assets/online_deployment?{whole}", "lineage.png", (1800, 1350))
-    take(address, "locations/phi_assets/sensors/retraining", "retraining.png", (1600, 900), click="runs requested")
+def take_automation(address: str) -> None:
+    """Save the lineage from the deployment back to the conversations, and a tick of the policy with its reason."""
+    upstream = "view=lineage&lineageScope=upstream&lineageDepth=9"
+    take(address, f"assets/online_deployment?{upstream}", "lineage.png", (1800, 1350))
+    take(
+        address, "locations/phi_assets/sensors/retraining_policy", "retraining.png", (1600, 900), click="runs requested"
+    )
 
 
-def of_azure(address: str) -> None:
-    """The graph with each resource of its infrastructure, and the page of what serves."""
-    graph = "asset-groups?expanded=global%40global%3Ainfrastructure"  # a window that holds it, drawn smaller
+def take_azure(address: str) -> None:
+    """Save the graph with each resource of its infrastructure, and the page of the deployment."""
+    graph = (
+        "asset-groups?expanded=global%40global%3Ainfrastructure"  # the window shows the whole graph at a reduced scale
+    )
     take(address, graph, "azure_graph.png", (4200, 2400), scale=0.6)
     take(address, "assets/online_deployment", "azure_endpoint.png", (1600, 1500))
 
 
 if __name__ == "__main__":
     PICTURES.mkdir(exist_ok=True)
-    of = {"azure": of_azure, "automation": of_the_automation}.get("".join(sys.argv[2:]), of_a_laptop)
-    of(sys.argv[1].rstrip("/"))
+    takers = {"azure": take_azure, "automation": take_automation}
+    takers.get("".join(sys.argv[2:]), take_laptop)(sys.argv[1].rstrip("/"))
