@@ -24,8 +24,8 @@ dev: .venv/installed  ## Dagster's UI and daemon on http://127.0.0.1:3000, in th
 test: .venv/installed-dev azure_emulator/node_modules  ## the test suite
 	@$(BIN)/pytest
 
-test-long: .venv/installed-dev azure_emulator/node_modules  ## what takes long: fault storms, other data, a daemon that is killed, the real model
-	@$(BIN)/pytest -m long
+test-long: .venv/installed-dev azure_emulator/node_modules  ## what takes long: fault storms, other data, a daemon that is killed, the real model; SHARD=1/4: a quarter
+	@$(BIN)/pytest -m long $(if $(SHARD),--shard "$(SHARD)")
 
 check: .venv/installed-dev  ## format, lint, layers of imports, types, and whether the definitions load
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && PATH="$(CURDIR)/$(BIN):$$PATH" VIRTUAL_ENV="$(CURDIR)/.venv" bash -c 'lint-imports && pyright --warnings && dg check defs'
