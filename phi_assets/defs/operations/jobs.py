@@ -3,8 +3,8 @@
 import dagster as dg
 
 from phi_assets.defs.operations.answer_lineage import why
+from phi_assets.defs.operations.azure_operations import CLOUD_JOBS
 from phi_assets.defs.operations.candidates import candidate
-from phi_assets.defs.operations.cloud_jobs import CLOUD_JOBS
 from phi_assets.defs.operations.freshness_checks import CHECKS
 from phi_assets.graph import check_gates
 from phi_assets.graph.catalog import has

@@ -14,7 +14,7 @@ from phi_assets.backends.azure.client.names import endpoint_name
 from phi_assets.backends.azure.infrastructure import compute, deployment_run, live_state
 from phi_assets.backends.azure.infrastructure.prices import price_per_hour
 from phi_assets.backends.azure.operations import costs
-from phi_assets.defs.operations.cloud_jobs import cost
+from phi_assets.defs.operations.azure_operations import cost
 from phi_assets.ports.operations import Bill
 from phi_assets.settings import PROJECT
 from tests.support.azure_place import Place

@@ -18,7 +18,7 @@ from phi_assets.backends.azure.client.azure_errors import WORKSPACE_CURE
 from phi_assets.backends.azure.infrastructure import live_state
 from phi_assets.cli import main
 from phi_assets.cli.azure import summary
-from phi_assets.defs.operations.cloud_jobs import preflight
+from phi_assets.defs.operations.azure_operations import preflight
 from phi_assets.ports.operations import Bill, Diagnosis
 from tests.support.azure_place import Place, names
 

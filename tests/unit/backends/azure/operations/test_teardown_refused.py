@@ -7,7 +7,7 @@ from phi_assets.backends.azure.client import names as unique_names
 from phi_assets.backends.azure.client import rest
 from phi_assets.backends.azure.client.azure_errors import AzureRefused, GaveUp
 from phi_assets.backends.azure.operations import teardown
-from phi_assets.defs.operations.cloud_jobs import teardown as teardown_job
+from phi_assets.defs.operations.azure_operations import teardown as teardown_job
 from tests.support.azure_place import Place, names
 from tests.support.azure_teardown import (
     actions,

@@ -1,0 +1,92 @@
+"""The layout of the packages: which file stems may repeat, who may import the command line, and no import cycle."""
+
+import re
+from collections import defaultdict
+from pathlib import PurePosixPath
+
+import grimp
+import pytest
+
+from phi_assets.settings import PROJECT
+
+PACKAGES = ("phi_assets", "training_code", "serving_code", "evaluation_code")
+ROLES = {"assets", "checks", "metadata", "sensors"}
+BACKEND = re.compile(r"backends/(local|azure)/")
+
+
+def may_repeat(paths: list[PurePosixPath]) -> bool:
+    """Return whether the files are one Dagster role of several stages, or a port's implementation on each backend."""
+    if all(path.parts[0] == "defs" for path in paths):
+        return paths[0].stem in ROLES
+    return all(BACKEND.match(str(path)) for path in paths) and len({BACKEND.sub("", str(path)) for path in paths}) == 1
+
+
+def graph_of(package: str) -> grimp.ImportGraph:
+    """Return all imports of the package, those in functions and under TYPE_CHECKING too."""
+    return grimp.build_graph(
+        package, include_external_packages=False, exclude_type_checking_imports=False, cache_dir=None
+    )
+
+
+def cycles(graph: grimp.ImportGraph) -> list[list[str]]:
+    """Return the strongly connected components of more than one module (Kosaraju), each sorted."""
+    order: list[str] = []
+    seen: set[str] = set()
+    for root in sorted(graph.modules):
+        stack = [(root, False)]
+        while stack:
+            module, finished = stack.pop()
+            if finished:
+                order.append(module)
+            elif module not in seen:
+                seen.add(module)
+                stack.append((module, True))
+                stack += [(imported, False) for imported in graph.find_modules_directly_imported_by(module)]
+    found, assigned = [], set()
+    for root in reversed(order):
+        component, stack = [], [root]
+        while stack:
+            module = stack.pop()
+            if module not in assigned:
+                assigned.add(module)
+                component.append(module)
+                stack += graph.find_modules_that_directly_import(module)
+        if len(component) > 1:
+            found.append(sorted(component))
+    return found
+
+
+def test_a_file_stem_repeats_only_as_a_dagster_role_or_as_a_port_s_two_implementations():
+    root = PROJECT / "phi_assets"
+    stems: defaultdict[str, list[PurePosixPath]] = defaultdict(list)
+    for path in root.rglob("*.py"):
+        if path.name != "__init__.py":
+            stems[path.stem].append(PurePosixPath(path.relative_to(root).as_posix()))
+
+    repeated = {stem: paths for stem, paths in stems.items() if len(paths) > 1}
+
+    assert {stem: [str(path) for path in paths] for stem, paths in repeated.items() if not may_repeat(paths)} == {}
+
+
+def test_only_the_command_line_imports_the_command_line():
+    graph = graph_of("phi_assets")
+    command_line = {"phi_assets.cli", *graph.find_descendants("phi_assets.cli")}
+
+    importers = {
+        importer for module in command_line for importer in graph.find_modules_that_directly_import(module)
+    } - command_line
+
+    assert importers == set()
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_no_module_is_imported_in_a_cycle(package: str):
+    assert cycles(graph_of(package)) == []
+
+
+def test_a_cycle_is_found():
+    graph = grimp.ImportGraph()
+    for importer, imported in (("a", "b"), ("b", "c"), ("c", "a"), ("c", "d"), ("d", "e"), ("e", "d"), ("f", "a")):
+        graph.add_import(importer=importer, imported=imported)
+
+    assert sorted(cycles(graph)) == [["a", "b", "c"], ["d", "e"]]
