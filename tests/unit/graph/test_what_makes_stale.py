@@ -1,7 +1,7 @@
-"""Each source tree and each setting changed, on both backends: what is stale now, and what is made again then.
+"""What makes an asset stale: each source tree and each setting is changed, on both backends.
 
-`reached` is what the runs that follow make when all that is made again comes out different. The expected sets are
-written by hand; the graph is the one that the definitions have.
+`stale` and `reached` are written by hand; the graph is the one that the definitions have. `reached` is what the runs
+after a change materialise when each of them gives a different result.
 """
 
 import shutil
@@ -19,25 +19,16 @@ from phi_assets.graph import check_gates, code_versions, staleness
 from phi_assets.settings import PROJECT, Settings, read
 from tests.support.graph_copy import GraphCopy
 from tests.support.graph_facts import AZURE, BACKENDS
-from tests.unit.graph.test_code_versions import OTHER_AZURE_VALUES, OTHER_VALUES, VALUES_OF_NO_VERSION
 
-TREES = (
-    "phi_assets",
-    "dataset_code",
-    "training_code",
-    "evaluation_code",
-    "serving_code",
-    "flows",
-    "infra",
-)
+TREES = ("phi_assets", "dataset_code", "training_code", "evaluation_code", "serving_code", "flows", "infra")
 BASE = {"local": {}, "azure": AZURE}
 
-FLOW = {"chat_flow", "chat_flow_evaluation"}
-SHIPPED = {"online_deployment", *FLOW}
-JUDGED = {"model_evaluation", "registered_model", "model_card", *SHIPPED}
-TRAINED = {"fine_tuned_model", *JUDGED}
-ANSWERED_AT = {"online_endpoint", "endpoint_connection", *SHIPPED}
-DEPLOYED = {
+FLOWS = {"chat_flow", "chat_flow_evaluation"}
+FROM_DEPLOYMENT = {"online_deployment", *FLOWS}
+FROM_EVALUATION = {"model_evaluation", "registered_model", "model_card", *FROM_DEPLOYMENT}
+FROM_TRAINING = {"fine_tuned_model", *FROM_EVALUATION}
+FROM_ENDPOINT = {"online_endpoint", "endpoint_connection", *FROM_DEPLOYMENT}
+AZURE_RESOURCES = {
     "resource_group",
     "storage_account",
     "key_vault",
@@ -47,74 +38,139 @@ DEPLOYED = {
     "chat_database",
     "role_assignments",
 }
-STANDS_ON_IT = {"ml_workspace", "training_compute", "training_environment", "chat_dataset", "base_model"}
-ALL_OF_AZURE = {*DEPLOYED, *STANDS_ON_IT, *TRAINED, *ANSWERED_AT, "gpu_quota"}
+ON_RESOURCES = {"ml_workspace", "training_compute", "training_environment", "chat_dataset", "base_model"}
+ALL_OF_AZURE = {*AZURE_RESOURCES, *ON_RESOURCES, *FROM_TRAINING, *FROM_ENDPOINT, "gpu_quota"}
 ALL_BUT_QUOTA = ALL_OF_AZURE - {"gpu_quota"}
-# A flow is in the home and names no place: it follows its connection.
-ON_THE_PLACE = ALL_BUT_QUOTA - FLOW
-EXAMINED = {"model_evaluation", "chat_flow_evaluation"}
+# A flow is in the home and does not name the deployment: it depends on its connection.
+NAMES_DEPLOYMENT = ALL_BUT_QUOTA - FLOWS
+EVALUATIONS = {"model_evaluation", "chat_flow_evaluation"}
 
 
 @dataclass(frozen=True)
 class Row:
-    """What a change of a source file, or of a setting, makes stale, and what it reaches."""
+    """A change of a source file or of a setting: the assets that it makes stale at once, and those that runs reach."""
 
     what: str
     stale: set[str] = field(default_factory=set[str])
     reached: set[str] = field(default_factory=set[str])
+    value: str = "7"
+    """The setting's new value."""
+    observed: set[str] = field(default_factory=set[str])
+    """Source assets whose code version changes; they are observed, never stale."""
 
 
+def data(what: str, value: str = "7", **more: set[str]) -> Row:
+    return Row(what, {"chat_dataset"}, {"chat_dataset", *FROM_TRAINING}, value, **more)
+
+
+RAW, QUESTIONS = {"raw_conversations"}, {"evaluation_questions"}
+CHAT = {"endpoint_connection", *FLOWS}
+WORKSPACE_SOURCE = "phi_assets/defs/infrastructure/assets.py"
+WORKSPACE = {"ml_workspace", "training_compute", "training_environment"}
+FROM_COMPUTE = {"training_compute", *FROM_TRAINING}
+OTHER_SUBSCRIPTION = "00000000-0000-0000-0000-0000000000bb"
 BOTH = [
-    Row("training_code/fine_tune.py", {"fine_tuned_model"}, TRAINED),
-    Row("training_code/presets/laptop.yaml", {"fine_tuned_model"}, TRAINED),
-    Row("evaluation_code/matching.py", EXAMINED, JUDGED),
-    Row("serving_code/server.py", {"model_evaluation", "online_deployment"}, JUDGED),
-    Row("flows/chat/flow.dag.yaml", FLOW, FLOW),
-    Row("flows/evaluation/flow.dag.yaml", {"chat_flow_evaluation"}, {"chat_flow_evaluation"}),
-    Row("phi_assets/conversations/cleaning.py", {"chat_dataset"}, {"chat_dataset", *TRAINED}),
-    Row("phi_assets/base_models/convert.py", {"base_model"}, {"base_model", *TRAINED}),
-    Row("phi_assets/endpoint_client.py", {"online_deployment"}, SHIPPED),
     Row("README.md"),
-    Row("dataset", {"chat_dataset"}, {"chat_dataset", *TRAINED}),
-    Row("columns", {"chat_dataset"}, {"chat_dataset", *TRAINED}),
-    Row("validation_share", {"chat_dataset"}, {"chat_dataset", *TRAINED}),
-    Row("test_share", {"chat_dataset"}, {"chat_dataset", *TRAINED}),
-    Row("near_duplicate_threshold", {"chat_dataset"}, {"chat_dataset", *TRAINED}),
-    Row("personal_data", {"chat_dataset"}, {"chat_dataset", *TRAINED}),
-    Row("max_conversation_characters", {"chat_dataset"}, {"chat_dataset", *TRAINED}),
-    Row("max_broken_share", {"chat_dataset"}, {"chat_dataset", *TRAINED}),
-    Row("min_rows", {"chat_dataset"}, {"chat_dataset", *TRAINED}),
-    Row("base_model", {"base_model"}, {"base_model", *TRAINED}),
-    Row("preset", {"fine_tuned_model"}, TRAINED),
-    Row("evaluation_questions", EXAMINED, JUDGED),
-    Row("promote_on_insufficient_evidence", {"model_evaluation"}, JUDGED),
-    Row("min_flow_share_right", {"chat_flow_evaluation"}, {"chat_flow_evaluation"}),
-    Row("dataset_license", {"model_card"}, {"model_card"}),
+    Row("training_code/fine_tune.py", {"fine_tuned_model"}, FROM_TRAINING),
+    Row("training_code/presets/laptop.yaml", {"fine_tuned_model"}, FROM_TRAINING),
+    Row("evaluation_code/matching.py", EVALUATIONS, FROM_EVALUATION),
+    Row("serving_code/server.py", {"model_evaluation", "online_deployment"}, FROM_EVALUATION),
+    Row("flows/chat/flow.dag.yaml", FLOWS, FLOWS),
+    Row("flows/evaluation/flow.dag.yaml", {"chat_flow_evaluation"}, {"chat_flow_evaluation"}),
+    data("phi_assets/conversations/cleaning.py"),
+    data("phi_assets/conversations/sources/feeds.py", observed=RAW),
+    data("phi_assets/defs/dataset/assets.py"),
+    Row("phi_assets/base_models/convert.py", {"base_model"}, {"base_model", *FROM_TRAINING}),
+    Row("phi_assets/models/recipes.py", {"fine_tuned_model"}, FROM_TRAINING),
+    Row("phi_assets/models/promotion_rules.py", {"model_evaluation"}, FROM_EVALUATION),
+    Row("phi_assets/model_card/text.py", {"model_card"}, {"model_card"}),
+    Row("phi_assets/endpoint_client.py", {"online_deployment"}, FROM_DEPLOYMENT),
+    Row("phi_assets/prompt_flow/package.py", CHAT, CHAT),
+    Row("phi_assets/defs/training/assets.py", {"fine_tuned_model"}, FROM_TRAINING),
+    Row("phi_assets/defs/evaluation/assets.py", {"model_evaluation", "registered_model"}, FROM_EVALUATION),
+    Row(
+        "phi_assets/defs/evaluation/questions.py",
+        {"model_evaluation", "registered_model"},
+        FROM_EVALUATION,
+        observed=QUESTIONS,
+    ),
+    Row("phi_assets/defs/serving/assets.py", {"online_endpoint", "online_deployment"}, FROM_ENDPOINT),
+    Row("phi_assets/defs/chat/assets.py", CHAT, CHAT),
+    data("dataset", "other.jsonl", observed=RAW),
+    data("columns", "role=speaker"),
+    data("validation_share", "0.2"),
+    data("test_share", "0.2"),
+    data("near_duplicate_threshold", "0.5"),
+    data("personal_data", "drop"),
+    data("max_conversation_characters", "500"),
+    data("max_broken_share", "0.5"),
+    data("min_rows"),
+    Row("base_model", {"base_model"}, {"base_model", *FROM_TRAINING}, "hf:microsoft/Phi-4-mini-instruct"),
+    Row("preset", {"fine_tuned_model"}, FROM_TRAINING, "phi4-mini-lora"),
+    Row("evaluation_questions", EVALUATIONS, FROM_EVALUATION, "none", QUESTIONS),
+    Row("promote_on_insufficient_evidence", {"model_evaluation"}, FROM_EVALUATION, "true"),
+    Row("min_flow_share_right", {"chat_flow_evaluation"}, {"chat_flow_evaluation"}, "0.9"),
+    Row("dataset_license", {"model_card"}, {"model_card"}, "mit"),
 ]
 ON_AZURE = [
-    Row("infra/main.json", DEPLOYED, ALL_BUT_QUOTA),
-    Row("serving_code/environment/Dockerfile", {"online_deployment"}, SHIPPED),
-    Row("dataset_code/read_hub.py", {"chat_dataset"}, {"chat_dataset", *TRAINED}),
-    Row("azure_subscription_id", {*ON_THE_PLACE, "gpu_quota"}, ALL_OF_AZURE),
-    Row("azure_location", {*ON_THE_PLACE, "gpu_quota"}, ALL_OF_AZURE),
-    Row("azure_name", ON_THE_PLACE, ALL_BUT_QUOTA),
-    Row("azure_access_mode", DEPLOYED, ALL_BUT_QUOTA),
-    Row("azure_purge_protection", DEPLOYED, ALL_BUT_QUOTA),
-    Row("azure_vm_size", {"gpu_quota", "training_compute"}, ALL_OF_AZURE),
+    Row(WORKSPACE_SOURCE, WORKSPACE, {*ON_RESOURCES, *FROM_TRAINING, *FROM_ENDPOINT}),
+    Row("infra/main.json", AZURE_RESOURCES, ALL_BUT_QUOTA),
+    Row("phi_assets/bicep_template.py", AZURE_RESOURCES, ALL_BUT_QUOTA),
+    Row("phi_assets/defs/infrastructure/azure_resources.py", AZURE_RESOURCES, ALL_BUT_QUOTA),
+    Row("phi_assets/defs/infrastructure/gpu_quota.py", {"gpu_quota"}, ALL_OF_AZURE),
+    Row("phi_assets/backends/azure/infrastructure/prices.py", {"gpu_quota"}, ALL_OF_AZURE),
+    Row("phi_assets/backends/azure/infrastructure/compute.py", {"training_compute"}, FROM_COMPUTE),
+    Row(
+        "phi_assets/backends/azure/infrastructure/training_environment.py",
+        {"training_environment"},
+        {"training_environment", *FROM_TRAINING},
+    ),
+    Row("phi_assets/backends/azure/training/trainer.py", {"fine_tuned_model"}, FROM_TRAINING),
+    # The evaluation runs the server's code, but not in its image.
+    Row("serving_code/environment/Dockerfile", {"online_deployment"}, FROM_DEPLOYMENT),
+    data("dataset_code/read_hub.py"),
+    Row("azure_subscription_id", {*NAMES_DEPLOYMENT, "gpu_quota"}, ALL_OF_AZURE, OTHER_SUBSCRIPTION),
+    Row("azure_location", {*NAMES_DEPLOYMENT, "gpu_quota"}, ALL_OF_AZURE, "westeurope"),
+    Row("azure_name", NAMES_DEPLOYMENT, ALL_BUT_QUOTA, "another"),
+    Row("azure_access_mode", AZURE_RESOURCES, ALL_BUT_QUOTA, "guide"),
+    Row("azure_purge_protection", AZURE_RESOURCES, ALL_BUT_QUOTA, "true"),
+    Row("azure_vm_size", {"gpu_quota", "training_compute"}, ALL_OF_AZURE, "Standard_E16s_v3"),
     Row("azure_nodes", {"gpu_quota", "training_compute"}, ALL_OF_AZURE),
     Row("azure_idle_minutes", {"gpu_quota", "training_compute"}, ALL_OF_AZURE),
     Row("azure_max_job_cost", {"gpu_quota"}, ALL_OF_AZURE),
-    Row("azure_request_quota", {"gpu_quota"}, ALL_OF_AZURE),
+    Row("azure_request_quota", {"gpu_quota"}, ALL_OF_AZURE, "true"),
     Row("max_train_minutes", {"gpu_quota"}, ALL_OF_AZURE),
-    Row("azure_endpoint_vm_size", {"gpu_quota", "online_deployment"}, ALL_OF_AZURE),
+    Row("azure_endpoint_vm_size", {"gpu_quota", "online_deployment"}, ALL_OF_AZURE, "Standard_E8s_v3"),
     Row("azure_endpoint_instances", {"gpu_quota", "online_deployment"}, ALL_OF_AZURE),
-    Row("azure_endpoint_auth", {"online_endpoint"}, ANSWERED_AT),
-    Row("azure_endpoint_concurrency", {"online_deployment"}, SHIPPED),
-    Row("azure_request_seconds", {"online_deployment"}, SHIPPED),
+    Row("azure_endpoint_auth", {"online_endpoint"}, FROM_ENDPOINT, "aad_token"),
+    Row("azure_endpoint_concurrency", {"online_deployment"}, FROM_DEPLOYMENT),
+    Row("azure_request_seconds", {"online_deployment"}, FROM_DEPLOYMENT, "60"),
 ]
-ON_A_LAPTOP = [Row(row.what) for row in ON_AZURE]
-UNREAD = [Row(name) for name in sorted(set(code_versions.NO_VERSION) - {"backend", "max_train_minutes"})]
-TABLE = {"local": [*BOTH, *ON_A_LAPTOP, *UNREAD], "azure": [*BOTH, *ON_AZURE, *UNREAD]}
+ON_A_LAPTOP = [
+    Row(WORKSPACE_SOURCE, WORKSPACE, {*WORKSPACE, *FROM_TRAINING, *FROM_ENDPOINT}),
+    Row("phi_assets/backends/local/training/trainer.py", {"fine_tuned_model"}, FROM_TRAINING),
+]
+VALUES_OF_NO_VERSION = {
+    "home": "/elsewhere",
+    "automation": "off",
+    "retrain_min_drift": "0.7",
+    "webhook": "https://example.org/hook",
+    "webhook_format": "teams",
+    "azure_read_datasets": "azure",
+}
+UNREAD = [
+    Row(name, value=VALUES_OF_NO_VERSION.get(name, "7"))
+    for name in sorted(set(code_versions.NO_VERSION) - {"backend", "max_train_minutes"})
+]
+
+
+def with_others(rows: list[Row], others: list[Row]) -> list[Row]:
+    """Return a backend's rows, and the other backend's, which change nothing here."""
+    own = {row.what for row in rows}
+    return [*BOTH, *rows, *(Row(row.what, value=row.value) for row in others if row.what not in own), *UNREAD]
+
+
+TABLE = {"local": with_others(ON_A_LAPTOP, ON_AZURE), "azure": with_others(ON_AZURE, ON_A_LAPTOP)}
 CASES = [pytest.param(backend, row, id=f"{backend}-{row.what}") for backend in BACKENDS for row in TABLE[backend]]
 # What follows depends on what is stale, not on why: one row for each set is enough.
 BY_STALE = {(backend, frozenset(row.stale)): row for backend in BACKENDS for row in TABLE[backend] if row.stale}
@@ -154,11 +210,11 @@ def defined(graph: GraphCopy, backend: str, project: Path, **others: str) -> dg.
     return graph.definitions(read({**BASE[backend], **others}), project)
 
 
-def changed(graph: GraphCopy, backend: str, project: Path, what: str) -> dg.Definitions:
-    """The graph as it is defined after a setting got another value, or a source file a line more."""
-    if what in Settings.model_fields:
-        return defined(graph, backend, project, **{f"PHI_{what.upper()}": other_value(backend, what)})
-    file = project / what
+def changed(graph: GraphCopy, backend: str, project: Path, row: Row) -> dg.Definitions:
+    """Return the definitions with the setting's other value, or with a line added to the source file."""
+    if row.what in Settings.model_fields:
+        return defined(graph, backend, project, **{f"PHI_{row.what.upper()}": row.value})
+    file = project / row.what
     before = file.read_bytes()
     try:
         file.write_bytes(before + b"\n")
@@ -173,9 +229,8 @@ def row_of(backend: str, what: str) -> Row:
     return next(row for row in TABLE[backend] if row.what == what)
 
 
-def other_value(backend: str, setting: str) -> str:
-    known = {**OTHER_VALUES, **OTHER_AZURE_VALUES} if backend == "azure" else {**OTHER_AZURE_VALUES, **OTHER_VALUES}
-    return known[setting][0] if setting in known else VALUES_OF_NO_VERSION.get(setting, "7")
+def versions(definitions: dg.Definitions) -> set[tuple[str, str | None]]:
+    return {(asset.name, asset.code_version) for asset in staleness.assets_of(definitions)}
 
 
 def stale(graph: GraphCopy, definitions: dg.Definitions) -> set[str]:
@@ -200,12 +255,16 @@ def runs_after(graph: GraphCopy, definitions: dg.Definitions, content: str) -> l
 def test_a_change_makes_exactly_this_stale(backend, row, copies, project):
     graph = copies[backend]
 
-    assert stale(graph, changed(graph, backend, project, row.what)) == row.stale
+    after = changed(graph, backend, project, row)
+    other = versions(after) - versions(defined(graph, backend, project))
+
+    assert {name for name, _ in other} == row.stale | row.observed
+    assert stale(graph, after) == row.stale
 
 
 @pytest.mark.parametrize(("backend", "row"), ONCE)
 def test_a_change_reaches_exactly_this(backend, row, graph, project):
-    after = changed(graph, backend, project, row.what)
+    after = changed(graph, backend, project, row)
 
     # Sorted lists, not sets: nothing is made twice.
     assert runs_after(graph, after, "other") == sorted(row.reached)
@@ -215,17 +274,18 @@ def test_a_change_reaches_exactly_this(backend, row, graph, project):
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("what", ["training_code/fine_tune.py", "evaluation_questions", "infra/main.json", "dataset"])
 def test_where_the_same_comes_out_nothing_else_is_made(backend, what, graph, project):
-    after = changed(graph, backend, project, what)
+    row = row_of(backend, what)
+    after = changed(graph, backend, project, row)
 
-    assert runs_after(graph, after, "as before") == sorted(row_of(backend, what).stale)
+    assert runs_after(graph, after, "as before") == sorted(row.stale)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize(
     ("source", "direct", "reached"),
     [
-        ("raw_conversations", {"chat_dataset"}, {"chat_dataset", *TRAINED}),
-        ("evaluation_questions", EXAMINED, JUDGED),
+        ("raw_conversations", {"chat_dataset"}, {"chat_dataset", *FROM_TRAINING}),
+        ("evaluation_questions", EVALUATIONS, FROM_EVALUATION),
     ],
 )
 def test_other_content_of_a_source_reaches_what_learns_from_it(backend, source, direct, reached, graph, project):
@@ -242,7 +302,7 @@ def test_dagsters_own_view_agrees(backend, what, copies, project):
     """Its page of an asset, too, calls exactly these stale, because of their own code."""
     graph = copies[backend]
     row = row_of(backend, what)
-    after = changed(graph, backend, project, what)
+    after = changed(graph, backend, project, row)
 
     theirs = CachingStaleStatusResolver(
         graph.instance, after.resolve_asset_graph(), LoadingContextForTest(graph.instance)
@@ -253,16 +313,15 @@ def test_dagsters_own_view_agrees(backend, what, copies, project):
     assert {theirs.get_stale_causes(keys[name])[0].category.value for name in row.stale} <= {"CODE"}
 
 
-def test_the_table_has_every_setting_and_every_tree():
-    settings = {row.what for row in TABLE["azure"] if row.what in Settings.model_fields}
-    trees = {row.what.partition("/")[0] for row in TABLE["azure"]} - settings - {"README.md"}
-
-    assert settings == set(Settings.model_fields) - {"backend"}
-    assert trees == set(TREES)
-
-
 def test_the_table_reaches_the_same_wherever_the_same_is_stale():
     for backend in BACKENDS:
         for row in TABLE[backend]:
             if row.stale:
                 assert row.reached == BY_STALE[backend, frozenset(row.stale)].reached, row.what
+
+
+def test_the_table_has_every_setting_and_every_tree():
+    rows = {row.what for row in TABLE["azure"]}
+
+    assert rows & set(Settings.model_fields) == set(Settings.model_fields) - {"backend"}
+    assert {name.partition("/")[0] for name in rows if "/" in name} == set(TREES)
