@@ -114,6 +114,6 @@ def little_drift(trained_on: Path | None, folder: Path, *, most: float, by_itsel
         return CheckOutcome(True, f"{said}, below {most:g}", numbers)
     said = f"{said}, at least {most:g} (PHI_RETRAIN_MIN_DRIFT)"
     if by_itself:
-        return CheckOutcome(True, f"{said}: sensor `retraining` starts a training", numbers)
+        return CheckOutcome(True, f"{said}: sensor `retraining_policy` starts a training", numbers)
     remedy = "read what came in, and train on it (`phi run`, or job `retrain`) if it is what people will ask"
     return CheckOutcome(False, f"{said}; {remedy}", numbers)

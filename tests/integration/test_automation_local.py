@@ -72,7 +72,7 @@ def settle(watched: Watched, since: float) -> None:
     """Every run has ended, and the policy has nothing to do."""
 
     def quiet() -> bool:
-        said = watched.ticks("retraining", since)
+        said = watched.ticks("retraining_policy", since)
         nothing = ("the model was trained on", "are needed; ", "did not pass", "0 new conversations")
         return watched.idle() and bool(said) and any(words in said[0] for words in nothing)
 
@@ -116,7 +116,7 @@ def test_the_lineage_of_the_deployment_leads_back_to_the_conversations(watched, 
 @pytest.mark.browser
 @pytest.mark.parametrize(
     ("sensor", "reason"),
-    [("retraining", "the model was trained on the newest dataset"), ("new_conversations", "nothing new: ")],
+    [("retraining_policy", "the model was trained on the newest dataset"), ("new_conversations", "nothing new: ")],
 )
 def test_the_page_of_a_sensor_shows_its_ticks_with_their_reasons(watched, browser, sensor, reason):
     from selenium.webdriver.common.by import By
@@ -148,7 +148,7 @@ def test_a_file_of_garbage_is_stopped_at_the_dataset_and_told_once(watched, told
 
     watched.drop("garbage.jsonl", [*good, *['{"messages": [{"role": "user"'] * 45])
     watched.wait("the notification", lambda: told.told, 120)
-    watched.wait("the policy's word", lambda: "did not pass" in watched.ticks("retraining", began)[0], 60)
+    watched.wait("the policy's word", lambda: "did not pass" in watched.ticks("retraining_policy", began)[0], 60)
     time.sleep(6)  # for a second notification to come, if one did
 
     assert len(told.told) == 1

@@ -21,7 +21,7 @@ TAKEN_IN = (
 )
 TRAINED = (
     "The model was trained on the newest dataset, or that is younger than PHI_SUPERSEDED_DAYS. "
-    "When it warns: sensor `retraining` says in its ticks why it waits; start job `retrain`, or `phi run`."
+    "When it warns: sensor `retraining_policy` says in its ticks why it waits; start job `retrain`, or `phi run`."
 )
 SERVES = (
     "The version that takes the endpoint's traffic is the registry's champion. "
@@ -47,7 +47,7 @@ def taken_in(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
 @dg.asset_check(asset="fine_tuned_model", description=TRAINED)
 def trained_on_newest_dataset(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
     """By the dataset's digest, so that a dataset made again with the same content supersedes nothing."""
-    remedy = "see why sensor `retraining` waits, or start job `retrain`"
+    remedy = "see why sensor `retraining_policy` waits, or start job `retrain`"
     hours = current().superseded_days * 24
     return _warning(lambda: passed_on(context.instance, "chat_dataset", "fine_tuned_model", hours=hours, remedy=remedy))
 

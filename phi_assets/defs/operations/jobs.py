@@ -16,7 +16,7 @@ _judged_now = [name for name in check_gates.LIVE if has([name])]
 retrain = dg.define_asset_job(
     "retrain",
     selection=dg.AssetSelection.assets(*_judged_now) | dg.AssetSelection.assets("fine_tuned_model").downstream(),
-    description="Train on the newest dataset, evaluate, and deploy what passes. Sensor `retraining` starts it.",
+    description="Train on the newest dataset, evaluate, and deploy what passes. Sensor `retraining_policy` starts it.",
 )
 redeploy = dg.define_asset_job(
     "redeploy",

@@ -14,7 +14,7 @@ from phi_assets.settings import current
     default_status=sensor_status(),
     description="Trains, evaluates and deploys when enough new conversations came; each tick says why, or why not.",
 )
-def retraining(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+def retraining_policy(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
     due = is_due(context.instance, current(), build_resources(current()))
     if not due.decision.start:
         return dg.SkipReason(due.decision.reason)

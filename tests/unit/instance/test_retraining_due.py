@@ -1,4 +1,4 @@
-"""Whether a training is due, on a real instance and real dataset folders: what every tick of `retraining` says."""
+"""Whether a training is due, on a real instance and real dataset folders: what every tick of `retraining_policy` says."""
 
 import dataclasses
 import json
