@@ -14,7 +14,7 @@ def _status() -> dg.DefaultSensorStatus:
     default_status=_status(),
     description="Tells the webhook of failed runs, steps and checks: once for each cause.",
 )
-def failures(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+def alerts(context: dg.SensorEvaluationContext) -> dg.SkipReason:
     from phi_assets.notifications.send import tell
 
     webhook = current().webhook

@@ -4,7 +4,7 @@ import dagster as dg
 
 from phi_assets.defs.dataset.automation import taking_in
 from phi_assets.defs.dataset.sensors import new_conversations
-from phi_assets.defs.operations.alerts import failures
+from phi_assets.defs.operations.alerts import alerts
 from phi_assets.defs.training.sensors import retraining_policy
 from phi_assets.instance.dead_runs import fail_dead_runs
 from phi_assets.instance.home import set_pools
@@ -21,4 +21,4 @@ def dead_runs(context: dg.SensorEvaluationContext) -> dg.SkipReason:
     return dg.SkipReason(f"marked as failed: {', '.join(dead)}" if dead else "every run has its process")
 
 
-SENSORS = (dead_runs, failures, new_conversations, taking_in, retraining_policy)
+SENSORS = (dead_runs, alerts, new_conversations, taking_in, retraining_policy)

@@ -8,7 +8,7 @@ import pytest
 
 from phi_assets import settings
 from phi_assets.cli import main
-from phi_assets.defs.operations.alerts import failures
+from phi_assets.defs.operations.alerts import alerts
 from phi_assets.notifications.send import ledger_of
 from tests.support.toy_checks import Toy
 from tests.unit.notifications.conftest import SECRET
@@ -71,7 +71,7 @@ def test_the_webhooks_address_is_in_no_log_no_tick_and_no_ledger(
     Toy(failing={"fresh"}).run(instance, "report")
 
     with dg.build_sensor_context(instance=instance, cursor=watch.cursor) as context:
-        skipped = failures(context)
+        skipped = alerts(context)
         cursor = context.cursor
 
     out, err = capfd.readouterr()
@@ -112,7 +112,7 @@ def test_without_a_webhook_the_sensor_and_the_command_say_so(in_force, instance,
     in_force(PHI_WEBHOOK="")
     with dg.build_sensor_context(instance=instance) as context:
         assert (
-            str(getattr(failures(context), "skip_message", "")) == "PHI_WEBHOOK is not set: nobody is told of failures"
+            str(getattr(alerts(context), "skip_message", "")) == "PHI_WEBHOOK is not set: nobody is told of failures"
         )
 
     assert main.main(["notify", "--test"]) == 2
