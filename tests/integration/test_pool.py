@@ -15,7 +15,7 @@ import pytest
 from dagster_graphql import DagsterGraphQLClient
 
 from phi_assets import settings
-from phi_assets.defs.operations.sensors import dead_runs
+from phi_assets.defs.operations.sensors import dead_run_monitor
 from phi_assets.instance import home, server
 from phi_assets.instance.server import Interface
 from phi_assets.settings import PROJECT
@@ -160,6 +160,6 @@ def test_the_pool_is_set_by_the_daemon_where_no_command_has_set_it():
         storage = instance.event_log_storage
         assert storage.get_concurrency_info("training").slot_count == 0
 
-        dead_runs(dg.build_sensor_context(instance=instance))
+        dead_run_monitor(dg.build_sensor_context(instance=instance))
 
         assert storage.get_concurrency_info("training").slot_count == 1

@@ -15,10 +15,10 @@ from phi_assets.instance.home import set_pools
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="Marks a run as failed within a minute when its process is gone.",
 )
-def dead_runs(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+def dead_run_monitor(context: dg.SensorEvaluationContext) -> dg.SkipReason:
     set_pools(context.instance)  # under `dg dev` and `dagster dev` nobody else has
     dead = fail_dead_runs(context.instance)
     return dg.SkipReason(f"marked as failed: {', '.join(dead)}" if dead else "every run has its process")
 
 
-SENSORS = (dead_runs, alerts, new_conversations, taking_in, retraining_policy)
+SENSORS = (dead_run_monitor, alerts, new_conversations, taking_in, retraining_policy)
