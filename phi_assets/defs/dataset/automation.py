@@ -22,8 +22,8 @@ TAKE_IN_NEW_DATA = (
     & dg.AutomationCondition.all_deps_blocking_checks_passed()
 )
 
-taking_in = dg.AutomationConditionSensorDefinition(
-    "taking_in",
+dataset_automation = dg.AutomationConditionSensorDefinition(
+    "dataset_automation",
     target=dg.AssetSelection.assets("chat_dataset"),
     default_status=sensor_status(),
     minimum_interval_seconds=current().watch_seconds,

@@ -17,7 +17,7 @@ from phi_assets.settings import current
 
 TAKEN_IN = (
     "What the raw conversations are now was made into the dataset, or has waited for less than PHI_STALE_HOURS. "
-    "When it warns: see whether sensor `taking_in` is on and what run of chat_dataset failed, or start `phi run`."
+    "When it warns: see whether sensor `dataset_automation` is on and what run of chat_dataset failed, or start `phi run`."
 )
 TRAINED = (
     "The model was trained on the newest dataset, or that is younger than PHI_SUPERSEDED_DAYS. "
@@ -37,7 +37,7 @@ DRIFT = (
 @dg.asset_check(asset="raw_conversations", description=TAKEN_IN)
 def taken_in(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
     """A quiet inbox passes: what counts is content that waits, not time without any."""
-    remedy = "see whether sensor `taking_in` is on, or start `phi run`"
+    remedy = "see whether sensor `dataset_automation` is on, or start `phi run`"
     hours = current().stale_hours
     return _warning(
         lambda: passed_on(context.instance, "raw_conversations", "chat_dataset", hours=hours, remedy=remedy)

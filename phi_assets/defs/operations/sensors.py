@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from phi_assets.defs.dataset.automation import taking_in
+from phi_assets.defs.dataset.automation import dataset_automation
 from phi_assets.defs.dataset.sensors import new_conversations
 from phi_assets.defs.operations.alerts import alerts
 from phi_assets.defs.training.sensors import retraining_policy
@@ -21,4 +21,4 @@ def dead_run_monitor(context: dg.SensorEvaluationContext) -> dg.SkipReason:
     return dg.SkipReason(f"marked as failed: {', '.join(dead)}" if dead else "every run has its process")
 
 
-SENSORS = (dead_run_monitor, alerts, new_conversations, taking_in, retraining_policy)
+SENSORS = (dead_run_monitor, alerts, new_conversations, dataset_automation, retraining_policy)

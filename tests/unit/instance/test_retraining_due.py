@@ -250,7 +250,7 @@ def test_a_version_that_is_still_being_checked_is_waited_for(world):
     version = dataclasses.replace(world.publish(140), digest="just made")
     key = dg.AssetKey("chat_dataset")
     world.instance.add_run(
-        dg.DagsterRun(job_name="taking_in", status=dg.DagsterRunStatus.STARTED, asset_selection=frozenset({key}))
+        dg.DagsterRun(job_name="dataset_automation", status=dg.DagsterRunStatus.STARTED, asset_selection=frozenset({key}))
     )
     said: list[str] = []
 
