@@ -128,21 +128,21 @@ def make_graph(settings: Settings, instance: dg.DagsterInstance, definitions: dg
         _follow(instance, ui, run_id, made)
         made.errors.clear()  # what that run left undone is found below
     # First of all: whoever looks at the sources would wait for the very role that is missing.
-    damage = staleness.damage(definitions)
+    damage = staleness.damaged_assets(definitions)
     if damage:
         for name, why in damage.items():
             say(name, f"missing: {why}")
         _follow(instance, ui, runs.submit(ui, "everything", list(damage)), made)
         if made.errors:
-            made.states = staleness.survey(instance, definitions)
+            made.states = staleness.asset_states(instance, definitions)
             return made
     if not _observe(instance, definitions, made):
-        made.states = staleness.survey(instance, definitions)
+        made.states = staleness.asset_states(instance, definitions)
         return made
     last: list[str] = []
     while True:
-        made.states = staleness.survey(instance, definitions)
-        wave = staleness.next_wave(made.states)
+        made.states = staleness.asset_states(instance, definitions)
+        wave = staleness.next_assets(made.states)
         made.errors += [line for state in made.states.values() for line in state.failed_checks] if not wave else []
         if not wave or made.errors:
             return made
@@ -157,7 +157,7 @@ def make_graph(settings: Settings, instance: dg.DagsterInstance, definitions: dg
         say("run", f"{run_id[:8]} makes {len(wave)} assets; live on {ui.address}/runs/{run_id}")
         _follow(instance, ui, run_id, made)
         if made.errors:
-            made.states = staleness.survey(instance, definitions)
+            made.states = staleness.asset_states(instance, definitions)
             return made
         last = wave
 

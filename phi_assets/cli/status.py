@@ -17,9 +17,9 @@ def show(settings: Settings, *, as_json: bool) -> int:
 
     graph = definitions()
     with home.instance(settings) as instance:
-        states = staleness.survey(instance, graph)
+        states = staleness.asset_states(instance, graph)
         retraining = is_due(instance, settings, graph.resources or {}).decision
-    wave = staleness.next_wave(states)
+    wave = staleness.next_assets(states)
     endpoint = (graph.resources or {})["endpoint_host"].status()
     ui = server.find(settings)
     if as_json:

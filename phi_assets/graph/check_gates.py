@@ -60,20 +60,20 @@ def check_result(name: str, asset: str, subject: str, outcome: CheckOutcome) -> 
     )
 
 
-def unjudged(instance: dg.DagsterInstance, asset: str, subject: str) -> list[str]:
+def missing_verdicts(instance: dg.DagsterInstance, asset: str, subject: str) -> list[str]:
     """The blocking checks that have not judged the asset's version `subject`."""
-    return [name for name in BLOCKING.get(asset, ()) if verdict_on(instance, asset, name, subject) is None]
+    return [name for name in BLOCKING.get(asset, ()) if latest_verdict(instance, asset, name, subject) is None]
 
 
-def failed(instance: dg.DagsterInstance, asset: str, subject: str) -> list[str]:
+def failed_checks(instance: dg.DagsterInstance, asset: str, subject: str) -> list[str]:
     """A line for each blocking check that judged the asset's version `subject` and found against it."""
-    judged = [(name, verdict_on(instance, asset, name, subject)) for name in BLOCKING.get(asset, ())]
+    judged = [(name, latest_verdict(instance, asset, name, subject)) for name in BLOCKING.get(asset, ())]
     return [
         f"{asset}: check {name} failed: {found.description}" for name, found in judged if found and not found.passed
     ]
 
 
-def verdict_on(instance: dg.DagsterInstance, asset: str, check: str, subject: str) -> CheckOutcome | None:
+def latest_verdict(instance: dg.DagsterInstance, asset: str, check: str, subject: str) -> CheckOutcome | None:
     """The last that a check said of the version; None when it did not judge it, or that is too many verdicts ago."""
     key = dg.AssetCheckKey(dg.AssetKey(asset), check)
     for limit in (1, VERDICTS):  # nearly always it is the last
@@ -88,7 +88,7 @@ def verdict_on(instance: dg.DagsterInstance, asset: str, check: str, subject: st
     return None
 
 
-def wait_until_judged(
+def wait_for_verdicts(
     instance: dg.DagsterInstance,
     asset: str,
     subject: str,
@@ -103,7 +103,11 @@ def wait_until_judged(
     """
     deadline = time.monotonic() + seconds
     told = False
-    while time.monotonic() < deadline and unjudged(instance, asset, subject) and _is_being_made(instance, asset, run):
+    while (
+        time.monotonic() < deadline
+        and missing_verdicts(instance, asset, subject)
+        and _is_being_made(instance, asset, run)
+    ):
         if not told:
             log(f"waiting for the checks of {asset} {subject[:12]}, which another run has just made")
             told = True
@@ -119,9 +123,9 @@ def require_passed(instance: dg.DagsterInstance, asset: str, subject: str) -> No
     """Raises NotPassed, naming each verdict that is missing or against the asset's version `subject`."""
     missing = [
         f"{asset}: check {name} has not judged version {subject[:12]}; materialise {asset} again"
-        for name in unjudged(instance, asset, subject)
+        for name in missing_verdicts(instance, asset, subject)
     ]
-    reasons = missing + failed(instance, asset, subject)
+    reasons = missing + failed_checks(instance, asset, subject)
     if reasons:
         raise NotPassed(
             description="refused: " + "; ".join(reasons),

@@ -71,7 +71,7 @@ def assets_of(definitions: dg.Definitions) -> list[Asset]:
     ]
 
 
-def survey(instance: dg.DagsterInstance, definitions: dg.Definitions) -> dict[str, AssetState]:
+def asset_states(instance: dg.DagsterInstance, definitions: dg.Definitions) -> dict[str, AssetState]:
     """The state of every asset, those upstream first.
 
     What stands on a damaged place is taken to be there: it is asked for once the place is mended.
@@ -103,7 +103,7 @@ def survey(instance: dg.DagsterInstance, definitions: dg.Definitions) -> dict[st
             reasons = [port.missing_reason(record.digest)]
         if unreachable and status == "fresh":
             reasons = ["not looked at: what it stands on is missing"]
-        failed = check_gates.failed(instance, asset.name, record.digest) if record else []
+        failed = check_gates.failed_checks(instance, asset.name, record.digest) if record else []
         if isinstance(kept, Evaluation) and status == "fresh" and not failed and not unreachable:
             registry = resources["registry"]
             overtaken = champions.overtaken(kept, registry.champion(), registry.versions())
@@ -123,7 +123,7 @@ def survey(instance: dg.DagsterInstance, definitions: dg.Definitions) -> dict[st
     return states
 
 
-def damage(definitions: dg.Definitions) -> dict[str, str]:
+def damaged_assets(definitions: dg.Definitions) -> dict[str, str]:
     """Why each asset of the place that was made is not as it was; nothing on a laptop."""
     resources: Mapping[str, Any] = definitions.resources or {}
     if PLACE not in resources:
@@ -139,7 +139,7 @@ def damage(definitions: dg.Definitions) -> dict[str, str]:
     }
 
 
-def next_wave(states: Mapping[str, AssetState]) -> list[str]:
+def next_assets(states: Mapping[str, AssetState]) -> list[str]:
     """What one run should make now: all that needs work and whose inputs will be certain when its turn comes.
 
     An asset waits for a later run when something above it is made now and what lies between may turn out unchanged.
@@ -183,7 +183,7 @@ def _judge(
         used = tags.get(INPUT_PREFIX + name)
         if versions[name] is not None and used != versions[name]:
             reasons.append(f"{name} changed")
-    missing = check_gates.unjudged(instance, asset.name, record.digest)
+    missing = check_gates.missing_verdicts(instance, asset.name, record.digest)
     if missing:
         reasons.append(f"not yet judged by {', '.join(missing)}")
     return ("stale" if reasons else "fresh"), reasons

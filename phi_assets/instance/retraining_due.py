@@ -78,10 +78,10 @@ def _no(reason: str) -> Due:
 
 def _refused(instance: dg.DagsterInstance, dataset: DatasetVersion) -> str:
     """Why the gate does not let this dataset through; empty when it does."""
-    failed = check_gates.failed(instance, "chat_dataset", dataset.digest)
+    failed = check_gates.failed_checks(instance, "chat_dataset", dataset.digest)
     if failed:
         return "the newest dataset did not pass: " + "; ".join(failed)
-    missing = check_gates.unjudged(instance, "chat_dataset", dataset.digest)
+    missing = check_gates.missing_verdicts(instance, "chat_dataset", dataset.digest)
     return f"the newest dataset is not yet judged by {', '.join(missing)}" if missing else ""
 
 

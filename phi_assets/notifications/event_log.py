@@ -2,7 +2,8 @@
 
 Read through the two calls that Dagster's own daemon reads it with. With SQLite each run has a log of its own, and what
 spans runs is the endings of runs, the evaluations of checks and the events of assets: so endings are what is waited
-for, and the rest of a run is read when it has ended. A run that never ends is marked as failed by sensor `dead_run_monitor`.
+for, and the rest of a run is read when it has ended. A run that never ends is marked as failed by sensor
+`dead_run_monitor`.
 """
 
 from collections.abc import Iterator

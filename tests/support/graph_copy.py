@@ -76,8 +76,8 @@ class GraphCopy:
             event_log.made(self.instance, asset.name, version, inputs, asset.code_version or "")
             self._keep(asset.name, version)
 
-    def survey(self, definitions: dg.Definitions) -> Mapping[str, staleness.AssetState]:
-        return staleness.survey(self.instance, definitions)
+    def asset_states(self, definitions: dg.Definitions) -> Mapping[str, staleness.AssetState]:
+        return staleness.asset_states(self.instance, definitions)
 
     def _is_source(self, spec: dg.AssetSpec) -> bool:
         return self.assets[spec.key.to_user_string()]["source"]

@@ -20,7 +20,7 @@ def main() -> None:
             for evaluation in result.get_asset_check_evaluations()
         }
         failures = [event.step_failure_data.error.message for event in result.get_step_failure_events()]
-        states = staleness.survey(instance, loaded)
+        states = staleness.asset_states(instance, loaded)
     print(
         json.dumps(
             {
@@ -28,7 +28,7 @@ def main() -> None:
                 "checks": checks,
                 "failures": failures,
                 "states": {key.to_user_string(): states[key.to_user_string()].status for key in keys},
-                "next": staleness.next_wave(states),
+                "next": staleness.next_assets(states),
             }
         )
     )

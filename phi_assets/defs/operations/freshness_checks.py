@@ -17,7 +17,8 @@ from phi_assets.settings import current
 
 TAKEN_IN = (
     "What the raw conversations are now was made into the dataset, or has waited for less than PHI_STALE_HOURS. "
-    "When it warns: see whether sensor `dataset_automation` is on and what run of chat_dataset failed, or start `phi run`."
+    "When it warns: see whether sensor `dataset_automation` is on and which run of chat_dataset failed, or start "
+    "`phi run`."
 )
 TRAINED = (
     "The model was trained on the newest dataset, or that is younger than PHI_SUPERSEDED_DAYS. "

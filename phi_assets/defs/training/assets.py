@@ -45,7 +45,7 @@ def fine_tuned_model(
 ) -> dg.MaterializeResult[ModelVersion]:
     """The base model fine-tuned on the training split, as safetensors, beside its report and its loss curve."""
     check_gates.require_deps_passed(context.instance, also_after("fine_tuned_model"))
-    check_gates.wait_until_judged(
+    check_gates.wait_for_verdicts(
         context.instance, "chat_dataset", chat_dataset.digest, context.log.info, run=context.run.run_id
     )
     check_gates.require_passed(context.instance, "chat_dataset", chat_dataset.digest)

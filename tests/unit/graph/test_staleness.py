@@ -45,12 +45,12 @@ def made(instance: dg.DagsterInstance, folder: Path, **changes) -> dg.Definition
 
 
 def statuses(instance: dg.DagsterInstance, graph: dg.Definitions) -> dict[str, str]:
-    found = staleness.survey(instance, graph)
+    found = staleness.asset_states(instance, graph)
     return {name: state.status for name, state in found.items() if state.status != "observed"}
 
 
 def wave(instance: dg.DagsterInstance, graph: dg.Definitions) -> list[str]:
-    return staleness.next_wave(staleness.survey(instance, graph))
+    return staleness.next_assets(staleness.asset_states(instance, graph))
 
 
 def test_a_wholly_missing_chain_is_one_wave(instance, tmp_path):
@@ -95,12 +95,12 @@ def test_what_stands_on_a_damaged_place_is_asked_for_once_that_is_mended(instanc
 
     (tmp_path / "g1").rename(tmp_path / "away")
     assert statuses(instance, graph) == {"grain": "missing", "flour": "fresh", "bread": "fresh"}
-    assert staleness.survey(instance, graph)["bread"].reasons == ("not looked at: what it stands on is missing",)
+    assert staleness.asset_states(instance, graph)["bread"].reasons == ("not looked at: what it stands on is missing",)
 
-    assert staleness.damage(graph) == {"grain": "what was made is gone"}
+    assert staleness.damaged_assets(graph) == {"grain": "what was made is gone"}
 
     (tmp_path / "away").rename(tmp_path / "g1")
-    assert staleness.damage(graph) == {}
+    assert staleness.damaged_assets(graph) == {}
     assert statuses(instance, graph) == {"grain": "fresh", "flour": "missing", "bread": "missing"}
 
 
@@ -120,19 +120,19 @@ def test_changed_content_goes_on_to_what_depends_on_it(instance, tmp_path):
     observe(instance, graph)
     assert run(instance, graph, ["grain"])
 
-    found = staleness.survey(instance, graph)
+    found = staleness.asset_states(instance, graph)
 
-    assert staleness.next_wave(found) == ["flour"]
+    assert staleness.next_assets(found) == ["flour"]
     assert found["flour"].reasons == ("grain changed",)
 
 
 def test_another_code_version_makes_an_asset_stale(instance, tmp_path):
     made(instance, tmp_path)
 
-    found = staleness.survey(instance, toy_graph(tmp_path, flour_code="2"))
+    found = staleness.asset_states(instance, toy_graph(tmp_path, flour_code="2"))
 
     assert found["flour"].reasons == ("its code or one of its settings changed",)
-    assert staleness.next_wave(found) == ["flour"]
+    assert staleness.next_assets(found) == ["flour"]
 
 
 def test_an_asset_waits_when_what_lies_between_may_turn_out_unchanged(instance, tmp_path):
@@ -149,9 +149,9 @@ def test_an_artefact_that_vanished_is_missing(instance, tmp_path):
 
     (tmp_path / "f1").unlink()
 
-    found = staleness.survey(instance, graph)
+    found = staleness.asset_states(instance, graph)
     assert (found["flour"].status, found["flour"].reasons) == ("missing", ("what was made is gone",))
-    assert staleness.next_wave(found) == ["flour"]
+    assert staleness.next_assets(found) == ["flour"]
 
 
 def test_a_failed_blocking_check_blocks_what_is_behind_it(instance, tmp_path):
@@ -160,10 +160,10 @@ def test_a_failed_blocking_check_blocks_what_is_behind_it(instance, tmp_path):
 
     assert not run(instance, graph, ["grain", "flour", "bread"])
 
-    found = staleness.survey(instance, graph)
+    found = staleness.asset_states(instance, graph)
     assert found["flour"].status == "blocked"
     assert found["flour"].reasons == ("grain: check clean failed: stones",)
-    assert staleness.next_wave(found) == []
+    assert staleness.next_assets(found) == []
 
 
 def test_an_asset_behind_a_failed_check_refuses_when_it_is_launched_alone(instance, tmp_path):
@@ -178,7 +178,7 @@ def test_a_verdict_on_another_version_does_not_count(instance, tmp_path):
     graph = toy_graph(tmp_path, subject="another")
     run(instance, graph, ["grain"])
 
-    found = staleness.survey(instance, graph)
+    found = staleness.asset_states(instance, graph)
     assert found["grain"].reasons == ("not yet judged by clean",)
     assert not run(instance, graph, ["flour"])
 
@@ -189,10 +189,10 @@ def test_an_asset_without_a_verdict_is_made_again(instance, tmp_path):
     job = graph.resolve_implicit_global_asset_job_def()
     job.execute_in_process(instance=instance, op_selection=["grain"])
 
-    found = staleness.survey(instance, graph)
+    found = staleness.asset_states(instance, graph)
 
     assert found["grain"].reasons == ("not yet judged by clean",)
-    assert staleness.next_wave(found) == ["grain", "flour", "bread"]
+    assert staleness.next_assets(found) == ["grain", "flour", "bread"]
 
 
 def test_a_record_that_dagster_never_heard_of_makes_the_asset_stale(instance, tmp_path):
@@ -224,7 +224,7 @@ def test_a_keeper_says_why_what_was_made_is_gone(instance, tmp_path, monkeypatch
     (tmp_path / "f1").unlink()
     monkeypatch.setattr(Cupboard, "missing_reason", lambda self, digest: f"the mice had {digest}")
 
-    assert staleness.survey(instance, graph)["flour"].reasons == ("the mice had f1",)
+    assert staleness.asset_states(instance, graph)["flour"].reasons == ("the mice had f1",)
 
 
 def test_an_asset_refuses_while_what_it_stands_on_has_no_passed_verdict(instance, tmp_path):
@@ -285,6 +285,6 @@ def test_what_passed_against_another_champion_is_evaluated_again(instance, tmp_p
 
     registry.rollback("", "run")
 
-    state = staleness.survey(instance, graph)["model_evaluation"]
+    state = staleness.asset_states(instance, graph)["model_evaluation"]
     said = ("the champion is phi-chat/1, the evaluation compared with phi-chat/2",)
     assert (state.status, state.reasons) == (("stale", said) if clean else ("fresh", ()))

@@ -234,7 +234,7 @@ def versions(definitions: dg.Definitions) -> set[tuple[str, str | None]]:
 
 
 def stale(graph: GraphCopy, definitions: dg.Definitions) -> set[str]:
-    states = graph.survey(definitions)
+    states = graph.asset_states(definitions)
     assert {state.status for state in states.values()} <= {"fresh", "stale", "observed"}
     return {name for name, state in states.items() if state.status == "stale"}
 
@@ -242,7 +242,7 @@ def stale(graph: GraphCopy, definitions: dg.Definitions) -> set[str]:
 def runs_after(graph: GraphCopy, definitions: dg.Definitions, content: str) -> list[str]:
     """What `phi run` makes, wave by wave, until nothing is left; without what it asks again and finds the same."""
     made: list[str] = []
-    while wave := staleness.next_wave(states := graph.survey(definitions)):
+    while wave := staleness.next_assets(states := graph.asset_states(definitions)):
         asked = {name for name in wave if states[name].status == "fresh"}
         assert asked <= set(check_gates.LIVE)
         graph.make(definitions, asked, "as before")

@@ -1,4 +1,4 @@
-"""Whether a training is due, on a real instance and real dataset folders: what every tick of `retraining_policy` says."""
+"""The decision of sensor `retraining_policy` and its reason, on a real instance and real dataset folders."""
 
 import dataclasses
 import json
@@ -239,9 +239,9 @@ def test_a_verdict_on_a_version_is_found_behind_those_on_newer_ones(world):
     old = world.publish(140)
     newer = world.publish(150, passed=False)
 
-    assert check_gates.failed(world.instance, "chat_dataset", old.digest) == []
-    assert check_gates.unjudged(world.instance, "chat_dataset", old.digest) == []
-    assert len(check_gates.failed(world.instance, "chat_dataset", newer.digest)) == len(
+    assert check_gates.failed_checks(world.instance, "chat_dataset", old.digest) == []
+    assert check_gates.missing_verdicts(world.instance, "chat_dataset", old.digest) == []
+    assert len(check_gates.failed_checks(world.instance, "chat_dataset", newer.digest)) == len(
         check_gates.BLOCKING["chat_dataset"]
     )
 
@@ -250,7 +250,9 @@ def test_a_version_that_is_still_being_checked_is_waited_for(world):
     version = dataclasses.replace(world.publish(140), digest="just made")
     key = dg.AssetKey("chat_dataset")
     world.instance.add_run(
-        dg.DagsterRun(job_name="dataset_automation", status=dg.DagsterRunStatus.STARTED, asset_selection=frozenset({key}))
+        dg.DagsterRun(
+            job_name="dataset_automation", status=dg.DagsterRunStatus.STARTED, asset_selection=frozenset({key})
+        )
     )
     said: list[str] = []
 
@@ -258,7 +260,7 @@ def test_a_version_that_is_still_being_checked_is_waited_for(world):
         said.append(words)
         world.judge(version, passed=True)
 
-    check_gates.wait_until_judged(
+    check_gates.wait_for_verdicts(
         world.instance, "chat_dataset", version.digest, judged_meanwhile, run="this", seconds=60
     )
 
@@ -267,4 +269,4 @@ def test_a_version_that_is_still_being_checked_is_waited_for(world):
 
 
 def test_nobody_waits_for_checks_that_no_run_will_make(world):
-    check_gates.wait_until_judged(world.instance, "chat_dataset", "unknown", pytest.fail, run="this", seconds=60)
+    check_gates.wait_for_verdicts(world.instance, "chat_dataset", "unknown", pytest.fail, run="this", seconds=60)

@@ -111,9 +111,7 @@ def test_a_refused_test_message_is_said_with_what_came_back(in_force, webhook, c
 def test_without_a_webhook_the_sensor_and_the_command_say_so(in_force, instance, capsys):
     in_force(PHI_WEBHOOK="")
     with dg.build_sensor_context(instance=instance) as context:
-        assert (
-            str(getattr(alerts(context), "skip_message", "")) == "PHI_WEBHOOK is not set: nobody is told of failures"
-        )
+        assert str(getattr(alerts(context), "skip_message", "")) == "PHI_WEBHOOK is not set: nobody is told of failures"
 
     assert main.main(["notify", "--test"]) == 2
     assert "PHI_WEBHOOK is not set" in capsys.readouterr().err
