@@ -6,10 +6,10 @@ the asset behind it looks for that verdict in Dagster's event log, whoever launc
 
 import time
 from collections.abc import Callable, Iterable
-from typing import Any
 
 import dagster as dg
 
+from phi_assets.graph.dagster_internals import check_history
 from phi_assets.outcome import CheckOutcome
 
 SUBJECT = "subject"
@@ -77,13 +77,9 @@ def latest_verdict(instance: dg.DagsterInstance, asset: str, check: str, subject
     """The last that a check said of the version; None when it did not judge it, or that is too many verdicts ago."""
     key = dg.AssetCheckKey(dg.AssetKey(asset), check)
     for limit in (1, VERDICTS):  # nearly always it is the last
-        for record in instance.event_log_storage.get_asset_check_execution_history(key, limit=limit):
-            event = record.event.dagster_event if record.event else None
-            if event is None or event.event_type_value != "ASSET_CHECK_EVALUATION":
-                continue
-            data: Any = event.event_specific_data
-            found = data.metadata.get(SUBJECT)
-            if found and found.value == subject:
+        for data in check_history(instance, key, limit):
+            judged = data.metadata.get(SUBJECT)
+            if judged and judged.value == subject:
                 return CheckOutcome(data.passed, data.description or "")
     return None
 

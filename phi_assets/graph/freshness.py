@@ -7,6 +7,7 @@ from typing import Any
 
 import dagster as dg
 
+from phi_assets.graph.dagster_internals import last_planned_run
 from phi_assets.graph.staleness import DATA_VERSION, INPUT_PREFIX
 from phi_assets.outcome import CheckOutcome
 from phi_assets.ports.evaluation import ModelRegistry
@@ -88,9 +89,9 @@ def _serving(endpoint_host: EndpointHost) -> str:
 
 def _run_making(instance: dg.DagsterInstance, asset: str, but: str) -> str:
     """The id of a run that was to make the asset and has not ended, other than `but`; empty when there is none."""
-    planned = instance.event_log_storage.get_latest_planned_materialization_info(dg.AssetKey(asset))
-    run = instance.get_run_by_id(planned.run_id) if planned and planned.run_id != but else None
-    return run.run_id if run and not run.is_finished else ""
+    planned = last_planned_run(instance, dg.AssetKey(asset))
+    run = instance.get_run_by_id(planned) if planned and planned != but else None
+    return planned if run and not run.is_finished else ""
 
 
 def little_drift(trained_on: Path | None, folder: Path, *, most: float, by_itself: bool) -> CheckOutcome:

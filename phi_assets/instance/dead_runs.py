@@ -5,6 +5,8 @@ import re
 import dagster as dg
 import psutil
 
+from phi_assets.graph.dagster_internals import free_slots_of_ended_runs
+
 STARTED = re.compile(r"\(pid: (\d+)\)")
 IN_PROGRESS = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
 
@@ -18,21 +20,8 @@ def fail_dead_runs(instance: dg.DagsterInstance) -> list[str]:
             continue
         instance.report_run_failed(run, f"process {found[0]} of this run is gone; what it had finished is kept")
         dead.append(run.run_id)
-    _free_slots_of_ended_runs(instance)
+    free_slots_of_ended_runs(instance)
     return dead
-
-
-def _free_slots_of_ended_runs(instance: dg.DagsterInstance) -> None:
-    """No run that ended holds a slot of a pool: a killed one gave none back, and the next would wait for ever."""
-    storage = instance.event_log_storage
-    if not storage.supports_global_concurrency_limits:
-        return
-    for pool in storage.get_concurrency_keys():
-        found = storage.get_concurrency_info(pool)
-        for run_id in {each.run_id for each in (*found.claimed_slots, *found.pending_steps)}:
-            run = instance.get_run_by_id(run_id)
-            if run is None or run.is_finished:
-                storage.free_concurrency_slots_for_run(run_id)
 
 
 def _process_of(instance: dg.DagsterInstance, run_id: str) -> tuple[int, float] | None:

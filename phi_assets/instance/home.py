@@ -12,6 +12,7 @@ from typing import TextIO
 import dagster as dg
 
 from phi_assets.files import is_locked
+from phi_assets.graph.dagster_internals import set_pool_limit
 from phi_assets.settings import PROJECT, Settings
 
 POOLS = {"training": 1}  # a fresh instance does not apply the default limit before it is set once
@@ -42,8 +43,7 @@ def instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
 def set_pools(opened: dg.DagsterInstance) -> None:
     """The instance has every pool, with the slots that it ought to have."""
     for pool, limit in POOLS.items():
-        if opened.event_log_storage.get_concurrency_info(pool).slot_count != limit:
-            opened.event_log_storage.set_concurrency_slots(pool, limit)
+        set_pool_limit(opened, pool, limit)
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """What Dagster's event log says since a position: runs that ended, and checks reported outside of any run.
 
-Read through the two calls that Dagster's own daemon reads it with. With SQLite each run has a log of its own, and what
+With SQLite each run has a log of its own, and what
 spans runs is the endings of runs, the evaluations of checks and the events of assets: so endings are what is waited
 for, and the rest of a run is read when it has ended. A run that never ends is marked as failed by sensor
 `dead_run_monitor`.
@@ -13,6 +13,7 @@ from typing import Any
 import dagster as dg
 
 from phi_assets.graph import check_gates
+from phi_assets.graph.dagster_internals import events_after, newest_event
 from phi_assets.notifications.step_errors import Error, of_run, of_step
 
 Kind = dg.DagsterEventType
@@ -70,15 +71,12 @@ class News:
 
 def newest(instance: dg.DagsterInstance) -> int:
     """The position of the newest event."""
-    return instance.event_log_storage.get_maximum_record_id() or 0
+    return newest_event(instance)
 
 
 def since(instance: dg.DagsterInstance, position: int) -> News:
     """What ended after the position, at most about `AT_ONCE` of each kind."""
-    pages = [
-        instance.event_log_storage.get_logs_for_all_runs_by_log_id(position, {kind}, AT_ONCE)
-        for kind in (*ENDINGS, Kind.ASSET_CHECK_EVALUATION)
-    ]
+    pages = [events_after(instance, position, kind, AT_ONCE) for kind in (*ENDINGS, Kind.ASSET_CHECK_EVALUATION)]
     # Where one kind filled its page, more of it may come before what another kind's page holds.
     known_until = min((max(page) for page in pages if len(page) == AT_ONCE), default=None)
     found = {number: entry for page in pages for number, entry in page.items()}
