@@ -73,15 +73,15 @@ def of(preset: str, wanted: Mapping[str, Any], candidate: str = "") -> Recipe:
 
     Without a name the candidate is called by what differs. Raises WrongRecipe.
     """
-    from training_code.settings import build, plain, read_preset
+    from training_code.settings import build, read_preset
 
     own = PROJECT / Path(preset).expanduser()
     name = str(own) if own.suffix in (".yaml", ".yml") and own.is_file() else preset
     given = {key: value for key, value in wanted.items() if value is not None}
     with _in_its_words():
-        before = build({**read_preset(name), **NOWHERE}, f"preset {preset}")
-        after = build({**read_preset(name), **given, **NOWHERE}, "the candidate")
-    changes = {key: plain(getattr(after, key)) for key in given if getattr(after, key) != getattr(before, key)}
+        before = build({**read_preset(name), **NOWHERE}, f"preset {preset}").as_json()
+        after = build({**read_preset(name), **given, **NOWHERE}, "the candidate").as_json()
+    changes = {key: after[key] for key in given if after[key] != before[key]}
     return Recipe(name, changes, candidate or Recipe(name, changes).label)
 
 

@@ -97,7 +97,7 @@ def test_a_wrong_value_is_refused_before_anything_is_spent(bare: World):
     outcome = bare.candidate(epochs=-1.0)
 
     (failure,) = outcome.get_step_failure_events()
-    assert "epochs is -1.0; it must be above 0" in str(failure.step_failure_data)
+    assert "epochs is -1.0: Input should be greater than 0" in str(failure.step_failure_data)
     assert not any(TRAINS in line for line in bare.said(outcome))
 
 

@@ -66,8 +66,8 @@ def test_where_and_how_fast_is_no_part_of_a_recipe(tmp_path):
     ("preset", "wanted", "words"),
     [
         ("laptpo", {}, "one of guide-phi35-full, laptop"),
-        ("laptop", {"epochs": -1.0}, "epochs is -1.0; it must be above 0"),
-        ("laptop", {"method": "lroa"}, "choose one of full, lora, qlora"),
+        ("laptop", {"epochs": -1.0}, "epochs is -1.0: Input should be greater than 0"),
+        ("laptop", {"method": "lroa"}, "Input should be 'full', 'lora' or 'qlora'"),
         ("laptop", {"learning_rat": 1.0}, "did you mean learning_rate?"),
     ],
 )

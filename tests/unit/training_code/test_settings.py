@@ -69,13 +69,14 @@ def test_an_unknown_preset_lists_the_known_ones():
     [
         ("epochs", "many", "epochs is 'many'"),
         ("lora_rank", "1.5", "lora_rank is '1.5'"),
-        ("lora_rank", 1.5, "a whole number"),
-        ("packing", "perhaps", "write true or false"),
-        ("method", "lor", "choose one of full, lora, qlora"),
-        ("batch_size", 0, "at least 1"),
-        ("warmup_share", 2, "a share, from 0 to 1"),
-        ("learning_rate", 0, "above 0"),
-        ("learning_rate", "nan", "above 0"),
+        ("lora_rank", 1.5, "got a number with a fractional part"),
+        ("packing", "perhaps", "packing is 'perhaps': Input should be a valid boolean"),
+        ("method", "lor", "method is 'lor': Input should be 'full', 'lora' or 'qlora'"),
+        ("batch_size", 0, "batch_size is 0: Input should be greater than or equal to 1"),
+        ("warmup_share", 2, "warmup_share is 2: Input should be less than or equal to 1"),
+        ("learning_rate", 0, "greater than 0"),
+        ("warmup_share", "nan", "warmup_share is 'nan'"),
+        ("learning_rate", "nan", "greater than 0"),
     ],
 )
 def test_a_value_that_cannot_be_is_refused_by_name(name: str, value: object, says: str):
