@@ -1,9 +1,14 @@
-"""Conversations to test with, and what to read off prepared ones."""
+"""Conversations for tests, fixtures that write and prepare them, and helpers that read the prepared ones."""
 
+import json
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from phi_assets.conversations.prepare import Prepared
+import pytest
+
+from phi_assets.conversations.options import CleaningOptions
+from phi_assets.conversations.prepare import Prepared, prepare
 from phi_assets.conversations.sources.address import FileSource
 from phi_assets.conversations.sources.feeds import Look, pieces_of
 
@@ -39,3 +44,26 @@ def published(prepared: Prepared) -> list[list[tuple[str, str]]]:
 def reasons(prepared: Prepared) -> dict[int, str]:
     """Reasons by line number."""
     return {record.line: record.reason for record in prepared.quarantine}
+
+
+@pytest.fixture
+def write_lines(tmp_path: Path) -> Callable[..., Path]:
+    """Write rows (objects, or raw bytes of a line) as JSON Lines, and return the path."""
+
+    def write(rows: Iterable[Any], name: str = "raw.jsonl") -> Path:
+        lines = [row if isinstance(row, bytes) else json.dumps(row).encode() for row in rows]
+        path = tmp_path / name
+        path.write_bytes(b"".join(line + b"\n" for line in lines))
+        return path
+
+    return write
+
+
+@pytest.fixture
+def prepared(write_lines: Callable[..., Path]) -> Callable[..., Prepared]:
+    """Prepare rows with the given options; no row was published before."""
+
+    def run(rows: Iterable[Any], **options: Any) -> Prepared:
+        return prepare(look_at(write_lines(rows)), CleaningOptions(**options), {})
+
+    return run
