@@ -100,7 +100,7 @@ def test_an_image_that_cannot_be_built_stops_the_graph_at_the_model(azure, home,
 
     assert len(told) == 1, told
     assert told[0].startswith("  fine_tuned_model: ")
-    assert "mend training_code/environment/" in told[0]
+    assert "fix training_code/environment/" in told[0]
     assert mended.executed_jobs() == []
     assert mended.resources(f"{ML}/workspaces/models") == []
 

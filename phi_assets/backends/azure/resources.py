@@ -1,4 +1,4 @@
-"""Azure's implementation of every port."""
+"""The Azure implementation of every port."""
 
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ SIGN_IN = str(Path(__file__).with_name("chat") / "flow_token.py")
 
 
 def azure_resources(settings: Settings) -> dict[str, Any]:
-    """Every resource of the graph on Azure; what this machine must keep is under the home."""
+    """Every Dagster resource of the graph on Azure; local state is stored under the home."""
     state = str(settings.state)
     account = AzureAccount.of(settings).fields
     roles = settings.azure_role_minutes

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from phi_assets.backends.azure.client.azure_errors import AzureRefused, refused, status_of
 from phi_assets.backends.azure.client.clients import AzureClients, clients
 from phi_assets.backends.azure.client.outputs import NotDeployed
-from phi_assets.backends.azure.client.retry import say, with_retries
+from phi_assets.backends.azure.client.retry import log_to_run, with_retries
 from phi_assets.backends.azure.client.role_delay import wait_for_role
 from phi_assets.backends.azure.serving.endpoint import keys_of
 from phi_assets.errors import BackendError
@@ -43,7 +43,7 @@ class WorkspaceConnection:
     clients: AzureClients
     name: str
 
-    def read(self, log: Log = say) -> StoredConnection | None:
+    def read(self, log: Log = log_to_run) -> StoredConnection | None:
         """What the workspace keeps now; None when there is none that Prompt flow can use. One request, which needs the
         right to list secrets. Raises NotDeployed.
         """
@@ -58,7 +58,7 @@ class WorkspaceConnection:
             raise
         return _stored(self.name, reply.json().get("properties") or {})
 
-    def ensure(self, wanted: StoredConnection, key: str, role_minutes: float, log: Log = say) -> None:
+    def ensure(self, wanted: StoredConnection, key: str, role_minutes: float, log: Log = log_to_run) -> None:
         """The workspace keeps what is wanted; nothing is written where it does already. Raises AzureRefused."""
         from azure.core.exceptions import HttpResponseError
 
@@ -149,7 +149,7 @@ class AzureConnectionStore(ConnectionStore):
         name = (urlsplit(stored.address).hostname or "").partition(".")[0]
         endpoint = f"{self._clients.resource('ml_workspace')}/onlineEndpoints/{name}"
         try:
-            return fingerprint(keys_of(self._clients, endpoint, say)[0])
+            return fingerprint(keys_of(self._clients, endpoint, log_to_run)[0])
         except HttpResponseError as e:
             if status_of(e) in (400, 404):
                 return ""

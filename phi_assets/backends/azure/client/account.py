@@ -1,4 +1,4 @@
-"""Which place on Azure the graph works in, as plain values that a resource can carry."""
+"""The Azure subscription, region and name that the graph uses, as plain values that a Dagster resource can hold."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -12,7 +12,7 @@ AccessMode = Literal["keyless", "guide"]
 
 @dataclass(frozen=True)
 class AzureAccount:
-    """A subscription, a region and a name; everything that the project makes there is found from these."""
+    """A subscription, a region and a name: the names of all resources of the project derive from these."""
 
     subscription_id: str
     location: str
@@ -22,7 +22,7 @@ class AzureAccount:
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
-        """The place that the settings name. They were checked to be complete when they were read."""
+        """The account that the settings name. The settings were validated when they were read."""
         return cls(
             subscription_id=str(settings.azure_subscription_id),
             location=str(settings.azure_location),
@@ -37,7 +37,7 @@ class AzureAccount:
 
     @property
     def fields(self) -> dict[str, str]:
-        """The values as a Dagster resource keeps them; `clients(fields)` takes them back."""
+        """The values as a Dagster resource stores them; `clients(fields)` reads them back."""
         return asdict(self)
 
     @property
@@ -46,7 +46,7 @@ class AzureAccount:
 
     @property
     def group(self) -> str:
-        """The resource group's name, as infra/main.bicep has it."""
+        """The resource group's name, as in infra/main.bicep."""
         return f"rg-{self.name}"
 
     @property

@@ -1,4 +1,4 @@
-"""What Azure refused, in one sentence that names the remedy."""
+"""Turns errors of Azure into one sentence with the cause and the remedy."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -7,7 +7,7 @@ from typing import Any
 from phi_assets.backends.azure.client import portal_links
 from phi_assets.errors import BackendError
 
-MAY_NOT = re.compile(
+NOT_AUTHORIZED = re.compile(
     r"[Tt]he client '(?P<who>[^']*)'.*?perform action '(?P<action>[^']+)'.*? (?:over|at) scope '(?P<scope>[^']+)'", re.S
 )
 VAULT = re.compile(r"[Vv]ault name: (?P<vault>[\w-]+)")
@@ -15,29 +15,30 @@ NAMESPACE = re.compile(r"namespace '(?P<namespace>[\w.]+)'")
 
 
 class AzureRefused(BackendError):
-    """Azure said no, and asking again would not help."""
+    """Azure refused the request, and a retry would not help."""
 
 
 class NotSignedIn(BackendError):
-    """No credential for Azure, or one that has expired."""
+    """There is no credential for Azure, or it has expired."""
 
 
 class GaveUp(BackendError):
-    """Azure did not answer for as long as was worth waiting."""
+    """Azure did not answer, or did not finish, before the timeout."""
 
 
-# Azure refuses a write while another on the same resource is under way; a lock and a policy are refused for good.
+# Azure refuses a write while another one on the same resource is in progress. A lock or a disabled subscription answers
+# with the same statuses, but a retry never succeeds.
 BUSY = frozenset({409, 412})
-FOR_GOOD = frozenset({"ScopeLocked", "ReadOnlyDisabledSubscription"})
+PERMANENT_CONFLICTS = frozenset({"ScopeLocked", "ReadOnlyDisabledSubscription"})
 
 
 def is_busy(error: Any) -> bool:
-    """Whether a write was refused because of another that is under way, so that it is worth asking again."""
-    return status_of(error) in BUSY and code_of(error) not in FOR_GOOD
+    """Whether a write was refused because another one is in progress, so that a later retry can succeed."""
+    return status_of(error) in BUSY and code_of(error) not in PERMANENT_CONFLICTS
 
 
 def codes(error: Any) -> list[tuple[str, str]]:
-    """(code, message) of an answer of Azure, the outermost first, with every nested detail."""
+    """(code, message) of an error response and of every nested detail, the outermost first."""
     return list(_walk(body_of(error)))
 
 
@@ -46,26 +47,26 @@ def body_of(error: Any) -> Mapping[str, Any]:
     response = getattr(error, "response", None)
     try:
         body = response.json() if response is not None else {}
-    except Exception:  # no body, a body that is not JSON, or one that was streamed away: the status must do
+    except Exception:  # no body, not JSON, or already streamed: only the status is known
         return {}
     return body if isinstance(body, Mapping) else {}
 
 
 def cause_of(error: BaseException) -> BaseException:
-    """The answer, or the lost connection, that azure-ai-ml wrapped into exceptions of its own; else the error."""
+    """The error response or lost connection that azure-ai-ml wrapped into its own exceptions; else the error."""
     from azure.core.exceptions import AzureError
 
-    found, seen = error, set[int]()
-    while _is_sdk_s_own(found) and id(found) not in seen:
-        seen.add(id(found))
-        inner = getattr(found, "inner_exception", None)
-        # Its words for a person are raised while the answer is handled, and name it as their context only.
-        found = inner if isinstance(inner, BaseException) else found.__cause__ or found.__context__ or found
-    told = isinstance(found, AzureError | BackendError | ConnectionError | TimeoutError)
-    return found if told and not _is_sdk_s_own(found) else error
+    cause, seen = error, set[int]()
+    while _is_from_azure_ai_ml(cause) and id(cause) not in seen:
+        seen.add(id(cause))
+        inner = getattr(cause, "inner_exception", None)
+        # Its user-facing errors are raised while the response is handled, and refer to it as their context only.
+        cause = inner if isinstance(inner, BaseException) else cause.__cause__ or cause.__context__ or cause
+    known = isinstance(cause, AzureError | BackendError | ConnectionError | TimeoutError)
+    return cause if known and not _is_from_azure_ai_ml(cause) else error
 
 
-def _is_sdk_s_own(error: BaseException) -> bool:
+def _is_from_azure_ai_ml(error: BaseException) -> bool:
     return type(error).__module__.startswith("azure.ai.ml")
 
 
@@ -75,41 +76,41 @@ def status_of(error: BaseException) -> int | None:
 
 
 def code_of(error: BaseException) -> str:
-    """The innermost error code, such as AuthorizationFailed; empty when the answer had none."""
-    named = getattr(error, "error_code", None)  # blob storage says it in a header
-    if named:
-        return str(getattr(named, "value", named))
-    found = codes(error)
-    return found[-1][0] if found else ""
+    """The innermost error code, such as AuthorizationFailed; empty when the response has none."""
+    header = getattr(error, "error_code", None)  # blob storage sends the code in a header
+    if header:
+        return str(getattr(header, "value", header))
+    pairs = codes(error)
+    return pairs[-1][0] if pairs else ""
 
 
 def refused(doing: str, error: BaseException) -> AzureRefused:
-    """The failure that a person reads for an error of a call."""
-    cause, remedy = parted(codes(error) or [(code_of(error), text_of(error))])
+    """The error to raise for a failed call, with its cause and remedy. `doing` is what the call was for."""
+    cause, remedy = cause_and_remedy(codes(error) or [(code_of(error), text_of(error))])
     return AzureRefused(description=f"{doing}: {_joined(cause, remedy)}", allow_retries=False, remedy=remedy)
 
 
 def text_of(error: BaseException) -> str:
-    """What an error says of itself: all of azure-ai-ml's words, which begin with an empty line, else the first line."""
-    words = str(error).strip()
-    return words if _is_sdk_s_own(error) else words.split("\n")[0]
+    """The text of an error: all lines for azure-ai-ml, whose texts begin with an empty line; else the first line."""
+    text = str(error).strip()
+    return text if _is_from_azure_ai_ml(error) else text.split("\n")[0]
 
 
-def sentence(found: list[tuple[str, str]]) -> str:
-    """The cause and the remedy of an answer's codes."""
-    return _joined(*parted(found))
+def cause_with_remedy(errors: list[tuple[str, str]]) -> str:
+    """One sentence with the cause and the remedy of the (code, message) pairs of an error response."""
+    return _joined(*cause_and_remedy(errors))
 
 
-def parted(found: list[tuple[str, str]]) -> tuple[str, str]:
-    """The cause, and the remedy where one is known. The innermost code that is known decides, else the innermost."""
-    for _, message in reversed(found):
-        # Also within other errors: a deployment's preflight puts it into the text of InvalidTemplateDeployment.
-        refusal = MAY_NOT.search(message)
+def cause_and_remedy(errors: list[tuple[str, str]]) -> tuple[str, str]:
+    """The cause and, if known, the remedy. The innermost code with a remedy decides; else the innermost code."""
+    for _, message in reversed(errors):
+        # Also inside other errors: ARM's preflight validation embeds it in the text of InvalidTemplateDeployment.
+        refusal = NOT_AUTHORIZED.search(message)
         if refusal:
             return _lacks_role(refusal)
-    if any(SOFT_DELETED in message for _, message in found):
-        return SOFT_DELETED, WORKSPACE_CURE
-    for code, message in reversed(found):
+    if any(SOFT_DELETED in message for _, message in errors):
+        return SOFT_DELETED, WORKSPACE_REMEDY
+    for code, message in reversed(errors):
         if code in REMEDIES:
             namespace = NAMESPACE.search(message)
             vault = VAULT.search(message)
@@ -118,7 +119,7 @@ def parted(found: list[tuple[str, str]]) -> tuple[str, str]:
                 vault=vault["vault"] if vault else "<vault>",
             )
             return f"{_short(message)} ({code})", remedy
-    code, message = found[-1] if found else ("", "no reason given")
+    code, message = errors[-1] if errors else ("", "no reason given")
     return (f"{_short(message)} ({code})" if code else _short(message)), ""
 
 
@@ -127,58 +128,60 @@ def _joined(cause: str, remedy: str) -> str:
 
 
 def _lacks_role(refusal: re.Match[str]) -> tuple[str, str]:
-    who, action, scope = refusal["who"], refusal["action"], refusal["scope"]
+    principal, action, scope = refusal["who"], refusal["action"], refusal["scope"]
     role = next((role for part, role in ROLES_WITH.items() if part.lower() in action.lower()), "Contributor")
     return (
-        f"{who} may not do {action} on {scope}",
-        f"Ask an owner for a role that may: az role assignment create --assignee {who} --role '{role}' "
+        f"{principal} is not allowed to perform {action} on {scope}",
+        f"Ask an owner for a role that allows it: az role assignment create --assignee {principal} --role '{role}' "
         f"--scope {scope}; then run again",
     )
 
 
-# The least common role that has an action, by a part of the action's name.
+# The built-in role with the fewest rights that allows an action, by a part of the action's name.
 ROLES_WITH = {
     "Microsoft.Authorization/roleAssignments/": "Role Based Access Control Administrator",
     "quota": "Quota Request Operator",
     "/read": "Reader",
 }
-VAULT_CURE = (
-    "Azure keeps a deleted vault for a while: take it back, az keyvault recover --name {vault}, or end it, "
+VAULT_REMEDY = (
+    "Azure retains a deleted vault for a while: recover it, az keyvault recover --name {vault}, or purge it, "
     "az keyvault purge --name {vault}; then run again"
 )
 SOFT_DELETED = "Soft-deleted workspace exists"
-WORKSPACE_CURE = (
-    "Azure ML keeps a deleted workspace, and its name, for 14 days: end it with phi teardown --all, or in the portal "
-    "under Azure Machine Learning, Recently deleted; then run again"
+WORKSPACE_REMEDY = (
+    "Azure ML retains a deleted workspace, and its name, for 14 days: purge it with phi teardown --all, or in the "
+    "portal under Azure Machine Learning, Recently deleted; then run again"
 )
-REGION_CURE = "Set PHI_AZURE_LOCATION to a region that offers it: az account list-locations -o table"
-QUOTA_CURE = f"Ask for more: {portal_links.quota()}, or set PHI_AZURE_VM_SIZE and PHI_AZURE_LOCATION to what you have"
-NAME_CURE = "Set PHI_AZURE_NAME to another name"
+REGION_REMEDY = "Set PHI_AZURE_LOCATION to a region that offers it: az account list-locations -o table"
+QUOTA_REMEDY = (
+    f"Request more: {portal_links.quota()}, or set PHI_AZURE_VM_SIZE and PHI_AZURE_LOCATION to what your quota covers"
+)
+NAME_REMEDY = "Set PHI_AZURE_NAME to another name"
 REMEDIES: dict[str, str] = {
     "MissingSubscriptionRegistration": "Register it: az provider register --namespace {namespace} --wait",
     "AuthorizationFailed": "Ask an owner of the subscription for the role, and run again",
     "LinkedAuthorizationFailed": "Ask an owner of the subscription for the role, and run again",
     "RoleAssignmentUpdateNotPermitted": "Delete the assignment that differs: az role assignment delete; run again",
-    "InvalidTemplateDeployment": "Look at the deployment's operations in the portal",
-    "LocationNotAvailableForResourceType": REGION_CURE,
-    "LocationNotAvailable": REGION_CURE,
-    "LocationNotAvailableForResourceGroup": REGION_CURE,
-    "InvalidLocation": REGION_CURE,
-    "NoRegisteredProviderFound": REGION_CURE,
+    "InvalidTemplateDeployment": "See the deployment's operations in the portal",
+    "LocationNotAvailableForResourceType": REGION_REMEDY,
+    "LocationNotAvailable": REGION_REMEDY,
+    "LocationNotAvailableForResourceGroup": REGION_REMEDY,
+    "InvalidLocation": REGION_REMEDY,
+    "NoRegisteredProviderFound": REGION_REMEDY,
     "InvalidResourceLocation": "It exists in another region: set PHI_AZURE_LOCATION to it, or another PHI_AZURE_NAME",
     "InvalidResourceGroupLocation": "The group exists in another region: set PHI_AZURE_LOCATION to it, or another name",
-    "SkuNotAvailable": REGION_CURE,
-    "ConflictError": VAULT_CURE,
-    "VaultAlreadyExists": VAULT_CURE,
-    "FlagMustBeSetForRestore": VAULT_CURE,
-    "StorageAccountAlreadyTaken": NAME_CURE,
-    "QuotaExceeded": QUOTA_CURE,
-    "ClusterCoreQuotaReached": QUOTA_CURE,
+    "SkuNotAvailable": REGION_REMEDY,
+    "ConflictError": VAULT_REMEDY,
+    "VaultAlreadyExists": VAULT_REMEDY,
+    "FlagMustBeSetForRestore": VAULT_REMEDY,
+    "StorageAccountAlreadyTaken": NAME_REMEDY,
+    "QuotaExceeded": QUOTA_REMEDY,
+    "ClusterCoreQuotaReached": QUOTA_REMEDY,
     "SubscriptionNotFound": "Check PHI_AZURE_SUBSCRIPTION_ID against: az account list -o table",
     "InvalidSubscriptionId": "Check PHI_AZURE_SUBSCRIPTION_ID against: az account list -o table",
     "ReadOnlyDisabledSubscription": "The subscription is disabled: see its state with az account show",
     "InvalidAuthenticationTokenTenant": "Sign in to the subscription's own tenant: az login --tenant <tenant>",
-    "ScopeLocked": "A lock forbids it: az lock list -o table, then az lock delete",
+    "ScopeLocked": "A resource lock forbids it: az lock list -o table, then az lock delete",
     "DisallowedByPolicy": "A policy of your organisation forbids it: ask its owner for an exemption",
     "RequestDisallowedByPolicy": "A policy of your organisation forbids it: ask its owner for an exemption",
 }

@@ -1,4 +1,4 @@
-"""Azure's clients: one of each for an account and a process, made when they are first needed."""
+"""The Azure SDK's clients: one of each per account and process, created on first use."""
 
 import logging
 import warnings
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from azure.mgmt.resource.resources import ResourceManagementClient
     from azure.storage.blob import BlobServiceClient
 
-SIGN_IN_MINUTES = 1.0  # a person may stand by
-# The SDK's own tries stay few: `with_retries` is the rule, and it says what it waits for.
+SIGN_IN_MINUTES = 1.0  # short, because a user may be waiting at the terminal
+# The SDK's own retries stay few: `with_retries` decides about retries, and logs what it waits for.
 PIPELINE: dict[str, Any] = {"retry_total": 2, "retry_backoff_factor": 0.2, "connection_timeout": 20, "read_timeout": 60}
 
 
 class AzureClients:
-    """Every client of one account, all with one credential."""
+    """All clients of one account, with one shared credential."""
 
     def __init__(self, account: AzureAccount) -> None:
         self.account = account
@@ -35,8 +35,8 @@ class AzureClients:
         return self._credential
 
     def principal(self) -> tokens.Principal:
-        """Who is signed in. Raises NotSignedIn."""
-        return with_retries("asking for a token", lambda: tokens.principal(self._credential), minutes=SIGN_IN_MINUTES)
+        """The signed-in principal. Raises NotSignedIn."""
+        return with_retries("requesting a token", lambda: tokens.principal(self._credential), minutes=SIGN_IN_MINUTES)
 
     def resource(self, name: str) -> str:
         """The full resource id of an infrastructure asset. Raises NotDeployed before the deployment."""
@@ -53,11 +53,11 @@ class AzureClients:
         return self._resources
 
     def get(self, address: str) -> dict[str, Any]:
-        """The JSON at an address of Azure Resource Manager, relative or whole. Raises HttpResponseError."""
+        """The JSON at a relative or absolute URL of Azure Resource Manager. Raises HttpResponseError."""
         return self.send("GET", address).json()
 
     def send(self, verb: str, address: str, body: Mapping[str, Any] | None = None) -> Any:
-        """The answer to a call of Azure Resource Manager. Raises HttpResponseError."""
+        """The response of Azure Resource Manager to one request. Raises HttpResponseError."""
         from azure.core.rest import HttpRequest
 
         response = self._resources.send_request(HttpRequest(verb, address, json=body))
@@ -68,11 +68,11 @@ class AzureClients:
         return self._quota
 
     def blob(self, account_url: str) -> "BlobServiceClient":
-        """Blob storage by identity; a key is never asked for."""
+        """Blob storage, accessed with the identity, never with an account key."""
         from azure.storage.blob import BlobServiceClient
 
         if account_url not in self._blobs:
-            # Storage has a rule of its own for waiting, and would wait 15 s after the first fault.
+            # The storage SDK has its own backoff options, and by default waits 15 s after the first error.
             options = {**PIPELINE, "retry_total": 3, "initial_backoff": 0.5, "increment_base": 2}
             self._blobs[account_url] = BlobServiceClient(account_url, credential=self._credential, **options)
         return self._blobs[account_url]
@@ -80,11 +80,11 @@ class AzureClients:
     @cached_property
     def _ml(self) -> "MLClient":
         with warnings.catch_warnings():
-            # Importing it warns some 450 times of what marshmallow 4 will change: nothing that a user could mend.
+            # The import emits some 450 warnings about marshmallow 4, which a user cannot fix.
             warnings.simplefilter("ignore")
             from azure.ai.ml import MLClient
 
-        # It logs every answer 404 as an error, and what is experimental as a warning; our own words say what matters.
+        # It logs every 404 as an error and experimental features as warnings; our own messages report what matters.
         logging.getLogger("azure.ai.ml").setLevel(logging.ERROR)
         logging.getLogger("azure.ai.ml._telemetry").setLevel(logging.CRITICAL)
         return MLClient(
@@ -117,7 +117,7 @@ class AzureClients:
 
 
 def clients(fields: Mapping[str, str]) -> AzureClients:
-    """The clients of the account whose `fields` a resource carries."""
+    """The clients of the account whose `fields` a Dagster resource holds."""
     return _clients(AzureAccount.from_fields(fields))
 
 

@@ -1,4 +1,4 @@
-"""Who asks: one cached token an audience, from whatever the person is signed in with."""
+"""The credential that all clients share: one cached token per scope, from any sign-in that azure-identity finds."""
 
 import base64
 import json
@@ -14,21 +14,21 @@ from weakref import WeakSet
 from phi_assets.backends.azure.client.azure_errors import NotSignedIn
 
 ARM_SCOPE = "https://management.azure.com/.default"
-RENEWED_BEFORE = 300.0  # seconds before its end a token is replaced: longer than any call takes
-STILL_GOOD = 10.0  # seconds: a token that lasts as long is used when no new one can be had
-ASKED_AGAIN_AFTER = 30.0  # seconds after a renewal that failed
+RENEW_BEFORE_EXPIRY_SECONDS = 300.0  # a token is replaced this long before it expires: longer than any call takes
+MINIMUM_SECONDS_LEFT = 10.0  # a token that is valid for this long is still used when no new one is available
+RENEWAL_RETRY_SECONDS = 30.0  # pause after a renewal that failed
 
-# What a chain of credentials says when somebody must sign in. All else, a lost connection or an `az` that does not
-# answer, passes.
-NOT_SIGNED_IN = ("az login", "AADSTS", "Azure CLI not found", "'az' is not recognized", "Failed to execute")
-OF_ENTRA_S_OWN = ("AADSTS90033", "AADSTS90024", "AADSTS90055", "transient")  # that pass, although they have a code
+# Parts of the credential chain's messages that mean that the user must sign in. Every other failure, such as a lost
+# connection or an `az` that does not answer, is transient.
+SIGN_IN_MESSAGES = ("az login", "AADSTS", "Azure CLI not found", "'az' is not recognized", "Failed to execute")
+TRANSIENT_MESSAGES = ("AADSTS90033", "AADSTS90024", "AADSTS90055", "transient")  # of Entra; transient despite a code
 
 _credentials: "WeakSet[Credential]" = WeakSet()
 
 
 @dataclass(frozen=True)
 class Principal:
-    """Whose name Azure acts in."""
+    """The identity whose token the requests carry."""
 
     object_id: str
     kind: Literal["User", "ServicePrincipal"]
@@ -36,10 +36,10 @@ class Principal:
 
 
 class Credential:
-    """azure-identity's default chain behind a cache that every client shares: `az` is a process of its own each time.
+    """azure-identity's default chain behind a cache that every client shares, because `az` starts a process per token.
 
-    Tried in turn: a service principal or a workload identity named in the environment, a managed identity where one is
-    announced there, `az login`, `azd auth login`.
+    Tried in order: a service principal or a workload identity from the environment, a managed identity if the
+    environment announces one, `az login`, `azd auth login`.
     """
 
     def __init__(self) -> None:
@@ -50,15 +50,15 @@ class Credential:
         _credentials.add(self)
 
     def get_token_info(self, *scopes: str, options: Mapping[str, Any] | None = None) -> Any:
-        """A token of these scopes that lasts a while; one that lasts less while no other can be had.
+        """A token for these scopes, renewed before it expires; the old one as long as it is valid and renewal fails.
 
-        Raises NotSignedIn with what to do, or ServiceRequestError when asking again may help.
+        Raises NotSignedIn with the remedy, or ServiceRequestError when a retry may help.
         """
         with self._lock:
             known = self._tokens.get(scopes)
-            if known is None or (options or {}).get("claims") or _left(known) < STILL_GOOD:
-                known = self._tokens[scopes] = self._ask(scopes, options)
-            elif _left(known) < RENEWED_BEFORE:
+            if known is None or (options or {}).get("claims") or _seconds_left(known) < MINIMUM_SECONDS_LEFT:
+                known = self._tokens[scopes] = self._request(scopes, options)
+            elif _seconds_left(known) < RENEW_BEFORE_EXPIRY_SECONDS:
                 known = self._tokens[scopes] = self._renewed(known, scopes, options)
             return known
 
@@ -74,22 +74,22 @@ class Credential:
             self._tokens.clear()
 
     def source(self) -> str:
-        """What the last token came from, such as AzureCliCredential; empty before there was one."""
+        """The credential that issued the last token, such as AzureCliCredential; empty before the first token."""
         found = getattr(self._chain, "_successful_credential", None)
         return type(found).__name__ if found is not None else ""
 
     def _renewed(self, known: Any, scopes: tuple[str, ...], options: Mapping[str, Any] | None) -> Any:
         from azure.core.exceptions import ServiceRequestError
 
-        if time.monotonic() - self._failed_at < ASKED_AGAIN_AFTER:
+        if time.monotonic() - self._failed_at < RENEWAL_RETRY_SECONDS:
             return known
         try:
-            return self._ask(scopes, options)
+            return self._request(scopes, options)
         except (NotSignedIn, ServiceRequestError):
             self._failed_at = time.monotonic()
             return known
 
-    def _ask(self, scopes: tuple[str, ...], options: Mapping[str, Any] | None) -> Any:
+    def _request(self, scopes: tuple[str, ...], options: Mapping[str, Any] | None) -> Any:
         from azure.core.exceptions import ClientAuthenticationError, ServiceRequestError
 
         try:
@@ -100,20 +100,20 @@ class Credential:
             if not _must_sign_in(str(e)):
                 raise ServiceRequestError(f"no token for Azure: {' '.join(str(e).split())}") from e
             found, remedy = _sign_in(str(e))
-        except ValueError as e:  # a variable of azure-identity's has a value that it does not know
-            found = f"azure-identity refuses this environment: {' '.join(str(e).split())}"
-            remedy = "unset that variable, or set it right, and run again"
+        except ValueError as e:  # an environment variable of azure-identity has a value that it does not accept
+            found = f"azure-identity rejects an environment variable: {' '.join(str(e).split())}"
+            remedy = "unset or correct that variable, and run again"
         raise NotSignedIn(description=f"{found}: {remedy}", allow_retries=False, remedy=remedy) from None
 
 
 def forget() -> None:
-    """Every credential asks for new tokens: Azure said that one had expired."""
+    """Clear the token cache of every credential, after Azure reported an expired token."""
     for credential in list(_credentials):
         credential.forget()
 
 
 def principal(credential: Credential) -> Principal:
-    """Who the token's claims say is asking. Read, not verified: Azure verifies it."""
+    """The principal that the token's claims name. They are decoded, not verified: Azure verifies them."""
     payload = credential.get_token_info(ARM_SCOPE).token.split(".")[1]
     claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
     kind = "ServicePrincipal" if claims.get("idtyp") == "app" else "User"
@@ -123,9 +123,9 @@ def principal(credential: Credential) -> Principal:
 def _default_chain() -> Any:
     from azure.identity import DefaultAzureCredential
 
-    # It logs at length what it tried; NotSignedIn says what to do.
+    # It logs every credential that it tried; NotSignedIn carries the remedy.
     logging.getLogger("azure.identity").setLevel(logging.ERROR)
-    # Without one of these the chain would wait a second for an address that exists inside Azure only.
+    # Without one of these variables the chain would wait a second for an address that exists only inside Azure.
     announced = any(name in os.environ for name in ("IDENTITY_ENDPOINT", "MSI_ENDPOINT", "AZURE_CLIENT_ID"))
     return DefaultAzureCredential(
         exclude_managed_identity_credential=not (announced or os.environ.get("AZURE_TOKEN_CREDENTIALS")),
@@ -138,21 +138,22 @@ def _default_chain() -> Any:
     )
 
 
-def _left(token: Any) -> float:
-    """Seconds that a token still lasts."""
+def _seconds_left(token: Any) -> float:
+    """Seconds until the token expires."""
     return token.expires_on - time.time()
 
 
 def _must_sign_in(message: str) -> bool:
-    """Whether a person must sign in, or name another identity, before there is a token."""
-    if any(part in message for part in OF_ENTRA_S_OWN):
+    """Whether the user must sign in, or configure another identity, to get a token."""
+    if any(part in message for part in TRANSIENT_MESSAGES):
         return False
-    nobody = "not fully configured" in message and "AzureCliCredential" not in message  # of a chain of one
-    return nobody or any(part in message for part in NOT_SIGNED_IN)
+    # The message of a chain that consists of one credential only.
+    unconfigured = "not fully configured" in message and "AzureCliCredential" not in message
+    return unconfigured or any(part in message for part in SIGN_IN_MESSAGES)
 
 
 def _sign_in(message: str) -> tuple[str, str]:
-    """What is wrong, and the remedy."""
+    """The cause and the remedy."""
     expired = "AADSTS70043" in message or "AADSTS700082" in message or "expired" in message.lower()
     if expired:
         return "your sign-in to Azure has expired", "run `az login`, and run again"

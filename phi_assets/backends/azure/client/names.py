@@ -1,16 +1,18 @@
-"""The names that infra/main.bicep gives its resources, known without asking Azure: its `uniqueString` worked out here.
+"""The names that infra/main.bicep gives its resources, with its `uniqueString` computed here.
 
-`uniqueString` joins its values with hyphens, hashes them to 64 bits (MurmurHash, 32-bit lanes), and writes 13 letters
-of base 32. Compared in the tests with Microsoft's own engine.
+Names must be known before a deployment (are they free, is a deleted vault or workspace retained under one?), and ARM
+evaluates `uniqueString` only within a deployment; no SDK offers it. The function joins its values with hyphens, hashes
+them to 64 bits (MurmurHash, 32-bit lanes), and writes 13 letters of base 32. The tests compare it with Microsoft's own
+engine.
 """
 
 from phi_assets.backends.azure.client.account import AzureAccount
 
 FIRST, SECOND = 0x239B961B, 0xAB0E9789
 LETTERS = "abcdefghijklmnopqrstuvwxyz234567"
-WORD = 0xFFFFFFFF
+MASK_32 = 0xFFFFFFFF
 
-# As `names` of infra/main.bicep has them.
+# The same prefixes as in the variable `names` of infra/main.bicep.
 PREFIXES = {
     "storage_account": "st",
     "key_vault": "kv-",
@@ -24,13 +26,13 @@ PREFIXES = {
 
 
 def names(account: AzureAccount) -> dict[str, str]:
-    """Every resource's name by its asset's, as a deployment of the account makes it."""
+    """The name of every resource by its asset's name, as a deployment of the account creates it."""
     token = unique_string(account.subscription_id, account.name, account.location)
     return {asset: f"{prefix}{token}" for asset, prefix in PREFIXES.items()}
 
 
 def unique_string(*values: str) -> str:
-    """What ARM's template function `uniqueString` makes of the values."""
+    """The result of ARM's template function `uniqueString` for these values."""
     number = _hash("-".join(values).encode())
     letters = ""
     for _ in range(13):
@@ -44,38 +46,38 @@ def _hash(data: bytes) -> int:
     whole = len(data) // 8 * 8
     for start in range(0, whole, 8):
         low ^= _mix(int.from_bytes(data[start : start + 4], "little"), FIRST, 15, SECOND)
-        low = (_rotated(low, 19) + high) * 5 + 0x561CCD1B & WORD
+        low = (_rotated(low, 19) + high) * 5 + 0x561CCD1B & MASK_32
         high ^= _mix(int.from_bytes(data[start + 4 : start + 8], "little"), SECOND, 17, FIRST)
-        high = (_rotated(high, 13) + low) * 5 + 0x0BCAA747 & WORD
+        high = (_rotated(high, 13) + low) * 5 + 0x0BCAA747 & MASK_32
     rest = data[whole:]
     if rest:
         low ^= _mix(int.from_bytes(rest[:4], "little"), FIRST, 15, SECOND)
     if len(rest) > 4:
         high ^= _mix(int.from_bytes(rest[4:], "little"), SECOND, 17, FIRST)
     low, high = low ^ len(data), high ^ len(data)
-    low = low + high & WORD
-    high = high + low & WORD
+    low = low + high & MASK_32
+    high = high + low & MASK_32
     low, high = _spread(low), _spread(high)
-    low = low + high & WORD
-    high = high + low & WORD
+    low = low + high & MASK_32
+    high = high + low & MASK_32
     return high << 32 | low
 
 
 def _mix(word: int, first: int, turn: int, second: int) -> int:
-    return _rotated(word * first & WORD, turn) * second & WORD
+    return _rotated(word * first & MASK_32, turn) * second & MASK_32
 
 
 def _rotated(word: int, turn: int) -> int:
-    return (word << turn | word >> (32 - turn)) & WORD
+    return (word << turn | word >> (32 - turn)) & MASK_32
 
 
 def _spread(word: int) -> int:
-    word = (word ^ word >> 16) * 0x85EBCA6B & WORD
-    word = (word ^ word >> 13) * 0xC2B2AE35 & WORD
+    word = (word ^ word >> 16) * 0x85EBCA6B & MASK_32
+    word = (word ^ word >> 13) * 0xC2B2AE35 & MASK_32
     return word ^ word >> 16
 
 
 def endpoint_name(account: AzureAccount) -> str:
-    """The endpoint's name: it is part of an address, so no other account may have it in the region."""
+    """The endpoint's name, which is part of its URL and must therefore be unique in the region."""
     unique = unique_string(account.subscription_id, account.name, account.location)
     return f"phi-{account.name[:18].rstrip('-')}-{unique[:8]}"

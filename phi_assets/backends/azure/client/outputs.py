@@ -1,4 +1,4 @@
-"""What the last deployment made: ids by asset name, kept under the state, so that no call is needed to know them."""
+"""The outputs of the last deployment: resource ids by asset name, stored under the state so that no call is needed."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -15,7 +15,7 @@ class NotDeployed(BackendError):
 
 @dataclass(frozen=True)
 class Outputs:
-    """The outputs of infra/main.bicep, and the hash of the template and the parameters that gave them."""
+    """The outputs of infra/main.bicep, with the hash of the template and the parameters that were deployed."""
 
     template_hash: str
     resources: dict[str, str]
@@ -23,30 +23,31 @@ class Outputs:
 
 
 def read(account: AzureAccount) -> Outputs | None:
-    """The outputs kept for this account; None when there are none."""
+    """The stored outputs of this account; None when there are none."""
     path = _path(account)
     if not path.is_file():
         return None
     return Outputs(**json.loads(path.read_text(encoding="utf-8")))
 
 
-def write(account: AzureAccount, found: Outputs) -> None:
-    atomic_write(_path(account), json.dumps(asdict(found), indent=2))
+def write(account: AzureAccount, deployed: Outputs) -> None:
+    atomic_write(_path(account), json.dumps(asdict(deployed), indent=2))
 
 
 def forget(account: AzureAccount) -> None:
-    """Nothing of this account is known here any more: it was taken down."""
+    """Delete the stored outputs of this account, after its resources were deleted."""
     _path(account).unlink(missing_ok=True)
 
 
 def resource(account: AzureAccount, name: str) -> str:
     """The full id of an infrastructure asset's resource. Raises NotDeployed."""
-    found = read(account)
-    if found is None or name not in found.resources:
+    stored = read(account)
+    if stored is None or name not in stored.resources:
         raise NotDeployed(
-            description=f"{name} of {account.group} is not known here; materialise {name} first", allow_retries=False
+            description=f"{name} of {account.group} was not deployed from this home; materialise {name} first",
+            allow_retries=False,
         )
-    return found.resources[name]
+    return stored.resources[name]
 
 
 def _path(account: AzureAccount) -> Path:

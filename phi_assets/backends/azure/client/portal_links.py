@@ -1,4 +1,4 @@
-"""Addresses that a person opens."""
+"""Links to the Azure portal and Azure ML Studio."""
 
 
 def link(resource_id: str, page: str = "overview") -> str:
@@ -12,5 +12,5 @@ def studio(workspace_id: str, page: str = "home") -> str:
 
 
 def quota() -> str:
-    """The portal's page of a subscription's quotas, where more is asked for."""
+    """The portal's page of a subscription's quotas, where increases are requested."""
     return "https://portal.azure.com/#view/Microsoft_Azure_Capacity/QuotaMenuBlade/~/myQuotas"

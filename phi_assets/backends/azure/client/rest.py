@@ -1,4 +1,4 @@
-"""Lists of Azure Resource Manager, read page by page."""
+"""Reads resources and paged lists of Azure Resource Manager."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -20,7 +20,7 @@ RESOURCES_VERSION = "2021-04-01"
 def rows(
     clients: AzureClients, what: str, address: str, log: Log, minutes: float = RETRY_MINUTES
 ) -> list[dict[str, Any]]:
-    """Every row of the list at an address. Raises HttpResponseError."""
+    """Every row of the list at an address, from all pages. Raises HttpResponseError."""
     found: list[dict[str, Any]] = []
     page: str | None = address
     while page:
@@ -33,7 +33,7 @@ def rows(
 def rows_if_any(
     clients: AzureClients, what: str, place: str, log: Log, version: str = WORKSPACES_VERSION, query: str = ""
 ) -> list[dict[str, Any]]:
-    """Every row of the list at a place; none where there is no such place. Raises AzureRefused."""
+    """Every row of the list at a resource path; empty when the parent does not exist. Raises AzureRefused."""
     from azure.core.exceptions import HttpResponseError
 
     try:
@@ -45,7 +45,7 @@ def rows_if_any(
 
 
 def resources(clients: AzureClients, log: Log) -> list[dict[str, Any]]:
-    """Every resource of the account's group that is not part of another, with the moment that it was made."""
+    """Every top-level resource of the account's group, with its creation time."""
     found = rows_if_any(
         clients,
         f"the resources of {clients.account.group}",
@@ -58,7 +58,7 @@ def resources(clients: AzureClients, log: Log) -> list[dict[str, Any]]:
 
 
 def workspace_id(clients: AzureClients) -> str:
-    """The id that the account's workspace has, or would have."""
+    """The resource id of the account's workspace, whether or not it exists."""
     return f"{clients.account.group_id}/providers/{WORKSPACES}/{names.names(clients.account)['ml_workspace']}"
 
 
@@ -72,7 +72,7 @@ def endpoints(clients: AzureClients, log: Log) -> list[tuple[dict[str, Any], lis
 
 
 def computes(clients: AzureClients, log: Log) -> list[dict[str, Any]]:
-    """Every machine or cluster of the workspace, of whatever kind."""
+    """Every compute of the workspace, of any type."""
     return rows_if_any(clients, "the computes", f"{workspace_id(clients)}/computes", log)
 
 
@@ -86,7 +86,7 @@ def clusters(clients: AzureClients, log: Log) -> list[dict[str, Any]]:
 
 
 def get_or_none(clients: AzureClients, resource_id: str, api_version: str) -> Body | None:
-    """A resource's body; None when there is none."""
+    """A resource's body; None when it does not exist."""
     from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
 
     name = resource_id.rpartition("/")[2]

@@ -1,4 +1,8 @@
-"""The one rule for asking Azure again: which answers are worth it, how long to wait between, and when to give up."""
+"""Retries of calls to Azure: which errors are transient, how long to wait, and when to give up.
+
+Not azure-core's RetryPolicy alone: that works within one pipeline, knows no overall deadline, logs nothing to the run,
+and does not see an expired token, nor the errors that azure-ai-ml wraps. It stays enabled with a few quick retries.
+"""
 
 import random
 import threading
@@ -13,29 +17,29 @@ from phi_assets.backends.azure.client import credential
 from phi_assets.backends.azure.client.azure_errors import GaveUp, cause_of, code_of, status_of
 from phi_assets.ports.base import Log
 
-WORD_EVERY = 30.0
+LOG_SECONDS = 30.0
 
 T = TypeVar("T")
 
 RETRY_MINUTES = 10.0
 FIRST_WAIT = 0.5
 LONGEST_WAIT = 30.0
-LONGEST_ASKED_WAIT = 300.0  # a server that asks for more is asked earlier
-REPORTED_AFTER = 5.0  # shorter trouble is nobody's business
-WORDS = 200  # characters of what a connection says of itself
+LONGEST_RETRY_AFTER = 300.0  # a longer Retry-After is cut to this
+LOGGED_WAIT = 5.0  # shorter waits are not logged
+MAX_ERROR_LENGTH = 200  # characters of a connection error's text
 
 TRANSIENT = frozenset({408, 429, 500, 502, 503, 504})
 EXPIRED = frozenset({"ExpiredAuthenticationToken", "InvalidAuthenticationToken", "InvalidAuthenticationInfo"})
-FRESH_TOKENS = 3  # an answer 401 after this many new tokens is not about their age
+MAX_TOKEN_REFRESHES = 3  # a 401 after this many new tokens has another cause than an expired token
 
 
-def say(words: str) -> None:
-    """Into the log of the run that is going on, or Dagster's own outside of one."""
-    dg.get_dagster_logger().info(words)
+def log_to_run(message: str) -> None:
+    """Log to the current Dagster run, or to Dagster's own logger outside of a run."""
+    dg.get_dagster_logger().info(message)
 
 
 def with_deadline(what: str, call: Callable[[], T], seconds: float) -> T:
-    """What `call` returns, for a person who stands by. Raises GaveUp when it takes longer; nobody hears of it then."""
+    """Return the result of `call`, for an interactive command. Raises GaveUp after `seconds`; a late result is lost."""
     ended: Queue[tuple[T | None, BaseException | None]] = Queue()
 
     def run() -> None:
@@ -46,18 +50,18 @@ def with_deadline(what: str, call: Callable[[], T], seconds: float) -> T:
 
     threading.Thread(target=run, name="with_deadline", daemon=True).start()
     try:
-        found, error = ended.get(timeout=seconds)
+        result, error = ended.get(timeout=seconds)
     except Empty:
         raise GaveUp(description=f"{what}: Azure did not answer within {seconds:g} s; try again later") from None
     if error is not None:
         raise error
-    return found  # type: ignore[return-value]
+    return result  # type: ignore[return-value]
 
 
-def with_retries(what: str, call: Callable[[], T], log: Log = say, minutes: float = RETRY_MINUTES) -> T:
-    """What `call` returns, asked again after answers that pass: 429 (for as long as Retry-After says), 5xx, time-outs,
-    lost connections, expired tokens. `call` must be one that may be repeated. Raises GaveUp, with what was asked, when
-    Azure has not answered within `minutes`; any other error as it is.
+def with_retries(what: str, call: Callable[[], T], log: Log = log_to_run, minutes: float = RETRY_MINUTES) -> T:
+    """Return the result of `call`, repeated after transient errors: 429 (after its Retry-After), 5xx, timeouts, lost
+    connections, expired tokens. `call` must be idempotent. Raises GaveUp, with `what` was called, when Azure has not
+    answered within `minutes`; every other error is raised unchanged.
     """
     began, attempt, refreshed = time.monotonic(), 0, 0
     while True:
@@ -65,7 +69,7 @@ def with_retries(what: str, call: Callable[[], T], log: Log = say, minutes: floa
             return call()
         except Exception as e:
             cause = cause_of(e)
-            if _expired(cause) and refreshed < FRESH_TOKENS:
+            if _expired(cause) and refreshed < MAX_TOKEN_REFRESHES:
                 refreshed += 1
                 credential.forget()
                 continue
@@ -77,14 +81,14 @@ def with_retries(what: str, call: Callable[[], T], log: Log = say, minutes: floa
                     description=f"{what}: Azure did not answer within {minutes:g} minutes ({_brief(cause)}); see "
                     "https://azure.status.microsoft, and run again",
                 ) from e
-            if wait >= REPORTED_AFTER:
-                log(f"{what}: {_brief(cause)}; asking again in {wait:.0f} s")
+            if wait >= LOGGED_WAIT:
+                log(f"{what}: {_brief(cause)}; retrying in {wait:.0f} s")
             attempt += 1
             time.sleep(wait)
 
 
 def is_transient(error: BaseException) -> bool:
-    """Whether the same call may be answered when it is made again."""
+    """Whether the same call may succeed when it is repeated."""
     from azure.core.exceptions import DecodeError, ServiceRequestError, ServiceResponseError
 
     if isinstance(error, ServiceRequestError | ServiceResponseError | DecodeError | ConnectionError | TimeoutError):
@@ -92,8 +96,8 @@ def is_transient(error: BaseException) -> bool:
     return status_of(error) in TRANSIENT
 
 
-def may_have_been_done(error: BaseException) -> bool:
-    """Whether the call may have had its effect although its answer was lost: look before doing it again."""
+def may_have_taken_effect(error: BaseException) -> bool:
+    """Whether the call may have taken effect although its response was lost, so that its result must be read first."""
     return is_transient(error) and status_of(error) != 429
 
 
@@ -103,9 +107,9 @@ def _expired(error: BaseException) -> bool:
 
 def _wait(error: BaseException, attempt: int) -> float:
     headers = getattr(getattr(error, "response", None), "headers", None) or {}
-    asked = headers.get("Retry-After")
-    if asked and str(asked).isdigit():
-        return min(float(asked), LONGEST_ASKED_WAIT)
+    retry_after = headers.get("Retry-After")
+    if retry_after and str(retry_after).isdigit():
+        return min(float(retry_after), LONGEST_RETRY_AFTER)
     longest = min(FIRST_WAIT * 2**attempt, LONGEST_WAIT)
     return random.uniform(longest / 2, longest)
 
@@ -114,33 +118,36 @@ def _brief(error: BaseException) -> str:
     status = status_of(error)
     if status:
         return f"{status} {code_of(error)}".strip()
-    words = " ".join(str(error).split())
-    return f"{type(error).__name__}: {words[:WORDS]}" if words else type(error).__name__
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text[:MAX_ERROR_LENGTH]}" if text else type(error).__name__
 
 
-class Waiting:
-    """Begins when it is made. `what` is what is waited for."""
+class PollTimer:
+    """Paces and logs one polling loop, with growing pauses and a timeout that starts when the timer is created.
+
+    `what` names the operation that is polled; `first` and `longest` are pauses in seconds.
+    """
 
     def __init__(self, what: str, log: Log, minutes: float, first: float, longest: float) -> None:
         self.what, self.log, self.minutes = what, log, minutes
         self._pause, self._longest = first, longest
-        self._said: set[str] = set()
-        self._began = self._spoken = time.monotonic()
+        self._messages: set[str] = set()
+        self._began = self._logged = time.monotonic()
 
-    def say(self, doing: str) -> None:
-        """A word to the log, the first time that it is said."""
-        if doing not in self._said:
-            self._said.add(doing)
-            self.log(f"{self.what}: {doing}")
+    def log_once(self, message: str) -> None:
+        """Log the message unless it was logged before."""
+        if message not in self._messages:
+            self._messages.add(message)
+            self.log(f"{self.what}: {message}")
 
     def pause(self, doing: str, remedy: str = "run again") -> None:
-        """Some time has passed. `doing` is why it is waited for. Raises GaveUp with both at the end."""
+        """Sleep until the next poll. `doing` is the current state. Raises GaveUp with both texts after the timeout."""
         now = time.monotonic()
         waited = (now - self._began) / 60
         if waited + self._pause / 60 > self.minutes:
             raise GaveUp(description=f"{self.what}: gave up after {self.minutes:g} minutes ({doing}); {remedy}")
-        if now - self._spoken >= WORD_EVERY:
+        if now - self._logged >= LOG_SECONDS:
             self.log(f"{self.what}: {doing}, {waited:.1f} minutes so far")
-            self._spoken = now
+            self._logged = now
         time.sleep(self._pause)
         self._pause = min(self._pause * 1.5, self._longest)

@@ -1,4 +1,8 @@
-"""Roles take minutes to arrive: a refusal for want of one is waited out where the call is made."""
+"""Retries calls that Azure refuses because a new role assignment has not propagated yet, which takes minutes.
+
+Done by hand because azure-core's RetryPolicy does not retry a 403, and could not tell a role that is still propagating
+from another refusal.
+"""
 
 import time
 from collections.abc import Callable
@@ -7,21 +11,21 @@ from typing import TypeVar
 from phi_assets.backends.azure.client.azure_errors import (
     AzureRefused,
     cause_of,
+    cause_with_remedy,
     code_of,
     codes,
     refused,
-    sentence,
     status_of,
     text_of,
 )
-from phi_assets.backends.azure.client.retry import say, with_retries
+from phi_assets.backends.azure.client.retry import log_to_run, with_retries
 from phi_assets.ports.base import Log
 
 T = TypeVar("T")
 
-WORD_EVERY = 30.0
+LOG_SECONDS = 30.0
 FIRST_WAIT, LONGEST_WAIT = 1.0, 15.0
-FOR_WANT_OF_A_ROLE = frozenset(
+MISSING_ROLE_CODES = frozenset(
     {
         "AuthorizationFailed",
         "AuthorizationPermissionMismatch",
@@ -34,17 +38,17 @@ FOR_WANT_OF_A_ROLE = frozenset(
 
 
 def lacks_role(error: BaseException) -> bool:
-    """Whether the call was refused for want of a role, which may still be on its way."""
-    named = {code_of(error), *(code for code, _ in codes(error))}
-    return status_of(error) == 403 and bool(named & FOR_WANT_OF_A_ROLE)
+    """Whether the call was refused for a missing role, which may still be propagating."""
+    found = {code_of(error), *(code for code, _ in codes(error))}
+    return status_of(error) == 403 and bool(found & MISSING_ROLE_CODES)
 
 
-def wait_for_role(call: Callable[[], T], what: str, log: Log = say, minutes: float = 30.0) -> T:
-    """What `call` returns, asked again while Azure refuses it for want of a role, with a word every 30 seconds.
+def wait_for_role(call: Callable[[], T], what: str, log: Log = log_to_run, minutes: float = 30.0) -> T:
+    """Return the result of `call`, repeated while Azure refuses it for a missing role; logs progress every 30 seconds.
 
-    Raises AzureRefused with the role's remedy when the role has not arrived within `minutes` (PHI_AZURE_ROLE_MINUTES).
+    Raises AzureRefused with the role's remedy when the role is not in effect within `minutes` (PHI_AZURE_ROLE_MINUTES).
     """
-    began, spoken = time.monotonic(), float("-inf")
+    began, logged = time.monotonic(), float("-inf")
     wait = FIRST_WAIT
     while True:
         try:
@@ -56,30 +60,30 @@ def wait_for_role(call: Callable[[], T], what: str, log: Log = say, minutes: flo
             now = time.monotonic()
             waited = (now - began) / 60
             if now - began + wait > minutes * 60:
-                told = sentence(codes(cause) or [(code_of(cause), text_of(cause))])
+                reason = cause_with_remedy(codes(cause) or [(code_of(cause), text_of(cause))])
                 raise AzureRefused(
-                    description=f"{what}: refused for want of a role, waited {waited:.0f} minutes "
-                    f"(PHI_AZURE_ROLE_MINUTES): {told}. If the assignment is missing, materialise role_assignments",
+                    description=f"{what}: refused for a missing role, waited {waited:.0f} minutes "
+                    f"(PHI_AZURE_ROLE_MINUTES): {reason}. If the assignment is missing, materialise role_assignments",
                     allow_retries=False,
                 ) from e
-            if now - spoken >= WORD_EVERY:
+            if now - logged >= LOG_SECONDS:
                 log(f"{what}: a role has not taken effect yet; waiting, {waited:.1f} of {minutes:g} minutes so far")
-                spoken = now
+                logged = now
             time.sleep(wait)
             wait = min(wait * 1.5, LONGEST_WAIT)
 
 
-def call_waiting_for_role(call: Callable[[], T], what: str, log: Log = say, minutes: float = 30.0) -> T:
-    """What `call` returns, once roles have taken effect. Raises AzureRefused with a remedy for every refusal."""
-    return _told(lambda: wait_for_role(call, what, log, minutes), what)
+def call_waiting_for_role(call: Callable[[], T], what: str, log: Log = log_to_run, minutes: float = 30.0) -> T:
+    """Return the result of `call`, waiting for roles to take effect. Raises AzureRefused, with a remedy."""
+    return _with_remedy(lambda: wait_for_role(call, what, log, minutes), what)
 
 
-def call_with_retries(call: Callable[[], T], what: str, log: Log = say) -> T:
-    """What `call` returns, with retries. Raises AzureRefused with a remedy at once, also for a missing role."""
-    return _told(lambda: with_retries(what, call, log), what)
+def call_with_retries(call: Callable[[], T], what: str, log: Log = log_to_run) -> T:
+    """Return the result of `call`, with retries. Raises AzureRefused with a remedy at once, also for a missing role."""
+    return _with_remedy(lambda: with_retries(what, call, log), what)
 
 
-def _told(call: Callable[[], T], what: str) -> T:
+def _with_remedy(call: Callable[[], T], what: str) -> T:
     from azure.core.exceptions import AzureError
 
     try:

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from phi_assets.backends.azure.client.clients import AzureClients
 from phi_assets.backends.azure.client.outputs import NotDeployed
-from phi_assets.backends.azure.client.retry import say, with_deadline
+from phi_assets.backends.azure.client.retry import log_to_run, with_deadline
 from phi_assets.backends.azure.storage.blob import NoDatastore, WorkspaceBlobs
 from phi_assets.conversations.sources.address import SUFFIXES
 from phi_assets.conversations.sources.feeds import LeftAlone, Look, Piece
@@ -43,7 +43,7 @@ class BlobFeed:
         return with_deadline(f"looking for {self.title}", self._look, LOOK_SECONDS)
 
     def _look(self) -> Look:
-        blobs = WorkspaceBlobs(self.clients, say, self.role_minutes)
+        blobs = WorkspaceBlobs(self.clients, log_to_run, self.role_minutes)
         try:
             there = blobs.etags(self.prefix)
         except (NotDeployed, NoDatastore):

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from phi_assets.backends.azure.client.clients import AzureClients, clients
-from phi_assets.backends.azure.client.retry import say
+from phi_assets.backends.azure.client.retry import log_to_run
 from phi_assets.backends.azure.storage import blob, data_assets
 from phi_assets.backends.dataset_preparation import DatasetPreparation
 from phi_assets.ports.base import Log
@@ -68,7 +68,7 @@ class AzureDatasetStore(DatasetStore):
 
     def find(self, digest: str) -> DatasetVersion | None:
         here = self._preparation.find(digest)
-        if here is None or data_assets.find(self._clients, ASSET, digest, say) is None:
+        if here is None or data_assets.find(self._clients, ASSET, digest, log_to_run) is None:
             return None
         whole = blob.seems_whole(self._clients, Path(here.address), folder_of(digest))
         return _on_azure(here) if whole else None
@@ -76,7 +76,7 @@ class AzureDatasetStore(DatasetStore):
     def folder(self, version: DatasetVersion) -> Path:
         folder = Path(self.state) / "datasets" / version.digest
         if self._preparation.find(version.digest) is None:
-            self._blobs(say).download(folder_of(version.digest), folder)
+            self._blobs(log_to_run).download(folder_of(version.digest), folder)
         return folder
 
     def _fetch(self, log: Log) -> "Callable[[list[Look]], list[Look]]":

@@ -8,7 +8,7 @@ from typing import Any
 from phi_assets.backends.azure.client.azure_errors import status_of
 from phi_assets.backends.azure.client.clients import AzureClients, clients
 from phi_assets.backends.azure.client.outputs import NotDeployed
-from phi_assets.backends.azure.client.retry import say
+from phi_assets.backends.azure.client.retry import log_to_run
 from phi_assets.backends.azure.client.role_delay import call_waiting_for_role, call_with_retries
 from phi_assets.backends.azure.storage import blob
 from phi_assets.backends.azure.training import tracking
@@ -39,7 +39,7 @@ class AzureModelRegistry(ModelRegistry):
         return next((each.model for each in self.versions() if each.number == number), None)
 
     def versions(self) -> list[Version]:
-        return _ours(call_with_retries(self._listed, f"listing versions of {MODEL_NAME}", say))
+        return _ours(call_with_retries(self._listed, f"listing versions of {MODEL_NAME}", log_to_run))
 
     def promote(self, number: str, reason: str, run: str) -> RegisteredModel:
         return champions.promote(self, number, reason, run)
@@ -55,7 +55,7 @@ class AzureModelRegistry(ModelRegistry):
             asset.tags = {name: value for name, value in {**(asset.tags or {}), **tags}.items() if value}
             self._clients.ml().models.create_or_update(asset)
 
-        call_waiting_for_role(put, f"tagging {MODEL_NAME}:{number}", say, self.role_minutes)
+        call_waiting_for_role(put, f"tagging {MODEL_NAME}:{number}", log_to_run, self.role_minutes)
 
     def has_weights(self, model: RegisteredModel) -> bool:
         """Whether what the version names is still there."""
@@ -86,7 +86,7 @@ class AzureModelRegistry(ModelRegistry):
 
     def register(self, model: ModelVersion, evaluation: Evaluation, tags: Mapping[str, str]) -> RegisteredModel:
         taken = call_waiting_for_role(
-            lambda: self._listed(archived=True), f"listing versions of {MODEL_NAME}", say, self.role_minutes
+            lambda: self._listed(archived=True), f"listing versions of {MODEL_NAME}", log_to_run, self.role_minutes
         )
         versions = self.versions()
         present = self._champion_of(versions)
@@ -101,7 +101,10 @@ class AzureModelRegistry(ModelRegistry):
         number = str(max((int(version.version) for version in taken), default=0) + 1)
         crowned = {**tags, **champions.set_only(champions.promotion_tags(_ours(taken), champions.PASSED))}
         found = call_waiting_for_role(
-            lambda: self._put(number, model, crowned), f"registering {MODEL_NAME}:{number}", say, self.role_minutes
+            lambda: self._put(number, model, crowned),
+            f"registering {MODEL_NAME}:{number}",
+            log_to_run,
+            self.role_minutes,
         )
         if (found.tags or {}).get("model_digest") != model.digest:
             raise champions.champion_changed(evaluation, f"{MODEL_NAME}/{number}")
@@ -165,7 +168,7 @@ class AzureModelRegistry(ModelRegistry):
 
     @property
     def _blobs(self) -> blob.WorkspaceBlobs:
-        return blob.WorkspaceBlobs(self._clients, say, self.role_minutes)
+        return blob.WorkspaceBlobs(self._clients, log_to_run, self.role_minutes)
 
     @property
     def _clients(self) -> AzureClients:

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from phi_assets.backends.azure.client import portal_links, rest
-from phi_assets.backends.azure.client.azure_errors import AzureRefused, GaveUp, refused, sentence
+from phi_assets.backends.azure.client.azure_errors import AzureRefused, GaveUp, cause_with_remedy, refused
 from phi_assets.backends.azure.client.clients import AzureClients
 from phi_assets.backends.azure.client.retry import with_retries
 from phi_assets.backends.azure.infrastructure import prices
@@ -162,7 +162,9 @@ def _settled(clients: AzureClients, log: Log) -> Mapping[str, Any]:
         told = [
             (str((e.get("error") or e).get("code", "")), str((e.get("error") or e).get("message", ""))) for e in errors
         ]
-        raise AzureRefused(description=f"the cluster {NAME} could not be made: {sentence(told)}", allow_retries=False)
+        raise AzureRefused(
+            description=f"the cluster {NAME} could not be made: {cause_with_remedy(told)}", allow_retries=False
+        )
     return found
 
 

@@ -8,7 +8,7 @@ from phi_assets import bicep_template
 from phi_assets.backends.azure.client import rest
 from phi_assets.backends.azure.client.azure_errors import code_of, refused, status_of
 from phi_assets.backends.azure.client.clients import AzureClients
-from phi_assets.backends.azure.client.retry import Waiting, with_retries
+from phi_assets.backends.azure.client.retry import PollTimer, with_retries
 from phi_assets.ports.base import Log
 
 API_VERSION = "2023-07-01"
@@ -88,7 +88,7 @@ def purge(clients: AzureClients, vault_id: str, log: Log) -> DeletedVault | None
         log(f"purging the deleted key vault {name}")
         address = _address(clients, name, "/purge")
         with_retries(f"purging {name}", partial(_ask_to_purge, clients, address), log)
-        waiting = Waiting(f"purging {name}", log, MINUTES, FIRST_POLL, LONGEST_POLL)
+        waiting = PollTimer(f"purging {name}", log, MINUTES, FIRST_POLL, LONGEST_POLL)
         while (kept := find(clients, name, log)) is not None:
             if kept.protected:
                 return kept
@@ -130,7 +130,7 @@ def _put(clients: AzureClients, vault_id: str, location: str) -> None:
 
 
 def _wait_until_live(clients: AzureClients, vault_id: str, log: Log) -> None:
-    waiting = Waiting(f"taking back {vault_id.rpartition('/')[2]}", log, MINUTES, FIRST_POLL, LONGEST_POLL)
+    waiting = PollTimer(f"taking back {vault_id.rpartition('/')[2]}", log, MINUTES, FIRST_POLL, LONGEST_POLL)
     while True:
         body = rest.get_or_none(clients, vault_id, bicep_template.api_version(VAULTS))
         if body is not None and rest.properties(body).get("provisioningState") in (None, "Succeeded"):

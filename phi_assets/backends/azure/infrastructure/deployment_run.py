@@ -4,7 +4,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from phi_assets.backends.azure.client.azure_errors import AzureRefused, GaveUp, code_of, refused, sentence
+from phi_assets.backends.azure.client.azure_errors import AzureRefused, GaveUp, cause_with_remedy, code_of, refused
 from phi_assets.backends.azure.client.clients import AzureClients
 from phi_assets.backends.azure.client.outputs import Outputs
 from phi_assets.backends.azure.client.retry import with_retries
@@ -112,7 +112,7 @@ class DeploymentRun:
         reasons = _errors(ended.properties.error.as_dict() if ended.properties.error else {})
         raise AzureRefused(
             description=f"deployment {self.name} to {self._clients.account.location} {_state(ended).lower()}: "
-            f"{sentence(reasons)}",
+            f"{cause_with_remedy(reasons)}",
             allow_retries=False,
         )
 

@@ -6,7 +6,7 @@ from typing import Any
 from phi_assets import bicep_template
 from phi_assets.backends.azure.client import names, rest
 from phi_assets.backends.azure.client.account import AzureAccount
-from phi_assets.backends.azure.client.azure_errors import NAME_CURE, AzureRefused
+from phi_assets.backends.azure.client.azure_errors import NAME_REMEDY, AzureRefused
 from phi_assets.backends.azure.client.clients import AzureClients
 
 TAG = "azd-env-name"
@@ -48,7 +48,7 @@ def whose(account: AzureAccount, found: Mapping[str, Any]) -> str:
 def adopt_remedy(account: AzureAccount) -> str:
     """What to do about a group of our name that is not ours."""
     return (
-        f"{NAME_CURE}; or, if this project may have the group, tag it: az tag update --operation Merge "
+        f"{NAME_REMEDY}; or, if this project may have the group, tag it: az tag update --operation Merge "
         f"--tags {TAG}={account.name} --resource-id {account.group_id}"
     )
 

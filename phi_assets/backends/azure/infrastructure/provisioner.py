@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from phi_assets.backends.azure.client import outputs
 from phi_assets.backends.azure.client.azure_errors import AzureRefused
 from phi_assets.backends.azure.client.clients import AzureClients, clients
-from phi_assets.backends.azure.client.retry import say
+from phi_assets.backends.azure.client.retry import log_to_run
 from phi_assets.backends.azure.infrastructure import compute, deployment, live_state, training_environment
 from phi_assets.backends.azure.infrastructure.cloud_resources import record_of
 from phi_assets.outcome import CheckOutcome
@@ -49,7 +49,7 @@ class AzureProvisioner(Provisioner):
         drift = self._drift(found)
         if drift:
             # Only the deployment makes a workspace; it comes first in the graph, and repairs what it finds changed.
-            deployment.ensure(self._clients, self.purge_protection, say)
+            deployment.ensure(self._clients, self.purge_protection, log_to_run)
             found = outputs.read(self._clients.account) or found
             drift = self._drift(found)
         if drift:
@@ -57,10 +57,10 @@ class AzureProvisioner(Provisioner):
         return self._workspace(found)
 
     def ensure_compute(self) -> Compute:
-        return compute.ensure(self._clients, self._cluster, say)
+        return compute.ensure(self._clients, self._cluster, log_to_run)
 
     def ensure_environment(self) -> TrainingEnvironment:
-        return training_environment.ensure(self._clients, self.role_minutes, say)
+        return training_environment.ensure(self._clients, self.role_minutes, log_to_run)
 
     def resource(self, record: Workspace | Compute) -> CloudResource | None:
         found = outputs.read(self._clients.account)

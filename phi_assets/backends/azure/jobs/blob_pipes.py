@@ -1,7 +1,8 @@
-"""Dagster Pipes over Blob: a context and one growing blob of messages, at a place that the job's name fixes.
+"""Dagster Pipes over blob storage: a context blob and one append-only message blob, at paths derived from the job's
+name.
 
-Whoever follows the job, the run that submitted it or one that adopts it, reads the same messages from the first on.
-Nothing here runs in a thread: the loop that watches the job reads.
+The run that submitted the job and a run that adopts it read the same messages from the first one on. There is no reader
+thread: the loop that watches the job reads.
 """
 
 import json
@@ -11,11 +12,11 @@ from typing import Any
 
 import dagster as dg
 
-from phi_assets.backends.azure.jobs.logs import Said, Tail
+from phi_assets.backends.azure.jobs.logs import LineLog, Tail
 from phi_assets.backends.azure.storage.blob import WorkspaceBlobs
 from phi_assets.ports.base import StepContext
 
-SHOWN = 200  # characters of what is no message
+SHOWN = 200  # characters of an invalid message that are logged
 
 
 def pipes_folder(job: str) -> str:
@@ -23,7 +24,7 @@ def pipes_folder(job: str) -> str:
 
 
 class BlobContext(dg.PipesContextInjector):
-    """The run's context in a blob, which is gone with the session's other blobs."""
+    """The run's context in a blob, deleted together with the session's other blobs."""
 
     def __init__(self, blobs: WorkspaceBlobs, job: str) -> None:
         self.blobs, self.key = blobs, pipes_folder(job) + "context.json"
@@ -39,9 +40,9 @@ class BlobContext(dg.PipesContextInjector):
 
 
 class BlobMessages(dg.PipesMessageReader):
-    """Messages from the job's blob, handled when `follow` is called."""
+    """Messages from the job's blob, handled on each call of `follow`."""
 
-    def __init__(self, blobs: WorkspaceBlobs, job: str, said: Said) -> None:
+    def __init__(self, blobs: WorkspaceBlobs, job: str, said: LineLog) -> None:
         self.blobs, self.said = blobs, said
         self.key = pipes_folder(job) + "messages.jsonl"
         self.tail = Tail(lambda start: blobs.peek(self.key, start=start))
@@ -53,13 +54,13 @@ class BlobMessages(dg.PipesMessageReader):
         yield {"bucket": self.blobs.place[1], "key": self.key}
 
     def follow(self, *, over: bool = False) -> None:
-        """Handle what was added since."""
+        """Handle the messages added since the last call; `over`: the job has ended."""
         for line in self.tail.new(f"reading {self.key}", self.said.log, over=over):
             if not self.take(line):
-                self.said.log(f"{self.key}: no message, and skipped: {line[:SHOWN]}")
+                self.said.log(f"{self.key}: skipped an invalid message: {line[:SHOWN]}")
 
     def take(self, line: str) -> bool:
-        """Whether the line is a message; then it has been handled. One that was cut, or that two wrote, is none."""
+        """Handle the line; False when it is not a valid message, such as a truncated line or one with two writers."""
         try:
             self._handle(json.loads(line))
         except (ValueError, KeyError, TypeError, AttributeError, dg.DagsterError):
@@ -68,10 +69,10 @@ class BlobMessages(dg.PipesMessageReader):
 
     @property
     def expected_writer_count(self) -> int:
-        return 1  # the base's own is marked as a preview, and warns
+        return 1  # the base class's property is marked as a preview, and warns
 
     def no_messages_debug_text(self) -> str:
-        return f"Messages were looked for in {self.key}."
+        return f"Messages were expected in {self.key}."
 
     def _handle(self, message: dict[str, Any]) -> None:
         if message["method"] == "log" and message["params"]["level"].upper() == "INFO":
@@ -82,7 +83,7 @@ class BlobMessages(dg.PipesMessageReader):
 
 
 class Pipes:
-    """A Pipes session, or none: some jobs tell all that they have to tell in their log."""
+    """A Pipes session, or none for jobs that report through their log only."""
 
     def __init__(self, session: Any, reader: BlobMessages | None) -> None:
         self.session, self.reader = session, reader
@@ -93,7 +94,7 @@ class Pipes:
 
     @property
     def message(self) -> Callable[[str], bool] | None:
-        """What takes a message that came by another way."""
+        """The handler for a Pipes message that arrived in the job's log; None without a session."""
         return self.reader.take if self.reader else None
 
     def follow(self, *, over: bool = False) -> None:
@@ -101,14 +102,14 @@ class Pipes:
             self.reader.follow(over=over)
 
     def failed(self) -> str | None:
-        """What the program itself said about its failure."""
+        """The failure that the program itself reported; None if it reported none."""
         messages = self.session.get_custom_messages() if self.session else ()
         return next((m["failed"] for m in reversed(messages) if "failed" in m), None)
 
 
 @contextmanager
-def open_pipes(context: StepContext | None, blobs: WorkspaceBlobs, job: str, said: Said) -> Iterator[Pipes]:
-    """A session with the job of this name, whether or not it has been submitted yet; none without a context."""
+def open_pipes(context: StepContext | None, blobs: WorkspaceBlobs, job: str, said: LineLog) -> Iterator[Pipes]:
+    """Open a Pipes session for the job of this name, submitted or not; without a context, no session."""
     if context is None:
         yield Pipes(None, None)
         return

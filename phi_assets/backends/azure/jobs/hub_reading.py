@@ -1,4 +1,4 @@
-"""Splits of hub datasets that a job of the workspace reads: once for each commit, whoever asks."""
+"""Reads splits of Hugging Face hub datasets in a job of the workspace, once per commit."""
 
 import json
 import shlex
@@ -26,7 +26,7 @@ ROWS, MARKER = "rows.jsonl", "rows.json"  # as dataset_code names them
 
 @dataclass(frozen=True)
 class Marker:
-    """What a job says of the rows that it wrote, when it has written them all."""
+    """What a job writes last: the number of rows, and the size and digest of the rows file."""
 
     rows: int
     bytes: int
@@ -35,7 +35,7 @@ class Marker:
 
 @dataclass(frozen=True)
 class HubReading:
-    """Reads hub datasets in jobs. Rows lie on Blob under their commit, and those of the last looks under `folder`."""
+    """Reads hub datasets in jobs. Rows are stored on Blob by commit, and those in current use also under `folder`."""
 
     clients: AzureClients
     limits: JobLimits
@@ -43,17 +43,17 @@ class HubReading:
     log: Log
 
     def bring(self, looks: list[Look]) -> list[Look]:
-        """The same looks, with every split of a hub dataset as a file of this machine. Raises JobFailed."""
-        made = [replace(look, pieces=tuple(self._brought(piece) for piece in look.pieces)) for look in looks]
+        """The same looks, with every split of a hub dataset replaced by a local file. Raises JobFailed."""
+        result = [replace(look, pieces=tuple(self._fetched(piece) for piece in look.pieces)) for look in looks]
         used = {
-            piece.origin.path.parent for look in made for piece in look.pieces if isinstance(piece.origin, RowsFile)
+            piece.origin.path.parent for look in result for piece in look.pieces if isinstance(piece.origin, RowsFile)
         }
         for other in self.folder.iterdir() if self.folder.is_dir() else ():
-            if other not in used:  # of another commit: Blob keeps it
+            if other not in used:  # of another commit: it remains on Blob
                 shutil.rmtree(other, ignore_errors=True)
-        return made
+        return result
 
-    def _brought(self, piece: Piece) -> Piece:
+    def _fetched(self, piece: Piece) -> Piece:
         if not isinstance(piece.origin, HubSource):
             return piece
         return replace(piece, origin=RowsFile(self._rows(piece.origin), piece.origin))
@@ -62,26 +62,26 @@ class HubReading:
         """The file with the rows of a source whose revision is a commit."""
         commit = str(source.revision)
         made_of = recipe(source.name, commit, source.split, files.tree_sha256(CODE))
-        kept = self.folder / made_of[:32]
-        if _is_whole(kept):
-            return kept / ROWS
+        stored = self.folder / made_of[:32]
+        if _is_complete(stored):
+            return stored / ROWS
         jobs = CloudJobs(self.clients, self.limits, self.log)
         place = f"{ROOT}{commit}/{made_of[:16]}/"
-        if _whole_on_blob(jobs.blobs, place) is None:
-            jobs.run(_job(source, made_of, place), lambda: _whole_on_blob(jobs.blobs, place) is not None)
-        marker = _whole_on_blob(jobs.blobs, place)
+        if _marker_on_blob(jobs.blobs, place) is None:
+            jobs.run(_job(source, made_of, place), lambda: _marker_on_blob(jobs.blobs, place) is not None)
+        marker = _marker_on_blob(jobs.blobs, place)
         assert marker
         self.log(f"{blob.address(place)}: {marker.rows:,} rows of {source}")
-        for name in (ROWS, MARKER):  # the marker comes last here too
-            jobs.blobs.fetch(place + name, kept / name)
-        if file_sha256(kept / ROWS) != marker.sha256:
-            shutil.rmtree(kept)
+        for name in (ROWS, MARKER):  # the marker last, as the job writes it
+            jobs.blobs.fetch(place + name, stored / name)
+        if file_sha256(stored / ROWS) != marker.sha256:
+            shutil.rmtree(stored)
             jobs.blobs.remove(place)
             raise BackendError(
-                description=f"{blob.address(place)}{ROWS} is not what the job wrote, and was removed; "
-                "run again to read the dataset anew"
+                description=f"{blob.address(place)}{ROWS} differs from the digest that the job recorded, and was "
+                "removed; run again to read the dataset again"
             )
-        return kept / ROWS
+        return stored / ROWS
 
 
 def _job(source: HubSource, made_of: str, place: str) -> CloudJob:
@@ -109,27 +109,27 @@ def _arguments(source: HubSource) -> dict[str, str]:
 
 
 def _mirror(source: HubSource) -> dict[str, str]:
-    """The hub that this machine asks, when it is another than Hugging Face's own. Raises SourceError."""
+    """The variable that names the hub's mirror, if this machine uses one. Raises SourceError."""
     from huggingface_hub import constants
 
     if constants.ENDPOINT == "https://huggingface.co":
         return {}
     if "@" in constants.ENDPOINT:
         raise SourceError(
-            f"HF_ENDPOINT holds a password, which a job would show to everybody who may see it; set "
+            f"HF_ENDPOINT contains a password, which everybody who may see the job could read; set "
             f"PHI_AZURE_READ_DATASETS=here to read {source} on this machine"
         )
     return {"HF_ENDPOINT": constants.ENDPOINT}
 
 
-def _is_whole(kept: Path) -> bool:
-    marker = kept / MARKER
-    rows = kept / ROWS
+def _is_complete(stored: Path) -> bool:
+    marker = stored / MARKER
+    rows = stored / ROWS
     return marker.is_file() and rows.is_file() and rows.stat().st_size == _marker(marker.read_bytes()).bytes
 
 
-def _whole_on_blob(blobs: blob.WorkspaceBlobs, place: str) -> Marker | None:
-    """What the marker says, when the rows lie beside it."""
+def _marker_on_blob(blobs: blob.WorkspaceBlobs, place: str) -> Marker | None:
+    """The marker, if the rows file exists with the size that it records; else None."""
     content = blobs.read(place + MARKER)
     marker = _marker(content) if content else None
     return marker if marker and blobs.size(place + ROWS) == marker.bytes else None

@@ -1,4 +1,4 @@
-"""Why a job failed, as Azure ML's run history has it: `jobs.get` does not say."""
+"""Finds why a job failed. The reason comes from Azure ML's run history, because `jobs.get` does not return it."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,58 +12,58 @@ from phi_assets.backends.azure.jobs.watch import Ended, link_metadata
 from phi_assets.errors import BackendError
 from phi_assets.ports.base import Log
 
-# What the job's identity was refused: its image and its inputs before the program runs, outputs also after its end.
-FOR_WANT_OF_A_ROLE = (
+# Errors of a job whose identity lacks a role: for its image and inputs before the program runs, for outputs also after.
+MISSING_ROLE_ERRORS = (
     "StreamAccess.Authentication",
     "WriteStreams.Authentication",
     "unauthorized: authentication required",
 )
-ROLE_CURE = (
+ROLE_REMEDY = (
     "The identity that jobs run as may not read or write the workspace's storage, or may not pull from its registry: "
-    "materialise role_assignments, which shows the role that is missing, and run again"
+    "materialise role_assignments, whose checks show the missing role, and run again"
 )
-# Parts of Azure ML's error texts, and what to do about each.
+# Parts of Azure ML's error texts, with the remedy for each.
 REMEDIES: tuple[tuple[str, str], ...] = (
-    *((part, ROLE_CURE) for part in (*FOR_WANT_OF_A_ROLE, "AuthorizationPermissionMismatch")),
+    *((part, ROLE_REMEDY) for part in (*MISSING_ROLE_ERRORS, "AuthorizationPermissionMismatch")),
     (
         "ImageBuildFailure",
         "The image of training_environment could not be built. Its build log is in Azure ML Studio under Environments; "
-        "mend training_code/environment/, and run again",
+        "fix training_code/environment/, and run again",
     ),
-    ("MaxRunDuration", "PHI_AZURE_MAX_JOB_COST sets its time limit. Run again to go on from its last checkpoint"),
-    ("NodeFailure", "Its machine was lost. Run again to go on from its last checkpoint"),
+    ("MaxRunDuration", "PHI_AZURE_MAX_JOB_COST sets its time limit. Run again to resume from its last checkpoint"),
+    ("NodeFailure", "Its node was lost. Run again to resume from its last checkpoint"),
     ("out of memory", "Set a preset with a smaller packed_length or batch_size, or a larger PHI_AZURE_VM_SIZE"),
 )
 CANCELLED = (
-    "A person cancelled it, or it reached the time limit that PHI_AZURE_MAX_JOB_COST sets. Run again to go on from its "
+    "A user cancelled it, or it reached the time limit that PHI_AZURE_MAX_JOB_COST sets. Run again to resume from its "
     "last checkpoint"
 )
-OWN = "error: "
-TOO_LONG = "max_train_minutes is"  # training_code's words when it refuses to begin
-TOO_LONG_CURE = "Raise PHI_MAX_TRAIN_MINUTES, or PHI_AZURE_MAX_JOB_COST where the time that it buys is less"
+ERROR_PREFIX = "error: "  # of the last line that a failed program of this project prints
+TOO_LONG = "max_train_minutes is"  # from training_code's message when it refuses to start
+TOO_LONG_REMEDY = "Raise PHI_MAX_TRAIN_MINUTES, or PHI_AZURE_MAX_JOB_COST if that allows less time"
 
 SCOPE = "https://ml.azure.com/.default"
-SHORT_OF_ALL = 1500  # characters: some messages hold a whole log
-LONG_ENOUGH = 2.0  # minutes
+MAX_ERROR_LENGTH = 1500  # characters: some messages contain a whole log
+ERROR_MINUTES = 2.0
 
 
 def job_error(clients: AzureClients, job: str, log: Log) -> str:
-    """The error's code and message; empty when the run history has none, or cannot be asked now."""
+    """The error's code and message; empty when the run history has none, or cannot be read now."""
     from azure.core.exceptions import AzureError
 
     try:
-        found = with_retries(f"asking why {job} ended", lambda: details(clients, job), log, minutes=LONG_ENOUGH)
+        found = with_retries(f"reading why job {job} ended", lambda: details(clients, job), log, minutes=ERROR_MINUTES)
     except (AzureError, BackendError):
         return ""
     error = ((found.get("error") or {}).get("error")) or {}
     code, message = error.get("code") or "", " ".join(str(error.get("message") or "").split())
     inner = (error.get("innerError") or {}).get("code") or error.get("referenceCode") or ""
-    named = ": ".join(part for part in (code, inner if inner != code else "", message) if part)
-    return named if len(named) <= SHORT_OF_ALL else f"{named[:SHORT_OF_ALL]} …"
+    text = ": ".join(part for part in (code, inner if inner != code else "", message) if part)
+    return text if len(text) <= MAX_ERROR_LENGTH else f"{text[:MAX_ERROR_LENGTH]} …"
 
 
 def details(clients: AzureClients, job: str) -> dict[str, Any]:
-    """What the run history says of a job: its times, its error. Raises HttpResponseError."""
+    """The run history's details of a job: its times and its error. Raises HttpResponseError."""
     from azure.core import PipelineClient
     from azure.core.exceptions import DecodeError
     from azure.core.pipeline.policies import BearerTokenCredentialPolicy
@@ -78,11 +78,11 @@ def details(clients: AzureClients, job: str) -> dict[str, Any]:
         try:
             return dict(answer.json())
         except (TypeError, ValueError) as e:
-            raise DecodeError(f"the run history's answer about {job} is no JSON object") from e
+            raise DecodeError(f"the run history's response about job {job} is not a JSON object") from e
 
 
 def _history_url(clients: AzureClients, workspace: str) -> str:
-    """Where the region keeps run histories, as the workspace's discovery address says; asked for once."""
+    """The URL of the run history service, from the workspace's discovery URL; cached per workspace."""
     if workspace not in _histories:
         _histories[workspace] = _discovered(clients, workspace)
     return _histories[workspace]
@@ -95,18 +95,18 @@ def _discovered(clients: AzureClients, workspace: str) -> str:
     from azure.core import PipelineClient
     from azure.core.rest import HttpRequest
 
-    elsewhere = f"https://{clients.account.location}.api.azureml.ms"
+    default = f"https://{clients.account.location}.api.azureml.ms"
     found = clients.get(f"{workspace}?api-version={rest.WORKSPACES_VERSION}")
     discovery = (found.get("properties") or {}).get("discoveryUrl")
     if not discovery:
-        return elsewhere
+        return default
     with PipelineClient(discovery, policies=[], **PIPELINE) as client:
         answer = client.send_request(HttpRequest("GET", discovery))
         answer.raise_for_status()
         try:
             return str(answer.json()["history"])
-        except (KeyError, TypeError, ValueError):  # a page of a proxy, or another list than it was
-            return elsewhere
+        except (KeyError, TypeError, ValueError):  # a proxy's page, or a changed format
+            return default
 
 
 class JobFailed(BackendError):
@@ -114,32 +114,32 @@ class JobFailed(BackendError):
 
 
 class RoleMissing(JobFailed):
-    """A job whose identity lacks a role, which may still be on its way."""
+    """A job whose identity lacks a role, which may still be propagating."""
 
 
 def failure_of(ended: Ended, error: str, lines: Sequence[str], *, refused: bool) -> JobFailed:
-    """The failure to raise. `refused`: the program itself said why, so that trying again would not help."""
+    """The error to raise. `refused`: the program itself reported the reason, so that a retry would not help."""
     text = "\n".join(lines)
     if refused:
-        remedy = TOO_LONG_CURE if TOO_LONG in error else ""
+        remedy = TOO_LONG_REMEDY if TOO_LONG in error else ""
     else:
         remedy = _remedy(error + text) or (CANCELLED if ended.status == "Canceled" else "")
-    words = f"job {ended.name} ended as {ended.status}: {error or 'Azure ML gave no reason'}"
+    headline = f"job {ended.name} ended as {ended.status}: {error or 'Azure ML gave no reason'}"
     metadata: dict[str, Any] = link_metadata(ended.link)
     if text:
         metadata["last_log_lines"] = dg.MetadataValue.md(f"```\n{text}\n```")
-    kind = RoleMissing if any(part in error for part in FOR_WANT_OF_A_ROLE) and not refused else JobFailed
+    kind = RoleMissing if any(part in error for part in MISSING_ROLE_ERRORS) and not refused else JobFailed
     return kind(
-        description="\n".join(part for part in (words, remedy, text, ended.link) if part),
+        description="\n".join(part for part in (headline, remedy, text, ended.link) if part),
         metadata=metadata,
         allow_retries=not refused,
     )
 
 
-def own_words(lines: Sequence[str]) -> str | None:
-    """What a program said about its failure in the last line of its log, when it has no other way to tell."""
+def reported_error(lines: Sequence[str]) -> str | None:
+    """The error in the last line of a program's log, for programs that do not report it through Pipes; else None."""
     last = lines[-1] if lines else ""
-    return last.removeprefix(OWN) if last.startswith(OWN) else None
+    return last.removeprefix(ERROR_PREFIX) if last.startswith(ERROR_PREFIX) else None
 
 
 def _remedy(text: str) -> str:

@@ -1,4 +1,6 @@
-"""What a job prints, as it prints it: Azure ML appends it to a blob, and Pipes may have told it already."""
+"""Streams a job's output into the run's log: Azure ML appends it to a blob, and Pipes may have reported a line
+first.
+"""
 
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
@@ -10,8 +12,8 @@ from phi_assets.ports.base import Log
 
 CONTAINER = "azureml"  # of workspaceartifactstore
 LAST = 20
-OVERLAP = 64  # bytes that are read again, to know that the text is still the same one
-LAST_MINUTES = 3.0  # patience with what is read once more and never again
+OVERLAP = 64  # bytes that are read again, to detect that the blob was restarted
+LAST_MINUTES = 3.0  # retries of the last read, after which nothing is read again
 MESSAGE = '{"__dagster_pipes_version"'  # how Dagster Pipes begins one
 
 
@@ -19,45 +21,48 @@ def log_path(job: str) -> str:
     return f"ExperimentRun/dcid.{job}/user_logs/std_log.txt"
 
 
-class Said:
-    """Lines that come by two ways and are said once, by whichever comes first."""
+class LineLog:
+    """Logs lines that arrive over two channels once each, when the first channel delivers them."""
 
     def __init__(self, log: Log) -> None:
         self.log = log
-        self.by_way: dict[str, Counter[str]] = {}
-        self.said: Counter[str] = Counter()
+        self.received: dict[str, Counter[str]] = {}
+        self.logged: Counter[str] = Counter()
 
-    def line(self, way: str, text: str) -> None:
-        heard = self.by_way.setdefault(way, Counter())
-        heard[text] += 1
-        if heard[text] > self.said[text]:
-            self.said[text] += 1
+    def line(self, channel: str, text: str) -> None:
+        received = self.received.setdefault(channel, Counter())
+        received[text] += 1
+        if received[text] > self.logged[text]:
+            self.logged[text] += 1
             self.log(text)
 
 
 class Tail:
-    """The end of a growing text on Blob. One that began anew, on another node, is read from its beginning again."""
+    """Reads what is appended to a text blob. A blob that was restarted, by a job on a new node, is read from its
+    start.
+    """
 
     def __init__(self, read: Callable[[int], bytes]) -> None:
         self.read = read
-        self.at = 0
-        self.rest = b""
-        self.known = b""  # the bytes before `at`
+        self.offset = 0
+        self.partial = b""  # a last line without its newline
+        self.known = b""  # the bytes before `offset`
 
     def lines(self, *, over: bool = False) -> Iterator[str]:
-        """The whole lines that were added since; with `over` also a last one without its end."""
+        """The complete lines that were added since; with `over` also a last line without a newline."""
         added = self._added()
-        *whole, self.rest = (self.rest + added).split(b"\n")
-        if over and self.rest:
-            whole.append(self.rest)
-            self.rest = b""
-        for line in whole:
+        *complete, self.partial = (self.partial + added).split(b"\n")
+        if over and self.partial:
+            complete.append(self.partial)
+            self.partial = b""
+        for line in complete:
             text = line.decode(errors="replace").rstrip("\r")
-            yield text.rpartition("\r")[2]  # what a progress bar showed last
+            yield text.rpartition("\r")[2]  # the last state of a progress bar
 
     def new(self, what: str, log: Log, *, over: bool) -> list[str]:
-        """The lines that were added since. What Azure does not hand out now comes the next time; there is none when the
-        job is `over`, so that it is asked with patience then.
+        """The lines that were added since. A failed read is skipped, because the next call reads the same lines; once
+        the
+        job is `over` there is no next call, so that the read is retried.
         """
         from azure.core.exceptions import AzureError
 
@@ -67,36 +72,36 @@ class Tail:
             return with_retries(what, lambda: list(self.lines(over=True)), log, LAST_MINUTES)
         except (AzureError, BackendError) as e:
             if over:
-                log(f"{what}: the last of them did not come: {e}")
+                log(f"{what}: the last lines could not be read: {e}")
             return []
 
     def _added(self) -> bytes:
-        found = self.read(self.at - len(self.known))
-        if not found.startswith(self.known):
-            self.at, self.rest, self.known = 0, b"", b""
-            found = self.read(0)
-        added = found[len(self.known) :]
-        self.at += len(added)
-        self.known = found[-OVERLAP:]
+        data = self.read(self.offset - len(self.known))
+        if not data.startswith(self.known):
+            self.offset, self.partial, self.known = 0, b"", b""
+            data = self.read(0)
+        added = data[len(self.known) :]
+        self.offset += len(added)
+        self.known = data[-OVERLAP:]
         return added
 
 
 class JobLog:
-    """A job's standard output and error in the run's log.
+    """A job's standard output and error, copied to the run's log.
 
-    `message` takes a line of it that is one of Pipes, and returns whether it was: a job that may not write to storage
-    tells them so.
+    `message` handles a Pipes message among the lines and returns whether it was one: a job that may not write to
+    storage prints its messages.
     """
 
     def __init__(
-        self, blobs: WorkspaceBlobs, job: str, said: Said, message: Callable[[str], bool] | None = None
+        self, blobs: WorkspaceBlobs, job: str, said: LineLog, message: Callable[[str], bool] | None = None
     ) -> None:
         self.job, self.said, self.message = job, said, message
         self.tail = Tail(lambda start: blobs.peek(log_path(job), start=start, container=CONTAINER))
         self.last: deque[str] = deque(maxlen=LAST)
 
     def follow(self, *, over: bool = False) -> None:
-        """Say what was added since."""
+        """Log the lines added since the last call; `over`: the job has ended."""
         for line in self.tail.new(f"reading the log of job {self.job}", self.said.log, over=over):
             text = self._without_message(line)
             if text.strip():
@@ -104,6 +109,6 @@ class JobLog:
                 self.said.line("stdout", text)
 
     def _without_message(self, line: str) -> str:
-        # Behind what standard error had not ended yet.
-        text, mark, rest = line.partition(MESSAGE)
-        return text if mark and self.message and self.message(mark + rest) else line
+        # It may follow an unfinished line of standard error.
+        text, start, rest = line.partition(MESSAGE)
+        return text if start and self.message and self.message(start + rest) else line

@@ -1,4 +1,4 @@
-"""A job as plain values, and as Azure ML takes it."""
+"""The specification of a job as plain values, and its conversion to an Azure ML command job."""
 
 import hashlib
 import shutil
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from azure.ai.ml.entities import Command
 
 EXPERIMENT = "phi-assets"
-CODE = "phi-code"  # the uploaded folder's name, which Azure ML keeps in the code's address
+CODE = "phi-code"  # the uploaded folder's name, which becomes part of the code asset's address
 
 
 @dataclass(frozen=True)
 class CloudJob:
-    """A command over folders on Blob. `inputs` are names of folders; `output` is the folder that it fills.
+    """A command that reads and writes folders in blob storage. `inputs` are addresses by name, `output` is a path.
 
-    `code` says which folders and files of this machine the job finds in its working directory, by their place there.
+    `code` maps paths in the job's working directory to the local files and folders that are uploaded there.
     """
 
     kind: Literal["train", "evaluate", "read"]
@@ -42,7 +42,7 @@ class CloudJob:
 
 @dataclass(frozen=True)
 class Place:
-    """What the workspace lends to a job: the environment's reference, the identity's client id, seconds to run."""
+    """Where a job runs: the environment's reference, the identity's client id, and the time limit in seconds."""
 
     environment: str
     client_id: str
@@ -50,11 +50,11 @@ class Place:
 
 
 def as_command(job: CloudJob, name: str, place: Place, code: Path, variables: Mapping[str, str]) -> "Command":
-    """The job as the SDK takes it. It bears identities and addresses, never a key."""
+    """The job as an azure-ai-ml command. It contains identities and addresses, never a key."""
     from azure.ai.ml import Input, Output, command
     from azure.ai.ml.entities import ManagedIdentityConfiguration
 
-    made = command(
+    result = command(
         name=name,
         display_name=job.title,
         experiment_name=EXPERIMENT,
@@ -62,18 +62,18 @@ def as_command(job: CloudJob, name: str, place: Place, code: Path, variables: Ma
         code=str(code),
         environment=place.environment,
         compute=compute.NAME,
-        inputs={each: Input(type="uri_folder", path=path, mode="download") for each, path in job.inputs.items()},
+        inputs={key: Input(type="uri_folder", path=path, mode="download") for key, path in job.inputs.items()},
         outputs={"result": Output(type="uri_folder", path=blob.address(job.output), mode=job.output_mode)},
         environment_variables={**job.variables, **variables},
         identity=ManagedIdentityConfiguration(client_id=place.client_id),
         tags=dict(job.tags),
     )
-    made.set_limits(timeout=place.seconds)
-    return made
+    result.set_limits(timeout=place.seconds)
+    return result
 
 
 def stage(job: CloudJob, folder: Path) -> Path:
-    """The job's code in one new folder, without what was compiled on this machine."""
+    """Copy the job's code into one new folder, without compiled files."""
     root = folder / CODE
     root.mkdir(parents=True)
     for place, source in job.code.items():
@@ -87,12 +87,12 @@ def stage(job: CloudJob, folder: Path) -> Path:
 
 
 def recipe(*parts: str) -> str:
-    """SHA-256 over all that decides a job's result, in the order given."""
+    """SHA-256 over everything that determines a job's result, in the order given."""
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
 def job_name(kind: str, recipe: str, attempt: int) -> str:
-    """`phi-<kind>-<16 digits>-<attempt>`: attempts count from 1."""
+    """`phi-<kind>-<16 digits>-<attempt>`: attempts are numbered from 1."""
     return f"phi-{kind}-{recipe[:DIGITS]}-{attempt}"
 
 

@@ -11,7 +11,7 @@ from phi_assets.backends.azure.infrastructure import prices
 from phi_assets.backends.azure.infrastructure.quota import AzureQuota
 from phi_assets.backends.azure.operations import preflight_account, preflight_names, retirements
 from phi_assets.backends.azure.operations.preflight_account import (
-    NotLookedAt,
+    NotChecked,
     Registrations,
     Rights,
     apart,
@@ -132,7 +132,7 @@ def _guarded(subject: str, look: Callable[[], list[Diagnosis]]) -> list[Diagnosi
 
     try:
         return look()
-    except NotLookedAt as e:
+    except NotChecked as e:
         return [Diagnosis(subject, "unseen", str(e), e.remedy)]
     except BackendError as e:
         return [_failed(subject, e)]

@@ -9,7 +9,7 @@ from typing import Any
 
 from phi_assets import bicep_template
 from phi_assets.backends.azure.client import rest
-from phi_assets.backends.azure.client.azure_errors import REGION_CURE, refused
+from phi_assets.backends.azure.client.azure_errors import REGION_REMEDY, refused
 from phi_assets.backends.azure.client.clients import AzureClients
 from phi_assets.backends.azure.client.retry import with_retries
 from phi_assets.backends.azure.infrastructure import prices
@@ -34,7 +34,7 @@ NEEDED = {
 }
 
 
-class NotLookedAt(Exception):
+class NotChecked(Exception):
     """A question that cannot be asked yet, and what to do first."""
 
     def __init__(self, found: str, remedy: str) -> None:
@@ -161,7 +161,10 @@ def region(clients: AzureClients, log: Log) -> Diagnosis:
     known = [_plain(str(row["name"])) for row in rest.rows(clients, "the regions", address, log, MINUTES)]
     if of.location not in known:
         return Diagnosis(
-            "region", "problem", f"Azure has no region {of.location}; near it: {_near(of.location, known)}", REGION_CURE
+            "region",
+            "problem",
+            f"Azure has no region {of.location}; near it: {_near(of.location, known)}",
+            REGION_REMEDY,
         )
     found = with_retries(
         f"reading {MACHINE_LEARNING}", partial(clients.resources().providers.get, MACHINE_LEARNING), log, MINUTES
@@ -169,7 +172,7 @@ def region(clients: AzureClients, log: Log) -> Diagnosis:
     kinds: list[Any] = list(found.resource_types or [])
     offered = [_plain(place) for kind in kinds if kind.resource_type == "workspaces" for place in kind.locations or []]
     if of.location not in offered:
-        return Diagnosis("region", "problem", f"Azure ML is not offered in {of.location}", REGION_CURE)
+        return Diagnosis("region", "problem", f"Azure ML is not offered in {of.location}", REGION_REMEDY)
     return Diagnosis("region", "ok", f"{of.location} has Azure ML")
 
 
@@ -197,11 +200,11 @@ def sizes(clients: AzureClients, wanted: Mapping[str, str], log: Log) -> list[Di
 
 
 def require_registered(of: Registrations | None, namespace: str) -> None:
-    """Raises NotLookedAt for a namespace that is not known to be registered: it would not answer."""
+    """Raises NotChecked for a namespace that is not known to be registered: it would not answer."""
     if of is None or namespace not in of.states:
-        raise NotLookedAt(f"not looked at: whether the subscription is registered for {namespace} is not known", AGAIN)
+        raise NotChecked(f"not looked at: whether the subscription is registered for {namespace} is not known", AGAIN)
     if of.states[namespace] != "Registered":
-        raise NotLookedAt(
+        raise NotChecked(
             f"not looked at: the subscription is not registered for {namespace} yet",
             f"register it, and look again: az provider register --namespace {namespace} --wait",
         )

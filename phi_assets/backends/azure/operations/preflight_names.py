@@ -4,7 +4,7 @@ from functools import partial
 
 from phi_assets import bicep_template
 from phi_assets.backends.azure.client import names, outputs, rest
-from phi_assets.backends.azure.client.azure_errors import NAME_CURE, VAULT_CURE, WORKSPACE_CURE, status_of
+from phi_assets.backends.azure.client.azure_errors import NAME_REMEDY, VAULT_REMEDY, WORKSPACE_REMEDY, status_of
 from phi_assets.backends.azure.client.clients import AzureClients
 from phi_assets.backends.azure.client.retry import with_retries
 from phi_assets.backends.azure.infrastructure import deleted_vaults, ownership
@@ -50,13 +50,13 @@ def _lost_workspace(clients: AzureClients) -> list[Diagnosis]:
             "warning",
             f"the workspace {workspace.rpartition('/')[2]} is not there, though its group is or was: if it was deleted "
             "in the last 14 days, Azure keeps it and refuses to make it anew",
-            WORKSPACE_CURE,
+            WORKSPACE_REMEDY,
         )
     ]
 
 
 def global_name(clients: AzureClients, asset: str, registered: Registrations | None, log: Log) -> Diagnosis:
-    """One name of those that are one in all of Azure. Raises HttpResponseError, AzureRefused, NotLookedAt."""
+    """One name of those that are one in all of Azure. Raises HttpResponseError, AzureRefused, NotChecked."""
     name = names.names(clients.account)[asset]
     kind = COSMOS if asset == "chat_database" else CHECKED[asset][0]
     require_registered(registered, kind.partition("/")[0])
@@ -74,9 +74,9 @@ def global_name(clients: AzureClients, asset: str, registered: Registrations | N
                 "names",
                 "problem",
                 f"key_vault {name} is the name of a deleted vault of another group",
-                VAULT_CURE.format(vault=name),
+                VAULT_REMEDY.format(vault=name),
             )
-    return Diagnosis("names", "problem", f"{asset} {name} is taken by somebody else", NAME_CURE)
+    return Diagnosis("names", "problem", f"{asset} {name} is taken by somebody else", NAME_REMEDY)
 
 
 def _is_free(clients: AzureClients, asset: str, name: str, log: Log) -> bool:

@@ -10,7 +10,7 @@ from phi_assets.backends.azure.client import names as given
 from phi_assets.backends.azure.client.account import AzureAccount
 from phi_assets.backends.azure.client.azure_errors import AzureRefused, code_of, is_busy, refused, status_of
 from phi_assets.backends.azure.client.clients import AzureClients, clients
-from phi_assets.backends.azure.client.retry import Waiting, with_retries
+from phi_assets.backends.azure.client.retry import PollTimer, with_retries
 from phi_assets.backends.azure.infrastructure import compute, deleted_vaults, deployment, live_state, ownership
 from phi_assets.ports.base import Log
 from phi_assets.ports.operations import Teardown, TeardownAction, TeardownItem
@@ -188,7 +188,7 @@ def delete(
         return
     log(f"deleting {name}" if standing else f"ending the deleted {name} for good, if Azure keeps one")
     wish = partial(of.send, "DELETE", f"{address}?api-version={version}{f'&{query}' if query else ''}")
-    waiting = Waiting(f"deleting {name}", log, MINUTES, FIRST_POLL, LONGEST_POLL)
+    waiting = PollTimer(f"deleting {name}", log, MINUTES, FIRST_POLL, LONGEST_POLL)
     asked, doing = False, "it is still there"
     try:
         while True:
@@ -197,7 +197,7 @@ def delete(
                 asked = not refusal
                 if refusal:
                     doing = refusal
-                    waiting.say(f"{refusal}; asking again until it has settled")
+                    waiting.log_once(f"{refusal}; asking again until it has settled")
             found = rest.get_or_none(of, address, version)
             if found is None and asked:
                 return

@@ -11,10 +11,17 @@ from functools import partial
 from typing import Any
 
 from phi_assets.backends.azure.client import portal_links, rest
-from phi_assets.backends.azure.client.azure_errors import AzureRefused, code_of, codes, is_busy, refused, sentence
+from phi_assets.backends.azure.client.azure_errors import (
+    AzureRefused,
+    cause_with_remedy,
+    code_of,
+    codes,
+    is_busy,
+    refused,
+)
 from phi_assets.backends.azure.client.clients import AzureClients
 from phi_assets.backends.azure.client.names import endpoint_name
-from phi_assets.backends.azure.client.retry import Waiting, with_retries
+from phi_assets.backends.azure.client.retry import PollTimer, with_retries
 from phi_assets.backends.azure.client.role_delay import wait_for_role
 from phi_assets.backends.azure.serving.state import AUTH, ENDED, NOTHING, PROVEN, EndpointState, state_of
 from phi_assets.ports.base import Log
@@ -69,7 +76,7 @@ class OnlineEndpoint:
         rows = rest.rows_if_any(self.clients, "the deployments", f"{self.id}/deployments", self.log, VERSION)
         return state_of(found, rows)
 
-    def at_rest(self, waiting: Waiting | None = None) -> EndpointState | None:
+    def at_rest(self, waiting: PollTimer | None = None) -> EndpointState | None:
         """What is there once no write is under way. Raises GaveUp when that takes over MINUTES."""
         waiting = waiting or self._waiting(f"endpoint {self.name}")
         while True:
@@ -192,11 +199,11 @@ class OnlineEndpoint:
                 except HttpResponseError as e:
                     if not is_busy(e):
                         raise _refused(what, e) from e
-                    doing = sentence(codes(e))
+                    doing = cause_with_remedy(codes(e))
             waiting.pause(doing, self._look)
 
-    def _waiting(self, what: str) -> Waiting:
-        return Waiting(what, self.log, MINUTES, FIRST_POLL, LONGEST_POLL)
+    def _waiting(self, what: str) -> PollTimer:
+        return PollTimer(what, self.log, MINUTES, FIRST_POLL, LONGEST_POLL)
 
     @property
     def _look(self) -> str:

@@ -9,7 +9,7 @@ from phi_assets.backends.azure.client.azure_errors import AzureRefused
 from phi_assets.backends.azure.client.clients import AzureClients, clients
 from phi_assets.backends.azure.client.names import endpoint_name
 from phi_assets.backends.azure.client.outputs import NotDeployed
-from phi_assets.backends.azure.client.retry import say, with_deadline
+from phi_assets.backends.azure.client.retry import log_to_run, with_deadline
 from phi_assets.backends.azure.infrastructure import prices, providers
 from phi_assets.backends.azure.serving import blue_green, image
 from phi_assets.backends.azure.serving import lease as deploy_lock
@@ -23,7 +23,7 @@ from phi_assets.records import Deployment, Endpoint, Record, RegisteredModel
 
 # Without these Azure fails every managed endpoint.
 PROVIDERS = ["Microsoft.PolicyInsights", "Microsoft.Cdn"]
-A_PERSON_WAITS = 20.0
+INTERACTIVE_SECONDS = 20.0
 NO_PRICE = "a price that is not known here (its machine is not in the price table)"
 
 
@@ -81,7 +81,7 @@ class AzureEndpointHost(EndpointHost):
 
     def find(self, digest: str) -> Record | None:
         try:
-            endpoint = self._endpoint(say)
+            endpoint = self._endpoint(log_to_run)
         except NotDeployed:
             return None
         state = endpoint.read()
@@ -102,12 +102,12 @@ class AzureEndpointHost(EndpointHost):
     @property
     def remedy(self) -> str:
         try:
-            return f"look at {self._endpoint(say).portal}; `phi run` makes and deploys what is missing"
+            return f"look at {self._endpoint(log_to_run).portal}; `phi run` makes and deploys what is missing"
         except NotDeployed:
             return "`phi run` makes it"
 
     def key(self) -> str:
-        return self._endpoint(say).key(self.auth)
+        return self._endpoint(log_to_run).key(self.auth)
 
     def start(self, log: Log) -> None:
         """Nothing: what is deployed runs."""
@@ -152,8 +152,8 @@ class AzureEndpointHost(EndpointHost):
     def _state(self) -> EndpointState | None:
         """What is there now, for a person who waits seconds, not minutes. Raises GaveUp."""
         try:
-            endpoint = self._endpoint(say)
-            return with_deadline(f"looking at endpoint {endpoint.name}", endpoint.read, A_PERSON_WAITS)
+            endpoint = self._endpoint(log_to_run)
+            return with_deadline(f"looking at endpoint {endpoint.name}", endpoint.read, INTERACTIVE_SECONDS)
         except NotDeployed:
             return None
 

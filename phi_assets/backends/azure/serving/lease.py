@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from phi_assets.backends.azure.client.azure_errors import code_of, refused, status_of
-from phi_assets.backends.azure.client.retry import Waiting
+from phi_assets.backends.azure.client.retry import PollTimer
 from phi_assets.backends.azure.client.role_delay import wait_for_role
 from phi_assets.backends.azure.storage.blob import WorkspaceBlobs
 from phi_assets.errors import BackendError
@@ -85,7 +85,7 @@ def alone(folder: Path, name: str, blobs: WorkspaceBlobs, log: Log) -> Iterator[
     """Nobody else changes the endpoint meanwhile; who comes second waits. Raises GaveUp after two hours."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / f"{name}.lock").open("a+", encoding="utf-8") as lock:
-        waiting = Waiting(f"waiting to change endpoint {name}", log, MINUTES, FIRST_POLL, LONGEST_POLL)
+        waiting = PollTimer(f"waiting to change endpoint {name}", log, MINUTES, FIRST_POLL, LONGEST_POLL)
         _lock(lock, waiting)
         blob, own = blobs.blob(f"phi/locks/{name}"), _own_id(folder / f"{name}.lease")
         lease = Lease(_taken(blob, own, blobs, waiting), log)
@@ -95,12 +95,12 @@ def alone(folder: Path, name: str, blobs: WorkspaceBlobs, log: Log) -> Iterator[
             lease.end()
 
 
-def _lock(file: IO[str], waiting: Waiting) -> None:
+def _lock(file: IO[str], waiting: PollTimer) -> None:
     while True:
         try:
             return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            waiting.say("another run is changing it")
+            waiting.log_once("another run is changing it")
         waiting.pause("another run is changing it")
 
 
@@ -111,7 +111,7 @@ def _own_id(path: Path) -> str:
     return path.read_text(encoding="utf-8").strip()
 
 
-def _taken(blob: "BlobClient", lease_id: str, blobs: WorkspaceBlobs, waiting: Waiting) -> "BlobLeaseClient":
+def _taken(blob: "BlobClient", lease_id: str, blobs: WorkspaceBlobs, waiting: PollTimer) -> "BlobLeaseClient":
     """The lease, when nobody else has it any more."""
     from azure.core.exceptions import HttpResponseError, ResourceExistsError
     from azure.storage.blob import BlobLeaseClient
@@ -130,5 +130,5 @@ def _taken(blob: "BlobClient", lease_id: str, blobs: WorkspaceBlobs, waiting: Wa
         except HttpResponseError as e:
             if code_of(e) not in TAKEN:
                 raise refused("taking the lease on the endpoint", e) from e
-            waiting.say("another home is changing it")
+            waiting.log_once("another home is changing it")
         waiting.pause("another home is changing it")

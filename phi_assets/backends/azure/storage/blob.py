@@ -11,7 +11,7 @@ from phi_assets.backends.azure.client import rest
 from phi_assets.backends.azure.client.azure_errors import AzureRefused, refused
 from phi_assets.backends.azure.client.clients import AzureClients
 from phi_assets.backends.azure.client.rest import WORKSPACES_VERSION
-from phi_assets.backends.azure.client.retry import say
+from phi_assets.backends.azure.client.retry import log_to_run
 from phi_assets.backends.azure.client.role_delay import wait_for_role
 from phi_assets.files import file_sha256
 from phi_assets.ports.base import Log
@@ -185,7 +185,7 @@ class WorkspaceBlobs:
 def seems_whole(clients: AzureClients, folder: Path, path: str) -> bool:
     """As `holds`, and no role is waited for: what may not be looked at now is taken to be there."""
     try:
-        return WorkspaceBlobs(clients, say, 0.0).holds(folder, path)
+        return WorkspaceBlobs(clients, log_to_run, 0.0).holds(folder, path)
     except NoDatastore:
         return False
     except AzureRefused:

@@ -4,7 +4,7 @@ import dataclasses
 from pathlib import Path
 
 from phi_assets.backends.azure.client.clients import AzureClients, clients
-from phi_assets.backends.azure.client.retry import say
+from phi_assets.backends.azure.client.retry import log_to_run
 from phi_assets.backends.azure.storage import blob, data_assets
 from phi_assets.ports.base import Log
 from phi_assets.ports.training import BaseModelStore
@@ -46,7 +46,7 @@ class AzureBaseModelStore(BaseModelStore):
         from phi_assets.base_models.model_store import find_model
 
         found = find_model(self._root, digest)
-        if found is None or data_assets.find(self._clients, ASSET, digest, say) is None:
+        if found is None or data_assets.find(self._clients, ASSET, digest, log_to_run) is None:
             return None
         whole = blob.seems_whole(self._clients, found.address, folder_of(digest))
         return _on_azure(found.record()) if whole else None
@@ -54,7 +54,7 @@ class AzureBaseModelStore(BaseModelStore):
     def folder(self, model: BaseModel) -> Path:
         folder = self._root / model.digest
         if not (folder / "config.json").is_file():
-            self._blobs(say).download(folder_of(model.digest), folder)
+            self._blobs(log_to_run).download(folder_of(model.digest), folder)
         return folder
 
     @property

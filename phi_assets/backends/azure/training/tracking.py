@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from phi_assets.backends.azure.client.clients import AzureClients
-from phi_assets.backends.azure.client.retry import say
+from phi_assets.backends.azure.client.retry import log_to_run
 from phi_assets.backends.azure.client.role_delay import call_waiting_for_role
 from phi_assets.backends.azure.training.trainer import JOB
 from phi_assets.files import atomic_write
@@ -85,9 +85,9 @@ def _label(clients: AzureClients, name: str, tags: Mapping[str, str], role_minut
             # Not `create_or_update`: where its patch is not answered it puts the whole job, as another than it read.
             clients.ml().jobs.update(name, tags=dict(tags))
         except ResourceNotFoundError:
-            say(f"job {name} is gone from the workspace: its scores are kept in {FOLDER} of the home only")
+            log_to_run(f"job {name} is gone from the workspace: its scores are kept in {FOLDER} of the home only")
 
-    call_waiting_for_role(update, f"labelling job {name}", say, role_minutes)
+    call_waiting_for_role(update, f"labelling job {name}", log_to_run, role_minutes)
 
 
 def _path(state: Path, digest: str, candidate: str) -> Path:

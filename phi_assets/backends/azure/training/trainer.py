@@ -11,7 +11,7 @@ from phi_assets import files
 from phi_assets.backends import content_store
 from phi_assets.backends.azure.client.clients import AzureClients, clients
 from phi_assets.backends.azure.client.outputs import NotDeployed
-from phi_assets.backends.azure.client.retry import say
+from phi_assets.backends.azure.client.retry import log_to_run
 from phi_assets.backends.azure.dataset.store import ASSET as DATASET
 from phi_assets.backends.azure.jobs.cloud_jobs import CloudJobs, JobLimits
 from phi_assets.backends.azure.jobs.spec import CloudJob
@@ -166,7 +166,7 @@ class AzureTrainer(Trainer):
         return bool(content) and self._weights_lie_in(place, json.loads(content), blobs)
 
     def _weights_lie_in(self, place: str, report: dict[str, Any], blobs: blob.WorkspaceBlobs | None = None) -> bool:
-        asked = blobs or blob.WorkspaceBlobs(self._clients, say, self.role_minutes)
+        asked = blobs or blob.WorkspaceBlobs(self._clients, log_to_run, self.role_minutes)
         return asked.size(place + WEIGHTS) == report["files"][WEIGHTS]["bytes"]
 
     @property

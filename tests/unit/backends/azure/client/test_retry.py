@@ -82,7 +82,7 @@ def test_an_expired_token_is_replaced_and_a_wrong_one_is_not_asked_about_forever
     assert with_retries("x", failing(expired)) == "done"
     with pytest.raises(HttpResponseError):
         with_retries("x", failing(*[expired] * 9))
-    assert len(forgotten) == 1 + retry.FRESH_TOKENS
+    assert len(forgotten) == 1 + retry.MAX_TOKEN_REFRESHES
 
 
 def test_a_role_is_waited_for_with_a_word_every_half_minute(slept):
@@ -176,7 +176,10 @@ def test_a_missing_right_names_who_what_where_and_the_command():
 
     told = str(refused("deploying", answer(403, "AuthorizationFailed", message)))
 
-    assert "ann@example.com may not do Microsoft.Authorization/roleAssignments/write on /subscriptions/s" in told
+    assert (
+        "ann@example.com is not allowed to perform Microsoft.Authorization/roleAssignments/write on /subscriptions/s"
+        in told
+    )
     assert (
         "--assignee ann@example.com --role 'Role Based Access Control Administrator' --scope /subscriptions/s" in told
     )
@@ -193,7 +196,7 @@ def test_a_role_in_cosmos_db_is_given_by_who_may_change_its_account():
 
 def test_every_cure_can_be_said():
     for code in azure_errors.REMEDIES:
-        assert "{" not in azure_errors.sentence([(code, "because")])
+        assert "{" not in azure_errors.cause_with_remedy([(code, "because")])
 
 
 def test_signing_in_is_asked_for_once_and_kept(monkeypatch):
@@ -261,7 +264,7 @@ LOST = [
 
 @pytest.mark.parametrize("problem", LOST)
 def test_a_token_that_still_lasts_is_used_when_no_new_one_can_be_had(monkeypatch, problem):
-    chain = Chain(monkeypatch, seconds=tokens.RENEWED_BEFORE - 100)
+    chain = Chain(monkeypatch, seconds=tokens.RENEW_BEFORE_EXPIRY_SECONDS - 100)
     credential = tokens.Credential()
     known = credential.get_token_info("s")
     chain.problem = problem
@@ -292,7 +295,7 @@ def test_who_has_no_token_for_long_is_told_what_the_credentials_said(monkeypatch
 
 
 def test_a_person_who_signed_out_is_told_once_the_token_is_over(monkeypatch):
-    chain = Chain(monkeypatch, seconds=tokens.STILL_GOOD - 1)
+    chain = Chain(monkeypatch, seconds=tokens.MINIMUM_SECONDS_LEFT - 1)
     credential = tokens.Credential()
     credential.get_token("s")
     chain.problem = "Please run 'az login' to set up an account"

@@ -9,7 +9,7 @@ import pytest
 
 from phi_assets.backends.azure.client import retry
 from phi_assets.backends.azure.client.azure_errors import GaveUp
-from phi_assets.backends.azure.client.retry import Waiting, with_deadline
+from phi_assets.backends.azure.client.retry import PollTimer, with_deadline
 from phi_assets.backends.azure.serving import lease as deploy_lock
 from phi_assets.backends.azure.serving.lease import Lease, LeaseLost
 
@@ -23,7 +23,7 @@ def test_pauses_grow_to_the_longest_and_a_word_is_said_now_and_then(monkeypatch)
 
     monkeypatch.setattr(retry.time, "monotonic", lambda: now[0])
     monkeypatch.setattr(retry.time, "sleep", sleep)
-    wait = Waiting("making m2", said.append, 2.0, 0.5, 10.0)
+    wait = PollTimer("making m2", said.append, 2.0, 0.5, 10.0)
 
     def wait_for_ever() -> None:
         while True:

@@ -231,7 +231,7 @@ def test_a_hub_that_the_cluster_cannot_reach_is_told_and_the_next_attempt_reads_
         with pytest.raises(JobFailed, match=r"the job can't reach the Hugging Face hub .*PHI_AZURE_READ_DATASETS=here"):
             reading.bring([look])
         patched.setattr(huggingface_hub.constants, "ENDPOINT", "https://me:secret@example.org")
-        with pytest.raises(SourceError, match="HF_ENDPOINT holds a password"):
+        with pytest.raises(SourceError, match="HF_ENDPOINT contains a password"):
             reading.bring([look])
 
     (brought,) = reading.bring([look])
@@ -251,7 +251,7 @@ def test_rows_on_blob_that_are_not_what_the_job_wrote_are_refused_and_read_anew(
     blobs(work).write(rows, blobs(work).read(rows).replace(b"user", b"User"))
     shutil.rmtree(tmp_path / "intake")
 
-    with pytest.raises(BackendError, match="is not what the job wrote, and was removed; run again"):
+    with pytest.raises(BackendError, match="differs from the digest that the job recorded, and was removed; run again"):
         its.publish(work.place.log)
 
     assert its.publish(work.place.log).digest == version.digest

@@ -36,10 +36,10 @@ class Answering:
         return SimpleNamespace(raise_for_status=lambda: None, json=as_json)
 
 
-@pytest.mark.parametrize("answer", [ValueError("no JSON"), [], {"other": 1}, None], ids=str)
+@pytest.mark.parametrize("answer", [ValueError("not JSON"), [], {"other": 1}, None], ids=str)
 def test_an_answer_that_is_no_list_of_addresses_or_no_error_ends_nothing(monkeypatch, answer):
     monkeypatch.setattr(retry.time, "sleep", lambda _: None)
-    monkeypatch.setattr(job_errors, "LONG_ENOUGH", 0.0)
+    monkeypatch.setattr(job_errors, "ERROR_MINUTES", 0.0)
     monkeypatch.setattr(job_errors, "_histories", {})
     monkeypatch.setattr(job_errors.rest, "workspace_id", lambda _: "/w")
     monkeypatch.setattr(azure.core, "PipelineClient", Answering)

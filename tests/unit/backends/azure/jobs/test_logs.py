@@ -11,7 +11,7 @@ from azure.core.exceptions import HttpResponseError, ServiceResponseError
 
 from phi_assets.backends.azure.client import retry
 from phi_assets.backends.azure.jobs.blob_pipes import BlobMessages
-from phi_assets.backends.azure.jobs.logs import JobLog, Said, Tail
+from phi_assets.backends.azure.jobs.logs import JobLog, LineLog, Tail
 from phi_assets.backends.azure.jobs.spec import job_name, recipe
 from phi_assets.backends.azure.jobs.watch import ENDED, WAITING
 
@@ -67,7 +67,7 @@ def test_of_a_progress_bar_its_last_state_is_shown():
 
 def test_a_line_that_comes_by_two_ways_is_said_once_and_a_repeated_one_as_often_as_it_was_said():
     lines: list[str] = []
-    said = Said(lines.append)
+    said = LineLog(lines.append)
     for way, text in [
         ("pipes", "a"),
         ("stdout", "a"),
@@ -97,7 +97,7 @@ class Telling:
 
     def __init__(self) -> None:
         self.blob, self.lines, self.handled = Growing(), list[str](), list[dict[str, Any]]()
-        said = Said(self.lines.append)
+        said = LineLog(self.lines.append)
         blobs: Any = self.blob
         self.messages = BlobMessages(blobs, "phi-1", said)
         self.messages.handler = SimpleNamespace(handle_message=self.handled.append)
@@ -131,7 +131,7 @@ def test_a_line_that_is_no_message_is_said_and_the_next_one_handled(broken: str)
     telling.messages.follow()
     assert [each["method"] for each in telling.handled] == ["opened"]
     assert len(telling.lines) == 1
-    assert "no message, and skipped" in telling.lines[0]
+    assert "skipped an invalid message" in telling.lines[0]
 
 
 def test_the_last_lines_are_asked_for_again_and_given_up_with_a_word(monkeypatch):
@@ -152,4 +152,4 @@ def test_the_last_lines_are_asked_for_again_and_given_up_with_a_word(monkeypatch
     assert telling.lines == ["error: no space"]
     problems.append(HttpResponseError("refused"))
     telling.log.follow(over=True)
-    assert "the last of them did not come" in telling.lines[-1]
+    assert "the last lines could not be read" in telling.lines[-1]

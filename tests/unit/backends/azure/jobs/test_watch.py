@@ -215,7 +215,7 @@ def test_a_run_is_looked_at_now_and_then_and_a_busy_storage_stops_nothing(worksp
     for _ in range(100):
         mine.raise_if_stopped()
         workspace.clock[0] += 1.0
-    assert len(asked) == 100 / cloud_jobs.SECONDS_BETWEEN_LOOKS
+    assert len(asked) == 100 / cloud_jobs.RUN_STATUS_SECONDS
 
 
 def test_of_several_completed_attempts_the_newest_is_the_one(workspace, said):

@@ -14,7 +14,7 @@ from phi_assets import settings
 from phi_assets.backends.azure.client import credential
 from phi_assets.backends.azure.client import names as unique_names
 from phi_assets.backends.azure.client.account import AzureAccount
-from phi_assets.backends.azure.client.azure_errors import WORKSPACE_CURE
+from phi_assets.backends.azure.client.azure_errors import WORKSPACE_REMEDY
 from phi_assets.backends.azure.infrastructure import live_state
 from phi_assets.cli import main
 from phi_assets.cli.azure import summary
@@ -282,7 +282,7 @@ def test_a_group_without_its_workspace_is_a_warning_that_azure_may_keep_it(place
 
     told = [each for each in look(place) if each.subject == "names" and each.verdict == "warning"]
 
-    assert [each.remedy for each in told] == [WORKSPACE_CURE]
+    assert [each.remedy for each in told] == [WORKSPACE_REMEDY]
     assert f"the workspace {name(place, 'ml_workspace')} is not there" in told[0].description
 
 
@@ -294,7 +294,7 @@ def test_a_choice_of_credential_that_does_not_exist_is_said(place, monkeypatch):
 
     assert len(told) == 1
     assert "nonsense" in told[0].description
-    assert told[0].remedy == "unset that variable, or set it right, and run again"
+    assert told[0].remedy == "unset or correct that variable, and run again"
 
 
 def launch(place: Place) -> dg.ExecuteInProcessResult:

@@ -175,7 +175,7 @@ def test_a_workspace_that_was_deleted_by_hand_names_the_remedy(place):
     place.clients.send("DELETE", f"{workspace}?api-version={rest.WORKSPACES_VERSION}")
     live_state.forget()
 
-    with pytest.raises(AzureRefused, match="for 14 days: end it with phi teardown --all"):
+    with pytest.raises(AzureRefused, match="for 14 days: purge it with phi teardown --all"):
         place.deploy()
 
     take_down(place, True)
