@@ -14,15 +14,15 @@ from starlette.concurrency import run_in_threadpool
 
 from azure_emulator import key_vault, run_history
 from azure_emulator.blob_storage.blob_gate import HOST as BLOB_HOST
-from azure_emulator.blob_storage.blob_gate import hang_up
-from azure_emulator.emulator import World
+from azure_emulator.blob_storage.blob_gate import abort_connection
+from azure_emulator.emulator import Emulator
 from azure_emulator.faults import Kind
 from azure_emulator.identity import entra
 from azure_emulator.identity.identities import TENANT
 from azure_emulator.identity.tokens import InvalidToken
 from azure_emulator.messages import RETRY_AFTER, Answer, AzureError, Call, read_body
 from azure_emulator.resource_manager import arm
-from azure_emulator.scoring.live import HOST as SCORING_HOST
+from azure_emulator.scoring.live_endpoints import HOST as SCORING_HOST
 
 _LOG = logging.getLogger(__name__)
 _AUDIENCES = {
@@ -35,8 +35,8 @@ _AUDIENCES = {
 class App:
     """Answers for every Azure host name but those of storage, which the blob gate answers for."""
 
-    def __init__(self, world: World) -> None:
-        self._world = world
+    def __init__(self, emulator: Emulator) -> None:
+        self._emulator = emulator
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http":
@@ -44,10 +44,10 @@ class App:
         headers = {k.decode("latin1").lower(): v.decode("latin1") for k, v in scope["headers"]}
         host = headers.get("host", "").partition(":")[0].lower()
         if host.endswith(BLOB_HOST):
-            await self._world.blobs(scope, receive, send)
+            await self._emulator.blobs(scope, receive, send)
             return
         if host.endswith(SCORING_HOST):
-            await self._world.gateway(scope, receive, send)
+            await self._emulator.gateway(scope, receive, send)
             return
         raw = await read_body(receive)
         query = dict(parse_qsl(scope["query_string"].decode("latin1"), keep_blank_values=True))
@@ -58,22 +58,22 @@ class App:
     async def _serve(self, call: Call, query: str, send: Any) -> None:
         family = _family(call.host)
         service = _service(family, call.path)
-        fault = self._world.faults.draw(service, call.method, f"{call.path}?{query}")
+        fault = self._emulator.faults.draw(service, call.method, f"{call.path}?{query}")
         status, identity = 500, self._identity(family, call)
         try:
             if fault in ("timeout", "slow"):
-                await asyncio.sleep(self._world.faults.hold_seconds)
+                await asyncio.sleep(self._emulator.faults.hold_seconds)
             if fault == "timeout":
-                status = hang_up(send)
+                status = abort_connection(send)
                 return
             answer = await run_in_threadpool(self._answer, family, call, fault)
             status = answer.status
             if fault == "dropped":
-                hang_up(send)
+                abort_connection(send)
                 return
             await _send(send, answer, call.method)
         finally:
-            self._world.log.add(service, call.method, call.path, identity, status, query, fault or "")
+            self._emulator.log.add(service, call.method, call.path, identity, status, query, fault or "")
 
     def _identity(self, family: str, call: Call) -> str:
         """Who asks, for the log; nobody, when the token would be refused."""
@@ -98,7 +98,7 @@ class App:
             oid = self._caller(family, call, expired=fault == "expired")
             known = replace(call, oid=oid)
             handlers = {"arm": arm.handle, "history": run_history.handle, "vault": key_vault.handle}
-            return handlers[family](self._world, known)
+            return handlers[family](self._emulator, known)
         except AzureError as e:
             return e.answer()
         except Exception as e:
@@ -107,9 +107,9 @@ class App:
 
     def _without_token(self, family: str, call: Call) -> Answer | None:
         if family == "entra":
-            return entra.handle(self._world, call)
+            return entra.handle(self._emulator, call)
         if family == "arm":
-            return arm.public(self._world, call)
+            return arm.public(self._emulator, call)
         return run_history.public(call) if family == "history" else None
 
     def _caller(self, family: str, call: Call, expired: bool) -> str:
@@ -126,7 +126,7 @@ class App:
         reasons = []
         for audience in _AUDIENCES[family]:
             try:
-                return self._world.tokens.read(token, audience).oid
+                return self._emulator.tokens.read(token, audience).oid
             except InvalidToken as e:
                 reasons.append(str(e))
         code = "InvalidAuthenticationTokenAudience" if "udience" in reasons[0] else "InvalidAuthenticationToken"

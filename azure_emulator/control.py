@@ -16,7 +16,7 @@ SUBSCRIPTION_SCOPE = f"/subscriptions/{SUBSCRIPTION}"
 
 
 class ControlError(RuntimeError):
-    """The local Azure refused a wish; the message is its reason."""
+    """The local Azure refused a command; the message is its reason."""
 
 
 class Control:
@@ -257,10 +257,10 @@ class Control:
     def ping(self) -> str:
         return self._ask("ping")
 
-    def _ask(self, wish: str, **arguments: Any) -> Any:
-        request = urllib.request.Request(f"{self.address}/{wish}", json.dumps(arguments).encode(), method="POST")
+    def _ask(self, command: str, **arguments: Any) -> Any:
+        request = urllib.request.Request(f"{self.address}/{command}", json.dumps(arguments).encode(), method="POST")
         try:
             with self._opener.open(request, timeout=60) as response:
                 return json.load(response)["result"]
         except HTTPError as e:
-            raise ControlError(f"{wish}: {json.load(e).get('error')}") from e
+            raise ControlError(f"{command}: {json.load(e).get('error')}") from e

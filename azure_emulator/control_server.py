@@ -1,4 +1,4 @@
-"""The tests' own channel into the local Azure: plain HTTP on loopback, one POST a wish."""
+"""The tests' own channel into the local Azure: plain HTTP on loopback, one POST a command."""
 
 from __future__ import annotations
 
@@ -14,184 +14,184 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from azure_emulator.emulator import World
+from azure_emulator.emulator import Emulator
 from azure_emulator.identity import az_login
 from azure_emulator.identity.identities import USER
 from azure_emulator.messages import AzureError
 from azure_emulator.resource_manager import put_resource
 from azure_emulator.resource_manager.builtin_roles import role_of
 from azure_emulator.resource_manager.resource_ids import name_of
-from azure_emulator.resource_manager.soft_deleted import made_up_vault
+from azure_emulator.resource_manager.soft_deleted import foreign_deleted_vault
 from azure_emulator.scoring.faults import KINDS as FAULTS
 from azure_emulator.scoring.faults import Fault
-from azure_emulator.scoring.live import new_key
+from azure_emulator.scoring.live_endpoints import new_key
 
-Wish = Callable[..., Any]
+Command = Callable[..., Any]
 
 
-def control_app(world: World) -> Starlette:
-    """POST /<wish> with the arguments as a JSON object; answers the result, or 400 with the reason."""
-    wishes = Wishes(world)
+def control_app(emulator: Emulator) -> Starlette:
+    """POST /<command> with the arguments as a JSON object; answers the result, or 400 with the reason."""
+    commands = ControlCommands(emulator)
 
     async def grant(request: Request) -> JSONResponse:
-        name = request.path_params["wish"]
-        wish = getattr(wishes, name, None)
-        if name.startswith("_") or wish is None:
-            return JSONResponse({"error": f"unknown wish {name!r}"}, 404)
+        name = request.path_params["command"]
+        command = getattr(commands, name, None)
+        if name.startswith("_") or command is None:
+            return JSONResponse({"error": f"unknown command {name!r}"}, 404)
         arguments = json.loads(await request.body() or b"{}")
         try:
-            return JSONResponse({"result": await run_in_threadpool(wish, **arguments)})
+            return JSONResponse({"result": await run_in_threadpool(command, **arguments)})
         except (AzureError, KeyError, TypeError, ValueError) as e:
             return JSONResponse({"error": f"{type(e).__name__}: {e}"}, 400)
 
-    return Starlette(routes=[Route("/{wish}", grant, methods=["POST"])])
+    return Starlette(routes=[Route("/{command}", grant, methods=["POST"])])
 
 
-class Wishes:
+class ControlCommands:
     """Everything that a test may ask for. `control.Control` has the same methods, typed and described."""
 
-    def __init__(self, world: World) -> None:
-        self._world = world
+    def __init__(self, emulator: Emulator) -> None:
+        self._emulator = emulator
 
     # Faults
 
     def fail_randomly(self, **arguments: Any) -> None:
-        self._world.faults.fail_randomly(**arguments)
+        self._emulator.faults.fail_randomly(**arguments)
 
     def fail_next(self, match: str, kind: Any, times: int) -> None:
-        self._world.faults.fail_next(match, kind, times)
+        self._emulator.faults.fail_next(match, kind, times)
 
     def clear_faults(self) -> None:
-        self._world.faults.clear()
-        self._world.jobs.build_fails = False
-        self._world.clusters.capacity = True
-        self._world.quota.verdict = "grant"
-        self._world.what_if_hangs = False
-        self._world.authorization.delay = 0.0
-        self._world.scoring.clear_faults()
+        self._emulator.faults.clear()
+        self._emulator.jobs.build_fails = False
+        self._emulator.clusters.capacity = True
+        self._emulator.quota.verdict = "grant"
+        self._emulator.what_if_hangs = False
+        self._emulator.authorization.delay = 0.0
+        self._emulator.scoring.clear_faults()
 
     def what_if_hangs(self, hangs: bool = True) -> None:
-        self._world.what_if_hangs = hangs
+        self._emulator.what_if_hangs = hangs
 
     def hold_seconds(self, seconds: float) -> None:
-        self._world.faults.hold_seconds = seconds
+        self._emulator.faults.hold_seconds = seconds
 
     def scale(self, scale: float) -> None:
-        self._world.clock.scale = scale
+        self._emulator.clock.scale = scale
 
     # Requests
 
     def requests(self, **filters: Any) -> list[dict[str, Any]]:
-        return self._world.log.find(**filters)
+        return self._emulator.log.find(**filters)
 
     def forget_requests(self) -> None:
-        self._world.log.clear()
+        self._emulator.log.clear()
 
     # Roles and sign-in
 
     def give_role(self, oid: str, role: str, scope: str, delay: float | None) -> str:
-        return self._world.give_role(oid, role, scope, delay)
+        return self._emulator.give_role(oid, role, scope, delay)
 
     def take_role(self, id: str) -> bool:
-        known = any(a.id == id.lower() for a in self._world.authorization.all())
-        put_resource.drop(self._world, id)
-        self._world.authorization.take(id)
+        known = any(a.id == id.lower() for a in self._emulator.authorization.all())
+        put_resource.drop(self._emulator, id)
+        self._emulator.authorization.take(id)
         return known
 
     def roles(self, oid: str | None) -> list[dict[str, Any]]:
         return [
             {"id": a.id, "oid": a.oid, "role": role_of(a.role).name, "scope": a.scope}
-            for a in self._world.authorization.all()
+            for a in self._emulator.authorization.all()
             if oid is None or a.oid == oid.lower()
         ]
 
     def role_delay(self, seconds: float) -> None:
-        self._world.authorization.delay = seconds
+        self._emulator.authorization.delay = seconds
 
     def new_service_principal(self, name: str) -> dict[str, str]:
-        return self._world.new_service_principal(name)
+        return self._emulator.new_service_principal(name)
 
     def sign_in(self, **login: Any) -> None:
-        az_login.save(self._world.folder, az_login.Login(**login))
+        az_login.save(self._emulator.folder, az_login.Login(**login))
 
     # Quota, providers, names
 
     def set_quota(self, family: str, vcpus: int) -> None:
-        self._world.quota.set_limit(family, vcpus)
+        self._emulator.quota.set_limit(family, vcpus)
 
     def quota_verdict(self, verdict: Any) -> None:
         if verdict not in ("grant", "refuse", "wait"):
             raise ValueError(f"verdict {verdict!r} is not one of grant, refuse, wait")
-        self._world.quota.verdict = verdict
+        self._emulator.quota.verdict = verdict
 
     def set_provider(self, namespace: str, state: str) -> None:
-        self._world.providers.set(namespace, state)
+        self._emulator.providers.set(namespace, state)
 
     def provider(self, namespace: str) -> str:
-        return self._world.providers.state(namespace)
+        return self._emulator.providers.state(namespace)
 
     def take_name(self, name: str) -> None:
-        self._world.taken_names.add(name.lower())
+        self._emulator.taken_names.add(name.lower())
 
     def soft_delete_vault(self, name: str) -> None:
-        self._world.soft_deleted.add_vault(made_up_vault(self._world, name, "eastus2"))
+        self._emulator.soft_deleted.add_vault(foreign_deleted_vault(self._emulator, name, "eastus2"))
 
     def soft_deleted(self) -> list[str]:
-        return self._world.soft_deleted.ids()
+        return self._emulator.soft_deleted.ids()
 
     def subscription_state(self, state: str) -> None:
-        self._world.subscription_state = state
+        self._emulator.subscription_state = state
 
     def subscription_tenant(self, tenant: str) -> None:
-        self._world.subscription_tenant = tenant
+        self._emulator.subscription_tenant = tenant
 
     def size_unavailable(self, vm_size: str, unavailable: bool) -> None:
-        sizes = self._world.unavailable_sizes
+        sizes = self._emulator.unavailable_sizes
         (sizes.add if unavailable else sizes.discard)(vm_size.lower())
 
     # Resources
 
     def resource(self, id: str) -> dict[str, Any] | None:
-        found = self._world.resources.find(id)
+        found = self._emulator.resources.find(id)
         return found.shown() if found else None
 
     def resources(self, type: str | None, under: str) -> list[dict[str, Any]]:
-        rows = self._world.resources.of_type(type, under) if type else self._world.resources.all()
+        rows = self._emulator.resources.of_type(type, under) if type else self._emulator.resources.all()
         return [r.shown() for r in rows]
 
     def change(self, id: str, properties: dict[str, Any]) -> dict[str, Any]:
         """Drift: properties changed behind the template's back."""
-        found = self._world.resources.find(id)
+        found = self._emulator.resources.find(id)
         if found is None:
             raise KeyError(f"there is no resource {id}")
         found.properties.update(properties)
         return found.shown()
 
     def plant(self, id: str, body: dict[str, Any], hidden: dict[str, Any]) -> None:
-        self._world.resources.keep(id, body, USER, body).hidden.update(hidden)
+        self._emulator.resources.keep(id, body, USER, body).hidden.update(hidden)
 
     def delete(self, id: str) -> bool:
-        return put_resource.drop(self._world, id)
+        return put_resource.drop(self._emulator, id)
 
     # Compute and jobs
 
     def capacity(self, available: bool) -> None:
-        self._world.clusters.capacity = available
+        self._emulator.clusters.capacity = available
 
     def image_builds_fail(self, fail: bool) -> None:
-        self._world.jobs.build_fails = fail
+        self._emulator.jobs.build_fails = fail
 
     def executed_jobs(self) -> list[str]:
-        return list(self._world.jobs.executed)
+        return list(self._emulator.jobs.executed)
 
     def job_history(self, name: str) -> list[str]:
-        return self._world.jobs.history(name)
+        return self._emulator.jobs.history(name)
 
     def lose_node(self, name: str, comes_back: bool) -> None:
-        self._world.runner.lose_node(self._world.jobs.id_of(name), comes_back)
+        self._emulator.runner.lose_node(self._emulator.jobs.id_of(name), comes_back)
 
     def fail_job(self, name: str) -> None:
-        pid = self._world.runner.process_id(self._world.jobs.id_of(name))
+        pid = self._emulator.runner.process_id(self._emulator.jobs.id_of(name))
         if pid is None:
             raise KeyError(f"job {name} does not run now")
         os.kill(pid, signal.SIGKILL)
@@ -202,37 +202,37 @@ class Wishes:
         if details["kind"] not in FAULTS:
             raise ValueError(f"the fault {details['kind']!r} is not one of {FAULTS}")
         fault = Fault(**details)
-        live = [e.deployments[deployment] for e in self._world.scoring.all() if deployment in e.deployments]
+        live = [e.deployments[deployment] for e in self._emulator.scoring.all() if deployment in e.deployments]
         for slot in live:
             slot.play(fault)
-        self._world.scoring.faults.plan(fault, deployment)
+        self._emulator.scoring.faults.plan(fault, deployment)
 
     def container_patience(self, seconds: float) -> None:
-        self._world.rollouts.patience = seconds
+        self._emulator.provisioner.patience = seconds
 
     def scoring_counts(self, endpoint: str) -> dict[str, dict[str, int]]:
         found: dict[str, dict[str, int]] = {}
-        for (deployment, status), count in list(self._world.scoring.named(endpoint).counts.items()):
+        for (deployment, status), count in list(self._emulator.scoring.named(endpoint).counts.items()):
             found.setdefault(deployment, {})[str(status)] = count
         return found
 
     def traffic_history(self, endpoint: str) -> list[dict[str, int]]:
-        return list(self._world.scoring.named(endpoint).history)
+        return list(self._emulator.scoring.named(endpoint).history)
 
     def endpoint_history(self, id: str) -> list[str]:
-        found = self._world.resources.find(id)
+        found = self._emulator.resources.find(id)
         if found is None:
             raise KeyError(f"there is no resource {id}")
         return list(found.hidden.get("history", []))
 
     def rotate_keys(self, endpoint: str, primary: str | None) -> None:
-        found = self._world.scoring.named(endpoint)
+        found = self._emulator.scoring.named(endpoint)
         found.keys = {"primaryKey": primary or new_key(), "secondaryKey": new_key()}
 
     def containers(self) -> list[dict[str, Any]]:
         return [
             {"endpoint": name_of(endpoint.id), "deployment": slot.name, "pid": slot.container.pid}
-            for endpoint in self._world.scoring.all()
+            for endpoint in self._emulator.scoring.all()
             for slot in list(endpoint.deployments.values())
             if slot.container and slot.container.pid
         ]
@@ -240,8 +240,8 @@ class Wishes:
     def storage_key(self, account: str, key: str | None) -> str:
         """Plants the account's first key, or tells it."""
         if key is not None:
-            return self._world.blobs.regenerate_key(account, 1, key)
-        return self._world.blobs.key_of(account)
+            return self._emulator.blobs.regenerate_key(account, 1, key)
+        return self._emulator.blobs.key_of(account)
 
     def ping(self) -> str:
         return "the local Azure is up"

@@ -9,7 +9,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from azure_emulator.blob_storage.azurite import Azurite, Share
+from azure_emulator.blob_storage.azurite import Azurite, SharedAzurite
 from azure_emulator.blob_storage.blob_account import StorageAccount
 from azure_emulator.blob_storage.blob_gate import BlobGate
 from azure_emulator.clock import Clock
@@ -19,8 +19,8 @@ from azure_emulator.identity.identities import SUBSCRIPTION, TENANT, USER, Direc
 from azure_emulator.identity.tokens import Tokens
 from azure_emulator.machine_learning import online_deployments
 from azure_emulator.machine_learning.clusters import Clusters
-from azure_emulator.machine_learning.deployment_life import Rollouts
-from azure_emulator.machine_learning.job_life import Jobs
+from azure_emulator.machine_learning.deployment_provisioning import DeploymentProvisioner
+from azure_emulator.machine_learning.job_lifecycle import Jobs
 from azure_emulator.request_log import RequestLog
 from azure_emulator.resource_manager.authorization import Authorization
 from azure_emulator.resource_manager.builtin_roles import role_id
@@ -34,15 +34,15 @@ from azure_emulator.resource_manager.schemas import Schemas
 from azure_emulator.resource_manager.skus import TOTAL, VmSize
 from azure_emulator.resource_manager.soft_deleted import SoftDeleted
 from azure_emulator.scoring.gateway import Gateway
-from azure_emulator.scoring.live import Live
+from azure_emulator.scoring.live_endpoints import LiveEndpoints
 
 SCOPE = f"/subscriptions/{SUBSCRIPTION}"
 
 
-class World:
+class Emulator:
     """An empty subscription with one Owner, and every service that can change it."""
 
-    def __init__(self, folder: Path, scale: float = 1.0, azurite: Azurite | Share | None = None) -> None:
+    def __init__(self, folder: Path, scale: float = 1.0, azurite: Azurite | SharedAzurite | None = None) -> None:
         self.folder = folder
         self.closing = threading.Event()
         self.subscription, self.tenant = SUBSCRIPTION, TENANT
@@ -60,9 +60,9 @@ class World:
         self.log = RequestLog()
         self.clusters = Clusters(self)
         self.jobs = Jobs(self)
-        self.scoring = Live()
+        self.scoring = LiveEndpoints()
         self.gateway = Gateway(self)
-        self.rollouts = Rollouts(self)
+        self.provisioner = DeploymentProvisioner(self)
         self.container_environment: dict[str, str] = {}
         self.soft_deleted = SoftDeleted()
         self.what_if_hangs = False
@@ -157,7 +157,7 @@ class World:
         return resource.body["identity"]["principalId"]
 
     def name_is_taken(self, id: str) -> bool:
-        """Whether a name that is one in the whole world belongs to another already."""
+        """Return whether a name that must be unique in all of Azure is already taken."""
         type = id.split("/")[-2].lower()
         same = (r for r in self.resources.all() if r.id.split("/")[-2].lower() == type)
         return name_of(id).lower() in self.taken_names or any(
@@ -167,7 +167,7 @@ class World:
     def close(self) -> None:
         """No process and no thread of it is at work any more."""
         self.closing.set()
-        self.rollouts.close()
+        self.provisioner.close()
         self.scoring.kill_all()
         if self.runner:
             self.runner.close()

@@ -10,31 +10,31 @@ from azure_emulator.messages import Answer, AzureError, Call
 from azure_emulator.resource_manager.resources import Resource
 
 if TYPE_CHECKING:
-    from azure_emulator.emulator import World
+    from azure_emulator.emulator import Emulator
 
 HOST = ".vault.azure.net"
 
 
-def find_vault(world: World, host: str) -> Resource | None:
+def find_vault(emulator: Emulator, host: str) -> Resource | None:
     name = host.removesuffix(HOST)
     return next(
-        (r for r in world.resources.of_type("Microsoft.KeyVault/vaults") if r.body["name"].lower() == name), None
+        (r for r in emulator.resources.of_type("Microsoft.KeyVault/vaults") if r.body["name"].lower() == name), None
     )
 
 
-def handle(world: World, call: Call) -> Answer:
+def handle(emulator: Emulator, call: Call) -> Answer:
     """GET, PUT and DELETE of /secrets/name. Raises AzureError."""
-    vault = find_vault(world, call.host)
+    vault = find_vault(emulator, call.host)
     if vault is None:
         raise AzureError(404, "VaultNotFound", f"There is no vault at {call.host}.")
     parts = call.path.strip("/").split("/")
     if parts[0] != "secrets":
         raise AzureError(404, "NotFound", f"The local Azure keeps secrets only, not {call.path}.")
-    kept = world.vault_secrets.setdefault(vault.id.lower(), {})
+    kept = emulator.vault_secrets.setdefault(vault.id.lower(), {})
     action = {"GET": "getSecret/action", "PUT": "setSecret/action", "DELETE": "delete"}[call.method]
     if len(parts) == 1:
         action = "readMetadata/action"
-    _require(world, call.oid, vault.id, f"Microsoft.KeyVault/vaults/secrets/{action}")
+    _require(emulator, call.oid, vault.id, f"Microsoft.KeyVault/vaults/secrets/{action}")
     if len(parts) == 1:
         return Answer(
             {"value": [{"id": s["id"].rsplit("/", 1)[0], "attributes": s["attributes"]} for s in kept.values()]}
@@ -57,8 +57,8 @@ def _new(host: str, name: str, body: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _require(world: World, oid: str, vault: str, action: str) -> None:
-    if not world.authorization.allows(oid, action, vault, data=True):
+def _require(emulator: Emulator, oid: str, vault: str, action: str) -> None:
+    if not emulator.authorization.allows(oid, action, vault, data=True):
         raise AzureError(
             403,
             "Forbidden",

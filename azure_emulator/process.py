@@ -134,7 +134,7 @@ def local_azure(state: Path, scale: float = 1.0) -> Iterator[LocalAzure]:
     """A new, empty local Azure for the length of a block, with its addresses in this process's environment."""
     _forget(state)
     state.mkdir(parents=True, exist_ok=True)
-    several = _several()
+    several = _shared_process()
     several.ask(SECONDS_TO_START, open=str(state), scale=scale)
     (state / "server.log").symlink_to(several.log)
     before = dict(os.environ)
@@ -148,7 +148,7 @@ def local_azure(state: Path, scale: float = 1.0) -> Iterator[LocalAzure]:
         several.ask(SECONDS_TO_STOP, close=str(state))
 
 
-class _Several:
+class _SharedProcess:
     """The process that the local Azures of this one run in; it ends when this one does, however that ends."""
 
     def __init__(self) -> None:
@@ -167,13 +167,13 @@ class _Several:
             )
         atexit.register(self.close)
 
-    def ask(self, seconds: float, **wish: Any) -> None:
-        """The wish is granted. Raises CannotStart, with what the process said, when it is not."""
+    def ask(self, seconds: float, **command: Any) -> None:
+        """The command is granted. Raises CannotStart, with what the process said, when it is not."""
         assert self.process.stdin
         assert self.process.stdout
         error = f"nothing for {seconds} s"
         try:
-            self.process.stdin.write(json.dumps(wish).encode() + b"\n")
+            self.process.stdin.write(json.dumps(command).encode() + b"\n")
             if select.select([self.process.stdout], [], [], seconds)[0]:
                 line = self.process.stdout.readline()
                 error = json.loads(line).get("error") if line else "that it is over"
@@ -182,12 +182,12 @@ class _Several:
         if error:
             said = self.log.read_text(errors="replace").strip()[-2000:]
             self.close()
-            raise CannotStart(f"the process of the local Azures answered {error} to {wish}; it said:\n{said}")
+            raise CannotStart(f"the process of the local Azures answered {error} to {command}; it said:\n{said}")
 
     def close(self) -> None:
         """It is gone, with all that ran in it."""
         atexit.unregister(self.close)
-        _several.cache_clear()
+        _shared_process.cache_clear()
         assert self.process.stdin
         assert self.process.stdout
         self.process.stdin.close()
@@ -201,5 +201,5 @@ class _Several:
 
 
 @cache
-def _several() -> _Several:
-    return _Several()
+def _shared_process() -> _SharedProcess:
+    return _SharedProcess()

@@ -11,7 +11,7 @@ from azure_emulator.resource_manager.put_resource import require
 from azure_emulator.resource_manager.resources import Resource
 
 if TYPE_CHECKING:
-    from azure_emulator.emulator import World
+    from azure_emulator.emulator import Emulator
 
 _READ = "Microsoft.MachineLearningServices/workspaces/jobs/read"
 _WRITE = "Microsoft.MachineLearningServices/workspaces/experiments/runs/write"
@@ -30,50 +30,50 @@ def public(call: Call) -> Answer | None:
     return Answer(dict.fromkeys(("api", "history", "experimentation", "modelmanagement", "mlflow", "dataset"), address))
 
 
-def handle(world: World, call: Call) -> Answer:
+def handle(emulator: Emulator, call: Call) -> Answer:
     """Details of a run, its metadata, and changes of its labels. Raises AzureError."""
     workspace = _WORKSPACE.match(call.path)
     if workspace is None:
         raise AzureError(404, "UserError", f"The local Azure's run history does not know {call.path}.")
     if call.path.lower().endswith("/rundata"):
-        return _run_data(world, call, workspace["id"])
+        return _run_data(emulator, call, workspace["id"])
     if call.path.lower().endswith("/batchgetresolveduris"):
-        return _resolved(world, call, workspace["id"])
+        return _resolved(emulator, call, workspace["id"])
     run = _RUN.fullmatch(call.path)
     if run is None:
         raise AzureError(404, "UserError", f"The local Azure's run history does not know {call.path}.")
-    job = _job(world, workspace["id"], run["run"])
+    job = _job(emulator, workspace["id"], run["run"])
     if call.method == "PATCH":
-        require(world, call.oid, _WRITE, job.id)
+        require(emulator, call.oid, _WRITE, job.id)
         for key in ("tags", "properties"):
             job.properties[key] = {**(job.properties.get(key) or {}), **((call.body or {}).get(key) or {})}
         return Answer(_metadata(job))
-    require(world, call.oid, _READ, job.id)
-    return Answer(_details(world, job) if run["details"] else _metadata(job))
+    require(emulator, call.oid, _READ, job.id)
+    return Answer(_details(emulator, job) if run["details"] else _metadata(job))
 
 
-def _run_data(world: World, call: Call, workspace: str) -> Answer:
-    require(world, call.oid, _READ, workspace)
-    return Answer({"runMetadata": _metadata(_job(world, workspace, (call.body or {}).get("runId", "")))})
+def _run_data(emulator: Emulator, call: Call, workspace: str) -> Answer:
+    require(emulator, call.oid, _READ, workspace)
+    return Answer({"runMetadata": _metadata(_job(emulator, workspace, (call.body or {}).get("runId", "")))})
 
 
-def _resolved(world: World, call: Call, workspace: str) -> Answer:
+def _resolved(emulator: Emulator, call: Call, workspace: str) -> Answer:
     """Where the outputs of jobs are, by the ids that `rundata` gives them."""
-    require(world, call.oid, _READ, workspace)
+    require(emulator, call.oid, _READ, workspace)
     values: dict[str, Any] = {}
     for id in (call.body or {}).get("values", []):
         found = _OUTPUT.search(id)
         if found is None:
             raise AzureError(400, "UserError", f"The id '{id}' is not that of a job's output.")
-        uri = _job(world, workspace, found["job"]).properties["outputs"][found["output"]]["uri"]
+        uri = _job(emulator, workspace, found["job"]).properties["outputs"][found["output"]]["uri"]
         path = uri.split("/datastores/", 1)[-1].removeprefix("azureml://datastores/")
         store, _, rest = path.partition("/paths/")
         values[id] = {"uri": of_datastore(workspace, store, rest), "path": path, "type": "uri_folder"}
     return Answer({"values": values})
 
 
-def _job(world: World, workspace: str, name: str) -> Resource:
-    job = world.resources.find(f"{workspace}/jobs/{name}")
+def _job(emulator: Emulator, workspace: str, name: str) -> Resource:
+    job = emulator.resources.find(f"{workspace}/jobs/{name}")
     if job is None:
         raise AzureError(404, "UserError", f"Run {name} was not found.")
     return job
@@ -101,12 +101,12 @@ def _metadata(job: Resource) -> dict[str, Any]:
     }
 
 
-def _details(world: World, job: Resource) -> dict[str, Any]:
+def _details(emulator: Emulator, job: Resource) -> dict[str, Any]:
     workspace = job.id.rsplit("/jobs/", 1)[0]
-    store = world.resources.find(f"{workspace}/datastores/workspaceartifactstore")
+    store = emulator.resources.find(f"{workspace}/datastores/workspaceartifactstore")
     assert store
     account, container = store.properties["accountName"], store.properties["containerName"]
-    token = world.blobs.container_sas(account, container, "rl", 1, oid=world.identity_of(workspace))
+    token = emulator.blobs.container_sas(account, container, "rl", 1, oid=emulator.identity_of(workspace))
     path = f"ExperimentRun/dcid.{job.body['name']}/user_logs/std_log.txt"
     return {
         "runId": job.body["name"],

@@ -17,10 +17,10 @@ import uvicorn
 
 from azure_emulator import proxy
 from azure_emulator.app import App
-from azure_emulator.blob_storage.azurite import Share
+from azure_emulator.blob_storage.azurite import SharedAzurite
 from azure_emulator.control_server import control_app
-from azure_emulator.emulator import World
-from azure_emulator.scoring.live import HOST as SCORING_HOST
+from azure_emulator.emulator import Emulator
+from azure_emulator.scoring.live_endpoints import HOST as SCORING_HOST
 
 _HOSTS = (
     "management.azure.com",
@@ -33,14 +33,14 @@ _HOSTS = (
 
 
 @asynccontextmanager
-async def serving(folder: Path, scale: float, azurite: Share | None = None) -> AsyncIterator[None]:
+async def serving(folder: Path, scale: float, azurite: SharedAzurite | None = None) -> AsyncIterator[None]:
     """A local Azure for the length of a block, with an Azurite of its own or a share of one.
 
     Where to find it is in the files `control`, `proxy` and `environment.json` under the folder, complete with `ready`.
     """
-    world = World(folder, scale, azurite)
-    secure = _server(App(world), str(world.certificates.chain), str(world.certificates.key))
-    control = _server(control_app(world))
+    emulator = Emulator(folder, scale, azurite)
+    secure = _server(App(emulator), str(emulator.certificates.chain), str(emulator.certificates.key))
+    control = _server(control_app(emulator))
     tasks = [asyncio.create_task(server.serve()) for server in (secure, control)]
     while not (secure.started and control.started):
         if any(task.done() for task in tasks):
@@ -51,17 +51,17 @@ async def serving(folder: Path, scale: float, azurite: Share | None = None) -> A
     def route(host: str) -> int | None:
         if host.endswith(".blob.core.windows.net"):
             # A name that no account has does not resolve.
-            return secure_port if world.storage_account(host.partition(".")[0]) else None
+            return secure_port if emulator.storage_account(host.partition(".")[0]) else None
         if host.endswith(SCORING_HOST):
-            return secure_port if world.scoring.at(host) else None
+            return secure_port if emulator.scoring.at(host) else None
         return proxy.by_rules([(pattern, secure_port) for pattern in _HOSTS])(host)
 
     tunnel = await proxy.serve(route)
     address = f"http://127.0.0.1:{proxy.port_of(tunnel)}"
-    world.start_runner(address)
+    emulator.start_runner(address)
     _write(folder / "proxy", address)
     _write(folder / "control", f"http://127.0.0.1:{control_port}")
-    _write(folder / "environment.json", json.dumps(world.client_environment(address)))
+    _write(folder / "environment.json", json.dumps(emulator.client_environment(address)))
     _write(folder / "ready", str(os.getpid()))
     try:
         yield
@@ -70,9 +70,9 @@ async def serving(folder: Path, scale: float, azurite: Share | None = None) -> A
         for server in (secure, control):
             server.should_exit = server.force_exit = True
         await asyncio.gather(*tasks, return_exceptions=True)
-        await world.blobs.close()
-        await world.gateway.close()
-        await asyncio.to_thread(world.close)
+        await emulator.blobs.close()
+        await emulator.gateway.close()
+        await asyncio.to_thread(emulator.close)
 
 
 async def serve(folder: Path, scale: float) -> None:
@@ -84,7 +84,7 @@ async def serve(folder: Path, scale: float) -> None:
         await stop.wait()
 
 
-def _not_hung_up(record: logging.LogRecord) -> bool:
+def _is_not_an_aborted_connection(record: logging.LogRecord) -> bool:
     # A fault that closes the connection is no fault of the server.
     return "without starting response" not in record.getMessage()
 
@@ -122,7 +122,7 @@ def prepare() -> None:
     # Clients in this process talk to Azurite on loopback, never through a proxy.
     for name in ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"):
         os.environ.pop(name, None)
-    logging.getLogger("uvicorn.error").addFilter(_not_hung_up)
+    logging.getLogger("uvicorn.error").addFilter(_is_not_an_aborted_connection)
 
 
 def main() -> None:

@@ -19,7 +19,7 @@ from typing import IO, Any
 
 import psutil
 
-from azure_emulator.blob_storage.azurite import Share
+from azure_emulator.blob_storage.azurite import SharedAzurite
 from azure_emulator.server import prepare, serving
 
 _LOG = logging.getLogger(__name__)
@@ -31,10 +31,10 @@ async def serve(owner: int, answers: IO[str]) -> None:
     `{"open": folder, "scale": 0.0}` and `{"close": folder}` are each answered by a line, with an `error` if it failed.
     """
     opened: dict[str, AsyncExitStack] = {}
-    wishes = asyncio.StreamReader()
-    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(wishes), sys.stdin)
+    commands = asyncio.StreamReader()
+    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(commands), sys.stdin)
     gone = asyncio.create_task(_until_gone(owner))
-    obeyed = asyncio.create_task(_obey(wishes, opened, answers))
+    obeyed = asyncio.create_task(_obey(commands, opened, answers))
     await asyncio.wait({gone, obeyed}, return_when=asyncio.FIRST_COMPLETED)
     for task in (gone, obeyed):
         task.cancel()
@@ -47,8 +47,8 @@ async def _until_gone(owner: int) -> None:
         await asyncio.sleep(1)
 
 
-async def _obey(wishes: asyncio.StreamReader, opened: dict[str, AsyncExitStack], answers: IO[str]) -> None:
-    while line := await wishes.readline():
+async def _obey(commands: asyncio.StreamReader, opened: dict[str, AsyncExitStack], answers: IO[str]) -> None:
+    while line := await commands.readline():
         answer: dict[str, Any] = {}
         try:
             await _grant(json.loads(line), opened)
@@ -58,13 +58,13 @@ async def _obey(wishes: asyncio.StreamReader, opened: dict[str, AsyncExitStack],
         print(json.dumps(answer), file=answers, flush=True)
 
 
-async def _grant(wish: dict[str, Any], opened: dict[str, AsyncExitStack]) -> None:
-    if "close" in wish:
-        await opened.pop(wish["close"]).aclose()
+async def _grant(command: dict[str, Any], opened: dict[str, AsyncExitStack]) -> None:
+    if "close" in command:
+        await opened.pop(command["close"]).aclose()
         return
     azure = AsyncExitStack()
-    await azure.enter_async_context(serving(Path(wish["open"]), wish["scale"], Share()))
-    opened[wish["open"]] = azure
+    await azure.enter_async_context(serving(Path(command["open"]), command["scale"], SharedAzurite()))
+    opened[command["open"]] = azure
 
 
 def main() -> None:

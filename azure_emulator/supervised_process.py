@@ -9,11 +9,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
-WARDEN = Path(__file__).with_name("supervisor.py")
+SUPERVISOR = Path(__file__).with_name("supervisor.py")
 
 
-class Warded:
-    """A command running under `warden.py`: in its own session, killed whole when this object's pipe closes."""
+class SupervisedProcess:
+    """A command running under `supervisor.py`: in its own session, killed whole when this object's pipe closes."""
 
     def __init__(
         self,
@@ -23,7 +23,7 @@ class Warded:
         folder: Path | None = None,
     ) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-I", "-S", str(WARDEN), *command],
+            [sys.executable, "-I", "-S", str(SUPERVISOR), *command],
             stdin=subprocess.PIPE,
             stdout=output,
             stderr=subprocess.STDOUT,

@@ -1,8 +1,8 @@
-"""Runs one command in a session of its own, and lets no process of it outlive whoever asked.
+"""Runs one command in its own session and kills all of its processes when the parent process ends.
 
-Used as a program: `python -I -S warden.py COMMAND...`, with a pipe as standard input. A `T` on the pipe sends SIGTERM
-to the command's process group, the pipe's end (the asker wants it so, or is dead) SIGKILL. Exits as the
-command did, with 128 + signal when a signal ended it. Imports the standard library only: it runs in a job's clean
+Usage: `python -I -S supervisor.py COMMAND...`, with a pipe as standard input. A `T` on the pipe sends SIGTERM to the
+command's process group; the end of the pipe (the parent closed it, or died) sends SIGKILL. The exit code is the
+command's, or 128 + signal if a signal ended it. Imports the standard library only: it runs in a job's clean
 environment.
 """
 
@@ -38,7 +38,7 @@ def main(command: list[str]) -> int:
     with selectors.DefaultSelector() as ready:
         ready.register(0, selectors.EVENT_READ)
         ready.register(ended, selectors.EVENT_READ)
-        # Asked to end, a shell is gone before its children are: they have until the asker loses patience.
+        # Asked to end, a shell is gone before its children are: they have until the caller loses patience.
         while status is None or (asked_to_end and _lives(child)):
             for key, _ in ready.select(None if status is None else 0.05):
                 if key.fd != 0:

@@ -19,7 +19,7 @@ from itertools import count
 from pathlib import Path
 from urllib.parse import quote, urlencode
 
-from azure_emulator.supervised_process import Warded
+from azure_emulator.supervised_process import SupervisedProcess
 
 PROGRAM = Path(__file__).parents[1] / "node_modules" / "azurite" / "dist" / "src" / "blob" / "main.js"
 SLOTS = 1000  # storage accounts that one Azurite can hold: it learns their names when it starts
@@ -45,7 +45,7 @@ class Azurite:
         self._accounts: dict[str, str] = (
             json.loads(self._accounts_file.read_text()) if self._accounts_file.exists() else {}
         )
-        self._child = Warded(_command(folder / "blobs"), subprocess.PIPE, self._environment())
+        self._child = SupervisedProcess(_command(folder / "blobs"), subprocess.PIPE, self._environment())
         self.port = self._wait_until_ready()
 
     def url(self, account: str) -> str:
@@ -110,7 +110,7 @@ class Azurite:
         return int(address.rpartition(":")[2])
 
 
-class Share:
+class SharedAzurite:
     """The accounts of one local Azure in the Azurite of this process, which is started for the first that needs it.
 
     No slot is used twice: what another local Azure of this process had, or still writes, is never seen here.

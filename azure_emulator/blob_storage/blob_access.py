@@ -21,7 +21,7 @@ _SIGNATURE_FIELDS = frozenset((*sas.KEY_FIELDS, *sas.SIGNED_FIELDS))
 
 
 @dataclass(frozen=True)
-class Asker:
+class Caller:
     """Whoever was let in, for the request log, and the query that is left when a signature is taken out."""
 
     name: str
@@ -72,7 +72,7 @@ class Access:
         operation: Operation,
         query: Mapping[str, str],
         headers: Mapping[str, str],
-    ) -> Asker:
+    ) -> Caller:
         """Who asks for the operation, when they may. Raises Refused."""
         given = headers.get("authorization", "")
         left = urlencode(
@@ -81,14 +81,14 @@ class Access:
         if given.startswith("Bearer "):
             oid = self._oid(given.removeprefix("Bearer "))
             self._need_role(oid, account, target, operation, oid)
-            return Asker(oid, oid, left)
+            return Caller(oid, oid, left)
         if given.startswith("SharedKey "):
             self._need_keys(account, "shared-key")
             if operation.name == "GetUserDelegationKey":
                 raise Refused(403, "AuthenticationFailed", _FAILED, identity="shared-key")
             if not shared_key.is_signed_by(self._keys.of(name), name, method, raw_path, query, headers):
                 raise Refused(403, "AuthenticationFailed", _FAILED, identity="shared-key")
-            return Asker("shared-key", None, left)
+            return Caller("shared-key", None, left)
         if "sig" in query:
             return self._admit_signature(account, name, target, operation, query, left)
         raise Refused(401, "NoAuthenticationInformation", _NO_ONE, CHALLENGE)
@@ -101,7 +101,7 @@ class Access:
         operation: Operation,
         query: Mapping[str, str],
         left: str,
-    ) -> Asker:
+    ) -> Caller:
         oid = query.get("skoid")
         who = f"sas:{oid or 'shared-key'}"
         if not oid:
@@ -125,7 +125,7 @@ class Access:
             raise Refused(403, "AuthorizationPermissionMismatch", _MISMATCH, identity=who)
         if oid:
             self._need_role(oid, account, target, operation, who)
-        return Asker(who, oid, left)
+        return Caller(who, oid, left)
 
     def _oid(self, token: str) -> str:
         try:

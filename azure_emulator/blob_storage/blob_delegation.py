@@ -5,21 +5,21 @@ from __future__ import annotations
 from xml.etree import ElementTree
 
 from azure_emulator.blob_storage import sas
-from azure_emulator.blob_storage.blob_access import Asker, Refused
+from azure_emulator.blob_storage.blob_access import Caller, Refused
 from azure_emulator.identity.identities import TENANT
 
 
-def delegation_key_answer(secret: bytes, account: str, asker: Asker, body: bytes) -> bytes:
-    """The XML of a key that signs for the asker, valid for the time that the body asks for. Raises Refused."""
+def delegation_key_answer(secret: bytes, account: str, caller: Caller, body: bytes) -> bytes:
+    """The XML of a key that signs for the caller, valid for the time that the body asks for. Raises Refused."""
     try:
         asked = {element.tag: element.text or "" for element in ElementTree.fromstring(body)}
     except ElementTree.ParseError as e:
         message = "The XML specified is not syntactically valid."
-        raise Refused(400, "InvalidXmlDocument", message, identity=asker.name) from e
+        raise Refused(400, "InvalidXmlDocument", message, identity=caller.name) from e
     fields = dict(
         zip(
             sas.KEY_FIELDS,
-            (asker.oid or "", TENANT, asked.get("Start", ""), asked.get("Expiry", ""), "b", sas.OWN_VERSION),
+            (caller.oid or "", TENANT, asked.get("Start", ""), asked.get("Expiry", ""), "b", sas.OWN_VERSION),
             strict=True,
         )
     )

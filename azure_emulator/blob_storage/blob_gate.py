@@ -14,12 +14,12 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from azure_emulator.blob_storage import sas
-from azure_emulator.blob_storage.azurite import Azurite, Share
-from azure_emulator.blob_storage.blob_access import CHALLENGE, Access, Asker, Refused
+from azure_emulator.blob_storage.azurite import Azurite, SharedAzurite
+from azure_emulator.blob_storage.blob_access import CHALLENGE, Access, Caller, Refused
 from azure_emulator.blob_storage.blob_account import AccountKeys, FindAccount
 from azure_emulator.blob_storage.blob_delegation import delegation_key_answer
-from azure_emulator.blob_storage.blob_operations import NotImitated, operation_of, target_of
-from azure_emulator.blob_storage.blob_proxy import Passage
+from azure_emulator.blob_storage.blob_operations import NotEmulated, operation_of, target_of
+from azure_emulator.blob_storage.blob_proxy import AzuriteProxy
 from azure_emulator.blob_storage.blob_store import BlobStore
 from azure_emulator.faults import Faults, Kind
 from azure_emulator.identity.identities import TENANT
@@ -41,7 +41,7 @@ class BlobGate:
     def __init__(
         self,
         folder: Path,
-        azurite: Azurite | Share,
+        azurite: Azurite | SharedAzurite,
         account: FindAccount,
         allows: Allows,
         read_token: Callable[[str, str], Any],
@@ -52,7 +52,7 @@ class BlobGate:
         self.store = BlobStore(azurite)
         self._account = account
         self._access = Access(self.keys, allows, read_token, PLATFORM)
-        self._passage = Passage(azurite)
+        self._azurite_proxy = AzuriteProxy(azurite)
         self._on_request = on_request
         self._faults = faults
 
@@ -89,20 +89,20 @@ class BlobGate:
         method = scope["method"]
         status, identity, query, fault = 500, "anonymous", "", None
         try:
-            asker, own = self._admit(method, account, raw_path, scope["query_string"], headers)
-            identity, query = asker.name, asker.query
+            caller, own = self._admit(method, account, raw_path, scope["query_string"], headers)
+            identity, query = caller.name, caller.query
             fault = self._faults.draw("blob", method, f"{account}{raw_path}?{query}") if self._faults else None
             if fault:
                 await self._play(fault, identity)
             if fault == "timeout":
-                status = hang_up(send)
+                status = abort_connection(send)
             elif own:
                 status = await _answer(send, 200, own(await read_body(receive)), {"content-type": "application/xml"})
             elif fault == "dropped":
-                status = await self._passage.carry(scope, account, query, headers, receive, None)
-                hang_up(send)
+                status = await self._azurite_proxy.forward(scope, account, query, headers, receive, None)
+                abort_connection(send)
             else:
-                status = await self._passage.carry(scope, account, query, headers, receive, send)
+                status = await self._azurite_proxy.forward(scope, account, query, headers, receive, send)
         except Refused as refused:
             identity = refused.identity or identity
             status = refused.status
@@ -125,7 +125,7 @@ class BlobGate:
 
     def _admit(
         self, method: str, account: str, raw_path: str, query_string: bytes, headers: dict[str, str]
-    ) -> tuple[Asker, Callable[[bytes], bytes] | None]:
+    ) -> tuple[Caller, Callable[[bytes], bytes] | None]:
         """Who asks, and how to answer when that is ours to do and not Azurite's. Raises Refused."""
         found = self._account(account)
         if not found:
@@ -134,19 +134,19 @@ class BlobGate:
         target = target_of(raw_path)
         try:
             operation = operation_of(method, target, query, headers)
-        except NotImitated as e:
+        except NotEmulated as e:
             raise Refused(501, "NotImplemented", str(e)) from e
-        asker = self._access.admit(found, account, method, raw_path, target, operation, query, headers)
+        caller = self._access.admit(found, account, method, raw_path, target, operation, query, headers)
         if operation.name == "GetUserDelegationKey":
-            return asker, lambda body: delegation_key_answer(self.keys.secret, account, asker, body)
-        return asker, None
+            return caller, lambda body: delegation_key_answer(self.keys.secret, account, caller, body)
+        return caller, None
 
     async def close(self) -> None:
-        await self._passage.close()
+        await self._azurite_proxy.close()
         self.store.close()
 
 
-def hang_up(send: Any) -> int:
+def abort_connection(send: Any) -> int:
     """Closes the client's connection without an answer. ASGI has no word for that: uvicorn's own object is behind
     its `send`."""
     send.__self__.transport.abort()

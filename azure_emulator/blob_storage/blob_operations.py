@@ -33,7 +33,7 @@ class Target:
     blob: str = ""
 
 
-class NotImitated(ValueError):
+class NotEmulated(ValueError):
     """Azure knows this operation, the local Azure does not."""
 
 
@@ -43,11 +43,11 @@ def target_of(raw_path: str) -> Target:
 
 
 def operation_of(method: str, target: Target, query: Mapping[str, str], headers: Mapping[str, str]) -> Operation:
-    """The operation that the request asks for. Raises NotImitated."""
+    """The operation that the request asks for. Raises NotEmulated."""
     comp = query.get("comp", "")
     if comp == "batch" or "x-ms-copy-source" in headers:
         what = "a batch of requests" if comp == "batch" else "copying from an address"
-        raise NotImitated(f"{what} is not imitated: send each request, or upload the bytes, by itself")
+        raise NotEmulated(f"{what} is not imitated: send each request, or upload the bytes, by itself")
     if target.blob:
         return _on_blob(method, comp)
     if target.container:

@@ -8,26 +8,26 @@ from typing import Any
 
 import httpcore
 
-from azure_emulator.blob_storage.azurite import Azurite, Share
+from azure_emulator.blob_storage.azurite import Azurite, SharedAzurite
 from azure_emulator.blob_storage.blob_access import Refused
 
 # What belongs to one connection, and what Azurite must not see: its own pass is in the query.
 _NOT_CARRIED = frozenset({"connection", "keep-alive", "transfer-encoding", "authorization", "host", "expect"})
 
 
-class Gone(Exception):
+class ClientDisconnected(Exception):
     """The client hung up half-way."""
 
 
-class Passage:
+class AzuriteProxy:
     """A pool of connections to one Azurite."""
 
-    def __init__(self, azurite: Azurite | Share) -> None:
+    def __init__(self, azurite: Azurite | SharedAzurite) -> None:
         self._azurite = azurite
         # Azurite closes idle connections after five seconds: give them up before it does.
         self._pool = httpcore.AsyncConnectionPool(max_connections=64, keepalive_expiry=2.0)
 
-    async def carry(
+    async def forward(
         self, scope: Any, account: str, query: str, headers: dict[str, str], receive: Any, send: Any | None
     ) -> int:
         """The status of Azurite's answer, which is sent on through `send` if there is one."""
@@ -52,7 +52,7 @@ class Passage:
         )
         try:
             answer = await self._pool.handle_async_request(request)
-        except Gone:
+        except ClientDisconnected:
             return 499  # nginx's name for a client that went away
         except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException) as e:
             message = "The server encountered an internal error. Please retry the request."
@@ -72,7 +72,7 @@ async def _chunks(receive: Any) -> AsyncIterator[bytes]:
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
-            raise Gone
+            raise ClientDisconnected
         if message.get("body"):
             yield message["body"]
         if not message.get("more_body"):

@@ -14,7 +14,7 @@ from azure.core.exceptions import ResourceExistsError, ResourceNotFoundError
 from azure.core.pipeline.transport import RequestsTransport
 from azure.storage.blob import BlobServiceClient, ContainerClient, LinearRetry
 
-from azure_emulator.blob_storage.azurite import Azurite, Share
+from azure_emulator.blob_storage.azurite import Azurite, SharedAzurite
 from azure_emulator.blob_storage.blob_path import BlobPath
 
 PIECE = 4 * 1024 * 1024
@@ -33,7 +33,7 @@ class FoundBlob:
 class BlobStore:
     """Read and write access to every container of every account, for what Azure's own services do."""
 
-    def __init__(self, azurite: Azurite | Share) -> None:
+    def __init__(self, azurite: Azurite | SharedAzurite) -> None:
         self._azurite = azurite
         self._services: dict[str, BlobServiceClient] = {}
 

@@ -8,12 +8,12 @@ from azure_emulator.identity.identities import TENANT
 from azure_emulator.messages import Answer, Call
 
 if TYPE_CHECKING:
-    from azure_emulator.emulator import World
+    from azure_emulator.emulator import Emulator
 
 _ALIASES = ["login.microsoftonline.com", "login.windows.net", "login.microsoft.com", "sts.windows.net"]
 
 
-def handle(world: World, call: Call) -> Answer:
+def handle(emulator: Emulator, call: Call) -> Answer:
     """Discovery documents and the token endpoint."""
     if call.path == "/common/discovery/instance":
         cloud = {"preferred_network": _ALIASES[0], "preferred_cache": "login.windows.net", "aliases": _ALIASES}
@@ -30,21 +30,21 @@ def handle(world: World, call: Call) -> Answer:
             }
         )
     if call.path.endswith("/oauth2/v2.0/token"):
-        return _token(world, call)
+        return _token(emulator, call)
     return Answer({"error": "not_found", "error_description": call.path}, 404)
 
 
-def _token(world: World, call: Call) -> Answer:
+def _token(emulator: Emulator, call: Call) -> Answer:
     form = call.body or {}
-    client = world.directory.by_client_id(str(form.get("client_id", "")))
+    client = emulator.directory.by_client_id(str(form.get("client_id", "")))
     if call.path.split("/")[1] not in (TENANT, "common", "organizations"):
         return _refuse(400, "invalid_request", f"AADSTS90002: Tenant '{call.path.split('/')[1]}' not found.")
     if client is None:
         return _refuse(400, "unauthorized_client", "AADSTS700016: Application was not found in the directory.")
-    if form.get("client_secret") != world.secrets.get(client.oid):
+    if form.get("client_secret") != emulator.secrets.get(client.oid):
         return _refuse(401, "invalid_client", "AADSTS7000215: Invalid client secret provided.")
     audience = str(form.get("scope", "")).split()[0]
-    token = world.tokens.issue(client.oid, audience, client.client_id)
+    token = emulator.tokens.issue(client.oid, audience, client.client_id)
     return Answer({"token_type": "Bearer", "expires_in": 3600, "ext_expires_in": 3600, "access_token": token})
 
 

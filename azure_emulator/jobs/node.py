@@ -18,8 +18,8 @@ from azure_emulator.jobs.data import DataAccess, JobFailed, fetch, substituted
 from azure_emulator.jobs.identity_endpoint import IdentityEndpoint
 from azure_emulator.jobs.log import JobLog
 from azure_emulator.jobs.mount import Mount
-from azure_emulator.only_python import folder_with_python
-from azure_emulator.supervised_process import Warded
+from azure_emulator.python_launcher import write_python_launchers
+from azure_emulator.supervised_process import SupervisedProcess
 
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -47,7 +47,7 @@ class Node:
         self._secret = secrets.token_hex(16)
         self._inputs: dict[str, str] = {}
         self._outputs: dict[str, str] = {}
-        self.process: Warded | None = None
+        self.process: SupervisedProcess | None = None
         self.log: JobLog | None = None
 
     def prepare(self, stopped: Callable[[], bool]) -> None:
@@ -74,10 +74,12 @@ class Node:
             else:
                 mount.collect_later()
 
-    def start(self) -> Warded:
+    def start(self) -> SupervisedProcess:
         """The command runs, in an environment that has only what Azure gives."""
         command = substituted(self._run.command, self._inputs, self._outputs)
-        process = Warded(["/bin/bash", "-c", command], subprocess.PIPE, self._environment(), self.folder / "code")
+        process = SupervisedProcess(
+            ["/bin/bash", "-c", command], subprocess.PIPE, self._environment(), self.folder / "code"
+        )
         self.process = process
         assert process.process.stdout
         self.log = JobLog(self._store, self._run.log, process.process.stdout)
@@ -123,7 +125,7 @@ class Node:
         given = {
             **run.environment_variables,
             **self._client_environment,
-            "PATH": f"{folder_with_python(self.folder / 'bin', self._python)}:{SYSTEM_PATH}",
+            "PATH": f"{write_python_launchers(self.folder / 'bin', self._python)}:{SYSTEM_PATH}",
             "HOME": str(self.folder / "home"),
             "TMPDIR": str(self.folder / "tmp"),
             "AZUREML_RUN_ID": run.name,

@@ -9,7 +9,7 @@ from azure_emulator.jobs.contract import BlobPath
 from azure_emulator.messages import AzureError
 
 if TYPE_CHECKING:
-    from azure_emulator.emulator import World
+    from azure_emulator.emulator import Emulator
 
 _DATASTORE = re.compile(r"azureml://(?:.*/)?datastores/(?P<name>[^/]+)/(?:paths/)?(?P<path>.*)", re.IGNORECASE)
 _JOB = re.compile(
@@ -21,21 +21,21 @@ _ASSET_URI = {"data": "dataUri", "models": "modelUri", "codes": "codeUri"}
 _ASSET = re.compile(r".*/(?P<kind>data|models|codes)/[^/]+/versions/[^/]+", re.IGNORECASE)
 
 
-def blob_path(world: World, workspace: str, uri: str) -> BlobPath:
+def blob_path(emulator: Emulator, workspace: str, uri: str) -> BlobPath:
     """The blob or folder of blobs that an address means in the workspace. Raises AzureError (UserError)."""
     plain = uri.removeprefix("azureml:") if uri.lower().startswith("azureml:/subscriptions") else uri
     asset = _ASSET.fullmatch(plain)
     if asset and plain.startswith("/"):
-        resource = world.resources.find(plain)
+        resource = emulator.resources.find(plain)
         if resource is None:
             raise _unknown(uri, "there is no such asset")
-        return blob_path(world, workspace, resource.properties[_ASSET_URI[asset["kind"].lower()]])
+        return blob_path(emulator, workspace, resource.properties[_ASSET_URI[asset["kind"].lower()]])
     found = _DATASTORE.fullmatch(plain)
     if found:
-        return _in_datastore(world, workspace, found["name"], found["path"], uri)
+        return _in_datastore(emulator, workspace, found["name"], found["path"], uri)
     found = _JOB.fullmatch(plain)
     if found:
-        return _of_job(world, workspace, found["job"], found["output"], found["path"] or "", uri)
+        return _of_job(emulator, workspace, found["job"], found["output"], found["path"] or "", uri)
     found = _BLOB.fullmatch(plain)
     if found:
         return BlobPath(found["account"], found["container"], found["path"])
@@ -50,21 +50,21 @@ def of_datastore(workspace: str, name: str, path: str) -> str:
     return f"{start}/datastores/{name}/paths/{path}"
 
 
-def _in_datastore(world: World, workspace: str, name: str, path: str, uri: str) -> BlobPath:
-    store = world.resources.find(f"{workspace}/datastores/{name}")
+def _in_datastore(emulator: Emulator, workspace: str, name: str, path: str, uri: str) -> BlobPath:
+    store = emulator.resources.find(f"{workspace}/datastores/{name}")
     if store is None:
         raise _unknown(uri, f"the workspace has no datastore '{name}'")
     return BlobPath(store.properties["accountName"], store.properties["containerName"], path)
 
 
-def _of_job(world: World, workspace: str, job: str, output: str, path: str, uri: str) -> BlobPath:
-    resource = world.resources.find(f"{workspace}/jobs/{job}")
+def _of_job(emulator: Emulator, workspace: str, job: str, output: str, path: str, uri: str) -> BlobPath:
+    resource = emulator.resources.find(f"{workspace}/jobs/{job}")
     outputs = (resource.properties.get("outputs") or {}) if resource else {}
     # `artifacts` is the job's own folder, which the SDK calls `default`.
     found = outputs.get("default" if output == "artifacts" else output)
     if found is None or not found.get("uri"):
         raise _unknown(uri, f"job '{job}' has no output '{output}'")
-    base = blob_path(world, workspace, found["uri"])
+    base = blob_path(emulator, workspace, found["uri"])
     return BlobPath(base.account, base.container, f"{base.path.rstrip('/')}/{path}".rstrip("/") if path else base.path)
 
 

@@ -54,7 +54,7 @@ def _content(properties: dict[str, Any]) -> dict[str, Any]:
 
 def _data(put: Put) -> None:
     workspace = _workspace(put.id)
-    blob_path(put.world, workspace, put.properties["dataUri"])
+    blob_path(put.emulator, workspace, put.properties["dataUri"])
     _version(put)
 
 
@@ -62,9 +62,9 @@ def _model(put: Put) -> None:
     if not re.fullmatch(r"[1-9]\d*", put.name):
         raise _user_error(f"The model version '{put.name}' is invalid: model versions are positive integers.")
     workspace = _workspace(put.id)
-    target = blob_path(put.world, workspace, put.properties["modelUri"])
+    target = blob_path(put.emulator, workspace, put.properties["modelUri"])
     _resolve_job(put, workspace, target)
-    if put.old is None and next(iter(put.world.blobs.store.list(target)), None) is None:
+    if put.old is None and next(iter(put.emulator.blobs.store.list(target)), None) is None:
         raise _user_error(f"There are no artifacts at '{put.properties['modelUri']}' to register as a model.")
     # azure-ai-ml reads flavors without asking whether they are there.
     put.default(flavors={}, modelType="custom_model")
@@ -77,13 +77,13 @@ def _resolve_job(put: Put, workspace: str, target: BlobPath) -> None:
     if made is None:
         return
     put.properties["jobName"] = made[1]
-    for store in put.world.resources.children(f"{workspace}/datastores"):
+    for store in put.emulator.resources.children(f"{workspace}/datastores"):
         if (store.properties["accountName"], store.properties["containerName"]) == (target.account, target.container):
             put.properties["modelUri"] = of_datastore(workspace, store.body["name"], target.path)
 
 
 def _code(put: Put) -> None:
-    blob_path(put.world, _workspace(put.id), put.properties["codeUri"])
+    blob_path(put.emulator, _workspace(put.id), put.properties["codeUri"])
     _version(put)
 
 
@@ -94,22 +94,22 @@ def _environment(put: Put) -> None:
     if build and not str(build.get("contextUri", "")).startswith(("azureml://", "https://")):
         raise _user_error(f"The build context '{build.get('contextUri')}' is not an address in the cloud.")
     if build:
-        blob_path(put.world, _workspace(put.id), build["contextUri"])
+        blob_path(put.emulator, _workspace(put.id), build["contextUri"])
         build.setdefault("dockerfilePath", "Dockerfile")
     put.default(osType="Linux", environmentType="UserCreated")
     _version(put)
 
 
-def _settle(world, version: Resource) -> None:
+def _settle(emulator, version: Resource) -> None:
     container = parent_of(version.id)
-    old = world.resources.find(container)
-    versions = [name_of(r.id) for r in world.resources.children(f"{container}/versions")]
+    old = emulator.resources.find(container)
+    versions = [name_of(r.id) for r in emulator.resources.children(f"{container}/versions")]
     latest = max(versions, key=lambda v: (int(v), "") if v.isdigit() else (0, v))
     following = str(int(latest) + 1) if latest.isdigit() else None
     kept = old.properties if old else {"description": None, "tags": {}, "properties": {}, "isArchived": False}
     extra = {"dataType": version.properties["dataType"]} if "dataType" in version.properties else {}
     body = {"properties": {**kept, **extra, "latestVersion": latest, "nextVersion": following}}
-    world.resources.keep(container, body, "Azure Machine Learning", {})
+    emulator.resources.keep(container, body, "Azure Machine Learning", {})
 
 
 def _user_error(message: str) -> AzureError:

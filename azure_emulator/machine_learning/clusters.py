@@ -16,7 +16,7 @@ from azure_emulator.resource_manager.resource_types import Put
 from azure_emulator.resource_manager.resources import Resource, now
 
 if TYPE_CHECKING:
-    from azure_emulator.emulator import World
+    from azure_emulator.emulator import Emulator
 
 _NODE_SECONDS = 1.0
 _DURATION = re.compile(r"P(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+(?:\.\d+)?)S)?)?")
@@ -40,7 +40,7 @@ def complete(put: Put) -> None:
         raise AzureError(400, "BadRequest", f"The local Azure makes AmlCompute only, not '{asked.get('computeType')}'.")
     inner = asked.setdefault("properties", {})
     size = skus.find(str(inner.get("vmSize")))
-    if size is None or size.name.lower() in put.world.unavailable_sizes:
+    if size is None or size.name.lower() in put.emulator.unavailable_sizes:
         raise AzureError(
             400,
             "SkuNotAvailable",
@@ -52,7 +52,7 @@ def complete(put: Put) -> None:
     least, most = int(scale.get("minNodeCount") or 0), int(scale.get("maxNodeCount") or 0)
     if most < 1 or least > most:
         raise AzureError(400, "BadRequest", f"scaleSettings: minNodeCount {least} and maxNodeCount {most} do not fit.")
-    _require_quota_for_least(put.world, size, least)
+    _require_quota_for_least(put.emulator, size, least)
     _resolve_identities(put)
     before = put.old.properties["properties"] if put.old else {}
     if put.old and str(before.get("vmSize")).lower() != size.name.lower():
@@ -65,12 +65,12 @@ def complete(put: Put) -> None:
         if key in before:
             inner[key] = before[key]
     put.default(computeLocation=put.body["location"], provisioningErrors=None, isAttachedCompute=False)
-    put.properties["createdOn"] = put.kept("createdOn", now)
+    put.properties["createdOn"] = put.stored_or_new("createdOn", now)
 
 
-def _require_quota_for_least(world: World, size: skus.VmSize, least: int) -> None:
+def _require_quota_for_least(emulator: Emulator, size: skus.VmSize, least: int) -> None:
     for name in (size.family, skus.TOTAL):
-        limit = world.quota.limit(name)
+        limit = emulator.quota.limit(name)
         if least * size.vcpus > limit:
             raise AzureError(
                 400,
@@ -84,24 +84,24 @@ def _resolve_identities(put: Put) -> None:
     identity = put.body.get("identity") or {}
     named = identity.get("userAssignedIdentities") or {}
     for id in named:
-        resource = put.world.resources.find(id)
+        resource = put.emulator.resources.find(id)
         if resource is None:
             raise AzureError(400, "FailedIdentityOperation", f"The user-assigned identity '{id}' was not found.")
-        require_assignable(put.world, put.oid, id)
+        require_assignable(put.emulator, put.oid, id)
         shown = {key: resource.properties[key] for key in ("principalId", "clientId")}
         named[id] = shown
 
 
-def settle(world: World, cluster: Resource) -> None:
+def settle(emulator: Emulator, cluster: Resource) -> None:
     inner = cluster.properties["properties"]
     inner.setdefault("allocationState", "Steady")
     inner.setdefault("errors", [])
     cluster.properties["modifiedOn"] = now()
-    world.clusters.show(cluster)
+    emulator.clusters.show(cluster)
 
 
-def dropped(world: World, cluster: Resource) -> None:
-    world.clusters.forget(cluster.id)
+def dropped(emulator: Emulator, cluster: Resource) -> None:
+    emulator.clusters.forget(cluster.id)
 
 
 @dataclass
@@ -120,8 +120,8 @@ class _Nodes:
 class Clusters:
     """Gives nodes to jobs. With `capacity` False no new node ever comes."""
 
-    def __init__(self, world: World) -> None:
-        self._world = world
+    def __init__(self, emulator: Emulator) -> None:
+        self._emulator = emulator
         self._lock = threading.RLock()
         self._nodes: dict[str, _Nodes] = {}
         self.capacity = True
@@ -142,13 +142,13 @@ class Clusters:
         """The job's node is idle, or, when it was lost, gone."""
         with self._lock:
             nodes = self._nodes.get(cluster_id.lower())
-            cluster = self._world.resources.find(cluster_id)
+            cluster = self._emulator.resources.find(cluster_id)
             if nodes is None or cluster is None or nodes.busy.pop(job, None) is None:
                 return
             if not lost:
                 nodes.idle.append(time.monotonic())
                 idle = cluster.properties["properties"]["scaleSettings"]["nodeIdleTimeBeforeScaleDown"]
-                self._world.clock.after(seconds_of(idle) or 120.0, lambda: self._shrink(cluster))
+                self._emulator.clock.after(seconds_of(idle) or 120.0, lambda: self._shrink(cluster))
             self.show(cluster)
 
     def vcpus_in_use(self, quota: str, under: str) -> int:
@@ -156,7 +156,7 @@ class Clusters:
         total = 0
         with self._lock:
             for id, nodes in self._nodes.items():
-                cluster = self._world.resources.find(id)
+                cluster = self._emulator.resources.find(id)
                 size = skus.find(cluster.properties["properties"]["vmSize"]) if cluster else None
                 if size and size.counts_as(quota) and is_within(id, under):
                     total += nodes.count * size.vcpus
@@ -171,7 +171,7 @@ class Clusters:
         with self._lock:
             nodes = self._nodes.setdefault(cluster.id.lower(), _Nodes())
             # A PUT since may have made a new resource of the same id.
-            inner = (self._world.resources.find(cluster.id) or cluster).properties["properties"]
+            inner = (self._emulator.resources.find(cluster.id) or cluster).properties["properties"]
             inner["currentNodeCount"] = nodes.count
             inner["targetNodeCount"] = nodes.count + nodes.coming
             inner["allocationState"] = "Resizing" if nodes.coming else "Steady"
@@ -197,10 +197,10 @@ class Clusters:
             return
         nodes.coming += 1
         self.show(cluster)
-        self._world.clock.after(_NODE_SECONDS, lambda: self._arrive(cluster, nodes))
+        self._emulator.clock.after(_NODE_SECONDS, lambda: self._arrive(cluster, nodes))
 
     def _refusal(self, size: skus.VmSize) -> dict[str, Any] | None:
-        short = self._world.short_of(size, size.vcpus)
+        short = self._emulator.short_of(size, size.vcpus)
         if short:
             limit, used = short
             message = (
@@ -228,7 +228,7 @@ class Clusters:
             if nodes is None:
                 return
             settings = cluster.properties["properties"]["scaleSettings"]
-            wait = (seconds_of(settings["nodeIdleTimeBeforeScaleDown"]) or 120.0) * self._world.clock.scale
+            wait = (seconds_of(settings["nodeIdleTimeBeforeScaleDown"]) or 120.0) * self._emulator.clock.scale
             old = [since for since in nodes.idle if time.monotonic() - since >= wait * 0.99]
             for since in old[: max(0, nodes.count - settings["minNodeCount"])]:
                 nodes.idle.remove(since)

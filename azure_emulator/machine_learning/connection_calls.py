@@ -13,27 +13,29 @@ from azure_emulator.resource_manager.resource_ids import name_of
 from azure_emulator.resource_manager.resources import Resource
 
 if TYPE_CHECKING:
-    from azure_emulator.emulator import World
+    from azure_emulator.emulator import Emulator
 
 # Shown in a list only when it asks for all: azure-ai-ml's include_data_connections.
 _DATA = frozenset({"azureblob", "adlsgen2", "azureonelake"})
 
 
-def _put(world: World, call: Call) -> Answer:
-    return _write(world, call, _object(call))
+def _put(emulator: Emulator, call: Call) -> Answer:
+    return _write(emulator, call, _object(call))
 
 
-def _patch(world: World, call: Call) -> Answer:
-    old = world.resources.find(call.path)
+def _patch(emulator: Emulator, call: Call) -> Answer:
+    old = emulator.resources.find(call.path)
     if old is None:
         raise not_found(call.path)
     asked = _object(call)
-    return _write(world, call, {**old.asked, "properties": {**old.asked["properties"], **asked.get("properties", {})}})
+    return _write(
+        emulator, call, {**old.asked, "properties": {**old.asked["properties"], **asked.get("properties", {})}}
+    )
 
 
-def _write(world: World, call: Call, body: dict[str, Any]) -> Answer:
-    with world.resources.lock:
-        kept = put_resource.put(world, call.oid, call.path, body, call.api_version)
+def _write(emulator: Emulator, call: Call, body: dict[str, Any]) -> Answer:
+    with emulator.resources.lock:
+        kept = put_resource.put(emulator, call.oid, call.path, body, call.api_version)
         kept.resource.hidden["credentials"] = copy.deepcopy(body["properties"].get("credentials"))
         # Also where nothing that is shown changed.
         kept.resource.asked = copy.deepcopy(body)
@@ -41,9 +43,9 @@ def _write(world: World, call: Call, body: dict[str, Any]) -> Answer:
         return Answer(kept.resource.shown())
 
 
-def _list_secrets(world: World, call: Call, id: str) -> Answer:
-    put_resource.require(world, call.oid, f"{TYPE}/listsecrets/action", id)
-    resource = world.resources.find(id)
+def _list_secrets(emulator: Emulator, call: Call, id: str) -> Answer:
+    put_resource.require(emulator, call.oid, f"{TYPE}/listsecrets/action", id)
+    resource = emulator.resources.find(id)
     if resource is None:
         raise not_found(id)
     shown = resource.shown()
@@ -51,9 +53,9 @@ def _list_secrets(world: World, call: Call, id: str) -> Answer:
     return Answer(shown)
 
 
-def _list(world: World, call: Call, workspace: str) -> Answer:
-    put_resource.require(world, call.oid, f"{TYPE}/read", workspace)
-    rows = [r for r in world.resources.children(f"{workspace}/connections") if _wanted(r, call.query)]
+def _list(emulator: Emulator, call: Call, workspace: str) -> Answer:
+    put_resource.require(emulator, call.oid, f"{TYPE}/read", workspace)
+    rows = [r for r in emulator.resources.children(f"{workspace}/connections") if _wanted(r, call.query)]
     return Answer({"value": [r.shown() for r in rows]})
 
 

@@ -12,48 +12,48 @@ from azure_emulator.resource_manager import put_resource, skus
 from azure_emulator.resource_manager.resource_ids import name_of, type_of
 from azure_emulator.resource_manager.resources import Resource
 from azure_emulator.scoring.access import AUDIENCE
-from azure_emulator.scoring.live import new_key
+from azure_emulator.scoring.live_endpoints import new_key
 
 if TYPE_CHECKING:
-    from azure_emulator.emulator import World
+    from azure_emulator.emulator import Emulator
 
 _LOGS = ("InferenceServer", "StorageInitializer", None)
 _TOKEN_SECONDS = 3600
 
 
-def _list_keys(world: World, call: Call, id: str) -> Answer:
-    put_resource.require(world, call.oid, f"{type_of(id)}/listKeys/action", id)
-    _require_mode(existing(world, id), "Key", "listKeys")
-    live = world.scoring.of(id)
+def _list_keys(emulator: Emulator, call: Call, id: str) -> Answer:
+    put_resource.require(emulator, call.oid, f"{type_of(id)}/listKeys/action", id)
+    _require_mode(existing(emulator, id), "Key", "listKeys")
+    live = emulator.scoring.of(id)
     return Answer(dict(live.keys) if live else {})
 
 
-def _regenerate_keys(world: World, call: Call, id: str) -> Answer:
-    put_resource.require(world, call.oid, f"{type_of(id)}/regenerateKeys/action", id)
+def _regenerate_keys(emulator: Emulator, call: Call, id: str) -> Answer:
+    put_resource.require(emulator, call.oid, f"{type_of(id)}/regenerateKeys/action", id)
     asked = object_of(call)
     kind = {"primary": "primaryKey", "secondary": "secondaryKey"}.get(str(asked.get("keyType")).lower())
     if kind is None or set(asked) - {"keyType", "keyValue"}:
         raise AzureError(400, "BadRequest", "The body takes keyType (Primary or Secondary) and keyValue.")
-    with world.resources.lock:
-        resource, live = existing(world, id), world.scoring.of(id)
+    with emulator.resources.lock:
+        resource, live = existing(emulator, id), emulator.scoring.of(id)
         _require_mode(resource, "Key", "regenerateKeys")
-        writes.require_idle(world, id)
+        writes.require_idle(emulator, id)
         assert live
         live.keys = {**live.keys, kind: asked.get("keyValue") or new_key()}
-        operation = writes.begin(world, call, resource, "Updating")
-    world.clock.after(writes.ENDPOINT_SECONDS, lambda: writes.end_endpoint(world, id, operation))
+        operation = writes.begin(emulator, call, resource, "Updating")
+    emulator.clock.after(writes.ENDPOINT_SECONDS, lambda: writes.end_endpoint(emulator, id, operation))
     return Answer(None, 202, operation.headers)
 
 
-def _token(world: World, call: Call, id: str) -> Answer:
-    put_resource.require(world, call.oid, f"{type_of(id)}/token/action", id)
-    resource = existing(world, id)
+def _token(emulator: Emulator, call: Call, id: str) -> Answer:
+    put_resource.require(emulator, call.oid, f"{type_of(id)}/token/action", id)
+    resource = existing(emulator, id)
     if resource.properties["authMode"] == "Key":
         raise _wrong_mode(resource, "token")
     expiry = int(time.time()) + _TOKEN_SECONDS
     return Answer(
         {
-            "accessToken": world.tokens.issue(call.oid, AUDIENCE, seconds=_TOKEN_SECONDS),
+            "accessToken": emulator.tokens.issue(call.oid, AUDIENCE, seconds=_TOKEN_SECONDS),
             "expiryTimeUtc": expiry,
             "refreshAfterTimeUtc": expiry - _TOKEN_SECONDS // 2,
             "tokenType": "Bearer",
@@ -61,24 +61,24 @@ def _token(world: World, call: Call, id: str) -> Answer:
     )
 
 
-def _logs(world: World, call: Call, id: str, endpoint: str) -> Answer:
-    put_resource.require(world, call.oid, f"{type_of(id)}/getLogs/action", id)
-    existing(world, id)
+def _logs(emulator: Emulator, call: Call, id: str, endpoint: str) -> Answer:
+    put_resource.require(emulator, call.oid, f"{type_of(id)}/getLogs/action", id)
+    existing(emulator, id)
     asked = call.body or {}
     kind, lines = asked.get("containerType"), asked.get("tail")
     if kind not in _LOGS or (lines is not None and not isinstance(lines, int)):
         raise AzureError(400, "BadRequest", "containerType is InferenceServer or StorageInitializer, tail a number.")
-    live = world.scoring.of(endpoint)
+    live = emulator.scoring.of(endpoint)
     slot = live.deployments.get(name_of(id)) if live else None
     if kind == "StorageInitializer":
         return Answer({"content": "The model's files are mounted." if slot and slot.container else ""})
-    instance = f"Instance status:\n{existing(world, id).state}\n\nContainer logs:\n"
+    instance = f"Instance status:\n{existing(emulator, id).state}\n\nContainer logs:\n"
     return Answer({"content": instance + (slot.tail(lines or 50) if slot else "")})
 
 
-def _skus(world: World, call: Call, id: str, endpoint: str) -> Answer:
-    put_resource.require(world, call.oid, f"{type_of(id)}/read", id)
-    size = skus.find(existing(world, id).properties["instanceType"])
+def _skus(emulator: Emulator, call: Call, id: str, endpoint: str) -> Answer:
+    put_resource.require(emulator, call.oid, f"{type_of(id)}/read", id)
+    size = skus.find(existing(emulator, id).properties["instanceType"])
     capacity = {"minimum": 1, "maximum": 50, "default": 1, "scaleType": "Manual"}
     kind = "Microsoft.MachineLearningServices/workspaces/onlineEndpoints/deployments"
     name = {"name": "Default", "tier": "Standard", "size": size.name if size else None}

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from azure_emulator.machine_learning import endpoints, online_deployments, traffic
-from azure_emulator.machine_learning.deployment_life import Failed
+from azure_emulator.machine_learning.deployment_provisioning import ProvisioningFailed
 from azure_emulator.messages import Answer, AzureError, Call, merged, not_found, object_of
 from azure_emulator.resource_manager import put_resource
 from azure_emulator.resource_manager.operations import Progress
@@ -14,7 +14,7 @@ from azure_emulator.resource_manager.resource_ids import name_of, parent_of, pla
 from azure_emulator.resource_manager.resources import Resource
 
 if TYPE_CHECKING:
-    from azure_emulator.emulator import World
+    from azure_emulator.emulator import Emulator
 
 ENDPOINT_SECONDS = 1.0
 
@@ -28,12 +28,12 @@ class Operation:
     headers: dict[str, str] = field(default_factory=dict)
 
 
-def begin(world: World, call: Call, resource: Resource, state: str) -> Operation:
+def begin(emulator: Emulator, call: Call, resource: Resource, state: str) -> Operation:
     """The resource is on its way; hold the resources' lock."""
     operation = Operation()
-    id = world.operations.start(lambda: Progress(operation.state, operation.error))
-    operation.headers = world.operations.headers(
-        id, world.subscription, provider_of(resource.id), "mfeOperationsStatus", call.api_version
+    id = emulator.operations.start(lambda: Progress(operation.state, operation.error))
+    operation.headers = emulator.operations.headers(
+        id, emulator.subscription, provider_of(resource.id), "mfeOperationsStatus", call.api_version
     )
     resource.hidden["operation"] = operation
     _say(resource, state)
@@ -45,9 +45,11 @@ def _say(resource: Resource, state: str) -> None:
     resource.hidden.setdefault("history", []).append(state)
 
 
-def _finish(world: World, id: str, operation: Operation, failed: Failed | None = None) -> Resource | None:
+def _finish(
+    emulator: Emulator, id: str, operation: Operation, failed: ProvisioningFailed | None = None
+) -> Resource | None:
     """The write has ended so; the resource, if it is still there. Hold the resources' lock."""
-    resource = world.resources.find(id)
+    resource = emulator.resources.find(id)
     if failed:
         operation.state, operation.error = "Failed", {"code": failed.code, "message": failed.message}
     else:
@@ -57,13 +59,13 @@ def _finish(world: World, id: str, operation: Operation, failed: Failed | None =
     return resource
 
 
-def require_idle(world: World, endpoint_id: str) -> None:
+def require_idle(emulator: Emulator, endpoint_id: str) -> None:
     """Raises Conflict while a write on the endpoint or on one of its deployments is on its way.
 
     how-to-troubleshoot-online-endpoints: "When an operation is already in progress, any new operation on that same
     online endpoint responds with a 409 conflict error."
     """
-    parts = [world.resources.find(endpoint_id), *world.resources.children(f"{endpoint_id}/deployments")]
+    parts = [emulator.resources.find(endpoint_id), *emulator.resources.children(f"{endpoint_id}/deployments")]
     for part in filter(None, parts):
         operation = part.hidden.get("operation")
         if operation and operation.state == "InProgress":
@@ -76,85 +78,85 @@ def require_idle(world: World, endpoint_id: str) -> None:
             )
 
 
-def put_endpoint(world: World, call: Call, id: str) -> Answer:
-    return _write_endpoint(world, call, id, object_of(call))
+def put_endpoint(emulator: Emulator, call: Call, id: str) -> Answer:
+    return _write_endpoint(emulator, call, id, object_of(call))
 
 
-def patch_endpoint(world: World, call: Call, id: str) -> Answer:
-    old = existing(world, id)
-    return _write_endpoint(world, call, id, merged(old.asked, object_of(call)))
+def patch_endpoint(emulator: Emulator, call: Call, id: str) -> Answer:
+    old = existing(emulator, id)
+    return _write_endpoint(emulator, call, id, merged(old.asked, object_of(call)))
 
 
-def _write_endpoint(world: World, call: Call, id: str, body: dict[str, Any]) -> Answer:
-    put_resource.require(world, call.oid, f"{type_of(id)}/write", id)
+def _write_endpoint(emulator: Emulator, call: Call, id: str, body: dict[str, Any]) -> Answer:
+    put_resource.require(emulator, call.oid, f"{type_of(id)}/write", id)
     keys = (body.get("properties") or {}).get("keys") or {}
-    with world.resources.lock:
-        require_idle(world, id)
-        kept = put_resource.put(world, call.oid, id, body, call.api_version)
+    with emulator.resources.lock:
+        require_idle(emulator, id)
+        kept = put_resource.put(emulator, call.oid, id, body, call.api_version)
         resource = kept.resource
         # Written, never shown: not even to a later PATCH.
         (resource.asked.get("properties") or {}).pop("keys", None)
         if kept.created:
-            endpoints.grant_system_identity(world, resource, call.oid)
-        world.scoring.open(resource.id, plain(resource.body["location"]), resource.properties["authMode"], keys)
-        operation = begin(world, call, resource, "Creating" if kept.created else "Updating")
+            endpoints.grant_system_identity(emulator, resource, call.oid)
+        emulator.scoring.open(resource.id, plain(resource.body["location"]), resource.properties["authMode"], keys)
+        operation = begin(emulator, call, resource, "Creating" if kept.created else "Updating")
         shown = resource.shown()
-    world.clock.after(ENDPOINT_SECONDS, lambda: end_endpoint(world, resource.id, operation))
+    emulator.clock.after(ENDPOINT_SECONDS, lambda: end_endpoint(emulator, resource.id, operation))
     return Answer(shown, 201 if kept.created else 200, operation.headers)
 
 
-def end_endpoint(world: World, id: str, operation: Operation) -> None:
-    with world.resources.lock:
-        missing = endpoints.missing_providers(world)
+def end_endpoint(emulator: Emulator, id: str, operation: Operation) -> None:
+    with emulator.resources.lock:
+        missing = endpoints.missing_providers(emulator)
         if missing:
             names = ", ".join(missing)
             message = (
-                f"Resource provider [{names}] isn't registered with Subscription [{world.subscription}]. Please see "
+                f"Resource provider [{names}] isn't registered with Subscription [{emulator.subscription}]. Please see "
                 "troubleshooting guide, available here: https://aka.ms/register-resource-provider"
             )
-            _finish(world, id, operation, Failed("SubscriptionNotRegistered", message))
+            _finish(emulator, id, operation, ProvisioningFailed("SubscriptionNotRegistered", message))
             return
-        resource = _finish(world, id, operation)
+        resource = _finish(emulator, id, operation)
         if resource:
-            endpoints.settled(world, resource)
+            endpoints.settled(emulator, resource)
 
 
-def delete_endpoint(world: World, call: Call, id: str) -> Answer:
-    return _delete(world, call, id, id)
+def delete_endpoint(emulator: Emulator, call: Call, id: str) -> Answer:
+    return _delete(emulator, call, id, id)
 
 
-def put_deployment(world: World, call: Call, id: str, endpoint: str) -> Answer:
-    return _write_deployment(world, call, id, endpoint, object_of(call))
+def put_deployment(emulator: Emulator, call: Call, id: str, endpoint: str) -> Answer:
+    return _write_deployment(emulator, call, id, endpoint, object_of(call))
 
 
-def patch_deployment(world: World, call: Call, id: str, endpoint: str) -> Answer:
-    old, asked = existing(world, id), object_of(call)
+def patch_deployment(emulator: Emulator, call: Call, id: str, endpoint: str) -> Answer:
+    old, asked = existing(emulator, id), object_of(call)
     if set(asked) - {"tags", "sku"}:
         raise AzureError(400, "InvalidRequestContent", "A PATCH of a deployment changes its tags and its sku only.")
-    return _write_deployment(world, call, id, endpoint, merged(old.asked, asked))
+    return _write_deployment(emulator, call, id, endpoint, merged(old.asked, asked))
 
 
-def _write_deployment(world: World, call: Call, id: str, endpoint: str, body: dict[str, Any]) -> Answer:
-    put_resource.require(world, call.oid, f"{type_of(id)}/write", id)
-    with world.resources.lock:
-        require_idle(world, endpoint)
-        before = world.resources.find(id)
-        kept = put_resource.put(world, call.oid, id, body, call.api_version)
+def _write_deployment(emulator: Emulator, call: Call, id: str, endpoint: str, body: dict[str, Any]) -> Answer:
+    put_resource.require(emulator, call.oid, f"{type_of(id)}/write", id)
+    with emulator.resources.lock:
+        require_idle(emulator, endpoint)
+        before = emulator.resources.find(id)
+        kept = put_resource.put(emulator, call.oid, id, body, call.api_version)
         resource = kept.resource
         same_work = before is not None and before.hidden.get("serves") == _work(resource)
-        operation = begin(world, call, resource, "Creating" if kept.created else "Updating")
+        operation = begin(emulator, call, resource, "Creating" if kept.created else "Updating")
         shown = resource.shown()
     if same_work:
-        world.clock.after(ENDPOINT_SECONDS, lambda: _end_deployment(world, resource.id, operation, None))
+        emulator.clock.after(ENDPOINT_SECONDS, lambda: _end_deployment(emulator, resource.id, operation, None))
     else:
-        world.rollouts.start(resource, lambda failed: _end_deployment(world, resource.id, operation, failed))
+        emulator.provisioner.start(resource, lambda failed: _end_deployment(emulator, resource.id, operation, failed))
     return Answer(shown, 201 if kept.created else 200, operation.headers)
 
 
-def _end_deployment(world: World, id: str, operation: Operation, failed: Failed | None) -> None:
-    with world.resources.lock:
-        resource = _finish(world, id, operation, failed)
-        live = world.scoring.of(parent_of(id))
+def _end_deployment(emulator: Emulator, id: str, operation: Operation, failed: ProvisioningFailed | None) -> None:
+    with emulator.resources.lock:
+        resource = _finish(emulator, id, operation, failed)
+        live = emulator.scoring.of(parent_of(id))
         if resource is None or live is None:
             return
         resource.hidden["serves"] = None if failed else _work(resource)
@@ -162,8 +164,8 @@ def _end_deployment(world: World, id: str, operation: Operation, failed: Failed 
             return
         slot = live.deployment(name_of(id))
         slot.timeout = online_deployments.request_timeout(resource.properties)
-        slot.most_at_once = online_deployments.most_at_once(resource)
-        endpoint = world.resources.find(parent_of(id))
+        slot.max_concurrent_requests = online_deployments.max_concurrent_requests(resource)
+        endpoint = emulator.resources.find(parent_of(id))
         if endpoint:
             endpoint.properties["scoringUri"] = f"https://{live.host}{slot.route.path}"
 
@@ -172,19 +174,19 @@ def _work(deployment: Resource) -> dict[str, Any]:
     return {key: deployment.properties.get(key) for key in online_deployments.WORK}
 
 
-def delete_deployment(world: World, call: Call, id: str, endpoint: str) -> Answer:
-    return _delete(world, call, id, endpoint)
+def delete_deployment(emulator: Emulator, call: Call, id: str, endpoint: str) -> Answer:
+    return _delete(emulator, call, id, endpoint)
 
 
-def _delete(world: World, call: Call, id: str, endpoint: str) -> Answer:
+def _delete(emulator: Emulator, call: Call, id: str, endpoint: str) -> Answer:
     """The endpoint or the deployment is Deleting, then gone with all under it; its containers end in their own time."""
-    put_resource.require(world, call.oid, f"{type_of(id)}/delete", id)
-    with world.resources.lock:
-        resource = world.resources.find(id)
+    put_resource.require(emulator, call.oid, f"{type_of(id)}/delete", id)
+    with emulator.resources.lock:
+        resource = emulator.resources.find(id)
         if resource is None:
             return Answer(status=204)
-        require_idle(world, endpoint)
-        share = traffic.share_of(world, endpoint, name_of(id)) if id != endpoint else 0
+        require_idle(emulator, endpoint)
+        share = traffic.share_of(emulator, endpoint, name_of(id)) if id != endpoint else 0
         if share:
             raise AzureError(
                 400,
@@ -192,22 +194,22 @@ def _delete(world: World, call: Call, id: str, endpoint: str) -> Answer:
                 f"The deployment '{name_of(id)}' has {share} percent of the endpoint's traffic and cannot be deleted. "
                 "Set its traffic to 0 first.",
             )
-        operation = begin(world, call, resource, "Deleting")
-    world.clock.after(ENDPOINT_SECONDS, lambda: _end_delete(world, id, endpoint, operation))
+        operation = begin(emulator, call, resource, "Deleting")
+    emulator.clock.after(ENDPOINT_SECONDS, lambda: _end_delete(emulator, id, endpoint, operation))
     return Answer(None, 202, operation.headers)
 
 
-def _end_delete(world: World, id: str, endpoint: str, operation: Operation) -> None:
-    with world.resources.lock:
-        put_resource.drop(world, id)
-        rest = world.resources.find(endpoint)
+def _end_delete(emulator: Emulator, id: str, endpoint: str, operation: Operation) -> None:
+    with emulator.resources.lock:
+        put_resource.drop(emulator, id)
+        rest = emulator.resources.find(endpoint)
         if rest:  # a deployment's share, which is 0, goes with it
             (rest.properties.get("traffic") or {}).pop(name_of(id), None)
         operation.state = "Succeeded"
 
 
-def existing(world: World, id: str) -> Resource:
-    resource = world.resources.find(id)
+def existing(emulator: Emulator, id: str) -> Resource:
+    resource = emulator.resources.find(id)
     if resource is None:
         raise not_found(id)
     return resource

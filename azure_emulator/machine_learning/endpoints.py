@@ -12,10 +12,10 @@ from azure_emulator.resource_manager.linked_access import require_assignable
 from azure_emulator.resource_manager.resource_ids import name_of, parent_of, plain
 from azure_emulator.resource_manager.resource_types import Put
 from azure_emulator.resource_manager.resources import Resource
-from azure_emulator.scoring.live import HOST
+from azure_emulator.scoring.live_endpoints import HOST
 
 if TYPE_CHECKING:
-    from azure_emulator.emulator import World
+    from azure_emulator.emulator import Emulator
 
 TYPE = "Microsoft.MachineLearningServices/workspaces/onlineEndpoints"
 # Without these, a managed endpoint fails: how-to-troubleshoot-online-endpoints, "Subscription not registered".
@@ -25,18 +25,18 @@ _GRANT = "Microsoft.Authorization/roleAssignments/write"
 
 def complete(put: Put) -> None:
     """A managed endpoint in the workspace's region, with an identity; keys and the like are never shown."""
-    workspace = put.world.resources.find(parent_of(put.id))
+    workspace = put.emulator.resources.find(parent_of(put.id))
     assert workspace
     region = plain(workspace.body["location"])
     if plain(put.body["location"]) != region:
         raise _invalid(f"The endpoint's location '{put.body['location']}' is not the workspace's, '{region}'.")
     if put.properties.get("compute"):
         raise _invalid("The local Azure has managed online endpoints only: leave properties.compute out.")
-    if put.old is None and _taken(put.world, put.id, region):
+    if put.old is None and _taken(put.emulator, put.id, region):
         raise _invalid(
             f"There is already an endpoint with this name '{put.name}'. Endpoint name needs to be unique in a region."
         )
-    traffic.require_valid(put.world, put.id, put.properties)
+    traffic.require_valid(put.emulator, put.id, put.properties)
     _resolve_identity(put)
     put.body.setdefault("kind", "Managed")
     put.default(publicNetworkAccess="Enabled", traffic={}, mirrorTraffic={}, description=None, compute=None)
@@ -46,12 +46,12 @@ def complete(put: Put) -> None:
         **(put.properties.get("properties") or {}),
     }
     base = f"https://{put.name.lower()}.{region}{HOST}"
-    put.properties["scoringUri"] = put.kept("scoringUri", lambda: f"{base}/score")
-    put.properties["swaggerUri"] = put.kept("swaggerUri", lambda: f"{base}/swagger.json")
+    put.properties["scoringUri"] = put.stored_or_new("scoringUri", lambda: f"{base}/score")
+    put.properties["swaggerUri"] = put.stored_or_new("swaggerUri", lambda: f"{base}/swagger.json")
 
 
-def missing_providers(world: World) -> list[str]:
-    return [name for name in PROVIDERS if world.providers.state(name) != "Registered"]
+def missing_providers(emulator: Emulator) -> list[str]:
+    return [name for name in PROVIDERS if emulator.providers.state(name) != "Registered"]
 
 
 def identity_of(endpoint: Resource) -> tuple[str | None, str | None, str]:
@@ -62,21 +62,21 @@ def identity_of(endpoint: Resource) -> tuple[str | None, str | None, str]:
     return identity.get("principalId"), endpoint.hidden.get("client_id"), f"the identity of {endpoint.id}"
 
 
-def settled(world: World, endpoint: Resource) -> None:
+def settled(emulator: Emulator, endpoint: Resource) -> None:
     """The endpoint answers, with the traffic that was asked for."""
-    live = world.scoring.of(endpoint.id)
+    live = emulator.scoring.of(endpoint.id)
     if live:
         live.ready = True
         live.shift(endpoint.properties.get("traffic") or {})
 
 
-def dropped(world: World, endpoint: Resource) -> None:
-    world.scoring.close(endpoint.id)
+def dropped(emulator: Emulator, endpoint: Resource) -> None:
+    emulator.scoring.close(endpoint.id)
 
 
-def _taken(world: World, id: str, region: str) -> bool:
-    same = (r for r in world.resources.of_type(TYPE) if name_of(r.id).lower() == name_of(id).lower())
-    return name_of(id).lower() in world.taken_names or any(
+def _taken(emulator: Emulator, id: str, region: str) -> bool:
+    same = (r for r in emulator.resources.of_type(TYPE) if name_of(r.id).lower() == name_of(id).lower())
+    return name_of(id).lower() in emulator.taken_names or any(
         r.id.lower() != id.lower() and plain(r.body["location"]) == region for r in same
     )
 
@@ -89,33 +89,33 @@ def _resolve_identity(put: Put) -> None:
     if "UserAssigned" in str(identity.get("type")) and not named:
         raise _invalid("identity.type UserAssigned needs userAssignedIdentities.")
     for id in named:
-        resource = put.world.resources.find(id)
+        resource = put.emulator.resources.find(id)
         if resource is None:
             raise AzureError(400, "FailedIdentityOperation", f"The user-assigned identity '{id}' was not found.")
-        require_assignable(put.world, put.oid, id)
+        require_assignable(put.emulator, put.oid, id)
         named[id] = {key: resource.properties[key] for key in ("principalId", "clientId")}
     before = (put.old.body.get("identity") or {}) if put.old else {}
     if before and _kind(before) != _kind(identity):
         raise _invalid("The identity of an endpoint cannot be changed: delete the endpoint and make a new one.")
     if not named:
-        oid = before.get("principalId") or put.world.directory.new_identity(put.name).oid
+        oid = before.get("principalId") or put.emulator.directory.new_identity(put.name).oid
         identity = {"type": "SystemAssigned", "principalId": oid, "tenantId": TENANT}
     put.body["identity"] = identity
 
 
-def grant_system_identity(world: World, endpoint: Resource, creator: str) -> None:
+def grant_system_identity(emulator: Emulator, endpoint: Resource, creator: str) -> None:
     """What Azure gives a new endpoint's own identity, where its creator may give roles."""
     oid = (endpoint.body.get("identity") or {}).get("principalId")
-    workspace = world.resources.find(parent_of(endpoint.id))
+    workspace = emulator.resources.find(parent_of(endpoint.id))
     if not oid or workspace is None:
         return
-    principal = world.directory.find(oid)
+    principal = emulator.directory.find(oid)
     endpoint.hidden["client_id"] = principal.client_id if principal else None
     roles = {"AcrPull": "containerRegistry", "Storage Blob Data Reader": "storageAccount"}
     for role, key in roles.items():
         scope = workspace.properties.get(key)
-        if scope and world.authorization.allows(creator, _GRANT, scope):
-            world.authorization.give(f"{endpoint.id}#{role}", oid, role_id(role), scope, delay=0)
+        if scope and emulator.authorization.allows(creator, _GRANT, scope):
+            emulator.authorization.give(f"{endpoint.id}#{role}", oid, role_id(role), scope, delay=0)
 
 
 def _kind(identity: dict[str, Any]) -> tuple[str, list[str]]:

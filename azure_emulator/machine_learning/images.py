@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 from azure_emulator.resource_manager.resources import Resource
 
 if TYPE_CHECKING:
-    from azure_emulator.emulator import World
+    from azure_emulator.emulator import Emulator
 
 PULL = "Microsoft.ContainerRegistry/registries/pull/read"
 
 
-def closed_registry(world: World, workspace: str, oid: str | None) -> Resource | None:
+def registry_without_pull_access(emulator: Emulator, workspace: str, oid: str | None) -> Resource | None:
     """The workspace's registry, when the identity may not pull from it."""
-    found = world.resources.find(workspace)
-    registry = world.resources.find((found.properties.get("containerRegistry") or "") if found else "")
-    if registry is None or (oid and world.authorization.allows(oid, PULL, registry.id)):
+    found = emulator.resources.find(workspace)
+    registry = emulator.resources.find((found.properties.get("containerRegistry") or "") if found else "")
+    if registry is None or (oid and emulator.authorization.allows(oid, PULL, registry.id)):
         return None
     return registry

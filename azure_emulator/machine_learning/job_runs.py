@@ -13,7 +13,7 @@ from azure_emulator.resource_manager.resource_ids import name_of, parent_of
 from azure_emulator.resource_manager.resources import Resource
 
 if TYPE_CHECKING:
-    from azure_emulator.emulator import World
+    from azure_emulator.emulator import Emulator
 
 _PLACE = re.compile(r"\$\{\{\s*(inputs|outputs)\.(\w+)\s*\}\}")
 _FILES: dict[str, Literal["uri_file", "uri_folder"]] = {
@@ -24,25 +24,25 @@ _FILES: dict[str, Literal["uri_file", "uri_folder"]] = {
 _MODELS = frozenset({"custom_model", "mlflow_model", "triton_model"})
 
 
-def job_run(world: World, id: str, asked: dict[str, Any], cluster: Resource | None) -> JobRun:
+def job_run(emulator: Emulator, id: str, asked: dict[str, Any], cluster: Resource | None) -> JobRun:
     """The job as the runner takes it. Raises AzureError (UserError) for what leads nowhere."""
     assert cluster is not None
     workspace, name = parent_of(id), name_of(id)
-    inputs = {key: _input(world, workspace, key, value) for key, value in (asked.get("inputs") or {}).items()}
+    inputs = {key: _input(emulator, workspace, key, value) for key, value in (asked.get("inputs") or {}).items()}
     outputs = {
-        key: JobOutput(blob_path(world, workspace, value["uri"]), _mode(value.get("mode")))
+        key: JobOutput(blob_path(emulator, workspace, value["uri"]), _mode(value.get("mode")))
         for key, value in (asked.get("outputs") or {}).items()
         if key != "default"
     }
     _require_places(asked["command"], inputs, outputs)
     oid, client_id, identity = _identity(asked, cluster)
-    logs = blob_path(world, workspace, "azureml://datastores/workspaceartifactstore/paths/")
-    code = world.resources.find(asked["codeId"]) if asked.get("codeId") else None
+    logs = blob_path(emulator, workspace, "azureml://datastores/workspaceartifactstore/paths/")
+    code = emulator.resources.find(asked["codeId"]) if asked.get("codeId") else None
     return JobRun(
         id=id.lower(),
         name=name,
         command=asked["command"],
-        code=blob_path(world, workspace, code.properties["codeUri"]) if code else None,
+        code=blob_path(emulator, workspace, code.properties["codeUri"]) if code else None,
         inputs=inputs,
         outputs=outputs,
         environment_variables=dict(asked.get("environmentVariables") or {}),
@@ -51,31 +51,31 @@ def job_run(world: World, id: str, asked: dict[str, Any], cluster: Resource | No
         timeout_seconds=seconds_of((asked.get("limits") or {}).get("timeout")),
         log=BlobPath(logs.account, logs.container, f"ExperimentRun/dcid.{name}/user_logs/std_log.txt"),
         identity_name=identity,
-        identity_based_data=_identity_based(world, workspace),
+        identity_based_data=_identity_based(emulator, workspace),
     )
 
 
-def _identity_based(world: World, workspace: str) -> bool:
+def _identity_based(emulator: Emulator, workspace: str) -> bool:
     """Whether mounts use the job's identity; where the datastore has a key that still works, they use that."""
-    store = world.resources.find(f"{workspace}/datastores/workspaceblobstore")
+    store = emulator.resources.find(f"{workspace}/datastores/workspaceblobstore")
     if store is None or store.properties["credentials"]["credentialsType"] != "AccountKey":
         return True
-    account = world.storage_account(store.properties["accountName"])
+    account = emulator.storage_account(store.properties["accountName"])
     return not (account and account.shared_keys)
 
 
-def _input(world: World, workspace: str, name: str, value: dict[str, Any]) -> JobInput:
+def _input(emulator: Emulator, workspace: str, name: str, value: dict[str, Any]) -> JobInput:
     kind = value.get("jobInputType")
     if kind == "literal":
         return JobInput("literal", str(value["value"]))
     if kind in _MODELS:
-        target = blob_path(world, workspace, value["uri"])
+        target = blob_path(emulator, workspace, value["uri"])
         return JobInput("uri_folder", target)
     if kind not in _FILES:
         raise AzureError(
             400, "UserError", f"The input '{name}' has the type '{kind}', which the local Azure does not know."
         )
-    return JobInput(_FILES[kind], blob_path(world, workspace, value["uri"]))
+    return JobInput(_FILES[kind], blob_path(emulator, workspace, value["uri"]))
 
 
 def _mode(mode: str | None) -> Any:

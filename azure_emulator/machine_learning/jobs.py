@@ -13,7 +13,7 @@ from azure_emulator.resource_manager.resource_types import Put
 from azure_emulator.resource_manager.resources import Resource
 
 if TYPE_CHECKING:
-    from azure_emulator.emulator import World
+    from azure_emulator.emulator import Emulator
 
 _MUTABLE = frozenset({"description", "tags", "displayName", "properties", "isArchived", "services", "status"})
 
@@ -35,14 +35,14 @@ def complete(put: Put) -> None:
     workspace = parent_of(put.id)
     _require_parts(put, workspace)
     asked["outputs"] = _outputs(put, workspace)
-    job_run(put.world, put.id, asked, put.world.resources.find(asked["computeId"]))
+    job_run(put.emulator, put.id, asked, put.emulator.resources.find(asked["computeId"]))
     _add_labels(put, workspace)
 
 
-def settle(world: World, job: Resource) -> None:
+def settle(emulator: Emulator, job: Resource) -> None:
     """A new job starts on its way."""
     job.properties.pop("provisioningState", None)
-    world.jobs.begin(job)
+    emulator.jobs.begin(job)
 
 
 def _require_same_work(put: Put) -> None:
@@ -74,7 +74,7 @@ def _bare(value: Any) -> Any:
 
 
 def _require_parts(put: Put, workspace: str) -> None:
-    asked, find = put.properties, put.world.resources.find
+    asked, find = put.properties, put.emulator.resources.find
     if not asked.get("command"):
         raise _user_error("The job has no command.")
     environment = find(str(asked.get("environmentId")))

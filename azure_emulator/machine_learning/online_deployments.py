@@ -14,7 +14,7 @@ from azure_emulator.resource_manager.resource_types import Put
 from azure_emulator.resource_manager.resources import Resource
 
 if TYPE_CHECKING:
-    from azure_emulator.emulator import World
+    from azure_emulator.emulator import Emulator
 
 TYPE = "Microsoft.MachineLearningServices/workspaces/onlineEndpoints/deployments"
 _LONGEST_REQUEST = 180
@@ -26,7 +26,7 @@ WORK = ("model", "environmentId", "environmentVariables", "instanceType", "model
 
 def complete(put: Put) -> None:
     """A managed deployment whose parts exist, within the quota, with Azure's defaults."""
-    endpoint = put.world.resources.find(parent_of(put.id))
+    endpoint = put.emulator.resources.find(parent_of(put.id))
     assert endpoint
     if endpoint.state != "Succeeded":
         raise _invalid(f"The endpoint '{endpoint.body['name']}' is {endpoint.state}: it takes no deployment.")
@@ -63,32 +63,32 @@ def vcpus_of(size: skus.VmSize, instances: int) -> int:
     return (instances if exempt else math.ceil(1.2 * instances)) * size.vcpus
 
 
-def vcpus_in_use(world: World, quota: str, under: str, but: str) -> int:
+def vcpus_in_use(emulator: Emulator, quota: str, under: str, but: str) -> int:
     """vCPUs of the deployments below an id, failed ones too, that count as of the quota."""
     total = 0
-    for deployment in world.resources.of_type(TYPE, under):
+    for deployment in emulator.resources.of_type(TYPE, under):
         size = skus.find(str(deployment.properties.get("instanceType")))
         if size and size.counts_as(quota) and deployment.id.lower() != but.lower():
             total += vcpus_of(size, deployment.body["sku"]["capacity"])
     return total
 
 
-def dropped(world: World, deployment: Resource) -> None:
-    world.scoring.remove(deployment.id)
+def dropped(emulator: Emulator, deployment: Resource) -> None:
+    emulator.scoring.remove(deployment.id)
 
 
 def request_timeout(properties: dict[str, Any]) -> float:
     return seconds_of(properties["requestSettings"]["requestTimeout"]) or 5.0
 
 
-def most_at_once(deployment: Resource) -> int:
+def max_concurrent_requests(deployment: Resource) -> int:
     """How many requests may be inside at any time; more are answered 429."""
     each = deployment.properties["requestSettings"]["maxConcurrentRequestsPerInstance"]
     return 2 * each * deployment.body["sku"]["capacity"]
 
 
 def _require_parts(put: Put) -> None:
-    asked, find = put.properties, put.world.resources.find
+    asked, find = put.properties, put.emulator.resources.find
     if asked.get("model") and _absent(put, str(asked["model"]).removeprefix("azureml:"), "models"):
         raise _invalid(f"The model '{asked['model']}' was not found in the workspace.")
     environment = find(str(asked.get("environmentId")).removeprefix("azureml:"))
@@ -100,13 +100,13 @@ def _require_parts(put: Put) -> None:
             "readiness and scoring routes."
         )
     size = skus.find(str(asked.get("instanceType")))
-    if size is None or size.name.lower() in put.world.unavailable_sizes:
+    if size is None or size.name.lower() in put.emulator.unavailable_sizes:
         raise _invalid(f"The instance type '{asked.get('instanceType')}' is not available in this region.")
 
 
 def _absent(put: Put, id: str, kind: str) -> bool:
     workspace = parent_of(parent_of(put.id))
-    return put.world.resources.find(id) is None or not id.lower().startswith(f"{workspace}/{kind}/".lower())
+    return put.emulator.resources.find(id) is None or not id.lower().startswith(f"{workspace}/{kind}/".lower())
 
 
 def _probe(name: str, asked: dict[str, Any]) -> dict[str, Any]:
@@ -136,13 +136,13 @@ def _require_quota(put: Put, instances: int) -> None:
     size = skus.find(put.properties["instanceType"])
     assert size
     needed = vcpus_of(size, instances)
-    short = put.world.short_of(size, needed, but=put.id)
+    short = put.emulator.short_of(size, needed, but=put.id)
     if short is None:
         return
     limit, used = short
     message = (
-        f"Not enough quota available for {size.name} in SubscriptionId {put.world.subscription}. Current usage/limit: "
-        f"{used}/{limit}. Additional needed: {needed} Please see troubleshooting guide, available here: "
+        f"Not enough quota available for {size.name} in SubscriptionId {put.emulator.subscription}. "
+        f"Current usage/limit: {used}/{limit}. Additional needed: {needed} Please see troubleshooting guide, available here: "
         "https://aka.ms/oe-tsg#error-outofquota"
     )
     # Azure nests it so: azure-ai-ml shows the whole as the error's text.

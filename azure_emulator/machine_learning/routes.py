@@ -13,82 +13,82 @@ from azure_emulator.resource_manager.resource_ids import name_of, parent_of, pro
 from azure_emulator.resource_manager.resources import Resource
 
 if TYPE_CHECKING:
-    from azure_emulator.emulator import World
+    from azure_emulator.emulator import Emulator
 
 _ML = "Microsoft.MachineLearningServices/workspaces"
 
 
-def _put_compute(world: World, call: Call) -> Answer:
-    kept = put_resource.put(world, call.oid, call.path, call.body or {}, call.api_version)
+def _put_compute(emulator: Emulator, call: Call) -> Answer:
+    kept = put_resource.put(emulator, call.oid, call.path, call.body or {}, call.api_version)
     headers: dict[str, str] = {}
     if kept.resource.state in ("Creating", "Updating"):
-        headers = _follow(world, call, kept.resource, "computeOperationsStatus")
+        headers = _follow(emulator, call, kept.resource, "computeOperationsStatus")
     return Answer(kept.resource.shown(), 201 if kept.created else 200, headers)
 
 
-def _delete_compute(world: World, call: Call) -> Answer:
-    put_resource.require(world, call.oid, f"{_ML}/computes/delete", call.path)
-    cluster = _existing(world, call.path)
+def _delete_compute(emulator: Emulator, call: Call) -> Answer:
+    put_resource.require(emulator, call.oid, f"{_ML}/computes/delete", call.path)
+    cluster = _existing(emulator, call.path)
     cluster.properties["provisioningState"] = "Deleting"
-    world.clock.after(1.0, lambda: put_resource.drop(world, cluster.id))
-    operation = world.operations.start(
-        lambda: Progress("Succeeded" if world.resources.find(cluster.id) is None else "Deleting")
+    emulator.clock.after(1.0, lambda: put_resource.drop(emulator, cluster.id))
+    operation = emulator.operations.start(
+        lambda: Progress("Succeeded" if emulator.resources.find(cluster.id) is None else "Deleting")
     )
-    headers = world.operations.headers(
-        operation, world.subscription, provider_of(call.path), "computeOperationsStatus", call.api_version
+    headers = emulator.operations.headers(
+        operation, emulator.subscription, provider_of(call.path), "computeOperationsStatus", call.api_version
     )
     return Answer(None, 202, headers)
 
 
-def _put_job(world: World, call: Call) -> Answer:
-    kept = put_resource.put(world, call.oid, call.path, call.body or {}, call.api_version)
+def _put_job(emulator: Emulator, call: Call) -> Answer:
+    kept = put_resource.put(emulator, call.oid, call.path, call.body or {}, call.api_version)
     return Answer(kept.resource.shown(), 201 if kept.created else 200)
 
 
-def _cancel_job(world: World, call: Call, id: str) -> Answer:
-    put_resource.require(world, call.oid, f"{_ML}/jobs/cancel/action", id)
-    job = _existing(world, id)
-    world.jobs.cancel(job)
-    operation = world.operations.start(
+def _cancel_job(emulator: Emulator, call: Call, id: str) -> Answer:
+    put_resource.require(emulator, call.oid, f"{_ML}/jobs/cancel/action", id)
+    job = _existing(emulator, id)
+    emulator.jobs.cancel(job)
+    operation = emulator.operations.start(
         lambda: Progress(
-            "InProgress" if _existing(world, id).properties["status"] == "CancelRequested" else "Succeeded"
+            "InProgress" if _existing(emulator, id).properties["status"] == "CancelRequested" else "Succeeded"
         )
     )
     address = (
-        f"https://management.azure.com/subscriptions/{world.subscription}/providers/"
+        f"https://management.azure.com/subscriptions/{emulator.subscription}/providers/"
         f"Microsoft.MachineLearningServices/locations/eastus2/mfeOperationResults/jc:{operation}"
     )
     return Answer(None, 202, {"Location": f"{address}?api-version={call.api_version}", **RETRY_AFTER})
 
 
-def _operation_result(world: World, call: Call, id: str) -> Answer:
-    running = world.operations.poll(id).body["status"] == "InProgress"
+def _operation_result(emulator: Emulator, call: Call, id: str) -> Answer:
+    running = emulator.operations.poll(id).body["status"] == "InProgress"
     headers = {"Location": f"https://{call.host}{call.path}?api-version={call.api_version}", **RETRY_AFTER}
     return Answer(None, 202, headers) if running else Answer(None, 200)
 
 
-def _list_jobs(world: World, call: Call, workspace: str) -> Answer:
-    put_resource.require(world, call.oid, f"{_ML}/jobs/read", workspace)
-    rows = [r.shown() for r in world.resources.children(f"{workspace}/jobs")]
+def _list_jobs(emulator: Emulator, call: Call, workspace: str) -> Answer:
+    put_resource.require(emulator, call.oid, f"{_ML}/jobs/read", workspace)
+    rows = [r.shown() for r in emulator.resources.children(f"{workspace}/jobs")]
     wanted = dict(part.split("=", 1) for part in call.query.get("tag", "").split(",") if "=" in part)
     rows = [r for r in rows if wanted.items() <= (r["properties"].get("tags") or {}).items()]
     rows.sort(key=lambda r: r["systemData"]["createdAt"], reverse=True)
     return Answer({"value": rows})
 
 
-def _start_upload(world: World, call: Call, version: str) -> Answer:
+def _start_upload(emulator: Emulator, call: Call, version: str) -> Answer:
     """A container of its own for a new version, and a SAS for it."""
     workspace = parent_of(parent_of(version))
-    put_resource.require(world, call.oid, f"{type_of(version)}/startPendingUpload/action", version)
-    store = world.resources.find(f"{workspace}/datastores/workspaceblobstore")
+    put_resource.require(emulator, call.oid, f"{type_of(version)}/startPendingUpload/action", version)
+    store = emulator.resources.find(f"{workspace}/datastores/workspaceblobstore")
     if store is None:
         raise not_found(f"{workspace}/datastores/workspaceblobstore")
     account, container = store.properties["accountName"], f"{name_of(version)[:20]}-{uuid.uuid4()}"[:63].lower()
-    world.blobs.ensure_container(account, container)
-    token = world.blobs.container_sas(account, container, "racwl", 2, oid=world.identity_of(workspace))
+    emulator.blobs.ensure_container(account, container)
+    token = emulator.blobs.container_sas(account, container, "racwl", 2, oid=emulator.identity_of(workspace))
     address = f"https://{account}.blob.core.windows.net/{container}"
     credential = {"credentialType": "SAS", "sasUri": f"{address}?{token}"}
-    account_id = _existing(world, workspace).properties["storageAccount"]
+    account_id = _existing(emulator, workspace).properties["storageAccount"]
     reference = {"blobUri": address, "storageAccountArmId": account_id, "credential": credential}
     return Answer(
         {
@@ -99,39 +99,39 @@ def _start_upload(world: World, call: Call, version: str) -> Answer:
     )
 
 
-def _datastore_secrets(world: World, call: Call, id: str) -> Answer:
-    put_resource.require(world, call.oid, f"{_ML}/datastores/listSecrets/action", id)
-    store = _existing(world, id)
+def _datastore_secrets(emulator: Emulator, call: Call, id: str) -> Answer:
+    put_resource.require(emulator, call.oid, f"{_ML}/datastores/listSecrets/action", id)
+    store = _existing(emulator, id)
     kind, account = store.properties["credentials"]["credentialsType"], store.properties["accountName"]
     if kind == "None":
         raise AzureError(400, "UserError", f"The datastore '{name_of(id)}' has no credentials: it is identity-based.")
     if (call.body or {}).get("expirableSecret"):
-        token = world.blobs.container_sas(account, store.properties["containerName"], "racwdl", 8)
+        token = emulator.blobs.container_sas(account, store.properties["containerName"], "racwdl", 8)
         return Answer({"secretsType": "Sas", "sasToken": token})
-    return Answer({"secretsType": kind, "key": world.blobs.key_of(account)})
+    return Answer({"secretsType": kind, "key": emulator.blobs.key_of(account)})
 
 
-def _list_datastores(world: World, call: Call, workspace: str) -> Answer:
-    put_resource.require(world, call.oid, f"{_ML}/datastores/read", workspace)
-    rows = [r.shown() for r in world.resources.children(f"{workspace}/datastores")]
+def _list_datastores(emulator: Emulator, call: Call, workspace: str) -> Answer:
+    put_resource.require(emulator, call.oid, f"{_ML}/datastores/read", workspace)
+    rows = [r.shown() for r in emulator.resources.children(f"{workspace}/datastores")]
     if call.query.get("isDefault"):
         rows = [r for r in rows if r["properties"].get("isDefault") is (call.query["isDefault"].lower() == "true")]
     return Answer({"value": rows})
 
 
-def _list_versions(world: World, call: Call, collection: str) -> Answer:
+def _list_versions(emulator: Emulator, call: Call, collection: str) -> Answer:
     kind = collection.rsplit("/", 3)[-3]
-    put_resource.require(world, call.oid, f"{_ML}/{kind}/versions/read", collection)
+    put_resource.require(emulator, call.oid, f"{_ML}/{kind}/versions/read", collection)
     wanted = call.query.get("hash")
     if wanted is not None:
         # A search by content looks under every name: so the same code is uploaded once, although the SDK gives it a new
         # random name each time.
-        everywhere = world.resources.of_type(f"{_ML}/{kind}/versions", collection.rsplit("/", 2)[0])
+        everywhere = emulator.resources.of_type(f"{_ML}/{kind}/versions", collection.rsplit("/", 2)[0])
         found = [r for r in everywhere if (r.properties.get("properties") or {}).get("hash_sha256") == wanted]
         return Answer({"value": [r.shown() for r in found]})
     # https://learn.microsoft.com/rest/api/azureml/model-versions/list: listViewType, by default the active ones.
     shown = {"ArchivedOnly": (True,), "All": (True, False)}.get(call.query.get("listViewType", ""), (False,))
-    rows = [r.shown() for r in world.resources.children(collection) if bool(r.properties.get("isArchived")) in shown]
+    rows = [r.shown() for r in emulator.resources.children(collection) if bool(r.properties.get("isArchived")) in shown]
     rows.sort(key=lambda r: r["systemData"]["createdAt"], reverse="desc" in call.query.get("$orderBy", "").lower())
     tags = [part.split("=", 1) for part in call.query.get("tags", "").split(",") if part]
     for part in tags:
@@ -140,25 +140,28 @@ def _list_versions(world: World, call: Call, collection: str) -> Answer:
     return Answer({"value": rows[: int(top)] if top else rows})
 
 
-def _workspace_keys(world: World, call: Call, id: str) -> Answer:
-    put_resource.require(world, call.oid, f"{_ML}/listKeys/action", id)
-    workspace = _existing(world, id)
+def _workspace_keys(emulator: Emulator, call: Call, id: str) -> Answer:
+    put_resource.require(emulator, call.oid, f"{_ML}/listKeys/action", id)
+    workspace = _existing(emulator, id)
     account = name_of(workspace.properties["storageAccount"])
     return Answer(
-        {"userStorageKey": world.blobs.key_of(account), "userStorageResourceId": workspace.properties["storageAccount"]}
+        {
+            "userStorageKey": emulator.blobs.key_of(account),
+            "userStorageResourceId": workspace.properties["storageAccount"],
+        }
     )
 
 
-def _cluster_nodes(world: World, call: Call, id: str) -> Answer:
-    put_resource.require(world, call.oid, f"{_ML}/computes/listNodes/action", id)
-    _existing(world, id)
+def _cluster_nodes(emulator: Emulator, call: Call, id: str) -> Answer:
+    put_resource.require(emulator, call.oid, f"{_ML}/computes/listNodes/action", id)
+    _existing(emulator, id)
     return Answer({"nodes": []})
 
 
-def _sizes(world: World, call: Call, location: str) -> Answer:
-    world.providers.require("Microsoft.MachineLearningServices")
-    put_resource.require(world, call.oid, "Microsoft.MachineLearningServices/locations/vmsizes/read", call.path)
-    world.providers.require_location(_ML, location)
+def _sizes(emulator: Emulator, call: Call, location: str) -> Answer:
+    emulator.providers.require("Microsoft.MachineLearningServices")
+    put_resource.require(emulator, call.oid, "Microsoft.MachineLearningServices/locations/vmsizes/read", call.path)
+    emulator.providers.require_location(_ML, location)
     rows = [
         {
             "name": size.name,
@@ -171,18 +174,20 @@ def _sizes(world: World, call: Call, location: str) -> Answer:
             "supportedComputeTypes": ["AmlCompute", "ComputeInstance"],
         }
         for size in skus.VM_SIZES
-        if size.name.lower() not in world.unavailable_sizes
+        if size.name.lower() not in emulator.unavailable_sizes
     ]
     return Answer({"value": rows})
 
 
-def _follow(world: World, call: Call, resource: Resource, kind: str) -> dict[str, str]:
-    operation = world.operations.start(lambda: Progress(resource.state, resource.hidden.get("error")))
-    return world.operations.headers(operation, world.subscription, provider_of(resource.id), kind, call.api_version)
+def _follow(emulator: Emulator, call: Call, resource: Resource, kind: str) -> dict[str, str]:
+    operation = emulator.operations.start(lambda: Progress(resource.state, resource.hidden.get("error")))
+    return emulator.operations.headers(
+        operation, emulator.subscription, provider_of(resource.id), kind, call.api_version
+    )
 
 
-def _existing(world: World, id: str) -> Resource:
-    resource = world.resources.find(id)
+def _existing(emulator: Emulator, id: str) -> Resource:
+    resource = emulator.resources.find(id)
     if resource is None:
         raise not_found(id)
     return resource

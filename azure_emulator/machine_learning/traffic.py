@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any
 from azure_emulator.messages import AzureError
 
 if TYPE_CHECKING:
-    from azure_emulator.emulator import World
+    from azure_emulator.emulator import Emulator
 
 
-def require_valid(world: World, endpoint_id: str, properties: dict[str, Any]) -> None:
+def require_valid(emulator: Emulator, endpoint_id: str, properties: dict[str, Any]) -> None:
     """Raises AzureError (BadRequest) for shares of what does not serve, and for sums that are neither 0 nor 100."""
     traffic, mirror = properties.get("traffic") or {}, properties.get("mirrorTraffic") or {}
     for name, share in {**traffic, **mirror}.items():
         if not 0 <= share <= 100:
             raise _refused(f"The traffic of deployment '{name}' is {share}: it must be between 0 and 100.")
-        deployment = world.resources.find(f"{endpoint_id}/deployments/{name}")
+        deployment = emulator.resources.find(f"{endpoint_id}/deployments/{name}")
         if deployment is None:
             raise _refused(f"The deployment '{name}' that traffic is set for does not exist.")
         if share and deployment.state != "Succeeded":
@@ -27,11 +27,11 @@ def require_valid(world: World, endpoint_id: str, properties: dict[str, Any]) ->
         raise _refused(f"The mirror traffic percentages sum to {sum(mirror.values())}: at most 50 is possible.")
 
 
-def share_of(world: World, endpoint_id: str, deployment: str) -> int:
+def share_of(emulator: Emulator, endpoint_id: str, deployment: str) -> int:
     """What the deployment has now, or is about to have."""
-    endpoint = world.resources.find(endpoint_id)
+    endpoint = emulator.resources.find(endpoint_id)
     shown = (endpoint.properties.get("traffic") or {}).get(deployment, 0) if endpoint else 0
-    live = world.scoring.of(endpoint_id)
+    live = emulator.scoring.of(endpoint_id)
     return max(shown, live.traffic.get(deployment, 0) if live else 0)
 
 

@@ -13,7 +13,7 @@ from azure_emulator.resource_manager.resource_types import Put
 from azure_emulator.resource_manager.resources import Resource
 
 if TYPE_CHECKING:
-    from azure_emulator.emulator import World
+    from azure_emulator.emulator import Emulator
 
 _COMPANIONS = {
     "storageAccount": "Microsoft.Storage/storageAccounts",
@@ -25,7 +25,7 @@ _PLATFORM = "Azure Machine Learning"
 
 def complete(put: Put) -> None:
     """A workspace needs its companions; it gets an id, its addresses and its own identity."""
-    if not put.old and put.id.lower() in put.world.soft_deleted.workspaces:
+    if not put.old and put.id.lower() in put.emulator.soft_deleted.workspaces:
         raise AzureError(
             400, "BadRequest", "Soft-deleted workspace exists. Please purge or recover it. https://aka.ms/wsoftdelete"
         )
@@ -38,7 +38,7 @@ def complete(put: Put) -> None:
     put.default(publicNetworkAccess="Enabled", friendlyName=put.name, hbiWorkspace=False, v1LegacyMode=False)
     put.default(systemDatastoresAuthMode="accesskey")
     put.properties.update(
-        workspaceId=put.kept("workspaceId", lambda: str(uuid.uuid4())),
+        workspaceId=put.stored_or_new("workspaceId", lambda: str(uuid.uuid4())),
         discoveryUrl=f"https://{region}.api.azureml.ms/discovery",
         mlFlowTrackingUri=f"azureml://{region}.api.azureml.ms/mlflow/v1.0{put.id}",
         tenantId=TENANT,
@@ -52,7 +52,7 @@ def _require_companion(put: Put, key: str, type: str) -> None:
         raise AzureError(
             400, "ValidationError", f"Missing dependent resources in workspace json: {key}.", target="workspace"
         )
-    resource = put.world.resources.find(id)
+    resource = put.emulator.resources.find(id)
     if resource is None or resource.body["type"].lower() != type.lower():
         raise AzureError(
             400, "ValidationError", f"Workspace dependent resource '{key}' was not found: {id}.", target="workspace"
@@ -66,21 +66,21 @@ def _give_identity(put: Put) -> None:
             400, "ValidationError", "The workspace needs identity.type SystemAssigned here.", target="identity"
         )
     known = (put.old.body.get("identity") or {}) if put.old else {}
-    oid = known.get("principalId") or put.world.directory.new_identity(put.name).oid
+    oid = known.get("principalId") or put.emulator.directory.new_identity(put.name).oid
     put.body["identity"] = {**identity, "principalId": oid, "tenantId": TENANT}
 
 
-def settle(world: World, workspace: Resource) -> None:
+def settle(emulator: Emulator, workspace: Resource) -> None:
     """The system datastores and their containers are there; the workspace's identity has what Azure ML gives it."""
     account_id = workspace.properties["storageAccount"]
     account, oid = name_of(account_id), workspace.body["identity"]["principalId"]
     for role in ("Contributor", "Storage Blob Data Contributor"):
-        world.authorization.give(f"{workspace.id}#{role}", oid, role_id(role), account_id, delay=0)
-    world.authorization.give(f"{workspace.id}#self", oid, role_id("Contributor"), workspace.id, delay=0)
+        emulator.authorization.give(f"{workspace.id}#{role}", oid, role_id(role), account_id, delay=0)
+    emulator.authorization.give(f"{workspace.id}#self", oid, role_id("Contributor"), workspace.id, delay=0)
     identity_based = workspace.properties["systemDatastoresAuthMode"].lower() == "identity"
     container = f"azureml-blobstore-{workspace.properties['workspaceId']}"
     for name, target in (("workspaceblobstore", container), ("workspaceartifactstore", "azureml")):
-        world.blobs.ensure_container(account, target)
+        emulator.blobs.ensure_container(account, target)
         body = {
             "properties": {
                 "datastoreType": "AzureBlob",
@@ -89,7 +89,7 @@ def settle(world: World, workspace: Resource) -> None:
                 "endpoint": "core.windows.net",
                 "protocol": "https",
                 "isDefault": name == "workspaceblobstore",
-                "subscriptionId": world.subscription,
+                "subscriptionId": emulator.subscription,
                 "resourceGroup": name_of(account_id.split("/providers/")[0]),
                 "serviceDataAccessAuthIdentity": "WorkspaceSystemAssignedIdentity" if identity_based else "None",
                 "credentials": {"credentialsType": "None" if identity_based else "AccountKey"},
@@ -98,7 +98,7 @@ def settle(world: World, workspace: Resource) -> None:
                 "properties": {},
             }
         }
-        world.resources.keep(f"{workspace.id}/datastores/{name}", body, _PLATFORM, {})
+        emulator.resources.keep(f"{workspace.id}/datastores/{name}", body, _PLATFORM, {})
 
 
 def complete_datastore(put: Put) -> None:
@@ -107,9 +107,9 @@ def complete_datastore(put: Put) -> None:
     put.properties["credentials"] = {"credentialsType": credentials.get("credentialsType", "None")}
 
 
-def dropped(world: World, workspace: Resource) -> None:
+def dropped(emulator: Emulator, workspace: Resource) -> None:
     """Its jobs end with it, and their names are free for those of another of its name."""
-    for id in world.jobs.ids_in(workspace.id):
-        world.runner.cancel(id)
-        world.runner.free(id)
-        world.jobs.forget(id)
+    for id in emulator.jobs.ids_in(workspace.id):
+        emulator.runner.cancel(id)
+        emulator.runner.free(id)
+        emulator.jobs.forget(id)

@@ -23,13 +23,13 @@ from azure_emulator.resource_manager.resources import Resource
 from azure_emulator.resource_manager.subscription import missing
 
 if TYPE_CHECKING:
-    from azure_emulator.emulator import World
+    from azure_emulator.emulator import Emulator
 
 Handler = Callable[..., Answer]
 _API_VERSION = re.compile(r"\d{4}-\d{2}-\d{2}(-preview|-privatepreview)?")
 
 
-def handle(world: World, call: Call) -> Answer:
+def handle(emulator: Emulator, call: Call) -> Answer:
     """The answer to a call whose token is already checked. Raises AzureError."""
     if not _API_VERSION.fullmatch(call.api_version):
         raise AzureError(
@@ -38,35 +38,35 @@ def handle(world: World, call: Call) -> Answer:
             "The api-version query parameter (?api-version=) is required for all requests, in the form yyyy-mm-dd.",
         )
     asked = subscription_of(call.path)
-    if asked and asked != world.subscription:
+    if asked and asked != emulator.subscription:
         raise AzureError(404, "SubscriptionNotFound", f"The subscription '{asked}' could not be found.")
-    _require_open(world, call)
+    _require_open(emulator, call)
     for methods, pattern, handler in _ROUTES:
         found = pattern.fullmatch(call.path.rstrip("/")) if call.method in methods else None
         if found:
-            return handler(world, call, **found.groupdict())
-    return _generic(world, call)
+            return handler(emulator, call, **found.groupdict())
+    return _generic(emulator, call)
 
 
-def _require_open(world: World, call: Call) -> None:
+def _require_open(emulator: Emulator, call: Call) -> None:
     """Raises AzureError for a token of another tenant, and for a write while the subscription is disabled."""
-    if world.subscription_tenant != TENANT:
+    if emulator.subscription_tenant != TENANT:
         raise AzureError(
             401,
             "InvalidAuthenticationTokenTenant",
             f"The access token is from the wrong issuer 'https://sts.windows.net/{TENANT}/'. It must match the tenant "
-            f"'https://sts.windows.net/{world.subscription_tenant}/' associated with this subscription.",
+            f"'https://sts.windows.net/{emulator.subscription_tenant}/' associated with this subscription.",
         )
-    if world.subscription_state != "Enabled" and call.method in ("PUT", "PATCH", "DELETE"):
+    if emulator.subscription_state != "Enabled" and call.method in ("PUT", "PATCH", "DELETE"):
         raise AzureError(
             409,
             "ReadOnlyDisabledSubscription",
-            f"The subscription '{world.subscription}' is disabled and therefore marked as read only. You cannot "
+            f"The subscription '{emulator.subscription}' is disabled and therefore marked as read only. You cannot "
             "perform any write actions on this subscription until it is re-enabled.",
         )
 
 
-def public(world: World, call: Call) -> Answer | None:
+def public(emulator: Emulator, call: Call) -> Answer | None:
     """What ARM tells without a token."""
     if call.path == "/metadata/endpoints":
         cloud = {
@@ -88,13 +88,13 @@ def public(world: World, call: Call) -> Answer | None:
     return None
 
 
-def _generic(world: World, call: Call) -> Answer:
+def _generic(emulator: Emulator, call: Call) -> Answer:
     type, id = type_of(call.path), call.path.rstrip("/")
     if call.method in ("GET", "HEAD"):
-        put_resource.require(world, call.oid, f"{_read_type(id)}/read", id)
+        put_resource.require(emulator, call.oid, f"{_read_type(id)}/read", id)
         if is_collection(id):
-            return Answer({"value": [r.shown() for r in _listed(world, id)]})
-        resource = world.resources.find(id)
+            return Answer({"value": [r.shown() for r in _listed(emulator, id)]})
+        resource = emulator.resources.find(id)
         if call.method == "HEAD":
             return Answer(status=204 if resource else 404)
         if resource is None:
@@ -103,46 +103,48 @@ def _generic(world: World, call: Call) -> Answer:
     if is_collection(id) or call.method == "POST":
         raise AzureError(404, "InvalidResourceType", f"{call.method} {call.path} is not known to the local Azure.")
     if call.method == "PUT":
-        kept = put_resource.put(world, call.oid, id, object_of(call), call.api_version)
-        return _after_put(world, call, kept)
+        kept = put_resource.put(emulator, call.oid, id, object_of(call), call.api_version)
+        return _after_put(emulator, call, kept)
     if call.method == "PATCH":
-        old = world.resources.find(id)
+        old = emulator.resources.find(id)
         if old is None:
             raise missing(id)
-        kept = put_resource.put(world, call.oid, id, merged(old.asked, object_of(call)), call.api_version)
-        return _after_put(world, call, kept)
-    put_resource.require(world, call.oid, f"{type}/delete", id)
-    there = put_resource.drop(world, id)
+        kept = put_resource.put(emulator, call.oid, id, merged(old.asked, object_of(call)), call.api_version)
+        return _after_put(emulator, call, kept)
+    put_resource.require(emulator, call.oid, f"{type}/delete", id)
+    there = put_resource.drop(emulator, id)
     return Answer(status=200 if there else 204)
 
 
-def _after_put(world: World, call: Call, kept: put_resource.Kept) -> Answer:
+def _after_put(emulator: Emulator, call: Call, kept: put_resource.PutResult) -> Answer:
     resource = kept.resource
     headers: dict[str, str] = {}
     if kept.changed and resource.state in ("Creating", "Updating"):
-        headers = follow(world, call, resource)
+        headers = follow(emulator, call, resource)
     return Answer(resource.shown(), 201 if kept.created else 200, headers)
 
 
-def follow(world: World, call: Call, resource: Resource, kind: str = "operationStatuses") -> dict[str, str]:
+def follow(emulator: Emulator, call: Call, resource: Resource, kind: str = "operationStatuses") -> dict[str, str]:
     """Headers that let the client wait until the resource is no longer on its way."""
-    id = world.operations.start(lambda: Progress(resource.state, resource.hidden.get("error")))
-    return world.operations.headers(id, world.subscription, provider_of(resource.id), kind, call.api_version)
+    id = emulator.operations.start(lambda: Progress(resource.state, resource.hidden.get("error")))
+    return emulator.operations.headers(id, emulator.subscription, provider_of(resource.id), kind, call.api_version)
 
 
-def _operation(world: World, call: Call, id: str, scope: str = "", name: str = "") -> Answer:
+def _operation(emulator: Emulator, call: Call, id: str, scope: str = "", name: str = "") -> Answer:
     # Whoever was told the address may ask: Azure documents no role for it.
-    return world.operations.poll(id)
+    return emulator.operations.poll(id)
 
 
-def _listed(world: World, collection: str) -> list[Resource]:
+def _listed(emulator: Emulator, collection: str) -> list[Resource]:
     kind = type_of(collection + "/x")
     if kind.lower() == "microsoft.authorization/roleassignments":
-        return [r for r in world.resources.all() if r.body["type"] == kind and _at(r.properties["scope"], collection)]
+        return [
+            r for r in emulator.resources.all() if r.body["type"] == kind and _at(r.properties["scope"], collection)
+        ]
     within = collection[: collection.lower().find("/providers/")]
     if "/resourcegroups/" not in collection.lower() and "/providers/" in collection.lower():
-        return world.resources.of_type(kind, within)
-    return world.resources.children(collection)
+        return emulator.resources.of_type(kind, within)
+    return emulator.resources.children(collection)
 
 
 def _at(scope: str, collection: str) -> bool:

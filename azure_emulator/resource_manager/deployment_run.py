@@ -14,7 +14,7 @@ from azure_emulator.resource_manager.resource_ids import group_of, name_of
 from azure_emulator.resource_manager.resources import Resource, now
 
 if TYPE_CHECKING:
-    from azure_emulator.emulator import World
+    from azure_emulator.emulator import Emulator
 
 _LONGEST_WAIT = 120.0
 _UNDER_WAY = frozenset({"Creating", "Updating", "Accepted"})
@@ -28,7 +28,7 @@ class Cancelled(Exception):
 class _Making:
     """A resource that was put, and its line among the deployment's operations."""
 
-    kept: put_resource.Kept
+    kept: put_resource.PutResult
     row: dict[str, Any]
 
 
@@ -37,14 +37,14 @@ class Run:
 
     def __init__(
         self,
-        world: World,
+        emulator: Emulator,
         oid: str,
         record: Resource,
         resources: list[dict[str, Any]],
         outputs: dict[str, Any],
         modules: list[str],
     ) -> None:
-        self._world = world
+        self._emulator = emulator
         self._oid = oid
         self._record = record
         self._resources = resources
@@ -60,7 +60,7 @@ class Run:
         properties["provisioningState"] = "Running"
         try:
             self._make_all()
-            properties["outputs"] = _shown(resolve(self._outputs, self._world.resources))
+            properties["outputs"] = _shown(resolve(self._outputs, self._emulator.resources))
             properties["outputResources"] = [{"id": id} for id in self._made]
             state = "Succeeded"
         except Cancelled:
@@ -86,7 +86,7 @@ class Run:
         making: dict[str, _Making] = {}
         deadline = time.monotonic() + _LONGEST_WAIT
         while waiting or making:
-            if self._record.hidden.get("cancelled") or self._world.closing.is_set():
+            if self._record.hidden.get("cancelled") or self._emulator.closing.is_set():
                 raise Cancelled
             if time.monotonic() > deadline:
                 raise AzureError(504, "GatewayTimeout", f"{sorted(making)} did not finish in time.")
@@ -100,8 +100,8 @@ class Run:
     def _begin(self, resource: dict[str, Any]) -> _Making:
         row = self._operation(resource)
         try:
-            body = resolve(resource, self._world.resources)
-            kept = put_resource.put(self._world, self._oid, resource["id"], body, resource["apiVersion"])
+            body = resolve(resource, self._emulator.resources)
+            kept = put_resource.put(self._emulator, self._oid, resource["id"], body, resource["apiVersion"])
         except AzureError as e:
             row.update(provisioningState="Failed", statusCode=str(e.status), statusMessage={"error": e.as_json()})
             raise
@@ -132,12 +132,12 @@ class Run:
 
     def _keep_modules(self, state: str) -> None:
         group = next((group_of(r["id"]) for r in self._resources if group_of(r["id"])), None)
-        if group is None or self._world.resources.find(group) is None:
+        if group is None or self._emulator.resources.find(group) is None:
             return
         for name in self._modules:
             body = {"properties": {"mode": "Incremental", "provisioningState": state, "timestamp": now()}}
             id = f"{group}/providers/Microsoft.Resources/deployments/{name}"
-            self._world.resources.keep(id, body, self._oid, {})
+            self._emulator.resources.keep(id, body, self._oid, {})
 
 
 def _shown(outputs: dict[str, Any]) -> dict[str, Any]:

@@ -18,18 +18,18 @@ from azure_emulator.resource_manager.resources import Resource, now
 from azure_emulator.resource_manager.what_if import changes
 
 if TYPE_CHECKING:
-    from azure_emulator.emulator import World
+    from azure_emulator.emulator import Emulator
 
 _TYPE = "Microsoft.Resources/deployments"
 _WHAT_IF_SECONDS = 2.0
 _RUNNING = frozenset({"Accepted", "Running"})
 
 
-def create(world: World, call: Call, scope: str, name: str) -> Answer:
+def create(emulator: Emulator, call: Call, scope: str, name: str) -> Answer:
     """Starts a deployment. Raises AzureError when it is refused before anything is made."""
     id = call.path.rstrip("/")
-    put_resource.require(world, call.oid, f"{_TYPE}/write", id)
-    old = world.resources.find(id)
+    put_resource.require(emulator, call.oid, f"{_TYPE}/write", id)
+    old = emulator.resources.find(id)
     if old and old.state in _RUNNING:
         raise AzureError(
             409,
@@ -37,9 +37,9 @@ def create(world: World, call: Call, scope: str, name: str) -> Answer:
             f"Unable to edit or replace deployment '{name}': previous deployment from '{old.properties['timestamp']}' "
             "is still active. Please see https://aka.ms/arm-deploy for usage details.",
         )
-    predicted, outputs = _evaluated(world, call, scope)
+    predicted, outputs = _evaluated(emulator, call, scope)
     _require_same_place(call.body.get("location"), old)
-    _preflight(world, call.oid, predicted)
+    _preflight(emulator, call.oid, predicted)
     asked = call.body["properties"]
     body = {
         "location": call.body.get("location"),
@@ -56,68 +56,68 @@ def create(world: World, call: Call, scope: str, name: str) -> Answer:
             "dependencies": [],
         },
     }
-    record = world.resources.keep(id, {k: v for k, v in body.items() if v is not None}, call.oid, {})
+    record = emulator.resources.keep(id, {k: v for k, v in body.items() if v is not None}, call.oid, {})
     record.hidden.clear()
     record.hidden["template"] = copy.deepcopy(asked["template"])
-    Run(world, call.oid, record, in_order(predicted), outputs, _module_names(asked["template"])).start()
-    operation = world.operations.start(lambda: Progress(record.state, record.properties.get("error")))
+    Run(emulator, call.oid, record, in_order(predicted), outputs, _module_names(asked["template"])).start()
+    operation = emulator.operations.start(lambda: Progress(record.state, record.properties.get("error")))
     address = f"https://management.azure.com{id}/operationStatuses/{operation}?api-version={call.api_version}"
     return Answer(record.shown(), 200 if old else 201, {"Azure-AsyncOperation": address, **RETRY_AFTER})
 
 
-def get(world: World, call: Call, scope: str, name: str) -> Answer:
-    put_resource.require(world, call.oid, f"{_TYPE}/read", call.path)
-    record = world.resources.find(call.path)
+def get(emulator: Emulator, call: Call, scope: str, name: str) -> Answer:
+    put_resource.require(emulator, call.oid, f"{_TYPE}/read", call.path)
+    record = emulator.resources.find(call.path)
     if call.method == "HEAD":
         return Answer(status=204 if record else 404)
     return Answer(_existing(record, name).shown())
 
 
-def delete(world: World, call: Call, scope: str, name: str) -> Answer:
-    put_resource.require(world, call.oid, f"{_TYPE}/delete", call.path)
-    return Answer(status=204 if not world.resources.drop(call.path) else 200)
+def delete(emulator: Emulator, call: Call, scope: str, name: str) -> Answer:
+    put_resource.require(emulator, call.oid, f"{_TYPE}/delete", call.path)
+    return Answer(status=204 if not emulator.resources.drop(call.path) else 200)
 
 
-def list_all(world: World, call: Call, scope: str) -> Answer:
-    put_resource.require(world, call.oid, f"{_TYPE}/read", scope)
-    return Answer({"value": [record.shown() for record in world.resources.children(call.path)]})
+def list_all(emulator: Emulator, call: Call, scope: str) -> Answer:
+    put_resource.require(emulator, call.oid, f"{_TYPE}/read", scope)
+    return Answer({"value": [record.shown() for record in emulator.resources.children(call.path)]})
 
 
-def operations(world: World, call: Call, scope: str, name: str) -> Answer:
+def operations(emulator: Emulator, call: Call, scope: str, name: str) -> Answer:
     """What the deployment did, resource by resource."""
-    put_resource.require(world, call.oid, f"{_TYPE}/operations/read", call.path)
-    record = _existing(world.resources.find(f"{scope}/providers/{_TYPE}/{name}"), name)
+    put_resource.require(emulator, call.oid, f"{_TYPE}/operations/read", call.path)
+    record = _existing(emulator.resources.find(f"{scope}/providers/{_TYPE}/{name}"), name)
     rows = record.hidden.get("operations", [])
     return Answer({"value": [{**row, "id": f"{record.id}/operations/{row['operationId']}"} for row in rows]})
 
 
-def act(world: World, call: Call, scope: str, name: str, action: str) -> Answer:
-    put_resource.require(world, call.oid, f"{_TYPE}/{action}/action", call.path)
-    return _ACTIONS[action.lower()](world, call, scope, name)
+def act(emulator: Emulator, call: Call, scope: str, name: str, action: str) -> Answer:
+    put_resource.require(emulator, call.oid, f"{_TYPE}/{action}/action", call.path)
+    return _ACTIONS[action.lower()](emulator, call, scope, name)
 
 
-def _what_if(world: World, call: Call, scope: str, name: str) -> Answer:
-    predicted, _ = _evaluated(world, call, scope)
-    _preflight(world, call.oid, predicted)
-    result = {"changes": changes(world, in_order(predicted)), "diagnostics": []}
+def _what_if(emulator: Emulator, call: Call, scope: str, name: str) -> Answer:
+    predicted, _ = _evaluated(emulator, call, scope)
+    _preflight(emulator, call.oid, predicted)
+    result = {"changes": changes(emulator, in_order(predicted)), "diagnostics": []}
     done: list[dict[str, Any]] = []
-    if not world.what_if_hangs:
-        world.clock.after(_WHAT_IF_SECONDS, lambda: done.append(result))
-    operation = world.operations.start(lambda: Progress("Succeeded", None, done[0]) if done else Progress("Running"))
-    address = f"https://management.azure.com/subscriptions/{world.subscription}/operationresults/{operation}"
+    if not emulator.what_if_hangs:
+        emulator.clock.after(_WHAT_IF_SECONDS, lambda: done.append(result))
+    operation = emulator.operations.start(lambda: Progress("Succeeded", None, done[0]) if done else Progress("Running"))
+    address = f"https://management.azure.com/subscriptions/{emulator.subscription}/operationresults/{operation}"
     return Answer(None, 202, {"Location": f"{address}?api-version={call.api_version}", **RETRY_AFTER})
 
 
-def _validate(world: World, call: Call, scope: str, name: str) -> Answer:
-    predicted, _ = _evaluated(world, call, scope)
-    _preflight(world, call.oid, predicted)
+def _validate(emulator: Emulator, call: Call, scope: str, name: str) -> Answer:
+    predicted, _ = _evaluated(emulator, call, scope)
+    _preflight(emulator, call.oid, predicted)
     ids = [{"id": resource["id"]} for resource in predicted]
     state = {"provisioningState": "Succeeded", "validatedResources": ids, "mode": "Incremental", "timestamp": now()}
     return Answer({"id": f"{scope}/providers/{_TYPE}/{name}", "name": name, "type": _TYPE, "properties": state})
 
 
-def _cancel(world: World, call: Call, scope: str, name: str) -> Answer:
-    record = _existing(world.resources.find(f"{scope}/providers/{_TYPE}/{name}"), name)
+def _cancel(emulator: Emulator, call: Call, scope: str, name: str) -> Answer:
+    record = _existing(emulator.resources.find(f"{scope}/providers/{_TYPE}/{name}"), name)
     if record.state not in _RUNNING:
         raise AzureError(
             409, "DeploymentCannotBeCancelled", f"The deployment '{name}' cannot be cancelled: {record.state}."
@@ -126,12 +126,12 @@ def _cancel(world: World, call: Call, scope: str, name: str) -> Answer:
     return Answer(status=204)
 
 
-def _export(world: World, call: Call, scope: str, name: str) -> Answer:
-    record = _existing(world.resources.find(f"{scope}/providers/{_TYPE}/{name}"), name)
+def _export(emulator: Emulator, call: Call, scope: str, name: str) -> Answer:
+    record = _existing(emulator.resources.find(f"{scope}/providers/{_TYPE}/{name}"), name)
     return Answer({"template": record.hidden["template"]})
 
 
-_ACTIONS: dict[str, Callable[[World, Call, str, str], Answer]] = {
+_ACTIONS: dict[str, Callable[[Emulator, Call, str, str], Answer]] = {
     "whatif": _what_if,
     "validate": _validate,
     "cancel": _cancel,
@@ -149,14 +149,14 @@ def _without_forecast_settings(body: dict[str, Any]) -> dict[str, Any]:
     return {**body, "properties": {k: v for k, v in body["properties"].items() if k != "whatIfSettings"}}
 
 
-def _evaluated(world: World, call: Call, scope: str) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    world.schemas.check(_TYPE, call.api_version, _without_forecast_settings(object_of(call)))
+def _evaluated(emulator: Emulator, call: Call, scope: str) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    emulator.schemas.check(_TYPE, call.api_version, _without_forecast_settings(object_of(call)))
     asked = call.body.get("properties") or {}
     if not isinstance(asked.get("template"), dict):
         raise AzureError(400, "InvalidRequestContent", "properties.template must be the template as an object.")
     if asked.get("mode", "Incremental") != "Incremental":
         raise AzureError(400, "InvalidRequestContent", "The local Azure deploys in Incremental mode only.")
-    group = world.resources.find(scope)
+    group = emulator.resources.find(scope)
     location = group.body["location"] if group else call.body.get("location")
     if "/resourcegroups/" in scope.lower():
         if group is None:
@@ -164,13 +164,13 @@ def _evaluated(world: World, call: Call, scope: str) -> tuple[list[dict[str, Any
     elif not location:
         raise AzureError(400, "LocationRequired", "The location property is required for this definition.")
     else:
-        world.providers.require_location("Microsoft.Resources/resourceGroups", location)
+        emulator.providers.require_location("Microsoft.Resources/resourceGroups", location)
     parameters = {}
     for key, value in (asked.get("parameters") or {}).items():
         if not isinstance(value, dict) or "value" not in value:
             raise AzureError(400, "InvalidRequestContent", f"The parameter '{key}' is not of the form {{'value': …}}.")
         parameters[key] = value["value"]
-    found = world.evaluator.evaluate(asked["template"], parameters, location, name_of(scope) if group else None)
+    found = emulator.evaluator.evaluate(asked["template"], parameters, location, name_of(scope) if group else None)
     resources = [r for r in found["predictedResources"] if r["type"] != _TYPE]
     return copy.deepcopy(resources), copy.deepcopy(found.get("outputs") or {})
 
@@ -185,13 +185,13 @@ def _require_same_place(location: str | None, old: Resource | None) -> None:
         )
 
 
-def _preflight(world: World, oid: str, predicted: list[dict[str, Any]]) -> None:
+def _preflight(emulator: Emulator, oid: str, predicted: list[dict[str, Any]]) -> None:
     """What Azure refuses before it makes anything: providers, permissions, places, names, schemas."""
     for resource in predicted:
-        world.providers.require(resource["type"].split("/")[0])
-    refused = [r for r in predicted if not world.authorization.allows(oid, f"{r['type']}/write", r["id"])]
+        emulator.providers.require(resource["type"].split("/")[0])
+    refused = [r for r in predicted if not emulator.authorization.allows(oid, f"{r['type']}/write", r["id"])]
     if refused:
-        principal = world.directory.find(oid)
+        principal = emulator.directory.find(oid)
         client = f"'{principal.name if principal else oid}' with object id '{oid}'"
         lines = [
             f"Authorization failed for template resource '{name_of(r['id'])}' of type '{r['type']}'. The client "
@@ -208,7 +208,7 @@ def _preflight(world: World, oid: str, predicted: list[dict[str, Any]]) -> None:
             body = {
                 k: v for k, v in resource.items() if k not in ("id", "type", "name", "apiVersion", "dependsOn", "scope")
             }
-            put_resource.check(world, resource["id"], body, resource["apiVersion"])
+            put_resource.check(emulator, resource["id"], body, resource["apiVersion"])
         except AzureError as e:
             details.append({**e.as_json(), "target": resource["id"]})
     if details:

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 from azure_emulator.messages import AzureError
 
 if TYPE_CHECKING:
-    from azure_emulator.emulator import World
+    from azure_emulator.emulator import Emulator
 
 _ASSIGN = "Microsoft.ManagedIdentity/userAssignedIdentities/assign/action"
 
 
-def require_assignable(world: World, oid: str, identity_id: str) -> None:
+def require_assignable(emulator: Emulator, oid: str, identity_id: str) -> None:
     """Raises LinkedAuthorizationFailed unless the principal may attach the identity."""
-    if not world.authorization.allows(oid, _ASSIGN, identity_id):
+    if not emulator.authorization.allows(oid, _ASSIGN, identity_id):
         raise AzureError(
             403,
             "LinkedAuthorizationFailed",

@@ -9,7 +9,7 @@ from azure_emulator.resource_manager.builtin_roles import ROLES
 from azure_emulator.resource_manager.put_resource import require
 
 if TYPE_CHECKING:
-    from azure_emulator.emulator import World
+    from azure_emulator.emulator import Emulator
 
 _CHECKED = {
     "microsoft.storage": "Microsoft.Storage/storageAccounts",
@@ -18,33 +18,33 @@ _CHECKED = {
 }
 
 
-def check_name(world: World, call: Call, namespace: str) -> Answer:
+def check_name(emulator: Emulator, call: Call, namespace: str) -> Answer:
     """POST checkNameAvailability of storage, vaults and registries."""
     type = _CHECKED.get(namespace.lower())
     if type is None:
         raise AzureError(404, "InvalidResourceType", f"{namespace} has no checkNameAvailability.")
-    world.providers.require(namespace)
-    require(world, call.oid, f"{namespace}/checkNameAvailability/read", call.path)
+    emulator.providers.require(namespace)
+    require(emulator, call.oid, f"{namespace}/checkNameAvailability/read", call.path)
     asked: dict[str, Any] = call.body or {}
     if str(asked.get("type", "")).lower() != type.lower() or not asked.get("name"):
         raise AzureError(400, "BadRequest", f"The body needs a name, and the type {type}.")
     name = str(asked["name"])
-    if not _taken(world, type, name):
+    if not _taken(emulator, type, name):
         return Answer({"nameAvailable": True})
     return Answer(
         {"nameAvailable": False, "reason": "AlreadyExists", "message": f"The name '{name}' is already in use."}
     )
 
 
-def cosmos_name(world: World, call: Call, name: str) -> Answer:
+def cosmos_name(emulator: Emulator, call: Call, name: str) -> Answer:
     """HEAD of a Cosmos DB account's name: 200 when it exists anywhere."""
-    return Answer(status=200 if _taken(world, "Microsoft.DocumentDB/databaseAccounts", name) else 404)
+    return Answer(status=200 if _taken(emulator, "Microsoft.DocumentDB/databaseAccounts", name) else 404)
 
 
-def permissions(world: World, call: Call, scope: str) -> Answer:
+def permissions(emulator: Emulator, call: Call, scope: str) -> Answer:
     """What the caller's roles at the scope, or above it, allow."""
     rows = []
-    for assignment in world.authorization.all():
+    for assignment in emulator.authorization.all():
         role = ROLES.get(assignment.role)
         if role and assignment.oid == call.oid.lower() and scope.lower().startswith(assignment.scope):
             rows.append(
@@ -58,11 +58,11 @@ def permissions(world: World, call: Call, scope: str) -> Answer:
     return Answer({"value": rows})
 
 
-def _taken(world: World, type: str, name: str) -> bool:
-    if type == "Microsoft.KeyVault/vaults" and name.lower() in world.soft_deleted.vaults:
+def _taken(emulator: Emulator, type: str, name: str) -> bool:
+    if type == "Microsoft.KeyVault/vaults" and name.lower() in emulator.soft_deleted.vaults:
         return True
-    live = (r for r in world.resources.of_type(type) if r.body["name"].lower() == name.lower())
-    return name.lower() in world.taken_names or any(live)
+    live = (r for r in emulator.resources.of_type(type) if r.body["name"].lower() == name.lower())
+    return name.lower() in emulator.taken_names or any(live)
 
 
 ROUTES = [

@@ -21,13 +21,13 @@ from azure_emulator.resource_manager.resources import Resource
 from azure_emulator.services import KINDS
 
 if TYPE_CHECKING:
-    from azure_emulator.emulator import World
+    from azure_emulator.emulator import Emulator
 
 _NOT_STORED = ("id", "name", "type", "apiVersion", "dependsOn", "scope", "comments", "condition")
 
 
 @dataclass(frozen=True)
-class Kept:
+class PutResult:
     """A resource after its PUT; `changed` is False when the PUT asked for what was there."""
 
     resource: Resource
@@ -35,10 +35,10 @@ class Kept:
     changed: bool
 
 
-def require(world: World, oid: str, action: str, scope: str) -> None:
+def require(emulator: Emulator, oid: str, action: str, scope: str) -> None:
     """Raises AuthorizationFailed unless the principal may do the action at the scope."""
-    if not world.authorization.allows(oid, action, scope):
-        principal = world.directory.find(oid)
+    if not emulator.authorization.allows(oid, action, scope):
+        principal = emulator.directory.find(oid)
         name = principal.name if principal else oid
         raise AzureError(
             403,
@@ -49,13 +49,13 @@ def require(world: World, oid: str, action: str, scope: str) -> None:
         )
 
 
-def check(world: World, id: str, body: dict[str, Any], api_version: str) -> None:
+def check(emulator: Emulator, id: str, body: dict[str, Any], api_version: str) -> None:
     """What ARM refuses before the service sees it: namespace, place, name, schema. Raises AzureError."""
     type = type_of(id)
     kind = KINDS.get(type.lower())
-    if subscription_of(id) and subscription_of(id) != world.subscription:
+    if subscription_of(id) and subscription_of(id) != emulator.subscription:
         raise AzureError(404, "SubscriptionNotFound", f"The subscription '{subscription_of(id)}' could not be found.")
-    world.providers.require(provider_of(id))
+    emulator.providers.require(provider_of(id))
     if kind is None:
         raise AzureError(
             404,
@@ -68,60 +68,60 @@ def check(world: World, id: str, body: dict[str, Any], api_version: str) -> None
             raise AzureError(
                 400, "LocationRequired", f"The location property is required for this definition ({type})."
             )
-        world.providers.require_location(type, body["location"])
-    world.schemas.check(type, api_version, body)
+        emulator.providers.require_location(type, body["location"])
+    emulator.schemas.check(type, api_version, body)
 
 
-def put(world: World, oid: str, id: str, body: dict[str, Any], api_version: str) -> Kept:
+def put(emulator: Emulator, oid: str, id: str, body: dict[str, Any], api_version: str) -> PutResult:
     """The resource as asked; Creating for as long as its kind takes. Raises AzureError."""
     asked = {key: copy.deepcopy(value) for key, value in body.items() if key not in _NOT_STORED}
-    require(world, oid, f"{type_of(id)}/write", id)
-    check(world, id, asked, api_version)
+    require(emulator, oid, f"{type_of(id)}/write", id)
+    check(emulator, id, asked, api_version)
     kind = KINDS[type_of(id).lower()]
-    with world.resources.lock:
-        _require_parents(world, id)
-        old = world.resources.find(id)
+    with emulator.resources.lock:
+        _require_parents(emulator, id)
+        old = emulator.resources.find(id)
         _require_same_place(asked, old)
-        request = Put(world, id, copy.deepcopy(asked), old, oid)
+        request = Put(emulator, id, copy.deepcopy(asked), old, oid)
         kind.complete(request)
         if old and _same(request.body, old.body):
-            return Kept(old, created=False, changed=False)
+            return PutResult(old, created=False, changed=False)
         if kind.seconds:
             request.properties["provisioningState"] = "Updating" if old else "Creating"
         elif type_of(id).lower() != "microsoft.authorization/roleassignments":
             request.properties["provisioningState"] = "Succeeded"
-        resource = world.resources.keep(id, request.body, oid, asked)
+        resource = emulator.resources.keep(id, request.body, oid, asked)
 
     def settle() -> None:
-        kind.settle(world, resource)
+        kind.settle(emulator, resource)
         if resource.properties.get("provisioningState") in ("Creating", "Updating"):
             resource.properties["provisioningState"] = "Succeeded"
 
     if kind.seconds:
-        world.clock.after(kind.seconds, settle)
+        emulator.clock.after(kind.seconds, settle)
     else:
         settle()
-    return Kept(resource, created=old is None, changed=True)
+    return PutResult(resource, created=old is None, changed=True)
 
 
-def drop(world: World, id: str) -> bool:
+def drop(emulator: Emulator, id: str) -> bool:
     """The resource and all under it gone; whether it was there."""
-    gone = world.resources.drop(id)
+    gone = emulator.resources.drop(id)
     for resource in gone:
         kind = KINDS.get(resource.body["type"].lower())
         if kind:
-            kind.dropped(world, resource)
+            kind.dropped(emulator, resource)
     return bool(gone)
 
 
-def _require_parents(world: World, id: str) -> None:
+def _require_parents(emulator: Emulator, id: str) -> None:
     group = group_of(id)
-    if group and group.lower() != id.lower() and world.resources.find(group) is None:
+    if group and group.lower() != id.lower() and emulator.resources.find(group) is None:
         raise AzureError(404, "ResourceGroupNotFound", f"Resource group '{name_of(group)}' could not be found.")
     parent = parent_of(id)
     if type_of(id).lower().endswith("/versions"):  # a version makes the asset that it is a version of
         parent = parent_of(parent)
-    if parent and type_of(parent) != "Microsoft.Resources/subscriptions" and world.resources.find(parent) is None:
+    if parent and type_of(parent) != "Microsoft.Resources/subscriptions" and emulator.resources.find(parent) is None:
         raise AzureError(
             404,
             "ParentResourceNotFound",

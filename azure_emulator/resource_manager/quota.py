@@ -18,7 +18,7 @@ from azure_emulator.resource_manager.resource_ids import plain
 from azure_emulator.resource_manager.resources import now
 
 if TYPE_CHECKING:
-    from azure_emulator.emulator import World
+    from azure_emulator.emulator import Emulator
 
 TOTAL = skus.TOTAL
 ML, COMPUTE = "Microsoft.MachineLearningServices", "Microsoft.Compute"
@@ -62,28 +62,28 @@ def known(family: str, provider: str) -> str:
     return found
 
 
-def _usages(world: World, call: Call, location: str) -> Answer:
-    world.providers.require("Microsoft.MachineLearningServices")
-    require(world, call.oid, "Microsoft.MachineLearningServices/locations/usages/read", call.path)
-    world.providers.require_location("Microsoft.MachineLearningServices/workspaces", location)
+def _usages(emulator: Emulator, call: Call, location: str) -> Answer:
+    emulator.providers.require("Microsoft.MachineLearningServices")
+    require(emulator, call.oid, "Microsoft.MachineLearningServices/locations/usages/read", call.path)
+    emulator.providers.require_location("Microsoft.MachineLearningServices/workspaces", location)
     rows = [
-        _usage(place, name, limit, world.vcpus_in_use(name, under))
+        _usage(place, name, limit, emulator.vcpus_in_use(name, under))
         for name in skus.TITLES
-        for place, limit, under in _places(world, location, name)
+        for place, limit, under in _places(emulator, location, name)
     ]
     return Answer({"value": rows})
 
 
-def _places(world: World, location: str, name: str) -> Iterator[tuple[str, int, str]]:
+def _places(emulator: Emulator, location: str, name: str) -> Iterator[tuple[str, int, str]]:
     """Of one quota, whose rows there are: id, limit, and below which id the machines count. Azure lists the
     subscription's first, then workspaces and their clusters, which have no limit of their own here."""
-    whole = f"/subscriptions/{world.subscription}/providers/{ML}/locations/{location}/usages/{name}"
-    yield whole, world.quota.limit(name), ""
-    for workspace in world.resources.of_type(f"{ML}/workspaces"):
+    whole = f"/subscriptions/{emulator.subscription}/providers/{ML}/locations/{location}/usages/{name}"
+    yield whole, emulator.quota.limit(name), ""
+    for workspace in emulator.resources.of_type(f"{ML}/workspaces"):
         if plain(workspace.body["location"]) != plain(location):
             continue
         yield f"{workspace.id}/usages", -1, workspace.id
-        for cluster in world.resources.children(f"{workspace.id}/computes"):
+        for cluster in emulator.resources.children(f"{workspace.id}/computes"):
             size = skus.find(cluster.properties["properties"]["vmSize"])
             if size and size.counts_as(name):
                 yield f"{cluster.id}/usages", -1, cluster.id
@@ -106,7 +106,7 @@ def _provider(scope: str) -> str:
     return COMPUTE if f"/{COMPUTE}/".lower() in scope.lower() else ML
 
 
-def _quota(world: World, family: str, scope: str) -> dict[str, Any]:
+def _quota(emulator: Emulator, family: str, scope: str) -> dict[str, Any]:
     provider = _provider(scope)
     name = known(family, provider)
     return {
@@ -114,7 +114,7 @@ def _quota(world: World, family: str, scope: str) -> dict[str, Any]:
         "name": name,
         "type": "Microsoft.Quota/Quotas",
         "properties": {
-            "limit": {"limitObjectType": "LimitValue", "value": world.quota.limit(name, provider)},
+            "limit": {"limitObjectType": "LimitValue", "value": emulator.quota.limit(name, provider)},
             "name": {"value": name, "localizedValue": _TITLES[provider][name]},
             "unit": "Count",
             "isQuotaApplicable": True,
@@ -123,17 +123,17 @@ def _quota(world: World, family: str, scope: str) -> dict[str, Any]:
     }
 
 
-def _get_quotas(world: World, call: Call, scope: str, family: str | None = None) -> Answer:
-    world.providers.require("Microsoft.Quota")
-    require(world, call.oid, "Microsoft.Quota/quotas/read", scope)
+def _get_quotas(emulator: Emulator, call: Call, scope: str, family: str | None = None) -> Answer:
+    emulator.providers.require("Microsoft.Quota")
+    require(emulator, call.oid, "Microsoft.Quota/quotas/read", scope)
     if family:
-        return Answer(_quota(world, family, scope))
-    return Answer({"value": [_quota(world, name, scope) for name in _TITLES[_provider(scope)]]})
+        return Answer(_quota(emulator, family, scope))
+    return Answer({"value": [_quota(emulator, name, scope) for name in _TITLES[_provider(scope)]]})
 
 
-def _get_usages(world: World, call: Call, scope: str, family: str | None = None) -> Answer:
-    world.providers.require("Microsoft.Quota")
-    require(world, call.oid, "Microsoft.Quota/usages/read", scope)
+def _get_usages(emulator: Emulator, call: Call, scope: str, family: str | None = None) -> Answer:
+    emulator.providers.require("Microsoft.Quota")
+    require(emulator, call.oid, "Microsoft.Quota/usages/read", scope)
     provider = _provider(scope)
     rows = [
         {
@@ -142,7 +142,7 @@ def _get_usages(world: World, call: Call, scope: str, family: str | None = None)
             "type": "Microsoft.Quota/Usages",
             "properties": {
                 # Azure ML's machines are none of the subscription's own.
-                "usages": {"value": world.vcpus_in_use(name) if provider == ML else 0},
+                "usages": {"value": emulator.vcpus_in_use(name) if provider == ML else 0},
                 "name": {"value": name, "localizedValue": _TITLES[provider][name]},
                 "unit": "Count",
             },
@@ -152,11 +152,11 @@ def _get_usages(world: World, call: Call, scope: str, family: str | None = None)
     return Answer(rows[0] if family else {"value": rows})
 
 
-def _request(world: World, call: Call, scope: str, family: str) -> Answer:
+def _request(emulator: Emulator, call: Call, scope: str, family: str) -> Answer:
     """Files a request for a new limit; its verdict comes later."""
-    world.providers.require("Microsoft.Quota")
-    require(world, call.oid, "Microsoft.Quota/quotas/write", scope)
-    world.schemas.check("Microsoft.Quota/quotas", call.api_version, object_of(call))
+    emulator.providers.require("Microsoft.Quota")
+    require(emulator, call.oid, "Microsoft.Quota/quotas/write", scope)
+    emulator.schemas.check("Microsoft.Quota/quotas", call.api_version, object_of(call))
     asked = call.body.get("properties") or {}
     value = (asked.get("limit") or {}).get("value")
     if not isinstance(value, int) or asked["limit"].get("limitObjectType") != "LimitValue":
@@ -165,8 +165,8 @@ def _request(world: World, call: Call, scope: str, family: str) -> Answer:
         )
     provider = _provider(scope)
     family = known(family, provider)
-    if value <= world.quota.limit(family, provider) and world.quota.verdict == "grant":
-        world.quota.set_limit(family, value, provider)
+    if value <= emulator.quota.limit(family, provider) and emulator.quota.verdict == "grant":
+        emulator.quota.set_limit(family, value, provider)
     id = str(uuid.uuid4())
     request = {
         "id": f"{scope}/providers/Microsoft.Quota/quotaRequests/{id}",
@@ -187,11 +187,11 @@ def _request(world: World, call: Call, scope: str, family: str) -> Answer:
             ],
         },
     }
-    world.quota.requests[id] = request
-    world.clock.after(2.0, lambda: _decide(world, request, family, value, provider))
-    operation = world.operations.start(lambda: _progress(world, request, family, scope))
-    headers = world.operations.headers(
-        operation, world.subscription, "Microsoft.Quota", "operationStatuses", call.api_version
+    emulator.quota.requests[id] = request
+    emulator.clock.after(2.0, lambda: _decide(emulator, request, family, value, provider))
+    operation = emulator.operations.start(lambda: _progress(emulator, request, family, scope))
+    headers = emulator.operations.headers(
+        operation, emulator.subscription, "Microsoft.Quota", "operationStatuses", call.api_version
     )
     # The body is the request, not the quota: azure-mgmt-quota reads the final quota from the last GET.
     return Answer(
@@ -199,13 +199,13 @@ def _request(world: World, call: Call, scope: str, family: str) -> Answer:
     )
 
 
-def _decide(world: World, request: dict[str, Any], family: str, value: int, provider: str) -> None:
+def _decide(emulator: Emulator, request: dict[str, Any], family: str, value: int, provider: str) -> None:
     properties = request["properties"]
-    if world.quota.verdict == "wait":
+    if emulator.quota.verdict == "wait":
         return
-    granted = world.quota.verdict == "grant"
+    granted = emulator.quota.verdict == "grant"
     if granted:
-        world.quota.set_limit(family, value, provider)
+        emulator.quota.set_limit(family, value, provider)
     state = "Succeeded" if granted else "Failed"
     message = (
         "Request completed." if granted else "The request was not approved: no capacity for this family in the region."
@@ -217,26 +217,26 @@ def _decide(world: World, request: dict[str, Any], family: str, value: int, prov
         properties["error"] = {"code": "ContactSupport", "message": message}
 
 
-def _progress(world: World, request: dict[str, Any], family: str, scope: str) -> Progress:
+def _progress(emulator: Emulator, request: dict[str, Any], family: str, scope: str) -> Progress:
     properties = request["properties"]
     done = properties["provisioningState"] == "Succeeded"
     return Progress(
         properties["provisioningState"],
         properties.get("error"),
-        _quota(world, family, scope)["properties"] if done else None,
+        _quota(emulator, family, scope)["properties"] if done else None,
     )
 
 
-def _get_requests(world: World, call: Call, scope: str, id: str | None = None) -> Answer:
-    world.providers.require("Microsoft.Quota")
-    require(world, call.oid, "Microsoft.Quota/quotaRequests/read", scope)
+def _get_requests(emulator: Emulator, call: Call, scope: str, id: str | None = None) -> Answer:
+    emulator.providers.require("Microsoft.Quota")
+    require(emulator, call.oid, "Microsoft.Quota/quotaRequests/read", scope)
     if id is None:
         return Answer(
-            {"value": [r for r in world.quota.requests.values() if r["id"].lower().startswith(f"{scope}/".lower())]}
+            {"value": [r for r in emulator.quota.requests.values() if r["id"].lower().startswith(f"{scope}/".lower())]}
         )
-    if id.lower() not in world.quota.requests:
+    if id.lower() not in emulator.quota.requests:
         raise AzureError(404, "ResourceNotFound", f"There is no quota request '{id}'.")
-    return Answer(world.quota.requests[id.lower()], 200, RETRY_AFTER)
+    return Answer(emulator.quota.requests[id.lower()], 200, RETRY_AFTER)
 
 
 _SCOPE = r"(?P<scope>/subscriptions/[^/]+/providers/Microsoft\.(?:MachineLearningServices|Compute)/locations/[^/]+)"

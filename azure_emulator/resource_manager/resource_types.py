@@ -12,14 +12,14 @@ from azure_emulator.resource_manager.resource_ids import name_of
 from azure_emulator.resource_manager.resources import Resource
 
 if TYPE_CHECKING:
-    from azure_emulator.emulator import World
+    from azure_emulator.emulator import Emulator
 
 
 @dataclass
 class Put:
     """A resource on its way in. `complete` functions fill `body` with what Azure adds; they change nothing else."""
 
-    world: World
+    emulator: Emulator
     id: str
     body: dict[str, Any]
     old: Resource | None
@@ -35,7 +35,7 @@ class Put:
             self.body["properties"] = {}
         return self.body["properties"]
 
-    def kept(self, key: str, make: Callable[[], Any]) -> Any:
+    def stored_or_new(self, key: str, make: Callable[[], Any]) -> Any:
         """The value that the resource already has, or a new one."""
         if self.old and key in self.old.properties:
             return self.old.properties[key]
@@ -53,8 +53,8 @@ class Kind:
 
     type: str
     complete: Callable[[Put], None] = lambda put: None
-    settle: Callable[[World, Resource], None] = lambda world, resource: None
-    dropped: Callable[[World, Resource], None] = lambda world, resource: None
+    settle: Callable[[Emulator, Resource], None] = lambda emulator, resource: None
+    dropped: Callable[[Emulator, Resource], None] = lambda emulator, resource: None
     name: str = r"[A-Za-z0-9._()\-]{1,90}"
     name_error: tuple[str, str] = ("InvalidResourceName", "Resource name {name} is invalid.")
     seconds: float = 0.0

@@ -11,7 +11,7 @@ from azure_emulator.resource_manager.resource_ids import name_of
 from azure_emulator.resource_manager.resources import Resource
 
 if TYPE_CHECKING:
-    from azure_emulator.emulator import World
+    from azure_emulator.emulator import Emulator
 
 
 class SoftDeleted:
@@ -34,9 +34,9 @@ class SoftDeleted:
             return sorted([*vaults, *self.workspaces, *self.logs])
 
 
-def recovered_vault(world: World, resource_id: str) -> dict[str, Any]:
+def recovered_vault(emulator: Emulator, resource_id: str) -> dict[str, Any]:
     """What a PUT with createMode=recover brings back. Raises AzureError when it was not deleted from this place."""
-    body = deleted_vault_body(world, name_of(resource_id))
+    body = deleted_vault_body(emulator, name_of(resource_id))
     if str(body["id"]).lower() != resource_id.lower():
         raise AzureError(
             404, "DeletedVaultNotFound", f"The deleted vault '{body['name']}' was in another place: {body['id']}."
@@ -44,19 +44,19 @@ def recovered_vault(world: World, resource_id: str) -> dict[str, Any]:
     return copy.deepcopy(body)
 
 
-def vault_dropped(world: World, resource: Resource) -> None:
-    world.soft_deleted.add_vault(resource.body)
+def vault_dropped(emulator: Emulator, resource: Resource) -> None:
+    emulator.soft_deleted.add_vault(resource.body)
 
 
-def made_up_vault(world: World, name: str, location: str) -> dict[str, Any]:
+def foreign_deleted_vault(emulator: Emulator, name: str, location: str) -> dict[str, Any]:
     """A deleted vault that belongs to somebody else's group."""
-    id = f"/subscriptions/{world.subscription}/resourceGroups/another/providers/Microsoft.KeyVault/vaults/{name}"
+    id = f"/subscriptions/{emulator.subscription}/resourceGroups/another/providers/Microsoft.KeyVault/vaults/{name}"
     return {"id": id, "name": name, "location": location, "properties": {}}
 
 
-def deleted_vault_body(world: World, name: str) -> dict[str, Any]:
+def deleted_vault_body(emulator: Emulator, name: str) -> dict[str, Any]:
     """What the deleted vault was. Raises AzureError when there is none."""
-    found = world.soft_deleted.vaults.get(name.lower())
+    found = emulator.soft_deleted.vaults.get(name.lower())
     if found is None:
         raise AzureError(404, "DeletedVaultNotFound", f"The specified deleted vault '{name}' does not exist.")
     return found

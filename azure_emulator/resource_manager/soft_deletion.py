@@ -12,34 +12,34 @@ from azure_emulator.resource_manager.resource_ids import provider_of
 from azure_emulator.resource_manager.soft_deleted import deleted_vault_body
 
 if TYPE_CHECKING:
-    from azure_emulator.emulator import World
+    from azure_emulator.emulator import Emulator
 
 _ML = "Microsoft.MachineLearningServices/workspaces"
 _LOGS = "Microsoft.OperationalInsights/workspaces"
 _RETENTION_DAYS = 7
 
 
-def drop_group(world: World, id: str) -> None:
+def drop_group(emulator: Emulator, id: str) -> None:
     """The group gone with all in it; what Azure keeps for a while is kept."""
-    for kind, kept in ((_ML, world.soft_deleted.workspaces), (_LOGS, world.soft_deleted.logs)):
-        kept.update(resource.id.lower() for resource in world.resources.of_type(kind, id))
-    put_resource.drop(world, id)
+    for kind, kept in ((_ML, emulator.soft_deleted.workspaces), (_LOGS, emulator.soft_deleted.logs)):
+        kept.update(resource.id.lower() for resource in emulator.resources.of_type(kind, id))
+    put_resource.drop(emulator, id)
 
 
-def delete_workspace(world: World, call: Call) -> Answer:
+def delete_workspace(emulator: Emulator, call: Call) -> Answer:
     """Kept for 14 days unless the query says forceToPurge=true, also of one that was deleted before."""
-    return _delete(world, call, _ML, world.soft_deleted.workspaces, call.query.get("forceToPurge"))
+    return _delete(emulator, call, _ML, emulator.soft_deleted.workspaces, call.query.get("forceToPurge"))
 
 
-def delete_logs(world: World, call: Call) -> Answer:
+def delete_logs(emulator: Emulator, call: Call) -> Answer:
     """Kept for 14 days unless the query says force=true."""
-    return _delete(world, call, _LOGS, world.soft_deleted.logs, call.query.get("force"))
+    return _delete(emulator, call, _LOGS, emulator.soft_deleted.logs, call.query.get("force"))
 
 
-def _delete(world: World, call: Call, kind: str, kept: set[str], force: str | None) -> Answer:
+def _delete(emulator: Emulator, call: Call, kind: str, kept: set[str], force: str | None) -> Answer:
     id, forever = call.path.rstrip("/").lower(), str(force).lower() == "true"
-    put_resource.require(world, call.oid, f"{kind}/delete", id)
-    resource = world.resources.find(id)
+    put_resource.require(emulator, call.oid, f"{kind}/delete", id)
+    resource = emulator.resources.find(id)
     if resource is None:
         if forever:
             kept.discard(id)
@@ -47,54 +47,54 @@ def _delete(world: World, call: Call, kind: str, kept: set[str], force: str | No
     resource.properties["provisioningState"] = "Deleting"
 
     def gone() -> None:
-        if world.resources.find(id) is not None:
-            put_resource.drop(world, id)
+        if emulator.resources.find(id) is not None:
+            put_resource.drop(emulator, id)
             (kept.discard if forever else kept.add)(id)
 
-    world.clock.after(2.0, gone)
-    operation = world.operations.start(
-        lambda: Progress("Succeeded" if world.resources.find(id) is None else "Deleting")
+    emulator.clock.after(2.0, gone)
+    operation = emulator.operations.start(
+        lambda: Progress("Succeeded" if emulator.resources.find(id) is None else "Deleting")
     )
     return Answer(
         None,
         202,
-        world.operations.headers(
-            operation, world.subscription, provider_of(id), "workspaceOperationsStatus", call.api_version
+        emulator.operations.headers(
+            operation, emulator.subscription, provider_of(id), "workspaceOperationsStatus", call.api_version
         ),
     )
 
 
-def deleted_vaults(world: World, call: Call) -> Answer:
-    put_resource.require(world, call.oid, "Microsoft.KeyVault/deletedVaults/read", call.path)
-    return Answer({"value": [_shown(world, body) for body in list(world.soft_deleted.vaults.values())]})
+def deleted_vaults(emulator: Emulator, call: Call) -> Answer:
+    put_resource.require(emulator, call.oid, "Microsoft.KeyVault/deletedVaults/read", call.path)
+    return Answer({"value": [_shown(emulator, body) for body in list(emulator.soft_deleted.vaults.values())]})
 
 
-def deleted_vault(world: World, call: Call, location: str, name: str) -> Answer:
-    put_resource.require(world, call.oid, "Microsoft.KeyVault/locations/deletedVaults/read", call.path)
-    return Answer(_shown(world, deleted_vault_body(world, name)))
+def deleted_vault(emulator: Emulator, call: Call, location: str, name: str) -> Answer:
+    put_resource.require(emulator, call.oid, "Microsoft.KeyVault/locations/deletedVaults/read", call.path)
+    return Answer(_shown(emulator, deleted_vault_body(emulator, name)))
 
 
-def purge_vault(world: World, call: Call, location: str, name: str) -> Answer:
-    put_resource.require(world, call.oid, "Microsoft.KeyVault/locations/deletedVaults/purge/action", call.path)
-    body = deleted_vault_body(world, name)
+def purge_vault(emulator: Emulator, call: Call, location: str, name: str) -> Answer:
+    put_resource.require(emulator, call.oid, "Microsoft.KeyVault/locations/deletedVaults/purge/action", call.path)
+    body = deleted_vault_body(emulator, name)
     if body["properties"].get("enablePurgeProtection"):
         raise AzureError(405, "MethodNotAllowed", 'Operation "DeletedVaultPurge" is not allowed.')
-    world.clock.after(1.0, lambda: world.soft_deleted.vaults.pop(name.lower(), None))
-    operation = world.operations.start(
-        lambda: Progress("InProgress" if name.lower() in world.soft_deleted.vaults else "Succeeded")
+    emulator.clock.after(1.0, lambda: emulator.soft_deleted.vaults.pop(name.lower(), None))
+    operation = emulator.operations.start(
+        lambda: Progress("InProgress" if name.lower() in emulator.soft_deleted.vaults else "Succeeded")
     )
     address = (
-        f"https://management.azure.com/subscriptions/{world.subscription}/providers/Microsoft.KeyVault/locations/"
+        f"https://management.azure.com/subscriptions/{emulator.subscription}/providers/Microsoft.KeyVault/locations/"
         f"{location}/operationResults/{operation}?api-version={call.api_version}"
     )
     return Answer(None, 202, {"Location": address, **RETRY_AFTER})
 
 
-def _shown(world: World, body: dict[str, Any]) -> dict[str, Any]:
+def _shown(emulator: Emulator, body: dict[str, Any]) -> dict[str, Any]:
     today = dt.datetime.now(dt.UTC)
     location = body["location"]
     return {
-        "id": f"/subscriptions/{world.subscription}/providers/Microsoft.KeyVault/locations/{location}/deletedVaults/"
+        "id": f"/subscriptions/{emulator.subscription}/providers/Microsoft.KeyVault/locations/{location}/deletedVaults/"
         f"{body['name']}",
         "name": body["name"],
         "type": "Microsoft.KeyVault/deletedVaults",

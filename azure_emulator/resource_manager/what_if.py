@@ -7,19 +7,19 @@ from typing import TYPE_CHECKING, Any
 from azure_emulator.resource_manager.references import has_reference
 
 if TYPE_CHECKING:
-    from azure_emulator.emulator import World
+    from azure_emulator.emulator import Emulator
 
 _PARTS = ("properties", "tags", "sku", "kind", "identity", "location")
 
 
-def changes(world: World, predicted: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def changes(emulator: Emulator, predicted: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """One row a resource: Create, NoChange or Modify."""
-    return [_change(world, resource) for resource in predicted]
+    return [_change(emulator, resource) for resource in predicted]
 
 
-def _change(world: World, resource: dict[str, Any]) -> dict[str, Any]:
+def _change(emulator: Emulator, resource: dict[str, Any]) -> dict[str, Any]:
     row: dict[str, Any] = {"resourceId": resource["id"], "deploymentId": None, "symbolicName": None}
-    live = world.resources.find(resource["id"])
+    live = emulator.resources.find(resource["id"])
     if live is None:
         return {**row, "changeType": "Create", "after": resource}
     delta = [

@@ -6,16 +6,16 @@ import hmac
 from typing import TYPE_CHECKING
 
 from azure_emulator.identity.tokens import InvalidToken
-from azure_emulator.scoring.live import LiveEndpoint
+from azure_emulator.scoring.live_endpoints import LiveEndpoint
 
 if TYPE_CHECKING:
-    from azure_emulator.emulator import World
+    from azure_emulator.emulator import Emulator
 
 AUDIENCE = "https://ml.azure.com"
 SCORE = "Microsoft.MachineLearningServices/workspaces/onlineEndpoints/score/action"
 
 
-def caller_of(world: World, endpoint: LiveEndpoint, authorization: str, expired: bool = False) -> str:
+def caller_of(emulator: Emulator, endpoint: LiveEndpoint, authorization: str, expired: bool = False) -> str:
     """The object id of the caller, or "key". Raises Refused (401, 403)."""
     from azure_emulator.scoring.gateway import Refused
 
@@ -27,10 +27,10 @@ def caller_of(world: World, endpoint: LiveEndpoint, authorization: str, expired:
             raise Refused(401, "key_auth_access_denied")
         return "key"
     try:
-        oid = world.tokens.read(given, AUDIENCE).oid
+        oid = emulator.tokens.read(given, AUDIENCE).oid
     except InvalidToken as e:
         raise Refused(401, f"token_auth_access_denied: {e}") from e
     # The table of status codes: 401 also for "You don't have permission to do the requested action, such as score".
-    if not world.authorization.allows(oid, SCORE, endpoint.id):
+    if not emulator.authorization.allows(oid, SCORE, endpoint.id):
         raise Refused(401, f"token_auth_access_denied: {oid} may not {SCORE}")
     return oid

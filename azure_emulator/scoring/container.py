@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from azure_emulator.jobs.node import SYSTEM_PATH
-from azure_emulator.only_python import folder_with_python
+from azure_emulator.python_launcher import write_python_launchers
 from azure_emulator.scoring.image import Image
-from azure_emulator.supervised_process import Warded
+from azure_emulator.supervised_process import SupervisedProcess
 
 _MOUNT = "azureml-models"
 _PROJECT = Path(__file__).resolve().parents[2]
@@ -50,7 +50,7 @@ class Container:
         self._stopping = threading.Event()
         self.restarts = True
         self.ready = False
-        self.process: Warded | None = None
+        self.process: SupervisedProcess | None = None
 
     @property
     def log(self) -> Path:
@@ -81,7 +81,7 @@ class Container:
         self._environment = {
             **{name: self._here(image.local(value)) for name, value in image.environment.items()},
             **{name: self._here(value) for name, value in given.items()},
-            "PATH": f"{folder_with_python(self.folder / 'bin', self._python)}:{SYSTEM_PATH}",
+            "PATH": f"{write_python_launchers(self.folder / 'bin', self._python)}:{SYSTEM_PATH}",
             "HOME": str(self.folder / "home"),
             "TMPDIR": str(self.folder / "tmp"),
         }
@@ -131,7 +131,7 @@ class Container:
 
     def _run(self) -> None:
         with self.log.open("ab") as log:
-            self.process = Warded(self._command, log, self._environment, self._workdir)
+            self.process = SupervisedProcess(self._command, log, self._environment, self._workdir)
 
     def _supervise(self) -> None:
         while True:

@@ -15,14 +15,14 @@ from urllib.parse import unquote
 
 import httpx
 
-from azure_emulator.blob_storage.blob_gate import hang_up
+from azure_emulator.blob_storage.blob_gate import abort_connection
 from azure_emulator.messages import read_body
 from azure_emulator.scoring.access import caller_of
-from azure_emulator.scoring.live import LiveDeployment, LiveEndpoint
-from azure_emulator.scoring.wrong_answers import garbled
+from azure_emulator.scoring.garbled_answers import garbled
+from azure_emulator.scoring.live_endpoints import LiveDeployment, LiveEndpoint
 
 if TYPE_CHECKING:
-    from azure_emulator.emulator import World
+    from azure_emulator.emulator import Emulator
 
 _PIN = "azureml-model-deployment"
 # Of one connection only, or not for the container: the platform authenticates, the container never sees how.
@@ -43,8 +43,8 @@ class Refused(Exception):
 class Gateway:
     """An ASGI application over every live endpoint. One client and no thread for all requests."""
 
-    def __init__(self, world: World) -> None:
-        self._world = world
+    def __init__(self, emulator: Emulator) -> None:
+        self._emulator = emulator
         self._client: httpx.AsyncClient | None = None
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -52,32 +52,32 @@ class Gateway:
         host = headers.get("host", "").partition(":")[0].lower()
         body = await read_body(receive)
         path = unquote(scope["raw_path"].decode("latin1").partition("?")[0])
-        fault = self._world.faults.draw("scoring", scope["method"], f"{host}{path}")
-        endpoint, name, identity, status = self._world.scoring.at(host), "", "", 500
+        fault = self._emulator.faults.draw("scoring", scope["method"], f"{host}{path}")
+        endpoint, name, identity, status = self._emulator.scoring.at(host), "", "", 500
         answer = _Sender(send)
         try:
             if fault in ("timeout", "slow"):
-                await asyncio.sleep(self._world.faults.hold_seconds)
+                await asyncio.sleep(self._emulator.faults.hold_seconds)
             if fault in ("timeout", "dropped"):
-                status = hang_up(send)
+                status = abort_connection(send)
                 return
             if fault in ("429", "503"):
                 raise Refused(int(fault), "The request was throttled." if fault == "429" else "Unavailable.")
             if endpoint is None or not endpoint.ready:
                 raise Refused(404, f"There is no endpoint at {host}.")
-            identity = caller_of(self._world, endpoint, headers.get("authorization", ""), fault == "expired")
+            identity = caller_of(self._emulator, endpoint, headers.get("authorization", ""), fault == "expired")
             pinned = headers.get(_PIN)
             deployment = _deployment(endpoint, pinned)
             name = deployment.name
             work = self._pass(endpoint, deployment, scope, headers, body, answer, pinned is not None)
-            status = await _unless_hung_up(work, receive)
+            status = await _unless_disconnected(work, receive)
         except Refused as e:
             status = e.status
             await answer.whole(e.status, e.headers, json.dumps({"error": {"message": e.message}}).encode())
         finally:
             if endpoint:
                 endpoint.counts[(name, status)] += 1
-            self._world.log.add("scoring", scope["method"], f"/{host}{path}", identity, status, "", fault or "")
+            self._emulator.log.add("scoring", scope["method"], f"/{host}{path}", identity, status, "", fault or "")
 
     async def _pass(
         self,
@@ -90,9 +90,9 @@ class Gateway:
         pinned: bool,
     ) -> int:
         marks = {_PIN: deployment.name, "x-request-id": str(uuid.uuid4())}
-        if deployment.inside >= deployment.most_at_once:
+        if deployment.in_flight >= deployment.max_concurrent_requests:
             raise Refused(429, "Too many pending requests.", marks)
-        deployment.inside += 1
+        deployment.in_flight += 1
         try:
             await self._crash_when_due(deployment, pinned)
             async with asyncio.timeout(deployment.timeout):
@@ -106,7 +106,7 @@ class Gateway:
                 raise
             raise Refused(424, "The container does not answer.", {**marks, **_model_error(502)}) from e
         finally:
-            deployment.inside -= 1
+            deployment.in_flight -= 1
 
     async def _crash_when_due(self, deployment: LiveDeployment, pinned: bool) -> None:
         fault = deployment.fault
@@ -199,9 +199,9 @@ def _model_error(status: int) -> dict[str, str]:
     return {"ms-azureml-model-error-statuscode": str(status), "ms-azureml-model-error-reason": "model_error"}
 
 
-async def _unless_hung_up(work: Any, receive: Any) -> int:
+async def _unless_disconnected(work: Any, receive: Any) -> int:
     """What the work returns; it is cancelled when the client goes away, so that the container may stop, too."""
-    task, gone = asyncio.ensure_future(work), asyncio.ensure_future(_until_gone(receive))
+    task, gone = asyncio.ensure_future(work), asyncio.ensure_future(_until_disconnected(receive))
     try:
         await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
         if not task.done():
@@ -215,6 +215,6 @@ async def _unless_hung_up(work: Any, receive: Any) -> int:
         task.cancel()
 
 
-async def _until_gone(receive: Any) -> None:
+async def _until_disconnected(receive: Any) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass

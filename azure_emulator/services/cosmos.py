@@ -10,11 +10,11 @@ from azure_emulator.resource_manager.resources import Resource
 
 
 def _account(put: Put) -> None:
-    if not put.old and put.world.name_is_taken(put.id):
+    if not put.old and put.emulator.name_is_taken(put.id):
         raise AzureError(400, "BadRequest", f"Dns record for {put.name} under zone Document is already taken.")
     put.default(disableLocalAuth=False, publicNetworkAccess="Enabled", enableFreeTier=False, minimalTlsVersion="Tls12")
     put.properties["documentEndpoint"] = f"https://{put.name}.documents.azure.com:443/"
-    put.properties["instanceId"] = put.kept("instanceId", lambda: str(uuid.uuid4()))
+    put.properties["instanceId"] = put.stored_or_new("instanceId", lambda: str(uuid.uuid4()))
 
 
 def _inner(put: Put) -> None:
@@ -28,7 +28,7 @@ def _role_assignment(put: Put) -> None:
     role = str(put.properties.get("roleDefinitionId", "")).rsplit("/", 1)[-1]
     if role not in COSMOS_ROLES:
         raise AzureError(400, "BadRequest", f"The role definition '{role}' does not exist in the account.")
-    if put.world.directory.find(put.properties["principalId"]) is None:
+    if put.emulator.directory.find(put.properties["principalId"]) is None:
         raise AzureError(
             400,
             "BadRequest",
@@ -36,13 +36,13 @@ def _role_assignment(put: Put) -> None:
         )
 
 
-def _give(world, resource: Resource) -> None:
+def _give(emulator, resource: Resource) -> None:
     asked = resource.properties
-    world.authorization.give(resource.id, asked["principalId"], asked["roleDefinitionId"], parent_of(resource.id))
+    emulator.authorization.give(resource.id, asked["principalId"], asked["roleDefinitionId"], parent_of(resource.id))
 
 
-def _take(world, resource: Resource) -> None:
-    world.authorization.take(resource.id)
+def _take(emulator, resource: Resource) -> None:
+    emulator.authorization.take(resource.id)
 
 
 _ACCOUNT = "Microsoft.DocumentDB/databaseAccounts"

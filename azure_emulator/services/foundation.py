@@ -17,7 +17,7 @@ def _identity(put: Put) -> None:
     if put.old:
         known = {key: put.old.properties[key] for key in ("principalId", "clientId", "tenantId")}
     else:
-        principal = put.world.directory.new_identity(put.name)
+        principal = put.emulator.directory.new_identity(put.name)
         known = {"principalId": principal.oid, "clientId": principal.client_id, "tenantId": TENANT}
     put.properties.update(known)
 
@@ -25,10 +25,10 @@ def _identity(put: Put) -> None:
 def _vault(put: Put) -> None:
     if put.properties.get("createMode") == "recover" and not put.old:
         # Azure brings back what was there, whatever else the PUT says.
-        put.body = soft_deleted.recovered_vault(put.world, put.id)
+        put.body = soft_deleted.recovered_vault(put.emulator, put.id)
         return
     put.properties.pop("createMode", None)
-    if not put.old and put.name.lower() in put.world.soft_deleted.vaults:
+    if not put.old and put.name.lower() in put.emulator.soft_deleted.vaults:
         raise AzureError(
             409,
             "ConflictError",
@@ -56,18 +56,18 @@ def _vault(put: Put) -> None:
     put.properties["vaultUri"] = f"https://{put.name.lower()}.vault.azure.net/"
 
 
-def _vault_settled(world, resource: Resource) -> None:
-    if world.resources.find(resource.id) is None:  # deleted before it settled: it is kept as that
+def _vault_settled(emulator, resource: Resource) -> None:
+    if emulator.resources.find(resource.id) is None:  # deleted before it settled: it is kept as that
         return
-    world.soft_deleted.vaults.pop(resource.body["name"].lower(), None)
+    emulator.soft_deleted.vaults.pop(resource.body["name"].lower(), None)
 
 
 def _insights(put: Put) -> None:
-    key = put.kept("InstrumentationKey", lambda: str(uuid.uuid4()))
+    key = put.stored_or_new("InstrumentationKey", lambda: str(uuid.uuid4()))
     put.default(publicNetworkAccessForIngestion="Enabled", publicNetworkAccessForQuery="Enabled", RetentionInDays=90)
     put.properties.update(
         ApplicationId=put.name,
-        AppId=put.kept("AppId", lambda: str(uuid.uuid4())),
+        AppId=put.stored_or_new("AppId", lambda: str(uuid.uuid4())),
         InstrumentationKey=key,
         ConnectionString=f"InstrumentationKey={key};IngestionEndpoint=https://{put.body['location']}.in.applicationinsights.azure.com/",
         TenantId=put.id.split("/")[2],
@@ -76,7 +76,7 @@ def _insights(put: Put) -> None:
 
 def _logs(put: Put) -> None:
     put.default(retentionInDays=30, publicNetworkAccessForIngestion="Enabled", publicNetworkAccessForQuery="Enabled")
-    put.properties["customerId"] = put.kept("customerId", lambda: str(uuid.uuid4()))
+    put.properties["customerId"] = put.stored_or_new("customerId", lambda: str(uuid.uuid4()))
 
 
 def _registry(put: Put) -> None:

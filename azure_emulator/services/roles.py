@@ -31,7 +31,7 @@ def _assignment(put: Put) -> None:
                 "Tenant ID, application ID, principal ID, and scope are not allowed to be updated.",
             )
     else:
-        same = put.world.authorization.same(asked["principalId"], role, scope)
+        same = put.emulator.authorization.same(asked["principalId"], role, scope)
         if same:
             raise AzureError(
                 409,
@@ -44,8 +44,10 @@ def _assignment(put: Put) -> None:
 
 def _require_principal(put: Put) -> None:
     oid, kind = put.properties["principalId"], put.properties.get("principalType")
-    principal = put.world.directory.find(oid)
-    fresh = principal is not None and time.monotonic() - principal.made < _REPLICATION_SECONDS * put.world.clock.scale
+    principal = put.emulator.directory.find(oid)
+    fresh = (
+        principal is not None and time.monotonic() - principal.made < _REPLICATION_SECONDS * put.emulator.clock.scale
+    )
     if principal is None or (fresh and kind is None and put.old is None):
         raise AzureError(
             400,
@@ -65,13 +67,13 @@ def _require_principal(put: Put) -> None:
     put.properties["principalType"] = principal.kind
 
 
-def _give(world, resource: Resource) -> None:
+def _give(emulator, resource: Resource) -> None:
     asked = resource.properties
-    world.authorization.give(resource.id, asked["principalId"], asked["roleDefinitionId"], parent_of(resource.id))
+    emulator.authorization.give(resource.id, asked["principalId"], asked["roleDefinitionId"], parent_of(resource.id))
 
 
-def _take(world, resource: Resource) -> None:
-    world.authorization.take(resource.id)
+def _take(emulator, resource: Resource) -> None:
+    emulator.authorization.take(resource.id)
 
 
 def definition(id: str) -> dict[str, Any]:

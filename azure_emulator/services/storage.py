@@ -7,12 +7,12 @@ from azure_emulator.resource_manager.resources import Resource, now
 
 
 def _account(put: Put) -> None:
-    if not put.old and put.world.name_is_taken(put.id):
+    if not put.old and put.emulator.name_is_taken(put.id):
         raise AzureError(
             409, "StorageAccountAlreadyTaken", f"The storage account named {put.name} is already taken.", target="name"
         )
     if not put.old:  # a new account is empty, whatever one of its name had before it was deleted
-        put.world.blobs.store.empty_account(put.name)
+        put.emulator.blobs.store.empty_account(put.name)
     put.default(
         allowBlobPublicAccess=False,
         allowSharedKeyAccess=True,
@@ -25,7 +25,7 @@ def _account(put: Put) -> None:
     put.properties.update(
         primaryLocation=put.body["location"],
         statusOfPrimary="available",
-        creationTime=put.kept("creationTime", now),
+        creationTime=put.stored_or_new("creationTime", now),
         primaryEndpoints={
             service: f"https://{put.name}.{service}.core.windows.net/" for service in ("blob", "dfs", "file", "queue")
         },
@@ -36,8 +36,8 @@ def _container(put: Put) -> None:
     put.default(publicAccess="None", hasImmutabilityPolicy=False, hasLegalHold=False)
 
 
-def _make_container(world, resource: Resource) -> None:
-    world.blobs.ensure_container(account_of(resource.id), resource.body["name"])
+def _make_container(emulator, resource: Resource) -> None:
+    emulator.blobs.ensure_container(account_of(resource.id), resource.body["name"])
 
 
 def account_of(id: str) -> str:

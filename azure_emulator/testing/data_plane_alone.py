@@ -12,7 +12,7 @@ from pathlib import Path
 import uvicorn
 
 from azure_emulator import proxy
-from azure_emulator.blob_storage.azurite import Share
+from azure_emulator.blob_storage.azurite import SharedAzurite
 from azure_emulator.blob_storage.blob_account import StorageAccount
 from azure_emulator.blob_storage.blob_gate import BlobGate
 from azure_emulator.faults import Faults
@@ -38,7 +38,7 @@ class DataPlane:
         self.faults = Faults()
         self.log = RequestLog()
         self.certificates = certificates.make(folder / "tls")
-        self.azurite = Share()
+        self.azurite = SharedAzurite()
         self.gate = BlobGate(
             folder,
             self.azurite,
@@ -128,12 +128,12 @@ class DataPlane:
 @contextmanager
 def running(folder: Path) -> Iterator[DataPlane]:
     """A data plane whose addresses are in this process's environment, so that clients made inside find it."""
-    world = DataPlane(folder)
+    plane = DataPlane(folder)
     before = dict(os.environ)
-    os.environ.update(world.environment)
+    os.environ.update(plane.environment)
     try:
-        yield world
+        yield plane
     finally:
         os.environ.clear()
         os.environ.update(before)
-        world.close()
+        plane.close()

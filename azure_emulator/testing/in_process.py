@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from azure_emulator.blob_storage.azurite import Share
-from azure_emulator.control_server import Wishes
-from azure_emulator.emulator import World
+from azure_emulator.blob_storage.azurite import SharedAzurite
+from azure_emulator.control_server import ControlCommands
+from azure_emulator.emulator import Emulator
 from azure_emulator.identity.identities import SUBSCRIPTION, USER
 from azure_emulator.messages import Answer, AzureError, Call
 from azure_emulator.resource_manager import arm
@@ -22,14 +22,14 @@ GROUPS = "2025-04-01"
 
 
 @dataclass(frozen=True)
-class Inside:
-    """The world, and the tests' own wishes of it."""
+class InProcessEmulator:
+    """The emulator, and the tests' own commands of it."""
 
-    world: World
+    emulator: Emulator
 
     @property
-    def control(self) -> Wishes:
-        return Wishes(self.world)
+    def control(self) -> ControlCommands:
+        return ControlCommands(self.emulator)
 
     def ask(
         self, method: str, path: str, body: Any = None, version: str = "2025-06-01", oid: str = USER, **query: str
@@ -37,7 +37,7 @@ class Inside:
         """What Resource Manager answers; a refusal too is an answer."""
         call = Call(method, "management.azure.com", path, {"api-version": version, **query}, {}, body, oid)
         try:
-            return arm.handle(self.world, call)
+            return arm.handle(self.emulator, call)
         except AzureError as e:
             return e.answer()
 
@@ -54,17 +54,17 @@ class Inside:
 
 
 @contextmanager
-def inside(folder: Path) -> Iterator[Inside]:
+def in_process_emulator(folder: Path) -> Iterator[InProcessEmulator]:
     """An instant Azure with every provider registered."""
-    world = World(folder, scale=0, azurite=Share())
+    emulator = Emulator(folder, scale=0, azurite=SharedAzurite())
     for namespace in NAMESPACES:
-        world.providers.set(namespace, "Registered")
+        emulator.providers.set(namespace, "Registered")
     try:
-        yield Inside(world)
+        yield InProcessEmulator(emulator)
     finally:
-        asyncio.run(world.blobs.close())
-        asyncio.run(world.gateway.close())
-        world.close()
+        asyncio.run(emulator.blobs.close())
+        asyncio.run(emulator.gateway.close())
+        emulator.close()
 
 
 def refusal(answer: Answer) -> tuple[int, str, str]:

@@ -24,22 +24,22 @@ Report = tuple[Status, str | None, str | None]
 class Compute:
     """A runner, and what it has reported on each job."""
 
-    def __init__(self, world: DataPlane, folder: Path) -> None:
-        self.world = world
+    def __init__(self, plane: DataPlane, folder: Path) -> None:
+        self.plane = plane
         self.folder = folder / "nodes"
         self.runner = JobRunner(
             self.folder,
             Path(sys.executable),
-            world.store,
-            world.authorization.allows,
-            world.scope,
-            world.tokens.issue,
-            world.environment,
+            plane.store,
+            plane.authorization.allows,
+            plane.scope,
+            plane.tokens.issue,
+            plane.environment,
         )
         self.reports: dict[str, list[Report]] = {}
         self._names = iter(range(10_000))
         self.identity = f"identity-{folder.name}"
-        world.give(self.identity, CONTRIBUTOR)
+        plane.give(self.identity, CONTRIBUTOR)
 
     def submit(
         self,
@@ -52,7 +52,7 @@ class Compute:
     ) -> str:
         """A job that runs the Python script, with an output named `out`; its name."""
         name = name or f"job-{self.folder.parent.name}-{next(self._names)}"
-        self.world.store.write(blob(f"code/{name}/main.py"), textwrap.dedent(script).encode())
+        self.plane.store.write(blob(f"code/{name}/main.py"), textwrap.dedent(script).encode())
         given = inputs or {}
         words = "".join(f" ${{{{inputs.{key}}}}}" for key in given)
         parts: dict[str, object] = {
@@ -83,14 +83,14 @@ class Compute:
 
     def log(self, name: str) -> str:
         path = BlobPath(KEYLESS, "azureml", f"ExperimentRun/dcid.{name}/user_logs/std_log.txt")
-        return self.world.store.read(path).decode() if self.world.store.exists(path) else ""
+        return self.plane.store.read(path).decode() if self.plane.store.exists(path) else ""
 
     def output(self, name: str) -> dict[str, bytes]:
         """What the job's output folder holds; a file that goes between listing and reading is not in it."""
         prefix, found = f"out/{name}/", {}
-        for item in list(self.world.store.list(blob(prefix))):
+        for item in list(self.plane.store.list(blob(prefix))):
             with suppress(ResourceNotFoundError):
-                found[item.path.removeprefix(prefix)] = self.world.store.read(blob(item.path))
+                found[item.path.removeprefix(prefix)] = self.plane.store.read(blob(item.path))
         return found
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from azure_emulator.process import LocalAzure, local_azure
-from azure_emulator.testing.in_process import Inside, inside
+from azure_emulator.testing.in_process import InProcessEmulator, in_process_emulator
 from azure_emulator.testing.requirements import azurite_or_skip
 
 
@@ -18,7 +18,7 @@ def azure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalAzure]:
 
 
 @pytest.fixture(scope="module")
-def within(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Inside]:
+def in_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InProcessEmulator]:
     azurite_or_skip()
-    with inside(tmp_path_factory.mktemp("inside")) as found:
+    with in_process_emulator(tmp_path_factory.mktemp("inside")) as found:
         yield found

@@ -17,14 +17,14 @@ pytestmark = [pytest.mark.azure, pytest.mark.integration]
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DataPlane]:
+def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DataPlane]:
     with data_plane(tmp_path_factory.mktemp("data")) as made:
         yield made
 
 
 @pytest.fixture
-def compute(world: DataPlane, tmp_path: Path) -> Iterator[Compute]:
-    made = Compute(world, tmp_path)
+def compute(plane: DataPlane, tmp_path: Path) -> Iterator[Compute]:
+    made = Compute(plane, tmp_path)
     yield made
     made.runner.close()
     assert list(made.folder.iterdir()) == []
@@ -47,10 +47,10 @@ for wrong in ({}, {"client_id": "99999999-9999-9999-9999-999999999999"}):
 
 
 @pytest.fixture(scope="module")
-def seen(world: DataPlane, tmp_path_factory: pytest.TempPathFactory) -> str:
+def seen(plane: DataPlane, tmp_path_factory: pytest.TempPathFactory) -> str:
     """The log of a job that looked at its environment and asked for tokens."""
-    world.store.write(blob("greeting"), b"hello from blob")
-    made = Compute(world, tmp_path_factory.mktemp("looking"))
+    plane.store.write(blob("greeting"), b"hello from blob")
+    made = Compute(plane, tmp_path_factory.mktemp("looking"))
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("PHI_SECRET_OF_THE_SHELL", "1")
         name = made.submit(LOOKING)
@@ -68,10 +68,10 @@ def test_a_job_has_only_what_azure_gives(seen: str) -> None:
     assert set(found) - shell - {"LC_CTYPE"} == given | route | {"HOME", "PATH", "TMPDIR"}
 
 
-def test_a_job_gets_tokens_of_its_identity_only_with_the_client_id(world: DataPlane, seen: str) -> None:
+def test_a_job_gets_tokens_of_its_identity_only_with_the_client_id(plane: DataPlane, seen: str) -> None:
     assert "hello from blob" in seen
     assert seen.count("refused") == 2
-    found = [r for r in world.log.find("blob", match="greeting") if r["identity"].startswith("identity-looking")]
+    found = [r for r in plane.log.find("blob", match="greeting") if r["identity"].startswith("identity-looking")]
     assert [r["status"] for r in found] == [206]
 
 
@@ -184,18 +184,18 @@ def test_a_crash_of_the_local_azure_leaves_no_job_behind(tmp_path: Path) -> None
     job = f"sleep 1000 & echo $! $$ > {pids}.new; mv {pids}.new {pids}; sleep 1000"
     script = f"""
         import subprocess, time
-        from azure_emulator.supervised_process import Warded
-        Warded(["bash", "-c", {job!r}], subprocess.DEVNULL)
+        from azure_emulator.supervised_process import SupervisedProcess
+        SupervisedProcess(["bash", "-c", {job!r}], subprocess.DEVNULL)
         time.sleep(1000)
         """
-    asker = subprocess.Popen([sys.executable, "-c", textwrap.dedent(script)])
+    caller = subprocess.Popen([sys.executable, "-c", textwrap.dedent(script)])
     try:
         wait_until(pids.exists)
-        asker.kill()
+        caller.kill()
         wait_until(lambda: not any(alive(int(pid)) for pid in pids.read_text().split()), seconds=5)
     finally:
-        asker.kill()
-        asker.wait()
+        caller.kill()
+        caller.wait()
 
 
 def test_the_command_is_the_process_that_is_named(compute: Compute) -> None:

@@ -15,22 +15,22 @@ pytestmark = [pytest.mark.long, pytest.mark.azure, pytest.mark.integration]
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DataPlane]:
+def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DataPlane]:
     with data_plane(tmp_path_factory.mktemp("data")) as made:
         yield made
 
 
 @pytest.fixture
-def compute(world: DataPlane, tmp_path: Path) -> Iterator[Compute]:
-    made = Compute(world, tmp_path)
+def compute(plane: DataPlane, tmp_path: Path) -> Iterator[Compute]:
+    made = Compute(plane, tmp_path)
     yield made
     made.runner.close()
     assert list(made.folder.iterdir()) == []
 
 
 def test_a_job_reads_its_inputs_and_its_output_is_kept(compute: Compute) -> None:
-    compute.world.store.write(blob("in/folder/x.txt"), b"eks")
-    compute.world.store.write(blob("in/folder/deep/y.txt"), b"why")
+    compute.plane.store.write(blob("in/folder/x.txt"), b"eks")
+    compute.plane.store.write(blob("in/folder/deep/y.txt"), b"why")
     name = compute.submit(
         """
         import pathlib, sys
@@ -129,14 +129,14 @@ def test_an_identity_that_may_not_read_fails_the_job_by_name(compute: Compute) -
 
 
 def test_an_identity_that_may_only_read_cannot_have_an_output(compute: Compute) -> None:
-    compute.world.give("only-reads", READER)
+    compute.plane.give("only-reads", READER)
     name = compute.submit("", identity_oid="only-reads")
     assert compute.end_of(name)[:2] == ("Failed", "ScriptExecution.WriteStreams.Authentication")
 
 
 def test_a_role_lost_while_the_job_runs_fails_its_output(compute: Compute) -> None:
-    compute.world.give("soon-gone", READER)
-    assigned = compute.world.give("soon-gone", CONTRIBUTOR)
+    compute.plane.give("soon-gone", READER)
+    assigned = compute.plane.give("soon-gone", CONTRIBUTOR)
     name = compute.submit(
         """
         import pathlib, sys, time
@@ -146,7 +146,7 @@ def test_a_role_lost_while_the_job_runs_fails_its_output(compute: Compute) -> No
         identity_oid="soon-gone",
     )
     wait_until(lambda: "first" in compute.output(name))
-    compute.world.take(assigned)
+    compute.plane.take(assigned)
     assert compute.end_of(name)[:2] == ("Failed", "ScriptExecution.WriteStreams.Authentication")
     assert compute.output(name) == {"first": b"1"}
 

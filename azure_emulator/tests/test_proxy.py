@@ -14,7 +14,7 @@ from azure_emulator import proxy
 from azure_emulator.identity import certificates
 
 
-class World:
+class ProxyAndServer:
     """A proxy in a thread, and behind it one HTTPS server that answers with the host it was asked for."""
 
     def __init__(self, folder: Path) -> None:
@@ -62,44 +62,44 @@ class EchoHost(http.server.BaseHTTPRequestHandler):
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    made = World(tmp_path_factory.mktemp("proxy"))
+def proxied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProxyAndServer]:
+    made = ProxyAndServer(tmp_path_factory.mktemp("proxy"))
     yield made
     made.close()
 
 
-def test_a_known_host_is_reached_over_verified_https(world: World) -> None:
-    assert world.client.get("https://anaccount.blob.core.windows.net/x").text == "anaccount.blob.core.windows.net"
+def test_a_known_host_is_reached_over_verified_https(proxied: ProxyAndServer) -> None:
+    assert proxied.client.get("https://anaccount.blob.core.windows.net/x").text == "anaccount.blob.core.windows.net"
 
 
 @pytest.mark.parametrize(
     "address", ["https://pypi.org/", "https://127.0.0.1:22/", "https://blob.core.windows.net.evil/"]
 )
-def test_every_other_host_is_refused(world: World, address: str) -> None:
+def test_every_other_host_is_refused(proxied: ProxyAndServer, address: str) -> None:
     with pytest.raises(httpx.ProxyError, match="403"):
-        world.client.get(address)
-    assert world.heard[-1][1] is None
+        proxied.client.get(address)
+    assert proxied.heard[-1][1] is None
 
 
-def test_plain_http_is_refused_too(world: World) -> None:
-    assert world.client.get("http://anaccount.blob.core.windows.net/x").status_code == 403
+def test_plain_http_is_refused_too(proxied: ProxyAndServer) -> None:
+    assert proxied.client.get("http://anaccount.blob.core.windows.net/x").status_code == 403
 
 
-def test_a_service_that_is_down_ends_the_connection(world: World) -> None:
+def test_a_service_that_is_down_ends_the_connection(proxied: ProxyAndServer) -> None:
     with pytest.raises(httpx.HTTPError):
-        world.client.get("https://management.azure.com/")
-    assert world.heard[-1] == ("management.azure.com", 1)
+        proxied.client.get("https://management.azure.com/")
+    assert proxied.heard[-1] == ("management.azure.com", 1)
 
 
 @pytest.mark.parametrize(
     "host",
     ["login.microsoftonline.com", "x.vault.azure.net", "e.eastus2.inference.ml.azure.com", "eastus2.api.azureml.ms"],
 )
-def test_the_certificate_holds_for_each_kind_of_host(world: World, host: str) -> None:
-    trust = ssl.create_default_context(cafile=str(world.certificates.authority))
+def test_the_certificate_holds_for_each_kind_of_host(proxied: ProxyAndServer, host: str) -> None:
+    trust = ssl.create_default_context(cafile=str(proxied.certificates.authority))
     server, client = ssl.MemoryBIO(), ssl.MemoryBIO()
     answering = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    answering.load_cert_chain(world.certificates.chain, world.certificates.key)
+    answering.load_cert_chain(proxied.certificates.chain, proxied.certificates.key)
     far = answering.wrap_bio(server, client, server_side=True)
     near = trust.wrap_bio(client, server, server_hostname=host)
     for _ in range(3):
@@ -111,5 +111,5 @@ def test_the_certificate_holds_for_each_kind_of_host(world: World, host: str) ->
     assert near.getpeercert()
 
 
-def test_the_key_is_readable_by_its_owner_only(world: World) -> None:
-    assert world.certificates.key.stat().st_mode & 0o077 == 0
+def test_the_key_is_readable_by_its_owner_only(proxied: ProxyAndServer) -> None:
+    assert proxied.certificates.key.stat().st_mode & 0o077 == 0

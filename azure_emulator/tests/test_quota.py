@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from azure_emulator.resource_manager import skus
-from azure_emulator.testing.in_process import HERE, Inside, refusal
+from azure_emulator.testing.in_process import HERE, InProcessEmulator, refusal
 from azure_emulator.testing.job_runner_alone import wait_until
 from azure_emulator.testing.requirements import needs_schemas
 
@@ -17,28 +17,30 @@ PLACE = f"{HERE}/{ML}/locations/eastus2"
 
 
 @pytest.fixture
-def azure(within: Inside) -> Inside:
+def azure(in_process: InProcessEmulator) -> InProcessEmulator:
     for name in skus.TITLES:
-        within.control.set_quota(name, 300)
-    return within
+        in_process.control.set_quota(name, 300)
+    return in_process
 
 
-def cluster(azure: Inside, workspace: str, name: str, size: str, nodes: int = 1) -> str:
+def cluster(azure: InProcessEmulator, workspace: str, name: str, size: str, nodes: int = 1) -> str:
     scale = {"minNodeCount": 0, "maxNodeCount": 1, "nodeIdleTimeBeforeScaleDown": "PT120S"}
     asked = {"vmSize": size, "scaleSettings": scale}
     id = azure.plant(f"{workspace}/computes/{name}", location="eastus2", properties={"properties": asked})
-    found = azure.world.resources.find(id)
+    found = azure.emulator.resources.find(id)
     assert found
     for number in range(nodes):
-        wait_until(lambda number=number: azure.world.clusters.take(found, f"job-{number}"), 5)
+        wait_until(lambda number=number: azure.emulator.clusters.take(found, f"job-{number}"), 5)
     return id
 
 
-def usages(azure: Inside) -> list[dict[str, Any]]:
+def usages(azure: InProcessEmulator) -> list[dict[str, Any]]:
     return azure.ask("GET", f"{PLACE}/usages", version="2025-09-01").body["value"]
 
 
-def test_usages_have_a_row_of_the_subscription_then_one_of_every_workspace_and_cluster(azure: Inside) -> None:
+def test_usages_have_a_row_of_the_subscription_then_one_of_every_workspace_and_cluster(
+    azure: InProcessEmulator,
+) -> None:
     one = azure.plant(f"{azure.group('rg-quota')}/{ML}/workspaces/mlw-one", location="eastus2")
     two = azure.plant(f"{azure.group('rg-quota')}/{ML}/workspaces/mlw-two", location="eastus2")
     gpu = cluster(azure, one, "gpu", "Standard_NC24ads_A100_v4")
@@ -53,12 +55,12 @@ def test_usages_have_a_row_of_the_subscription_then_one_of_every_workspace_and_c
     azure.control.delete(one)
 
 
-def quota(azure: Inside, provider: str) -> dict[str, Any]:
+def quota(azure: InProcessEmulator, provider: str) -> dict[str, Any]:
     place = f"{HERE}/providers/{provider}/locations/eastus2/providers/Microsoft.Quota/quotas/{A100}"
     return azure.ask("GET", place, version="2025-09-01").body
 
 
-def test_a_grant_to_compute_leaves_azure_ml_as_it_was(azure: Inside) -> None:
+def test_a_grant_to_compute_leaves_azure_ml_as_it_was(azure: InProcessEmulator) -> None:
     place = f"{HERE}/providers/Microsoft.Compute/locations/eastus2/providers/Microsoft.Quota/quotas/{A100}"
     asked = {"properties": {"limit": {"limitObjectType": "LimitValue", "value": 777}, "name": {"value": A100}}}
     assert azure.ask("PUT", place, asked, "2025-09-01").status == 202
@@ -79,19 +81,19 @@ def test_a_grant_to_compute_leaves_azure_ml_as_it_was(azure: Inside) -> None:
         {"limit": {"limitObjectType": "LimitValue", "value": 48, "unitt": "Count"}},
     ],
 )
-def test_a_misspelt_key_of_a_request_is_refused(azure: Inside, asked: dict[str, Any]) -> None:
+def test_a_misspelt_key_of_a_request_is_refused(azure: InProcessEmulator, asked: dict[str, Any]) -> None:
     address = f"{PLACE}/providers/Microsoft.Quota/quotas/{A100}"
     refused = azure.ask("PUT", address, {"properties": asked}, "2025-09-01")
     assert refusal(refused)[:2] == (400, "InvalidRequestContent")
 
 
-def test_nodes_stay_within_the_regions_total(azure: Inside) -> None:
+def test_nodes_stay_within_the_regions_total(azure: InProcessEmulator) -> None:
     workspace = azure.plant(f"{azure.group('rg-quota')}/{ML}/workspaces/mlw-full", location="eastus2")
     azure.control.set_quota(skus.TOTAL, 3)
     id = cluster(azure, workspace, "cpu", "Standard_D4s_v3", nodes=0)
-    found = azure.world.resources.find(id)
+    found = azure.emulator.resources.find(id)
     assert found
-    assert not azure.world.clusters.take(found, "job")
+    assert not azure.emulator.clusters.take(found, "job")
     error = found.properties["properties"]["errors"][0]["error"]
     assert error["code"] == "ClusterCoreQuotaReached"
     assert "Maximum allowed: 3, Current in use: 0, Additional requested: 4" in error["message"]
@@ -107,7 +109,7 @@ def test_nodes_stay_within_the_regions_total(azure: Inside) -> None:
     assert WHOLE in refusal(refused)[2]
 
 
-def test_deployments_stay_within_the_regions_total(azure: Inside) -> None:
+def test_deployments_stay_within_the_regions_total(azure: InProcessEmulator) -> None:
     workspace = azure.plant(f"{azure.group('rg-quota')}/{ML}/workspaces/mlw-serves", location="eastus2")
     endpoint = azure.plant(f"{workspace}/onlineEndpoints/phi", location="eastus2", properties={"authMode": "Key"})
     environment = azure.plant(f"{workspace}/environments/phi/versions/1", properties={"inferenceConfig": {"a": 1}})

@@ -17,7 +17,7 @@ from azure_emulator.bicep import compiler
 from azure_emulator.identity.identities import LOCATION
 from azure_emulator.identity.tokens import Tokens
 from azure_emulator.process import LocalAzure
-from azure_emulator.scoring.wrong_answers import garbled
+from azure_emulator.scoring.garbled_answers import garbled
 from azure_emulator.testing.job_runner_alone import alive
 from azure_emulator.testing.served_workspace import DOCKERFILE, Serving, context, register_image, serving, until
 

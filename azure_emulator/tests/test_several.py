@@ -16,7 +16,7 @@ from azure.core.exceptions import ResourceNotFoundError
 from azure.identity import AzureCliCredential
 from azure.storage.blob import ContainerClient
 
-from azure_emulator.blob_storage.azurite import Share
+from azure_emulator.blob_storage.azurite import SharedAzurite
 from azure_emulator.identity.identities import SUBSCRIPTION, TENANT, USER
 from azure_emulator.identity.tokens import Tokens
 from azure_emulator.process import CannotStart, LocalAzure, local_azure
@@ -135,7 +135,7 @@ def test_the_next_one_in_the_process_is_empty(tmp_path: Path) -> None:
 
 
 def test_no_two_have_the_same_place_for_an_account() -> None:
-    shares = [Share() for _ in range(3)]
+    shares = [SharedAzurite() for _ in range(3)]
     slots = [share.slot(name) for share in shares for name in ("stone", "sttwo")]
     assert len(set(slots)) == 6
     assert shares[0].slot("stone") == slots[0]
@@ -162,7 +162,7 @@ def test_it_ends_with_the_process_that_it_serves(tmp_path: Path) -> None:
         "import os, signal, sys; from pathlib import Path; from azure_emulator.process import local_azure\n"
         "with local_azure(Path(sys.argv[1])) as azure: os.kill(os.getpid(), signal.SIGKILL)"
     )
-    asker = subprocess.run([sys.executable, "-c", script, str(tmp_path / "azure")])
-    assert asker.returncode == -signal.SIGKILL
+    caller = subprocess.run([sys.executable, "-c", script, str(tmp_path / "azure")])
+    assert caller.returncode == -signal.SIGKILL
     pid = int((tmp_path / "azure" / "ready").read_text())
     until(lambda: not psutil.pid_exists(pid))

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from azure_emulator.resource_manager import put_resource
-from azure_emulator.testing.in_process import Inside
+from azure_emulator.testing.in_process import InProcessEmulator
 from azure_emulator.testing.job_runner_alone import wait_until
 
 pytestmark = [pytest.mark.azure, pytest.mark.integration]
@@ -16,14 +16,14 @@ NAME = "job-same"
 
 
 @pytest.fixture(scope="module")
-def azure(within: Inside) -> Inside:
-    within.group("rg-jobs")
-    within.world.blobs.ensure_container("stjobs", "azureml")
-    within.world.start_runner("http://127.0.0.1:9")
-    return within
+def azure(in_process: InProcessEmulator) -> InProcessEmulator:
+    in_process.group("rg-jobs")
+    in_process.emulator.blobs.ensure_container("stjobs", "azureml")
+    in_process.emulator.start_runner("http://127.0.0.1:9")
+    return in_process
 
 
-def workspace(azure: Inside, name: str) -> str:
+def workspace(azure: InProcessEmulator, name: str) -> str:
     """The id of a workspace with the little that a job needs."""
     id = azure.plant(f"{azure.group('rg-jobs')}/{ML}/{name}", location="eastus2", properties={})
     size = {"vmSize": "Standard_D4s_v3", "scaleSettings": SCALE}
@@ -33,7 +33,7 @@ def workspace(azure: Inside, name: str) -> str:
     return id
 
 
-def submit(azure: Inside, workspace: str, name: str = NAME) -> str:
+def submit(azure: InProcessEmulator, workspace: str, name: str = NAME) -> str:
     asked: dict[str, Any] = {"jobType": "Command", "command": "sleep 60"}
     asked |= {"computeId": f"{workspace}/computes/training"}
     asked |= {"environmentId": f"{workspace}/environments/phi/versions/1"}
@@ -42,11 +42,11 @@ def submit(azure: Inside, workspace: str, name: str = NAME) -> str:
     return answer.body["id"]
 
 
-def until(azure: Inside, job: str, status: str) -> None:
+def until(azure: InProcessEmulator, job: str, status: str) -> None:
     wait_until(lambda: azure.ask("GET", job).body["properties"]["status"] == status, 20)
 
 
-def test_two_workspaces_have_a_job_of_one_name_each(azure: Inside) -> None:
+def test_two_workspaces_have_a_job_of_one_name_each(azure: InProcessEmulator) -> None:
     jobs = [submit(azure, workspace(azure, name)) for name in ("mlw-one", "mlw-two")]
     for job in jobs:
         until(azure, job, "Running")
@@ -58,9 +58,11 @@ def test_two_workspaces_have_a_job_of_one_name_each(azure: Inside) -> None:
     until(azure, jobs[1], "Canceled")
 
 
-def test_a_queued_job_is_cancelled_though_one_of_its_name_ran_before_its_workspace_was_remade(azure: Inside) -> None:
+def test_a_queued_job_is_cancelled_though_one_of_its_name_ran_before_its_workspace_was_remade(
+    azure: InProcessEmulator,
+) -> None:
     until(azure, submit(azure, workspace(azure, "mlw-again")), "Running")
-    put_resource.drop(azure.world, f"{azure.group('rg-jobs')}/{ML}/mlw-again")
+    put_resource.drop(azure.emulator, f"{azure.group('rg-jobs')}/{ML}/mlw-again")
     azure.control.capacity(False)
     try:
         job = submit(azure, workspace(azure, "mlw-again"))
@@ -71,7 +73,7 @@ def test_a_queued_job_is_cancelled_though_one_of_its_name_ran_before_its_workspa
         azure.control.capacity(True)
 
 
-def test_a_job_fails_before_it_runs_while_its_identity_may_not_pull_its_image(azure: Inside) -> None:
+def test_a_job_fails_before_it_runs_while_its_identity_may_not_pull_its_image(azure: InProcessEmulator) -> None:
     id = workspace(azure, "mlw-image")
     group = id.partition("/providers/")[0]
     registry = azure.plant(f"{group}/providers/Microsoft.ContainerRegistry/registries/crjobs", location="eastus2")
@@ -79,12 +81,12 @@ def test_a_job_fails_before_it_runs_while_its_identity_may_not_pull_its_image(az
     azure.plant(f"{id}/environments/phi/versions/1", properties={"build": {"contextUri": "https://any"}})
     identity = f"{group}/providers/Microsoft.ManagedIdentity/userAssignedIdentities/id-jobs"
     who = {identity: {"principalId": "44444444-4444-4444-4444-444444444444", "clientId": "any"}}
-    azure.world.resources.find(f"{id}/computes/training").body["identity"] = {"userAssignedIdentities": who}  # type: ignore[union-attr]
+    azure.emulator.resources.find(f"{id}/computes/training").body["identity"] = {"userAssignedIdentities": who}  # type: ignore[union-attr]
     before = azure.control.executed_jobs()
 
     job = submit(azure, id)
     until(azure, job, "Failed")
-    error = azure.world.resources.find(job).hidden["error"]  # type: ignore[union-attr]
+    error = azure.emulator.resources.find(job).hidden["error"]  # type: ignore[union-attr]
     assert error["code"] == "UserError"
     assert error["message"].startswith("Failed to pull Docker image crjobs.azurecr.io/azureml/phi")
     assert error["message"].endswith("unauthorized: authentication required")

@@ -26,9 +26,9 @@ class LiveDeployment:
     container: Container | None = None
     failed: Container | None = None
     route: Route = field(default_factory=lambda: Route("/", 0))
-    most_at_once: int = 2
+    max_concurrent_requests: int = 2
     timeout: float = 5.0
-    inside: int = 0
+    in_flight: int = 0
     routed: int = 0
     fault: Fault | None = None
 
@@ -76,7 +76,7 @@ class LiveEndpoint:
         return self.deployments.setdefault(name, LiveDeployment(name))
 
 
-class Live:
+class LiveEndpoints:
     """Every endpoint by its host name."""
 
     def __init__(self) -> None:
@@ -149,7 +149,7 @@ def end(deployment: LiveDeployment) -> None:
 def _end(deployment: LiveDeployment) -> None:
     # Whoever is inside when a deployment goes still gets the answer.
     deadline = time.monotonic() + _SECONDS_TO_DRAIN
-    while deployment.inside and time.monotonic() < deadline:
+    while deployment.in_flight and time.monotonic() < deadline:
         time.sleep(0.05)
     for container in filter(None, (deployment.container, deployment.failed)):
         container.stop()

@@ -6,13 +6,13 @@ import threading
 from typing import TYPE_CHECKING
 
 from azure_emulator.jobs.contract import TERMINAL
-from azure_emulator.machine_learning.images import closed_registry
+from azure_emulator.machine_learning.images import registry_without_pull_access
 from azure_emulator.machine_learning.job_runs import job_run
 from azure_emulator.resource_manager.resource_ids import name_of, parent_of
 from azure_emulator.resource_manager.resources import Resource, now
 
 if TYPE_CHECKING:
-    from azure_emulator.emulator import World
+    from azure_emulator.emulator import Emulator
 
 _STEP_SECONDS = 0.3
 _CAPACITY_POLL_SECONDS = 0.25
@@ -21,8 +21,8 @@ _CAPACITY_POLL_SECONDS = 0.25
 class Jobs:
     """Every job's way: Starting, Preparing (its image), Queued (its node), then the runner's."""
 
-    def __init__(self, world: World) -> None:
-        self._world = world
+    def __init__(self, emulator: Emulator) -> None:
+        self._emulator = emulator
         self._lock = threading.RLock()
         self._submitted: dict[str, Resource] = {}  # by lower-cased id
         self._started: set[str] = set()
@@ -39,7 +39,7 @@ class Jobs:
                 return
         job.hidden["created"] = now()
         self._say(job, "Starting")
-        self._world.clock.after(_STEP_SECONDS, lambda: self._prepare(job))
+        self._emulator.clock.after(_STEP_SECONDS, lambda: self._prepare(job))
 
     def is_built(self, environment: str) -> bool:
         """Whether the workspace has the environment's image: jobs and endpoints share it."""
@@ -75,13 +75,13 @@ class Jobs:
             running = job.id.lower() in self._started
             self._say(job, "CancelRequested")
         if running:
-            self._world.runner.cancel(job.id.lower())
+            self._emulator.runner.cancel(job.id.lower())
         else:
-            self._world.clock.after(_STEP_SECONDS, lambda: self._end(job, "Canceled", None, None))
+            self._emulator.clock.after(_STEP_SECONDS, lambda: self._end(job, "Canceled", None, None))
 
     def _now(self, job: Resource) -> Resource:
         # A PUT of new labels makes a new resource of the same id, which keeps what is hidden.
-        found = self._world.resources.find(job.id)
+        found = self._emulator.resources.find(job.id)
         return found if found and found.hidden is job.hidden else job
 
     def _say(self, job: Resource, status: str) -> None:
@@ -100,10 +100,10 @@ class Jobs:
             self._say(job, "Preparing")
             environment = self._now(job).properties["environmentId"].lower()
             needs_build = environment not in self._built and self._is_build(environment)
-        self._world.clock.after(1.0 if needs_build else 0.0, lambda: self._build(job, environment, needs_build))
+        self._emulator.clock.after(1.0 if needs_build else 0.0, lambda: self._build(job, environment, needs_build))
 
     def _is_build(self, environment: str) -> bool:
-        resource = self._world.resources.find(environment)
+        resource = self._emulator.resources.find(environment)
         return bool(resource and resource.properties.get("build"))
 
     def _build(self, job: Resource, environment: str, needs_build: bool) -> None:
@@ -126,26 +126,26 @@ class Jobs:
         with self._lock:
             if not self._waiting(job):
                 return
-            cluster = self._world.resources.find(self._now(job).properties["computeId"])
+            cluster = self._emulator.resources.find(self._now(job).properties["computeId"])
             if cluster is None:
                 self._end(job, "Failed", "UserError", "The compute target was deleted while the job waited for it.")
                 return
-            if self._world.clusters.take(cluster, job.body["name"]):
+            if self._emulator.clusters.take(cluster, job.body["name"]):
                 self._start(job, cluster)
                 return
-        self._world.clock.after(_CAPACITY_POLL_SECONDS, lambda: self._queue(job))
+        self._emulator.clock.after(_CAPACITY_POLL_SECONDS, lambda: self._queue(job))
 
     def _start(self, job: Resource, cluster: Resource) -> None:
         current = self._now(job)
-        run = job_run(self._world, job.id, current.properties, cluster)
+        run = job_run(self._emulator, job.id, current.properties, cluster)
         unauthorized = self._pull_refused(current, run.identity_oid)
         if unauthorized:
-            self._world.clusters.give_back(cluster.id, job.body["name"])
+            self._emulator.clusters.give_back(cluster.id, job.body["name"])
             self._end(job, "Failed", "UserError", unauthorized)
             return
         self.executed.append(job.body["name"])
         self._started.add(run.id)
-        self._world.runner.start(run, lambda s, c, m: self._heard(job, cluster.id, s, c, m))
+        self._emulator.runner.start(run, lambda s, c, m: self._heard(job, cluster.id, s, c, m))
 
     def _pull_refused(self, job: Resource, oid: str | None) -> str | None:
         """Azure's words when the job's image is the workspace's own and its identity may not pull it.
@@ -154,7 +154,11 @@ class Jobs:
         """
         environment = job.properties["environmentId"]
         # Without an identity of its own, the compute pulls as the platform.
-        registry = closed_registry(self._world, parent_of(job.id), oid) if oid and self._is_build(environment) else None
+        registry = (
+            registry_without_pull_access(self._emulator, parent_of(job.id), oid)
+            if oid and self._is_build(environment)
+            else None
+        )
         if registry is None:
             return None
         server = f"{registry.body['name'].lower()}.azurecr.io"
@@ -171,7 +175,7 @@ class Jobs:
             if job.hidden.get("gone"):
                 return
             if status in TERMINAL:
-                self._world.clusters.give_back(cluster, job.body["name"])
+                self._emulator.clusters.give_back(cluster, job.body["name"])
                 self._end(job, status, code, message)
                 return
             current = self._now(job)

@@ -4,7 +4,7 @@ import shlex
 from pathlib import Path
 
 
-def folder_with_python(folder: Path, python: Path) -> Path:
+def write_python_launchers(folder: Path, python: Path) -> Path:
     """The folder, with `python` and nothing else of the environment: its other programs are not on Azure's image."""
     for name in ("python", "python3"):
         program = folder / name

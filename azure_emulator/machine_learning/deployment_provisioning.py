@@ -21,7 +21,7 @@ from azure_emulator.jobs.data import JobFailed, fetch
 from azure_emulator.machine_learning import endpoints
 from azure_emulator.machine_learning.addresses import blob_path
 from azure_emulator.machine_learning.clusters import seconds_of
-from azure_emulator.machine_learning.images import PULL, closed_registry
+from azure_emulator.machine_learning.images import PULL, registry_without_pull_access
 from azure_emulator.resource_manager.resource_ids import name_of, parent_of
 from azure_emulator.resource_manager.resources import Resource
 from azure_emulator.scoring.container import Container, Route
@@ -29,7 +29,7 @@ from azure_emulator.scoring.faults import Fault
 from azure_emulator.scoring.image import BuildFailed, Image, build
 
 if TYPE_CHECKING:
-    from azure_emulator.emulator import World
+    from azure_emulator.emulator import Emulator
 
 _GUIDE = "Please see troubleshooting guide, available here: https://aka.ms/oe-tsg#error-"
 _MACHINE_SECONDS = 2.0
@@ -39,24 +39,24 @@ ROUTES = ("livenessRoute", "readinessRoute", "scoringRoute")
 
 
 @dataclass
-class Failed(Exception):
-    """Why the deployment's provisioning ends as Failed."""
+class ProvisioningFailed(Exception):
+    """The error that ends a deployment's provisioning as Failed."""
 
     code: str
     message: str
 
 
-class Rollouts:
+class DeploymentProvisioner:
     """Brings deployments up, each in a thread of its own. `patience`: real seconds that a container has to get ready
     however short the clock makes its probes, because a real process starts no faster."""
 
-    def __init__(self, world: World) -> None:
-        self._world = world
+    def __init__(self, emulator: Emulator) -> None:
+        self._emulator = emulator
         self._closing = threading.Event()
         self._threads: list[threading.Thread] = []
         self.patience = 60.0
 
-    def start(self, deployment: Resource, done: Callable[[Failed | None], None]) -> None:
+    def start(self, deployment: Resource, done: Callable[[ProvisioningFailed | None], None]) -> None:
         thread = threading.Thread(target=self._run, args=(deployment, done), name="rollout", daemon=True)
         self._threads = [*(each for each in self._threads if each.is_alive()), thread]
         thread.start()
@@ -67,29 +67,31 @@ class Rollouts:
         for thread in self._threads:
             thread.join(10)
 
-    def _run(self, deployment: Resource, done: Callable[[Failed | None], None]) -> None:
+    def _run(self, deployment: Resource, done: Callable[[ProvisioningFailed | None], None]) -> None:
         try:
             self._bring_up(deployment)
-        except Failed as e:
+        except ProvisioningFailed as e:
             done(e)
         except JobFailed as e:
-            done(Failed("BadArgument", f"Downloading the model failed: {e.message} {_GUIDE}badargument"))
+            done(ProvisioningFailed("BadArgument", f"Downloading the model failed: {e.message} {_GUIDE}badargument"))
         except Exception as e:
-            done(Failed("InternalServerError", f"The local Azure broke: {e!r}"))
+            done(ProvisioningFailed("InternalServerError", f"The local Azure broke: {e!r}"))
             raise
         else:
             done(None)
 
     def _bring_up(self, deployment: Resource) -> None:
-        world = self._world
-        endpoint = world.resources.find(parent_of(deployment.id))
-        live = world.scoring.of(parent_of(deployment.id))
-        environment = world.resources.find(deployment.properties["environmentId"])
+        emulator = self._emulator
+        endpoint = emulator.resources.find(parent_of(deployment.id))
+        live = emulator.scoring.of(parent_of(deployment.id))
+        environment = emulator.resources.find(deployment.properties["environmentId"])
         if endpoint is None or live is None or environment is None:
-            raise Failed("ResourceNotFound", "The endpoint or the environment was deleted meanwhile.")
-        fault = world.scoring.faults.draw(name_of(deployment.id))
+            raise ProvisioningFailed("ResourceNotFound", "The endpoint or the environment was deleted meanwhile.")
+        fault = emulator.scoring.faults.draw(name_of(deployment.id))
         self._wait(_MACHINE_SECONDS + (fault.seconds if fault and fault.kind == "slow" else 0.0))
-        container = Container(world.folder / "containers", Path(sys.executable), _RESTART_SECONDS * world.clock.scale)
+        container = Container(
+            emulator.folder / "containers", Path(sys.executable), _RESTART_SECONDS * emulator.clock.scale
+        )
         slot = live.deployment(name_of(deployment.id))
         try:
             image = self._image(environment, container)
@@ -108,12 +110,12 @@ class Rollouts:
         self._swap(deployment, container, routes["scoringRoute"], fault)
 
     def _swap(self, deployment: Resource, container: Container, route: Route, fault: Fault | None) -> None:
-        world = self._world
-        live = world.scoring.of(parent_of(deployment.id))
-        if live is None or world.resources.find(deployment.id) is None:
+        emulator = self._emulator
+        live = emulator.scoring.of(parent_of(deployment.id))
+        if live is None or emulator.resources.find(deployment.id) is None:
             container.kill()
             container.clear()
-            raise Failed("OperationCanceled", "The deployment was deleted while it was made.")
+            raise ProvisioningFailed("OperationCanceled", "The deployment was deleted while it was made.")
         slot = live.deployment(name_of(deployment.id))
         old, failed = slot.container, slot.failed
         container.ready = True
@@ -125,29 +127,38 @@ class Rollouts:
 
     def _image(self, environment: Resource, container: Container) -> Image:
         """The environment's image, built on its first use in the workspace."""
-        world, config = self._world, environment.properties.get("build")
+        emulator, config = self._emulator, environment.properties.get("build")
         if not config:
-            raise Failed("ImageBuildFailure", "The local Azure serves images that it built only, none from a registry.")
-        if not world.jobs.is_built(environment.id):
+            raise ProvisioningFailed(
+                "ImageBuildFailure", "The local Azure serves images that it built only, none from a registry."
+            )
+        if not emulator.jobs.is_built(environment.id):
             self._wait(_BUILD_SECONDS)
-            if world.jobs.build_fails:
-                raise Failed("ImageBuildFailure", f"Image build failed. {_GUIDE}imagebuildfailure")
+            if emulator.jobs.build_fails:
+                raise ProvisioningFailed("ImageBuildFailure", f"Image build failed. {_GUIDE}imagebuildfailure")
         context = container.folder / "context"
         workspace = parent_of(parent_of(environment.id))
         try:
-            fetch(world.blobs.store, blob_path(world, workspace, config["contextUri"]), context, self._closing.is_set)
+            fetch(
+                emulator.blobs.store,
+                blob_path(emulator, workspace, config["contextUri"]),
+                context,
+                self._closing.is_set,
+            )
             image = build(context, config["dockerfilePath"], container.folder / "root")
         except (BuildFailed, JobFailed) as e:
             said = e.message if isinstance(e, JobFailed) else str(e)
-            raise Failed("ImageBuildFailure", f"Image build failed: {said} {_GUIDE}imagebuildfailure") from e
-        world.jobs.mark_built(environment.id)
+            raise ProvisioningFailed(
+                "ImageBuildFailure", f"Image build failed: {said} {_GUIDE}imagebuildfailure"
+            ) from e
+        emulator.jobs.mark_built(environment.id)
         return image
 
     def _require_pull(self, endpoint: Resource, environment: Resource) -> None:
         oid, _, who = endpoints.identity_of(endpoint)
-        registry = closed_registry(self._world, parent_of(endpoint.id), oid)
+        registry = registry_without_pull_access(self._emulator, parent_of(endpoint.id), oid)
         if registry:
-            raise Failed(
+            raise ProvisioningFailed(
                 "BadArgument",
                 f"Authorization error: the image of {name_of(parent_of(environment.id))} could not be "
                 f"pulled from {registry.id} with identity {who}, which lacks AcrPull ({PULL}). "
@@ -156,15 +167,15 @@ class Rollouts:
 
     def _mount(self, deployment: Resource, endpoint: Resource, container: Container) -> Path | None:
         """The model's files, read-only, where AZUREML_MODEL_DIR will point. Reading needs the endpoint's identity."""
-        world, named = self._world, deployment.properties.get("model")
+        emulator, named = self._emulator, deployment.properties.get("model")
         if not named:
             return None
         id = named.removeprefix("azureml:")
-        source = blob_path(world, parent_of(endpoint.id), id)
+        source = blob_path(emulator, parent_of(endpoint.id), id)
         oid, _, who = endpoints.identity_of(endpoint)
-        scope = f"{world.account_scope(source.account)}/blobServices/default/containers/{source.container}"
-        if not (oid and world.authorization.allows(oid, READ, scope, data=True)):
-            raise Failed(
+        scope = f"{emulator.account_scope(source.account)}/blobServices/default/containers/{source.container}"
+        if not (oid and emulator.authorization.allows(oid, READ, scope, data=True)):
+            raise ProvisioningFailed(
                 "BadArgument",
                 f"Authorization error: the model {id} could not be read from https://{source.account}"
                 f".blob.core.windows.net/{source.container} with identity {who}, which lacks Storage Blob Data Reader. "
@@ -177,10 +188,10 @@ class Rollouts:
 
     def _downloaded(self, source: BlobPath) -> Path:
         """The blobs in a folder of this machine, downloaded once for as long as they are the same."""
-        store = self._world.blobs.store
+        store = self._emulator.blobs.store
         listed = "\n".join(f"{blob.path} {blob.etag}" for blob in store.list(source))
         key = hashlib.sha256(f"{source}\n{listed}".encode()).hexdigest()
-        place = self._world.folder / "models" / key
+        place = self._emulator.folder / "models" / key
         if not place.exists():
             part = place.with_name(f"{key}-{threading.get_ident()}")
             fetch(store, source, part, self._closing.is_set)
@@ -191,55 +202,57 @@ class Rollouts:
         return place
 
     def _given(self, deployment: Resource, endpoint: Resource, model: Path | None) -> dict[str, str]:
-        world = self._world
+        emulator = self._emulator
         given = dict(deployment.properties.get("environmentVariables") or {})
-        given.update(world.container_environment)
+        given.update(emulator.container_environment)
         if model:
             given["AZUREML_MODEL_DIR"] = str(model)
         oid, client_id, _ = endpoints.identity_of(endpoint)
         if oid and client_id:
-            given["MSI_ENDPOINT"] = world.runner.endpoint.address
-            given["MSI_SECRET"] = world.runner.endpoint.open(oid, client_id)
+            given["MSI_ENDPOINT"] = emulator.runner.endpoint.address
+            given["MSI_SECRET"] = emulator.runner.endpoint.open(oid, client_id)
             given["DEFAULT_IDENTITY_CLIENT_ID"] = client_id
         return given
 
     def _until_ready(
         self, deployment: Resource, container: Container, routes: dict[str, Route], fault: Fault | None
     ) -> None:
-        """Probes the container as often as its probes allow. Raises Failed (ResourceNotReady)."""
+        """Probes the container as often as its probes allow. Raises ProvisioningFailed (ResourceNotReady)."""
         never = fault is not None and fault.kind == "never_ready"
         for key, route in (("livenessProbe", "livenessRoute"), ("readinessProbe", "readinessRoute")):
             probe = deployment.properties[key]
             delay, period = (seconds_of(probe[name]) or 0.0 for name in ("initialDelay", "period"))
-            allowed = (delay + period * probe["failureThreshold"]) * self._world.clock.scale
+            allowed = (delay + period * probe["failureThreshold"]) * self._emulator.clock.scale
             deadline = time.monotonic() + (allowed if never else max(allowed, self.patience))
             address = f"http://127.0.0.1:{container.port(routes[route].port)}{routes[route].path}"
             refuses = never and key == "readinessProbe"
             while refuses or not _answers(address, seconds_of(probe["timeout"]) or 2.0):
                 if container.exit_code is not None:
-                    raise Failed(
+                    raise ProvisioningFailed(
                         "ResourceNotReady",
                         f"User container has crashed or terminated with exit code {container.exit_code}. "
                         f"{_GUIDE}resourcenotready",
                     )
                 if time.monotonic() > deadline:
-                    raise Failed(
+                    raise ProvisioningFailed(
                         "ResourceNotReady",
                         f"User container did not get ready: {key} at {routes[route].path} failed "
                         f"{probe['failureThreshold']} times. {_GUIDE}resourcenotready",
                     )
-                if self._closing.wait(min(max(period * self._world.clock.scale, 0.05), 0.5)):
-                    raise Failed("OperationCanceled", "The local Azure stops.")
+                if self._closing.wait(min(max(period * self._emulator.clock.scale, 0.05), 0.5)):
+                    raise ProvisioningFailed("OperationCanceled", "The local Azure stops.")
 
     def _wait(self, seconds: float) -> None:
-        if self._closing.wait(seconds * self._world.clock.scale):
-            raise Failed("OperationCanceled", "The local Azure stops.")
+        if self._closing.wait(seconds * self._emulator.clock.scale):
+            raise ProvisioningFailed("OperationCanceled", "The local Azure stops.")
 
 
 def _route(environment: Resource, key: str) -> Route:
     found: dict[str, Any] | None = environment.properties["inferenceConfig"].get(key)
     if not found or not found.get("port") or not str(found.get("path", "")).startswith("/"):
-        raise Failed("BadArgument", f"The environment's inferenceConfig has no {key} with a path and a port.")
+        raise ProvisioningFailed(
+            "BadArgument", f"The environment's inferenceConfig has no {key} with a path and a port."
+        )
     return Route(found["path"], int(found["port"]))
 
 
