@@ -1,1 +1,1 @@
-"""A local Azure: Azure's own clients over HTTPS, against servers of this machine. See README.md."""
+"""A local emulator of Azure that serves Azure's own clients over HTTPS. See README.md."""

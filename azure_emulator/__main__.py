@@ -1,4 +1,4 @@
-"""`python -m azure_emulator up|down|env|status [--state DIR]`: start, stop, reach and ask the local Azure."""
+"""`python -m azure_emulator up|down|env|status [--state DIR]`: start, stop, connect to or query the local Azure."""
 
 import argparse
 import os
@@ -18,8 +18,8 @@ def _default_state() -> Path:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m azure_emulator", description=__doc__)
     parser.add_argument("command", choices=("up", "down", "env", "status"))
-    parser.add_argument("--state", type=Path, default=_default_state(), help="the folder of all its state")
-    parser.add_argument("--scale", type=float, default=1.0, help="how long waits are; 0 for instant")
+    parser.add_argument("--state", type=Path, default=_default_state(), help="folder for all state")
+    parser.add_argument("--scale", type=float, default=1.0, help="multiplies all waits; 0 is instant")
     options = parser.parse_args()
     state = options.state.resolve()
     if options.command == "up":

@@ -1,4 +1,4 @@
-"""The ASGI application: which host is which service, tokens, faults, and the request log."""
+"""The ASGI application: dispatches by host, checks tokens, injects faults and logs requests."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _AUDIENCES = {
 
 
 class App:
-    """Answers for every Azure host name but those of storage, which the blob gate answers for."""
+    """Serves every Azure host. Storage and scoring hosts are passed on to the blob gate and the gateway."""
 
     def __init__(self, emulator: Emulator) -> None:
         self._emulator = emulator
@@ -76,7 +76,7 @@ class App:
             self._emulator.log.add(service, call.method, call.path, identity, status, query, fault or "")
 
     def _identity(self, family: str, call: Call) -> str:
-        """Who asks, for the log; nobody, when the token would be refused."""
+        """Return the caller's object id for the log, or "" if the token would be refused."""
         try:
             return self._caller(family, call, expired=False) if family in _AUDIENCES else ""
         except AzureError:
@@ -103,7 +103,7 @@ class App:
             return e.answer()
         except Exception as e:
             _LOG.exception("%s %s", call.method, call.path)
-            return AzureError(500, "InternalServerError", f"The local Azure broke: {e!r}").answer()
+            return AzureError(500, "InternalServerError", f"The local Azure failed: {e!r}").answer()
 
     def _without_token(self, family: str, call: Call) -> Answer | None:
         if family == "entra":
@@ -113,7 +113,7 @@ class App:
         return run_history.public(call) if family == "history" else None
 
     def _caller(self, family: str, call: Call, expired: bool) -> str:
-        """The object id in the bearer token. Raises AzureError (401) with a challenge."""
+        """Return the object id in the bearer token. Raises AzureError (401) with a challenge."""
         scheme, _, token = call.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not token:
             raise _unauthorized(
@@ -146,7 +146,7 @@ def _family(host: str) -> str:
 
 
 def _service(family: str, path: str) -> str:
-    """The service's name in the request log: ARM's calls by the provider that they are for."""
+    """Return the service's name for the request log; ARM calls are named by resource provider."""
     low = path.lower()
     if family != "arm":
         return family

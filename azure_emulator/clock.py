@@ -1,4 +1,4 @@
-"""Time in the local Azure: what takes minutes there takes seconds here, by a scale that tests set."""
+"""Scaled time: what takes Azure minutes takes seconds here, by a factor that tests set."""
 
 import heapq
 import itertools
@@ -11,7 +11,7 @@ _LOG = logging.getLogger(__name__)
 
 
 class Clock:
-    """Runs actions later, in one thread. A scale of 0 makes everything instant; 1 is a brisk Azure of few seconds."""
+    """Runs delayed actions in one thread. Scale 0 makes everything instant; at 1, operations take a few seconds."""
 
     def __init__(self, scale: float = 1.0) -> None:
         self.scale = scale
@@ -22,7 +22,7 @@ class Clock:
         threading.Thread(target=self._run, name="azure-clock", daemon=True).start()
 
     def after(self, seconds: float, action: Callable[[], object]) -> None:
-        """Run the action once that many scaled seconds have passed."""
+        """Run the action after `seconds` times the scale."""
         with self._changed:
             heapq.heappush(self._due, (time.monotonic() + seconds * self.scale, next(self._order), action))
             self._changed.notify()
@@ -43,4 +43,4 @@ class Clock:
             try:
                 action()
             except Exception:
-                _LOG.exception("an action of the clock failed")
+                _LOG.exception("a delayed action failed")

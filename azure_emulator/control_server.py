@@ -1,4 +1,4 @@
-"""The tests' own channel into the local Azure: plain HTTP on loopback, one POST a command."""
+"""Control server of the local Azure: plain HTTP on loopback, one POST per command."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ Command = Callable[..., Any]
 
 
 def control_app(emulator: Emulator) -> Starlette:
-    """POST /<command> with the arguments as a JSON object; answers the result, or 400 with the reason."""
+    """Serve POST /<command> with JSON arguments. The response is the result, or 400 with the reason."""
     commands = ControlCommands(emulator)
 
-    async def grant(request: Request) -> JSONResponse:
+    async def execute(request: Request) -> JSONResponse:
         name = request.path_params["command"]
         command = getattr(commands, name, None)
         if name.startswith("_") or command is None:
@@ -44,11 +44,11 @@ def control_app(emulator: Emulator) -> Starlette:
         except (AzureError, KeyError, TypeError, ValueError) as e:
             return JSONResponse({"error": f"{type(e).__name__}: {e}"}, 400)
 
-    return Starlette(routes=[Route("/{command}", grant, methods=["POST"])])
+    return Starlette(routes=[Route("/{command}", execute, methods=["POST"])])
 
 
 class ControlCommands:
-    """Everything that a test may ask for. `control.Control` has the same methods, typed and described."""
+    """All control commands. `control.Control` has the same methods, with types and descriptions."""
 
     def __init__(self, emulator: Emulator) -> None:
         self._emulator = emulator
@@ -160,7 +160,7 @@ class ControlCommands:
         return [r.shown() for r in rows]
 
     def change(self, id: str, properties: dict[str, Any]) -> dict[str, Any]:
-        """Drift: properties changed behind the template's back."""
+        """Change properties without a deployment (drift)."""
         found = self._emulator.resources.find(id)
         if found is None:
             raise KeyError(f"there is no resource {id}")
@@ -238,7 +238,7 @@ class ControlCommands:
         ]
 
     def storage_key(self, account: str, key: str | None) -> str:
-        """Plants the account's first key, or tells it."""
+        """Set the account's first key, or return it."""
         if key is not None:
             return self._emulator.blobs.regenerate_key(account, 1, key)
         return self._emulator.blobs.key_of(account)

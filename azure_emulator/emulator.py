@@ -1,4 +1,4 @@
-"""The whole local Azure in one process: what it holds, and how it starts and stops."""
+"""The emulator: holds the state of all services, starts and stops them."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ SCOPE = f"/subscriptions/{SUBSCRIPTION}"
 
 
 class Emulator:
-    """An empty subscription with one Owner, and every service that can change it."""
+    """An empty subscription with one Owner, and all services."""
 
     def __init__(self, folder: Path, scale: float = 1.0, azurite: Azurite | SharedAzurite | None = None) -> None:
         self.folder = folder
@@ -88,11 +88,11 @@ class Emulator:
         self.give_role(USER, "Owner", SCOPE)
 
     def start_runner(self, proxy: str) -> None:
-        """Jobs can run from now on."""
+        """Start the job runner."""
         from azure_emulator.jobs.runner import JobRunner
 
         self.container_environment = self.client_environment(proxy)
-        # A job runs with the packages of the environment that the product built; here, those of this interpreter.
+        # On Azure a job has the packages of its image; here it has those of this interpreter.
         self.runner = JobRunner(
             self.folder / "jobs",
             Path(sys.executable),
@@ -104,7 +104,7 @@ class Emulator:
         )
 
     def client_environment(self, proxy: str) -> dict[str, str]:
-        """What sends any Azure client here instead of to Azure."""
+        """Return the environment variables that direct Azure clients to this emulator."""
         authority = str(self.certificates.authority)
         return {
             "HTTPS_PROXY": proxy,
@@ -122,16 +122,19 @@ class Emulator:
         return None
 
     def account_scope(self, name: str) -> str:
-        """The full id of the storage account; of none, an id that no role covers."""
-        found = self.storage_account(name)
-        return found.scope if found else f"/none/{name}"
+        """Return the storage account's resource id; if it does not exist, an id that no role covers."""
+        account = self.storage_account(name)
+        return account.scope if account else f"/none/{name}"
 
     def vcpus_in_use(self, quota: str, under: str = "", but: str = "") -> int:
-        """What clusters and endpoints at or below an id, but for one deployment, have of an Azure ML quota."""
+        """Return the vCPUs of an Azure ML quota that clusters and deployments at or below `under` use.
+
+        The deployment `but` is left out.
+        """
         return self.clusters.vcpus_in_use(quota, under) + online_deployments.vcpus_in_use(self, quota, under, but)
 
-    def short_of(self, size: VmSize, vcpus: int, but: str = "") -> tuple[int, int] | None:
-        """Limit and use of the first quota, of the family or of the region, that has no such room."""
+    def exceeded_quota(self, size: VmSize, vcpus: int, but: str = "") -> tuple[int, int] | None:
+        """Return limit and use of the first quota (family, then region) that cannot hold `vcpus` more, or None."""
         for name in (size.family, TOTAL):
             limit, used = self.quota.limit(name), self.vcpus_in_use(name, but=but)
             if used + vcpus > limit:
@@ -139,19 +142,19 @@ class Emulator:
         return None
 
     def give_role(self, oid: str, role: str, scope: str, delay: float | None = None) -> str:
-        """A role by name, given behind ARM's back; its id."""
+        """Assign a role by name without an ARM request. Return the assignment's id."""
         id = f"{scope}/providers/Microsoft.Authorization/roleAssignments/{role_id(role)[:8]}-{oid[9:]}"
         self.authorization.give(id, oid, role_id(role), scope, delay)
         return id
 
     def new_service_principal(self, name: str) -> dict[str, str]:
-        """A principal with a client secret."""
+        """Create a principal with a client secret."""
         principal = self.directory.new_identity(name)
         self.secrets[principal.oid] = secrets.token_urlsafe(24)
         return {"oid": principal.oid, "client_id": principal.client_id or "", "secret": self.secrets[principal.oid]}
 
     def identity_of(self, workspace: str) -> str:
-        """The object id that a workspace acts as."""
+        """Return the object id of a workspace's identity."""
         resource = self.resources.find(workspace)
         assert resource
         return resource.body["identity"]["principalId"]
@@ -165,7 +168,7 @@ class Emulator:
         )
 
     def close(self) -> None:
-        """No process and no thread of it is at work any more."""
+        """End all processes and threads of the emulator."""
         self.closing.set()
         self.provisioner.close()
         self.scoring.kill_all()
@@ -176,5 +179,5 @@ class Emulator:
 
 
 def environment_path(folder: Path) -> str:
-    """PATH with the stub `az` first."""
+    """Return PATH with the stub `az` first."""
     return f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}"

@@ -1,4 +1,4 @@
-"""Faults on demand: refused, slow and lost calls, at random from a seed or for the next call that matches."""
+"""Injected faults of calls (refused, slow, lost): at random from a seed, or for the next matching call."""
 
 import random
 import threading
@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-# timeout: nothing is done and no answer comes; dropped: the work is done and the answer is lost;
-# slow: answered, late; expired: refused as if the token had expired.
+# timeout: nothing is done and no response is sent; dropped: the work is done and the response is lost;
+# slow: the response is late; expired: refused as if the token had expired.
 Kind = Literal["429", "503", "timeout", "dropped", "slow", "expired"]
 KINDS: tuple[Kind, ...] = ("429", "503", "timeout", "dropped", "slow", "expired")
 
@@ -20,7 +20,7 @@ class _Next:
 
 
 class Faults:
-    """Which fault a call meets, if any. `hold_seconds` is how long a timed-out or slow call is held."""
+    """Decides which fault a call gets. `hold_seconds` is how long a timed-out or slow call is held."""
 
     def __init__(self) -> None:
         self.hold_seconds = 3.0
@@ -38,14 +38,14 @@ class Faults:
         kinds: Sequence[Kind] = ("429", "503", "timeout", "dropped"),
         services: Sequence[str] = ("arm", "ml", "quota", "history", "vault"),
     ) -> None:
-        """That share of the calls to these services fails from now on, in an order that the seed fixes."""
+        """Fail this share of the calls to these services from now on, in an order that the seed fixes."""
         _known(kinds)
         with self._lock:
             self._share, self._kinds, self._services = share, tuple(kinds), frozenset(services)
             self._random = random.Random(seed)
 
     def fail_next(self, match: str, kind: Kind, times: int = 1) -> None:
-        """The next calls whose `VERB service path?query` contains the words of `match`, in any case, fail so."""
+        """Fail the next calls whose `VERB service path?query` contains the words of `match`, ignoring case."""
         _known([kind])
         with self._lock:
             self._next.append(_Next(match, kind, times))
@@ -55,7 +55,7 @@ class Faults:
             self._share, self._next = 0.0, []
 
     def draw(self, service: str, verb: str, target: str) -> Kind | None:
-        """The fault that this call meets."""
+        """Return the fault of this call, or None."""
         text = f"{verb} {service} {target}".lower()
         with self._lock:
             for waiting in self._next:

@@ -1,4 +1,4 @@
-"""Key Vault's secrets, for whoever has a data role on the vault."""
+"""Key Vault's secrets, for callers with a data role on the vault."""
 
 from __future__ import annotations
 
@@ -23,28 +23,28 @@ def find_vault(emulator: Emulator, host: str) -> Resource | None:
 
 
 def handle(emulator: Emulator, call: Call) -> Answer:
-    """GET, PUT and DELETE of /secrets/name. Raises AzureError."""
+    """Answer GET, PUT and DELETE of /secrets/name. Raises AzureError."""
     vault = find_vault(emulator, call.host)
     if vault is None:
         raise AzureError(404, "VaultNotFound", f"There is no vault at {call.host}.")
     parts = call.path.strip("/").split("/")
     if parts[0] != "secrets":
-        raise AzureError(404, "NotFound", f"The local Azure keeps secrets only, not {call.path}.")
-    kept = emulator.vault_secrets.setdefault(vault.id.lower(), {})
+        raise AzureError(404, "NotFound", f"The local Azure has secrets only, not {call.path}.")
+    stored = emulator.vault_secrets.setdefault(vault.id.lower(), {})
     action = {"GET": "getSecret/action", "PUT": "setSecret/action", "DELETE": "delete"}[call.method]
     if len(parts) == 1:
         action = "readMetadata/action"
     _require(emulator, call.oid, vault.id, f"Microsoft.KeyVault/vaults/secrets/{action}")
     if len(parts) == 1:
         return Answer(
-            {"value": [{"id": s["id"].rsplit("/", 1)[0], "attributes": s["attributes"]} for s in kept.values()]}
+            {"value": [{"id": s["id"].rsplit("/", 1)[0], "attributes": s["attributes"]} for s in stored.values()]}
         )
     name = parts[1].lower()
     if call.method == "PUT":
-        kept[name] = _new(call.host, parts[1], call.body)
-    if name not in kept:
+        stored[name] = _new(call.host, parts[1], call.body)
+    if name not in stored:
         raise AzureError(404, "SecretNotFound", f"A secret with (name/id) {parts[1]} was not found in this key vault.")
-    return Answer(kept.pop(name) if call.method == "DELETE" else kept[name])
+    return Answer(stored.pop(name) if call.method == "DELETE" else stored[name])
 
 
 def _new(host: str, name: str, body: dict[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What goes in and out of every service of the local Azure: a call, an answer, and an error in Azure's shape."""
+"""Request, response and error of every emulated service, in Azure's format."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ RETRY_AFTER = {"Retry-After": "1"}
 
 @dataclass(frozen=True)
 class Call:
-    """One request, with its JSON body read and its caller known."""
+    """One request with its parsed body and its authenticated caller."""
 
     method: str
     host: str
@@ -27,7 +27,7 @@ class Call:
 
 @dataclass(frozen=True)
 class Answer:
-    """One response; a body of None is an empty one."""
+    """One response; None is an empty body."""
 
     body: Any = None
     status: int = 200
@@ -35,7 +35,7 @@ class Answer:
 
 
 class AzureError(Exception):
-    """A refusal, as Azure words it."""
+    """An error response with Azure's status, code and message."""
 
     def __init__(
         self,
@@ -56,7 +56,7 @@ class AzureError(Exception):
         self.target = target
 
     def as_json(self) -> dict[str, Any]:
-        """The object under `error`."""
+        """Return the object under `error`."""
         body: dict[str, Any] = {"code": self.code, "message": self.message}
         if self.target:
             body["target"] = self.target
@@ -73,21 +73,21 @@ def not_found(id: str) -> AzureError:
 
 
 def object_of(call: Call) -> dict[str, Any]:
-    """The call's body. Raises AzureError (400) for anything but an object."""
+    """Return the call's body. Raises AzureError (400) if it is not a JSON object."""
     if not isinstance(call.body, dict):
         raise AzureError(400, "InvalidRequestContent", "The request content was invalid and could not be deserialized.")
     return call.body
 
 
 def merged(old: Any, new: Any) -> Any:
-    """What a PATCH makes of what was there: objects key by key, anything else replaced."""
+    """Return `old` patched with `new`: objects are merged by key, other values replaced."""
     if isinstance(old, dict) and isinstance(new, dict):
         return {**old, **{key: merged(old.get(key), value) for key, value in new.items()}}
     return new
 
 
 async def read_body(receive: Any) -> bytes:
-    """The whole body of an ASGI request."""
+    """Return the whole body of an ASGI request."""
     body, more = b"", True
     while more:
         message = await receive()

@@ -1,6 +1,6 @@
-"""The local Azure as a process of its own: started, found again, and stopped, by its state folder.
+"""Start, find and stop a local Azure process by its state folder.
 
-Those of tests, `local_azure`, share one process: see `several`.
+The emulators of tests (`local_azure`) share one process: see `shared_process`.
 """
 
 import atexit
@@ -27,22 +27,22 @@ from azure_emulator.control import Control, ControlError
 PROJECT = Path(__file__).resolve().parents[1]
 SECONDS_TO_START = 90
 SECONDS_TO_STOP = 20
-# As the tests found it: what one of them sets is not for the local Azures of those that follow.
+# The environment before any test changed it, so that one test's settings do not reach later emulators.
 _ENVIRONMENT = dict(os.environ)
 
-# The server outlives its Popen, which would warn of that when it is collected: so it is kept until `down`.
+# The server outlives this function. A collected Popen of a live process warns, so each is stored until `down`.
 _STARTED: dict[Path, subprocess.Popen[bytes]] = {}
 
 
 class CannotStart(RuntimeError):
-    """The local Azure did not come up; the message ends with what it said."""
+    """The local Azure did not start; the message ends with its log."""
 
 
 def up(state: Path, scale: float = 1.0) -> Path:
-    """A local Azure on the state folder, ready for requests: the one that runs there, or a new, empty one."""
+    """Return the state folder once a local Azure serves from it: the one that runs there, or a new, empty one."""
     if running(state):
         return state
-    _forget(state)
+    _delete_old_state(state)
     state.mkdir(parents=True, exist_ok=True)
     with (state / "server.log").open("wb") as log:
         process = subprocess.Popen(
@@ -63,12 +63,12 @@ def up(state: Path, scale: float = 1.0) -> Path:
             break
         time.sleep(0.1)
     down(state)
-    said = (state / "server.log").read_text(errors="replace").strip()[-2000:]
-    raise CannotStart(f"the local Azure did not start on {state}; it said:\n{said}")
+    log_tail = (state / "server.log").read_text(errors="replace").strip()[-2000:]
+    raise CannotStart(f"the local Azure did not start on {state}; its log ends with:\n{log_tail}")
 
 
 def down(state: Path) -> bool:
-    """Nothing of the local Azure runs any more; whether it did."""
+    """Stop the local Azure with all its child processes. Return whether it was running."""
     process = _process(state)
     if process is None:
         return False
@@ -89,7 +89,7 @@ def down(state: Path) -> bool:
 
 
 def running(state: Path) -> bool:
-    """Whether a local Azure answers on the state folder."""
+    """Return whether a local Azure of this state folder answers."""
     if _process(state) is None or not (state / "ready").exists():
         return False
     try:
@@ -99,9 +99,9 @@ def running(state: Path) -> bool:
 
 
 def environment(state: Path) -> dict[str, str]:
-    """What a client's environment needs to reach the local Azure that runs on the state folder."""
-    found: dict[str, str] = json.loads((state / "environment.json").read_text())
-    return {**found, "PATH": f"{state / 'bin'}{os.pathsep}{os.environ['PATH']}"}
+    """Return the environment variables that a client needs to reach the local Azure of this state folder."""
+    variables: dict[str, str] = json.loads((state / "environment.json").read_text())
+    return {**variables, "PATH": f"{state / 'bin'}{os.pathsep}{os.environ['PATH']}"}
 
 
 def _process(state: Path) -> psutil.Process | None:
@@ -112,8 +112,8 @@ def _process(state: Path) -> psutil.Process | None:
         return None
 
 
-def _forget(state: Path) -> None:
-    # Each start is an empty subscription: blobs and logs of an earlier one would belong to nothing.
+def _delete_old_state(state: Path) -> None:
+    # Each start is an empty subscription, so blobs and logs of an earlier start would have no resource.
     for name in ("azurite", "jobs", "tls"):
         shutil.rmtree(state / name, ignore_errors=True)
     for name in ("ready", "control", "proxy", "environment.json", "az-login.json", "server.log"):
@@ -122,7 +122,7 @@ def _forget(state: Path) -> None:
 
 @dataclass(frozen=True)
 class LocalAzure:
-    """One that runs: its state folder, the tests' channel, and what a client's environment needs."""
+    """A running local Azure: state folder, control client, and the environment variables for clients."""
 
     state: Path
     control: Control
@@ -131,25 +131,25 @@ class LocalAzure:
 
 @contextmanager
 def local_azure(state: Path, scale: float = 1.0) -> Iterator[LocalAzure]:
-    """A new, empty local Azure for the length of a block, with its addresses in this process's environment."""
-    _forget(state)
+    """Run a new, empty local Azure during a `with` block, with its addresses in this process's environment."""
+    _delete_old_state(state)
     state.mkdir(parents=True, exist_ok=True)
-    several = _shared_process()
-    several.ask(SECONDS_TO_START, open=str(state), scale=scale)
-    (state / "server.log").symlink_to(several.log)
+    shared = _shared_process()
+    shared.request(SECONDS_TO_START, open=str(state), scale=scale)
+    (state / "server.log").symlink_to(shared.log)
     before = dict(os.environ)
     try:
-        found = LocalAzure(state, Control(state), environment(state))
-        os.environ.update(found.environment)
-        yield found
+        azure = LocalAzure(state, Control(state), environment(state))
+        os.environ.update(azure.environment)
+        yield azure
     finally:
         os.environ.clear()
         os.environ.update(before)
-        several.ask(SECONDS_TO_STOP, close=str(state))
+        shared.request(SECONDS_TO_STOP, close=str(state))
 
 
 class _SharedProcess:
-    """The process that the local Azures of this one run in; it ends when this one does, however that ends."""
+    """The process that hosts the emulators of this process. It ends when this process ends, for whatever reason."""
 
     def __init__(self) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="local-azure-"))
@@ -167,25 +167,27 @@ class _SharedProcess:
             )
         atexit.register(self.close)
 
-    def ask(self, seconds: float, **command: Any) -> None:
-        """The command is granted. Raises CannotStart, with what the process said, when it is not."""
+    def request(self, seconds: float, **command: Any) -> None:
+        """Send a command and wait for its success. Raises CannotStart with the end of the log otherwise."""
         assert self.process.stdin
         assert self.process.stdout
-        error = f"nothing for {seconds} s"
+        error = f"no answer within {seconds} s"
         try:
             self.process.stdin.write(json.dumps(command).encode() + b"\n")
             if select.select([self.process.stdout], [], [], seconds)[0]:
                 line = self.process.stdout.readline()
-                error = json.loads(line).get("error") if line else "that it is over"
+                error = json.loads(line).get("error") if line else "the process ended"
         except BrokenPipeError:
-            error = "that it is over"
+            error = "the process ended"
         if error:
-            said = self.log.read_text(errors="replace").strip()[-2000:]
+            log_tail = self.log.read_text(errors="replace").strip()[-2000:]
             self.close()
-            raise CannotStart(f"the process of the local Azures answered {error} to {command}; it said:\n{said}")
+            raise CannotStart(
+                f"the process of the local Azures failed at {command}: {error}; its log ends with:\n{log_tail}"
+            )
 
     def close(self) -> None:
-        """It is gone, with all that ran in it."""
+        """End the process and all emulators in it."""
         atexit.unregister(self.close)
         _shared_process.cache_clear()
         assert self.process.stdin

@@ -1,6 +1,6 @@
 """An HTTP proxy on loopback that tunnels Azure's host names to local ports and refuses every other host.
 
-It never looks a name up, so nothing that runs behind it can leave the machine.
+It never resolves a name, so its clients cannot reach anything outside the machine.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ import contextlib
 import fnmatch
 from collections.abc import Callable, Sequence
 
-Route = Callable[[str], int | None]  # host name → loopback port, or None: there is no such host
-CHUNK = 256 * 1024  # bytes read at once: model weights pass through here
-SECONDS_TO_ASK = 30
+Route = Callable[[str], int | None]  # host name → loopback port, or None for an unknown host
+CHUNK = 256 * 1024  # bytes per read; model weights pass through here
+REQUEST_SECONDS = 30
 
 
 def by_rules(rules: Sequence[tuple[str, int]]) -> Route:
-    """The port of the first `(pattern, port)` whose pattern (`*.blob.core.windows.net`) fits the host."""
+    """Return a route to the port of the first `(pattern, port)` that matches the host (`*.blob.core.windows.net`)."""
 
     def route(host: str) -> int | None:
         return next((port for pattern, port in rules if fnmatch.fnmatchcase(host, pattern)), None)
@@ -25,7 +25,7 @@ def by_rules(rules: Sequence[tuple[str, int]]) -> Route:
 
 
 class Proxy:
-    """A listening proxy; closing it ends its tunnels, too."""
+    """A listening proxy; closing it also closes its tunnels."""
 
     def __init__(self, find: Route, on_connect: Callable[[str, int | None], None]) -> None:
         self._find, self._on_connect = find, on_connect
@@ -54,14 +54,14 @@ class Proxy:
             with contextlib.closing(writer):
                 await self._tunnel(reader, writer)
         except (OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
-            return  # one side is gone: so is the tunnel
+            return  # one side closed the connection, which ends the tunnel
         except asyncio.CancelledError:
             return  # the proxy is closing; asyncio's streams would log a cancelled task as an error
         finally:
             self._tunnels.discard(task)
 
     async def _tunnel(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        host = await asyncio.wait_for(_host_asked_for(reader), SECONDS_TO_ASK)
+        host = await asyncio.wait_for(_requested_host(reader), REQUEST_SECONDS)
         target = self._find(host) if host else None
         if host:
             self._on_connect(host, target)
@@ -80,9 +80,9 @@ async def serve(
     port: int = 0,
     on_connect: Callable[[str, int | None], None] = lambda host, port: None,
 ) -> Proxy:
-    """A proxy that listens on 127.0.0.1, in this event loop, until it is closed.
+    """Start a proxy on 127.0.0.1 in this event loop.
 
-    `route` may be a list of rules. `on_connect(host, port)` hears of every request, refused ones with None.
+    `route` may be a list of rules. `on_connect(host, port)` is called for every request, with port None if refused.
     """
     made = Proxy(route if callable(route) else by_rules(route), on_connect)
     await made.listen(port)
@@ -93,8 +93,8 @@ def port_of(proxy: Proxy) -> int:
     return proxy.port
 
 
-async def _host_asked_for(reader: asyncio.StreamReader) -> str | None:
-    """The host of a CONNECT request, in lower case; None for any other request."""
+async def _requested_host(reader: asyncio.StreamReader) -> str | None:
+    """Return the host of a CONNECT request in lower case; None for any other request."""
     head = await reader.readuntil(b"\r\n\r\n")
     words = head.split(b"\r\n", 1)[0].decode("latin1").split()
     if len(words) < 2 or words[0] != "CONNECT":
@@ -108,7 +108,7 @@ async def _both_ways(
     far_reader: asyncio.StreamReader,
     far_writer: asyncio.StreamWriter,
 ) -> None:
-    """Copies until either side closes: TLS says goodbye inside the tunnel, so a half-open one serves nobody."""
+    """Copy both ways until either side closes. TLS closes inside the tunnel: a half-open tunnel has no use."""
     copies = [asyncio.create_task(_copy(reader, far_writer)), asyncio.create_task(_copy(far_reader, writer))]
     try:
         await asyncio.wait(copies, return_when=asyncio.FIRST_COMPLETED)

@@ -1,4 +1,4 @@
-"""Every request that reached the local Azure: which service, verb and path, who asked, and what was answered."""
+"""Log of all requests to the local Azure: service, verb, path, caller and status."""
 
 import collections
 import threading
@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 _WRITES = frozenset({"PUT", "PATCH", "DELETE", "POST"})
-# POSTs that change nothing: Azure uses the verb for reads whose answer is secret or long.
+# POSTs that change nothing: Azure uses POST for reads with a secret or long response.
 _READING_POSTS = (
     "/listkeys",
     "/listsecrets",
@@ -25,7 +25,7 @@ _READING_POSTS = (
 
 @dataclass(frozen=True)
 class Record:
-    """`fault` names the fault that was played on the request, if one was."""
+    """One request; `fault` names the injected fault, if any."""
 
     service: str
     verb: str
@@ -66,7 +66,7 @@ class RequestLog:
         match: str | None = None,
         writes_only: bool = False,
     ) -> list[dict[str, Any]]:
-        """The requests that fit, oldest first; `match` is a part of the path in any case."""
+        """Return the matching requests, oldest first; `match` is a part of the path, ignoring case."""
         with self._lock:
             records = list(self._records)
         return [

@@ -23,7 +23,7 @@ _RUN = re.compile(r".*/runs/(?P<run>[^/]+?)(?P<details>/details)?", re.IGNORECAS
 
 
 def public(call: Call) -> Answer | None:
-    """The addresses of a region's services, which need no token."""
+    """Return the addresses of a region's services, which need no token."""
     if call.path.rstrip("/") != "/discovery":
         return None
     address = f"https://{call.host}"
@@ -31,7 +31,7 @@ def public(call: Call) -> Answer | None:
 
 
 def handle(emulator: Emulator, call: Call) -> Answer:
-    """Details of a run, its metadata, and changes of its labels. Raises AzureError."""
+    """Answer requests for a run's details and metadata, and change its labels. Raises AzureError."""
     workspace = _WORKSPACE.match(call.path)
     if workspace is None:
         raise AzureError(404, "UserError", f"The local Azure's run history does not know {call.path}.")
@@ -58,13 +58,13 @@ def _run_data(emulator: Emulator, call: Call, workspace: str) -> Answer:
 
 
 def _resolved(emulator: Emulator, call: Call, workspace: str) -> Answer:
-    """Where the outputs of jobs are, by the ids that `rundata` gives them."""
+    """Return the addresses of job outputs, by the ids from `rundata`."""
     require(emulator, call.oid, _READ, workspace)
     values: dict[str, Any] = {}
     for id in (call.body or {}).get("values", []):
         found = _OUTPUT.search(id)
         if found is None:
-            raise AzureError(400, "UserError", f"The id '{id}' is not that of a job's output.")
+            raise AzureError(400, "UserError", f"The id '{id}' is not the id of a job's output.")
         uri = _job(emulator, workspace, found["job"]).properties["outputs"][found["output"]]["uri"]
         path = uri.split("/datastores/", 1)[-1].removeprefix("azureml://datastores/")
         store, _, rest = path.partition("/paths/")

@@ -1,4 +1,4 @@
-"""The process that the local Azure runs in: proxy, HTTPS server and control server, until it is told to stop."""
+"""The server process of the local Azure: proxy, HTTPS server and control server, until SIGTERM."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ _HOSTS = (
 
 @asynccontextmanager
 async def serving(folder: Path, scale: float, azurite: SharedAzurite | None = None) -> AsyncIterator[None]:
-    """A local Azure for the length of a block, with an Azurite of its own or a share of one.
+    """Serve a local Azure during an `async with` block, with its own Azurite or with a shared one.
 
-    Where to find it is in the files `control`, `proxy` and `environment.json` under the folder, complete with `ready`.
+    The files `control`, `proxy` and `environment.json` in the folder hold its addresses. `ready` is written last.
     """
     emulator = Emulator(folder, scale, azurite)
     secure = _server(App(emulator), str(emulator.certificates.chain), str(emulator.certificates.key))
@@ -50,7 +50,7 @@ async def serving(folder: Path, scale: float, azurite: SharedAzurite | None = No
 
     def route(host: str) -> int | None:
         if host.endswith(".blob.core.windows.net"):
-            # A name that no account has does not resolve.
+            # Without an account of this name, the host does not resolve.
             return secure_port if emulator.storage_account(host.partition(".")[0]) else None
         if host.endswith(SCORING_HOST):
             return secure_port if emulator.scoring.at(host) else None
@@ -76,7 +76,7 @@ async def serving(folder: Path, scale: float, azurite: SharedAzurite | None = No
 
 
 async def serve(folder: Path, scale: float) -> None:
-    """Serves until SIGTERM."""
+    """Serve until SIGTERM or SIGINT."""
     async with serving(folder, scale):
         stop = asyncio.Event()
         for sign in (signal.SIGTERM, signal.SIGINT):
@@ -85,7 +85,7 @@ async def serve(folder: Path, scale: float) -> None:
 
 
 def _is_not_an_aborted_connection(record: logging.LogRecord) -> bool:
-    # A fault that closes the connection is no fault of the server.
+    # Uvicorn logs this when an injected fault closes the connection; it is not a server error.
     return "without starting response" not in record.getMessage()
 
 
@@ -117,9 +117,9 @@ def _write(path: Path, text: str) -> None:
 
 
 def prepare() -> None:
-    """This process serves local Azures from now on."""
+    """Set up logging and the environment of a server process."""
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s %(message)s")
-    # Clients in this process talk to Azurite on loopback, never through a proxy.
+    # Clients in this process reach Azurite on loopback without a proxy.
     for name in ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"):
         os.environ.pop(name, None)
     logging.getLogger("uvicorn.error").addFilter(_is_not_an_aborted_connection)

@@ -1,7 +1,7 @@
-"""The process that the local Azures of one test process run in: opened and closed by lines on its standard input.
+"""The process that hosts all emulators of one test process. Lines on its standard input open and close them.
 
-What costs two seconds, importing the clients and starting Azurite, it does once. All else of a local Azure is made anew
-for each: its folder, secrets, certificates and ports too, so that no client mistakes one for another.
+It imports the clients and starts Azurite once, which takes two seconds. Everything else is new for each emulator,
+including folder, secrets, certificates and ports, so that no client confuses two of them.
 """
 
 from __future__ import annotations
@@ -26,39 +26,39 @@ _LOG = logging.getLogger(__name__)
 
 
 async def serve(owner: int, answers: IO[str]) -> None:
-    """Obeys until its standard input ends, or the process `owner` is gone; nothing runs any more afterwards.
+    """Execute commands until standard input ends or the process `owner` ends; then close all emulators.
 
-    `{"open": folder, "scale": 0.0}` and `{"close": folder}` are each answered by a line, with an `error` if it failed.
+    `{"open": folder, "scale": 0.0}` and `{"close": folder}` are each answered by one line, with an `error` on failure.
     """
     opened: dict[str, AsyncExitStack] = {}
     commands = asyncio.StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(commands), sys.stdin)
-    gone = asyncio.create_task(_until_gone(owner))
-    obeyed = asyncio.create_task(_obey(commands, opened, answers))
-    await asyncio.wait({gone, obeyed}, return_when=asyncio.FIRST_COMPLETED)
-    for task in (gone, obeyed):
+    owner_ended = asyncio.create_task(_until_ended(owner))
+    input_ended = asyncio.create_task(_execute_all(commands, opened, answers))
+    await asyncio.wait({owner_ended, input_ended}, return_when=asyncio.FIRST_COMPLETED)
+    for task in (owner_ended, input_ended):
         task.cancel()
     for azure in opened.values():
         await azure.aclose()
 
 
-async def _until_gone(owner: int) -> None:
+async def _until_ended(owner: int) -> None:
     while psutil.pid_exists(owner):
         await asyncio.sleep(1)
 
 
-async def _obey(commands: asyncio.StreamReader, opened: dict[str, AsyncExitStack], answers: IO[str]) -> None:
+async def _execute_all(commands: asyncio.StreamReader, opened: dict[str, AsyncExitStack], answers: IO[str]) -> None:
     while line := await commands.readline():
         answer: dict[str, Any] = {}
         try:
-            await _grant(json.loads(line), opened)
+            await _execute(json.loads(line), opened)
         except Exception as e:
             _LOG.exception("%s", line.decode())
             answer = {"error": repr(e)}
         print(json.dumps(answer), file=answers, flush=True)
 
 
-async def _grant(command: dict[str, Any], opened: dict[str, AsyncExitStack]) -> None:
+async def _execute(command: dict[str, Any], opened: dict[str, AsyncExitStack]) -> None:
     if "close" in command:
         await opened.pop(command["close"]).aclose()
         return
@@ -68,9 +68,9 @@ async def _grant(command: dict[str, Any], opened: dict[str, AsyncExitStack]) -> 
 
 
 def main() -> None:
-    """`several.py OWNER FOLDER`: the folder, which is for what is temporary, goes with this process."""
+    """`shared_process.py OWNER FOLDER`: the folder holds temporary files and is deleted when this process ends."""
     atexit.register(shutil.rmtree, sys.argv[2], ignore_errors=True)
-    # Only answers are written to where they are expected.
+    # Only answers go to the original standard output; prints of libraries go to standard error.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     prepare()

@@ -1,4 +1,4 @@
-"""A child process that ends with us, whatever ends us."""
+"""A child process that ends when this process ends, for whatever reason."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SUPERVISOR = Path(__file__).with_name("supervisor.py")
 
 
 class SupervisedProcess:
-    """A command running under `supervisor.py`: in its own session, killed whole when this object's pipe closes."""
+    """A command under `supervisor.py`, in its own session; its processes are killed when this object's pipe closes."""
 
     def __init__(
         self,
@@ -38,38 +38,38 @@ class SupervisedProcess:
 
     @property
     def command_id(self) -> int | None:
-        """The process of the command itself; None once it has ended."""
+        """The process id of the command itself; None once it has ended."""
         own = self.process.pid
         with contextlib.suppress(OSError, IndexError):
             return int(Path(f"/proc/{own}/task/{own}/children").read_text().split()[0])
         return None
 
     def wait(self, seconds: float | None = None) -> int | None:
-        """The exit code, or None when the command still runs after `seconds`."""
+        """Return the exit code, or None if the command still runs after `seconds`."""
         try:
             return self.process.wait(seconds)
         except subprocess.TimeoutExpired:
             return None
 
     def terminate(self) -> None:
-        """SIGTERM to the command and all its children."""
-        self._say(b"T")
+        """Send SIGTERM to the command and all its children."""
+        self._send(b"T")
 
     def kill(self) -> None:
-        """SIGKILL to the command and all its children; returns when they are gone. What they said can still be read."""
+        """Send SIGKILL to the command and all its children and wait for them. Their output can still be read."""
         pipe = self.process.stdin
         if pipe and not pipe.closed:
             pipe.close()
         self.process.wait()
 
     def close(self) -> None:
-        """Ends whatever still runs, and gives the pipes back."""
+        """Kill what still runs and close the pipes."""
         self.kill()
         if self.process.stdout:
             self.process.stdout.close()
 
-    def _say(self, word: bytes) -> None:
+    def _send(self, message: bytes) -> None:
         pipe = self.process.stdin
         if pipe and not pipe.closed:
             with contextlib.suppress(BrokenPipeError):
-                pipe.write(word)
+                pipe.write(message)

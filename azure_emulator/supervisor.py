@@ -27,27 +27,27 @@ def main(command: list[str]) -> int:
     signal.set_wakeup_fd(ending)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     for stop in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(stop, signal.SIG_IGN)  # the pipe decides
+        signal.signal(stop, signal.SIG_IGN)  # only the pipe ends the command
     child = os.fork()
     if child == 0:
-        _become(command)
-    # Before it leads a group of its own, a signal to the group would reach nobody.
+        _exec(command)
+    # Until the child leads its own group, a signal to that group would be lost.
     while os.getpgid(child) != child:
         time.sleep(0.001)
-    status, asked_to_end = None, False
+    status, terminating = None, False
     with selectors.DefaultSelector() as ready:
         ready.register(0, selectors.EVENT_READ)
         ready.register(ended, selectors.EVENT_READ)
-        # Asked to end, a shell is gone before its children are: they have until the caller loses patience.
-        while status is None or (asked_to_end and _lives(child)):
+        # A shell can end on SIGTERM before its children: wait for them until the parent closes the pipe.
+        while status is None or (terminating and _is_alive(child)):
             for key, _ in ready.select(None if status is None else 0.05):
                 if key.fd != 0:
                     os.read(ended, 4096)
                 elif os.read(0, 1) == b"T":
-                    asked_to_end = True
+                    terminating = True
                     _signal(child, signal.SIGTERM)
                 else:
-                    asked_to_end = False
+                    terminating = False
                     _signal(child, signal.SIGKILL)
                     ready.unregister(0)
             if status is None:
@@ -60,26 +60,26 @@ def main(command: list[str]) -> int:
 
 
 def _prctl(option: int, value: int) -> None:
-    """Nothing where there is no prctl: only what escapes the group is then missed."""
+    """Call prctl on Linux. Without it, only processes that leave the group are missed."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(option, value)
 
 
-def _become(command: list[str]) -> None:
+def _exec(command: list[str]) -> None:
     os.setsid()
     _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     for changed in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
         signal.signal(changed, signal.SIG_DFL)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     try:
-        os.execvpe(command[0], command, _given_environment())
+        os.execvpe(command[0], command, _original_environment())
     except OSError as e:
         os.write(2, f"{command[0]}: {e.strerror}\n".encode())
         os._exit(127)
 
 
-def _given_environment() -> dict[bytes, bytes]:
-    """What we were started with. Python adds LC_CTYPE to its own environment when it finds no locale (PEP 538)."""
+def _original_environment() -> dict[bytes, bytes]:
+    """Return the environment of the process start. Python adds LC_CTYPE to os.environ without a locale (PEP 538)."""
     if sys.platform != "linux":
         return dict(os.environb)
     with open("/proc/self/environ", "rb") as file:
@@ -88,7 +88,7 @@ def _given_environment() -> dict[bytes, bytes]:
 
 
 def _status(child: int) -> int | None:
-    """How the command ended, None while it runs; orphans it left to us are reaped on the way."""
+    """Return the command's exit status, None while it runs. Also reap the orphans that it left."""
     found = None
     with contextlib.suppress(ChildProcessError):
         while True:
@@ -106,7 +106,7 @@ def _signal(group: int, number: int) -> None:
         os.killpg(group, number)
 
 
-def _lives(group: int) -> bool:
+def _is_alive(group: int) -> bool:
     try:
         os.killpg(group, 0)
     except ProcessLookupError:
@@ -115,7 +115,7 @@ def _lives(group: int) -> bool:
 
 
 def _end_orphans() -> None:
-    """SIGKILL to what had left the group, and to its children in turn: as subreaper we are their parent now."""
+    """Send SIGKILL to processes that left the group, and to their children: as subreaper we are their parent."""
     me = os.getpid()
     if not os.path.exists("/proc"):
         return
@@ -129,5 +129,5 @@ def _end_orphans() -> None:
 
 
 if __name__ == "__main__":
-    # Not sys.exit: the interpreter has nothing to tidy.
+    # Not sys.exit: the interpreter has nothing to clean up.
     os._exit(main(sys.argv[1:]))

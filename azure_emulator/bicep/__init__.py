@@ -1,1 +1,1 @@
-"""Microsoft's Bicep compiler, where one is found, and kept running between calls."""
+"""Microsoft's Bicep compiler, if one is installed, kept running between calls."""

@@ -1,6 +1,6 @@
-"""Microsoft's Bicep compiler, where one is found: what a template compiles to, and what its deployment would make.
+"""Microsoft's Bicep compiler, if one is installed: compiles templates and predicts their deployments.
 
-`python -m azure_emulator.bicep.compiler` writes infra/main.json anew.
+`python -m azure_emulator.bicep.compiler` renews infra/main.json.
 """
 
 import json
@@ -18,11 +18,11 @@ TENANT = "11111111-1111-1111-1111-111111111111"
 
 
 class TemplateRefused(Exception):
-    """The compiler had something to say against a template or its parameters; the text is its own."""
+    """The compiler reported errors or warnings; the message is the compiler's."""
 
 
 def compiler() -> Path | None:
-    """The compiler's path, or None: $BICEP, the PATH, where `az bicep install` puts it, or beside the project."""
+    """Return the compiler's path from $BICEP, PATH, `az bicep install` or beside the project; None if absent."""
     named = os.environ.get("BICEP") or shutil.which("bicep")
     if named:
         return Path(named)
@@ -31,12 +31,12 @@ def compiler() -> Path | None:
 
 
 def build(template: Path) -> str:
-    """The ARM template, as JSON text, that a Bicep file compiles to. Raises TemplateRefused for a mere warning too."""
+    """Compile a Bicep file to an ARM template as JSON text. Raises TemplateRefused, also for a warning."""
     return without_a_warning("build", str(template), "--stdout")
 
 
 def without_a_warning(command: str, *arguments: str) -> str:
-    """What one call of the compiler printed. Raises TemplateRefused when it failed or warned."""
+    """Return the output of one compiler call. Raises TemplateRefused if it failed or warned."""
     done = run(command, *arguments)
     # A misspelt property is a warning, with exit code 0.
     if done.stderr.strip():
@@ -53,15 +53,15 @@ def snapshot(
     tenant_id: str = TENANT,
     resource_group: str | None = None,
 ) -> dict[str, Any]:
-    """What a deployment of a template (compiled JSON, or Bicep without modules) with plain parameter values would make.
+    """Return what a deployment of a template (compiled JSON, or Bicep without modules) would create.
 
-    `predictedResources` has each resource with its id and body, `outputs` the values. Only what Azure itself knows at
-    run time is left as text, in brackets: `[reference('<resource id>', '<api version>').principalId]`.
-    Raises TemplateRefused for a parameter that is missing, unknown or not allowed.
+    `predictedResources` has each resource with id and body, `outputs` the values. Only values that Azure knows at run
+    time stay as text, in brackets: `[reference('<resource id>', '<api version>').principalId]`.
+    Raises TemplateRefused for a missing, unknown or forbidden parameter.
     """
     with tempfile.TemporaryDirectory(prefix="bicep-") as folder:
         work = Path(folder)
-        # The compiler takes a relative path only, and writes its answer beside the parameters.
+        # The compiler accepts relative paths only, and writes its result beside the parameters.
         shutil.copyfile(template, work / f"template{template.suffix}")
         (work / "values.json").write_text(json.dumps(parameters))
         lines = [f"using './template{template.suffix}'"]
@@ -82,7 +82,7 @@ def snapshot(
 
 
 def run(command: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """One call of the compiler, finished. Raises TemplateRefused when it failed."""
+    """Run the compiler once. Raises TemplateRefused if it failed."""
     environment = {**os.environ, **warm_compiler.ENVIRONMENT}
     done = subprocess.run([_found(), command, *arguments], capture_output=True, text=True, timeout=120, env=environment)
     if done.returncode != 0:
@@ -93,7 +93,7 @@ def run(command: str, *arguments: str) -> subprocess.CompletedProcess[str]:
 def _found() -> Path:
     path = compiler()
     if path is None:
-        raise FileNotFoundError("no Bicep compiler; `az bicep install` installs one, or name yours in $BICEP")
+        raise FileNotFoundError("no Bicep compiler; `az bicep install` installs one, or set $BICEP to yours")
     return path
 
 

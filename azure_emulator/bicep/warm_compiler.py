@@ -1,4 +1,4 @@
-"""Microsoft's Bicep compiler kept running: it starts in a second, and evaluates a template in a tenth of one."""
+"""The Bicep compiler as a running server: starting takes 1 s, evaluating a template 0.1 s."""
 
 import atexit
 import contextlib
@@ -13,24 +13,24 @@ from pathlib import Path
 from typing import Any
 
 SECONDS = 120
-ENVIRONMENT = {"DOTNET_SYSTEM_GLOBALIZATION_INVARIANT": "1"}  # else .NET looks for ICU, which small systems lack
+ENVIRONMENT = {"DOTNET_SYSTEM_GLOBALIZATION_INVARIANT": "1"}  # without it, .NET needs ICU, which small systems lack
 
 
 class NoAnswer(Exception):
-    """The compiler is of a version that cannot, or ended, or does not say why it refuses: as a command it may."""
+    """The server lacks the method, ended, or refused without a reason; the command line may work."""
 
 
 class Refused(Exception):
-    """The compiler's errors, one a line, as its command writes them."""
+    """The compiler's errors, one per line, as its command line prints them."""
 
 
 def snapshot(compiler: Path, parameters: Path, **metadata: str | None) -> dict[str, Any]:
-    """What `bicep snapshot` makes of a file of parameters. Raises Refused or NoAnswer."""
+    """Return the result of `bicep snapshot` for a parameter file. Raises Refused or NoAnswer."""
     running, path = _running(compiler), str(parameters)
     try:
-        return json.loads(running.ask("bicep/getSnapshot", path=path, metadata=metadata)["snapshot"])
+        return json.loads(running.call("bicep/getSnapshot", path=path, metadata=metadata)["snapshot"])
     except NoAnswer:
-        compiled = running.ask("bicep/compileParams", path=path, parameterOverrides={})
+        compiled = running.call("bicep/compileParams", path=path, parameterOverrides={})
         if errors := [_line(found) for found in compiled["diagnostics"] if found["level"] == "Error"]:
             raise Refused("\n".join(errors)) from None
         raise
@@ -48,25 +48,25 @@ def _running(compiler: Path) -> "_Compiler":
 
 
 class _Compiler:
-    """`bicep jsonrpc`, started when it is first asked. Its input ends with this process, and it with that."""
+    """`bicep jsonrpc`, started on first use. It ends when its input closes, at the latest with this process."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
-        self._asked = 0
-        self._useless = False
+        self._request_id = 0
+        self._unusable = False
 
-    def ask(self, method: str, **parameters: Any) -> dict[str, Any]:
-        """The method's result. Raises NoAnswer."""
+    def call(self, method: str, **parameters: Any) -> dict[str, Any]:
+        """Call a method and return its result. Raises NoAnswer."""
         with self._lock:
-            if self._useless:
+            if self._unusable:
                 raise NoAnswer
             try:
                 answer = self._answer(method, parameters)
             except (OSError, ValueError, EOFError) as e:
-                # What starts no server, or breaks off, is not tried again.
-                self._useless = True
+                # After a failed start or a broken connection, it is not tried again.
+                self._unusable = True
                 self._close()
                 raise NoAnswer from e
         if "result" not in answer:
@@ -74,10 +74,10 @@ class _Compiler:
         return answer["result"]
 
     def _answer(self, method: str, parameters: dict[str, Any]) -> dict[str, Any]:
-        process = self._process = self._process or self._started()
+        process = self._process = self._process or self._start()
         assert process.stdin
-        self._asked += 1
-        body = {"jsonrpc": "2.0", "id": self._asked, "method": method, "params": parameters}
+        self._request_id += 1
+        body = {"jsonrpc": "2.0", "id": self._request_id, "method": method, "params": parameters}
         text = json.dumps(body).encode()
         process.stdin.write(b"Content-Length: %d\r\n\r\n%s" % (len(text), text))
         deadline = time.monotonic() + SECONDS
@@ -85,7 +85,7 @@ class _Compiler:
             heading = self._until(b"\r\n\r\n", deadline)
             lines = dict(line.lower().split(b":", 1) for line in heading.split(b"\r\n") if line)
             answer = json.loads(self._read(int(lines[b"content-length"]), deadline))
-            if answer.get("id") == self._asked:
+            if answer.get("id") == self._request_id:
                 return answer
 
     def _until(self, end: bytes, deadline: float) -> bytes:
@@ -107,7 +107,7 @@ class _Compiler:
             found += more
         return found
 
-    def _started(self) -> subprocess.Popen[bytes]:
+    def _start(self) -> subprocess.Popen[bytes]:
         atexit.register(self._close)
         return subprocess.Popen(
             [self._path, "jsonrpc", "--stdio"],

@@ -1,1 +1,1 @@
-"""Blob storage: a front door that decides as Azure does, and Azurite behind it."""
+"""Blob storage: a gate that authorizes requests as Azure does, in front of Azurite."""

@@ -1,4 +1,4 @@
-"""Azurite, the blob storage behind the gate: a child process that only the gate and the platform can reach."""
+"""Azurite, the blob storage behind the gate: a child process for the gate and the platform only."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from urllib.parse import quote, urlencode
 from azure_emulator.supervised_process import SupervisedProcess
 
 PROGRAM = Path(__file__).parents[1] / "node_modules" / "azurite" / "dist" / "src" / "blob" / "main.js"
-SLOTS = 1000  # storage accounts that one Azurite can hold: it learns their names when it starts
+SLOTS = 1000  # maximum storage accounts of one Azurite, which reads their names at its start
 SECONDS_TO_START = 60
 
 
 class AzuriteMissing(RuntimeError):
-    """Node or the npm package is not there; the message says how to get it."""
+    """Node or the npm package is missing; the message says how to install it."""
 
 
 class Azurite:
-    """A running Azurite on a free loopback port, its blobs under `folder`, there again at the next start.
+    """A running Azurite on a free loopback port, with persistent blobs under `folder`.
 
-    Each storage account is given a slot, an account name that Azurite has known since it started.
+    Each storage account gets a slot, which is one of the account names that Azurite started with.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -41,7 +41,7 @@ class Azurite:
         self._accounts_file = folder / "accounts.json"
         self._key = _kept_key(folder / "key")
         self._lock = threading.Lock()
-        self._passes: dict[str, str] = {}
+        self._signatures: dict[str, str] = {}
         self._accounts: dict[str, str] = (
             json.loads(self._accounts_file.read_text()) if self._accounts_file.exists() else {}
         )
@@ -49,7 +49,7 @@ class Azurite:
         self.port = self._wait_until_ready()
 
     def url(self, account: str) -> str:
-        """Where Azurite keeps the account: `http://127.0.0.1:port/slot`."""
+        """Return Azurite's address of the account: `http://127.0.0.1:port/slot`."""
         return f"http://127.0.0.1:{self.port}/{self.slot(account)}"
 
     def slot(self, account: str) -> str:
@@ -62,30 +62,30 @@ class Azurite:
             return self._accounts[account]
 
     def access(self, account: str) -> str:
-        """A query string that lets its bearer do anything in the account: our own pass, never given to a client."""
+        """Return a signature for everything in the account. It is internal and never given to a client."""
         slot = self.slot(account)
-        if slot not in self._passes:
+        if slot not in self._signatures:
             fields = {"sp": "rwdxylacuptfi", "ss": "b", "srt": "sco", "st": "", "se": "2099-01-01T00:00:00Z"}
             fields |= {"sip": "", "spr": "", "sv": "2024-11-04", "ses": ""}
             to_sign = "\n".join((slot, *fields.values())) + "\n"
             signed = hmac.new(base64.b64decode(self._key), to_sign.encode(), hashlib.sha256).digest()
             kept = {name: value for name, value in fields.items() if value}
-            self._passes[slot] = urlencode(kept | {"sig": base64.b64encode(signed).decode()}, quote_via=quote)
-        return self._passes[slot]
+            self._signatures[slot] = urlencode(kept | {"sig": base64.b64encode(signed).decode()}, quote_via=quote)
+        return self._signatures[slot]
 
     def close(self) -> None:
-        """Ends Azurite, after it wrote its tables."""
+        """End Azurite after it has written its tables."""
         self._child.terminate()
         self._child.wait(10)
         self._child.close()
 
     def _environment(self) -> dict[str, str]:
         names = ";".join(f"{_slot(number)}:{self._key}" for number in range(SLOTS))
-        # It serves loopback only, whatever proxy the shell names.
+        # Without the shell's proxy variables: it serves loopback only.
         return {"PATH": os.environ["PATH"], "HOME": str(Path.home()), "AZURITE_ACCOUNTS": names}
 
     def _wait_until_ready(self) -> int:
-        said: list[str] = []
+        output: list[str] = []
         ready = threading.Event()
         lines = self._child.process.stdout
         assert lines
@@ -93,7 +93,7 @@ class Azurite:
         def listen() -> None:
             for line in lines:
                 text = line.decode(errors="replace").strip()
-                said.append(text)
+                output.append(text)
                 if "successfully listens on" in text:
                     ready.set()
             ready.set()
@@ -101,19 +101,19 @@ class Azurite:
         threading.Thread(target=listen, name="azurite", daemon=True).start()
         deadline = time.monotonic() + SECONDS_TO_START
         ready.wait(deadline - time.monotonic())
-        address = next((line for line in said if "successfully listens on" in line), None)
+        address = next((line for line in output if "successfully listens on" in line), None)
         if not address:
             self._child.kill()
             raise RuntimeError(
-                f"Azurite did not start in {SECONDS_TO_START} s; it said: {' / '.join(said) or 'nothing'}"
+                f"Azurite did not start in {SECONDS_TO_START} s; its output: {' / '.join(output) or 'none'}"
             )
         return int(address.rpartition(":")[2])
 
 
 class SharedAzurite:
-    """The accounts of one local Azure in the Azurite of this process, which is started for the first that needs it.
+    """The accounts of one emulator in the Azurite that all emulators of this process share, started on first use.
 
-    No slot is used twice: what another local Azure of this process had, or still writes, is never seen here.
+    No slot is used twice, so emulators never see each other's blobs, not even of late writes.
     """
 
     _numbers = count()
@@ -135,7 +135,7 @@ class SharedAzurite:
         return _of_this_process().access(self._own(account))
 
     def close(self) -> None:
-        """Nothing: others have their share of it."""
+        """Do nothing: other emulators still use Azurite."""
 
     def _own(self, account: str) -> str:
         return f"{self._number} {account}"
@@ -161,13 +161,11 @@ def _started() -> Azurite:
 def _command(data: Path) -> list[str]:
     node = shutil.which("node")
     if not node:
-        raise AzuriteMissing(
-            "the local Azure needs Node.js on PATH, for Azurite: install version 22 (20 was seen to work, too)"
-        )
+        raise AzuriteMissing("the local Azure needs Node.js on PATH, for Azurite: install version 22 (20 works too)")
     if not PROGRAM.exists():
         raise AzuriteMissing("the local Azure needs Azurite: run `npm ci --prefix azure_emulator`")
     options = ["--blobHost", "127.0.0.1", "--blobPort", "0", "--location", str(data)]
-    # --skipApiVersionCheck: the SDK speaks newer versions than Azurite knows.
+    # --skipApiVersionCheck: the SDK uses newer API versions than Azurite supports.
     plain = ["--silent", "--disableTelemetry", "--skipApiVersionCheck", "--disableProductStyleUrl"]
     return [node, str(PROGRAM), *options, *plain]
 

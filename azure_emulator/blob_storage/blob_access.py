@@ -1,4 +1,4 @@
-"""Whether a request to Blob storage may pass, by token, account key or signature, as Azure decides it."""
+"""Authorizes requests to Blob storage by token, account key or signature, as Azure does."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SIGNATURE_FIELDS = frozenset((*sas.KEY_FIELDS, *sas.SIGNED_FIELDS))
 
 @dataclass(frozen=True)
 class Caller:
-    """Whoever was let in, for the request log, and the query that is left when a signature is taken out."""
+    """An authorized caller, for the request log, and the query without its signature."""
 
     name: str
     oid: str | None
@@ -31,7 +31,7 @@ class Caller:
 
 @dataclass
 class Refused(Exception):
-    """An answer that is an error, in Blob storage's XML."""
+    """An error response in Blob storage's XML."""
 
     status: int
     code: str
@@ -54,7 +54,7 @@ class Refused(Exception):
 
 
 class Access:
-    """Decides on requests. `platform` is an object id that needs no role."""
+    """Authorizes requests. The object id `platform` needs no role."""
 
     def __init__(self, keys: AccountKeys, allows: Allows, read_token: Callable[[str, str], Any], platform: str) -> None:
         self._keys = keys
@@ -62,7 +62,7 @@ class Access:
         self._read_token = read_token
         self._platform = platform
 
-    def admit(
+    def authorize(
         self,
         account: StorageAccount,
         name: str,
@@ -73,7 +73,7 @@ class Access:
         query: Mapping[str, str],
         headers: Mapping[str, str],
     ) -> Caller:
-        """Who asks for the operation, when they may. Raises Refused."""
+        """Return the caller if the operation is allowed. Raises Refused."""
         given = headers.get("authorization", "")
         left = urlencode(
             [(key, value) for key, value in query.items() if key not in _SIGNATURE_FIELDS], quote_via=quote
@@ -90,10 +90,10 @@ class Access:
                 raise Refused(403, "AuthenticationFailed", _FAILED, identity="shared-key")
             return Caller("shared-key", None, left)
         if "sig" in query:
-            return self._admit_signature(account, name, target, operation, query, left)
+            return self._authorize_signature(account, name, target, operation, query, left)
         raise Refused(401, "NoAuthenticationInformation", _NO_ONE, CHALLENGE)
 
-    def _admit_signature(
+    def _authorize_signature(
         self,
         account: StorageAccount,
         name: str,

@@ -1,4 +1,4 @@
-"""The gate's view of storage accounts, and what it keeps for them: keys, and the secret behind delegation keys."""
+"""Storage accounts as the gate sees them, with their keys and the secret of their delegation keys."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FindAccount = Callable[[str], StorageAccount | None]
 
 
 class AccountKeys:
-    """Two keys an account, in a file that only its owner can read."""
+    """Two keys per account, in a file that only its owner can read."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -37,7 +37,7 @@ class AccountKeys:
             self._write()
 
     def of(self, account: str) -> tuple[str, str]:
-        """`key1` and `key2`."""
+        """Return `key1` and `key2`."""
         with self._lock:
             if account not in self._keys:
                 self._keys[account] = [_new_key(), _new_key()]
@@ -46,7 +46,7 @@ class AccountKeys:
             return first, second
 
     def put(self, account: str, number: int, key: str | None = None) -> str:
-        """A new value for `key1` or `key2`: the given one, for instance a canary, or a random one."""
+        """Set `key1` or `key2` to the given value (for instance a canary) or to a random one, and return it."""
         new = key or _new_key()
         self.of(account)
         with self._lock:

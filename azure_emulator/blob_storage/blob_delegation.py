@@ -1,4 +1,4 @@
-"""User delegation keys: what `Get User Delegation Key` answers."""
+"""User delegation keys: the response of `Get User Delegation Key`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from azure_emulator.identity.identities import TENANT
 
 
 def delegation_key_answer(secret: bytes, account: str, caller: Caller, body: bytes) -> bytes:
-    """The XML of a key that signs for the caller, valid for the time that the body asks for. Raises Refused."""
+    """Return the XML of a key of the caller, valid for the period in the body. Raises Refused."""
     try:
         asked = {element.tag: element.text or "" for element in ElementTree.fromstring(body)}
     except ElementTree.ParseError as e:

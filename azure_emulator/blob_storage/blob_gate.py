@@ -1,6 +1,6 @@
-"""Blob storage's front door: says who asks, and whether Azure would let them; Azurite does the rest.
+"""The gate of Blob storage: authenticates and authorizes requests as Azure does, then forwards them to Azurite.
 
-Azurite's own `--oauth basic` checks neither signature nor permission of a token, so every client comes through here.
+Azurite's own `--oauth basic` checks neither signature nor permission of a token, so all clients go through this gate.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ Scope = Any  # ASGI's scope, receive and send
 
 
 class BlobGate:
-    """An ASGI app for `<account>.blob.core.windows.net`, and the platform's own way to the blobs.
+    """An ASGI app for `<account>.blob.core.windows.net`, and the platform's own access to the blobs.
 
-    `read_token(token, audience)` returns claims with an `oid`, or raises ValueError. `on_request` hears of each request
-    as `RequestLog.add` does; `faults` is asked for the service "blob".
+    `read_token(token, audience)` returns claims with an `oid`, or raises ValueError. `on_request` is called for
+    each request with the arguments of `RequestLog.add`; `faults` of the service "blob" apply.
     """
 
     def __init__(
@@ -69,8 +69,11 @@ class BlobGate:
     def container_sas(
         self, account: str, container: str, permissions: str, hours: float = 8, oid: str = PLATFORM
     ) -> str:
-        """A query string that opens the container: signed with the account's key, or, where keys are off, with a user
-        delegation key of `oid`, whose roles count each time it is used."""
+        """Return a signature (SAS) for the container as a query string.
+
+        It is signed with the account's key or, if keys are disabled, with a user delegation key of `oid`, whose roles
+        are checked at each use.
+        """
         found = self._account(account)
         if found and found.shared_keys:
             return sas.of_container(account, container, permissions, hours, self.key_of(account))
@@ -89,7 +92,7 @@ class BlobGate:
         method = scope["method"]
         status, identity, query, fault = 500, "anonymous", "", None
         try:
-            caller, own = self._admit(method, account, raw_path, scope["query_string"], headers)
+            caller, own = self._authorize(method, account, raw_path, scope["query_string"], headers)
             identity, query = caller.name, caller.query
             fault = self._faults.draw("blob", method, f"{account}{raw_path}?{query}") if self._faults else None
             if fault:
@@ -113,7 +116,7 @@ class BlobGate:
                 self._on_request("blob", method, f"{account}{raw_path}", identity, status, query, fault or "")
 
     async def _play(self, fault: Kind, identity: str) -> None:
-        """The part of a fault that comes before the work. Raises Refused."""
+        """Apply the part of a fault that precedes the work. Raises Refused."""
         if fault in ("429", "503"):  # Blob storage throttles with 503 only
             raise Refused(503, "ServerBusy", "The server is busy.", {"retry-after": "1"}, identity)
         if fault == "expired":
@@ -123,10 +126,10 @@ class BlobGate:
         if fault in ("timeout", "slow") and self._faults:
             await asyncio.sleep(self._faults.hold_seconds)
 
-    def _admit(
+    def _authorize(
         self, method: str, account: str, raw_path: str, query_string: bytes, headers: dict[str, str]
     ) -> tuple[Caller, Callable[[bytes], bytes] | None]:
-        """Who asks, and how to answer when that is ours to do and not Azurite's. Raises Refused."""
+        """Return the caller, and a function for the response if the gate creates it. Raises Refused."""
         found = self._account(account)
         if not found:
             raise Refused(404, "ResourceNotFound", f"There is no storage account {account}.")
@@ -136,7 +139,7 @@ class BlobGate:
             operation = operation_of(method, target, query, headers)
         except NotEmulated as e:
             raise Refused(501, "NotImplemented", str(e)) from e
-        caller = self._access.admit(found, account, method, raw_path, target, operation, query, headers)
+        caller = self._access.authorize(found, account, method, raw_path, target, operation, query, headers)
         if operation.name == "GetUserDelegationKey":
             return caller, lambda body: delegation_key_answer(self.keys.secret, account, caller, body)
         return caller, None
@@ -147,8 +150,10 @@ class BlobGate:
 
 
 def abort_connection(send: Any) -> int:
-    """Closes the client's connection without an answer. ASGI has no word for that: uvicorn's own object is behind
-    its `send`."""
+    """Close the client's connection without a response.
+
+    ASGI has no message for that, so this uses the uvicorn object behind `send`.
+    """
     send.__self__.transport.abort()
     return 0
 
@@ -163,7 +168,7 @@ async def _answer(send: Any, status: int, body: bytes, headers: dict[str, str]) 
 
 
 async def _drain(receive: Any) -> None:
-    """Reads what is still coming: a client that is refused half-way in sees a reset, not the reason."""
+    """Read the rest of the request, because a client that is refused while it sends sees a reset, not the reason."""
     async with asyncio.timeout(30):
         while True:
             message = await receive()

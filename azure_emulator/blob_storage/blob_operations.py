@@ -1,4 +1,4 @@
-"""What a request to Blob storage is about to do, and which permissions Azure wants for it.
+"""The operation of a request to Blob storage, and the permissions that it requires.
 
 The actions are those of "Permissions for calling blob and queue data operations" in Microsoft's REST reference.
 """
@@ -17,7 +17,7 @@ READ, WRITE, DELETE, ADD = f"{_BLOBS}/read", f"{_BLOBS}/write", f"{_BLOBS}/delet
 
 @dataclass(frozen=True)
 class Operation:
-    """One operation. Any of `actions` will do for a role, any letter of `letters` for a signature (SAS)."""
+    """One operation. A role needs any of `actions`; a signature (SAS) needs any of `letters`."""
 
     name: str
     actions: tuple[str, ...]
@@ -27,14 +27,14 @@ class Operation:
 
 @dataclass(frozen=True)
 class Target:
-    """What a request's path names: an account, a container in it, or a blob."""
+    """The target of a request's path: an account, a container or a blob."""
 
     container: str = ""
     blob: str = ""
 
 
 class NotEmulated(ValueError):
-    """Azure knows this operation, the local Azure does not."""
+    """An operation of Azure that the local Azure does not emulate."""
 
 
 def target_of(raw_path: str) -> Target:
@@ -43,11 +43,11 @@ def target_of(raw_path: str) -> Target:
 
 
 def operation_of(method: str, target: Target, query: Mapping[str, str], headers: Mapping[str, str]) -> Operation:
-    """The operation that the request asks for. Raises NotEmulated."""
+    """Return the request's operation. Raises NotEmulated."""
     comp = query.get("comp", "")
     if comp == "batch" or "x-ms-copy-source" in headers:
-        what = "a batch of requests" if comp == "batch" else "copying from an address"
-        raise NotEmulated(f"{what} is not imitated: send each request, or upload the bytes, by itself")
+        what = "a batch of requests" if comp == "batch" else "a copy from a URL"
+        raise NotEmulated(f"{what} is not emulated: send each request separately, or upload the bytes")
     if target.blob:
         return _on_blob(method, comp)
     if target.container:

@@ -1,4 +1,4 @@
-"""Where a blob is."""
+"""The path of a blob."""
 
 from __future__ import annotations
 

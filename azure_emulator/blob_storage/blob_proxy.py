@@ -1,4 +1,4 @@
-"""Requests carried to Azurite and back as they come, so that no blob is ever whole in memory."""
+"""Forwards requests to Azurite as streams, so that no blob is held in memory as a whole."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ import httpcore
 from azure_emulator.blob_storage.azurite import Azurite, SharedAzurite
 from azure_emulator.blob_storage.blob_access import Refused
 
-# What belongs to one connection, and what Azurite must not see: its own pass is in the query.
-_NOT_CARRIED = frozenset({"connection", "keep-alive", "transfer-encoding", "authorization", "host", "expect"})
+# Headers of one connection, and credentials: Azurite's own signature is added to the query.
+_NOT_FORWARDED = frozenset({"connection", "keep-alive", "transfer-encoding", "authorization", "host", "expect"})
 
 
 class ClientDisconnected(Exception):
-    """The client hung up half-way."""
+    """The client disconnected during its request."""
 
 
 class AzuriteProxy:
-    """A pool of connections to one Azurite."""
+    """Forwards requests through a pool of connections to one Azurite."""
 
     def __init__(self, azurite: Azurite | SharedAzurite) -> None:
         self._azurite = azurite
-        # Azurite closes idle connections after five seconds: give them up before it does.
+        # Azurite closes idle connections after five seconds; they expire here before that.
         self._pool = httpcore.AsyncConnectionPool(max_connections=64, keepalive_expiry=2.0)
 
     async def forward(
         self, scope: Any, account: str, query: str, headers: dict[str, str], receive: Any, send: Any | None
     ) -> int:
-        """The status of Azurite's answer, which is sent on through `send` if there is one."""
+        """Forward a request. Return Azurite's status; the response goes to `send`, if given."""
         raw_path = scope.get("raw_path", scope["path"].encode()).partition(b"?")[0]
         own = self._azurite.access(account).encode()
         target = (
@@ -40,7 +40,7 @@ class AzuriteProxy:
             + (query.encode() + b"&" if query else b"")
             + own
         )
-        kept = [(name, value) for name, value in headers.items() if name not in _NOT_CARRIED]
+        kept = [(name, value) for name, value in headers.items() if name not in _NOT_FORWARDED]
         host = f"127.0.0.1:{self._azurite.port}"
         has_body = int(headers.get("content-length") or 0) > 0 or "transfer-encoding" in headers
         request = httpcore.Request(
@@ -53,7 +53,7 @@ class AzuriteProxy:
         try:
             answer = await self._pool.handle_async_request(request)
         except ClientDisconnected:
-            return 499  # nginx's name for a client that went away
+            return 499  # nginx's status for a client that disconnected
         except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException) as e:
             message = "The server encountered an internal error. Please retry the request."
             raise Refused(500, "InternalError", message, detail=f"Azurite: {e!r}") from e
@@ -85,5 +85,5 @@ async def _send_on(answer: httpcore.Response, send: Any) -> None:
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
     async for chunk in answer.aiter_stream():
         await send({"type": "http.response.body", "body": chunk, "more_body": True})
-        await asyncio.sleep(0)  # other requests get their turn between chunks
+        await asyncio.sleep(0)  # let other requests run between chunks
     await send({"type": "http.response.body", "body": b""})

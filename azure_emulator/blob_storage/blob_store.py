@@ -1,4 +1,4 @@
-"""Blobs as the platform itself sees them: straight in Azurite, with no identity and no gate."""
+"""The platform's own access to blobs: directly in Azurite, without the gate."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class FoundBlob:
 
 
 class BlobStore:
-    """Read and write access to every container of every account, for what Azure's own services do."""
+    """Read and write access to every container of every account, for Azure's own services."""
 
     def __init__(self, azurite: Azurite | SharedAzurite) -> None:
         self._azurite = azurite
@@ -42,7 +42,7 @@ class BlobStore:
             self._service(account).create_container(name)
 
     def empty_account(self, account: str) -> None:
-        """The account has no container."""
+        """Delete all containers of the account."""
         service = self._service(account)
         for found in service.list_containers():
             with contextlib.suppress(ResourceNotFoundError):
@@ -52,14 +52,14 @@ class BlobStore:
         return self._service(account).get_container_client(name)
 
     def read(self, blob: BlobPath) -> bytes:
-        """All bytes of a small blob. Raises ResourceNotFoundError."""
+        """Return all bytes of a small blob. Raises ResourceNotFoundError."""
         return self._client(blob).download_blob().readall()
 
     def write(self, blob: BlobPath, data: bytes) -> None:
         self._client(blob).upload_blob(data, overwrite=True)
 
     def append(self, blob: BlobPath, data: bytes) -> None:
-        """`data` at the end of an append blob, which is made when it is not there."""
+        """Append `data` to an append blob, which is created if it does not exist."""
         client = self._client(blob)
         try:
             client.append_block(data)
@@ -68,7 +68,7 @@ class BlobStore:
             client.append_block(data)
 
     def delete(self, blob: BlobPath) -> None:
-        """The blob is not there afterwards, whether or not it was."""
+        """Delete the blob if it exists."""
         with contextlib.suppress(ResourceNotFoundError):
             self._client(blob).delete_blob()
 
@@ -76,14 +76,14 @@ class BlobStore:
         return self._client(blob).exists()
 
     def list(self, folder: BlobPath) -> Iterator[FoundBlob]:
-        """The blobs under a folder, or the one blob of that very name."""
+        """Yield the blobs in a folder, or the one blob of exactly this name."""
         prefix = folder.path.strip("/")
         for found in self.container(folder.account, folder.container).list_blobs(name_starts_with=prefix):
             if not prefix or found.name == prefix or found.name.startswith(f"{prefix}/"):
                 yield FoundBlob(found.name, found.size, found.etag, found.last_modified)
 
     def download(self, blob: BlobPath, target: Path, stopped: Callable[[], bool] = lambda: False) -> None:
-        """The blob as a file, four megabytes at a time, for as long as nobody wants it stopped."""
+        """Download the blob, four megabytes at a time, until `stopped` returns True."""
         target.parent.mkdir(parents=True, exist_ok=True)
         with target.open("wb") as file:
             for piece in self._client(blob).download_blob().chunks():
@@ -92,7 +92,7 @@ class BlobStore:
                 file.write(piece)
 
     def upload(self, source: Path, blob: BlobPath) -> None:
-        """The file as a block blob, four megabytes at a time."""
+        """Upload the file as a block blob, four megabytes at a time."""
         with source.open("rb") as file:
             self._client(blob).upload_blob(file, overwrite=True)
 

@@ -1,4 +1,4 @@
-"""Shared access signatures: reading them, checking them, and signing the platform's own.
+"""Shared access signatures: checks clients' signatures and creates the platform's.
 
 The texts to sign are those of "Create a user delegation SAS", "Create a service SAS" and "Create an account SAS" in
 Microsoft's REST reference.
@@ -28,8 +28,7 @@ _UNAUTHORIZED = "This request is not authorized to perform this operation using 
 
 
 class SignatureRefused(ValueError):
-    """The signature does not hold, or not here; the text is Azure's `AuthenticationErrorDetail`, or, with a code of
-    its own, the message."""
+    """The signature is invalid. The text is Azure's `AuthenticationErrorDetail` or, with another code, the message."""
 
     def __init__(self, text: str, code: str = "AuthenticationFailed") -> None:
         super().__init__(text)
@@ -38,7 +37,7 @@ class SignatureRefused(ValueError):
 
 @dataclass(frozen=True)
 class Signature:
-    """What a valid signature gives."""
+    """The permissions of a valid signature."""
 
     letters: str  # permissions: r, w, d, l, a, c
     oid: str | None  # whose delegation key signed it; None: an account key
@@ -48,7 +47,7 @@ class Signature:
 
 
 def delegation_key(secret: bytes, account: str, fields: Mapping[str, str]) -> str:
-    """The value of the user delegation key with these fields: always the same, so that none needs to be kept."""
+    """Return the user delegation key for these fields, which is derived, so none is stored."""
     named = "\n".join((account, *(fields.get(name, "") for name in (*KEY_FIELDS, "skdutid"))))
     return base64.b64encode(hmac.new(secret, named.encode(), hashlib.sha256).digest()).decode()
 
@@ -56,7 +55,7 @@ def delegation_key(secret: bytes, account: str, fields: Mapping[str, str]) -> st
 def check(
     account: str, container: str, blob: str, query: Mapping[str, str], keys: tuple[str, ...], secret: bytes
 ) -> Signature:
-    """The permissions that the query's signature gives on a blob or container. Raises SignatureRefused."""
+    """Return the permissions of the query's signature on a blob or container. Raises SignatureRefused."""
     if "skoid" in query:
         keys = (delegation_key(secret, account, query),)
         _in_time(query.get("skt", ""), query.get("ske", ""), "Key")
@@ -84,8 +83,10 @@ def check(
 def of_container(
     account: str, container: str, letters: str, hours: float, key: str, delegated: Mapping[str, str] | None = None
 ) -> str:
-    """A query string that gives `letters` on the container and its blobs, signed with an account key, or with a
-    delegation key whose fields are `delegated`."""
+    """Return a query string with permissions `letters` on the container and its blobs.
+
+    It is signed with an account key, or with a delegation key whose fields are `delegated`.
+    """
     now = datetime.datetime.now(datetime.UTC)
     fields = {"sp": letters, "st": moment(now - datetime.timedelta(minutes=5))}
     fields |= {"se": moment(now + datetime.timedelta(hours=hours)), "spr": "https", "sv": OWN_VERSION, "sr": "c"}
@@ -117,7 +118,7 @@ def _service_text(resource: str, query: Mapping[str, str]) -> str:
         signed.append("ses")
     lines += [query.get(name, "") for name in signed]
     if "skoid" in query and version >= "2026-04-06":
-        lines += ["", ""]  # signed request headers and query parameters: nobody here uses them
+        lines += ["", ""]  # signed request headers and query parameters, which no client here uses
     return "\n".join(lines + [query.get(name, "") for name in RESPONSE_HEADERS])
 
 
@@ -136,7 +137,7 @@ def _in_time(start: str, expiry: str, what: str) -> None:
 
 
 def _covers(addresses: str) -> bool:
-    """Whether the client is the signed address, or in the signed range of two; none is signed for all."""
+    """Return whether the client is the signed address or in the signed range; "" allows all."""
     first, _, last = addresses.partition("-")
     try:
         return not addresses or ipaddress.ip_address(first) <= CLIENT <= ipaddress.ip_address(last or first)  # type: ignore[operator]

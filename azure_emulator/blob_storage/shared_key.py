@@ -1,4 +1,4 @@
-"""Requests signed with a storage account's key, as "Authorize with Shared Key" in Microsoft's REST reference has it."""
+"""Checks requests signed with an account key ("Authorize with Shared Key" in Microsoft's REST reference)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _SIGNED_HEADERS = (
 def is_signed_by(
     keys: Sequence[str], account: str, method: str, raw_path: str, query: Mapping[str, str], headers: Mapping[str, str]
 ) -> bool:
-    """Whether the `Authorization: SharedKey account:signature` header was made with one of the keys."""
+    """Return whether the `Authorization: SharedKey account:signature` header was made with one of the keys."""
     named, _, signature = headers.get("authorization", "").removeprefix("SharedKey ").partition(":")
     text = text_to_sign(account, method, raw_path, query, headers)
     return named == account and any(hmac.compare_digest(sign(key, text), signature) for key in keys)
@@ -35,7 +35,7 @@ def text_to_sign(account: str, method: str, raw_path: str, query: Mapping[str, s
     signed = dict(headers)
     if signed.get("content-length") == "0":
         del signed["content-length"]
-    # The service sorts header names as words are sorted: hyphens do not count.
+    # The service ignores hyphens when it sorts header names.
     own = sorted((name for name in signed if name.startswith("x-ms-")), key=lambda name: name.replace("-", ""))
     lines = [method, *(signed.get(name, "") for name in _SIGNED_HEADERS)]
     lines += [f"{name}:{signed[name]}" for name in own]

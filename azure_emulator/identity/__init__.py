@@ -1,1 +1,1 @@
-"""Entra ID: who is signed in, tokens and certificates."""
+"""Entra ID: sign-in, tokens and certificates."""

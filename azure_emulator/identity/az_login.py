@@ -1,4 +1,4 @@
-"""Who is signed in with `az`, kept in the local Azure's state folder where the stub `az` looks."""
+"""The login of the stub `az`, stored in the state folder."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from azure_emulator.identity.identities import SUBSCRIPTION, TENANT, USER
 
 @dataclass(frozen=True)
 class Login:
-    """What `az login` left behind. `expired`: the refresh token is no longer accepted."""
+    """A stored `az` login. `expired`: the refresh token is no longer accepted."""
 
     state: Literal["signed_in", "signed_out", "expired"] = "signed_in"
     oid: str = USER
@@ -26,7 +26,7 @@ class Login:
 
 
 def install(folder: Path, python: Path | None = None) -> Path:
-    """An executable `az` in `<folder>/bin`, signed in as the test person; returns the folder to put first on PATH."""
+    """Write an executable `az` to `<folder>/bin`, signed in as USER. Return the folder to put first on PATH."""
     programs = folder / "bin"
     programs.mkdir(parents=True, exist_ok=True)
     stub = Path(__file__).with_name("az_stub.py")

@@ -1,4 +1,4 @@
-"""The program behind the stub `az`: the commands that azure-identity and our documents use, answered as `az` does.
+"""The stub `az`: the commands that azure-identity and the documentation use, with the output of the real `az`.
 
 `az_login.install` writes the executable that calls it: `python -I az_stub.py STATE_FOLDER account show`.
 """
@@ -30,11 +30,11 @@ EXPIRED = (
 
 
 class Refused(Exception):
-    """What `az` writes to its error output before it exits with 1."""
+    """An error that `az` writes to standard error before it exits with 1."""
 
 
 def main(folder: Path, words: list[str]) -> int:
-    """Exit code: 0, 1 for an error of the command, 2 for one that the stub does not know."""
+    """Run a command. Return 0, 1 if the command fails, or 2 if the stub does not have it."""
     command, options = _parse(words)
     commands = {
         "version": lambda: {"azure-cli": VERSION, "azure-cli-core": VERSION, "extensions": {}},
@@ -48,7 +48,7 @@ def main(folder: Path, words: list[str]) -> int:
     }
     if command not in commands:
         print(
-            f"ERROR: '{command}' is not a command that the local Azure's az knows: {sorted(commands)}", file=sys.stderr
+            f"ERROR: '{command}' is not a command of the local Azure's az; it has {sorted(commands)}", file=sys.stderr
         )
         return 2
     try:
@@ -124,7 +124,7 @@ def _person(login: Login) -> dict[str, Any]:
 
 
 def _show(answer: Any, options: argparse.Namespace) -> None:
-    """As JSON, or with `--query name -o tsv` as one bare value."""
+    """Print the result as JSON, or one plain value for `--query name -o tsv`."""
     for name in (options.query or "").split("."):
         answer = answer[name] if name else answer
     if answer is not None:

@@ -1,4 +1,4 @@
-"""A certificate authority thrown away after use, and one certificate for every Azure host that we imitate."""
+"""A throw-away certificate authority, and one server certificate for all emulated Azure hosts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from azure_emulator.resource_manager.providers import REGIONS
 
-# A wildcard covers one label only, so the hosts that start with two names need one entry a region.
+# A wildcard covers one label only, so hosts with two variable labels need one entry per region.
 HOSTS = (
     "management.azure.com",
     "login.microsoftonline.com",
@@ -33,7 +33,7 @@ HOSTS = (
 
 @dataclass(frozen=True)
 class Certificates:
-    """Where the three files are: the authority that clients trust, and the servers' certificate chain and key."""
+    """Paths of the authority that clients trust, and of the servers' certificate chain and key."""
 
     authority: Path
     chain: Path
@@ -41,40 +41,40 @@ class Certificates:
 
 
 def make(folder: Path, days: int = 30) -> Certificates:
-    """Writes a new authority and certificate to `folder`, the key readable by its owner only."""
+    """Write a new authority and certificate to `folder`; only the owner can read the key."""
     folder.mkdir(parents=True, exist_ok=True)
-    found = Certificates(folder / "ca.pem", folder / "server.pem", folder / "server.key")
+    paths = Certificates(folder / "ca.pem", folder / "server.pem", folder / "server.key")
     authority_key = ec.generate_private_key(ec.SECP256R1())
     server_key = ec.generate_private_key(ec.SECP256R1())
     authority = (
-        _started("Local Azure, for tests only", "Local Azure, for tests only", authority_key, days)
+        _builder("Local Azure, for tests only", "Local Azure, for tests only", authority_key, days)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .add_extension(_may_sign_certificates(), critical=True)
+        .add_extension(_key_usage_of_authority(), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(authority_key.public_key()), critical=False)
         .sign(authority_key, hashes.SHA256())
     )
     names = [x509.DNSName(host) for host in (*HOSTS, "localhost")]
     loopback = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
     server = (
-        _started("Local Azure", "Local Azure, for tests only", server_key, days)
+        _builder("Local Azure", "Local Azure, for tests only", server_key, days)
         .add_extension(x509.SubjectAlternativeName([*names, loopback]), critical=False)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key()), critical=False)
         .sign(authority_key, hashes.SHA256())
     )
     authority_pem = authority.public_bytes(serialization.Encoding.PEM)
-    found.key.touch(mode=0o600)
-    found.key.write_bytes(
+    paths.key.touch(mode=0o600)
+    paths.key.write_bytes(
         server_key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
     )
-    found.chain.write_bytes(server.public_bytes(serialization.Encoding.PEM) + authority_pem)
-    found.authority.write_bytes(authority_pem)
-    return found
+    paths.chain.write_bytes(server.public_bytes(serialization.Encoding.PEM) + authority_pem)
+    paths.authority.write_bytes(authority_pem)
+    return paths
 
 
-def _started(subject: str, issuer: str, key: ec.EllipticCurvePrivateKey, days: int) -> x509.CertificateBuilder:
+def _builder(subject: str, issuer: str, key: ec.EllipticCurvePrivateKey, days: int) -> x509.CertificateBuilder:
     now = datetime.datetime.now(datetime.UTC)
     return (
         x509.CertificateBuilder()
@@ -87,7 +87,7 @@ def _started(subject: str, issuer: str, key: ec.EllipticCurvePrivateKey, days: i
     )
 
 
-def _may_sign_certificates() -> x509.KeyUsage:
+def _key_usage_of_authority() -> x509.KeyUsage:
     return x509.KeyUsage(
         digital_signature=True,
         content_commitment=False,

@@ -1,4 +1,4 @@
-"""Entra ID: where clients learn its addresses, and tokens for service principals made by tests."""
+"""Entra ID: discovery documents, and tokens for service principals with a client secret."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _ALIASES = ["login.microsoftonline.com", "login.windows.net", "login.microsoft.c
 
 
 def handle(emulator: Emulator, call: Call) -> Answer:
-    """Discovery documents and the token endpoint."""
+    """Answer requests for discovery documents and tokens."""
     if call.path == "/common/discovery/instance":
         cloud = {"preferred_network": _ALIASES[0], "preferred_cache": "login.windows.net", "aliases": _ALIASES}
         address = f"https://{_ALIASES[0]}/common/.well-known/openid-configuration"

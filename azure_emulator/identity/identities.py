@@ -1,4 +1,4 @@
-"""Who and where: the fixed ids of the local Azure, and its directory of principals."""
+"""The fixed ids of the local Azure, and its directory of principals."""
 
 import threading
 import time
@@ -32,7 +32,7 @@ class Directory:
         self._principals = {USER: Principal(USER, "User", "person@example.org", made=float("-inf"))}
 
     def new_identity(self, name: str) -> Principal:
-        """A managed identity's service principal, with new object and client ids."""
+        """Create a service principal with new object and client ids."""
         principal = Principal(str(uuid.uuid4()), "ServicePrincipal", name, str(uuid.uuid4()))
         with self._lock:
             self._principals[principal.oid] = principal

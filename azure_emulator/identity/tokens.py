@@ -1,4 +1,4 @@
-"""Access tokens, signed with a secret that every process of one local Azure shares through its state folder."""
+"""Access tokens, signed with a secret that all processes of one local Azure share through its state folder."""
 
 import os
 import secrets
@@ -10,7 +10,7 @@ import jwt
 
 from azure_emulator.identity.identities import AZURE_CLI_APP, TENANT
 
-# Resources that are one to Azure under several names: the token's audience is the first.
+# Names of one service; the first is the token's audience.
 _SAME_AUDIENCE = (
     ("https://management.azure.com", "https://management.core.windows.net"),
     ("https://storage.azure.com",),
@@ -20,7 +20,7 @@ _SAME_AUDIENCE = (
 
 
 class InvalidToken(ValueError):
-    """A token that is malformed, expired, signed by someone else, or meant for another service."""
+    """A token that is malformed, expired, signed with another key, or meant for another service."""
 
 
 @dataclass(frozen=True)
@@ -32,14 +32,14 @@ class Claims:
 
 
 class Tokens:
-    """Issues and reads access tokens. Two objects on the same folder accept each other's."""
+    """Issues and reads access tokens. Two objects on one folder accept each other's tokens."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._secret = _shared_secret(folder / "token-secret")
 
     def issue(self, oid: str, audience: str, app_id: str | None = None, seconds: float = 3600) -> str:
-        """A bearer token of the object id for a service, named by resource or by `<resource>/.default`."""
+        """Return a bearer token of the object id for a service (`<resource>` or `<resource>/.default`)."""
         now = int(time.time())
         claims = {
             "aud": canonical(audience),
@@ -55,7 +55,7 @@ class Tokens:
         return jwt.encode(claims, self._secret, algorithm="HS256")
 
     def read(self, token: str, audience: str) -> Claims:
-        """Whose token it is. Raises InvalidToken."""
+        """Return the token's claims. Raises InvalidToken."""
         try:
             claims = jwt.decode(token, self._secret, algorithms=["HS256"], audience=canonical(audience))
         except jwt.InvalidTokenError as e:
@@ -64,7 +64,7 @@ class Tokens:
 
 
 def canonical(audience: str) -> str:
-    """One name for a service, whatever the client called it: scope or resource, with a slash at the end or without."""
+    """Return one name for a service, given as scope or resource, with or without a trailing slash."""
     plain = audience.removesuffix("/.default").rstrip("/").lower()
     if plain.endswith(".blob.core.windows.net"):
         return "https://storage.azure.com"

@@ -1,4 +1,4 @@
-"""Commands of Azure ML jobs, really run, in what Azure gives a job and nothing more."""
+"""Runs the commands of Azure ML jobs as processes, in the environment that Azure gives a job."""
 
 from azure_emulator.jobs.contract import BlobPath, JobInput, JobOutput, JobRun, Status
 from azure_emulator.jobs.runner import JobRunner

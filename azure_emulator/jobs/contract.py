@@ -1,8 +1,8 @@
-"""What the control plane asks of the job runner, and what it hears back.
+"""The interface between the control plane and the job runner.
 
 The control plane decides when a job may start (capacity, image) and reports `Queued` and `Preparing` itself; from
 `JobRunner.start` on, the runner reports. A report is `on_change(status, error_code, error_message)`, called from the
-job's own thread, in order, and never after `Completed`, `Canceled` or `Failed`. A node that is lost and comes back is
+job's own thread, in order, and never after `Completed`, `Canceled` or `Failed`. A node that is lost and replaced is
 reported as `Queued`, then `Running` again.
 """
 
@@ -36,7 +36,7 @@ Allows = Callable[[str, str, str, bool], bool]  # (object id, action, scope, is 
 
 @dataclass(frozen=True)
 class JobInput:
-    """A value written into the command, or a file or folder that the job finds on its disk."""
+    """A value in the command, or a file or folder that is downloaded for the job."""
 
     kind: Literal["literal", "uri_file", "uri_folder"]
     value: str | BlobPath
@@ -44,7 +44,7 @@ class JobInput:
 
 @dataclass(frozen=True)
 class JobOutput:
-    """A folder of the job that is kept in blobs, all the time (a mount) or once at the end (upload)."""
+    """A folder of the job that is stored in blobs, continuously (a mount) or once at the end (upload)."""
 
     target: BlobPath
     mode: Literal["ReadWriteMount", "Upload"]
@@ -54,7 +54,7 @@ class JobOutput:
 class JobRun:
     """One command job, with every asset and datastore address already resolved to blobs.
 
-    The runner knows it by its id, the lower-cased resource id: two workspaces may have a job of one name.
+    `id` is the lower-cased resource id, because two workspaces may have jobs of the same name.
     """
 
     id: str
@@ -69,5 +69,5 @@ class JobRun:
     timeout_seconds: float | None
     log: BlobPath
     identity_name: str | None = None  # resource id, for error messages
-    # A datastore that holds an account key needs no role of the job's identity.
+    # False for a datastore with an account key, which needs no role of the job's identity.
     identity_based_data: bool = True

@@ -1,4 +1,4 @@
-"""What a job reads and writes: permissions asked with its identity, blobs brought to its disk."""
+"""The data of a job: checks its identity's roles and downloads its blobs."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from azure_emulator.jobs.contract import Allows, BlobPath, JobRun
 
 @dataclass
 class JobFailed(Exception):
-    """Why the job ends as Failed, in Azure ML's words."""
+    """The error that ends a job as Failed, with Azure ML's code and message."""
 
     code: str
     message: str
 
 
 class DataAccess:
-    """The roles of one job's identity on the blobs it names."""
+    """Checks the roles of one job's identity on the job's blobs."""
 
     def __init__(self, run: JobRun, allows: Allows, account_scope: Callable[[str], str]) -> None:
         self._run, self._allows, self._account_scope = run, allows, account_scope
@@ -32,8 +32,8 @@ class DataAccess:
         scope = f"{self._account_scope(blob.account)}/blobServices/default/containers/{blob.container}"
         return bool(self._run.identity_oid) and self._allows(str(self._run.identity_oid), action, scope, True)
 
-    def need_all(self) -> None:
-        """Raises JobFailed, naming the identity and the first blob that it may not read or write."""
+    def require_all(self) -> None:
+        """Raise JobFailed for the first blob that the identity may not read or write."""
         read = [item.value for item in self._run.inputs.values() if isinstance(item.value, BlobPath)]
         for blob in read + ([self._run.code] if self._run.code else []):
             if not self.allowed(READ, blob):
@@ -58,9 +58,9 @@ class DataAccess:
 def fetch(
     store: BlobStore, source: BlobPath, folder: Path, stopped: Callable[[], bool], one_file: bool = False
 ) -> Path:
-    """The blob folder's content as read-only files in `folder`, or the one blob; returns where it is.
+    """Download a blob folder (or one blob) as read-only files into `folder`. Return the path.
 
-    Raises JobFailed when there is nothing of that name.
+    Raises JobFailed if no such blob exists.
     """
     folder.mkdir(parents=True, exist_ok=True)
     prefix = source.path.strip("/")
@@ -70,7 +70,7 @@ def fetch(
         if stopped():
             return folder
         if blob.path == prefix and not one_file:
-            continue  # the marker of a folder
+            continue  # a folder marker
         found = True
         target = single if one_file else folder / blob.path[len(prefix) :].strip("/")
         store.download(replace(source, path=blob.path), target, stopped)
@@ -83,7 +83,7 @@ def fetch(
 
 
 def substituted(command: str, inputs: Mapping[str, str], outputs: Mapping[str, str]) -> str:
-    """The command with every `${{inputs.x}}` and `${{outputs.y}}` written out. Raises JobFailed for an unknown one."""
+    """Return the command with `${{inputs.x}}` and `${{outputs.y}}` replaced. Raises JobFailed for an unknown name."""
 
     def written(match: re.Match[str]) -> str:
         kind, name = match.groups()

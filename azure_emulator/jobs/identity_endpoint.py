@@ -1,7 +1,7 @@
 """The managed identity endpoint of an Azure ML node, as `azure.identity`'s AzureMLCredential reads it.
 
-Azure ML imitates App Service's version 2017-09-01, with the parameter spelt `clientid`, and refuses a request without
-it: azure-sdk-for-python#30427 and #31071, which shows the answer.
+Azure ML follows App Service's version 2017-09-01, with the parameter spelt `clientid`, and refuses a request without
+it: azure-sdk-for-python#30427 and #31071, which shows the response.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ NO_IDENTITY = "InternalError - :{\nInfo: Request failure status code: 404\n\n}"
 
 
 class IdentityEndpoint:
-    """One loopback server for all jobs; each has its own secret, which opens its own identity only."""
+    """One loopback server for all jobs; each job's secret gives tokens of its own identity only."""
 
     def __init__(self, issue_token: IssueToken, token_seconds: float = 3600) -> None:
         self._issue = issue_token
@@ -34,7 +34,7 @@ class IdentityEndpoint:
         return f"http://127.0.0.1:{self._server.server_address[1]}/MSI/token"
 
     def open(self, oid: str, client_id: str) -> str:
-        """A new secret that gives tokens of the identity until it is closed."""
+        """Return a new secret that gives tokens of the identity until `shut`."""
         secret = secrets.token_hex(16)
         self._open[secret] = (oid, client_id)
         return secret
@@ -47,7 +47,7 @@ class IdentityEndpoint:
         self._server.server_close()
 
     def answer(self, secret: str, query: str) -> tuple[int, str, str]:
-        """Status, content type and body for a request with the secret."""
+        """Return status, content type and body for a request with the secret."""
         asked = {name: values[0] for name, values in parse_qs(query).items()}
         if secret not in self._open:
             return 401, "text/plain; charset=utf-8", "Unauthorized: the secret header does not fit"
@@ -77,6 +77,6 @@ class IdentityEndpoint:
                 self.wfile.write(body.encode())
 
             def log_message(self, format: str, *args: object) -> None:
-                """Nothing: the request log is the control plane's."""
+                """Log nothing."""
 
         return Handler

@@ -1,4 +1,4 @@
-"""One job from its start to its end, over as many nodes as it takes."""
+"""One job from start to end, over one or more nodes."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ Ending = Literal["cancelled", "node back", "node lost", "shut down"]
 
 
 class Job:
-    """Lives in `thread`. What happens to it from outside comes through `end`, and is dealt with in that order."""
+    """Runs in `thread`. `end` queues events from outside, which are handled in order."""
 
     def __init__(self, runner: JobRunner, run: JobRun, on_change: OnChange) -> None:
         self._runner, self._run, self._on_change = runner, run, on_change
         self._endings: queue.SimpleQueue[Ending] = queue.SimpleQueue()
         self._silent = False
         self.node: Node | None = None
-        self.thread = threading.Thread(target=self._live, name=f"job-{run.name}", daemon=True)
+        self.thread = threading.Thread(target=self._run_thread, name=f"job-{run.name}", daemon=True)
 
     def end(self, how: Ending) -> None:
         self._silent = self._silent or how == "shut down"
         self._endings.put(how)
 
-    def _live(self) -> None:
+    def _run_thread(self) -> None:
         try:
             self._attempts()
         except JobFailed as e:
@@ -57,23 +57,23 @@ class Job:
                 self.node.finish()
                 raise
             if attempt < retries:
-                self._runner.tell(self._run, f"The node was lost. The job is queued again, retry {attempt + 1}.")
+                self._runner.write_log(self._run, f"The node was lost. The job is queued again, retry {attempt + 1}.")
                 self._report("Queued")
         raise JobFailed("NodeFailure", f"The job's node was lost {1 + retries} times. NodeFailure.")
 
     def _attempt(self, node: Node, deadline: float | None) -> Ending | None:
-        """How the attempt was ended from outside, None otherwise. But after "node back", the job is over."""
-        node.prepare(self._is_to_end)
+        """Return the external ending, or None. The job is over except after "node back"."""
+        node.prepare(self._must_end)
         code = None
-        if not self._is_to_end():
+        if not self._must_end():
             process = node.start()
             self._runner.executions[self._run.id] += 1
-            while (code := process.wait(0.05)) is None and not self._is_to_end():
+            while (code := process.wait(0.05)) is None and not self._must_end():
                 if deadline and time.monotonic() > deadline:
-                    self._out_of_time(node)
+                    self._time_limit_reached(node)
                     return None
         if code is not None:
-            self._ended_by_itself(node, code)
+            self._command_ended(node, code)
             return None
         how = self._endings.get()
         if how == "cancelled":
@@ -86,19 +86,19 @@ class Job:
             raise JobFailed("NodeFailure", "The node on which the job ran is unusable. NodeFailure.")
         return how
 
-    def _is_to_end(self) -> bool:
+    def _must_end(self) -> bool:
         return not self._endings.empty()
 
-    def _out_of_time(self, node: Node) -> None:
+    def _time_limit_reached(self, node: Node) -> None:
         # "The max run duration in ISO 8601 format, after which the job will be cancelled": ARM's CommandJobLimits.
-        # The words and the code are ours: none are documented.
+        # Azure documents neither message nor code; these are invented.
         limit = f"The job ran longer than its limit of {self._run.timeout_seconds:.0f} seconds and was cancelled."
         node.stop(self._runner.seconds_after_limit)
         node.finish()
-        self._runner.tell(self._run, limit)
+        self._runner.write_log(self._run, limit)
         self._report("Canceled", "MaxRunDurationExceeded", limit)
 
-    def _ended_by_itself(self, node: Node, code: int) -> None:
+    def _command_ended(self, node: Node, code: int) -> None:
         self._report("Finalizing")
         node.finish()
         if code:
@@ -108,7 +108,7 @@ class Job:
                 f"'user_logs/std_log.txt' for error details. Error: {last}"
             )
             raise JobFailed("UserError", message)
-        node.need_outputs()
+        node.require_outputs()
         self._report("Completed")
 
     def _report(self, status: Status, code: str | None = None, message: str | None = None) -> None:

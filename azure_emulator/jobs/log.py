@@ -1,4 +1,4 @@
-"""A job's output, appended to its log blob while it comes."""
+"""Appends a job's output to its log blob while the job runs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LARGEST_BLOCK = 1024 * 1024
 
 
 class JobLog:
-    """Two threads: one reads the pipe, so that the job never waits for it, one writes to the blob."""
+    """Copies with two threads: one reads the pipe, so that the job never blocks on it; one writes the blob."""
 
     def __init__(self, store: BlobStore, blob: BlobPath, output: IO[bytes]) -> None:
         self._store, self._blob, self._output = store, blob, output
@@ -28,7 +28,7 @@ class JobLog:
         self._writer.start()
 
     def close(self, seconds: float = 10) -> None:
-        """Everything the job said is in the blob. Call it when the job's processes are gone."""
+        """Write the rest of the output to the blob. Call it after the job's processes have ended."""
         self._reader.join(seconds)
         self._writer.join(seconds)
 
@@ -36,7 +36,7 @@ class JobLog:
         return "\n".join(self._last.decode(errors="replace").splitlines()[-count:])
 
     def _read(self) -> None:
-        # The pipe is unbuffered: read returns what is there, and the log never waits for a full block.
+        # The pipe is unbuffered: read returns the available bytes without waiting for a full block.
         while data := self._output.read(LARGEST_BLOCK):
             self._waiting.append(data)
             self._last = (self._last + data)[-8192:]
@@ -54,7 +54,7 @@ class JobLog:
                 return
 
 
-def say(store: BlobStore, blob: BlobPath, text: str) -> None:
-    """A line of the platform's own in a job's log."""
+def append_line(store: BlobStore, blob: BlobPath, text: str) -> None:
+    """Append a line of the platform to a job's log."""
     now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     store.append(blob, f"[{now}] {text}\n".encode())

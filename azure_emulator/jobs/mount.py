@@ -1,7 +1,7 @@
 """A writable mount of a blob folder: a local folder whose changes reach Blob storage within a second.
 
-A file is written when it has been left alone for a moment, as blobfuse writes it when it is closed, and files are
-written in the order in which they changed: a marker that follows the files it vouches for follows them to Blob too.
+A file is uploaded once it has not changed for a moment (blobfuse uploads it when it is closed). Files are uploaded in
+the order in which they changed, so a marker that is written after other files also reaches Blob storage after them.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from azure.core.exceptions import AzureError
 from azure_emulator.blob_storage.blob_path import BlobPath
 from azure_emulator.blob_storage.blob_store import BlobStore
 
-SECONDS_BETWEEN_LOOKS = 0.3
+SCAN_SECONDS = 0.3
 
 
 @dataclass(frozen=True)
-class _Seen:
+class _FileState:
     size: int
     modified: int  # nanoseconds
     changed: int  # nanoseconds; a rename changes it, too
@@ -31,22 +31,22 @@ class _Seen:
 
 
 class Mount:
-    """`folder` holds what the blob folder holds; `may_write` is asked before each round of writing."""
+    """Mirrors `folder` to a blob folder; `may_write` is checked before each round of uploads."""
 
     def __init__(self, store: BlobStore, target: BlobPath, folder: Path, may_write: Callable[[], bool]) -> None:
         self._store, self._target, self._folder, self._may_write = store, target, folder, may_write
-        self._kept: dict[str, _Seen] = {}  # as Blob storage has them
-        # As the last two looks found them: a machine that stood still makes one look find nothing new.
-        self._before: tuple[dict[str, _Seen], dict[str, _Seen]] = ({}, {})
+        self._stored: dict[str, _FileState] = {}  # the files' state at their last upload
+        # The last two scans: after a pause of the machine, one scan alone may miss a change in progress.
+        self._previous_scans: tuple[dict[str, _FileState], dict[str, _FileState]] = ({}, {})
         self._stop = threading.Event()
         self._abandoned = False
         self._thread = threading.Thread(target=self._follow, name="mount", daemon=True)
         self._later = False
-        self.refused = False  # the identity may not write any more
+        self.refused = False  # the identity lost its right to write
         self.broken: Exception | None = None  # the last changes could not be written
 
     def open(self, stopped: Callable[[], bool] = lambda: False) -> None:
-        """What is in Blob is in the folder, and changes are followed from now on."""
+        """Download the blobs into the folder and upload changes from now on."""
         self._folder.mkdir(parents=True, exist_ok=True)
         prefix = self._target.path.strip("/")
         for blob in self._store.list(self._target):
@@ -58,17 +58,17 @@ class Mount:
             elif name:
                 (self._folder / name).parent.mkdir(parents=True, exist_ok=True)
                 (self._folder / name).touch()
-        self._kept = self._look()
-        self._before = (self._kept, self._kept)
+        self._stored = self._scan()
+        self._previous_scans = (self._stored, self._stored)
         self._thread.start()
 
     def collect_later(self) -> None:
-        """An empty folder, whose files are written when it is closed and not before."""
+        """Create an empty folder whose files are uploaded on `close`."""
         self._folder.mkdir(parents=True, exist_ok=True)
         self._later = True
 
     def close(self, seconds: float | None = None) -> None:
-        """Everything is in Blob; after `seconds`, the rest is given up."""
+        """Upload the remaining changes, for at most `seconds`."""
         self._stop.set()
         if self._later and not self._thread.ident:
             self._thread.start()
@@ -77,13 +77,13 @@ class Mount:
         self._abandoned = True
 
     def lose(self) -> None:
-        """Nothing more is written: the node is gone."""
+        """Stop all uploads: the node is lost."""
         self._abandoned = True
         self._stop.set()
 
     def _follow(self) -> None:
-        while not self._stop.wait(SECONDS_BETWEEN_LOOKS):
-            with contextlib.suppress(AzureError):  # the client tried several times; the next look tries again
+        while not self._stop.wait(SCAN_SECONDS):
+            with contextlib.suppress(AzureError):  # after the client's own retries; the next scan tries again
                 self._write_changes(only_settled=True)
         try:
             self._write_changes(only_settled=False)
@@ -91,49 +91,49 @@ class Mount:
             self.broken = None if self._abandoned else e
 
     def _write_changes(self, only_settled: bool) -> None:
-        now = self._look()
+        now = self._scan()
         changed = sorted(
-            (name for name in now if self._kept.get(name) != now[name]), key=lambda name: now[name].changed
+            (name for name in now if self._stored.get(name) != now[name]), key=lambda name: now[name].changed
         )
-        gone = [name for name in self._kept if name not in now]
-        if (changed or gone) and not self._abandoned and not self._may_write():
+        deleted = [name for name in self._stored if name not in now]
+        if (changed or deleted) and not self._abandoned and not self._may_write():
             self.refused = True
             return
-        # Within a folder that is being rewritten, what was taken away went first; elsewhere it went last.
-        rewritten = {os.path.dirname(name) for name in changed}
-        for name in gone:
-            if os.path.dirname(name) in rewritten:
+        # In a folder with changed files, deletions come before uploads; elsewhere they come last.
+        changed_folders = {os.path.dirname(name) for name in changed}
+        for name in deleted:
+            if os.path.dirname(name) in changed_folders:
                 self._delete(name)
         for name in changed:
-            if only_settled and any(look.get(name) != now[name] for look in self._before):
+            if only_settled and any(scan.get(name) != now[name] for scan in self._previous_scans):
                 break
             self._upload(name, now[name])
         else:
-            for name in gone:
+            for name in deleted:
                 self._delete(name)
-        self._before = (self._before[1], now)
+        self._previous_scans = (self._previous_scans[1], now)
 
-    def _upload(self, name: str, seen: _Seen) -> None:
+    def _upload(self, name: str, seen: _FileState) -> None:
         if self._abandoned:
             return
         try:
             self._store.upload(self._folder / name, self._blob(name))
         except FileNotFoundError:
-            return  # gone since: the next look finds that
-        self._kept[name] = seen
+            return  # deleted meanwhile; the next scan sees that
+        self._stored[name] = seen
 
     def _delete(self, name: str) -> None:
-        if not self._abandoned and self._kept.pop(name, None):
+        if not self._abandoned and self._stored.pop(name, None):
             self._store.delete(self._blob(name))
 
     def _blob(self, name: str) -> BlobPath:
         return replace(self._target, path="/".join(filter(None, (self._target.path.strip("/"), name))))
 
-    def _look(self) -> dict[str, _Seen]:
+    def _scan(self) -> dict[str, _FileState]:
         return dict(_files(str(self._folder), ""))
 
 
-def _files(folder: str, prefix: str) -> Iterator[tuple[str, _Seen]]:
+def _files(folder: str, prefix: str) -> Iterator[tuple[str, _FileState]]:
     try:
         entries = list(os.scandir(folder))
     except (FileNotFoundError, NotADirectoryError):
@@ -146,5 +146,5 @@ def _files(folder: str, prefix: str) -> Iterator[tuple[str, _Seen]]:
         if stat.S_ISDIR(found.st_mode):
             yield from _files(entry.path, f"{prefix}{entry.name}/")
         elif stat.S_ISREG(found.st_mode):
-            seen = _Seen(found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
+            seen = _FileState(found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
             yield f"{prefix}{entry.name}", seen

@@ -1,4 +1,4 @@
-"""One attempt at a job on one node: a folder of its own, the job's data in it, its command running."""
+"""One attempt of a job on one node: its folder, data and process."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 class Node:
-    """Made for one attempt. `prepare`, `run`, then `finish` or `lose`; no folder is left after either.
+    """A node for one attempt: call `prepare`, `start`, then `finish` or `lose`, which delete its folder.
 
-    The folder's name is new each time, as on Azure: a path written into a checkpoint does not hold on the next node.
+    The folder's name is new each time, as on Azure, so a path in a checkpoint is invalid on the next node.
     """
 
     def __init__(
@@ -51,10 +51,10 @@ class Node:
         self.log: JobLog | None = None
 
     def prepare(self, stopped: Callable[[], bool]) -> None:
-        """Code, inputs and outputs are on the node's disk. Raises JobFailed when the identity may not use them."""
+        """Download code and inputs and open outputs. Raises JobFailed if the identity may not use them."""
         for name in ("code", "home", "tmp", "bin"):
             (self.folder / name).mkdir(parents=True)
-        self._access.need_all()
+        self._access.require_all()
         if self._run.code:
             fetch(self._store, self._run.code, self.folder / "code", stopped)
         for name, item in self._run.inputs.items():
@@ -75,7 +75,7 @@ class Node:
                 mount.collect_later()
 
     def start(self) -> SupervisedProcess:
-        """The command runs, in an environment that has only what Azure gives."""
+        """Start the command with only the environment variables that Azure gives."""
         command = substituted(self._run.command, self._inputs, self._outputs)
         process = SupervisedProcess(
             ["/bin/bash", "-c", command], subprocess.PIPE, self._environment(), self.folder / "code"
@@ -85,14 +85,14 @@ class Node:
         self.log = JobLog(self._store, self._run.log, process.process.stdout)
         return process
 
-    def stop(self, patience: float) -> None:
-        """The command is asked to end, and has `patience` seconds for it."""
+    def stop(self, grace_seconds: float) -> None:
+        """Send SIGTERM to the command and wait up to `grace_seconds`."""
         if self.process:
             self.process.terminate()
-            self.process.wait(patience)
+            self.process.wait(grace_seconds)
 
     def finish(self, seconds: float | None = None) -> None:
-        """The processes are gone, the log and the outputs complete (as far as they are after `seconds`)."""
+        """End the processes and complete log and outputs (outputs for at most `seconds`)."""
         self._end_process()
         if self.log:
             self.log.close()
@@ -101,7 +101,7 @@ class Node:
         self._clear()
 
     def lose(self) -> None:
-        """Everything on the node is gone at once, with what was not yet written to Blob."""
+        """Delete the node at once, with everything that is not yet in Blob storage."""
         for mount in self._mounts.values():
             mount.lose()
         self._end_process()
@@ -109,8 +109,8 @@ class Node:
             self.log.close()
         self._clear()
 
-    def need_outputs(self) -> None:
-        """Raises JobFailed when an output could not be written to its end."""
+    def require_outputs(self) -> None:
+        """Raise JobFailed if an output could not be written completely."""
         for name, mount in self._mounts.items():
             if mount.refused:
                 raise self._access.write_refused(self._run.outputs[name].target)
@@ -146,4 +146,4 @@ class Node:
             self.process.close()
         shutil.rmtree(self.folder, ignore_errors=True)
         with contextlib.suppress(OSError):
-            self.folder.parent.rmdir()  # of the job: empty between two nodes
+            self.folder.parent.rmdir()  # the job's folder, which is empty between two nodes

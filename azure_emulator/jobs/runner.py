@@ -1,4 +1,4 @@
-"""Runs command jobs as Azure ML's compute does: each in a thread, on a node of its own, until it ends or is ended."""
+"""Runs command jobs as Azure ML's compute does: each in its own thread and on its own node."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from azure_emulator.jobs.contract import Allows, JobRun, OnChange
 from azure_emulator.jobs.data import DataAccess
 from azure_emulator.jobs.identity_endpoint import IdentityEndpoint, IssueToken
 from azure_emulator.jobs.job import Ending, Job
-from azure_emulator.jobs.log import say
+from azure_emulator.jobs.log import append_line
 from azure_emulator.jobs.node import Node
 
 
 class JobRunner:
-    """Jobs that run now, and how often each was started.
+    """Starts, cancels and tracks jobs.
 
     `store` is the gate's (`BlobGate.store`); `issue_token` is `Tokens.issue`; `account_scope(account)` is a storage
-    account's resource id; `client_environment` is what leads a client to the local Azure (proxy and CA variables).
+    account's resource id; `client_environment` directs clients to the local Azure (proxy and CA variables).
     """
 
     node_retries = 3  # how often a job is queued again after its node was lost
     seconds_to_stop = 2.0  # between SIGTERM and SIGKILL of a cancelled job
-    seconds_after_limit = 10.0  # the same, for a job that is out of time
+    seconds_after_limit = 10.0  # the same, for a job that reached its time limit
 
     def __init__(
         self,
@@ -47,7 +47,7 @@ class JobRunner:
         self._lock = threading.Lock()
 
     def start(self, run: JobRun, on_change: OnChange) -> None:
-        """The job runs from now on. A job can be started once: ValueError for a second time."""
+        """Start the job. Raises ValueError if it was started before."""
         with self._lock:
             if run.id in self._running or self.executions[run.id]:
                 raise ValueError(f"job {run.name} was executed already: Azure ML executes a job name once")
@@ -55,20 +55,20 @@ class JobRunner:
         job.thread.start()
 
     def cancel(self, id: str) -> None:
-        """The job ends as Canceled within five seconds; nothing happens when it is not running."""
+        """End a running job as Canceled within five seconds; otherwise do nothing."""
         self._end(id, "cancelled")
 
     def free(self, id: str) -> None:
-        """The job may be started again, when nothing of it runs any more: its workspace is gone."""
+        """Allow the job id to be started again, after its workspace was deleted."""
         with self._lock:
             self.executions.pop(id, None)
 
     def lose_node(self, id: str, comes_back: bool = True) -> None:
-        """The job's node disappears with everything on it. It is queued again, or, without another node, Failed."""
+        """Remove the job's node with its files. The job is queued again, or Failed if no node comes back."""
         self._end(id, "node back" if comes_back else "node lost")
 
     def process_id(self, id: str) -> int | None:
-        """The process that runs the job's command, None when it does not run."""
+        """Return the process id of the job's command, None if it does not run."""
         job = self._running.get(id)
         process = job.node.process if job and job.node else None
         return process.command_id if process else None
@@ -77,7 +77,7 @@ class JobRunner:
         return id in self._running
 
     def close(self) -> None:
-        """Every job is killed, without a word to the control plane."""
+        """Kill every job without a report to the control plane."""
         with self._lock:
             jobs = list(self._running.values())
         for job in jobs:
@@ -96,8 +96,8 @@ class JobRunner:
         place = self._folder / run.name
         return Node(run, place, self._python, self._store, access, self.endpoint, self._client_environment)
 
-    def tell(self, run: JobRun, text: str) -> None:
-        say(self._store, run.log, text)
+    def write_log(self, run: JobRun, text: str) -> None:
+        append_line(self._store, run.log, text)
 
     def forget(self, id: str) -> None:
         self._running.pop(id, None)

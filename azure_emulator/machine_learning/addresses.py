@@ -1,4 +1,4 @@
-"""Where Azure ML's addresses lead: assets, job outputs, datastores and blob URLs, down to a blob."""
+"""Resolves Azure ML's addresses (assets, job outputs, datastores, blob URLs) to blobs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _ASSET = re.compile(r".*/(?P<kind>data|models|codes)/[^/]+/versions/[^/]+", re.I
 
 
 def blob_path(emulator: Emulator, workspace: str, uri: str) -> BlobPath:
-    """The blob or folder of blobs that an address means in the workspace. Raises AzureError (UserError)."""
+    """Return the blob or blob folder of an address in the workspace. Raises AzureError (UserError)."""
     plain = uri.removeprefix("azureml:") if uri.lower().startswith("azureml:/subscriptions") else uri
     asset = _ASSET.fullmatch(plain)
     if asset and plain.startswith("/"):
@@ -43,7 +43,7 @@ def blob_path(emulator: Emulator, workspace: str, uri: str) -> BlobPath:
 
 
 def of_datastore(workspace: str, name: str, path: str) -> str:
-    """The long address of a path in a datastore."""
+    """Return the full address of a path in a datastore."""
     parts = workspace.strip("/").split("/")
     subscription, group, owner = parts[1], parts[3], parts[-1]
     start = f"azureml://subscriptions/{subscription}/resourcegroups/{group}/workspaces/{owner}"

@@ -66,13 +66,13 @@ def _model(put: Put) -> None:
     _resolve_job(put, workspace, target)
     if put.old is None and next(iter(put.emulator.blobs.store.list(target)), None) is None:
         raise _user_error(f"There are no artifacts at '{put.properties['modelUri']}' to register as a model.")
-    # azure-ai-ml reads flavors without asking whether they are there.
+    # azure-ai-ml requires flavors.
     put.default(flavors={}, modelType="custom_model")
     _version(put)
 
 
 def _resolve_job(put: Put, workspace: str, target: BlobPath) -> None:
-    """A model made from a job's output keeps the job's name, and where the output is."""
+    """Store the job's name and the output's address in a model that is created from a job's output."""
     made = re.match(r"azureml://(?:subscriptions/.*/)?jobs/([^/]+)/outputs/", put.properties["modelUri"])
     if made is None:
         return

@@ -1,4 +1,4 @@
-"""AmlCompute clusters: nodes that come when jobs wait and go when they are idle, within quota and capacity."""
+"""AmlCompute clusters: scale up for waiting jobs and down when idle, within quota and capacity."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _DURATION = re.compile(r"P(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+(?:\.\d+)?
 
 
 def seconds_of(duration: str | None) -> float | None:
-    """The seconds of an ISO 8601 duration such as PT2H30M; None for no limit."""
+    """Return the seconds of an ISO 8601 duration such as PT2H30M, or None."""
     if duration is None:
         return None
     found = _DURATION.fullmatch(duration)
@@ -34,7 +34,7 @@ def seconds_of(duration: str | None) -> float | None:
 
 
 def complete(put: Put) -> None:
-    """A cluster of a known VM size, whose nodes Azure counts from zero."""
+    """Check a cluster and add Azure's defaults."""
     asked = put.properties
     if asked.get("computeType") != "AmlCompute":
         raise AzureError(400, "BadRequest", f"The local Azure makes AmlCompute only, not '{asked.get('computeType')}'.")
@@ -49,17 +49,19 @@ def complete(put: Put) -> None:
             target="vmSize",
         )
     scale = inner.setdefault("scaleSettings", {})
-    least, most = int(scale.get("minNodeCount") or 0), int(scale.get("maxNodeCount") or 0)
-    if most < 1 or least > most:
-        raise AzureError(400, "BadRequest", f"scaleSettings: minNodeCount {least} and maxNodeCount {most} do not fit.")
-    _require_quota_for_least(put.emulator, size, least)
+    minimum, maximum = int(scale.get("minNodeCount") or 0), int(scale.get("maxNodeCount") or 0)
+    if maximum < 1 or minimum > maximum:
+        raise AzureError(
+            400, "BadRequest", f"scaleSettings: minNodeCount {minimum} and maxNodeCount {maximum} are invalid."
+        )
+    _require_quota_for_minimum(put.emulator, size, minimum)
     _resolve_identities(put)
     before = put.old.properties["properties"] if put.old else {}
     if put.old and str(before.get("vmSize")).lower() != size.name.lower():
         raise AzureError(400, "BadRequest", "The VM size of a cluster cannot be changed: delete it and make a new one.")
     inner.setdefault("vmPriority", "Dedicated")
     inner.setdefault("osType", "Linux")
-    scale["minNodeCount"], scale["maxNodeCount"] = least, most
+    scale["minNodeCount"], scale["maxNodeCount"] = minimum, maximum
     scale.setdefault("nodeIdleTimeBeforeScaleDown", "PT120S")
     for key in ("allocationState", "currentNodeCount", "targetNodeCount", "nodeStateCounts", "errors"):
         if key in before:
@@ -68,15 +70,15 @@ def complete(put: Put) -> None:
     put.properties["createdOn"] = put.stored_or_new("createdOn", now)
 
 
-def _require_quota_for_least(emulator: Emulator, size: skus.VmSize, least: int) -> None:
+def _require_quota_for_minimum(emulator: Emulator, size: skus.VmSize, minimum: int) -> None:
     for name in (size.family, skus.TOTAL):
         limit = emulator.quota.limit(name)
-        if least * size.vcpus > limit:
+        if minimum * size.vcpus > limit:
             raise AzureError(
                 400,
                 "ClusterMinNodesExceedCoreQuota",
                 f"The specified subscription has a {skus.TITLES[name]} quota of {limit} and cannot accomodate for at "
-                f"least {least} requested managed compute node which maps to {least * size.vcpus} vCPUs.",
+                f"least {minimum} requested managed compute node which maps to {minimum * size.vcpus} vCPUs.",
             )
 
 
@@ -106,7 +108,7 @@ def dropped(emulator: Emulator, cluster: Resource) -> None:
 
 @dataclass
 class _Nodes:
-    """A cluster's nodes: by the job that has each, and the idle ones by the time they became so."""
+    """A cluster's nodes: busy ones by job, and the times since which the others are idle."""
 
     busy: dict[str, float] = field(default_factory=dict)
     idle: list[float] = field(default_factory=list)
@@ -118,7 +120,7 @@ class _Nodes:
 
 
 class Clusters:
-    """Gives nodes to jobs. With `capacity` False no new node ever comes."""
+    """Allocates nodes to jobs. With `capacity` False no new node is allocated."""
 
     def __init__(self, emulator: Emulator) -> None:
         self._emulator = emulator
@@ -127,7 +129,7 @@ class Clusters:
         self.capacity = True
 
     def take(self, cluster: Resource, job: str) -> bool:
-        """A node for the job, if there is one; else one is asked for, and the job asks again later."""
+        """Return whether the job got a node. Otherwise request a node; the job tries again later."""
         with self._lock:
             nodes = self._nodes.setdefault(cluster.id.lower(), _Nodes())
             if nodes.idle:
@@ -139,7 +141,7 @@ class Clusters:
             return False
 
     def give_back(self, cluster_id: str, job: str, lost: bool = False) -> None:
-        """The job's node is idle, or, when it was lost, gone."""
+        """Release the job's node, which becomes idle, or is removed if it was lost."""
         with self._lock:
             nodes = self._nodes.get(cluster_id.lower())
             cluster = self._emulator.resources.find(cluster_id)
@@ -152,7 +154,7 @@ class Clusters:
             self.show(cluster)
 
     def vcpus_in_use(self, quota: str, under: str) -> int:
-        """vCPUs of the live nodes that count as of the quota, of the clusters at or below an id."""
+        """Return the vCPUs of a quota that nodes of clusters at or below an id use."""
         total = 0
         with self._lock:
             for id, nodes in self._nodes.items():
@@ -167,10 +169,10 @@ class Clusters:
             self._nodes.pop(id.lower(), None)
 
     def show(self, cluster: Resource) -> None:
-        """The cluster's live node counts in its resource."""
+        """Write the current node counts into the cluster's resource."""
         with self._lock:
             nodes = self._nodes.setdefault(cluster.id.lower(), _Nodes())
-            # A PUT since may have made a new resource of the same id.
+            # A PUT may have replaced the resource.
             inner = (self._emulator.resources.find(cluster.id) or cluster).properties["properties"]
             inner["currentNodeCount"] = nodes.count
             inner["targetNodeCount"] = nodes.count + nodes.coming
@@ -200,7 +202,7 @@ class Clusters:
         self._emulator.clock.after(_NODE_SECONDS, lambda: self._arrive(cluster, nodes))
 
     def _refusal(self, size: skus.VmSize) -> dict[str, Any] | None:
-        short = self._emulator.short_of(size, size.vcpus)
+        short = self._emulator.exceeded_quota(size, size.vcpus)
         if short:
             limit, used = short
             message = (

@@ -1,4 +1,4 @@
-"""Calls of workspace connections: their secrets go in, and come out for those only who may list secrets."""
+"""Requests of workspace connections; secrets are returned only to callers who may list secrets."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from azure_emulator.resource_manager.resources import Resource
 if TYPE_CHECKING:
     from azure_emulator.emulator import Emulator
 
-# Shown in a list only when it asks for all: azure-ai-ml's include_data_connections.
+# Listed only with includeAll: azure-ai-ml's include_data_connections.
 _DATA = frozenset({"azureblob", "adlsgen2", "azureonelake"})
 
 
@@ -37,9 +37,9 @@ def _write(emulator: Emulator, call: Call, body: dict[str, Any]) -> Answer:
     with emulator.resources.lock:
         kept = put_resource.put(emulator, call.oid, call.path, body, call.api_version)
         kept.resource.hidden["credentials"] = copy.deepcopy(body["properties"].get("credentials"))
-        # Also where nothing that is shown changed.
+        # Also if no visible property changed.
         kept.resource.asked = copy.deepcopy(body)
-        # Never 201: the SDK takes 200 alone.
+        # Never 201: the SDK accepts 200 only.
         return Answer(kept.resource.shown())
 
 

@@ -1,6 +1,6 @@
-"""Workspace connections: what a PUT must bring, and what a GET shows of it: all but the secret.
+"""Workspace connections: requirements of a PUT; a GET shows everything but the secret.
 
-A body as in Microsoft's samples, and as Prompt flow reads it: promptflow/core/_connection_provider.
+Bodies are as in Microsoft's samples and as Prompt flow reads them: promptflow/core/_connection_provider.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _WITHOUT_SECRET = frozenset({"AAD", "None"})
 
 
 def complete(put: Put) -> None:
-    """The secret is checked to be there and left out; who keeps it is the call's affair."""
+    """Require a secret and remove it from the body; `connection_calls` stores it."""
     for key in ("authType", "category", "target"):
         if not put.properties.get(key):
             raise invalid(f"The {key} field is required.")

@@ -1,4 +1,4 @@
-"""How a deployment comes to serve: its image, its model, its container, its probes; or why it does not."""
+"""Provisions a deployment: builds its image, mounts its model, starts its container and waits for its probes."""
 
 from __future__ import annotations
 
@@ -47,8 +47,11 @@ class ProvisioningFailed(Exception):
 
 
 class DeploymentProvisioner:
-    """Brings deployments up, each in a thread of its own. `patience`: real seconds that a container has to get ready
-    however short the clock makes its probes, because a real process starts no faster."""
+    """Provisions deployments, each in its own thread.
+
+    `patience` is the minimum number of real seconds that a container has to get ready, because a real process does not
+    start faster at a small scale.
+    """
 
     def __init__(self, emulator: Emulator) -> None:
         self._emulator = emulator
@@ -62,7 +65,7 @@ class DeploymentProvisioner:
         thread.start()
 
     def close(self) -> None:
-        """Nothing comes up any more, and what was about to is ended."""
+        """End all provisioning."""
         self._closing.set()
         for thread in self._threads:
             thread.join(10)
@@ -75,7 +78,7 @@ class DeploymentProvisioner:
         except JobFailed as e:
             done(ProvisioningFailed("BadArgument", f"Downloading the model failed: {e.message} {_GUIDE}badargument"))
         except Exception as e:
-            done(ProvisioningFailed("InternalServerError", f"The local Azure broke: {e!r}"))
+            done(ProvisioningFailed("InternalServerError", f"The local Azure failed: {e!r}"))
             raise
         else:
             done(None)
@@ -115,7 +118,7 @@ class DeploymentProvisioner:
         if live is None or emulator.resources.find(deployment.id) is None:
             container.kill()
             container.clear()
-            raise ProvisioningFailed("OperationCanceled", "The deployment was deleted while it was made.")
+            raise ProvisioningFailed("OperationCanceled", "The deployment was deleted while it was provisioned.")
         slot = live.deployment(name_of(deployment.id))
         old, failed = slot.container, slot.failed
         container.ready = True
@@ -126,11 +129,11 @@ class DeploymentProvisioner:
             gone.clear()
 
     def _image(self, environment: Resource, container: Container) -> Image:
-        """The environment's image, built on its first use in the workspace."""
+        """Build the environment's image on its first use in the workspace."""
         emulator, config = self._emulator, environment.properties.get("build")
         if not config:
             raise ProvisioningFailed(
-                "ImageBuildFailure", "The local Azure serves images that it built only, none from a registry."
+                "ImageBuildFailure", "The local Azure serves only images that it builds, none from a registry."
             )
         if not emulator.jobs.is_built(environment.id):
             self._wait(_BUILD_SECONDS)
@@ -147,9 +150,9 @@ class DeploymentProvisioner:
             )
             image = build(context, config["dockerfilePath"], container.folder / "root")
         except (BuildFailed, JobFailed) as e:
-            said = e.message if isinstance(e, JobFailed) else str(e)
+            reason = e.message if isinstance(e, JobFailed) else str(e)
             raise ProvisioningFailed(
-                "ImageBuildFailure", f"Image build failed: {said} {_GUIDE}imagebuildfailure"
+                "ImageBuildFailure", f"Image build failed: {reason} {_GUIDE}imagebuildfailure"
             ) from e
         emulator.jobs.mark_built(environment.id)
         return image
@@ -166,7 +169,7 @@ class DeploymentProvisioner:
             )
 
     def _mount(self, deployment: Resource, endpoint: Resource, container: Container) -> Path | None:
-        """The model's files, read-only, where AZUREML_MODEL_DIR will point. Reading needs the endpoint's identity."""
+        """Mount the model's files read-only, with the endpoint's identity. Return the path for AZUREML_MODEL_DIR."""
         emulator, named = self._emulator, deployment.properties.get("model")
         if not named:
             return None
@@ -187,7 +190,7 @@ class DeploymentProvisioner:
         return version
 
     def _downloaded(self, source: BlobPath) -> Path:
-        """The blobs in a folder of this machine, downloaded once for as long as they are the same."""
+        """Download the blobs into a local folder, cached until they change."""
         store = self._emulator.blobs.store
         listed = "\n".join(f"{blob.path} {blob.etag}" for blob in store.list(source))
         key = hashlib.sha256(f"{source}\n{listed}".encode()).hexdigest()
@@ -217,7 +220,7 @@ class DeploymentProvisioner:
     def _until_ready(
         self, deployment: Resource, container: Container, routes: dict[str, Route], fault: Fault | None
     ) -> None:
-        """Probes the container as often as its probes allow. Raises ProvisioningFailed (ResourceNotReady)."""
+        """Wait until the container's probes succeed. Raises ProvisioningFailed (ResourceNotReady)."""
         never = fault is not None and fault.kind == "never_ready"
         for key, route in (("livenessProbe", "livenessRoute"), ("readinessProbe", "readinessRoute")):
             probe = deployment.properties[key]
@@ -240,11 +243,11 @@ class DeploymentProvisioner:
                         f"{probe['failureThreshold']} times. {_GUIDE}resourcenotready",
                     )
                 if self._closing.wait(min(max(period * self._emulator.clock.scale, 0.05), 0.5)):
-                    raise ProvisioningFailed("OperationCanceled", "The local Azure stops.")
+                    raise ProvisioningFailed("OperationCanceled", "The local Azure is shutting down.")
 
     def _wait(self, seconds: float) -> None:
         if self._closing.wait(seconds * self._emulator.clock.scale):
-            raise ProvisioningFailed("OperationCanceled", "The local Azure stops.")
+            raise ProvisioningFailed("OperationCanceled", "The local Azure is shutting down.")
 
 
 def _route(environment: Resource, key: str) -> Route:

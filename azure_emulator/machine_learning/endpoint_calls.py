@@ -1,4 +1,4 @@
-"""What Azure ML answers about online endpoints and their deployments, with the keys, tokens and logs of each."""
+"""Requests of online endpoints and deployments, with their keys, tokens and logs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Writes on online endpoints and their deployments: what each starts, and how it ends. One at a time an endpoint."""
+"""Writes to online endpoints and their deployments, one at a time per endpoint."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ENDPOINT_SECONDS = 1.0
 
 @dataclass
 class Operation:
-    """One write on its way; its client polls it until `state` is an end."""
+    """One write in progress, which its client polls."""
 
     state: str = "InProgress"
     error: dict[str, Any] | None = None
@@ -29,18 +29,18 @@ class Operation:
 
 
 def begin(emulator: Emulator, call: Call, resource: Resource, state: str) -> Operation:
-    """The resource is on its way; hold the resources' lock."""
+    """Start an operation on the resource. The caller holds the resources' lock."""
     operation = Operation()
     id = emulator.operations.start(lambda: Progress(operation.state, operation.error))
     operation.headers = emulator.operations.headers(
         id, emulator.subscription, provider_of(resource.id), "mfeOperationsStatus", call.api_version
     )
     resource.hidden["operation"] = operation
-    _say(resource, state)
+    _set_state(resource, state)
     return operation
 
 
-def _say(resource: Resource, state: str) -> None:
+def _set_state(resource: Resource, state: str) -> None:
     resource.properties["provisioningState"] = state
     resource.hidden.setdefault("history", []).append(state)
 
@@ -48,19 +48,19 @@ def _say(resource: Resource, state: str) -> None:
 def _finish(
     emulator: Emulator, id: str, operation: Operation, failed: ProvisioningFailed | None = None
 ) -> Resource | None:
-    """The write has ended so; the resource, if it is still there. Hold the resources' lock."""
+    """End the operation. Return the resource if it still exists. The caller holds the resources' lock."""
     resource = emulator.resources.find(id)
     if failed:
         operation.state, operation.error = "Failed", {"code": failed.code, "message": failed.message}
     else:
         operation.state = "Succeeded"
     if resource:
-        _say(resource, operation.state)
+        _set_state(resource, operation.state)
     return resource
 
 
 def require_idle(emulator: Emulator, endpoint_id: str) -> None:
-    """Raises Conflict while a write on the endpoint or on one of its deployments is on its way.
+    """Raise Conflict while a write on the endpoint or one of its deployments is in progress.
 
     how-to-troubleshoot-online-endpoints: "When an operation is already in progress, any new operation on that same
     online endpoint responds with a 409 conflict error."
@@ -94,7 +94,7 @@ def _write_endpoint(emulator: Emulator, call: Call, id: str, body: dict[str, Any
         require_idle(emulator, id)
         kept = put_resource.put(emulator, call.oid, id, body, call.api_version)
         resource = kept.resource
-        # Written, never shown: not even to a later PATCH.
+        # Keys are write-only, also for a later PATCH.
         (resource.asked.get("properties") or {}).pop("keys", None)
         if kept.created:
             endpoints.grant_system_identity(emulator, resource, call.oid)
@@ -179,7 +179,7 @@ def delete_deployment(emulator: Emulator, call: Call, id: str, endpoint: str) ->
 
 
 def _delete(emulator: Emulator, call: Call, id: str, endpoint: str) -> Answer:
-    """The endpoint or the deployment is Deleting, then gone with all under it; its containers end in their own time."""
+    """Delete an endpoint or deployment with everything below it; its containers end in the background."""
     put_resource.require(emulator, call.oid, f"{type_of(id)}/delete", id)
     with emulator.resources.lock:
         resource = emulator.resources.find(id)
@@ -203,7 +203,7 @@ def _end_delete(emulator: Emulator, id: str, endpoint: str, operation: Operation
     with emulator.resources.lock:
         put_resource.drop(emulator, id)
         rest = emulator.resources.find(endpoint)
-        if rest:  # a deployment's share, which is 0, goes with it
+        if rest:  # the deployment's entry, which is 0, is removed too
             (rest.properties.get("traffic") or {}).pop(name_of(id), None)
         operation.state = "Succeeded"
 

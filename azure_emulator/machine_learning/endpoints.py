@@ -1,4 +1,4 @@
-"""Online endpoints: what a PUT must bring, and the identity and addresses that Azure adds."""
+"""Online endpoints: requirements of a PUT, and the identity and addresses that Azure adds."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _GRANT = "Microsoft.Authorization/roleAssignments/write"
 
 
 def complete(put: Put) -> None:
-    """A managed endpoint in the workspace's region, with an identity; keys and the like are never shown."""
+    """Check a managed endpoint and add its identity and addresses; keys are never shown."""
     workspace = put.emulator.resources.find(parent_of(put.id))
     assert workspace
     region = plain(workspace.body["location"])
@@ -55,7 +55,7 @@ def missing_providers(emulator: Emulator) -> list[str]:
 
 
 def identity_of(endpoint: Resource) -> tuple[str | None, str | None, str]:
-    """Object id, client id and name of what the endpoint's containers act as."""
+    """Return object id, client id and name of the identity of the endpoint's containers."""
     identity = endpoint.body.get("identity") or {}
     for id, shown in (identity.get("userAssignedIdentities") or {}).items():
         return shown["principalId"], shown["clientId"], id
@@ -63,7 +63,7 @@ def identity_of(endpoint: Resource) -> tuple[str | None, str | None, str]:
 
 
 def settled(emulator: Emulator, endpoint: Resource) -> None:
-    """The endpoint answers, with the traffic that was asked for."""
+    """Open the endpoint with the requested traffic."""
     live = emulator.scoring.of(endpoint.id)
     if live:
         live.ready = True
@@ -104,7 +104,7 @@ def _resolve_identity(put: Put) -> None:
 
 
 def grant_system_identity(emulator: Emulator, endpoint: Resource, creator: str) -> None:
-    """What Azure gives a new endpoint's own identity, where its creator may give roles."""
+    """Assign roles to a new endpoint's system identity where its creator may assign roles."""
     oid = (endpoint.body.get("identity") or {}).get("principalId")
     workspace = emulator.resources.find(parent_of(endpoint.id))
     if not oid or workspace is None:

@@ -1,4 +1,4 @@
-"""Who may pull an environment's image from the workspace's registry: the identity of the machine that runs it."""
+"""Checks who may pull an environment's image from the workspace's registry."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PULL = "Microsoft.ContainerRegistry/registries/pull/read"
 
 
 def registry_without_pull_access(emulator: Emulator, workspace: str, oid: str | None) -> Resource | None:
-    """The workspace's registry, when the identity may not pull from it."""
+    """Return the workspace's registry if the identity may not pull from it, else None."""
     found = emulator.resources.find(workspace)
     registry = emulator.resources.find((found.properties.get("containerRegistry") or "") if found else "")
     if registry is None or (oid and emulator.authorization.allows(oid, PULL, registry.id)):

@@ -1,4 +1,4 @@
-"""What becomes of a submitted job: the states that it goes through before it runs, and how it ended."""
+"""The lifecycle of a submitted job: its states before it runs, and its end."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _CAPACITY_POLL_SECONDS = 0.25
 
 
 class Jobs:
-    """Every job's way: Starting, Preparing (its image), Queued (its node), then the runner's."""
+    """Moves jobs through Starting, Preparing (image) and Queued (node), then hands them to the runner."""
 
     def __init__(self, emulator: Emulator) -> None:
         self._emulator = emulator
@@ -31,18 +31,18 @@ class Jobs:
         self.build_fails = False
 
     def begin(self, job: Resource) -> None:
-        """Once a job; a second call for the same id does nothing."""
+        """Start a new job; a second call for the same id does nothing."""
         with self._lock:
             known = job.id.lower() in self._submitted
             self._submitted[job.id.lower()] = job
             if known:
                 return
         job.hidden["created"] = now()
-        self._say(job, "Starting")
+        self._set_status(job, "Starting")
         self._emulator.clock.after(_STEP_SECONDS, lambda: self._prepare(job))
 
     def is_built(self, environment: str) -> bool:
-        """Whether the workspace has the environment's image: jobs and endpoints share it."""
+        """Return whether the environment's image is built; jobs and endpoints share it."""
         return environment.lower() in self._built
 
     def mark_built(self, environment: str) -> None:
@@ -53,7 +53,7 @@ class Jobs:
             return [id for id in self._submitted if id.startswith(f"{workspace.lower()}/")]
 
     def id_of(self, name: str) -> str:
-        """The id of the job that was submitted last under the name. Raises KeyError."""
+        """Return the id of the job that was submitted last under the name. Raises KeyError."""
         with self._lock:
             found = [id for id, job in self._submitted.items() if job.body["name"] == name]
         if not found:
@@ -61,44 +61,44 @@ class Jobs:
         return found[-1]
 
     def forget(self, id: str) -> None:
-        """The job went with its workspace: whatever still comes of it is not said of another of its id."""
+        """Forget a job of a deleted workspace, so that its late reports do not reach a new job with its id."""
         with self._lock:
             self._submitted.pop(id).hidden["gone"] = True
             self._started.discard(id)
 
     def cancel(self, job: Resource) -> None:
-        """Asks for the end. A job that has ended stays as it ended."""
+        """Request cancellation. A job that has ended does not change."""
         with self._lock:
-            status = self._now(job).properties["status"]
+            status = self._current(job).properties["status"]
             if status in TERMINAL or status in ("CancelRequested",):
                 return
             running = job.id.lower() in self._started
-            self._say(job, "CancelRequested")
+            self._set_status(job, "CancelRequested")
         if running:
             self._emulator.runner.cancel(job.id.lower())
         else:
             self._emulator.clock.after(_STEP_SECONDS, lambda: self._end(job, "Canceled", None, None))
 
-    def _now(self, job: Resource) -> Resource:
-        # A PUT of new labels makes a new resource of the same id, which keeps what is hidden.
+    def _current(self, job: Resource) -> Resource:
+        # A PUT of new labels replaces the resource but keeps its hidden data.
         found = self._emulator.resources.find(job.id)
         return found if found and found.hidden is job.hidden else job
 
-    def _say(self, job: Resource, status: str) -> None:
-        current = self._now(job)
+    def _set_status(self, job: Resource, status: str) -> None:
+        current = self._current(job)
         current.properties["status"] = status
         current.hidden.setdefault("history", []).append(status)
 
     def _waiting(self, job: Resource) -> bool:
-        status = self._now(job).properties["status"]
+        status = self._current(job).properties["status"]
         return not job.hidden.get("gone") and status not in (*TERMINAL, "CancelRequested")
 
     def _prepare(self, job: Resource) -> None:
         with self._lock:
             if not self._waiting(job):
                 return
-            self._say(job, "Preparing")
-            environment = self._now(job).properties["environmentId"].lower()
+            self._set_status(job, "Preparing")
+            environment = self._current(job).properties["environmentId"].lower()
             needs_build = environment not in self._built and self._is_build(environment)
         self._emulator.clock.after(1.0 if needs_build else 0.0, lambda: self._build(job, environment, needs_build))
 
@@ -119,14 +119,14 @@ class Jobs:
                 )
                 return
             self._built.add(environment)
-            self._say(job, "Queued")
+            self._set_status(job, "Queued")
         self._queue(job)
 
     def _queue(self, job: Resource) -> None:
         with self._lock:
             if not self._waiting(job):
                 return
-            cluster = self._emulator.resources.find(self._now(job).properties["computeId"])
+            cluster = self._emulator.resources.find(self._current(job).properties["computeId"])
             if cluster is None:
                 self._end(job, "Failed", "UserError", "The compute target was deleted while the job waited for it.")
                 return
@@ -136,7 +136,7 @@ class Jobs:
         self._emulator.clock.after(_CAPACITY_POLL_SECONDS, lambda: self._queue(job))
 
     def _start(self, job: Resource, cluster: Resource) -> None:
-        current = self._now(job)
+        current = self._current(job)
         run = job_run(self._emulator, job.id, current.properties, cluster)
         unauthorized = self._pull_refused(current, run.identity_oid)
         if unauthorized:
@@ -145,15 +145,15 @@ class Jobs:
             return
         self.executed.append(job.body["name"])
         self._started.add(run.id)
-        self._emulator.runner.start(run, lambda s, c, m: self._heard(job, cluster.id, s, c, m))
+        self._emulator.runner.start(run, lambda s, c, m: self._on_report(job, cluster.id, s, c, m))
 
     def _pull_refused(self, job: Resource, oid: str | None) -> str | None:
-        """Azure's words when the job's image is the workspace's own and its identity may not pull it.
+        """Return Azure's message if the job's identity may not pull an image that the workspace built, else None.
 
-        azureml-examples#3463 shows the message, MachineLearningNotebooks#1479 what Docker says of it.
+        azureml-examples#3463 shows the message, MachineLearningNotebooks#1479 Docker's message.
         """
         environment = job.properties["environmentId"]
-        # Without an identity of its own, the compute pulls as the platform.
+        # Compute without an identity pulls as the platform.
         registry = (
             registry_without_pull_access(self._emulator, parent_of(job.id), oid)
             if oid and self._is_build(environment)
@@ -169,8 +169,8 @@ class Jobs:
             f"assigned to the compute. Get https://{server}/v2/: unauthorized: authentication required"
         )
 
-    def _heard(self, job: Resource, cluster: str, status: str, code: str | None, message: str | None) -> None:
-        """What the runner says of a job."""
+    def _on_report(self, job: Resource, cluster: str, status: str, code: str | None, message: str | None) -> None:
+        """Handle a report of the runner."""
         with self._lock:
             if job.hidden.get("gone"):
                 return
@@ -178,22 +178,22 @@ class Jobs:
                 self._emulator.clusters.give_back(cluster, job.body["name"])
                 self._end(job, status, code, message)
                 return
-            current = self._now(job)
-            # Once asked to end, a job that still runs shows CancelRequested.
+            current = self._current(job)
+            # A running job stays CancelRequested until it ends.
             if current.properties["status"] != "CancelRequested":
-                self._say(job, status)
+                self._set_status(job, status)
             if status == "Running":
                 current.hidden.setdefault("started", now())
 
     def _end(self, job: Resource, status: str, code: str | None, message: str | None) -> None:
         with self._lock:
-            current = self._now(job)
+            current = self._current(job)
             if current.properties["status"] in TERMINAL:
                 return
             current.hidden["ended"] = now()
             if code:
                 current.hidden["error"] = {"code": code, "message": message}
-            self._say(job, status)
+            self._set_status(job, status)
 
     def history(self, name: str) -> list[str]:
         with self._lock:

@@ -1,4 +1,4 @@
-"""A job's specification with every address resolved: what the runner is handed."""
+"""Resolves a job's specification to the runner's input."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _MODELS = frozenset({"custom_model", "mlflow_model", "triton_model"})
 
 
 def job_run(emulator: Emulator, id: str, asked: dict[str, Any], cluster: Resource | None) -> JobRun:
-    """The job as the runner takes it. Raises AzureError (UserError) for what leads nowhere."""
+    """Return the job as the runner needs it. Raises AzureError (UserError) for an invalid address."""
     assert cluster is not None
     workspace, name = parent_of(id), name_of(id)
     inputs = {key: _input(emulator, workspace, key, value) for key, value in (asked.get("inputs") or {}).items()}
@@ -56,7 +56,7 @@ def job_run(emulator: Emulator, id: str, asked: dict[str, Any], cluster: Resourc
 
 
 def _identity_based(emulator: Emulator, workspace: str) -> bool:
-    """Whether mounts use the job's identity; where the datastore has a key that still works, they use that."""
+    """Return whether mounts use the job's identity: they do unless the datastore has a valid account key."""
     store = emulator.resources.find(f"{workspace}/datastores/workspaceblobstore")
     if store is None or store.properties["credentials"]["credentialsType"] != "AccountKey":
         return True
@@ -91,7 +91,7 @@ def _require_places(command: str, inputs: dict[str, JobInput], outputs: dict[str
 
 
 def _identity(asked: dict[str, Any], cluster: Resource) -> tuple[str | None, str | None, str | None]:
-    """The object id, client id and resource id that the job acts as: the one it names, else the cluster's."""
+    """Return object id, client id and resource id of the job's identity, or of the cluster's."""
     attached = (cluster.body.get("identity") or {}).get("userAssignedIdentities") or {}
     named = asked.get("identity") or {}
     wanted = [str(named[key]).lower() for key in ("clientId", "objectId", "resourceId") if named.get(key)]

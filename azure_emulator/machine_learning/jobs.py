@@ -1,4 +1,4 @@
-"""Command jobs: what a PUT must bring, and what may change on a job that is there."""
+"""Command jobs: requirements of a PUT, and what may change on an existing job."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MUTABLE = frozenset({"description", "tags", "displayName", "properties", "isArc
 
 
 def complete(put: Put) -> None:
-    """A command job whose parts exist. One that is there keeps its state; only its labels may change."""
+    """Check a command job and its parts. An existing job keeps its state; only its labels may change."""
     asked = put.properties
     if put.old:
         _require_same_work(put)
@@ -40,7 +40,7 @@ def complete(put: Put) -> None:
 
 
 def settle(emulator: Emulator, job: Resource) -> None:
-    """A new job starts on its way."""
+    """Start a new job."""
     job.properties.pop("provisioningState", None)
     emulator.jobs.begin(job)
 

@@ -1,4 +1,4 @@
-"""Online deployments: what a PUT must bring, and what Azure fills in."""
+"""Online deployments: requirements of a PUT, and Azure's defaults."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ TYPE = "Microsoft.MachineLearningServices/workspaces/onlineEndpoints/deployments
 _LONGEST_REQUEST = 180
 _PROBE = {"failureThreshold": 30, "initialDelay": "PT10S", "period": "PT10S", "successThreshold": 1, "timeout": "PT2S"}
 _REQUESTS = {"maxConcurrentRequestsPerInstance": 1, "maxQueueWait": "PT0.5S", "requestTimeout": "PT5S"}
-# What makes a new container when it changes; all else is changed in place.
+# A change of these creates a new container; other changes are made in place.
 WORK = ("model", "environmentId", "environmentVariables", "instanceType", "modelMountPath")
 
 
 def complete(put: Put) -> None:
-    """A managed deployment whose parts exist, within the quota, with Azure's defaults."""
+    """Check a managed deployment, its parts and quota, and add Azure's defaults."""
     endpoint = put.emulator.resources.find(parent_of(put.id))
     assert endpoint
     if endpoint.state != "Succeeded":
@@ -55,7 +55,7 @@ def complete(put: Put) -> None:
 
 
 def vcpus_of(size: skus.VmSize, instances: int) -> int:
-    """vCPUs that instances take from Azure ML's quota: a fifth more than they have, kept for upgrades.
+    """Return the vCPUs of instances in Azure ML's quota, including 20 percent reserved for upgrades.
 
     https://learn.microsoft.com/azure/machine-learning/how-to-manage-quotas#virtual-machine-quota-allocation-for-deployment
     """
@@ -64,7 +64,7 @@ def vcpus_of(size: skus.VmSize, instances: int) -> int:
 
 
 def vcpus_in_use(emulator: Emulator, quota: str, under: str, but: str) -> int:
-    """vCPUs of the deployments below an id, failed ones too, that count as of the quota."""
+    """Return the vCPUs of a quota that deployments below an id use, failed ones included."""
     total = 0
     for deployment in emulator.resources.of_type(TYPE, under):
         size = skus.find(str(deployment.properties.get("instanceType")))
@@ -82,7 +82,7 @@ def request_timeout(properties: dict[str, Any]) -> float:
 
 
 def max_concurrent_requests(deployment: Resource) -> int:
-    """How many requests may be inside at any time; more are answered 429."""
+    """Return the maximum number of requests in flight; more get status 429."""
     each = deployment.properties["requestSettings"]["maxConcurrentRequestsPerInstance"]
     return 2 * each * deployment.body["sku"]["capacity"]
 
@@ -136,16 +136,16 @@ def _require_quota(put: Put, instances: int) -> None:
     size = skus.find(put.properties["instanceType"])
     assert size
     needed = vcpus_of(size, instances)
-    short = put.emulator.short_of(size, needed, but=put.id)
+    short = put.emulator.exceeded_quota(size, needed, but=put.id)
     if short is None:
         return
     limit, used = short
     message = (
         f"Not enough quota available for {size.name} in SubscriptionId {put.emulator.subscription}. "
-        f"Current usage/limit: {used}/{limit}. Additional needed: {needed} Please see troubleshooting guide, available here: "
-        "https://aka.ms/oe-tsg#error-outofquota"
+        f"Current usage/limit: {used}/{limit}. Additional needed: {needed} "
+        "Please see troubleshooting guide, available here: https://aka.ms/oe-tsg#error-outofquota"
     )
-    # Azure nests it so: azure-ai-ml shows the whole as the error's text.
+    # Azure nests the error like this; azure-ai-ml shows all of it.
     inner = json.dumps({"error": {"code": "Validation", "message": json.dumps({"errors": {"VmSize": [message]}})}})
     raise AzureError(
         400,

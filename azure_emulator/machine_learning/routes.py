@@ -1,4 +1,4 @@
-"""What Azure ML answers beside the verbs that every resource has."""
+"""Requests of Azure ML beyond the verbs that all resources have."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def _list_jobs(emulator: Emulator, call: Call, workspace: str) -> Answer:
 
 
 def _start_upload(emulator: Emulator, call: Call, version: str) -> Answer:
-    """A container of its own for a new version, and a SAS for it."""
+    """Create a container for a new version, with a SAS."""
     workspace = parent_of(parent_of(version))
     put_resource.require(emulator, call.oid, f"{type_of(version)}/startPendingUpload/action", version)
     store = emulator.resources.find(f"{workspace}/datastores/workspaceblobstore")
@@ -124,8 +124,8 @@ def _list_versions(emulator: Emulator, call: Call, collection: str) -> Answer:
     put_resource.require(emulator, call.oid, f"{_ML}/{kind}/versions/read", collection)
     wanted = call.query.get("hash")
     if wanted is not None:
-        # A search by content looks under every name: so the same code is uploaded once, although the SDK gives it a new
-        # random name each time.
+        # A search by content covers all names, so the same code is uploaded once although the SDK gives it a new random
+        # name each time.
         everywhere = emulator.resources.of_type(f"{_ML}/{kind}/versions", collection.rsplit("/", 2)[0])
         found = [r for r in everywhere if (r.properties.get("properties") or {}).get("hash_sha256") == wanted]
         return Answer({"value": [r.shown() for r in found]})

@@ -1,4 +1,4 @@
-"""An endpoint's traffic: whole per cents over deployments that serve, which add to 0 or to 100."""
+"""An endpoint's traffic: integer percentages over serving deployments, which add up to 0 or 100."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def require_valid(emulator: Emulator, endpoint_id: str, properties: dict[str, Any]) -> None:
-    """Raises AzureError (BadRequest) for shares of what does not serve, and for sums that are neither 0 nor 100."""
+    """Raise AzureError (BadRequest) for traffic to a deployment that does not serve, or an invalid sum."""
     traffic, mirror = properties.get("traffic") or {}, properties.get("mirrorTraffic") or {}
     for name, share in {**traffic, **mirror}.items():
         if not 0 <= share <= 100:
@@ -28,7 +28,7 @@ def require_valid(emulator: Emulator, endpoint_id: str, properties: dict[str, An
 
 
 def share_of(emulator: Emulator, endpoint_id: str, deployment: str) -> int:
-    """What the deployment has now, or is about to have."""
+    """Return the deployment's current or requested share, whichever is larger."""
     endpoint = emulator.resources.find(endpoint_id)
     shown = (endpoint.properties.get("traffic") or {}).get(deployment, 0) if endpoint else 0
     live = emulator.scoring.of(endpoint_id)

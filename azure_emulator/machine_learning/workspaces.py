@@ -1,4 +1,4 @@
-"""Workspaces, and the datastores that each has from its first day."""
+"""Workspaces and their system datastores."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from azure_emulator.resource_manager.resources import Resource
 if TYPE_CHECKING:
     from azure_emulator.emulator import Emulator
 
-_COMPANIONS = {
+_DEPENDENCIES = {
     "storageAccount": "Microsoft.Storage/storageAccounts",
     "keyVault": "Microsoft.KeyVault/vaults",
     "applicationInsights": "Microsoft.Insights/components",
@@ -24,15 +24,15 @@ _PLATFORM = "Azure Machine Learning"
 
 
 def complete(put: Put) -> None:
-    """A workspace needs its companions; it gets an id, its addresses and its own identity."""
+    """Check the workspace's dependent resources and add its id, addresses and identity."""
     if not put.old and put.id.lower() in put.emulator.soft_deleted.workspaces:
         raise AzureError(
             400, "BadRequest", "Soft-deleted workspace exists. Please purge or recover it. https://aka.ms/wsoftdelete"
         )
-    for key, type in _COMPANIONS.items():
-        _require_companion(put, key, type)
+    for key, type in _DEPENDENCIES.items():
+        _require_dependency(put, key, type)
     if put.properties.get("containerRegistry"):
-        _require_companion(put, "containerRegistry", "Microsoft.ContainerRegistry/registries")
+        _require_dependency(put, "containerRegistry", "Microsoft.ContainerRegistry/registries")
     _give_identity(put)
     region = put.body["location"]
     put.default(publicNetworkAccess="Enabled", friendlyName=put.name, hbiWorkspace=False, v1LegacyMode=False)
@@ -46,7 +46,7 @@ def complete(put: Put) -> None:
     )
 
 
-def _require_companion(put: Put, key: str, type: str) -> None:
+def _require_dependency(put: Put, key: str, type: str) -> None:
     id = put.properties.get(key)
     if not id:
         raise AzureError(
@@ -71,7 +71,7 @@ def _give_identity(put: Put) -> None:
 
 
 def settle(emulator: Emulator, workspace: Resource) -> None:
-    """The system datastores and their containers are there; the workspace's identity has what Azure ML gives it."""
+    """Create the system datastores and containers, and assign roles to the workspace's identity."""
     account_id = workspace.properties["storageAccount"]
     account, oid = name_of(account_id), workspace.body["identity"]["principalId"]
     for role in ("Contributor", "Storage Blob Data Contributor"):
@@ -108,7 +108,7 @@ def complete_datastore(put: Put) -> None:
 
 
 def dropped(emulator: Emulator, workspace: Resource) -> None:
-    """Its jobs end with it, and their names are free for those of another of its name."""
+    """Cancel the workspace's jobs and free their names."""
     for id in emulator.jobs.ids_in(workspace.id):
         emulator.runner.cancel(id)
         emulator.runner.free(id)

@@ -1,4 +1,4 @@
-"""Azure Resource Manager: which request goes where, and the verbs that every resource understands."""
+"""Azure Resource Manager: routes requests, and answers the verbs that all resources have."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _API_VERSION = re.compile(r"\d{4}-\d{2}-\d{2}(-preview|-privatepreview)?")
 
 
 def handle(emulator: Emulator, call: Call) -> Answer:
-    """The answer to a call whose token is already checked. Raises AzureError."""
+    """Answer a call whose token is already checked. Raises AzureError."""
     if not _API_VERSION.fullmatch(call.api_version):
         raise AzureError(
             400,
@@ -40,7 +40,7 @@ def handle(emulator: Emulator, call: Call) -> Answer:
     asked = subscription_of(call.path)
     if asked and asked != emulator.subscription:
         raise AzureError(404, "SubscriptionNotFound", f"The subscription '{asked}' could not be found.")
-    _require_open(emulator, call)
+    _require_usable_subscription(emulator, call)
     for methods, pattern, handler in _ROUTES:
         found = pattern.fullmatch(call.path.rstrip("/")) if call.method in methods else None
         if found:
@@ -48,8 +48,8 @@ def handle(emulator: Emulator, call: Call) -> Answer:
     return _generic(emulator, call)
 
 
-def _require_open(emulator: Emulator, call: Call) -> None:
-    """Raises AzureError for a token of another tenant, and for a write while the subscription is disabled."""
+def _require_usable_subscription(emulator: Emulator, call: Call) -> None:
+    """Raise AzureError for a token of another tenant, and for a write to a disabled subscription."""
     if emulator.subscription_tenant != TENANT:
         raise AzureError(
             401,
@@ -67,7 +67,7 @@ def _require_open(emulator: Emulator, call: Call) -> None:
 
 
 def public(emulator: Emulator, call: Call) -> Answer | None:
-    """What ARM tells without a token."""
+    """Answer requests that need no token; None for others."""
     if call.path == "/metadata/endpoints":
         cloud = {
             "name": "AzureCloud",
@@ -125,13 +125,13 @@ def _after_put(emulator: Emulator, call: Call, kept: put_resource.PutResult) -> 
 
 
 def follow(emulator: Emulator, call: Call, resource: Resource, kind: str = "operationStatuses") -> dict[str, str]:
-    """Headers that let the client wait until the resource is no longer on its way."""
+    """Return headers that let the client poll until the resource is provisioned."""
     id = emulator.operations.start(lambda: Progress(resource.state, resource.hidden.get("error")))
     return emulator.operations.headers(id, emulator.subscription, provider_of(resource.id), kind, call.api_version)
 
 
 def _operation(emulator: Emulator, call: Call, id: str, scope: str = "", name: str = "") -> Answer:
-    # Whoever was told the address may ask: Azure documents no role for it.
+    # No role is checked: Azure documents none for operation addresses.
     return emulator.operations.poll(id)
 
 
@@ -148,7 +148,7 @@ def _listed(emulator: Emulator, collection: str) -> list[Resource]:
 
 
 def _at(scope: str, collection: str) -> bool:
-    # A list at a scope holds what is assigned at it, above it and below it.
+    # A list at a scope includes assignments at, above and below it.
     place = collection[: collection.lower().rindex("/providers/microsoft.authorization")].lower()
     return scope.lower().startswith(place) or place.startswith(scope.lower())
 

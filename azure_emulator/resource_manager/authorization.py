@@ -1,4 +1,4 @@
-"""Role-based access: who may do what at which scope, and from when on."""
+"""Role-based access control with propagation delay."""
 
 import re
 import threading
@@ -12,7 +12,7 @@ from azure_emulator.resource_manager.builtin_roles import role_of
 
 @dataclass(frozen=True)
 class Assignment:
-    """A role given to a principal at a scope; it counts from `effective` on, in monotonic seconds."""
+    """A role assignment; it takes effect at `effective`, in monotonic seconds."""
 
     id: str
     oid: str
@@ -22,7 +22,7 @@ class Assignment:
 
 
 class Authorization:
-    """All role assignments. `delay` is how many seconds a new one takes to arrive, as on Azure it may be minutes."""
+    """All role assignments. `delay` is the propagation time of a new one in seconds; on Azure it may be minutes."""
 
     def __init__(self, delay: float = 0.0) -> None:
         self.delay = delay
@@ -30,7 +30,7 @@ class Authorization:
         self._lock = threading.Lock()
 
     def give(self, id: str, oid: str, role: str, scope: str, delay: float | None = None) -> Assignment:
-        """An assignment under the id. The same id, principal, role and scope again keeps its effective time."""
+        """Assign a role. An identical assignment keeps its effective time."""
         guid = role.rstrip("/").rsplit("/", 1)[-1].lower()
         wait = self.delay if delay is None else delay
         new = Assignment(id.lower(), oid.lower(), guid, scope.rstrip("/").lower(), time.monotonic() + wait)
@@ -42,7 +42,7 @@ class Authorization:
         return new
 
     def take(self, id: str) -> None:
-        """The assignment gone, at once."""
+        """Remove the assignment at once."""
         with self._lock:
             self._assignments.pop(id.lower(), None)
 
@@ -51,13 +51,13 @@ class Authorization:
             return list(self._assignments.values())
 
     def same(self, oid: str, role: str, scope: str) -> Assignment | None:
-        """Another assignment of the role to the principal at this very scope."""
+        """Return an assignment of the role to the principal at exactly this scope, or None."""
         guid = role.rstrip("/").rsplit("/", 1)[-1].lower()
         wanted = (oid.lower(), guid, scope.rstrip("/").lower())
         return next((a for a in self.all() if (a.oid, a.role, a.scope) == wanted), None)
 
     def allows(self, oid: str, action: str, scope: str, data: bool = False) -> bool:
-        """Whether a role in effect at the scope or above it lets the principal do the action."""
+        """Return whether an effective role at the scope or above it allows the action."""
         now, place = time.monotonic(), scope.rstrip("/").lower()
         return any(
             _permits(assignment.role, action, data)

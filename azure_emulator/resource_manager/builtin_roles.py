@@ -1,11 +1,11 @@
-"""Azure's built-in roles that matter here, as Microsoft's "Azure built-in roles" reference lists them."""
+"""The built-in roles that the emulator knows, as Microsoft's "Azure built-in roles" reference lists them."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Role:
-    """What a role definition allows: control-plane actions, and actions on data."""
+    """A role definition: control-plane actions and data actions."""
 
     name: str
     actions: tuple[str, ...] = ()
@@ -133,12 +133,12 @@ COSMOS_ROLES: dict[str, Role] = {
 
 
 def role_of(guid: str) -> Role:
-    """The definition that an assignment names, of either kind. Raises KeyError."""
+    """Return the definition of an Azure or Cosmos DB role. Raises KeyError."""
     return ROLES[guid] if guid in ROLES else COSMOS_ROLES[guid]
 
 
 def role_id(name: str) -> str:
-    """The GUID of a built-in role of Azure, or of Cosmos DB, whose names differ. Raises KeyError."""
+    """Return the GUID of a built-in role of Azure or Cosmos DB. Raises KeyError."""
     for guid, role in {**ROLES, **COSMOS_ROLES}.items():
         if role.name == name:
             return guid

@@ -1,4 +1,4 @@
-"""One deployment at work: its resources made one after the other, in a thread of its own."""
+"""Runs one deployment in its own thread, resource by resource."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from azure_emulator.resource_manager.resources import Resource, now
 if TYPE_CHECKING:
     from azure_emulator.emulator import Emulator
 
-_LONGEST_WAIT = 120.0
+_TIMEOUT_SECONDS = 120.0
 _UNDER_WAY = frozenset({"Creating", "Updating", "Accepted"})
 
 
@@ -25,15 +25,15 @@ class Cancelled(Exception):
 
 
 @dataclass(frozen=True)
-class _Making:
-    """A resource that was put, and its line among the deployment's operations."""
+class _PendingResource:
+    """A resource in creation and its row in the deployment's operations."""
 
     kept: put_resource.PutResult
     row: dict[str, Any]
 
 
-class Run:
-    """Makes the resources of one deployment and keeps its record up to date."""
+class DeploymentRun:
+    """Creates the resources of one deployment and updates its record."""
 
     def __init__(
         self,
@@ -59,7 +59,7 @@ class Run:
         properties, begun = self._record.properties, time.monotonic()
         properties["provisioningState"] = "Running"
         try:
-            self._make_all()
+            self._create_all()
             properties["outputs"] = _shown(resolve(self._outputs, self._emulator.resources))
             properties["outputResources"] = [{"id": id} for id in self._made]
             state = "Succeeded"
@@ -79,12 +79,12 @@ class Run:
         properties["timestamp"] = now()
         properties["provisioningState"] = state
 
-    def _make_all(self) -> None:
-        """Each resource as soon as those that it needs are there. Nothing new is begun after a failure."""
+    def _create_all(self) -> None:
+        """Create each resource once its dependencies exist. Stop at the first failure."""
         needed, done = needs(self._resources), set[str]()
         waiting = {resource["id"].lower(): resource for resource in self._resources}
-        making: dict[str, _Making] = {}
-        deadline = time.monotonic() + _LONGEST_WAIT
+        making: dict[str, _PendingResource] = {}
+        deadline = time.monotonic() + _TIMEOUT_SECONDS
         while waiting or making:
             if self._record.hidden.get("cancelled") or self._emulator.closing.is_set():
                 raise Cancelled
@@ -97,7 +97,7 @@ class Run:
                 done.add(id)
             time.sleep(0.02)
 
-    def _begin(self, resource: dict[str, Any]) -> _Making:
+    def _begin(self, resource: dict[str, Any]) -> _PendingResource:
         row = self._operation(resource)
         try:
             body = resolve(resource, self._emulator.resources)
@@ -105,9 +105,9 @@ class Run:
         except AzureError as e:
             row.update(provisioningState="Failed", statusCode=str(e.status), statusMessage={"error": e.as_json()})
             raise
-        return _Making(kept, row)
+        return _PendingResource(kept, row)
 
-    def _finish(self, made: _Making) -> None:
+    def _finish(self, made: _PendingResource) -> None:
         resource = made.kept.resource
         if resource.state == "Failed":
             error = resource.hidden.get("error") or {"code": "ResourceDeploymentFailure", "message": "failed"}

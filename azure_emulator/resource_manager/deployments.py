@@ -1,4 +1,4 @@
-"""Template deployments at a subscription or a group: evaluated, checked, then made resource by resource."""
+"""Template deployments at a subscription or resource group: evaluate, check, then create each resource."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from azure_emulator.messages import RETRY_AFTER, Answer, AzureError, Call, object_of
 from azure_emulator.resource_manager import put_resource
-from azure_emulator.resource_manager.deployment_run import Run
+from azure_emulator.resource_manager.deployment_run import DeploymentRun
 from azure_emulator.resource_manager.evaluation import digest
 from azure_emulator.resource_manager.operations import Progress
 from azure_emulator.resource_manager.references import in_order
@@ -26,7 +26,7 @@ _RUNNING = frozenset({"Accepted", "Running"})
 
 
 def create(emulator: Emulator, call: Call, scope: str, name: str) -> Answer:
-    """Starts a deployment. Raises AzureError when it is refused before anything is made."""
+    """Start a deployment. Raises AzureError if it is refused before anything is created."""
     id = call.path.rstrip("/")
     put_resource.require(emulator, call.oid, f"{_TYPE}/write", id)
     old = emulator.resources.find(id)
@@ -59,7 +59,7 @@ def create(emulator: Emulator, call: Call, scope: str, name: str) -> Answer:
     record = emulator.resources.keep(id, {k: v for k, v in body.items() if v is not None}, call.oid, {})
     record.hidden.clear()
     record.hidden["template"] = copy.deepcopy(asked["template"])
-    Run(emulator, call.oid, record, in_order(predicted), outputs, _module_names(asked["template"])).start()
+    DeploymentRun(emulator, call.oid, record, in_order(predicted), outputs, _module_names(asked["template"])).start()
     operation = emulator.operations.start(lambda: Progress(record.state, record.properties.get("error")))
     address = f"https://management.azure.com{id}/operationStatuses/{operation}?api-version={call.api_version}"
     return Answer(record.shown(), 200 if old else 201, {"Azure-AsyncOperation": address, **RETRY_AFTER})
@@ -84,7 +84,7 @@ def list_all(emulator: Emulator, call: Call, scope: str) -> Answer:
 
 
 def operations(emulator: Emulator, call: Call, scope: str, name: str) -> Answer:
-    """What the deployment did, resource by resource."""
+    """Return the deployment's operations, one per resource."""
     put_resource.require(emulator, call.oid, f"{_TYPE}/operations/read", call.path)
     record = _existing(emulator.resources.find(f"{scope}/providers/{_TYPE}/{name}"), name)
     rows = record.hidden.get("operations", [])
@@ -139,8 +139,8 @@ _ACTIONS: dict[str, Callable[[Emulator, Call, str, str], Answer]] = {
 }
 
 
-def _without_forecast_settings(body: dict[str, Any]) -> dict[str, Any]:
-    """The body of a what-if as that of the deployment that it is about, which alone has a schema."""
+def _without_what_if_settings(body: dict[str, Any]) -> dict[str, Any]:
+    """Return a what-if's body without `whatIfSettings`, because only the deployment's body has a schema."""
     settings = body.get("properties", {}).get("whatIfSettings")
     if settings is None:
         return body
@@ -150,7 +150,7 @@ def _without_forecast_settings(body: dict[str, Any]) -> dict[str, Any]:
 
 
 def _evaluated(emulator: Emulator, call: Call, scope: str) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    emulator.schemas.check(_TYPE, call.api_version, _without_forecast_settings(object_of(call)))
+    emulator.schemas.check(_TYPE, call.api_version, _without_what_if_settings(object_of(call)))
     asked = call.body.get("properties") or {}
     if not isinstance(asked.get("template"), dict):
         raise AzureError(400, "InvalidRequestContent", "properties.template must be the template as an object.")
@@ -186,7 +186,7 @@ def _require_same_place(location: str | None, old: Resource | None) -> None:
 
 
 def _preflight(emulator: Emulator, oid: str, predicted: list[dict[str, Any]]) -> None:
-    """What Azure refuses before it makes anything: providers, permissions, places, names, schemas."""
+    """Check providers, permissions, locations, names and schemas. Raises AzureError before anything is created."""
     for resource in predicted:
         emulator.providers.require(resource["type"].split("/")[0])
     refused = [r for r in predicted if not emulator.authorization.allows(oid, f"{r['type']}/write", r["id"])]

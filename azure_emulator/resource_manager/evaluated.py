@@ -1,8 +1,6 @@
-"""`python -m azure_emulator.resource_manager.evaluated` stores what the Bicep compiler makes of infra/main.json.
+"""`python -m azure_emulator.resource_manager.evaluated` stores the Bicep compiler's evaluations of infra/main.json.
 
-Machines without a compiler use what is stored.
-
-The local Azure then deploys the template with the parameters of `PARAMETERS` and their variants, and no others.
+Without a compiler, the local Azure can deploy the template only with `PARAMETERS` in each of `MODES`.
 """
 
 import json
@@ -13,7 +11,7 @@ from azure_emulator.identity.identities import LOCATION, NAME, SUBSCRIPTION, USE
 from azure_emulator.resource_manager.evaluation import FOLDER, HASH_MARKER, digest
 
 TEMPLATE = compiler.PROJECT / "infra" / "main.json"
-# The name that `make azure-local` uses, as the product sends it for a person: in both modes, keys off and on.
+# The parameters of `make azure-local` for a user principal; MODES are without and with keys.
 PARAMETERS: dict[str, Any] = {
     "environmentName": NAME,
     "location": LOCATION,
@@ -26,12 +24,12 @@ MODES = ("keyless", "guide")
 
 
 def committed() -> dict[str, dict[str, Any]]:
-    """The evaluations that are in the folder, by file name."""
+    """Return the stored evaluations by file name."""
     return {path.name: json.loads(path.read_text()) for path in sorted(FOLDER.glob("*.json"))}
 
 
 def fresh() -> dict[str, dict[str, Any]]:
-    """The evaluations as the compiler makes them now, by file name."""
+    """Return new evaluations by the compiler, by file name."""
     template = json.loads(TEMPLATE.read_text())
     made = {}
     for mode in MODES:
@@ -42,7 +40,7 @@ def fresh() -> dict[str, dict[str, Any]]:
 
 
 def write() -> None:
-    """The folder holds what is fresh, and nothing else."""
+    """Replace the stored evaluations by new ones."""
     FOLDER.mkdir(exist_ok=True)
     for path in FOLDER.glob("*.json"):
         path.unlink()

@@ -1,8 +1,8 @@
-"""Templates evaluated by Microsoft's own engine (`bicep snapshot`), or, without a compiler, looked up.
+"""Evaluates templates with Microsoft's own engine (`bicep snapshot`), or looks up stored results without a compiler.
 
-The committed files under `evaluated/` are what the compiler made of our own main.json with the parameters of the local
-Azure; a test keeps them fresh. What this machine's compiler evaluated stays in `evaluated/kept/`, out of version
-control: many tests, each with a local Azure of its own, deploy the same.
+The committed files under `evaluated/` are the compiler's results for infra/main.json with the parameters of the local
+Azure; a test checks that they are up to date. Results of this machine's compiler are cached in `evaluated/kept/`,
+outside version control, because many tests deploy the same template, each to its own emulator.
 """
 
 import hashlib
@@ -17,14 +17,14 @@ from azure_emulator.bicep import compiler as bicep
 from azure_emulator.identity.identities import SUBSCRIPTION
 from azure_emulator.messages import AzureError
 
-# Stands in a committed evaluation for the template's own hash, which is a parameter of it.
+# Placeholder in committed evaluations for the template's own hash, which is one of its parameters.
 HASH_MARKER = "hash-of-the-template"
 FOLDER = Path(__file__).parent / "evaluated"
 KEPT = FOLDER / "kept"
 
 
 class Evaluator:
-    """Evaluates a template once per template, parameters and place, for all that share the folder `kept`."""
+    """Evaluates templates, with a cache by template, parameters and location in the folder `kept`."""
 
     def __init__(self, kept: Path = KEPT) -> None:
         self._kept = kept
@@ -34,7 +34,7 @@ class Evaluator:
     def evaluate(
         self, template: dict[str, Any], parameters: dict[str, Any], location: str, group: str | None
     ) -> dict[str, Any]:
-        """`predictedResources` and `outputs`; run-time references stay as text. Raises AzureError."""
+        """Return `predictedResources` and `outputs`; run-time references stay as text. Raises AzureError."""
         key = digest(template, parameters, location, group)
         with self._lock:
             if key not in self._known:
@@ -63,12 +63,12 @@ def _compiled(template: dict[str, Any], parameters: dict[str, Any], location: st
         extra = {"resource_group": group} if group else {}
         try:
             return bicep.snapshot(path, parameters, SUBSCRIPTION, location, **extra)
-        except Exception as e:  # whatever the compiler dislikes is the template's fault
+        except Exception as e:  # any compiler error is an error of the template
             raise AzureError(400, "InvalidTemplate", f"Deployment template validation failed: '{e}'.") from e
 
 
 def _keep(path: Path, found: dict[str, Any]) -> None:
-    # Whole or not at all: other servers read and write the same folder.
+    # Atomic, because other servers read and write the same folder.
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as draft:
         json.dump(found, draft)
@@ -76,7 +76,7 @@ def _keep(path: Path, found: dict[str, Any]) -> None:
 
 
 def digest(*given: object) -> str:
-    """A name for an evaluation: SHA-256 of everything that goes in, first 24 characters."""
+    """Return the first 24 characters of the SHA-256 of all inputs."""
     text = json.dumps(given, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:24]
 
@@ -105,7 +105,7 @@ def _require_parameters(template: dict[str, Any], parameters: dict[str, Any]) ->
 
 
 def committed(template: dict[str, Any], parameters: dict[str, Any], location: str, group: str | None) -> dict[str, Any]:
-    """What was evaluated before, with this deployment's own templateHash. Raises AzureError."""
+    """Return the committed evaluation with this deployment's templateHash. Raises AzureError if there is none."""
     marked = {**parameters, "templateHash": HASH_MARKER}
     path = FOLDER / f"{digest(template, marked, location, group)}.json"
     if not path.is_file():

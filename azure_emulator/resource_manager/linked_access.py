@@ -1,4 +1,4 @@
-"""Rights on a linked resource: to attach an identity, one needs to be allowed to assign it."""
+"""Checks the right to attach a managed identity to a resource."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _ASSIGN = "Microsoft.ManagedIdentity/userAssignedIdentities/assign/action"
 
 
 def require_assignable(emulator: Emulator, oid: str, identity_id: str) -> None:
-    """Raises LinkedAuthorizationFailed unless the principal may attach the identity."""
+    """Raise LinkedAuthorizationFailed unless the principal may attach the identity."""
     if not emulator.authorization.allows(oid, _ASSIGN, identity_id):
         raise AzureError(
             403,

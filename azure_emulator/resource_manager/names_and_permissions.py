@@ -1,4 +1,4 @@
-"""What a careful person asks before creating anything: is a name free, and what may I do here?"""
+"""Name availability, and the caller's permissions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _CHECKED = {
 
 
 def check_name(emulator: Emulator, call: Call, namespace: str) -> Answer:
-    """POST checkNameAvailability of storage, vaults and registries."""
+    """Answer POST checkNameAvailability of storage, vaults and registries."""
     type = _CHECKED.get(namespace.lower())
     if type is None:
         raise AzureError(404, "InvalidResourceType", f"{namespace} has no checkNameAvailability.")
@@ -37,12 +37,12 @@ def check_name(emulator: Emulator, call: Call, namespace: str) -> Answer:
 
 
 def cosmos_name(emulator: Emulator, call: Call, name: str) -> Answer:
-    """HEAD of a Cosmos DB account's name: 200 when it exists anywhere."""
+    """Answer HEAD of a Cosmos DB account's name: 200 if it exists anywhere."""
     return Answer(status=200 if _taken(emulator, "Microsoft.DocumentDB/databaseAccounts", name) else 404)
 
 
 def permissions(emulator: Emulator, call: Call, scope: str) -> Answer:
-    """What the caller's roles at the scope, or above it, allow."""
+    """Return the permissions of the caller's roles at the scope or above it."""
     rows = []
     for assignment in emulator.authorization.all():
         role = ROLES.get(assignment.role)

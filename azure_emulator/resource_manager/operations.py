@@ -1,4 +1,4 @@
-"""Long-running operations: what a client polls until it is done."""
+"""Long-running operations: polled by clients until they end."""
 
 import threading
 import uuid
@@ -13,7 +13,7 @@ _ENDED = frozenset({"Succeeded", "Failed", "Canceled"})
 
 @dataclass(frozen=True)
 class Progress:
-    """`Creating` and the like count as running; `error` goes with Failed, `result` with Succeeded."""
+    """`Creating` and similar states count as running; `error` is for Failed, `result` for Succeeded."""
 
     state: str
     error: dict[str, Any] | None = None
@@ -34,7 +34,7 @@ class Operations:
         return id
 
     def poll(self, id: str) -> Answer:
-        """The operation's resource, as Azure-AsyncOperation addresses show it."""
+        """Return the operation's status as Azure-AsyncOperation addresses show it."""
         with self._lock:
             progress = self._all.get(id.lower())
         if progress is None:
@@ -48,7 +48,7 @@ class Operations:
         return Answer(body, 200, RETRY_AFTER)
 
     def headers(self, id: str, subscription: str, provider: str, kind: str, api_version: str) -> dict[str, str]:
-        """Headers that send the client to poll the operation."""
+        """Return the headers with the polling address."""
         address = (
             f"https://management.azure.com/subscriptions/{subscription}/providers/{provider}"
             f"/locations/eastus2/{kind}/{id}?api-version={api_version}"

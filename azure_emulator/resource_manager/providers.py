@@ -1,4 +1,4 @@
-"""Resource providers: whether the subscription is registered for them, and where each type may be made."""
+"""Resource providers: registration states, and the regions of each resource type."""
 
 import threading
 from typing import Any
@@ -25,7 +25,7 @@ _FROM_THE_START = (
     "Microsoft.Features",
     "Microsoft.Support",
 )
-# A region that Azure knows and where Azure ML is not offered.
+# Azure regions without Azure ML.
 _NO_MACHINE_LEARNING = ("japanwest", "ukwest", "australiasoutheast")
 KNOWN_REGIONS = (*REGIONS, *_NO_MACHINE_LEARNING)
 _TYPES = {
@@ -45,7 +45,7 @@ _TYPES = {
 
 
 class Providers:
-    """Registration states; registering takes a moment."""
+    """Registration states; a registration takes 1 scaled second."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -57,7 +57,7 @@ class Providers:
         return self._states[self._known(namespace)]
 
     def register(self, namespace: str) -> dict[str, Any]:
-        """Starts a registration, unless there is one."""
+        """Start a registration, unless one exists."""
         name = self._known(namespace)
         with self._lock:
             if self._states[name] not in ("Registered", "Registering"):
@@ -70,7 +70,7 @@ class Providers:
             self._states[self._known(namespace)] = state
 
     def require(self, namespace: str) -> None:
-        """Raises MissingSubscriptionRegistration unless the subscription is registered."""
+        """Raise MissingSubscriptionRegistration unless the subscription is registered."""
         name = self._known(namespace)
         if self._states[name] != "Registered":
             message = (
@@ -81,7 +81,7 @@ class Providers:
             raise AzureError(409, "MissingSubscriptionRegistration", message, details=[detail])
 
     def require_location(self, type: str, location: str | None) -> None:
-        """Raises LocationNotAvailableForResourceType when the type is not offered there."""
+        """Raise LocationNotAvailableForResourceType if the region does not offer the type."""
         named = plain(location or "")
         offered = REGIONS if type.lower().startswith("microsoft.machinelearning") else KNOWN_REGIONS
         if named in offered:

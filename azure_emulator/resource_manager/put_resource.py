@@ -1,4 +1,4 @@
-"""Putting and dropping a resource: the checks that ARM makes for every type, then the type's own."""
+"""Puts and deletes resources: ARM's checks for all types, then the type's own."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _NOT_STORED = ("id", "name", "type", "apiVersion", "dependsOn", "scope", "commen
 
 @dataclass(frozen=True)
 class PutResult:
-    """A resource after its PUT; `changed` is False when the PUT asked for what was there."""
+    """A resource after its PUT; `changed` is False if the PUT changed nothing."""
 
     resource: Resource
     created: bool
@@ -36,7 +36,7 @@ class PutResult:
 
 
 def require(emulator: Emulator, oid: str, action: str, scope: str) -> None:
-    """Raises AuthorizationFailed unless the principal may do the action at the scope."""
+    """Raise AuthorizationFailed unless the principal may do the action at the scope."""
     if not emulator.authorization.allows(oid, action, scope):
         principal = emulator.directory.find(oid)
         name = principal.name if principal else oid
@@ -50,7 +50,7 @@ def require(emulator: Emulator, oid: str, action: str, scope: str) -> None:
 
 
 def check(emulator: Emulator, id: str, body: dict[str, Any], api_version: str) -> None:
-    """What ARM refuses before the service sees it: namespace, place, name, schema. Raises AzureError."""
+    """Check namespace, location, name and schema, as ARM does before the service. Raises AzureError."""
     type = type_of(id)
     kind = KINDS.get(type.lower())
     if subscription_of(id) and subscription_of(id) != emulator.subscription:
@@ -73,7 +73,7 @@ def check(emulator: Emulator, id: str, body: dict[str, Any], api_version: str) -
 
 
 def put(emulator: Emulator, oid: str, id: str, body: dict[str, Any], api_version: str) -> PutResult:
-    """The resource as asked; Creating for as long as its kind takes. Raises AzureError."""
+    """Create or update a resource, which is Creating for as long as its kind takes. Raises AzureError."""
     asked = {key: copy.deepcopy(value) for key, value in body.items() if key not in _NOT_STORED}
     require(emulator, oid, f"{type_of(id)}/write", id)
     check(emulator, id, asked, api_version)
@@ -105,13 +105,13 @@ def put(emulator: Emulator, oid: str, id: str, body: dict[str, Any], api_version
 
 
 def drop(emulator: Emulator, id: str) -> bool:
-    """The resource and all under it gone; whether it was there."""
-    gone = emulator.resources.drop(id)
-    for resource in gone:
+    """Delete the resource and everything below it. Return whether it existed."""
+    dropped = emulator.resources.drop(id)
+    for resource in dropped:
         kind = KINDS.get(resource.body["type"].lower())
         if kind:
             kind.dropped(emulator, resource)
-    return bool(gone)
+    return bool(dropped)
 
 
 def _require_parents(emulator: Emulator, id: str) -> None:
@@ -119,7 +119,7 @@ def _require_parents(emulator: Emulator, id: str) -> None:
     if group and group.lower() != id.lower() and emulator.resources.find(group) is None:
         raise AzureError(404, "ResourceGroupNotFound", f"Resource group '{name_of(group)}' could not be found.")
     parent = parent_of(id)
-    if type_of(id).lower().endswith("/versions"):  # a version makes the asset that it is a version of
+    if type_of(id).lower().endswith("/versions"):  # a PUT of a version creates its asset
         parent = parent_of(parent)
     if parent and type_of(parent) != "Microsoft.Resources/subscriptions" and emulator.resources.find(parent) is None:
         raise AzureError(

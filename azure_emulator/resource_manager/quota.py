@@ -1,6 +1,6 @@
-"""vCPUs that Azure ML and Compute allow: Azure ML's usages, and the quotas and requests of Microsoft.Quota.
+"""vCPU quotas of Azure ML and Compute: Azure ML's usages, and quotas and requests of Microsoft.Quota.
 
-One number of a provider and family stands for every region, and usages count the machines of all regions.
+Each provider and family has one limit for all regions, and usages count the machines of all regions.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ _API_VERSION = "2025-09-01"
 
 
 class Quota:
-    """Each provider's limits in vCPUs; a request is granted after a moment, or refused, or left waiting, as tests say.
+    """Each provider's limits in vCPUs. `verdict` decides whether a request is granted, refused or left waiting.
 
-    The limits are `locations/*` of the provider: granting Compute's leaves those of Azure ML as they are.
+    Limits are per provider: a grant for Compute does not change Azure ML's limit.
     """
 
     def __init__(self) -> None:
@@ -55,7 +55,7 @@ class Quota:
 
 
 def known(family: str, provider: str) -> str:
-    """The quota's name as the provider spells it. Raises AzureError."""
+    """Return the quota's name as the provider spells it. Raises AzureError."""
     found = next((name for name in _TITLES[provider] if name.lower() == family.lower()), None)
     if found is None:
         raise AzureError(404, "ResourceNotFound", f"There is no quota named '{family}'.")
@@ -75,8 +75,10 @@ def _usages(emulator: Emulator, call: Call, location: str) -> Answer:
 
 
 def _places(emulator: Emulator, location: str, name: str) -> Iterator[tuple[str, int, str]]:
-    """Of one quota, whose rows there are: id, limit, and below which id the machines count. Azure lists the
-    subscription's first, then workspaces and their clusters, which have no limit of their own here."""
+    """Yield the rows of one quota: id, limit, and the id below which machines count.
+
+    Azure lists the subscription first, then workspaces and their clusters, which have no own limit here.
+    """
     whole = f"/subscriptions/{emulator.subscription}/providers/{ML}/locations/{location}/usages/{name}"
     yield whole, emulator.quota.limit(name), ""
     for workspace in emulator.resources.of_type(f"{ML}/workspaces"):
@@ -90,7 +92,7 @@ def _places(emulator: Emulator, location: str, name: str) -> Iterator[tuple[str,
 
 
 def _usage(id: str, name: str, limit: int, used: int) -> dict[str, Any]:
-    # The name is the title twice, as in the sample of "Usages - List", 2025-09-01: the family's key is Quota's alone.
+    # Both are the title, as in the sample of "Usages - List", 2025-09-01: only Microsoft.Quota uses the family's key.
     title = skus.TITLES[name]
     return {
         "id": id,
@@ -141,7 +143,7 @@ def _get_usages(emulator: Emulator, call: Call, scope: str, family: str | None =
             "name": name,
             "type": "Microsoft.Quota/Usages",
             "properties": {
-                # Azure ML's machines are none of the subscription's own.
+                # Azure ML's machines do not count as Compute usage.
                 "usages": {"value": emulator.vcpus_in_use(name) if provider == ML else 0},
                 "name": {"value": name, "localizedValue": _TITLES[provider][name]},
                 "unit": "Count",
@@ -153,7 +155,7 @@ def _get_usages(emulator: Emulator, call: Call, scope: str, family: str | None =
 
 
 def _request(emulator: Emulator, call: Call, scope: str, family: str) -> Answer:
-    """Files a request for a new limit; its verdict comes later."""
+    """Submit a request for a new limit; it is decided later."""
     emulator.providers.require("Microsoft.Quota")
     require(emulator, call.oid, "Microsoft.Quota/quotas/write", scope)
     emulator.schemas.check("Microsoft.Quota/quotas", call.api_version, object_of(call))

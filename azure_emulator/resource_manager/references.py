@@ -1,6 +1,6 @@
-"""Run-time `reference(...)` in evaluated templates: found, ordered by, and replaced with what is live.
+"""Run-time `reference(...)` in evaluated templates: finds them, orders resources by them, and resolves them.
 
-Everything else in a template is evaluated by Microsoft's engine before it comes here.
+Microsoft's engine has already evaluated everything else in the template.
 """
 
 import re
@@ -22,7 +22,7 @@ _ARGUMENT = re.compile(rf"({_ONE})|'((?:[^']|'')*)'")
 
 
 def needs(predicted: list[dict[str, Any]]) -> dict[str, set[str]]:
-    """For each resource's lower-cased id, the ids of those that it names, lies in or extends."""
+    """Return, by lower-cased resource id, the ids of the resources that it references, and of its parents."""
     ids = {resource["id"].lower() for resource in predicted}
     found: dict[str, set[str]] = {}
     for resource in predicted:
@@ -36,20 +36,20 @@ def needs(predicted: list[dict[str, Any]]) -> dict[str, set[str]]:
 
 
 def in_order(predicted: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The resources once each, every one after those that it needs. Raises AzureError for a circle."""
+    """Return the resources in dependency order. Raises AzureError for a cycle."""
     needed, by_id = needs(predicted), {resource["id"].lower(): resource for resource in predicted}
     done: list[str] = []
     while len(done) < len(by_id):
         ready = [id for id in by_id if id not in done and needed[id] <= set(done)]
         if not ready:
-            circle = sorted(set(by_id) - set(done))
-            raise AzureError(400, "InvalidTemplate", f"Circular dependency detected on resource: '{circle[0]}'.")
+            cycle = sorted(set(by_id) - set(done))
+            raise AzureError(400, "InvalidTemplate", f"Circular dependency detected on resource: '{cycle[0]}'.")
         done.extend(ready)
     return [by_id[id] for id in done]
 
 
 def resolve(value: Any, resources: Resources) -> Any:
-    """The value with each run-time reference replaced by what the resource shows now. Raises AzureError."""
+    """Return the value with run-time references replaced by the resources' current values. Raises AzureError."""
     if isinstance(value, dict):
         return {key: resolve(inner, resources) for key, inner in value.items()}
     if isinstance(value, list):
@@ -70,7 +70,7 @@ def resolve(value: Any, resources: Resources) -> Any:
 
 
 def has_reference(value: Any) -> bool:
-    """Whether something under the value is only known at run time."""
+    """Return whether the value contains a run-time reference."""
     if isinstance(value, dict):
         return any(has_reference(inner) for inner in value.values())
     if isinstance(value, list):
@@ -106,7 +106,7 @@ def _format(text: str, arguments: str, resources: Resources) -> str:
 
 
 def _named(value: Any, ids: set[str]) -> set[str]:
-    """The ids that stand in any text of the value."""
+    """Return the ids that occur in any text of the value."""
     if isinstance(value, dict):
         return set().union(
             *(_named(inner, ids) for key, inner in value.items() if key != "id"), *(_named(key, ids) for key in value)

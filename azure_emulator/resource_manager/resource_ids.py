@@ -6,7 +6,7 @@ _GROUP = re.compile(r"^/subscriptions/[^/]+/resourcegroups/[^/]+", re.IGNORECASE
 
 
 def type_of(id: str) -> str:
-    """`Microsoft.Storage/storageAccounts/blobServices`, also for groups, subscriptions and extension resources."""
+    """Return the resource type of an id, also of groups, subscriptions and extension resources."""
     segments = id.strip("/").split("/")
     last = max((i for i, s in enumerate(segments) if s.lower() == "providers"), default=None)
     if last is None:
@@ -25,9 +25,9 @@ def name_of(id: str) -> str:
 
 
 def parent_of(id: str) -> str:
-    """The resource that holds this one: `…/storageAccounts/a` for `…/storageAccounts/a/blobServices/default`.
+    """Return the parent's id: `…/storageAccounts/a` for `…/storageAccounts/a/blobServices/default`.
 
-    For a resource of the first level, and for one that extends another, the scope that it lies in.
+    For top-level and extension resources this is their scope.
     """
     segments = id.rstrip("/").split("/")
     if len(segments) >= 6 and segments[-4].lower() == "providers":
@@ -36,7 +36,7 @@ def parent_of(id: str) -> str:
 
 
 def group_of(id: str) -> str | None:
-    """The id of the resource group; None above groups."""
+    """Return the id of the resource group, or None."""
     found = _GROUP.match(id)
     return found.group(0) if found else None
 
@@ -47,17 +47,17 @@ def subscription_of(id: str) -> str | None:
 
 
 def is_within(id: str, place: str) -> bool:
-    """Whether the resource is the one at the place, or lies below it; everything lies below ""."""
+    """Return whether the id is `place` or below it; everything is below ""."""
     return f"{id}/".lower().startswith(f"{place}/".lower()) if place else True
 
 
 def plain(location: str) -> str:
-    """A location's name, however it was written: `East US 2` is `eastus2`."""
+    """Return a location's normalized name: `East US 2` is `eastus2`."""
     return location.replace(" ", "").lower()
 
 
 def is_collection(path: str) -> bool:
-    """Whether the path names a kind of things, such as `…/storageAccounts`, rather than one thing."""
+    """Return whether the path is a collection such as `…/storageAccounts`, not one resource."""
     segments = path.strip("/").split("/")
     last = max((i for i, s in enumerate(segments) if s.lower() == "providers"), default=None)
     if last is None:

@@ -1,4 +1,4 @@
-"""What the local Azure knows about a resource type: names, where it may be, how long it takes, what Azure adds."""
+"""Description of a resource type: valid names, provisioning time, and the properties that Azure adds."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Put:
-    """A resource on its way in. `complete` functions fill `body` with what Azure adds; they change nothing else."""
+    """A PUT in progress. `complete` functions add Azure's properties to `body` and change nothing else."""
 
     emulator: Emulator
     id: str
@@ -36,7 +36,7 @@ class Put:
         return self.body["properties"]
 
     def stored_or_new(self, key: str, make: Callable[[], Any]) -> Any:
-        """The value that the resource already has, or a new one."""
+        """Return the resource's stored value of `key`, or a new one."""
         if self.old and key in self.old.properties:
             return self.old.properties[key]
         return make()
@@ -49,7 +49,7 @@ class Put:
 
 @dataclass(frozen=True)
 class Kind:
-    """One resource type. `seconds` 0 answers at once; else the resource is Creating for that long."""
+    """One resource type. The resource is Creating for `seconds` scaled seconds; 0 completes it at once."""
 
     type: str
     complete: Callable[[Put], None] = lambda put: None

@@ -1,4 +1,4 @@
-"""Everything that exists in the subscription: lower-cased resource id → resource."""
+"""The store of all resources, by lower-cased resource id."""
 
 import copy
 import datetime as dt
@@ -12,7 +12,7 @@ from azure_emulator.resource_manager.resource_ids import name_of, type_of
 
 @dataclass
 class Resource:
-    """What a GET shows, what the last PUT asked for, and what the service knows besides."""
+    """A resource: `body` as GET shows it, `asked` as the last PUT sent it, and `hidden` internal data."""
 
     id: str
     body: dict[str, Any]
@@ -32,7 +32,7 @@ class Resource:
 
 
 class Resources:
-    """The store. Hold `lock` over a read that decides a write."""
+    """The store. Hold `lock` across a read and a dependent write."""
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
@@ -43,7 +43,7 @@ class Resources:
             return self._all.get(id.rstrip("/").lower())
 
     def keep(self, id: str, body: dict[str, Any], oid: str, asked: dict[str, Any] | None = None) -> Resource:
-        """The resource under its id, with Azure's name, type and system data."""
+        """Store a resource with Azure's name, type and system data, and return it."""
         with self.lock:
             old = self._all.get(id.lower())
             shown = {**body, "id": old.id if old else id, "name": name_of(id), "type": type_of(id)}
@@ -53,14 +53,14 @@ class Resources:
             return resource
 
     def drop(self, id: str) -> list[Resource]:
-        """The resource gone with everything under it; what was dropped."""
+        """Remove the resource and everything below it. Return what was removed."""
         with self.lock:
             key = id.rstrip("/").lower()
             names = [name for name in self._all if name == key or name.startswith(f"{key}/")]
             return [self._all.pop(name) for name in names]
 
     def children(self, collection: str) -> list[Resource]:
-        """The resources directly under `…/kind`."""
+        """Return the direct children in a collection `…/kind`."""
         prefix = collection.rstrip("/").lower() + "/"
         return [r for key, r in self._items() if key.startswith(prefix) and "/" not in key[len(prefix) :]]
 
@@ -85,7 +85,7 @@ def now() -> str:
 
 
 def _system_data(oid: str, old: Resource | None) -> dict[str, Any]:
-    # azure-ai-ml reads lastModifiedAt without asking whether it is there.
+    # azure-ai-ml requires lastModifiedAt.
     changed = {"lastModifiedAt": now(), "lastModifiedBy": oid, "lastModifiedByType": "User"}
     if old:
         return {**old.body["systemData"], **changed}

@@ -1,7 +1,7 @@
-"""Bodies held to Microsoft's official ARM template schemas, where a copy of them is beside the project.
+"""Checks bodies against Microsoft's official ARM template schemas, if a copy of them is beside the project.
 
-Used as they come, these schemas refuse valid bodies (a closed base inside `allOf` knows nothing of its variants) and
-let misspelt keys pass (most objects are open), so each is rewritten first: see `strict`.
+Unchanged, these schemas refuse valid bodies (a closed base inside `allOf` excludes the properties of its variants) and
+accept misspelt keys (most objects are open), so each is rewritten first: see `strict`.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from referencing.jsonschema import DRAFT7
 from azure_emulator.messages import AzureError
 
 FOLDER = Path(__file__).resolve().parents[2].parent / "shared" / "specs" / "arm"
-# What a template needs around a resource; a client's PUT has them in its address.
+# Keys of a resource in a template; in a client's PUT they are in the URL.
 _AROUND = frozenset({"name", "type", "apiVersion", "resources", "dependsOn", "comments", "condition", "scope"})
 _REQUIRED = "[a-zA-Z0-9_]"
-# Written as if the keys were the object itself; Microsoft's own samples and clients put them under `keys`.
+# The schema puts the keys into the object itself; Microsoft's own samples and clients put them under `keys`.
 _CORRECTED: dict[str, Any] = {
     "CustomKeys": {
         "type": "object",
@@ -31,15 +31,15 @@ _CORRECTED: dict[str, Any] = {
         "required": ["keys"],
     }
 }
-# Versions that clients send and of which there is no copy, with the copy that stands in for each.
+# Versions that clients send and that have no copy, with the version whose schema is used instead.
 _STAND_INS = {("microsoft.resources/deployments", "2026-06-01"): "2025-04-01"}  # azure-mgmt-resource-deployments 2.0
 
 
 class Schemas:
-    """The schema of each type and api-version; without the folder, everything passes."""
+    """Checks bodies by type and api-version; without the folder, every body passes."""
 
     def check(self, type: str, api_version: str, body: dict[str, Any]) -> None:
-        """Raises InvalidRequestContent that names the first wrong place, or NoRegisteredProviderFound."""
+        """Raise InvalidRequestContent with the first error's path, or NoRegisteredProviderFound."""
         validator = validator_of(type, _STAND_INS.get((type.lower(), api_version), api_version))
         if validator is None:
             _require_none(type, api_version, body)
@@ -58,7 +58,7 @@ class Schemas:
 
 
 def _require_none(type: str, api_version: str, body: dict[str, Any]) -> None:
-    """Raises NoRegisteredProviderFound when there is a schema of the type in another version."""
+    """Raise NoRegisteredProviderFound if the type has schemas in other versions only."""
     offered = versions_of(type)
     if offered:
         raise AzureError(
@@ -72,7 +72,7 @@ def _require_none(type: str, api_version: str, body: dict[str, Any]) -> None:
 
 @cache
 def versions_of(type: str) -> list[str]:
-    """The api-versions of the type's schemas, oldest first."""
+    """Return the api-versions of the type's schemas, oldest first."""
     return [path.parent.name for path in _files(type, "*") if _places(type, json.loads(path.read_text()))]
 
 
@@ -82,7 +82,7 @@ def _files(type: str, api_version: str) -> list[Path]:
 
 
 def _places(type: str, document: dict[str, Any]) -> list[tuple[str, str]]:
-    """Section and name of each definition of the type: one for each kind of scope."""
+    """Return section and name of each definition of the type: one per kind of scope."""
     wanted = type.partition("/")[2].replace("/", "_").lower()
     sections = (section for section in document if section.lower().endswith("resourcedefinitions"))
     return [(section, name) for section in sections for name in document[section] if name.lower() == wanted]
@@ -90,7 +90,7 @@ def _places(type: str, document: dict[str, Any]) -> list[tuple[str, str]]:
 
 @cache
 def validator_of(type: str, api_version: str) -> Draft7Validator | None:
-    """The strict validator of a type's body; None when there is no schema for it."""
+    """Return the strict validator of a type's body, or None without a schema."""
     for path in _files(type, api_version):
         document, identifier = _document(path)
         for section, name in _places(type, document):
@@ -107,7 +107,7 @@ def _document(path: Path) -> tuple[dict[str, Any], str]:
         if section.lower().endswith("definitions"):
             whole = section != "definitions"
             document[section] = {
-                name: strict(_body(definition) if whole else _shut(definition), raw)
+                name: strict(_body(definition) if whole else _close_if_empty(definition), raw)
                 for name, definition in {**definitions, **({} if whole else _CORRECTED)}.items()
             }
     return document, identifier
@@ -120,22 +120,22 @@ def _registry(path: Path) -> Registry:
 
 
 def _body(definition: dict[str, Any]) -> dict[str, Any]:
-    """A resource's schema as a client sends it: without what the address says."""
+    """Return a resource's schema without the keys that are in the URL."""
     properties = {k: v for k, v in definition.get("properties", {}).items() if k not in _AROUND}
     required = [k for k in definition.get("required", []) if k not in _AROUND]
-    # A type without properties takes an empty object, which is what we add to a body that has none.
+    # `check` adds empty properties to a body without any; a type without properties must accept that.
     return {**definition, "properties": {"properties": {"maxProperties": 0}, **properties}, "required": required}
 
 
-def _shut(definition: dict[str, Any]) -> dict[str, Any]:
-    """A named type without properties takes none; an unnamed one is a free object."""
+def _close_if_empty(definition: dict[str, Any]) -> dict[str, Any]:
+    """Close a named type without properties (an unnamed one is a free object)."""
     if definition.get("properties") == {} and "additionalProperties" not in definition:
         return {**definition, "additionalProperties": False}
     return definition
 
 
 def strict(schema: Any, document: dict[str, Any]) -> Any:
-    """The schema with free expressions dropped, bases merged with their variants, and every object closed."""
+    """Return the schema without template expressions, with bases merged into variants and all objects closed."""
     if isinstance(schema, list):
         return [strict(inner, document) for inner in schema]
     if not isinstance(schema, dict):
@@ -156,7 +156,7 @@ def strict(schema: Any, document: dict[str, Any]) -> Any:
 
 
 def _by_variant(base: dict[str, Any], variants: list[dict[str, Any]], document: dict[str, Any]) -> dict[str, Any]:
-    """One complete, closed schema for each value of the discriminator."""
+    """Return one complete, closed schema per value of the discriminator."""
     cases, values = [], []
     discriminator = None
     for variant in variants:
@@ -172,8 +172,8 @@ def _by_variant(base: dict[str, Any], variants: list[dict[str, Any]], document: 
             }
         whole["properties"][discriminator] = {"const": value}
         values.append(value)
-        told = {"properties": {discriminator: {"const": value}}, "required": [discriminator]}
-        cases.append({"if": told, "then": strict(whole, document)})
+        matches = {"properties": {discriminator: {"const": value}}, "required": [discriminator]}
+        cases.append({"if": matches, "then": strict(whole, document)})
     return {
         "type": "object",
         "required": [discriminator],
@@ -194,7 +194,7 @@ def _discriminator(parts: list[dict[str, Any]]) -> tuple[str | None, Any]:
 
 
 def _merged(parts: list[dict[str, Any]]) -> dict[str, Any]:
-    """One object schema with the properties of all."""
+    """Return one object schema with the properties of all parts."""
     whole: dict[str, Any] = {"type": "object", "properties": {}, "required": []}
     for part in parts:
         whole["properties"] = {**whole["properties"], **part.get("properties", {})}
@@ -212,10 +212,10 @@ def _closed(schema: dict[str, Any], document: dict[str, Any]) -> dict[str, Any]:
         return {"$ref": schema["$ref"]} if schema["$ref"].startswith("#") else {}
     closed = {k: v for k, v in schema.items() if k not in ("description", "$schema", "id", "title")}
     if closed.get("pattern") == _REQUIRED:
-        # How the schemas write "not empty"; an inference config's scoring route is "/" in deployments that run.
+        # The schemas use this pattern for "not empty", but a valid scoring route is "/".
         del closed["pattern"]
     if closed.get("additionalProperties") == {"type": "string"}:
-        # Azure's services read a number as text there; azure-ai-ml sends hash_version as one.
+        # Azure accepts numbers as text here; azure-ai-ml sends hash_version as a number.
         closed["additionalProperties"] = {"type": ["string", "number", "boolean"]}
     for key in ("items", "additionalProperties"):
         if isinstance(closed.get(key), dict):
@@ -234,7 +234,7 @@ def _without_nulls(value: Any) -> Any:
 
 
 def _deepest(error: ValidationError) -> ValidationError:
-    """Of the alternatives that failed, the one that got furthest."""
+    """Return the failed alternative with the longest path."""
     while error.context:
         error = max(error.context, key=lambda e: len(e.absolute_path))
     return error

@@ -1,4 +1,4 @@
-"""VM sizes that Azure ML knows here: their quota family and vCPUs, from Azure's size reference."""
+"""The VM sizes of the emulated Azure ML, with quota family and vCPUs, from Azure's size reference."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ class VmSize:
     gpus: int = 0
 
     def counts_as(self, quota: str) -> bool:
-        """Whether the size takes of the quota of this name: its family's, or the region's total."""
+        """Return whether the size uses the quota: its family's, or the region's total."""
         return quota.lower() in (self.family.lower(), TOTAL.lower())
 
 

@@ -1,4 +1,4 @@
-"""What Azure keeps of what was deleted: key vaults, Azure ML workspaces and Log Analytics workspaces."""
+"""Soft-deleted key vaults, Azure ML workspaces and Log Analytics workspaces."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class SoftDeleted:
-    """Deleted vaults by name, with what they were; deleted workspaces by id."""
+    """Deleted vaults by name, with their bodies; deleted workspaces by id."""
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
@@ -28,18 +28,18 @@ class SoftDeleted:
             self.vaults[body["name"].lower()] = copy.deepcopy(body)
 
     def ids(self) -> list[str]:
-        """The id that each had."""
+        """Return all former resource ids."""
         with self.lock:
             vaults = [str(body["id"]) for body in self.vaults.values()]
             return sorted([*vaults, *self.workspaces, *self.logs])
 
 
 def recovered_vault(emulator: Emulator, resource_id: str) -> dict[str, Any]:
-    """What a PUT with createMode=recover brings back. Raises AzureError when it was not deleted from this place."""
+    """Return the vault that createMode=recover restores. Raises AzureError if its id differs."""
     body = deleted_vault_body(emulator, name_of(resource_id))
     if str(body["id"]).lower() != resource_id.lower():
         raise AzureError(
-            404, "DeletedVaultNotFound", f"The deleted vault '{body['name']}' was in another place: {body['id']}."
+            404, "DeletedVaultNotFound", f"The deleted vault '{body['name']}' had another id: {body['id']}."
         )
     return copy.deepcopy(body)
 
@@ -49,13 +49,13 @@ def vault_dropped(emulator: Emulator, resource: Resource) -> None:
 
 
 def foreign_deleted_vault(emulator: Emulator, name: str, location: str) -> dict[str, Any]:
-    """A deleted vault that belongs to somebody else's group."""
+    """Return a deleted vault of another resource group."""
     id = f"/subscriptions/{emulator.subscription}/resourceGroups/another/providers/Microsoft.KeyVault/vaults/{name}"
     return {"id": id, "name": name, "location": location, "properties": {}}
 
 
 def deleted_vault_body(emulator: Emulator, name: str) -> dict[str, Any]:
-    """What the deleted vault was. Raises AzureError when there is none."""
+    """Return the deleted vault's body. Raises AzureError if there is none."""
     found = emulator.soft_deleted.vaults.get(name.lower())
     if found is None:
         raise AzureError(404, "DeletedVaultNotFound", f"The specified deleted vault '{name}' does not exist.")

@@ -1,4 +1,4 @@
-"""Deleting what Azure keeps for a while, seeing what it keeps, and purging it."""
+"""Soft deletion: delete, list and purge workspaces and vaults."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ _RETENTION_DAYS = 7
 
 
 def drop_group(emulator: Emulator, id: str) -> None:
-    """The group gone with all in it; what Azure keeps for a while is kept."""
+    """Delete a resource group and its contents, which soft-deletes vaults and workspaces."""
     for kind, kept in ((_ML, emulator.soft_deleted.workspaces), (_LOGS, emulator.soft_deleted.logs)):
         kept.update(resource.id.lower() for resource in emulator.resources.of_type(kind, id))
     put_resource.drop(emulator, id)
 
 
 def delete_workspace(emulator: Emulator, call: Call) -> Answer:
-    """Kept for 14 days unless the query says forceToPurge=true, also of one that was deleted before."""
+    """Soft-delete a workspace (Azure: 14 days). forceToPurge=true deletes it for good, also after a soft deletion."""
     return _delete(emulator, call, _ML, emulator.soft_deleted.workspaces, call.query.get("forceToPurge"))
 
 
 def delete_logs(emulator: Emulator, call: Call) -> Answer:
-    """Kept for 14 days unless the query says force=true."""
+    """Soft-delete a Log Analytics workspace (Azure: 14 days); force=true deletes it for good."""
     return _delete(emulator, call, _LOGS, emulator.soft_deleted.logs, call.query.get("force"))
 
 
@@ -46,12 +46,12 @@ def _delete(emulator: Emulator, call: Call, kind: str, kept: set[str], force: st
         return Answer(status=204)
     resource.properties["provisioningState"] = "Deleting"
 
-    def gone() -> None:
+    def finish() -> None:
         if emulator.resources.find(id) is not None:
             put_resource.drop(emulator, id)
             (kept.discard if forever else kept.add)(id)
 
-    emulator.clock.after(2.0, gone)
+    emulator.clock.after(2.0, finish)
     operation = emulator.operations.start(
         lambda: Progress("Succeeded" if emulator.resources.find(id) is None else "Deleting")
     )

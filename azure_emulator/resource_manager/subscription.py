@@ -1,4 +1,4 @@
-"""What a subscription itself answers: itself, its regions, providers and groups, and lists beside the resources."""
+"""Requests about the subscription: its regions, providers, resource groups, role definitions and storage keys."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def delete_group(emulator: Emulator, call: Call, name: str) -> Answer:
 
 
 def group_resources(emulator: Emulator, call: Call, name: str) -> Answer:
-    """What lies in the group by itself: no deployment, no role, nothing that is part of another resource."""
+    """List the top-level resources of the group, without deployments, roles and child resources."""
     group = call.path.rstrip("/").rsplit("/", 1)[0]
     put_resource.require(emulator, call.oid, "Microsoft.Resources/subscriptions/resourceGroups/read", group)
     if emulator.resources.find(group) is None:
@@ -48,7 +48,7 @@ def group_resources(emulator: Emulator, call: Call, name: str) -> Answer:
 
 
 def operation_result(emulator: Emulator, call: Call, id: str) -> Answer:
-    """202 without a body for as long as it takes, then 200 with what came out, if anything."""
+    """Return 202 without a body while the operation runs, then 200 with its result, if any."""
     polled = emulator.operations.poll(id)
     if polled.body["status"] == "InProgress":
         return Answer(None, 202, {**RETRY_AFTER, "Location": _address(call)})
@@ -103,7 +103,7 @@ def register(emulator: Emulator, call: Call, namespace: str) -> Answer:
 
 
 def role_definition(emulator: Emulator, call: Call, scope: str, guid: str) -> Answer:
-    if scope:  # a built-in role of the tenant's is everyone's to read
+    if scope:  # without a scope, everyone may read built-in roles
         put_resource.require(emulator, call.oid, "Microsoft.Authorization/roleDefinitions/read", scope)
     return Answer(roles.definition(guid))
 

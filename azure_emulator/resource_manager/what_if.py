@@ -1,4 +1,4 @@
-"""What-if, with Azure's usual noise: a value that is only known at run time counts as a change."""
+"""What-if with Azure's noise: a value that is only known at run time counts as a change."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _PARTS = ("properties", "tags", "sku", "kind", "identity", "location")
 
 
 def changes(emulator: Emulator, predicted: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """One row a resource: Create, NoChange or Modify."""
+    """Return one row per resource: Create, NoChange or Modify."""
     return [_change(emulator, resource) for resource in predicted]
 
 

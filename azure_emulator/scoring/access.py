@@ -1,4 +1,4 @@
-"""Who may score: either key of the endpoint, or an Entra token of somebody whose role allows it."""
+"""Authentication of scoring requests: a key of the endpoint, or an Entra token of a principal with the role."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SCORE = "Microsoft.MachineLearningServices/workspaces/onlineEndpoints/score/acti
 
 
 def caller_of(emulator: Emulator, endpoint: LiveEndpoint, authorization: str, expired: bool = False) -> str:
-    """The object id of the caller, or "key". Raises Refused (401, 403)."""
+    """Return the caller's object id, or "key". Raises Refused (401)."""
     from azure_emulator.scoring.gateway import Refused
 
     scheme, _, given = authorization.partition(" ")

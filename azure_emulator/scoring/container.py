@@ -1,4 +1,4 @@
-"""One container: an image's command running in a folder of its own, for as long as the deployment lives."""
+"""One container: an image's command as a process with its own folder."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from azure_emulator.supervised_process import SupervisedProcess
 
 _MOUNT = "azureml-models"
 _PROJECT = Path(__file__).resolve().parents[2]
-# The image has the packages of this interpreter's environment, but of this project only what it copied.
+# The container has this interpreter's packages, but only those files of this project that the image copied.
 _WITHOUT_PROJECT = f"""import sys
 sys.path[:] = [place for place in sys.path if place != {str(_PROJECT)!r}]
 """
@@ -34,9 +34,9 @@ class Route:
 
 
 class Container:
-    """Made, then `start`ed. When its command ends it is started again, as Kubernetes does, unless `restarts` is off.
+    """Runs a command and restarts it when it ends, as Kubernetes does, unless `restarts` is off.
 
-    One process stands for all instances of a deployment: they would share this machine's cores anyway.
+    One process represents all instances of a deployment, because they would share this machine's cores.
     """
 
     def __init__(self, folder: Path, python: Path, restart_seconds: float) -> None:
@@ -58,11 +58,11 @@ class Container:
 
     @property
     def models(self) -> Path:
-        """Where models are mounted."""
+        """The folder where models are mounted."""
         return self.folder / _MOUNT
 
     def port(self, inside: int) -> int:
-        """The port on this machine for one inside the container."""
+        """Return the port on this machine for a port of the container."""
         if inside not in self._ports:
             with socket.socket() as taken:
                 taken.bind(("127.0.0.1", 0))
@@ -70,7 +70,7 @@ class Container:
         return self._ports[inside]
 
     def start(self, image: Image, ports: set[int], given: Mapping[str, str]) -> None:
-        """The image's command runs, in an environment that has only what the image and Azure give."""
+        """Start the image's command with only the variables of the image and of Azure."""
         for inside in ports:
             self.port(inside)
         for name in ("home", "tmp", "bin"):
@@ -91,7 +91,7 @@ class Container:
 
     @property
     def pid(self) -> int | None:
-        """The process of the command; None while it does not run."""
+        """The process id of the command; None while it does not run."""
         return self.process.command_id if self.process and self.process.code is None else None
 
     @property
@@ -99,21 +99,21 @@ class Container:
         return self.process.code if self.process else None
 
     def tail(self, lines: int) -> str:
-        """The last lines that the command wrote."""
+        """Return the last lines of the command's output."""
         try:
-            said = self.log.read_text(errors="replace").splitlines()
+            output = self.log.read_text(errors="replace").splitlines()
         except FileNotFoundError:
             return ""
-        return "\n".join(said[-lines:])
+        return "\n".join(output[-lines:])
 
     def crash(self) -> None:
-        """The command is killed and stays so, as in a crash loop."""
+        """Kill the command without a restart, as in a crash loop."""
         self.restarts = False
         if self.process:
             self.process.kill()
 
     def stop(self) -> None:
-        """Asked to end, then made to. The log stays until `clear`."""
+        """Send SIGTERM, then SIGKILL. The log remains until `clear`."""
         self._stopping.set()
         if self.process:
             self.process.terminate()
@@ -121,7 +121,7 @@ class Container:
             self.process.close()
 
     def kill(self) -> None:
-        """Ended at once."""
+        """Kill the command at once."""
         self._stopping.set()
         if self.process:
             self.process.close()
@@ -137,7 +137,7 @@ class Container:
         while True:
             assert self.process
             self.process.wait()
-            # Before it was ready once, whoever waits for it sees that it ended.
+            # Before it is ready for the first time, the provisioner handles its end.
             if not self.ready or not self.restarts or self._stopping.wait(self._restart_seconds):
                 return
             self._run()
@@ -146,7 +146,7 @@ class Container:
                 return
 
     def _here(self, value: str) -> str:
-        """The port of the inference config, and every address to listen at, as they are on this machine."""
+        """Return a port or listening address of the container as it is on this machine."""
         if value == "0.0.0.0":
             return "127.0.0.1"
         with contextlib.suppress(ValueError):

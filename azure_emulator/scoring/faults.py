@@ -1,4 +1,4 @@
-"""Faults of deployments on demand: late, never ready, gone after a while, or answering nonsense."""
+"""Injected faults of deployments: slow start, never ready, crash, or wrong answers."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ KINDS: tuple[Kind, ...] = ("never_ready", "crash", "wrong_answer", "slow")
 
 @dataclass(frozen=True)
 class Fault:
-    """`after_requests` and `seconds` say when a `crash` comes, `seconds` how much longer a `slow` one takes.
+    """`after_requests` or `seconds` is when a `crash` happens; `seconds` is the delay of `slow`.
 
-    `routed_only`: requests pinned to the deployment do not count, so it falls once it has traffic.
+    `routed_only`: pinned requests do not count, so the crash happens once the deployment has traffic.
     """
 
     kind: Kind
@@ -25,7 +25,7 @@ class Fault:
 
 
 class DeploymentFaults:
-    """Which fault a deployment has: by its name, or the next one to be made."""
+    """Planned faults: by deployment name, or for the next new deployment."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -40,7 +40,7 @@ class DeploymentFaults:
                 self._next.append(fault)
 
     def draw(self, deployment: str) -> Fault | None:
-        """The fault of a deployment that is being made now."""
+        """Return the fault of a deployment that is created now, or None."""
         with self._lock:
             found = self._named.get(deployment.lower())
             return found or (self._next.pop(0) if self._next else None)

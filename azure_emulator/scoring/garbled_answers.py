@@ -1,4 +1,4 @@
-"""A right answer made wrong: the same shape, with another text in it."""
+"""Makes a correct response wrong: the same structure with another text."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _TEXTS = frozenset({"content", "answer", "output", "text", "response"})
 
 
 def garbled(body: bytes, text: str) -> bytes:
-    """The JSON body, or each event of a stream, with its texts replaced: the first by `text`, later ones by nothing."""
+    """Return the JSON body or event stream with its texts replaced: the first by `text`, later ones by ""."""
     prefix = b"data: "
     if not body.lstrip().startswith(b"data:"):
         return _one(body, text)

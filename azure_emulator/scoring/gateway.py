@@ -1,4 +1,4 @@
-"""The scoring host: `{endpoint}.{region}.inference.ml.azure.com`, as clients meet it.
+"""The scoring gateway of `{endpoint}.{region}.inference.ml.azure.com`.
 
 Status codes: https://learn.microsoft.com/azure/machine-learning/how-to-troubleshoot-online-endpoints#http-status-codes
 """
@@ -25,15 +25,15 @@ if TYPE_CHECKING:
     from azure_emulator.emulator import Emulator
 
 _PIN = "azureml-model-deployment"
-# Of one connection only, or not for the container: the platform authenticates, the container never sees how.
-_NOT_PASSED = frozenset(
+# Headers of one connection, and credentials, which the platform checks and the container never sees.
+_NOT_FORWARDED = frozenset(
     {"host", "authorization", "connection", "keep-alive", "transfer-encoding", "te", "upgrade", "content-length", _PIN}
 )
-_OF_ONE_SERVER = (_NOT_PASSED | {"date", "server"}) - {"content-length"}
+_NOT_RETURNED = (_NOT_FORWARDED | {"date", "server"}) - {"content-length"}
 
 
 class Refused(Exception):
-    """The gateway's own answer."""
+    """An error response of the gateway itself."""
 
     def __init__(self, status: int, message: str, headers: dict[str, str] | None = None) -> None:
         super().__init__(message)
@@ -41,7 +41,7 @@ class Refused(Exception):
 
 
 class Gateway:
-    """An ASGI application over every live endpoint. One client and no thread for all requests."""
+    """An ASGI application for all live endpoints, with one HTTP client and no threads."""
 
     def __init__(self, emulator: Emulator) -> None:
         self._emulator = emulator
@@ -98,7 +98,7 @@ class Gateway:
             async with asyncio.timeout(deployment.timeout):
                 return await self._ask(deployment, scope, headers, body, answer, marks)
         except TimeoutError:
-            if answer.begun:  # nothing can be said any more: the answer just ends
+            if answer.begun:  # the status is already sent, so the response just ends
                 return 408
             raise Refused(408, f"upstream request timeout after {deployment.timeout:g} s", marks) from None
         except (httpx.TransportError, _NoContainer) as e:
@@ -131,14 +131,14 @@ class Gateway:
         query = scope["query_string"].decode("latin1")
         url = f"{address}{scope['raw_path'].decode('latin1').partition('?')[0]}{'?' if query else ''}{query}"
         # "Azure Machine Learning overrides this header to ensure it's a valid GUID": the same page, request tracing.
-        passed = {k: v for k, v in headers.items() if k not in _NOT_PASSED} | {"x-request-id": marks["x-request-id"]}
+        passed = {k: v for k, v in headers.items() if k not in _NOT_FORWARDED} | {"x-request-id": marks["x-request-id"]}
         async with self._http().stream(scope["method"], url, headers=passed, content=body) as reply:
             if reply.status_code != 200:
-                said = await reply.aread()
+                content = await reply.aread()
                 kind = {"content-type": reply.headers.get("content-type", "text/plain")}
-                await answer.whole(424, {**marks, **_model_error(reply.status_code), **kind}, said)
+                await answer.whole(424, {**marks, **_model_error(reply.status_code), **kind}, content)
                 return 424
-            kept = {k: v for k, v in reply.headers.items() if k.lower() not in _OF_ONE_SERVER}
+            kept = {k: v for k, v in reply.headers.items() if k.lower() not in _NOT_RETURNED}
             if deployment.fault and deployment.fault.kind == "wrong_answer":
                 await answer.whole(200, {**kept, **marks}, garbled(await reply.aread(), deployment.fault.text))
                 return 200
@@ -147,7 +147,7 @@ class Gateway:
 
     def _http(self) -> httpx.AsyncClient:
         if self._client is None:
-            # A connection kept for later may be closed by the container at the moment it is used again.
+            # The container could close a kept-alive connection at the moment of its reuse.
             limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
             self._client = httpx.AsyncClient(trust_env=False, timeout=None, limits=limits)
         return self._client
@@ -158,11 +158,11 @@ class Gateway:
 
 
 class _NoContainer(Exception):
-    """The deployment has no container to ask."""
+    """The deployment has no container."""
 
 
 class _Sender:
-    """Sends one answer; `begun` once its status is out."""
+    """Sends one response; `begun` is True once the status is sent."""
 
     def __init__(self, send: Any) -> None:
         self._send = send
@@ -200,7 +200,7 @@ def _model_error(status: int) -> dict[str, str]:
 
 
 async def _unless_disconnected(work: Any, receive: Any) -> int:
-    """What the work returns; it is cancelled when the client goes away, so that the container may stop, too."""
+    """Return the work's result, or cancel it if the client disconnects, so that the container can stop too."""
     task, gone = asyncio.ensure_future(work), asyncio.ensure_future(_until_disconnected(receive))
     try:
         await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)

@@ -1,4 +1,4 @@
-"""A container image, as far as it can be run without one: what its Dockerfile copies, sets and starts."""
+"""A container image without Docker: the files, variables and command of its Dockerfile."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ _VARIABLE = re.compile(r"\$(?:\{(\w+)(?::-([^}]*))?\}|(\w+))")
 
 
 class BuildFailed(ValueError):
-    """The image cannot be built; the message says at which instruction."""
+    """The image cannot be built; the message names the instruction."""
 
 
 @dataclass
 class Image:
-    """Where its files lie, what its processes find in the environment, and what starts."""
+    """The image's files, environment variables and command."""
 
     root: Path
     command: list[str] = field(default_factory=list)
@@ -30,18 +30,18 @@ class Image:
         return self.place(self.workdir)
 
     def place(self, path: str) -> Path:
-        """Where an absolute path of the image lies on this machine."""
+        """Return the path on this machine of an absolute path in the image."""
         return self.root / path.lstrip("/")
 
     def local(self, value: str) -> str:
-        """The value with each absolute path that the image has (`/app` in `PYTHONPATH=/app`) as it is here."""
+        """Return the value with absolute paths of the image (`/app` in `PYTHONPATH=/app`) as paths on this machine."""
         parts = (str(self.place(p)) if _is_path(p) and self.place(p).exists() else p for p in value.split(":"))
         return ":".join(parts)
 
 
 def build(context: Path, dockerfile: str, root: Path) -> Image:
-    """The last stage of the Dockerfile, with its COPYs made under `root`. RUN is not run: the interpreter that starts
-    the container has the packages. Raises BuildFailed.
+    """Build the last stage of the Dockerfile under `root`. RUN is skipped: the interpreter that starts the
+    container has the packages. Raises BuildFailed.
     """
     path = context / dockerfile
     if not path.is_file():
@@ -104,7 +104,7 @@ def _exec_form(rest: str) -> list[str]:
 def _copy(context: Path, image: Image, rest: str) -> None:
     words = json.loads(rest) if rest.startswith("[") else shlex.split(rest)
     if any(word.startswith("--from=") for word in words):
-        return  # another stage made it, which nobody ran
+        return  # from another stage, which is not built
     *sources, target = [word for word in words if not word.startswith("--")]
     into = image.place(str(PurePosixPath(image.workdir) / target))
     for source in sources:

@@ -1,4 +1,4 @@
-"""What the gateway needs to know of each endpoint, kept apart from ARM's resources so that no request waits for ARM."""
+"""The gateway's state of each endpoint, separate from ARM's resources so that no request waits for ARM."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SECONDS_TO_DRAIN = 30.0
 
 @dataclass
 class LiveDeployment:
-    """A deployment that can be asked, once it has a container; `log` is what its last container wrote."""
+    """A deployment, which serves once it has a container; `failed` is the last container that did not start."""
 
     name: str
     container: Container | None = None
@@ -37,7 +37,7 @@ class LiveDeployment:
         return f"http://127.0.0.1:{self.container.port(self.route.port)}" if self.container else None
 
     def play(self, fault: Fault | None) -> None:
-        """The fault from now on, counted from here."""
+        """Apply the fault from now on and restart its request count."""
         self.fault, self.routed = fault, 0
         if fault and fault.kind == "crash" and fault.after_requests is None and self.container:
             threading.Timer(fault.seconds, self.container.crash).start()
@@ -49,7 +49,7 @@ class LiveDeployment:
 
 @dataclass
 class LiveEndpoint:
-    """An endpoint's keys, traffic and deployments, and what it was asked."""
+    """An endpoint's keys, traffic, deployments and request counts."""
 
     id: str
     host: str
@@ -62,13 +62,13 @@ class LiveEndpoint:
     ready: bool = False
 
     def shift(self, traffic: dict[str, int]) -> None:
-        """The traffic from now on, all at once."""
+        """Change the traffic split."""
         if traffic != self.traffic:
             self.traffic = dict(traffic)
             self.history.append(dict(traffic))
 
     def choose(self) -> str | None:
-        """The deployment of the next request, by the traffic's weights."""
+        """Choose a deployment for the next request by the traffic's weights."""
         names = [name for name, share in self.traffic.items() if share > 0]
         return random.choices(names, [self.traffic[n] for n in names])[0] if names else None
 
@@ -77,7 +77,7 @@ class LiveEndpoint:
 
 
 class LiveEndpoints:
-    """Every endpoint by its host name."""
+    """All endpoints by host name."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -85,7 +85,7 @@ class LiveEndpoints:
         self.faults = DeploymentFaults()
 
     def open(self, id: str, location: str, auth_mode: str, keys: dict[str, Any]) -> LiveEndpoint:
-        """The endpoint of that id, new or as it is; keys are those given, or made."""
+        """Return the endpoint of the id, created if it is new, with the given or generated keys."""
         host = f"{name_of(id).lower()}.{location.lower()}{HOST}"
         with self._lock:
             found = self._by_host.get(host)
@@ -102,7 +102,7 @@ class LiveEndpoints:
         return next((e for e in list(self._by_host.values()) if e.id.lower() == id.rstrip("/").lower()), None)
 
     def named(self, name: str) -> LiveEndpoint:
-        """The endpoint by its name. Raises KeyError."""
+        """Return the endpoint by name. Raises KeyError."""
         for endpoint in list(self._by_host.values()):
             if name_of(endpoint.id).lower() == name.lower():
                 return endpoint
@@ -112,7 +112,7 @@ class LiveEndpoints:
         return list(self._by_host.values())
 
     def close(self, id: str) -> None:
-        """The endpoint's host name leads nowhere any more; its containers end."""
+        """Remove the endpoint's host name and end its containers."""
         found = self.of(id)
         if found:
             self._by_host.pop(found.host, None)
@@ -120,7 +120,7 @@ class LiveEndpoints:
                 end(deployment)
 
     def remove(self, deployment_id: str) -> None:
-        """The deployment can no longer be asked, and its container ends once nobody is in it."""
+        """Remove the deployment; its container ends after its requests in flight."""
         endpoint = self.of(parent_of(deployment_id))
         if endpoint:
             gone = endpoint.deployments.pop(name_of(deployment_id), None)
@@ -128,7 +128,7 @@ class LiveEndpoints:
                 end(gone)
 
     def clear_faults(self) -> None:
-        """No fault is planned, and none is played on; what crashed stays so."""
+        """Remove all planned and active faults; crashed containers stay down."""
         self.faults.clear()
         for endpoint in self.all():
             for deployment in list(endpoint.deployments.values()):
@@ -142,12 +142,12 @@ class LiveEndpoints:
 
 
 def end(deployment: LiveDeployment) -> None:
-    """Its containers end, in their own time."""
+    """End the deployment's containers in the background."""
     threading.Thread(target=_end, args=(deployment,), name="container-end", daemon=True).start()
 
 
 def _end(deployment: LiveDeployment) -> None:
-    # Whoever is inside when a deployment goes still gets the answer.
+    # Requests in flight still get their responses.
     deadline = time.monotonic() + _SECONDS_TO_DRAIN
     while deployment.in_flight and time.monotonic() < deadline:
         time.sleep(0.05)

@@ -1,4 +1,4 @@
-"""The Azure services around Azure ML: what each adds to a resource that is put."""
+"""The Azure services that Azure ML needs: how each completes a resource in a PUT."""
 
 from azure_emulator.machine_learning import resources as machine_learning
 from azure_emulator.resource_manager.resource_types import Kind

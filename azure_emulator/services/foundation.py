@@ -1,4 +1,4 @@
-"""Resource groups, managed identities, vaults, logs, insights and registries."""
+"""Resource groups, managed identities, key vaults, Log Analytics, Application Insights and registries."""
 
 import uuid
 
@@ -24,7 +24,7 @@ def _identity(put: Put) -> None:
 
 def _vault(put: Put) -> None:
     if put.properties.get("createMode") == "recover" and not put.old:
-        # Azure brings back what was there, whatever else the PUT says.
+        # Azure restores the deleted vault and ignores the rest of the PUT.
         put.body = soft_deleted.recovered_vault(put.emulator, put.id)
         return
     put.properties.pop("createMode", None)
@@ -44,7 +44,7 @@ def _vault(put: Put) -> None:
             "is an irreversible action.",
         )
     if put.old and put.old.properties.get("enablePurgeProtection"):
-        put.properties["enablePurgeProtection"] = True  # it stays when a PUT leaves it out
+        put.properties["enablePurgeProtection"] = True  # a PUT without it does not disable it
     put.default(
         enableSoftDelete=True,
         softDeleteRetentionInDays=90,
@@ -57,7 +57,7 @@ def _vault(put: Put) -> None:
 
 
 def _vault_settled(emulator, resource: Resource) -> None:
-    if emulator.resources.find(resource.id) is None:  # deleted before it settled: it is kept as that
+    if emulator.resources.find(resource.id) is None:  # deleted meanwhile: it stays soft-deleted
         return
     emulator.soft_deleted.vaults.pop(resource.body["name"].lower(), None)
 

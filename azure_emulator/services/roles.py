@@ -10,7 +10,7 @@ from azure_emulator.resource_manager.resource_ids import parent_of
 from azure_emulator.resource_manager.resource_types import Kind, Put
 from azure_emulator.resource_manager.resources import Resource
 
-# A service principal this young is not yet in every replica of the directory; Azure then believes `principalType`.
+# A newer service principal may be missing from replicas of the directory; Azure then trusts `principalType`.
 _REPLICATION_SECONDS = 20.0
 
 
@@ -77,7 +77,7 @@ def _take(emulator, resource: Resource) -> None:
 
 
 def definition(id: str) -> dict[str, Any]:
-    """A built-in role as its GET shows it. Raises AzureError."""
+    """Return a built-in role as GET shows it. Raises AzureError."""
     guid = id.rsplit("/", 1)[-1].lower()
     role = ROLES.get(guid)
     if role is None:

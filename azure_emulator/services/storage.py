@@ -11,7 +11,7 @@ def _account(put: Put) -> None:
         raise AzureError(
             409, "StorageAccountAlreadyTaken", f"The storage account named {put.name} is already taken.", target="name"
         )
-    if not put.old:  # a new account is empty, whatever one of its name had before it was deleted
+    if not put.old:  # a new account is empty, even if a deleted one had its name
         put.emulator.blobs.store.empty_account(put.name)
     put.default(
         allowBlobPublicAccess=False,
@@ -41,7 +41,7 @@ def _make_container(emulator, resource: Resource) -> None:
 
 
 def account_of(id: str) -> str:
-    """The account's name in the id of a container."""
+    """Return the account's name from a container's id."""
     return parent_of(parent_of(id)).rsplit("/", 1)[-1].lower()
 
 

@@ -1,1 +1,1 @@
-"""What tests against the local Azure begin with: clients, and parts of it by themselves."""
+"""Test helpers: clients, and parts of the emulator that run alone."""

@@ -1,4 +1,4 @@
-"""The real Azure clients, as a person who ran `az login` has them, and a deployment of our own template."""
+"""The real Azure clients with the `az` login, and a deployment of infra/main.json."""
 
 import json
 import time
@@ -28,7 +28,7 @@ DEPLOYMENT = f"phi-{NAME}"
 
 
 def no_retries() -> dict[str, Any]:
-    """Options of a client that shows each refusal instead of asking again."""
+    """Return the options of a client without retries."""
     return {"retry_policy": RetryPolicy(retry_total=0)}
 
 
@@ -41,7 +41,7 @@ def deployments(**options: Any) -> DeploymentsMgmtClient:
 
 
 def register() -> None:
-    """Every provider that our template needs is registered."""
+    """Register all providers that the template needs."""
     client = resources()
     for namespace in NAMESPACES:
         client.providers.register(namespace)
@@ -50,7 +50,7 @@ def register() -> None:
 
 
 def body(**parameters: Any) -> Any:
-    """What the product sends to deploy infra/main.json."""
+    """Return the body that deploys infra/main.json."""
     values = {"environmentName": NAME, "location": LOCATION, "principalId": USER, **parameters}
     template = json.loads((PROJECT / "infra" / "main.json").read_text())
     asked = {name: {"value": value} for name, value in values.items()}
@@ -58,13 +58,13 @@ def body(**parameters: Any) -> Any:
 
 
 def deploy(**parameters: Any) -> dict[str, Any]:
-    """Our template deployed; the plain values of its outputs."""
+    """Deploy infra/main.json. Return the values of its outputs."""
     client = deployments()
     done = client.deployments.begin_create_or_update_at_subscription_scope(DEPLOYMENT, body(**parameters)).result()
     return {name: output["value"] for name, output in done.properties.outputs.items()}
 
 
 def ml(outputs: dict[str, Any]) -> MLClient:
-    """The client of the workspace that `deploy` made."""
+    """Return a client of the deployed workspace."""
     group, workspace = (outputs["resources"][name].rsplit("/", 1)[-1] for name in ("resource_group", "ml_workspace"))
     return MLClient(AzureCliCredential(), SUBSCRIPTION, group, workspace, show_progress=False)

@@ -1,4 +1,4 @@
-"""The data plane by itself, for its own tests: proxy, gate and Azurite with a tenant of made-up people."""
+"""The data plane alone, for its own tests: proxy, gate and Azurite with invented principals."""
 
 from __future__ import annotations
 

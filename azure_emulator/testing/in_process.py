@@ -1,4 +1,4 @@
-"""A local Azure in this very process, for tests that need no client of Azure's: Resource Manager, asked directly."""
+"""An emulator in this process, for tests that call Resource Manager directly, without Azure's clients."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ GROUPS = "2025-04-01"
 
 @dataclass(frozen=True)
 class InProcessEmulator:
-    """The emulator, and the tests' own commands of it."""
+    """An emulator and its control commands."""
 
     emulator: Emulator
 
@@ -34,7 +34,7 @@ class InProcessEmulator:
     def ask(
         self, method: str, path: str, body: Any = None, version: str = "2025-06-01", oid: str = USER, **query: str
     ) -> Answer:
-        """What Resource Manager answers; a refusal too is an answer."""
+        """Send a request to Resource Manager. Return its response, also an error."""
         call = Call(method, "management.azure.com", path, {"api-version": version, **query}, {}, body, oid)
         try:
             return arm.handle(self.emulator, call)
@@ -42,20 +42,20 @@ class InProcessEmulator:
             return e.answer()
 
     def group(self, name: str, location: str = "eastus2") -> str:
-        """The id of a resource group that is there."""
+        """Create a resource group and return its id."""
         id = f"{HERE}/resourceGroups/{name}"
         assert self.ask("PUT", id, {"location": location}, GROUPS).status in (200, 201)
         return id
 
     def plant(self, id: str, **body: Any) -> str:
-        """The id of a resource that is there as if made by somebody."""
+        """Insert a resource without checks and return its id."""
         self.control.plant(id, body, {})
         return id
 
 
 @contextmanager
 def in_process_emulator(folder: Path) -> Iterator[InProcessEmulator]:
-    """An instant Azure with every provider registered."""
+    """Run an emulator at scale 0 with all providers registered."""
     emulator = Emulator(folder, scale=0, azurite=SharedAzurite())
     for namespace in NAMESPACES:
         emulator.providers.set(namespace, "Registered")
@@ -68,6 +68,6 @@ def in_process_emulator(folder: Path) -> Iterator[InProcessEmulator]:
 
 
 def refusal(answer: Answer) -> tuple[int, str, str]:
-    """Status, code and message of a refusal."""
+    """Return status, code and message of an error response."""
     assert "error" in (answer.body or {}), answer
     return answer.status, answer.body["error"]["code"], answer.body["error"]["message"]

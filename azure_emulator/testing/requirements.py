@@ -1,4 +1,4 @@
-"""What tests on the local Azure need of the machine: where it is not there, they are skipped and say why."""
+"""Requirements of the tests; a test is skipped with a reason if one is missing."""
 
 import pytest
 

@@ -195,5 +195,5 @@ def register_image(made: Serving, name: str, folder: Path, **more: Any) -> None:
 def until(true: Callable[[], bool], seconds: float = 20) -> None:
     deadline = time.monotonic() + seconds
     while not true():
-        assert time.monotonic() < deadline, "it did not come to that"
+        assert time.monotonic() < deadline, "the condition did not become true in time"
         time.sleep(0.05)
