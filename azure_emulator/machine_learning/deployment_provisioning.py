@@ -124,9 +124,9 @@ class DeploymentProvisioner:
         container.ready = True
         slot.container, slot.failed, slot.route = container, None, route
         slot.play(fault)
-        for gone in filter(None, (old, failed)):
-            gone.stop()
-            gone.clear()
+        for replaced in filter(None, (old, failed)):
+            replaced.stop()
+            replaced.clear()
 
     def _image(self, environment: Resource, container: Container) -> Image:
         """Build the environment's image on its first use in the workspace."""

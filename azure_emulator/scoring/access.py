@@ -15,10 +15,16 @@ AUDIENCE = "https://ml.azure.com"
 SCORE = "Microsoft.MachineLearningServices/workspaces/onlineEndpoints/score/action"
 
 
+class Refused(Exception):
+    """An error response of the gateway itself."""
+
+    def __init__(self, status: int, message: str, headers: dict[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.status, self.message, self.headers = status, message, headers or {}
+
+
 def caller_of(emulator: Emulator, endpoint: LiveEndpoint, authorization: str, expired: bool = False) -> str:
     """Return the caller's object id, or "key". Raises Refused (401)."""
-    from azure_emulator.scoring.gateway import Refused
-
     scheme, _, given = authorization.partition(" ")
     if scheme.lower() != "bearer" or not given or expired:
         raise Refused(401, "key_auth_access_denied" if endpoint.auth_mode == "Key" else "token_auth_access_denied")

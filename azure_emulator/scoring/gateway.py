@@ -17,7 +17,7 @@ import httpx
 
 from azure_emulator.blob_storage.blob_gate import abort_connection
 from azure_emulator.messages import read_body
-from azure_emulator.scoring.access import caller_of
+from azure_emulator.scoring.access import Refused, caller_of
 from azure_emulator.scoring.garbled_answers import garbled
 from azure_emulator.scoring.live_endpoints import LiveDeployment, LiveEndpoint
 
@@ -30,14 +30,6 @@ _NOT_FORWARDED = frozenset(
     {"host", "authorization", "connection", "keep-alive", "transfer-encoding", "te", "upgrade", "content-length", _PIN}
 )
 _NOT_RETURNED = (_NOT_FORWARDED | {"date", "server"}) - {"content-length"}
-
-
-class Refused(Exception):
-    """An error response of the gateway itself."""
-
-    def __init__(self, status: int, message: str, headers: dict[str, str] | None = None) -> None:
-        super().__init__(message)
-        self.status, self.message, self.headers = status, message, headers or {}
 
 
 class Gateway:
@@ -201,9 +193,9 @@ def _model_error(status: int) -> dict[str, str]:
 
 async def _unless_disconnected(work: Any, receive: Any) -> int:
     """Return the work's result, or cancel it if the client disconnects, so that the container can stop too."""
-    task, gone = asyncio.ensure_future(work), asyncio.ensure_future(_until_disconnected(receive))
+    task, disconnected = asyncio.ensure_future(work), asyncio.ensure_future(_until_disconnected(receive))
     try:
-        await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({task, disconnected}, return_when=asyncio.FIRST_COMPLETED)
         if not task.done():
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -211,7 +203,7 @@ async def _unless_disconnected(work: Any, receive: Any) -> int:
             return 0
         return task.result()
     finally:
-        gone.cancel()
+        disconnected.cancel()
         task.cancel()
 
 

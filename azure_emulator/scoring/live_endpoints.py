@@ -123,9 +123,9 @@ class LiveEndpoints:
         """Remove the deployment; its container ends after its requests in flight."""
         endpoint = self.of(parent_of(deployment_id))
         if endpoint:
-            gone = endpoint.deployments.pop(name_of(deployment_id), None)
-            if gone:
-                end(gone)
+            removed = endpoint.deployments.pop(name_of(deployment_id), None)
+            if removed:
+                end(removed)
 
     def clear_faults(self) -> None:
         """Remove all planned and active faults; crashed containers stay down."""
