@@ -1,4 +1,4 @@
-"""One local Azure for each file of tests that asks for one: a process with its time shortened, or in this process."""
+"""Fixtures: one local Azure per test module, in another process with shortened waits, or in this process."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""The blob gate decides as Azure does, and the real client cannot tell the difference."""
+"""The blob gate authorizes requests of the real client as Azure does."""
 
 import base64
 import datetime
@@ -37,7 +37,7 @@ MEGABYTE = 1024 * 1024
 
 
 class TokenOf:
-    """A credential for one person, or for a token given whole."""
+    """A credential of one principal, or with a given token."""
 
     def __init__(self, plane: DataPlane, oid: str, audience: str = "", seconds: float = 3600, token: str = "") -> None:
         self.plane, self.oid, self.audience, self.seconds, self.token = plane, oid, audience, seconds, token
@@ -308,7 +308,7 @@ def test_an_account_that_does_not_exist_cannot_be_reached(plane: DataPlane) -> N
         list(models(TokenOf(plane, WRITER), "stnobodys").list_blobs())
 
 
-def test_what_is_not_imitated_says_so(plane: DataPlane) -> None:
+def test_what_is_not_emulated_says_so(plane: DataPlane) -> None:
     blob = models(TokenOf(plane, WRITER)).get_blob_client("copy")
     status, code = code_of(lambda: blob.start_copy_from_url(f"{address(KEYLESS)}/models/other"))
     assert (status, code) == (501, "NotImplemented")

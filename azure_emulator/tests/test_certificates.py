@@ -1,4 +1,4 @@
-"""One certificate stands for every host of Azure that the local Azure answers for."""
+"""One certificate covers all emulated Azure hosts."""
 
 import ssl
 
@@ -26,7 +26,7 @@ def test_a_host_that_nobody_imitates_is_not(made: certificates.Certificates) -> 
 
 
 def shake_hands(made: certificates.Certificates, host: str) -> None:
-    """A TLS handshake in memory, of a client that asks for the host."""
+    """Run a TLS handshake with the host in memory."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(made.chain, made.key)
     there, back = ssl.MemoryBIO(), ssl.MemoryBIO()

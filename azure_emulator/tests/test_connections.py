@@ -1,4 +1,4 @@
-"""Workspace connections as azure-ai-ml and Prompt flow speak to them, and what Azure refuses."""
+"""Workspace connections as azure-ai-ml and Prompt flow use them, and what Azure refuses."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -37,7 +37,7 @@ CUSTOM = {
 
 @dataclass
 class Lab:
-    """A workspace, and a request to ARM as nobody's SDK would send it."""
+    """A workspace, and a request to ARM that no SDK would send."""
 
     azure: LocalAzure
     ml: MLClient

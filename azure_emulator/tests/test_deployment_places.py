@@ -1,4 +1,4 @@
-"""Where a deployment and its group lie, what a what-if takes, and bodies that Resource Manager refuses."""
+"""Locations of deployments and groups, durations of what-ifs, and bodies that Resource Manager refuses."""
 
 from typing import Any
 
@@ -86,7 +86,7 @@ def test_a_deployment_in_a_group_is_evaluated_at_the_groups_location(in_process:
 
 
 def what_if(azure: InProcessEmulator) -> str:
-    """Where the result will be."""
+    """Start a what-if. Return the address of its result."""
     answer = azure.ask("POST", f"{at(HERE, 'looked-at')}/whatIf", body(location="eastus2"), VERSION)
     assert (answer.status, answer.body) == (202, None)
     return answer.headers["Location"].partition("?")[0].removeprefix("https://management.azure.com")

@@ -1,4 +1,4 @@
-"""Our own template against the local Azure, through Azure's own client over HTTPS."""
+"""Deployments of infra/main.json with Azure's own client over HTTPS."""
 
 import time
 

@@ -1,4 +1,4 @@
-"""Online endpoints and deployments as azure-ai-ml speaks to them, and what Azure refuses."""
+"""Online endpoints and deployments as azure-ai-ml uses them, and what Azure refuses."""
 
 import re
 from collections.abc import Callable
@@ -42,7 +42,7 @@ def refusal(call: Callable[[], object]) -> str:
 
 
 def arm(lab: Serving, method: str, id: str, body: dict[str, Any] | None = None, **query: str) -> httpx.Response:
-    """A request to ARM as nobody's SDK would send it."""
+    """A request to ARM that no SDK would send."""
     token = Tokens(lab.azure.state).issue(USER, "https://management.azure.com")
     asked = {"api-version": "2023-04-01-preview", **query}
     headers = {"Authorization": f"Bearer {token}"}
@@ -313,7 +313,7 @@ def test_a_reader_sees_the_endpoint_and_not_its_keys(lab: Serving) -> None:
 
 
 def assert_failed(lab: Serving) -> None:
-    """The failed deployment is there to be looked at, serves nobody, and can be deleted."""
+    """The failed deployment exists for inspection, serves no requests, and can be deleted."""
     assert lab.ml.online_deployments.get("odd", NAME).provisioning_state == "Failed"
     assert not [c for c in lab.azure.control.containers() if c["deployment"] == "odd"]
     assert "it cannot get traffic" in refusal(lambda: lab.shift(NAME, odd=100))

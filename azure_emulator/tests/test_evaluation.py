@@ -1,4 +1,4 @@
-"""Templates evaluated by Microsoft's engine, and the evaluations that stand in for it."""
+"""Templates evaluated by Microsoft's engine, and the stored evaluations that replace it."""
 
 import json
 from typing import Any

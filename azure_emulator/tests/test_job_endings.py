@@ -1,4 +1,4 @@
-"""Jobs have what Azure gives, and end as Azure ends them: cancelled, out of time, with their node, or with us."""
+"""Jobs have Azure's environment and end as on Azure: cancelled, at the limit, with their node, or at shutdown."""
 
 import os
 import subprocess
@@ -48,7 +48,7 @@ for wrong in ({}, {"client_id": "99999999-9999-9999-9999-999999999999"}):
 
 @pytest.fixture(scope="module")
 def seen(plane: DataPlane, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The log of a job that looked at its environment and asked for tokens."""
+    """Return the log of a job that printed its environment and requested tokens."""
     plane.store.write(blob("greeting"), b"hello from blob")
     made = Compute(plane, tmp_path_factory.mktemp("looking"))
     with pytest.MonkeyPatch.context() as patched:

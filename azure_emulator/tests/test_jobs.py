@@ -1,4 +1,4 @@
-"""Jobs really run, and see what Azure shows a job."""
+"""Jobs really run, with the inputs, outputs and environment that Azure gives."""
 
 import threading
 import time

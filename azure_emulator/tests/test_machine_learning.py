@@ -1,4 +1,4 @@
-"""Azure ML as azure-ai-ml 1.35 speaks to it: clusters, assets, jobs that really run, and models."""
+"""Azure ML as azure-ai-ml 1.35 uses it: clusters, assets, jobs that really run, and models."""
 
 import time
 from collections.abc import Callable

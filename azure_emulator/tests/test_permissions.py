@@ -1,4 +1,4 @@
-"""Who may: Azure's roles and Cosmos DB's are two tables, and a read needs a role where Azure needs one."""
+"""Permissions: roles of Azure and of Cosmos DB are separate, and reads need roles where Azure requires them."""
 
 import uuid
 

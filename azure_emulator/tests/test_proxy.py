@@ -1,4 +1,4 @@
-"""The proxy leads Azure's host names to loopback and lets nothing else through."""
+"""The proxy sends Azure's host names to loopback and refuses all others."""
 
 import asyncio
 import http.server
@@ -15,7 +15,7 @@ from azure_emulator.identity import certificates
 
 
 class ProxyAndServer:
-    """A proxy in a thread, and behind it one HTTPS server that answers with the host it was asked for."""
+    """A proxy in a thread, in front of an HTTPS server that responds with the requested host."""
 
     def __init__(self, folder: Path) -> None:
         self.heard: list[tuple[str, int | None]] = []

@@ -1,4 +1,4 @@
-"""Quota as Azure keeps it: Azure ML's apart from Compute's, of a family and of the region, with a row a place."""
+"""Quota as on Azure: separate for Azure ML and Compute, per family and region, with one row per place."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Microsoft's schemas, made strict: what clients really send passes, one misspelt key anywhere in it does not."""
+"""Microsoft's schemas, made strict: real bodies of clients pass, one misspelt key anywhere does not."""
 
 import copy
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ def refused(type: str, api_version: str, body: dict[str, Any], code: str = "Inva
 
 
 def objects(value: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """Where the body has an object with keys of Azure's own."""
+    """Yield the paths of objects whose keys Azure defines."""
     if isinstance(value, dict):
         yield at
         for key, inner in value.items():
@@ -42,7 +42,7 @@ def objects(value: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
 
 
 def _is_map(value: dict[str, Any]) -> bool:
-    """An asset's own properties, and not those of a cluster."""
+    """Return whether these are an asset's own properties, not those of a cluster."""
     return "vmSize" not in value
 
 

@@ -1,4 +1,4 @@
-"""Scoring addresses as clients meet them: Azure's gateway before containers that really run."""
+"""Scoring requests of clients: Azure's gateway in front of containers that really run."""
 
 import asyncio
 import os

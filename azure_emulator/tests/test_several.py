@@ -1,4 +1,4 @@
-"""The local Azures of one test process run in one other, and none of them knows what was before it."""
+"""The emulators of one test process share another process and never see an earlier one's state."""
 
 import os
 import signal
@@ -41,7 +41,7 @@ def server(azure: LocalAzure) -> psutil.Process:
 
 
 def sleeping(process: psutil.Process) -> list[psutil.Process]:
-    """The processes of the job, below the local Azures'."""
+    """Return the processes of the job below the shared process."""
     return [each for each in process.children(recursive=True) if each.is_running() and JOB in " ".join(each.cmdline())]
 
 
@@ -62,14 +62,16 @@ def answer(azure: LocalAzure, method: str, path: str, version: str, body: object
 
 
 def token_of(principal: dict[str, str]) -> int:
-    """The status of Entra's answer to a service principal that asks for a token."""
+    """Return the status of Entra's response to a service principal's token request."""
     form = {"client_id": principal["client_id"], "client_secret": principal["secret"], "scope": "x/.default"}
     return httpx.post(f"https://login.microsoftonline.com/{TENANT}/oauth2/v2.0/token", data=form).status_code
 
 
 def left_at_work(azure: LocalAzure, folder: Path) -> tuple[str, dict[str, str]]:
-    """A subscription in which much was made and changed, and a job and a deployment still run: the id of its storage
-    account, and a service principal."""
+    """Create and change many resources and leave a job and a deployment running.
+
+    Return the id of the storage account, and a service principal.
+    """
     clients.register()
     outputs = clients.deploy(**PARAMETERS, accessMode="keyless")
     account = outputs["resources"]["storage_account"]

@@ -1,4 +1,4 @@
-"""What the local Azure keeps of deleted things, and what it says before anything is made."""
+"""Soft deletion, and the checks of names and permissions before a deployment."""
 
 import httpx
 import pytest
@@ -27,7 +27,7 @@ def control(tmp_path_factory):
 
 @pytest.fixture
 def call(control: Control):
-    """A call of ARM as the owner: verb, address, query, body."""
+    """Send an ARM request as the Owner."""
     token = Tokens(control.state).issue(identities.USER, "https://management.azure.com")
     with httpx.Client(headers={"Authorization": f"Bearer {token}"}, base_url="https://management.azure.com") as client:
 

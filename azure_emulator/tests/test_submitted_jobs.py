@@ -1,4 +1,4 @@
-"""Submitted jobs by name and image: two workspaces may have jobs of one name, and an image needs who may pull it."""
+"""Submitted jobs: two workspaces may have jobs of the same name, and pulling an image needs a role."""
 
 from typing import Any
 
@@ -24,7 +24,7 @@ def azure(in_process: InProcessEmulator) -> InProcessEmulator:
 
 
 def workspace(azure: InProcessEmulator, name: str) -> str:
-    """The id of a workspace with the little that a job needs."""
+    """Create a workspace with the minimum for a job. Return its id."""
     id = azure.plant(f"{azure.group('rg-jobs')}/{ML}/{name}", location="eastus2", properties={})
     size = {"vmSize": "Standard_D4s_v3", "scaleSettings": SCALE}
     azure.plant(f"{id}/computes/training", location="eastus2", properties={"properties": size})
