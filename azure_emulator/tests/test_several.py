@@ -145,7 +145,7 @@ def test_no_two_have_the_same_place_for_an_account() -> None:
 
 def test_when_its_process_is_gone_it_says_so_and_the_next_has_another(tmp_path: Path) -> None:
     gone = []
-    with pytest.raises(CannotStart, match="that it is over"):
+    with pytest.raises(CannotStart, match="the process ended"):
         killed(tmp_path / "first", gone)
     with local_azure(tmp_path / "second", scale=0.0) as second:
         assert second.control.ping() == "the local Azure is up"
