@@ -150,7 +150,8 @@ class Watch:
         return NoMachine(
             description=f"job {self.name} waited {queue:g} minutes (PHI_AZURE_QUEUE_MINUTES) and no "
             f"{self.limits.vm_size} was allocated, {self._cancelled()}: Azure has no capacity in "
-            f"{self.clients.account.location}, or other jobs hold the quota. Try again later, or set another PHI_AZURE_VM_SIZE or PHI_AZURE_LOCATION. "
+            f"{self.clients.account.location}, or other jobs hold the quota. Try again "
+            f"later, or set another PHI_AZURE_VM_SIZE or PHI_AZURE_LOCATION. "
             f"{self.link}".rstrip(),
             metadata=link_metadata(self.link),
         )
