@@ -1,4 +1,4 @@
-"""The resources of infra/main.bicep as assets: found live, deployed together."""
+"""The resources of infra/main.bicep as assets: read live, and deployed together."""
 
 import hashlib
 from collections.abc import Mapping
@@ -16,11 +16,11 @@ from phi_assets.ports.base import Log
 from phi_assets.ports.infrastructure import CloudResources
 from phi_assets.records import CloudResource
 
-GONE = "it is not there as the template has it: "
+DIFFERS = "it differs from the template: "
 
 
 class AzureResources(CloudResources):
-    """What one deployment at subscription scope makes, in one resource group."""
+    """The resources that one deployment at subscription scope creates in one resource group."""
 
     account: dict[str, str]
     purge_protection: bool
@@ -48,12 +48,12 @@ class AzureResources(CloudResources):
         found = outputs.read(self._clients.account)
         if name is None or found is None:
             return super().missing_reason(digest)
-        return GONE + "; ".join(line.partition(": ")[2] for line in self._drift(name, found))
+        return DIFFERS + "; ".join(line.partition(": ")[2] for line in self._drift(name, found))
 
     def examine(self, asset: str) -> Mapping[str, CheckOutcome]:
         found = outputs.read(self._clients.account)
         if found is None:
-            raise NotDeployed(description=f"{asset} was not deployed from here; materialise it first")
+            raise NotDeployed(description=f"{asset} was not deployed from this home; materialise it first")
         return live_state.examine(asset, live_state.read(self._clients, found), self._wanted)
 
     def _drift(self, name: str, found: Outputs) -> list[str]:
@@ -76,7 +76,7 @@ _planned: dict[str, str] = {}
 
 
 def record_of(name: str, clients_: AzureClients, found: Outputs) -> CloudResource:
-    """The record of what was deployed under an asset's name, as it lives now."""
+    """The record of the resource that was deployed for an asset, with its live state."""
     dollars, costs = MONTHLY[name]
     address = _address(name, found)
     body = live_state.read(clients_, found).resources.get(name) or {}
@@ -98,7 +98,7 @@ def _address(name: str, found: Outputs) -> str:
 
 
 def _digest(name: str, found: Outputs) -> str:
-    """Of the asset's name and the resource's id: a changed setting of it must not train a model anew."""
+    """SHA-256 of the asset's name and the resource's id only: a changed setting must not retrain a model."""
     return hashlib.sha256(f"{name}\n{_address(name, found).lower()}".encode()).hexdigest()
 
 

@@ -1,4 +1,4 @@
-"""The training cluster: AmlCompute that has no node while nobody trains, and works as the jobs' identity."""
+"""The training cluster: AmlCompute that scales to zero nodes while idle, and runs jobs as the jobs' identity."""
 
 import hashlib
 import time
@@ -27,7 +27,7 @@ ENDED = frozenset({"Succeeded", "Failed", "Canceled"})
 
 @dataclass(frozen=True)
 class Cluster:
-    """What the settings say of the cluster."""
+    """The settings of the cluster."""
 
     vm_size: str
     nodes: int
@@ -39,7 +39,9 @@ class Cluster:
 
     @property
     def record(self) -> Compute:
-        """The digest covers what the numbers of a training depend on: the machine, not how many there may be."""
+        """The cluster's record. Its digest covers what training results depend on: the VM size, not the number of
+        nodes.
+        """
         row = prices.machine(self.vm_size)
         return Compute(
             digest=hashlib.sha256(f"{NAME}\n{self.vm_size.lower()}".encode()).hexdigest(),
@@ -51,7 +53,9 @@ class Cluster:
 
 
 def ensure(clients: AzureClients, cluster: Cluster, log: Log) -> Compute:
-    """The cluster as the settings say; nothing is written when it is. Raises AzureRefused for one of another size."""
+    """Create or update the cluster; writes nothing if it matches the settings. Raises AzureRefused for another VM
+    size.
+    """
     from azure.core.exceptions import HttpResponseError
 
     found = body(clients)
@@ -59,32 +63,32 @@ def ensure(clients: AzureClients, cluster: Cluster, log: Log) -> Compute:
         found = _settled(clients, log)
     if found is None or not is_as_wanted(clients, found, cluster):
         _refuse_other_size(clients, found, cluster)
-        log(f"making the cluster {NAME}: {cluster.vm_size}, 0 to {cluster.nodes} nodes")
+        log(f"creating the cluster {NAME}: {cluster.vm_size}, 0 to {cluster.nodes} nodes")
         try:
-            with_retries(f"making the cluster {NAME}", lambda: _put(clients, cluster), log)
+            with_retries(f"creating the cluster {NAME}", lambda: _put(clients, cluster), log)
         except HttpResponseError as e:
-            raise refused(f"making the cluster {NAME} of {cluster.vm_size}", e) from e
+            raise refused(f"creating the cluster {NAME} of {cluster.vm_size}", e) from e
         _settled(clients, log)
     return cluster.record
 
 
 def body(clients: AzureClients) -> Mapping[str, Any] | None:
-    """What Azure ML says of the cluster; None when there is none."""
+    """The cluster's body as Azure ML returns it; None when it does not exist."""
     return rest.get_or_none(clients, _id(clients), API_VERSION)
 
 
 def is_as_wanted(clients: AzureClients, found: Mapping[str, Any], cluster: Cluster) -> bool:
-    """Whether the live cluster is ready, and is what the settings say."""
-    return all(finding.passed for finding in examine(clients, found, cluster).values())
+    """Whether the live cluster is ready and matches the settings."""
+    return all(outcome.passed for outcome in examine(clients, found, cluster).values())
 
 
 def examine(clients: AzureClients, found: Mapping[str, Any] | None, cluster: Cluster) -> dict[str, CheckOutcome]:
-    """The verdict of each live check of the cluster, by the check's name."""
+    """The outcome of each live check of the cluster, by the check's name."""
     of = rest.properties(found) if found else {}
     inner = of.get("properties") or {}
     scale = inner.get("scaleSettings") or {}
     state = _state(found) if found else "it does not exist"
-    size, fewest, most = str(inner.get("vmSize")), scale.get("minNodeCount"), scale.get("maxNodeCount")
+    size, minimum, maximum = str(inner.get("vmSize")), scale.get("minNodeCount"), scale.get("maxNodeCount")
     idle = _seconds(scale.get("nodeIdleTimeBeforeScaleDown"))
     identities = [name.lower() for name in ((found or {}).get("identity") or {}).get("userAssignedIdentities") or {}]
     own = clients.resource("managed_identity").lower() in identities
@@ -92,16 +96,18 @@ def examine(clients: AzureClients, found: Mapping[str, Any] | None, cluster: Clu
         "provisioned": CheckOutcome(state == "Succeeded", state),
         "machine": CheckOutcome(size.lower() == cluster.vm_size.lower(), f"{size}, wanted: {cluster.vm_size}"),
         "shrinks_to_nothing": CheckOutcome(
-            (fewest, most, idle) == (0, cluster.nodes, cluster.idle_seconds),
-            f"{fewest} to {most} nodes, each ended after {idle} s without work; wanted: 0 to {cluster.nodes}, "
+            (minimum, maximum, idle) == (0, cluster.nodes, cluster.idle_seconds),
+            f"{minimum} to {maximum} nodes, each removed after {idle} s idle; wanted: 0 to {cluster.nodes}, "
             f"{cluster.idle_seconds} s",
         ),
-        "identity": CheckOutcome(own, "works as the jobs' identity" if own else f"works as {identities or 'nobody'}"),
+        "identity": CheckOutcome(
+            own, "runs as the jobs' identity" if own else f"runs as {identities or 'no identity'}"
+        ),
     }
 
 
 def resource(clients: AzureClients, cluster: Cluster) -> CloudResource:
-    """The cluster as a resource with a price and a page."""
+    """The cluster as a cloud resource, with its price and portal page."""
     dollars, costs = prices.MONTHLY["training_compute"]
     hourly = prices.price_per_hour(cluster.vm_size, clients.account.location)
     return CloudResource(
@@ -118,7 +124,7 @@ def resource(clients: AzureClients, cluster: Cluster) -> CloudResource:
 
 
 def nodes_now(clients: AzureClients) -> int:
-    """Nodes that the cluster has at this moment, whoever deployed it; 0 before there is one."""
+    """The current number of nodes, also of a cluster that another home created; 0 without a cluster."""
     found = rest.get_or_none(clients, f"{rest.workspace_id(clients)}/computes/{NAME}", API_VERSION)
     inner = rest.properties(found).get("properties") or {} if found else {}
     return int(inner.get("currentNodeCount") or 0)
@@ -146,7 +152,7 @@ def _put(clients: AzureClients, cluster: Cluster) -> None:
 
 
 def _settled(clients: AzureClients, log: Log) -> Mapping[str, Any]:
-    """The cluster when Azure ML has done with it. Raises AzureRefused when it could not be made."""
+    """Poll the cluster until it is provisioned, and return its body. Raises AzureRefused if provisioning failed."""
     began = time.monotonic()
     while True:
         found = body(clients)
@@ -154,16 +160,17 @@ def _settled(clients: AzureClients, log: Log) -> Mapping[str, Any]:
             break
         if time.monotonic() - began > MINUTES * 60:
             raise GaveUp(
-                description=f"the cluster {NAME} is not ready after {MINUTES:g} minutes; see Studio, run again"
+                description=f"the cluster {NAME} is not ready after {MINUTES:g} minutes; see Azure ML "
+                "Studio, and run again"
             )
         time.sleep(POLL_SECONDS)
     if _state(found) != "Succeeded":
         errors = rest.properties(found).get("provisioningErrors") or []
-        told = [
+        reasons = [
             (str((e.get("error") or e).get("code", "")), str((e.get("error") or e).get("message", ""))) for e in errors
         ]
         raise AzureRefused(
-            description=f"the cluster {NAME} could not be made: {cause_with_remedy(told)}", allow_retries=False
+            description=f"creating the cluster {NAME} failed: {cause_with_remedy(reasons)}", allow_retries=False
         )
     return found
 
@@ -174,8 +181,9 @@ def _refuse_other_size(clients: AzureClients, found: Mapping[str, Any] | None, c
     if size.lower() != cluster.vm_size.lower():
         workspace = clients.resource("ml_workspace").rpartition("/")[2]
         raise AzureRefused(
-            description=f"the cluster {NAME} is of {size}, and PHI_AZURE_VM_SIZE is {cluster.vm_size}: Azure ML cannot "
-            f"change it. Set it back, or delete the cluster (az ml compute delete --name {NAME} --workspace-name "
+            description=f"the cluster {NAME} has VM size {size}, but PHI_AZURE_VM_SIZE is {cluster.vm_size}: Azure ML "
+            f"cannot change it. Set PHI_AZURE_VM_SIZE back, or delete the cluster (az ml compute delete "
+            f"--name {NAME} --workspace-name "
             f"{workspace} --resource-group {clients.account.group}), and run again",
             allow_retries=False,
         )
@@ -186,7 +194,7 @@ def _state(found: Mapping[str, Any]) -> str:
 
 
 def _seconds(duration: Any) -> int | None:
-    """Seconds of an ISO 8601 duration, such as PT5M; None for what is none."""
+    """Seconds of an ISO 8601 duration, such as PT5M; None for an invalid one."""
     try:
         return int(TypeAdapter(timedelta).validate_python(duration).total_seconds())
     except ValidationError:

@@ -1,4 +1,4 @@
-"""Key vaults that were deleted and that Azure still keeps: found, taken back, or ended."""
+"""Soft-deleted key vaults: finds, recovers or purges them."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -20,7 +20,7 @@ FIRST_POLL, LONGEST_POLL = 1.0, 5.0
 
 @dataclass(frozen=True)
 class DeletedVault:
-    """Where it was, and until when it cannot be ended when it is protected."""
+    """A soft-deleted vault: its former id, and, if purge protection is on, the date until which it cannot be purged."""
 
     name: str
     location: str
@@ -37,9 +37,9 @@ def find(clients: AzureClients, name: str, log: Log) -> DeletedVault | None:
     from azure.core.exceptions import HttpResponseError
 
     try:
-        body = with_retries(f"looking for a deleted {name}", partial(clients.get, _address(clients, name)), log)
+        body = with_retries(f"looking for a deleted vault {name}", partial(clients.get, _address(clients, name)), log)
     except HttpResponseError as e:
-        # Azure answers so too for a subscription that has never had a vault.
+        # Azure also returns these for a subscription that never had a vault.
         if status_of(e) == 404 or code_of(e) == "MissingSubscriptionRegistration":
             return None
         raise refused(f"looking for a deleted key vault {name}", e) from e
@@ -54,7 +54,7 @@ def find(clients: AzureClients, name: str, log: Log) -> DeletedVault | None:
 
 
 def recover(clients: AzureClients, vault_id: str, log: Log) -> bool:
-    """The vault of this id is taken back when it was deleted from this very place; whether it was."""
+    """Recover the vault if one with this id was soft-deleted; return whether it was."""
     from azure.core.exceptions import HttpResponseError
 
     name = vault_id.rpartition("/")[2]
@@ -62,20 +62,17 @@ def recover(clients: AzureClients, vault_id: str, log: Log) -> bool:
         found = find(clients, name, log)
         if found is None or not found.is_at(vault_id):
             return False
-        log(f"taking back the deleted key vault {name}")
-        with_retries(f"making {clients.account.group}", partial(_ensure_group, clients), log)
-        with_retries(f"taking back {name}", partial(_put, clients, vault_id, found.location), log)
+        log(f"recovering the deleted key vault {name}")
+        with_retries(f"creating {clients.account.group}", partial(_ensure_group, clients), log)
+        with_retries(f"recovering {name}", partial(_put, clients, vault_id, found.location), log)
     except HttpResponseError as e:
-        raise refused(f"taking back the deleted key vault {name}", e) from e
+        raise refused(f"recovering the deleted key vault {name}", e) from e
     _wait_until_live(clients, vault_id, log)
     return True
 
 
 def purge(clients: AzureClients, vault_id: str, log: Log) -> DeletedVault | None:
-    """The vault that was deleted from this very place is kept no more; the vault when Azure forbids that.
-
-    Raises AzureRefused.
-    """
+    """Purge the soft-deleted vault of this id; return it if Azure forbids that, else None. Raises AzureRefused."""
     from azure.core.exceptions import HttpResponseError
 
     name = vault_id.rpartition("/")[2]
@@ -87,12 +84,12 @@ def purge(clients: AzureClients, vault_id: str, log: Log) -> DeletedVault | None
             return found
         log(f"purging the deleted key vault {name}")
         address = _address(clients, name, "/purge")
-        with_retries(f"purging {name}", partial(_ask_to_purge, clients, address), log)
+        with_retries(f"purging {name}", partial(_send_purge, clients, address), log)
         waiting = PollTimer(f"purging {name}", log, MINUTES, FIRST_POLL, LONGEST_POLL)
-        while (kept := find(clients, name, log)) is not None:
-            if kept.protected:
-                return kept
-            waiting.pause("Azure still keeps it")
+        while (remaining := find(clients, name, log)) is not None:
+            if remaining.protected:
+                return remaining
+            waiting.pause("Azure still retains it")
     except HttpResponseError as e:
         if code_of(e) == "MethodNotAllowed":
             return find(clients, name, log)
@@ -100,18 +97,18 @@ def purge(clients: AzureClients, vault_id: str, log: Log) -> DeletedVault | None
     return None
 
 
-def _ask_to_purge(clients: AzureClients, address: str) -> None:
+def _send_purge(clients: AzureClients, address: str) -> None:
     from azure.core.exceptions import HttpResponseError
 
     try:
         clients.send("POST", address)
     except HttpResponseError as e:
-        if status_of(e) != 404:  # purged meanwhile, the answer having been lost
+        if status_of(e) != 404:  # already purged by an attempt whose response was lost
             raise
 
 
 def _ensure_group(clients: AzureClients) -> None:
-    """A vault is taken back into its group, which must be there. The tags of one that is there stay."""
+    """Create the resource group if it is missing: a vault is recovered into its group. Existing tags are unchanged."""
     of = clients.account
     if rest.get_or_none(clients, of.group_id, bicep_template.api_version(GROUPS)) is not None:
         return
@@ -130,12 +127,12 @@ def _put(clients: AzureClients, vault_id: str, location: str) -> None:
 
 
 def _wait_until_live(clients: AzureClients, vault_id: str, log: Log) -> None:
-    waiting = PollTimer(f"taking back {vault_id.rpartition('/')[2]}", log, MINUTES, FIRST_POLL, LONGEST_POLL)
+    waiting = PollTimer(f"recovering {vault_id.rpartition('/')[2]}", log, MINUTES, FIRST_POLL, LONGEST_POLL)
     while True:
         body = rest.get_or_none(clients, vault_id, bicep_template.api_version(VAULTS))
         if body is not None and rest.properties(body).get("provisioningState") in (None, "Succeeded"):
             return
-        waiting.pause("it is not there yet")
+        waiting.pause("it does not exist yet")
 
 
 def _address(clients: AzureClients, name: str, more: str = "") -> str:

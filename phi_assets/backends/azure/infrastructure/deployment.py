@@ -1,4 +1,8 @@
-"""infra/main.json in the subscription: deployed when it changed or what is there has drifted, else left alone."""
+"""Deploys infra/main.json to the subscription if the template or parameters changed or the resources drifted.
+
+The forecast (what-if) uses the SDK's poller, unlike the deployment: it changes nothing, so that a lost response only
+costs the forecast, and there is nothing to re-attach to.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,51 +22,53 @@ from phi_assets.errors import BackendError
 from phi_assets.ports.base import Log
 
 FORECAST_SECONDS = 180.0
-NONE = "Azure gave no forecast"
-QUIET = frozenset({"Ignore", "NoChange"})
+NO_FORECAST = "Azure gave no forecast"
+UNCHANGED = frozenset({"Ignore", "NoChange"})
 
 HASH_TAG = "phi-template-hash"
 
 
 @dataclass(frozen=True)
 class Deployed:
-    """What is there, and what Azure forecast when it had to be deployed."""
+    """The deployed outputs, and Azure's forecast of the changes if a deployment was needed."""
 
     outputs: Outputs
     planned: str
 
 
 def ensure(clients: AzureClients, purge_protection: bool, log: Log) -> Deployed:
-    """Everything of the template as it says. Writes nothing when the hash is the tag's and nothing drifted."""
+    """Deploy the template unless the group's tag has its hash and nothing has drifted; then write nothing."""
     name, body, digest = request_of(clients, purge_protection)
     run = DeploymentRun(clients, name, digest, log)
     present = _present(clients, run, digest)
     if present is not None:
         outputs.write(clients.account, present)
         live_state.forget()
-        state, should = live_state.read(clients, present), wanted(clients, purge_protection)
-        drifted = live_state.drift([*present.resources, "role_assignments"], state, should)
+        state, expected = live_state.read(clients, present), wanted(clients, purge_protection)
+        drifted = live_state.drift([*present.resources, "role_assignments"], state, expected)
         if not drifted:
-            return Deployed(present, "nothing to deploy: template and parameters are those of the group's tag")
-        log(f"mending what differs from the template: {'; '.join(drifted)}")
-        _drop_orphans(clients, live_state.orphans(state, should), log)
+            return Deployed(
+                present, "nothing to deploy: the group's tag has the hash of this template and these parameters"
+            )
+        log(f"repairing differences from the template: {'; '.join(drifted)}")
+        _drop_orphans(clients, live_state.orphans(state, expected), log)
     providers.ensure_registered(clients, bicep_template.namespaces(), log)
     deleted_vaults.recover(clients, _vault(clients), log)
     planned = forecast(clients, name, body, log)
-    made = run.make(body)
-    outputs.write(clients.account, made)
+    deployed = run.make(body)
+    outputs.write(clients.account, deployed)
     live_state.forget()
-    return Deployed(made, planned)
+    return Deployed(deployed, planned)
 
 
 def request_of(clients: AzureClients, purge_protection: bool) -> tuple[str, dict[str, Any], str]:
-    """The deployment's name, what is submitted, and its hash."""
-    account, who = clients.account, clients.principal()
+    """The deployment's name, the request body, and its hash."""
+    account, principal = clients.account, clients.principal()
     parameters = {
         "environmentName": account.name,
         "location": account.location,
-        "principalId": who.object_id,
-        "principalType": who.kind,
+        "principalId": principal.object_id,
+        "principalType": principal.kind,
         "accessMode": account.access_mode,
         "purgeProtection": purge_protection,
     }
@@ -79,12 +85,12 @@ def request_of(clients: AzureClients, purge_protection: bool) -> tuple[str, dict
 
 
 def name_of(account: AzureAccount) -> str:
-    """The deployment's name, of at most 64 characters. Azure never takes a name again in another region."""
+    """The deployment's name, of at most 64 characters. Azure does not accept the same name in another region."""
     return f"phi-{account.name}-{account.location}"
 
 
 def wanted(clients: AzureClients, purge_protection: bool) -> live_state.Wanted:
-    """What the settings say of the live state."""
+    """The settings that the live state must match."""
     return live_state.Wanted(clients.account.access_mode, purge_protection, clients.principal().object_id)
 
 
@@ -94,11 +100,11 @@ def _vault(clients: AzureClients) -> str:
 
 
 def _drop_orphans(clients: AzureClients, role_ids: list[str], log: Log) -> None:
-    """No role assignment of ours belongs to a principal that is gone: Azure refuses to give it to another."""
+    """Delete role assignments of principals that were deleted: Azure refuses to reassign them."""
     from azure.core.exceptions import HttpResponseError
 
     for role_id in role_ids:
-        log(f"removing a role assignment whose principal is gone: {role_id}")
+        log(f"removing a role assignment of another principal than the template's: {role_id}")
         version = bicep_template.api_version(rest.kind_of(role_id))
         delete = partial(clients.resources().resources.begin_delete_by_id, role_id, api_version=version)
         try:
@@ -108,9 +114,9 @@ def _drop_orphans(clients: AzureClients, role_ids: list[str], log: Log) -> None:
 
 
 def _present(clients: AzureClients, run: DeploymentRun, digest: str) -> Outputs | None:
-    """The outputs of the deployment of this hash; None when the group carries another, or it did not end well.
+    """The outputs of the deployment of this hash; None when the group's tag differs, or the deployment did not succeed.
 
-    Raises AzureRefused for a group that another made: it is not filled, and not tagged as ours.
+    Raises AzureRefused for a group that this project did not create: nothing is deployed into it, nor tagged.
     """
     account, group = clients.account, ownership.group(clients)
     if group is None:
@@ -118,35 +124,33 @@ def _present(clients: AzureClients, run: DeploymentRun, digest: str) -> Outputs 
     ownership.require_group(account, group)
     if group["tags"].get(HASH_TAG) != digest:
         return None
-    kept = outputs.read(account)
-    if kept and kept.template_hash == digest:
-        return kept
+    stored = outputs.read(account)
+    if stored and stored.template_hash == digest:
+        return stored
     return run.finished()
 
 
 def forecast(clients: AzureClients, name: str, body: Mapping[str, Any], log: Log) -> str:
-    """A Markdown list of what a deployment would do; why not, when Azure would not say."""
+    """A Markdown list of the changes that a deployment would make, or NO_FORECAST if Azure gives none."""
     from azure.core.exceptions import AzureError
 
-    asked = {
+    request = {
         "location": body["location"],
         "properties": {**body["properties"], "whatIfSettings": {"resultFormat": "ResourceIdOnly"}},
     }
     deployments = clients.deployments().deployments
     try:
-        poller = deployments.begin_what_if_at_subscription_scope(name, asked)  # type: ignore[arg-type]
+        poller = deployments.begin_what_if_at_subscription_scope(name, request)  # type: ignore[arg-type]
         poller.wait(FORECAST_SECONDS)
         if not poller.done():
             log(f"no forecast of the deployment: Azure did not answer within {FORECAST_SECONDS:g} s")
-            return NONE
+            return NO_FORECAST
         changes = poller.result().changes or []
     except (AzureError, BackendError) as e:
         log(f"no forecast of the deployment: {str(e).splitlines()[0]}")
-        return NONE
-    lines = [f"- {_word(change.change_type)} `{change.resource_id}`" for change in changes]
-    loud = [line for line in lines if line.split(" ")[1] not in QUIET]
-    return "\n".join(sorted(loud)) or "no change forecast"
-
-
-def _word(kind: Any) -> str:
-    return str(getattr(kind, "value", kind))
+        return NO_FORECAST
+    lines = [
+        f"- {getattr(change.change_type, 'value', change.change_type)} `{change.resource_id}`" for change in changes
+    ]
+    changed = [line for line in lines if line.split(" ")[1] not in UNCHANGED]
+    return "\n".join(sorted(changed)) or "no change forecast"

@@ -1,4 +1,8 @@
-"""One deployment at subscription scope: submitted once, adopted when its answer was lost, followed to its end."""
+"""Submits one deployment at subscription scope, adopts it when its response was lost, and polls it until it ends.
+
+Polled by hand: the SDK's poller runs in a thread that dies at the first lost response, and cannot re-attach to a
+deployment that is in progress, after a crash or because another run submitted it.
+"""
 
 import time
 from collections.abc import Mapping
@@ -12,12 +16,12 @@ from phi_assets.ports.base import Log
 
 MINUTES = 60.0
 FIRST_POLL, LONGEST_POLL = 1.0, 10.0
-WORD_EVERY = 30.0
+LOG_SECONDS = 30.0
 ENDED = frozenset({"Succeeded", "Failed", "Canceled"})
 
 
 class DeploymentRun:
-    """The deployment of a name, and the hash that ours carries."""
+    """The deployment of this name. `digest` is the template hash that identifies a deployment of the same content."""
 
     def __init__(self, clients: AzureClients, name: str, digest: str, log: Log) -> None:
         self.name = name
@@ -26,15 +30,15 @@ class DeploymentRun:
         self._log = log
 
     def finished(self) -> Outputs | None:
-        """The outputs of the last deployment, when it was of our hash and ended well."""
+        """The outputs of the last deployment, if it has our template hash and succeeded; else None."""
         last = self._get()
         return self._outputs(last) if last and _state(last) == "Succeeded" and self._is_ours(last) else None
 
     def make(self, body: Mapping[str, Any]) -> Outputs:
-        """The outputs of a deployment of this body. Raises AzureRefused with the innermost reason and its remedy."""
+        """Deploy this body, and return the outputs. Raises AzureRefused with the innermost reason and its remedy."""
         before = self._get()
         if before and _state(before) not in ENDED:
-            self._log(f"deployment {self.name} is under way already; waiting for it")
+            self._log(f"deployment {self.name} is already in progress; waiting for it")
             before = self._wait()
             if self._is_ours(before):
                 return self._result(before)
@@ -44,15 +48,17 @@ class DeploymentRun:
     def _submit(self, body: Mapping[str, Any], before: Any) -> None:
         from azure.core.exceptions import HttpResponseError
 
-        asked = False
+        submitted = False
 
         def submit() -> None:
-            nonlocal asked
-            # An answer that was lost may have been to a deployment that began: a second one would be refused.
-            if asked and self._began_since(before):
-                self._log(f"deployment {self.name}: the answer was lost, the deployment is there; following it")
+            nonlocal submitted
+            # After a lost response the deployment may have started, and a second one would be refused.
+            if submitted and self._began_since(before):
+                self._log(
+                    f"deployment {self.name}: the response was lost, but the deployment has started; waiting for it"
+                )
                 return
-            asked = True
+            submitted = True
             self._clients.deployments().deployments.begin_create_or_update_at_subscription_scope(
                 self.name,
                 body,  # type: ignore[arg-type]
@@ -73,23 +79,25 @@ class DeploymentRun:
         return now is not None and self._is_ours(now) and (before is None or _marker(now) != _marker(before))
 
     def _wait(self) -> Any:
-        began = spoken = time.monotonic()
+        began = logged = time.monotonic()
         pause = FIRST_POLL
         while True:
             found = self._get()
             if found is None:
-                raise AzureRefused(description=f"deployment {self.name} vanished while it ran; run again")
+                raise AzureRefused(
+                    description=f"deployment {self.name} was deleted while it was in progress; run again"
+                )
             if _state(found) in ENDED:
                 return found
             now = time.monotonic()
             if now - began > MINUTES * 60:
                 raise GaveUp(
-                    description=f"deployment {self.name} is {_state(found)} after {MINUTES:g} minutes; look at it in "
-                    "the portal under the subscription's deployments, and run again: it will be followed, not repeated"
+                    description=f"deployment {self.name} is {_state(found)} after {MINUTES:g} minutes; see it in "
+                    "the portal under the subscription's deployments, and run again: the next run waits for it"
                 )
-            if now - spoken > WORD_EVERY:
+            if now - logged > LOG_SECONDS:
                 self._log(f"deployment {self.name}: {_state(found)}, {(now - began) / 60:.1f} minutes so far")
-                spoken = now
+                logged = now
             time.sleep(pause)
             pause = min(pause * 1.5, LONGEST_POLL)
 
@@ -117,8 +125,8 @@ class DeploymentRun:
         )
 
     def _outputs(self, ended: Any) -> Outputs:
-        made = {name: output["value"] for name, output in ended.properties.outputs.items()}
-        return Outputs(self._digest, dict(made["resources"]), list(made["roleAssignments"]))
+        values = {name: output["value"] for name, output in ended.properties.outputs.items()}
+        return Outputs(self._digest, dict(values["resources"]), list(values["roleAssignments"]))
 
     def _is_ours(self, deployment: Any) -> bool:
         parameters = deployment.properties.parameters or {}
@@ -131,13 +139,13 @@ def _state(deployment: Any) -> str:
 
 
 def _marker(deployment: Any) -> tuple[Any, Any]:
-    """What differs between two deployments of one name."""
+    """A value that differs between two deployments of one name."""
     return deployment.properties.correlation_id, deployment.properties.timestamp
 
 
 def _errors(error: Mapping[str, Any]) -> list[tuple[str, str]]:
     """(code, message) of an error and of all its details, the outermost first."""
-    found = [(str(error.get("code") or ""), str(error.get("message") or ""))] if error else []
+    pairs = [(str(error.get("code") or ""), str(error.get("message") or ""))] if error else []
     for detail in error.get("details") or []:
-        found += _errors(detail)
-    return found
+        pairs += _errors(detail)
+    return pairs

@@ -1,4 +1,4 @@
-"""What Azure has now, read resource by resource, and where it differs from what the template set."""
+"""Reads the deployed resources from Azure, and compares them with the template: the checks that find drift."""
 
 import threading
 import time
@@ -12,14 +12,14 @@ from phi_assets.backends.azure.client.outputs import Outputs
 from phi_assets.backends.azure.client.rest import Body, get_or_none, kind_of, properties
 from phi_assets.outcome import CheckOutcome
 
-REMEMBERED_SECONDS = 10.0  # one survey asks for every asset in turn
-AT_ONCE = 8
+CACHE_SECONDS = 10.0  # one survey reads the state for every asset in turn
+PARALLEL_REQUESTS = 8
 ROLE_KINDS = ("Microsoft.Authorization/roleAssignments", "Microsoft.DocumentDB/databaseAccounts/sqlRoleAssignments")
 
 
 @dataclass(frozen=True)
 class LiveState:
-    """The body of each resource, and of each role assignment; None where there is none."""
+    """The body of each resource and of each role assignment; None where it does not exist."""
 
     outputs: Outputs
     resources: Mapping[str, Body | None]
@@ -28,42 +28,42 @@ class LiveState:
 
 @dataclass(frozen=True)
 class Wanted:
-    """What the settings say of things that the live state must show."""
+    """The settings that the live state must match."""
 
     access_mode: str
     purge_protection: bool
-    deployer: str = field(metadata={"doc": "object id of who is signed in"})
+    deployer: str = field(metadata={"doc": "object id of the signed-in principal"})
 
 
 _lock = threading.Lock()
-_remembered: dict[str, tuple[float, LiveState]] = {}
+_cache: dict[str, tuple[float, LiveState]] = {}
 
 
 def read(clients: AzureClients, outputs: Outputs) -> LiveState:
-    """The live state of everything that a deployment made, a few seconds old at most."""
+    """The live state of everything that a deployment created, cached for CACHE_SECONDS."""
     key = f"{clients.account.group_id} {outputs.template_hash}"
     with _lock:
-        when, state = _remembered.get(key, (0.0, None))
-        if state is None or time.monotonic() - when > REMEMBERED_SECONDS:
+        when, state = _cache.get(key, (0.0, None))
+        if state is None or time.monotonic() - when > CACHE_SECONDS:
             state = _read(clients, outputs)
-            _remembered[key] = (time.monotonic(), state)
+            _cache[key] = (time.monotonic(), state)
         return state
 
 
 def forget() -> None:
-    """The next reading asks Azure again: something was changed."""
+    """Clear the cache after a change, so that the next `read` requests the state from Azure."""
     with _lock:
-        _remembered.clear()
+        _cache.clear()
 
 
 def _read(clients: AzureClients, outputs: Outputs) -> LiveState:
-    clients.resources()  # made once, before several threads ask for it
+    clients.resources()  # create the client once, before several threads use it
 
     def body(resource_id: str) -> Body | None:
         return get_or_none(clients, resource_id, bicep_template.api_version(kind_of(resource_id)))
 
     ids = [*outputs.resources.values(), *outputs.role_assignments]
-    with ThreadPoolExecutor(AT_ONCE) as pool:
+    with ThreadPoolExecutor(PARALLEL_REQUESTS) as pool:
         bodies = dict(zip(ids, pool.map(body, ids), strict=True))
     return LiveState(
         outputs,
@@ -73,7 +73,7 @@ def _read(clients: AzureClients, outputs: Outputs) -> LiveState:
 
 
 def examine(asset: str, state: LiveState, wanted: Wanted) -> dict[str, CheckOutcome]:
-    """The verdict of every live check of an asset, by the check's name."""
+    """The outcome of every live check of an asset, by the check's name."""
     if asset == "role_assignments":
         return _roles(state, wanted)
     body = state.resources.get(asset)
@@ -87,22 +87,24 @@ def examine(asset: str, state: LiveState, wanted: Wanted) -> dict[str, CheckOutc
 
 def drift(assets: Iterable[str], state: LiveState, wanted: Wanted) -> list[str]:
     """A line for each live check that fails."""
-    found = [(asset, examine(asset, state, wanted)) for asset in assets]
-    return [f"{asset}: {finding.description}" for asset, by in found for finding in by.values() if not finding.passed]
+    outcomes = [(asset, examine(asset, state, wanted)) for asset in assets]
+    return [
+        f"{asset}: {check.description}" for asset, checks in outcomes for check in checks.values() if not check.passed
+    ]
 
 
 def _provisioned(body: Body, state: LiveState, wanted: Wanted) -> CheckOutcome:
     of = properties(body)
-    told = of.get("provisioningState") or ("Succeeded" if of else "unknown")
-    return CheckOutcome(told == "Succeeded", f"{body.get('name')} is there: {told}")
+    status = of.get("provisioningState") or ("Succeeded" if of else "unknown")
+    return CheckOutcome(status == "Succeeded", f"{body.get('name')} exists: {status}")
 
 
 def _no_public_access(body: Body, state: LiveState, wanted: Wanted) -> CheckOutcome:
     of = properties(body)
     open_ = of.get("allowBlobPublicAccess") is not False
     old = of.get("minimumTlsVersion") not in ("TLS1_2", "TLS1_3") or of.get("supportsHttpsTrafficOnly") is False
-    faults = ["blobs may be made public"] * open_ + ["transport weaker than TLS 1.2 is allowed"] * old
-    return CheckOutcome(not faults, "; ".join(faults) or "no public blobs, TLS 1.2 at least")
+    faults = ["public blob access is allowed"] * open_ + ["connections without TLS 1.2 are allowed"] * old
+    return CheckOutcome(not faults, "; ".join(faults) or "no public blob access, TLS 1.2 or later")
 
 
 def _shared_keys(body: Body, state: LiveState, wanted: Wanted) -> CheckOutcome:
@@ -115,12 +117,14 @@ def _shared_keys(body: Body, state: LiveState, wanted: Wanted) -> CheckOutcome:
 
 def _roles_decide(body: Body, state: LiveState, wanted: Wanted) -> CheckOutcome:
     by_role = properties(body).get("enableRbacAuthorization") is True
-    return CheckOutcome(by_role, "roles decide" if by_role else "access policies decide, not roles")
+    return CheckOutcome(
+        by_role, "access is granted by roles" if by_role else "access is granted by access policies, not by roles"
+    )
 
 
 def _purge_protection(body: Body, state: LiveState, wanted: Wanted) -> CheckOutcome:
     on = properties(body).get("enablePurgeProtection") is True
-    # Azure never lets it be switched off again, so on is no drift that a deployment could mend.
+    # Azure does not allow it to be switched off again, so that a deployment could not repair "on".
     return CheckOutcome(on or not wanted.purge_protection, f"purge protection is {_on(on)}")
 
 
@@ -130,17 +134,17 @@ def _no_admin_password(body: Body, state: LiveState, wanted: Wanted) -> CheckOut
 
 
 def _container(body: Body, state: LiveState, wanted: Wanted) -> CheckOutcome:
-    return _stands("chat_container", state, wanted)
+    return _part("chat_container", state, wanted)
 
 
 def _logs(body: Body, state: LiveState, wanted: Wanted) -> CheckOutcome:
-    return _stands("log_analytics", state, wanted)
+    return _part("log_analytics", state, wanted)
 
 
-def _stands(part: str, state: LiveState, wanted: Wanted) -> CheckOutcome:
-    """Whether a resource without an asset of its own is there; the outputs of an earlier template do not name each."""
-    named, body = state.outputs.resources.get(part), state.resources.get(part)
-    return _provisioned(body, state, wanted) if body else CheckOutcome(False, f"{named or part} does not exist")
+def _part(part: str, state: LiveState, wanted: Wanted) -> CheckOutcome:
+    """Whether a resource without its own asset exists; the outputs of an earlier template may not contain it."""
+    resource_id, body = state.outputs.resources.get(part), state.resources.get(part)
+    return _provisioned(body, state, wanted) if body else CheckOutcome(False, f"{resource_id or part} does not exist")
 
 
 def _no_keys(body: Body, state: LiveState, wanted: Wanted) -> CheckOutcome:
@@ -149,9 +153,9 @@ def _no_keys(body: Body, state: LiveState, wanted: Wanted) -> CheckOutcome:
 
 
 def _serverless(body: Body, state: LiveState, wanted: Wanted) -> CheckOutcome:
-    named = [capability.get("name") for capability in properties(body).get("capabilities") or []]
-    found = "EnableServerless" in named
-    return CheckOutcome(found, "billed by request" if found else "billed by the hour: not serverless")
+    names = [capability.get("name") for capability in properties(body).get("capabilities") or []]
+    serverless = "EnableServerless" in names
+    return CheckOutcome(serverless, "billed by request" if serverless else "billed by the hour: not serverless")
 
 
 def _has_principal(body: Body, state: LiveState, wanted: Wanted) -> CheckOutcome:
@@ -167,7 +171,7 @@ def _own_identity(body: Body, state: LiveState, wanted: Wanted) -> CheckOutcome:
 def _datastores(body: Body, state: LiveState, wanted: Wanted) -> CheckOutcome:
     found = str(properties(body).get("systemDatastoresAuthMode") or "").lower()
     should = "accesskey" if wanted.access_mode == "guide" else "identity"
-    return CheckOutcome(found == should, f"datastores are opened by {found or 'unknown'}, wanted: {should}")
+    return CheckOutcome(found == should, f"datastores authenticate by {found or 'unknown'}, wanted: {should}")
 
 
 def _companions(body: Body, state: LiveState, wanted: Wanted) -> CheckOutcome:
@@ -177,11 +181,11 @@ def _companions(body: Body, state: LiveState, wanted: Wanted) -> CheckOutcome:
         for name, asset in COMPANIONS.items()
         if str(of.get(name) or "").lower() != ids[asset].lower()
     ]
-    return CheckOutcome(not wrong, "; ".join(wrong) or "all four are this group's")
+    return CheckOutcome(not wrong, "; ".join(wrong) or "all four belong to this group")
 
 
 def _roles(state: LiveState, wanted: Wanted) -> dict[str, CheckOutcome]:
-    who = _principals(state, wanted)
+    principals = _principals(state, wanted)
     found: dict[str, CheckOutcome] = {}
     for grant, role_id in zip(bicep_template.grants(wanted.access_mode), state.outputs.role_assignments, strict=False):
         body = state.roles.get(role_id)
@@ -190,9 +194,9 @@ def _roles(state: LiveState, wanted: Wanted) -> dict[str, CheckOutcome]:
             found[grant.check] = CheckOutcome(False, f"missing: {grant.words}")
         elif not str(of.get("roleDefinitionId")).lower().endswith(grant.role_id.lower()):
             found[grant.check] = CheckOutcome(False, f"another role than {grant.words}: {of.get('roleDefinitionId')}")
-        elif str(of.get("principalId")).lower() != who[grant.to]:
+        elif str(of.get("principalId")).lower() != principals[grant.to]:
             found[grant.check] = CheckOutcome(
-                False, f"given to {of.get('principalId')}, not to {grant.to}: {grant.words}"
+                False, f"assigned to {of.get('principalId')}, not to {grant.to}: {grant.words}"
             )
         else:
             found[grant.check] = CheckOutcome(True, f"in force: {grant.words}")
@@ -200,12 +204,12 @@ def _roles(state: LiveState, wanted: Wanted) -> dict[str, CheckOutcome]:
 
 
 def orphans(state: LiveState, wanted: Wanted) -> list[str]:
-    """The ids of role assignments that are there, and belong to someone else than they should."""
-    who = _principals(state, wanted)
+    """The ids of role assignments that exist, but for another principal than the template's."""
+    principals = _principals(state, wanted)
     found = []
     for grant, role_id in zip(bicep_template.grants(wanted.access_mode), state.outputs.role_assignments, strict=False):
         body = state.roles.get(role_id)
-        if body and str(properties(body).get("principalId")).lower() != who[grant.to]:
+        if body and str(properties(body).get("principalId")).lower() != principals[grant.to]:
             found.append(role_id)
     return found
 

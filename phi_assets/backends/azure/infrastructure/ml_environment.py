@@ -1,4 +1,4 @@
-"""Environments of ours in the workspace: each known by its content, and registered once."""
+"""Registers this project's environments in the workspace, once per content: the version is the content's hash."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -17,12 +17,12 @@ DIGITS = 24  # of the content's hash: a version of an asset has at most 30 chara
 
 
 def id_in(workspace: str, name: str, version: str) -> str:
-    """The full id that a deployment names it by."""
+    """The environment's resource id, as a deployment refers to it."""
     return f"{workspace}/environments/{name}/versions/{version}"
 
 
 def exists(clients: AzureClients, name: str, version: str) -> bool:
-    """Whether this very version is registered in the workspace."""
+    """Whether this version is registered in the workspace."""
     id = id_in(clients.resource("ml_workspace"), name, version)
     return rest.get_or_none(clients, id, WORKSPACES_VERSION) is not None
 
@@ -30,7 +30,7 @@ def exists(clients: AzureClients, name: str, version: str) -> bool:
 def ensure(
     clients: AzureClients, name: str, version: str, make: Callable[[], "Environment"], role_minutes: float, log: Log
 ) -> None:
-    """The version is registered; its image is built when a job or a deployment first asks. Raises AzureRefused."""
+    """Register the version; its image is built when a job or a deployment first uses it. Raises AzureRefused."""
     from azure.core.exceptions import HttpResponseError
 
     if exists(clients, name, version):
@@ -39,7 +39,7 @@ def ensure(
     log(what)
 
     def register() -> None:
-        # Asked for first at each try: an answer that was lost may have been a yes.
+        # Read first at each attempt: after a lost response it may be registered.
         if not exists(clients, name, version):
             clients.ml().environments.create_or_update(make())
 

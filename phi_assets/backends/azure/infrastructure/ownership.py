@@ -1,4 +1,4 @@
-"""Whose a thing on Azure is: this project tags what it makes with the account's name."""
+"""Decides whether a resource on Azure belongs to this project, which tags what it creates with the account's name."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,9 +11,9 @@ from phi_assets.backends.azure.client.clients import AzureClients
 
 TAG = "azd-env-name"
 GROUPS = "Microsoft.Resources/resourceGroups"
-# What Azure adds to a group by itself, without a tag: the beginning of its name by its type. Application Insights makes
-# the first two, Defender for Storage the third, named for the account that it watches.
-AZURES_OWN = {
+# Resources that Azure itself adds to a group, untagged: the prefix of the name by resource type. Application Insights
+# creates the first two, Defender for Storage the third, named after the storage account that it watches.
+CREATED_BY_AZURE = {
     "microsoft.insights/actiongroups": "application insights smart detection",
     "microsoft.alertsmanagement/smartdetectoralertrules": "failure anomalies - ",
     "microsoft.eventgrid/systemtopics": "{storage_account}",
@@ -21,34 +21,36 @@ AZURES_OWN = {
 
 
 def group(clients: AzureClients) -> Mapping[str, Any] | None:
-    """The account's resource group; None when there is none. Raises AzureRefused."""
+    """The account's resource group; None when it does not exist. Raises AzureRefused."""
     return rest.get_or_none(clients, clients.account.group_id, bicep_template.api_version(GROUPS))
 
 
 def tagged(account: AzureAccount, resource: Mapping[str, Any]) -> bool:
-    """Whether the account's name stands on it."""
+    """Whether the resource has the tag with the account's name."""
     return (resource.get("tags") or {}).get(TAG) == account.name
 
 
 def is_ours(account: AzureAccount, resource: Mapping[str, Any]) -> bool:
-    """Whether a resource of the group was made by this project, or by Azure because of it."""
+    """Whether a resource of the group was created by this project, or by Azure on its account."""
     name, kind = str(resource["name"]).lower(), str(resource["type"]).lower()
     given = names.names(account)
     if tagged(account, resource) or name in given.values():
         return True
-    return kind in AZURES_OWN and name.startswith(AZURES_OWN[kind].format(**given))
+    return kind in CREATED_BY_AZURE and name.startswith(CREATED_BY_AZURE[kind].format(**given))
 
 
 def whose(account: AzureAccount, found: Mapping[str, Any]) -> str:
-    """In words, whose a group is that is not ours."""
+    """A phrase that says to whom a group belongs that is not this project's."""
     other = (found.get("tags") or {}).get(TAG)
-    return f"is of another environment, {other}" if other else f"was not made by this project: it has no tag {TAG}"
+    return (
+        f"belongs to another environment, {other}" if other else f"was not created by this project: it has no tag {TAG}"
+    )
 
 
 def adopt_remedy(account: AzureAccount) -> str:
-    """What to do about a group of our name that is not ours."""
+    """The remedy for a group of the account's name that is not this project's."""
     return (
-        f"{NAME_REMEDY}; or, if this project may have the group, tag it: az tag update --operation Merge "
+        f"{NAME_REMEDY}; or, if this project may use the group, tag it: az tag update --operation Merge "
         f"--tags {TAG}={account.name} --resource-id {account.group_id}"
     )
 
@@ -63,7 +65,7 @@ def region_remedy(region: str) -> str:
 
 
 def require_group(account: AzureAccount, found: Mapping[str, Any], remedy: str = "") -> None:
-    """Raises AzureRefused for a group of our name that another made."""
+    """Raise AzureRefused if the group was not created by this project."""
     if not tagged(account, found):
         remedy = remedy or adopt_remedy(account)
         raise AzureRefused(
@@ -74,12 +76,14 @@ def require_group(account: AzureAccount, found: Mapping[str, Any], remedy: str =
 
 
 def require_region(account: AzureAccount, found: Mapping[str, Any]) -> None:
-    """Raises AzureRefused when the group is in another region: every name would be another, and nothing be found."""
+    """Raise AzureRefused if the group is in another region: names depend on the region, so that nothing would be
+    found.
+    """
     region = region_of(found)
     if region != account.location:
         remedy = region_remedy(region)
         raise AzureRefused(
-            description=f"the resource group {account.group} is in {region}, and PHI_AZURE_LOCATION is "
+            description=f"the resource group {account.group} is in {region}, but PHI_AZURE_LOCATION is "
             f"{account.location}: {remedy}",
             allow_retries=False,
             remedy=remedy,

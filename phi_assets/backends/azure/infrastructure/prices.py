@@ -1,7 +1,7 @@
-"""What things cost on Azure, in US dollars, pay as you go, Linux, East US 2. For estimates: an invoice is Azure's own.
+"""Azure's prices in US dollars: pay as you go, Linux, East US 2. For estimates only: the invoice is Azure's.
 
-Written down on the date below as commonly published, and **not compared with Azure's price list**, which could not be
-reached: compare the row of your machine with SOURCE before you rely on a ceiling. Other regions are taken to cost the
+Noted on the date below as commonly published, and **not compared with Azure's price list**, which could not be
+reached: compare the row of your machine with SOURCE before you rely on a ceiling. Other regions are assumed to cost the
 same; they differ by up to a quarter.
 """
 
@@ -37,14 +37,14 @@ MACHINES: dict[str, Machine] = {
 
 
 class UnknownSize(ValueError):
-    """A size of machine that is not in the table."""
+    """A VM size that is not in the table."""
 
 
 def machine(vm_size: str) -> Machine:
-    """The size's row. Raises UnknownSize, naming those that are known."""
+    """The size's row. Raises UnknownSize, which lists the known sizes."""
     found = {name.lower(): row for name, row in MACHINES.items()}.get(vm_size.lower())
     if found is None:
-        raise UnknownSize(f"no price and no vCPUs known for {vm_size}; known: {', '.join(MACHINES)}")
+        raise UnknownSize(f"the price table has no row for {vm_size}; it has: {', '.join(MACHINES)}")
     return found
 
 
@@ -54,16 +54,16 @@ def is_known(vm_size: str) -> bool:
 
 def price_per_hour(vm_size: str, location: str) -> float:
     """US dollars an hour of one node. Raises UnknownSize."""
-    del location  # the table is of one region; the parameter keeps callers right when it is not
+    del location  # the table has one region; the parameter is for a table with more
     return machine(vm_size).dollars_an_hour
 
 
 def ceiling_seconds(max_cost: float, price: float) -> int:
-    """Whole seconds that `max_cost` dollars buy at `price` dollars an hour."""
+    """Whole seconds that `max_cost` dollars pay for at `price` dollars an hour."""
     return int(max_cost / price * 3600)
 
 
-# What a resource costs in a month that it stands unused, and what adds to it.
+# The cost of a resource in a month without use, and what adds to it.
 MONTHLY: dict[str, tuple[float, str]] = {
     "resource_group": (0.0, "free"),
     "storage_account": (0.0, "0.02 a GB and month, by use"),

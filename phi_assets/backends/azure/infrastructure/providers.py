@@ -1,4 +1,4 @@
-"""Resource providers: a subscription must be registered for each before anything of it can be made."""
+"""Resource providers: a subscription must be registered for one before its resources can be created."""
 
 import time
 
@@ -12,7 +12,9 @@ POLL_SECONDS = 2.0
 
 
 def ensure_registered(clients: AzureClients, namespaces: list[str], log: Log) -> None:
-    """The subscription registered for every namespace. Raises AzureRefused with the command when the person may not."""
+    """Register the subscription for every namespace, and wait. Raises AzureRefused with the command if not
+    permitted.
+    """
     waiting = [namespace for namespace in namespaces if _state(clients, namespace, log) != "Registered"]
     for namespace in waiting:
         log(f"registering the subscription for {namespace}")
@@ -22,7 +24,7 @@ def ensure_registered(clients: AzureClients, namespaces: list[str], log: Log) ->
         waiting = [namespace for namespace in waiting if _state(clients, namespace, log) != "Registered"]
         if waiting and time.monotonic() - began > MINUTES * 60:
             raise GaveUp(
-                description=f"registering took over {MINUTES:g} minutes: {', '.join(waiting)}; look with "
+                description=f"registering took over {MINUTES:g} minutes: {', '.join(waiting)}; check with "
                 f"`az provider show --namespace {waiting[0]}`, and run again"
             )
         if waiting:

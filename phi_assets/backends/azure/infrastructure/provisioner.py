@@ -1,4 +1,6 @@
-"""On Azure: the deployed workspace, a cluster that shrinks to nothing, and an environment known by its content."""
+"""Provisions Azure ML: the deployed workspace, a cluster that scales to zero, and an environment named by its
+content.
+"""
 
 import hashlib
 from collections.abc import Mapping
@@ -15,7 +17,7 @@ from phi_assets.records import CloudResource, Compute, Record, TrainingEnvironme
 
 
 class AzureProvisioner(Provisioner):
-    """Azure ML's workspace, compute and environment."""
+    """The Azure ML workspace, training cluster and training environment."""
 
     account: dict[str, str]
     purge_protection: bool
@@ -39,7 +41,7 @@ class AzureProvisioner(Provisioner):
     def missing_reason(self, digest: str) -> str:
         found = outputs.read(self._clients.account)
         if found and self._workspace(found).digest == digest:
-            return "it is not there as the template has it: " + "; ".join(self._drift(found))
+            return "it differs from the template: " + "; ".join(self._drift(found))
         return super().missing_reason(digest)
 
     def ensure_workspace(self) -> Workspace:
@@ -48,12 +50,14 @@ class AzureProvisioner(Provisioner):
         assert found is not None
         drift = self._drift(found)
         if drift:
-            # Only the deployment makes a workspace; it comes first in the graph, and repairs what it finds changed.
+            # Only the deployment creates a workspace; it comes first in the graph, and repairs drift.
             deployment.ensure(self._clients, self.purge_protection, log_to_run)
             found = outputs.read(self._clients.account) or found
             drift = self._drift(found)
         if drift:
-            raise AzureRefused(description=f"the workspace is not as the template has it: {'; '.join(drift)}")
+            raise AzureRefused(
+                description=f"the workspace still differs from the template after a deployment: {'; '.join(drift)}"
+            )
         return self._workspace(found)
 
     def ensure_compute(self) -> Compute:

@@ -1,4 +1,6 @@
-"""Azure ML's own quota of vCPUs: what is needed, what is allowed, and, where a setting says so, asking for more."""
+"""Azure ML's own vCPU quota: what is needed, what is allowed, and, if PHI_AZURE_REQUEST_QUOTA is set, a request for
+more.
+"""
 
 import hashlib
 import math
@@ -14,6 +16,7 @@ from phi_assets.backends.azure.client.names import endpoint_name
 from phi_assets.backends.azure.infrastructure import prices, providers
 from phi_assets.backends.azure.infrastructure.compute import nodes_now
 from phi_assets.backends.azure.infrastructure.quota_request import request_more
+from phi_assets.files import atomic_write
 from phi_assets.outcome import CheckOutcome
 from phi_assets.ports.base import Log
 from phi_assets.ports.infrastructure import ComputeQuota
@@ -26,12 +29,14 @@ FAMILY_SUFFIX = " Cluster Dedicated vCPUs"
 # Azure ML reserves a fifth more for upgrades, and rounds up to whole machines; A100 is exempt.
 # https://learn.microsoft.com/azure/machine-learning/how-to-manage-quotas#virtual-machine-quota-allocation-for-deployment
 ENDPOINT_RESERVE = 1.2
-STARTING_MINUTES = 15.0  # of a node before the job's program runs: the machine and the image are paid for as well
+STARTING_MINUTES = (
+    15.0  # before the job's program runs, while the node starts and pulls the image, which is also billed
+)
 
 
 @dataclass(frozen=True)
 class Usage:
-    """One row of Azure ML's usages. A limit below zero means that only the region's total counts."""
+    """One row of Azure ML's usages. A negative limit means that only the region's total applies."""
 
     limit: int
     used: int
@@ -39,14 +44,14 @@ class Usage:
 
 @dataclass(frozen=True)
 class Serving:
-    """vCPUs of quota that a live deployment takes, and of which family."""
+    """The vCPUs of quota that a live deployment uses, and their family."""
 
     family: str
     vcpus: int
 
 
 class AzureQuota(ComputeQuota):
-    """The quotas of the family of the training's machine, of the endpoint's, and of the region."""
+    """The quotas of the training machine's family, of the endpoint machine's family, and of the region."""
 
     account: dict[str, str]
     vm_size: str
@@ -69,20 +74,19 @@ class AzureQuota(ComputeQuota):
                 if not _fits(need)
             )
             quota = self._measured(log, requested)
-        _place(of.folder, quota.digest).parent.mkdir(parents=True, exist_ok=True)
-        _place(of.folder, quota.digest).write_text(quota.to_json(), encoding="utf-8")
+        atomic_write(_file(of.folder, quota.digest), quota.to_json())
         return quota
 
     def measure(self, log: Log) -> Quota:
-        """What is needed, allowed and used now. Writes nothing, here or there."""
+        """The quota that is needed, allowed and used now. Writes nothing, locally or on Azure."""
         return self._measured(log, requested="")
 
     def judge(self, quota: Quota) -> Mapping[str, CheckOutcome]:
         short = [need for need in quota.needs if not _fits(need)]
-        described = "; ".join(self._lack(need) for need in short) or "room for all of it"
+        described = "; ".join(self._shortage(need) for need in short) or "the quota is sufficient"
         by_setting = "" if self.request else "set PHI_AZURE_REQUEST_QUOTA=true, or "
         remedy = (
-            f"Ask for more: {quota.portal} (provider Machine learning, region {quota.region}), or {by_setting}choose "
+            f"Request more: {quota.portal} (provider Machine learning, region {quota.region}), or {by_setting}choose "
             "another PHI_AZURE_VM_SIZE or PHI_AZURE_LOCATION; then run again"
         )
         if short:
@@ -94,16 +98,16 @@ class AzureQuota(ComputeQuota):
         }
 
     def find(self, digest: str) -> Record | None:
-        """What was found last, when it was enough: a lack is looked at again in every run."""
-        path = _place(self._clients.account.folder, digest)
+        """The last measured quota if it was sufficient; a shortage is measured again in every run."""
+        path = _file(self._clients.account.folder, digest)
         if not path.is_file():
             return None
         quota = Quota.from_json(path.read_text(encoding="utf-8"))
-        return quota if all(finding.passed for finding in self.judge(quota).values()) else None
+        return quota if all(outcome.passed for outcome in self.judge(quota).values()) else None
 
     def missing_reason(self, digest: str) -> str:
         del digest
-        return "there was too little quota, or the ceiling too low, when it was last looked at"
+        return "the quota was too small, or the cost ceiling too low, when last measured"
 
     def _within_ceiling(self, quota: Quota) -> CheckOutcome:
         passed = quota.dearest_job <= self.max_job_cost
@@ -118,7 +122,7 @@ class AzureQuota(ComputeQuota):
             remedy,
         )
 
-    def _lack(self, need: Mapping[str, Any]) -> str:
+    def _shortage(self, need: Mapping[str, Any]) -> str:
         return (
             f"{need['name']} in {self._clients.account.location}: {need['needed']} vCPUs needed, "
             f"limit {need['limit']}, {need['used']} in use"
@@ -148,22 +152,22 @@ class AzureQuota(ComputeQuota):
         )
 
     def _needed(self, serving: Sequence[Serving] = ()) -> dict[str, int]:
-        """vCPUs by the quota's name: the cluster's, and those of the deployment that lives and of its successor.
+        """The needed vCPUs by quota name: of the cluster, of the live deployment, and of its successor.
 
-        Before one lives, it is taken to be like its successor.
+        Without a live deployment, one like its successor is assumed.
         """
         successor = Serving(
             prices.machine(self.endpoint_vm_size).family, reserved(self.endpoint_vm_size, self.endpoint_instances)
         )
-        living = max(serving, key=lambda live: live.vcpus, default=successor)
-        takers = [Serving(self._train.family, self._train.vcpus * self.nodes), living, successor]
+        current = max(serving, key=lambda live: live.vcpus, default=successor)
+        consumers = [Serving(self._train.family, self._train.vcpus * self.nodes), current, successor]
         names = [family + FAMILY_SUFFIX for family in (self._train.family, successor.family)]
         return {
-            name: sum(taker.vcpus for taker in takers if _counts(taker.family, name)) for name in (*names, REGION_TOTAL)
+            name: sum(each.vcpus for each in consumers if _counts(each.family, name)) for name in (*names, REGION_TOTAL)
         }
 
     def _serving(self, log: Log) -> list[Serving]:
-        """Our own deployments as they live now. A machine that is not in the table counts as somebody else's."""
+        """This account's live deployments. One whose VM size is not in the price table counts as other usage."""
         ours = endpoint_name(self._clients.account)
         rows = [row for found, rows in rest.endpoints(self._clients, log) if found["name"] == ours for row in rows]
         sizes = [(str(rest.properties(row).get("instanceType")), row) for row in rows]
@@ -180,8 +184,8 @@ class AzureQuota(ComputeQuota):
     @property
     def _digest(self) -> str:
         of = self._clients.account
-        said = f"{of.subscription_id}\n{of.location}\n{sorted(self._needed().items())}"
-        return hashlib.sha256(said.encode()).hexdigest()
+        content = f"{of.subscription_id}\n{of.location}\n{sorted(self._needed().items())}"
+        return hashlib.sha256(content.encode()).hexdigest()
 
     @property
     def _clients(self) -> AzureClients:
@@ -189,14 +193,14 @@ class AzureQuota(ComputeQuota):
 
 
 def reserved(vm_size: str, instances: int) -> int:
-    """vCPUs of quota that a deployment of `instances` machines takes."""
+    """The vCPUs of quota that a deployment of `instances` machines uses."""
     row = prices.machine(vm_size)
     reserve = 1.0 if row.family == prices.A100 else ENDPOINT_RESERVE
     return math.ceil(reserve * instances) * row.vcpus
 
 
 def _counts(family: str, quota: str) -> bool:
-    """Whether a machine of the family takes of the quota of this name."""
+    """Whether a machine of the family counts against the quota of this name."""
     return quota in (family + FAMILY_SUFFIX, REGION_TOTAL)
 
 
@@ -205,10 +209,10 @@ def _fits(need: Mapping[str, Any]) -> bool:
 
 
 def _usages(clients_: AzureClients, log: Log) -> dict[str, Usage]:
-    """Azure ML's usages of the subscription in the region by their titles, in lower case.
+    """Azure ML's usages of the subscription in the region, by title in lower case.
 
-    Asked of the service itself: azure-ai-ml 1.35's `compute.list_usage` loses the numbers (its entity takes the wire's
-    `currentValue` for a name of its own). Rows of single workspaces and clusters bear the same titles.
+    Read from the REST API, because azure-ai-ml 1.35's `compute.list_usage` loses the numbers (its entity does not map
+    the field `currentValue`). Rows of single workspaces and clusters, which have the same titles, are skipped.
     """
     from azure.core.exceptions import HttpResponseError
 
@@ -228,5 +232,5 @@ def _usages(clients_: AzureClients, log: Log) -> dict[str, Usage]:
     }
 
 
-def _place(state: Path, digest: str) -> Path:
+def _file(state: Path, digest: str) -> Path:
     return state / "quota" / f"{digest[:16]}.json"

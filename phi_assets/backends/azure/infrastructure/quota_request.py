@@ -1,4 +1,4 @@
-"""Asking for more quota through the Quota API, once, and waiting a while for the answer."""
+"""Requests more quota through the Quota API, once, and waits a while for the decision."""
 
 import time
 from typing import Any
@@ -9,22 +9,22 @@ from phi_assets.backends.azure.client.retry import with_retries
 from phi_assets.backends.azure.infrastructure import providers
 from phi_assets.ports.base import Log
 
-MINUTES = 10.0  # machines answer within a few minutes; people, when the request goes to them, within days
+MINUTES = 10.0  # automatic decisions take a few minutes; a request that goes to support takes days
 POLL_SECONDS = 3.0
 OPEN = frozenset({"Accepted", "InProgress"})
 
 
 def request_more(clients: AzureClients, title: str, limit: int, log: Log) -> str:
-    """How a request for this limit of a quota stands: one that is under way is waited for, not filed again."""
+    """Request this limit of a quota unless a request is open, and return its status in one line."""
     providers.ensure_registered(clients, ["Microsoft.Quota"], log)
     key = _key_of(clients, title, log)
     if key is None:
-        return f"{title}: Azure's quota interface does not have it in {clients.account.location}"
+        return f"{title}: Azure's Quota API does not list it in {clients.account.location}"
     waiting = _open_request(clients, key, log)
     if waiting is None:
         before = {request.name for request in _requests(clients, log)}
         _file(clients, key, limit, before, log)
-        log(f"asked Azure for {limit} vCPUs of {key}")
+        log(f"requested {limit} vCPUs of {key} from Azure")
         waiting = next((r for r in _requests(clients, log) if r.name not in before and _is_about(r, key)), None)
     began = time.monotonic()
     while waiting is not None and _state(waiting) in OPEN:
@@ -33,22 +33,22 @@ def request_more(clients: AzureClients, title: str, limit: int, log: Log) -> str
         time.sleep(POLL_SECONDS)
         waiting = next((r for r in _requests(clients, log) if waiting and r.name == waiting.name), None)
     if waiting is None:
-        return f"{key}: asked for, and not in Azure's list of requests"
+        return f"{key}: requested, but missing in Azure's list of requests"
     if _state(waiting) == "Succeeded":
         return f"{key}: granted"
     return f"{key}: denied: {waiting.message or 'no reason given'}"
 
 
 def _key_of(clients: AzureClients, title: str, log: Log) -> str | None:
-    """What the quota interface calls the quota of this title: Azure ML's usages do not say."""
+    """The Quota API's name for the quota of this title, which Azure ML's usages do not contain."""
     from azure.core.exceptions import HttpResponseError
 
     try:
         found = with_retries("reading quotas", lambda: list(clients.quota().quota.list(_scope(clients))), log)
     except HttpResponseError as e:
         raise refused("reading quotas", e) from e
-    named = [(quota.properties.name, quota.name) for quota in found if quota.properties and quota.properties.name]
-    return next((key for name, key in named if str(name.localized_value).lower() == title.lower()), None)
+    pairs = [(quota.properties.name, quota.name) for quota in found if quota.properties and quota.properties.name]
+    return next((key for name, key in pairs if str(name.localized_value).lower() == title.lower()), None)
 
 
 def _file(clients: AzureClients, key: str, limit: int, before: set[str], log: Log) -> None:
@@ -61,20 +61,20 @@ def _file(clients: AzureClients, key: str, limit: int, before: set[str], log: Lo
             "resourceType": "dedicated",
         }
     }
-    asked = False
+    submitted = False
 
     def file() -> None:
-        nonlocal asked
-        # A lost answer may have been to a request that was filed.
-        if asked and any(r.name not in before and _is_about(r, key) for r in _requests(clients, log)):
+        nonlocal submitted
+        # After a lost response the request may have been filed.
+        if submitted and any(r.name not in before and _is_about(r, key) for r in _requests(clients, log)):
             return
-        asked = True
+        submitted = True
         clients.quota().quota.begin_create_or_update(key, _scope(clients), body, polling=False, retry_total=0)
 
     try:
-        with_retries(f"asking for quota of {key}", file, log)
+        with_retries(f"requesting quota of {key}", file, log)
     except HttpResponseError as e:
-        raise refused(f"asking for {limit} vCPUs of {key}", e) from e
+        raise refused(f"requesting {limit} vCPUs of {key}", e) from e
 
 
 def _open_request(clients: AzureClients, key: str, log: Log) -> Any:

@@ -1,4 +1,4 @@
-"""The training environment: an image of our own, known by the hash of its folder, built once by Azure ML."""
+"""The training environment: an image of this project, versioned by the hash of its folder, built once by Azure ML."""
 
 from functools import cache
 from pathlib import Path
@@ -33,7 +33,7 @@ def version() -> str:
 
 
 def reference(clients: AzureClients) -> str:
-    """The environment as a job names it, in the workspace that the clients are bound to."""
+    """The environment's reference in a job, in the workspace that the clients are bound to."""
     del clients
     return f"azureml:{NAME}:{version()}"
 
@@ -46,18 +46,18 @@ def record() -> TrainingEnvironment:
 
 
 def exists(clients: AzureClients) -> bool:
-    """Whether this very version is registered in the workspace."""
+    """Whether this version is registered in the workspace."""
     return ml_environment.exists(clients, NAME, version())
 
 
 def ensure(clients: AzureClients, role_minutes: float, log: Log) -> TrainingEnvironment:
-    """The environment of this content, registered when it is not yet. Raises AzureRefused."""
+    """Register the environment of this content unless it is registered, and return its record. Raises AzureRefused."""
     ml_environment.ensure(clients, NAME, version(), _environment, role_minutes, log)
     return record()
 
 
 def differing_packages() -> list[str]:
-    """A line for each package of the environment that the lock file has in another version."""
+    """A line for each package whose version in the environment differs from the lock file's."""
     locked, used = pins(LOCK), pins(REQUIREMENTS)
     return [
         f"{name}: locked {locked[name]}, in the environment {used[name]}"
@@ -80,6 +80,6 @@ def _environment() -> "Environment":
         name=NAME,
         version=version(),
         build=BuildContext(path=str(FOLDER)),
-        description="What phi-assets trains and evaluates with.",
+        description="The environment in which phi-assets trains and evaluates.",
         tags={"digest": digest()},
     )

@@ -1,4 +1,4 @@
-"""What the account's group costs: what stands there, what its last jobs took, priced from a dated table."""
+"""Estimates the costs of the account's group: its resources and its last jobs, priced from a dated table."""
 
 import datetime as dt
 from collections.abc import Mapping
@@ -11,7 +11,6 @@ from phi_assets.backends.azure.client.retry import with_retries
 from phi_assets.backends.azure.infrastructure import prices
 from phi_assets.backends.azure.jobs.job_errors import details
 from phi_assets.backends.azure.jobs.watch import ENDED
-from phi_assets.backends.azure.operations import costs
 from phi_assets.ports.base import Log
 from phi_assets.ports.operations import Bill, CostReport, JobCost, Standing
 
@@ -19,13 +18,13 @@ DAYS_A_MONTH = 30  # the price table's month: 5.0 is 0.167 a day
 HOURS_A_DAY = 24
 NOTES = (
     f"prices: {prices.AS_OF}; {prices.SOURCE}",
-    "counted from what exists and from the last jobs: storage, requests, logs, a node's start and idle minutes, and "
-    "what was deleted since are not in it; the invoice is Azure's own",
+    "computed from existing resources and the last jobs, without storage, requests, logs, nodes' start and idle "
+    "minutes, and deleted resources; the invoice is Azure's",
 )
 
 
 class AzureCosts(CostReport):
-    """Of one account's resource group."""
+    """The cost report of one account's resource group."""
 
     account: dict[str, str]
     vm_size: str
@@ -35,7 +34,7 @@ class AzureCosts(CostReport):
     def measure(self, log: Log) -> Bill:
         of, now = clients(self.account), dt.datetime.now(dt.UTC)
         standing = _resources(of, log) + _nodes(of, log) + _serving(of, log)
-        jobs = costs.last(of, self.vm_size, self.jobs, now, log)
+        jobs = last(of, self.vm_size, self.jobs, now, log)
         month = now.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
         spent = sum(row.dollars_a_day * _days(made, month, now) for row, made in standing if made is not None)
         spent += sum(job.dollars for job in jobs if job.started >= month.isoformat())
@@ -49,7 +48,7 @@ class AzureCosts(CostReport):
         )
 
 
-# A thing and when it was made; no moment: its cost is counted with the jobs'.
+# A resource and its creation time; None if its cost is counted with the jobs.
 Row = tuple[Standing, dt.datetime | None]
 
 
@@ -88,28 +87,27 @@ def _serving(of: AzureClients, log: Log) -> list[Row]:
 
 
 def _machines(size: str, count: int, of: AzureClients) -> tuple[float, str]:
-    """US dollars a day, and a word when the size has no price."""
+    """US dollars a day, and a remark when the VM size has no price."""
     try:
         return round(prices.price_per_hour(size, of.account.location) * HOURS_A_DAY * count, 2), ""
     except prices.UnknownSize:
-        return 0.0, ", of which no price is known"
+        return 0.0, ", price unknown"
 
 
 def _made(resource: Mapping[str, Any]) -> dt.datetime | None:
-    told = resource.get("createdTime") or (resource.get("systemData") or {}).get("createdAt")
-    return dt.datetime.fromisoformat(str(told).replace("Z", "+00:00")) if told else None
+    return _moment(resource.get("createdTime") or (resource.get("systemData") or {}).get("createdAt"))
 
 
 def _days(made: dt.datetime, month: dt.datetime, now: dt.datetime) -> float:
     return max(0.0, (now - max(made, month)).total_seconds() / 86400)
 
 
-def last(of: AzureClients, vm_size: str, most: int, now: dt.datetime, log: Log) -> list[JobCost]:
-    """The newest jobs of the workspace, at most so many. `vm_size` is the machine of a cluster that is gone."""
+def last(of: AzureClients, vm_size: str, limit: int, now: dt.datetime, log: Log) -> list[JobCost]:
+    """The newest jobs of the workspace, at most `limit`. `vm_size` is assumed for jobs of a deleted cluster."""
     sizes = {str(row["id"]).lower(): _size(row) for row in rest.clusters(of, log)}
     jobs = rest.rows_if_any(of, "the jobs", f"{rest.workspace_id(of)}/jobs", log)
     jobs.sort(key=lambda job: str((job.get("systemData") or {}).get("createdAt")), reverse=True)
-    return [_cost(of, job, sizes, vm_size, now, log) for job in jobs[:most]]
+    return [_cost(of, job, sizes, vm_size, now, log) for job in jobs[:limit]]
 
 
 def _cost(
@@ -123,13 +121,13 @@ def _cost(
     until = ended if over else now
     minutes = (until - started).total_seconds() / 60 if started and until else 0.0
     if over and started and not ended:
-        remark = "Azure does not say when it ended: not counted"
+        remark = "Azure reports no end time: not counted"
     size = sizes.get(str(properties.get("computeId")).lower()) or vm_size
     nodes = int((properties.get("resources") or {}).get("instanceCount") or 1)
     try:
         dollars = prices.price_per_hour(size, of.account.location) * nodes * minutes / 60
     except prices.UnknownSize:
-        dollars, remark = 0.0, f"no price is known for {size}: not counted"
+        dollars, remark = 0.0, f"the price table has no row for {size}: not counted"
     return JobCost(
         name=name,
         title=str(properties.get("displayName") or name),
@@ -143,20 +141,20 @@ def _cost(
 
 
 def _history(of: AzureClients, name: str, log: Log) -> Mapping[str, Any]:
-    """What the run history says of a job; nothing of one that it does not know yet."""
+    """The run history's details of a job; empty for a job that it does not contain yet."""
     from azure.core.exceptions import HttpResponseError
 
     try:
-        return with_retries(f"asking when {name} ran", lambda: details(of, name), log)
+        return with_retries(f"reading when {name} ran", lambda: details(of, name), log)
     except HttpResponseError as e:
         if status_of(e) == 404:
             return {}
-        raise refused(f"asking when {name} ran", e) from e
+        raise refused(f"reading when {name} ran", e) from e
 
 
 def _size(cluster: Mapping[str, Any]) -> str:
     return str((rest.properties(cluster).get("properties") or {}).get("vmSize") or "")
 
 
-def _moment(told: Any) -> dt.datetime | None:
-    return dt.datetime.fromisoformat(str(told).replace("Z", "+00:00")) if told else None
+def _moment(text: Any) -> dt.datetime | None:
+    return dt.datetime.fromisoformat(str(text).replace("Z", "+00:00")) if text else None

@@ -1,4 +1,4 @@
-"""The subscription looked over before anything is made in it: what is fine, what to know, what to mend first."""
+"""Checks the subscription before anything is created in it, and reports problems with their remedies."""
 
 import datetime as dt
 from collections.abc import Callable, Iterable, Mapping
@@ -23,42 +23,42 @@ from phi_assets.ports.base import Log
 from phi_assets.ports.operations import Diagnosis, Preflight
 
 HOURS_A_MONTH = 730
-UNKNOWN_CURE = "see https://aka.ms/arm-common-errors and https://azure.status.microsoft, mend it, and look again"
+UNKNOWN_REMEDY = "see https://aka.ms/arm-common-errors and https://azure.status.microsoft, fix it, and check again"
 NAMED = (*preflight_names.CHECKED, "chat_database")
 
 
 @dataclass
-class Seen:
-    """What one look found that the next ones build on."""
+class SharedResults:
+    """Results of one check that later checks use."""
 
     rights: Rights | None = None
     registered: Registrations | None = None
 
 
 class AzurePreflight(Preflight):
-    """Every question is a read: nothing is registered, made or changed."""
+    """Every check only reads: nothing is registered, created or changed."""
 
     account: dict[str, str]
     vm_size: str
     endpoint_vm_size: str
     endpoint_instances: int
     base_model: str
-    quota: dict[str, Any]  # the fields of AzureQuota: a resource within a resource is trouble
+    quota: dict[str, Any]  # the fields of AzureQuota, because nested Dagster resources need extra configuration
     monthly_budget: float | None
 
     def look(self, log: Log) -> list[Diagnosis]:
-        of, seen = clients(self.account), Seen()
+        of, seen = clients(self.account), SharedResults()
         found = _guarded("credential", lambda: [preflight_account.credential(of, log)])
         if _well(found):
             found += _guarded("subscription", lambda: [preflight_account.subscription(of, log)])
         readable, last = _well(found), found[-1].subject
         for subject, look in self._looks(of, seen, log).items():
-            # Without a subscription that can be read each of these would only say so again.
-            unseen = Diagnosis(subject, "unseen", "not looked at", f"mend the {last} first, and look again")
+            # Without a readable subscription each of these would only repeat that problem.
+            unseen = Diagnosis(subject, "unseen", "not checked", f"fix the {last} first, and check again")
             found += _guarded(subject, look) if readable else [unseen]
         return [*found, *_guarded("retirements", self._retirements), *_guarded("budget", self._budget)]
 
-    def _looks(self, of: AzureClients, seen: Seen, log: Log) -> Mapping[str, Callable[[], list[Diagnosis]]]:
+    def _looks(self, of: AzureClients, seen: SharedResults, log: Log) -> Mapping[str, Callable[[], list[Diagnosis]]]:
         def roles() -> list[Diagnosis]:
             seen.rights = preflight_account.rights(of, log)
             return preflight_account.roles(of, seen.rights)
@@ -121,13 +121,13 @@ class AzurePreflight(Preflight):
         if self.monthly_budget is None:
             return [Diagnosis("budget", "ok", f"{described}; PHI_AZURE_MONTHLY_BUDGET is not set")]
         if month > self.monthly_budget:
-            remedy = "raise it, take the endpoint down when nobody uses it (phi teardown), or choose a smaller machine"
+            remedy = "raise it, delete the endpoint while it is not used (phi teardown), or choose a smaller machine"
             return [Diagnosis("budget", "warning", f"{described}; the budget is {self.monthly_budget:g}", remedy)]
         return [Diagnosis("budget", "ok", f"{described}; the budget is {self.monthly_budget:g}")]
 
 
 def _guarded(subject: str, look: Callable[[], list[Diagnosis]]) -> list[Diagnosis]:
-    """What the look found; a look that failed is a finding itself, and its sentence names the remedy."""
+    """The diagnoses of a check; a check that raises becomes a diagnosis with the error's remedy."""
     from azure.core.exceptions import AzureError
 
     try:
@@ -139,11 +139,11 @@ def _guarded(subject: str, look: Callable[[], list[Diagnosis]]) -> list[Diagnosi
     except prices.UnknownSize as e:
         return [Diagnosis(subject, "problem", str(e), "choose one of those, or add its row to prices.py")]
     except AzureError as e:
-        return [_failed(subject, refused(f"looking at the {subject}", cause_of(e)))]
+        return [_failed(subject, refused(f"checking the {subject}", cause_of(e)))]
 
 
 def _failed(subject: str, error: BackendError) -> Diagnosis:
-    return Diagnosis(subject, "problem", apart(error), error.remedy or UNKNOWN_CURE)
+    return Diagnosis(subject, "problem", apart(error), error.remedy or UNKNOWN_REMEDY)
 
 
 def _well(found: Iterable[Diagnosis]) -> bool:

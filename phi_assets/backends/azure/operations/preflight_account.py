@@ -1,4 +1,4 @@
-"""Who is signed in, which subscription it is, what may be done there, and what it offers in the region."""
+"""Checks the sign-in, the subscription, the rights in it, and what it offers in the region."""
 
 import difflib
 import re
@@ -22,10 +22,10 @@ SUBSCRIPTIONS = "2022-12-01"
 PERMISSIONS = "2022-04-01"
 MACHINE_LEARNING = "Microsoft.MachineLearningServices"
 MACHINE_LEARNING_VERSION = "2025-09-01"
-AGAIN = "mend what kept it from being read, and look again"
+CHECK_AGAIN = "fix what prevented reading it, and check again"
 STATES = {"Enabled": "ok", "Warned": "warning", "PastDue": "warning"}
 
-# What a run does there, and the least common role that may.
+# Actions of a run, and the built-in role with the fewest rights that allows each.
 NEEDED = {
     "Microsoft.Resources/subscriptions/resourceGroups/write": "Contributor",
     "Microsoft.Resources/deployments/write": "Contributor",
@@ -35,16 +35,16 @@ NEEDED = {
 
 
 class NotChecked(Exception):
-    """A question that cannot be asked yet, and what to do first."""
+    """A check that cannot run yet, and its remedy."""
 
-    def __init__(self, found: str, remedy: str) -> None:
-        super().__init__(found)
+    def __init__(self, reason: str, remedy: str) -> None:
+        super().__init__(reason)
         self.remedy = remedy
 
 
 @dataclass(frozen=True)
 class Registrations:
-    """The state of every provider that the graph needs, and why those that are missing here could not be read."""
+    """The state of every resource provider that the graph needs, and the errors of those that could not be read."""
 
     states: Mapping[str, str]
     unread: Mapping[str, BackendError]
@@ -52,7 +52,7 @@ class Registrations:
 
 @dataclass(frozen=True)
 class Rights:
-    """What the signed-in one may do at the subscription, as Azure lists it."""
+    """The permissions of the signed-in principal on the subscription, as Azure lists them."""
 
     rows: tuple[Mapping[str, Any], ...]
 
@@ -64,15 +64,15 @@ class Rights:
 
 
 def credential(clients: AzureClients, log: Log) -> Diagnosis:
-    """Raises NotSignedIn."""
-    who = clients.principal()
+    """Check the sign-in. Raises NotSignedIn."""
+    principal = clients.principal()
     how = clients.credential().source() or "a credential"
-    kind = "a person" if who.kind == "User" else "a service principal"
-    return Diagnosis("credential", "ok", f"signed in as {kind}, object {who.object_id}, by {how}")
+    kind = "a user" if principal.kind == "User" else "a service principal"
+    return Diagnosis("credential", "ok", f"signed in as {kind}, object {principal.object_id}, by {how}")
 
 
 def subscription(clients: AzureClients, log: Log) -> Diagnosis:
-    """Raises HttpResponseError when it cannot be read."""
+    """Check the subscription's state and tenant. Raises HttpResponseError."""
     of = clients.account.subscription_id
     found = with_retries(
         "reading the subscription",
@@ -86,7 +86,7 @@ def subscription(clients: AzureClients, log: Log) -> Diagnosis:
         return Diagnosis(
             "subscription",
             "problem",
-            f"{described}, and it belongs to another tenant than you signed in to: {tenant}",
+            f"{described}, but it belongs to another tenant than your sign-in: {tenant}",
             f"az login --tenant {tenant}",
         )
     verdict = STATES.get(state, "problem")
@@ -99,18 +99,18 @@ def subscription(clients: AzureClients, log: Log) -> Diagnosis:
 def rights(clients: AzureClients, log: Log) -> Rights:
     of = clients.account.subscription_id
     address = f"/subscriptions/{of}/providers/Microsoft.Authorization/permissions?api-version={PERMISSIONS}"
-    return Rights(tuple(rest.rows(clients, "what you may do", address, log, MINUTES)))
+    return Rights(tuple(rest.rows(clients, "your permissions", address, log, MINUTES)))
 
 
 def roles(clients: AzureClients, held: Rights) -> list[Diagnosis]:
     """One diagnosis for each action of a run that no role allows."""
-    who, scope = clients.principal().object_id, f"/subscriptions/{clients.account.subscription_id}"
+    assignee, scope = clients.principal().object_id, f"/subscriptions/{clients.account.subscription_id}"
     lacking = [
         Diagnosis(
             "roles",
             "problem",
-            f"you may not do {action} on the subscription",
-            f"ask an owner for: az role assignment create --assignee {who} --role '{role}' --scope {scope}",
+            f"you are not allowed to perform {action} on the subscription",
+            f"ask an owner for: az role assignment create --assignee {assignee} --role '{role}' --scope {scope}",
         )
         for action, role in NEEDED.items()
         if not held.allow(action)
@@ -119,7 +119,7 @@ def roles(clients: AzureClients, held: Rights) -> list[Diagnosis]:
 
 
 def registrations(clients: AzureClients, log: Log) -> Registrations:
-    """One provider that cannot be read hides no other."""
+    """Read the registration of every provider; errors are collected per provider."""
     from azure.core.exceptions import AzureError
 
     states, unread = dict[str, str](), dict[str, BackendError]()
@@ -135,10 +135,10 @@ def registrations(clients: AzureClients, log: Log) -> Registrations:
 
 
 def providers(of: Registrations, held: Rights | None) -> list[Diagnosis]:
-    """A run registers what is missing, when the one who runs it may."""
+    """Check the registrations. A run registers what is missing if its principal is allowed to."""
     missing = [namespace for namespace, state in of.states.items() if state != "Registered"]
     found = [
-        Diagnosis("providers", "unseen", f"not looked at: {apart(e)}", e.remedy or f"{AGAIN} ({namespace})")
+        Diagnosis("providers", "unseen", f"not checked: {apart(e)}", e.remedy or f"{CHECK_AGAIN} ({namespace})")
         for namespace, e in of.unread.items()
     ]
     for namespace in missing:
@@ -163,7 +163,7 @@ def region(clients: AzureClients, log: Log) -> Diagnosis:
         return Diagnosis(
             "region",
             "problem",
-            f"Azure has no region {of.location}; near it: {_near(of.location, known)}",
+            f"Azure has no region {of.location}; similar: {_near(of.location, known)}",
             REGION_REMEDY,
         )
     found = with_retries(
@@ -177,7 +177,7 @@ def region(clients: AzureClients, log: Log) -> Diagnosis:
 
 
 def sizes(clients: AzureClients, wanted: Mapping[str, str], log: Log) -> list[Diagnosis]:
-    """`wanted`: the VM size by the setting that names it."""
+    """Check that the region offers the VM sizes. `wanted`: the VM size by the setting that names it."""
     of = clients.account
     address = (
         f"/subscriptions/{of.subscription_id}/providers/{MACHINE_LEARNING}/locations/{of.location}/vmSizes"
@@ -192,7 +192,7 @@ def sizes(clients: AzureClients, wanted: Mapping[str, str], log: Log) -> list[Di
             "sizes",
             "problem",
             f"{setting}: {size} is not offered in {of.location}",
-            f"set {setting} to one that is ({', '.join(known) or 'none that this project knows'}), or another "
+            f"set {setting} to an offered one ({', '.join(known) or 'none is in the price table'}), or another "
             "PHI_AZURE_LOCATION",
         )
         for setting, size in wanted.items()
@@ -200,24 +200,26 @@ def sizes(clients: AzureClients, wanted: Mapping[str, str], log: Log) -> list[Di
 
 
 def require_registered(of: Registrations | None, namespace: str) -> None:
-    """Raises NotChecked for a namespace that is not known to be registered: it would not answer."""
+    """Raise NotChecked for a namespace that is not known to be registered: its requests would fail."""
     if of is None or namespace not in of.states:
-        raise NotChecked(f"not looked at: whether the subscription is registered for {namespace} is not known", AGAIN)
+        raise NotChecked(
+            f"not checked: whether the subscription is registered for {namespace} is not known", CHECK_AGAIN
+        )
     if of.states[namespace] != "Registered":
         raise NotChecked(
-            f"not looked at: the subscription is not registered for {namespace} yet",
-            f"register it, and look again: az provider register --namespace {namespace} --wait",
+            f"not checked: the subscription is not registered for {namespace} yet",
+            f"register it, and check again: az provider register --namespace {namespace} --wait",
         )
 
 
 def apart(error: BackendError) -> str:
-    """What an error found, without the remedy at its end."""
+    """An error's description without the remedy at its end."""
     return without(str(error.description or error), error.remedy)
 
 
-def without(said: str, remedy: str) -> str:
-    """A sentence without the remedy that it ends in."""
-    return said.removesuffix(remedy).rstrip(" :.;,") if remedy else said
+def without(text: str, remedy: str) -> str:
+    """A text without the remedy at its end."""
+    return text.removesuffix(remedy).rstrip(" :.;,") if remedy else text
 
 
 def _matches(patterns: Iterable[str], action: str) -> bool:

@@ -1,4 +1,4 @@
-"""Whether the names that a deployment would give are free, taken by others, or kept for something deleted."""
+"""Checks whether the names of a deployment are free, taken by others, or retained for a soft-deleted resource."""
 
 from functools import partial
 
@@ -17,7 +17,7 @@ from phi_assets.backends.azure.operations.preflight_account import (
 from phi_assets.ports.base import Log
 from phi_assets.ports.operations import Diagnosis
 
-# Types whose names are one in all of Azure, and that say whether one is free. Cosmos DB is asked in a way of its own.
+# Types with globally unique names that have a checkNameAvailability API. Cosmos DB has a different one.
 CHECKED = {
     "storage_account": ("Microsoft.Storage/storageAccounts", "2023-05-01"),
     "key_vault": ("Microsoft.KeyVault/vaults", "2023-07-01"),
@@ -28,19 +28,19 @@ COSMOS_VERSION = "2024-11-15"
 
 
 def group(clients: AzureClients, registered: Registrations | None) -> list[Diagnosis]:
-    """The group is free, or ours in the same region. Raises AzureRefused, with the remedy, when it is not ours."""
+    """Check that the group is free, or this project's in the same region. Raises AzureRefused, with the remedy."""
     of, found = clients.account, ownership.group(clients)
     if found is not None:
         ownership.require_region(of, found)
         ownership.require_group(of, found)
-    words = f"the resource group {of.group} {'is free' if found is None else 'exists'}"
+    description = f"the resource group {of.group} {'is free' if found is None else 'exists'}"
     known = registered is not None and registered.states.get(MACHINE_LEARNING) == "Registered"
     expected = known and (found is not None or outputs.read(of) is not None)
-    return [Diagnosis("names", "ok", words), *(_lost_workspace(clients) if expected else [])]
+    return [Diagnosis("names", "ok", description), *(_lost_workspace(clients) if expected else [])]
 
 
 def _lost_workspace(clients: AzureClients) -> list[Diagnosis]:
-    """A word where the workspace may have been deleted: Azure keeps its name, and says so only when it is made anew."""
+    """A warning if the workspace may be soft-deleted: Azure retains its name, and reports that only on creation."""
     workspace = rest.workspace_id(clients)
     if rest.get_or_none(clients, workspace, rest.WORKSPACES_VERSION) is not None:
         return []
@@ -48,15 +48,15 @@ def _lost_workspace(clients: AzureClients) -> list[Diagnosis]:
         Diagnosis(
             "names",
             "warning",
-            f"the workspace {workspace.rpartition('/')[2]} is not there, though its group is or was: if it was deleted "
-            "in the last 14 days, Azure keeps it and refuses to make it anew",
+            f"the workspace {workspace.rpartition('/')[2]} does not exist, but its group does or did: if it was "
+            "deleted in the last 14 days, Azure retains it and refuses to create it again",
             WORKSPACE_REMEDY,
         )
     ]
 
 
 def global_name(clients: AzureClients, asset: str, registered: Registrations | None, log: Log) -> Diagnosis:
-    """One name of those that are one in all of Azure. Raises HttpResponseError, AzureRefused, NotChecked."""
+    """Check one globally unique name. Raises HttpResponseError, AzureRefused, NotChecked."""
     name = names.names(clients.account)[asset]
     kind = COSMOS if asset == "chat_database" else CHECKED[asset][0]
     require_registered(registered, kind.partition("/")[0])
@@ -68,7 +68,7 @@ def global_name(clients: AzureClients, asset: str, registered: Registrations | N
     if asset == "key_vault":
         kept = deleted_vaults.find(clients, name, log)
         if kept is not None and kept.is_at(ours):
-            return Diagnosis("names", "ok", f"key_vault {name} was deleted, and a run takes it back")
+            return Diagnosis("names", "ok", f"key_vault {name} was deleted, and a run recovers it")
         if kept is not None:
             return Diagnosis(
                 "names",
@@ -76,11 +76,11 @@ def global_name(clients: AzureClients, asset: str, registered: Registrations | N
                 f"key_vault {name} is the name of a deleted vault of another group",
                 VAULT_REMEDY.format(vault=name),
             )
-    return Diagnosis("names", "problem", f"{asset} {name} is taken by somebody else", NAME_REMEDY)
+    return Diagnosis("names", "problem", f"{asset} {name} is taken outside this account", NAME_REMEDY)
 
 
 def _is_free(clients: AzureClients, asset: str, name: str, log: Log) -> bool:
-    what = f"asking whether {name} is free"
+    what = f"checking whether {name} is free"
     if asset == "chat_database":
         return with_retries(what, partial(_cosmos_is_free, clients, name), log, MINUTES)
     kind, version = CHECKED[asset]

@@ -1,7 +1,7 @@
-"""What Azure has retired, or will: a dated table, compared with what the settings and our own images use.
+"""Compares a dated table of Azure's past and announced retirements with what the settings and our images use.
 
-Noted on AS_OF from Microsoft's pages and threads; a row whose source is only the list of notices was not read there
-line by line.
+Noted on AS_OF from Microsoft's pages and threads; rows whose source is only the list of notices were not verified line
+by line.
 """
 
 import datetime as dt
@@ -22,7 +22,7 @@ IMAGES = ("training_code/environment/Dockerfile", "serving_code/environment/Dock
 
 @dataclass(frozen=True)
 class Retirement:
-    """A thing that ends: `matches` is a pattern of its whole name. `stops`: what uses it fails from that day on."""
+    """One retirement: `matches` is a regular expression for the full name. `stops`: uses fail from that day on."""
 
     what: str
     matches: str
@@ -34,7 +34,7 @@ class Retirement:
 
 @dataclass(frozen=True)
 class Use:
-    """A name that the graph would use, and where it is said."""
+    """A name that the graph uses, and the setting or file that contains it."""
 
     where: str
     name: str
@@ -113,13 +113,15 @@ TABLE = (
 
 
 def found(uses: Iterable[Use], today: dt.date) -> list[Diagnosis]:
-    """A diagnosis for each use of what is retired or will be; one that all is well, when there is none."""
-    diagnoses = [_judged(use, row, today) for use in uses for row in TABLE if re.fullmatch(row.matches, use.name, re.I)]
+    """A diagnosis for each use of something retired or to be retired; one positive diagnosis when there is none."""
+    diagnoses = [
+        _diagnosis(use, row, today) for use in uses for row in TABLE if re.fullmatch(row.matches, use.name, re.I)
+    ]
     return diagnoses or [Diagnosis("retirements", "ok", f"nothing in use is retired or announced to be ({AS_OF})")]
 
 
 def uses(vm_size: str, endpoint_vm_size: str, base_model: str) -> list[Use]:
-    """What the settings name, the images that we build on, and the packages that we install."""
+    """The names in the settings, our base images, and the packages that we install."""
     settings = (
         ("PHI_AZURE_VM_SIZE", vm_size),
         ("PHI_AZURE_ENDPOINT_VM_SIZE", endpoint_vm_size),
@@ -133,7 +135,7 @@ def uses(vm_size: str, endpoint_vm_size: str, base_model: str) -> list[Use]:
     ]
 
 
-def _judged(use: Use, row: Retirement, today: dt.date) -> Diagnosis:
+def _diagnosis(use: Use, row: Retirement, today: dt.date) -> Diagnosis:
     over = row.on <= today
     when = f"retired on {row.on}" if over else f"to be retired on {row.on}"
     return Diagnosis(

@@ -1,4 +1,6 @@
-"""Taking down what was made: what costs money while nobody uses it, or everything, so that its names are free again."""
+"""Deletes what costs money while idle, or everything, including soft-deleted resources, so that its names are free
+again.
+"""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -17,19 +19,22 @@ from phi_assets.ports.operations import Teardown, TeardownAction, TeardownItem
 
 MINUTES = 60.0
 FIRST_POLL, LONGEST_POLL = 1.0, 5.0
-NEVER_WAS = "MissingSubscriptionRegistration"  # a subscription that has never had anything of the kind
+NOT_REGISTERED = "MissingSubscriptionRegistration"  # the subscription never had a resource of this type
 
 ENDPOINT, DEPLOYMENT, CLUSTER = "online endpoint", "deployment", "cluster"
-NOT_OURS = "not made by this project"
+NOT_OURS = "not created by this project"
 LOGS = "Microsoft.OperationalInsights/workspaces"
 REMARKS = {
-    rest.WORKSPACES.lower(): "for good, with its jobs, models and registered data",
+    rest.WORKSPACES.lower(): "permanently, with its jobs, models and registered data",
     "microsoft.storage/storageaccounts": "with every dataset, model and log in it",
 }
 
 
 class AzureTeardown(Teardown):
-    """Of one account: nothing outside its resource group is touched, but the name of its deleted vault."""
+    """The teardown of one account: outside its resource group it changes only the deployment's record and the
+    soft-deleted
+    vault and workspace.
+    """
 
     account: dict[str, str]
 
@@ -45,9 +50,7 @@ class AzureTeardown(Teardown):
         if not everything:
             return _costly(of, "keep", log)
         if group is not None:
-            ownership.require_group(
-                of.account, group, f"What you do not need of it, delete in the portal: {_portal(of)}"
-            )
+            ownership.require_group(of.account, group, f"Delete what you do not need in the portal: {_portal(of)}")
         return [*_costly(of, "block", log), *_all(of, group is not None, log)]
 
     def take_down(self, everything: bool, log: Log) -> list[str]:
@@ -58,7 +61,7 @@ class AzureTeardown(Teardown):
             raise AzureRefused(description=obstacle, allow_retries=False)
         live_state.forget()
         for item in plan:
-            # A deployment goes with its endpoint.
+            # A deployment is deleted with its endpoint.
             if item.kind in (ENDPOINT, CLUSTER) and item.action == "delete":
                 delete(of, item.address, rest.WORKSPACES_VERSION, log)
         kept = _take_all(of, log) if everything else []
@@ -70,16 +73,16 @@ class AzureTeardown(Teardown):
         if not foreign:
             return ""
         return (
-            f"{NOT_OURS}, and it would go with the group: {foreign}. Move or delete it in the portal "
+            f"{NOT_OURS}, but it would be deleted with the group: {foreign}. Move or delete it in the portal "
             f"({_portal(clients(self.account))}), or tag it "
             f"{ownership.TAG}={self.confirmation} to have it deleted too; then run again"
         )
 
 
 def _costly(of: AzureClients, others: TeardownAction, log: Log) -> list[TeardownItem]:
-    """Endpoints with their deployments, and clusters: what costs money while it stands idle, or may.
+    """Endpoints with their deployments, and computes: what costs money while idle, or may.
 
-    `others`: the action for what this project did not make.
+    `others`: the action for what this project did not create.
     """
     account, found = of.account, list[TeardownItem]()
     for row, deployments in rest.endpoints(of, log):
@@ -87,7 +90,7 @@ def _costly(of: AzureClients, others: TeardownAction, log: Log) -> list[Teardown
         for each in deployments:
             size = str(rest.properties(each).get("instanceType") or "")
             found.append(_item(DEPLOYMENT, f"{name}/{each['name']}", each, size, mine, others))
-        found.append(_item(ENDPOINT, name, row, "its address and its keys go with it", mine, others))
+        found.append(_item(ENDPOINT, name, row, "its address and its keys are deleted too", mine, others))
     for row in rest.computes(of, log):
         mine = _mine(account, row, compute.NAME)
         kind = CLUSTER if rest.is_cluster(row) else str((row.get("properties") or {}).get("computeType"))
@@ -107,50 +110,56 @@ def _item(
     return TeardownItem(kind, name, str(row["id"]), NOT_OURS, others)
 
 
-def _all(of: AzureClients, standing: bool, log: Log) -> list[TeardownItem]:
-    """Every resource of the group, the workspace first, the group itself, and what Azure keeps of what was deleted."""
+def _all(of: AzureClients, group_exists: bool, log: Log) -> list[TeardownItem]:
+    """Every resource of the group, the workspace first, then the group itself, and what Azure retains as
+    soft-deleted.
+    """
     found = [
         _item(kind, str(row["name"]), row, REMARKS.get(kind.lower(), ""), ownership.is_ours(of.account, row), "block")
         for row in rest.resources(of, log)
         for kind in [str(row["type"])]
     ]
     found.sort(key=lambda item: (item.kind.lower() != rest.WORKSPACES.lower(), item.kind, item.name))
-    if standing:
+    if group_exists:
         found.append(TeardownItem("resource group", of.account.group, of.account.group_id))
     workspace = rest.workspace_id(of)
     if not any(each.address.lower() == workspace.lower() for each in found):
-        # Azure does not say whether it keeps one.
+        # Azure has no API that tells whether it retains one.
         name = workspace.rpartition("/")[2]
-        found.append(TeardownItem("deleted workspace", name, workspace, "if Azure still keeps one: ended for good"))
-    kept = deleted_vaults.find(of, _vault(of).rpartition("/")[2], log)
-    if kept is not None and kept.is_at(_vault(of)):
-        remark = f"protected until {kept.until}: stays, and a run takes it back" if kept.protected else "purged"
+        found.append(TeardownItem("deleted workspace", name, workspace, "purged, if Azure still retains one"))
+    vault = deleted_vaults.find(of, _vault(of).rpartition("/")[2], log)
+    if vault is not None and vault.is_at(_vault(of)):
+        remark = f"protected until {vault.until}: retained, and recovered by a run" if vault.protected else "purged"
         found.append(
-            TeardownItem("deleted key vault", kept.name, kept.vault_id, remark, "keep" if kept.protected else "delete")
+            TeardownItem(
+                "deleted key vault", vault.name, vault.vault_id, remark, "keep" if vault.protected else "delete"
+            )
         )
     return found
 
 
 def _take_all(of: AzureClients, log: Log) -> list[str]:
-    """The workspace and its logs ended for good, then the group, then the vault that Azure keeps of it."""
-    # First, so that a teardown that is cut short leaves nobody waiting for a storage account that is gone.
+    """Delete the workspace and its logs permanently, then the group, then purge the soft-deleted vault; return what
+    stays.
+    """
+    # First, so that after an interrupted teardown no command waits for a storage account that was deleted.
     outputs.forget(of.account)
     delete(of, rest.workspace_id(of), rest.WORKSPACES_VERSION, log, "forceToPurge=true", even_if_gone=True)
     log_analytics = f"{of.account.group_id}/providers/{LOGS}/{given.names(of.account)['log_analytics']}"
     delete(of, log_analytics, bicep_template.api_version(LOGS), log, "force=true")
     delete(of, of.account.group_id, bicep_template.api_version(ownership.GROUPS), log)
     _forget_deployment(of, log)
-    kept = deleted_vaults.purge(of, _vault(of), log)
-    if kept is None:
+    retained = deleted_vaults.purge(of, _vault(of), log)
+    if retained is None:
         return []
     return [
-        f"key vault {kept.name}: purge protection forbids ending it before {kept.until}; it costs nothing, and a run "
-        "under the same name takes it back"
+        f"key vault {retained.name}: purge protection forbids purging it before {retained.until}; it costs nothing, "
+        "and a run under the same name recovers it"
     ]
 
 
 def _forget_deployment(of: AzureClients, log: Log) -> None:
-    """The record of the last deployment, which lies in the subscription and not in the group."""
+    """Delete the record of the last deployment, which belongs to the subscription, not to the group."""
     from azure.core.exceptions import HttpResponseError
 
     address = (
@@ -168,54 +177,54 @@ def _portal(of: AzureClients) -> str:
 
 
 def _vault(of: AzureClients) -> str:
-    """The id that the account's key vault has, or had."""
+    """The resource id of the account's key vault, whether or not it exists."""
     return f"{of.account.group_id}/providers/{deleted_vaults.VAULTS}/{given.names(of.account)['key_vault']}"
 
 
 def delete(
     of: AzureClients, address: str, version: str, log: Log, query: str = "", *, even_if_gone: bool = False
 ) -> None:
-    """There is no resource of this id. Asking again for what is going, or gone, changes nothing.
+    """Delete the resource of this id, and wait until it no longer exists. Idempotent.
 
-    `even_if_gone` asks also when Azure shows none: of a deleted workspace it keeps the name until it is asked to purge.
-    Raises GaveUp, with Azure's last refusal, when it is still there after MINUTES.
+    `even_if_gone` sends the request also for a resource that does not exist: Azure retains the name of a soft-deleted
+    workspace until it is purged. Raises GaveUp, with Azure's last refusal, when it still exists after MINUTES.
     """
     from azure.core.exceptions import HttpResponseError
 
     name = address.rpartition("/")[2]
-    standing = rest.get_or_none(of, address, version) is not None
-    if not standing and not even_if_gone:
+    exists = rest.get_or_none(of, address, version) is not None
+    if not exists and not even_if_gone:
         return
-    log(f"deleting {name}" if standing else f"ending the deleted {name} for good, if Azure keeps one")
-    wish = partial(of.send, "DELETE", f"{address}?api-version={version}{f'&{query}' if query else ''}")
+    log(f"deleting {name}" if exists else f"purging the deleted {name}, if Azure retains one")
+    request = partial(of.send, "DELETE", f"{address}?api-version={version}{f'&{query}' if query else ''}")
     waiting = PollTimer(f"deleting {name}", log, MINUTES, FIRST_POLL, LONGEST_POLL)
-    asked, doing = False, "it is still there"
+    accepted, doing = False, "it still exists"
     try:
         while True:
-            if not asked:
-                refusal = ask(f"deleting {name}", wish, log)
-                asked = not refusal
+            if not accepted:
+                refusal = ask(f"deleting {name}", request, log)
+                accepted = not refusal
                 if refusal:
                     doing = refusal
-                    waiting.log_once(f"{refusal}; asking again until it has settled")
+                    waiting.log_once(f"{refusal}; retrying until that has ended")
             found = rest.get_or_none(of, address, version)
-            if found is None and asked:
+            if found is None and accepted:
                 return
             state = str(rest.properties(found).get("provisioningState") or "") if found else ""
-            asked = asked and state != "Failed"
+            accepted = accepted and state != "Failed"
             waiting.pause(doing, "see the portal, and run again")
     except HttpResponseError as e:
         raise refused(f"deleting {name}", e) from e
 
 
-def ask(what: str, wish: Callable[[], Any], log: Log) -> str:
-    """Azure's refusal while the resource is busy; empty when it took the wish. Raises HttpResponseError."""
+def ask(what: str, request: Callable[[], Any], log: Log) -> str:
+    """Send a delete request; return Azure's refusal if the resource is busy, else empty. Raises HttpResponseError."""
     from azure.core.exceptions import HttpResponseError
 
     try:
-        with_retries(what, wish, log)
+        with_retries(what, request, log)
     except HttpResponseError as e:
-        if status_of(e) == 404 or code_of(e) == NEVER_WAS:
+        if status_of(e) == 404 or code_of(e) == NOT_REGISTERED:
             return ""
         if is_busy(e):
             return str(refused(what, e).description)

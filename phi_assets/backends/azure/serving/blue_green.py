@@ -1,7 +1,8 @@
-"""A deployment takes over from another: made beside it without traffic, asked, tried with a share, then alone.
+"""Blue-green deployment: created without traffic, tested, tried with a share of the traffic, then given all of it.
 
-Whatever happens on the way, the old one has all the traffic until the new one is proven; the endpoint's tag says who
-was proven last. Wherever a run dies, the next one begins by looking at what Azure has, and ends with one deployment.
+The endpoint's tag names the deployment that was proven last. Until the new deployment is proven, every failure returns
+all the traffic to the old one. Wherever a run dies, the next run starts from Azure's state, and ends with one
+deployment.
 """
 
 import re
@@ -20,30 +21,33 @@ from phi_assets.errors import BackendError
 from phi_assets.ports.base import Log
 from phi_assets.redaction import masked
 
-# Pulling the image and mounting the model need roles of the identity's, which may still be on their way.
+# Pulling the image and mounting the model need roles of the identity, which may still be propagating.
 LACKS_ROLE = re.compile(r"(?i)authorization error|AuthorizationFailed|AuthorizationPermissionMismatch")
 ROLE_WAIT = 30.0
 
 
 class DeploymentFailed(BackendError):
-    """The new deployment was not good; it is gone, and the traffic is where it was."""
+    """The new deployment failed and was deleted; the traffic is as before. The message names exceptions to this."""
 
 
-class NotGood(BackendError):
-    """Why a deployment must not serve."""
+class Unfit(BackendError):
+    """The reason why a deployment must not serve."""
 
-    def __init__(self, words: str) -> None:
-        super().__init__(description=words)
+    def __init__(self, reason: str) -> None:
+        super().__init__(description=reason)
 
 
 def reached(step: str) -> None:
-    """A place where a run may die; tests have it die there."""
+    """A point at which a run may die; tests replace this function to let it die there."""
     del step
 
 
 @dataclass(frozen=True)
 class Trial:
-    """How a new deployment is tried: a share in per cent, for so many seconds; then the old one's last answers end."""
+    """The trial of a new deployment: its share of the traffic in per cent, for how many seconds, and how many seconds
+    the
+    old deployment has afterwards for its last responses.
+    """
 
     share: int
     seconds: float
@@ -51,23 +55,23 @@ class Trial:
 
 
 class BlueGreen:
-    """One change of the endpoint to the wanted deployment. Nobody else may change the endpoint meanwhile."""
+    """One change of the endpoint to the wanted deployment. The caller must hold the lease on the endpoint."""
 
     def __init__(self, endpoint: OnlineEndpoint, auth: str, wanted: WantedDeployment, trial: Trial, log: Log) -> None:
         self.endpoint, self.auth, self.wanted, self.trial, self.log = endpoint, auth, wanted, trial, log
         self.name = wanted.name
         self.still_alone: Callable[[], None] = lambda: None
         self.questions: Questions | None = None
-        self.mark = ""  # who is proven as long as the wanted one is not
+        self.mark = ""  # the value of the tag PROVEN until the wanted deployment is proven
 
     def is_done(self, state: EndpointState | None) -> bool:
-        """Whether the wanted deployment serves, alone, with all the traffic, and was proven."""
+        """Whether the wanted deployment is proven, serves all the traffic, and is the only one."""
         return state is not None and state.alone(self.name) and state.tags.get(PROVEN) == self.name
 
     def run(self, body: Mapping[str, Any], still_alone: Callable[[], None]) -> None:
-        """The wanted deployment serves alone. Raises DeploymentFailed; then what served before serves.
+        """Deploy, test and try the wanted deployment, and delete the others. Raises DeploymentFailed after a rollback.
 
-        `still_alone` raises when somebody else may be changing the endpoint: then nothing is written any more.
+        `still_alone` raises when another run may be changing the endpoint, so that nothing more is written.
         """
         self.still_alone = self.endpoint.still_alone = still_alone
         state = self._required()
@@ -81,7 +85,7 @@ class BlueGreen:
         try:
             self._make(body)
             reached("made")
-            questions = self._tested()
+            questions = self._test()
             reached("tested")
             self._try(old, questions)
             reached("tried")
@@ -101,52 +105,53 @@ class BlueGreen:
         reached("alone")
 
     def _holder(self, state: EndpointState) -> str | None:
-        """Whose the traffic is until another is proven: the proven one's, or else the one's that has most of it.
+        """The deployment that keeps the traffic until another is proven: the proven one, else the one with the most
+        traffic.
 
-        Who has none of it, and was never proven, was left behind: it never gets any on account of being there.
+        A deployment without traffic that was never proven is a leftover, and gets none.
         """
         found = state.proven or state.busiest
         return found.name if found else None
 
     def _sweep(self, state: EndpointState, holder: str | None) -> None:
-        """What a run that died left behind is gone; what has been begun of the wanted deployment is taken up.
+        """Delete what a run that died left behind, but not a wanted deployment that serves: the run continues with it.
 
-        What has traffic stays, whatever Azure says of it: the new one takes over from it.
+        A deployment with traffic is not deleted, in any state: the new one takes over from it.
         """
-        kept = {holder, self.name}
-        if holder and state.deployments[holder].serves and set(state.traffic) - kept:
-            self.log(f"an earlier deployment was cut short: {holder} gets all the traffic back")
+        expected = {holder, self.name}
+        if holder and state.deployments[holder].serves and set(state.traffic) - expected:
+            self.log(f"an earlier run did not finish its deployment: {holder} gets all the traffic back")
             self._share({holder: 100}, self.mark)
             state = self._required()
         for each in state.deployments.values():
-            left = each.name not in kept or (each.name == self.name and not each.serves)
-            if left and not state.traffic.get(each.name):
-                self.log(f"deleting {each.name}, which is {each.state.lower()} and was left behind")
+            leftover = each.name not in expected or (each.name == self.name and not each.serves)
+            if leftover and not state.traffic.get(each.name):
+                self.log(f"deleting {each.name}, a leftover of an earlier run: {each.state.lower()}")
                 self.endpoint.remove(each.name)
 
     def _make(self, body: Mapping[str, Any]) -> None:
         found = self._required().deployments.get(self.name)
         if found and found.serves:
-            self.log(f"{self.name} is there already; testing it")
+            self.log(f"{self.name} exists already; testing it")
             return
         model, began = self.wanted.model, time.monotonic()
-        self.log(f"making {self.name} ({model.name}:{model.version}) without traffic")
+        self.log(f"creating {self.name} ({model.name}:{model.version}) without traffic")
         while True:
             written = self.endpoint.put_deployment(self.name, body)
-            made = written.state.deployments.get(self.name)
-            if made and made.serves:
+            created = written.state.deployments.get(self.name)
+            if created and created.serves:
                 return
             reason = self.endpoint.reason(written)
             late = time.monotonic() - began + ROLE_WAIT > self.endpoint.role_minutes * 60
             if late or written.state.traffic.get(self.name) or not LACKS_ROLE.search(reason):
-                raise NotGood(f"it is {made.state.lower() if made else 'gone'}: {reason}")
-            late_role = "a role of the endpoint's identity has not taken effect yet"
-            self.log(f"{late_role}; again in {ROLE_WAIT:.0f} s: {masked(reason)}")
+                raise Unfit(f"it is {created.state.lower() if created else 'deleted'}: {reason}")
+            missing_role = "a role of the endpoint's identity has not taken effect yet"
+            self.log(f"{missing_role}; retrying in {ROLE_WAIT:.0f} s: {masked(reason)}")
             self.endpoint.remove(self.name)
             time.sleep(ROLE_WAIT)
 
-    def _tested(self) -> Questions:
-        self.log(f"{self.name} is ready; asking it before it takes traffic")
+    def _test(self) -> Questions:
+        self.log(f"{self.name} is ready; testing it before it gets traffic")
         model = self.wanted.model
         self.questions = Questions(
             self._required().address,
@@ -163,9 +168,9 @@ class BlueGreen:
     def _try(self, old: str | None, questions: Questions) -> None:
         state = self._required()
         if not old or state.traffic.get(self.name) == 100:
-            return  # nobody to share with, or a run that died had tried it already
+            return  # no deployment to share with, or an earlier run completed the trial
         if not state.deployments[old].serves:
-            self.log(f"{old} is {state.deployments[old].state.lower()}, and can get no share: {self.name} gets all")
+            self.log(f"{old} is {state.deployments[old].state.lower()}, and cannot serve: {self.name} gets all traffic")
             return
         share = {old: 100 - self.trial.share, self.name: self.trial.share}
         self._share(share, self.mark)
@@ -173,70 +178,71 @@ class BlueGreen:
         questions.watch(self.trial.seconds, lambda: self._require(share))
 
     def _share(self, traffic: Mapping[str, int], proven: str) -> None:
-        """The endpoint has this traffic, and its tag says who is proven. Raises NotGood."""
+        """Set the endpoint's traffic and its tag PROVEN. Raises Unfit."""
         state = self._required()
         if state.traffic == dict(traffic) and state.tags.get(PROVEN, "") == proven:
             return
         written = self.endpoint.put(self.auth, traffic, proven)
         if written.state.traffic != dict(traffic):
-            raise NotGood(f"the traffic could not be changed: {self.endpoint.reason(written)}")
+            raise Unfit(f"the traffic could not be changed: {self.endpoint.reason(written)}")
         self.log("traffic: " + (", ".join(f"{share}% {name}" for name, share in traffic.items()) or "none"))
 
     def _require(self, traffic: Mapping[str, int]) -> None:
         state = self._required()
         if state.traffic != dict(traffic):
-            raise NotGood(f"somebody else changed the traffic to {dict(state.traffic)}; run again when they are done")
+            raise Unfit(f"the traffic was changed to {dict(state.traffic)} by another client; run again later")
         if not state.deployments[self.name].serves:
-            raise NotGood(f"it is {state.deployments[self.name].state.lower()}")
+            raise Unfit(f"it is {state.deployments[self.name].state.lower()}")
 
     def _roll_back(self, old: str | None, stays: bool, error: BaseException) -> None:
-        """Traffic as before, and no new deployment, but one that `stays`: it had the traffic before, or was proven.
+        """Restore the traffic and delete the new deployment, unless it `stays` because it held the traffic before.
 
-        Raises DeploymentFailed; returns for an interruption.
+        Raises DeploymentFailed; returns when the run was interrupted.
         """
-        keeps = f"{old} keeps the traffic" if old else "nothing was deployed before"
+        outcome = f"{old} keeps the traffic" if old else "nothing was deployed before"
         if stays:
-            keeps = "it served before, and stays as it is"
+            outcome = "it served before, and is unchanged"
         stopped = not isinstance(error, Exception) or isinstance(error, dg.DagsterExecutionInterruptedError)
         secrets = [] if stopped else self._secrets()
-        words = ""
+        container_log = ""
         try:
             self.still_alone()
-            # Who stops a run does not wait for what Azure is doing: the next one takes it up.
+            # A user who stops the run does not wait for a write in progress: the next run continues with it.
             state = self.endpoint.read() if stopped else self._required()
             if state and state.at_rest and self.name in state.deployments:
-                self.log(f"{self.name} is not good: {_first_line(error, secrets)}")
-                words = "" if stopped else self.endpoint.logs(self.name)
+                self.log(f"{self.name} failed: {_first_line(error, secrets)}")
+                container_log = "" if stopped else self.endpoint.logs(self.name)
                 if not stays:
                     if state.traffic.get(self.name):
                         self._share({old: 100} if old else {}, self.mark)
                     self.endpoint.remove(self.name)
         except Exception as e:
-            keeps = f"it could not be taken away ({_first_line(e, secrets)}): the next run will"
+            outcome = f"the rollback failed ({_first_line(e, secrets)}): the next run retries"
         if not stopped:
-            said = f"{self.name} was not good, {keeps}: {_first_line(error, secrets)}"
-            last = "\n".join(words.splitlines()[-LOG_LINES:])
-            told = f"\nIts last words:\n{masked(last, secrets)}" if words else ""
-            # Not from the error: its text, and that of what led to it, may quote what the container said.
+            failure = f"{self.name} failed; {outcome}: {_first_line(error, secrets)}"
+            last = "\n".join(container_log.splitlines()[-LOG_LINES:])
+            lines = f"\nThe last lines of its log:\n{masked(last, secrets)}" if container_log else ""
+            # `from None`: the error and its causes may quote unmasked text of the container.
             raise DeploymentFailed(
-                description=f"{said}{told}",
+                description=f"{failure}{lines}",
                 metadata={"portal": dg.MetadataValue.url(self.endpoint.portal)},
                 allow_retries=False,
             ) from None
 
     def _secrets(self) -> list[str]:
-        """Every key that the container may have seen."""
+        """Every key that the container may have received, to be masked in messages."""
         known = list(self.questions.keys) if self.questions else []
         try:
             return known if self.auth == "aad_token" else [*known, *self.endpoint.keys()]
-        except Exception:  # whatever failed before is what must be told
+        except Exception:  # the original error is the one to report
             return known
 
     def _required(self) -> EndpointState:
         state = self.endpoint.at_rest()
         if state is None:
             raise BackendError(
-                description=f"endpoint {self.endpoint.name} is gone; materialise online_endpoint, and run again"
+                description=f"endpoint {self.endpoint.name} no longer exists; materialise online_endpoint, "
+                "and run again"
             )
         return state
 

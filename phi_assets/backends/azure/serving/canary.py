@@ -1,4 +1,4 @@
-"""Questions of our own that a deployment must answer right while it is tried."""
+"""Test questions that a deployment must answer correctly during its trial."""
 
 import time
 from collections.abc import Callable
@@ -14,23 +14,24 @@ from phi_assets.redaction import masked
 T = TypeVar("T")
 
 SECONDS_BETWEEN = 2.0
-WORD_EVERY = 30.0
-LEAST = 3  # right answers by name, however short the trial
-# The order in which a batch is summed may turn one greedy word under load: only what is wrong again is wrong.
-STRIKES = 2
-# A full house, or an address that is not reached, says nothing of the deployment; for longer it does not prove itself.
+LOG_SECONDS = 30.0
+MINIMUM = 3  # correct pinned answers, however short the trial
+# The order of summation in a batch may change one greedy token under load: only repeated wrong answers count.
+MAX_WRONG = 2
+# An overloaded or unreachable endpoint is no evidence against the deployment, but for longer than this it is not
+# proven.
 UNANSWERED_SECONDS = 180.0
 FIRST_WAIT, LONGEST_WAIT = 1.0, 15.0
-NOT_LET_IN = frozenset({401, 403})
-ROLE = "AzureML Data Scientist"  # the least common one with onlineEndpoints/score/action
+UNAUTHORIZED = frozenset({401, 403})
+ROLE = "AzureML Data Scientist"  # the built-in role with the fewest rights that has onlineEndpoints/score/action
 
 
 @dataclass
 class Questions:
-    """Asks one deployment, and the endpoint as anybody does.
+    """Sends test questions to one deployment by name, and to the endpoint as any client does.
 
-    `fetch_key` is asked again when the key was rotated. With Entra tokens, `role_minutes` is how long a role that lets
-    them in is waited for; a key needs none.
+    `fetch_key` is called again after a key rotation. With Entra tokens, `role_minutes` is how long to wait for the role
+    that allows them; a key needs no role.
     """
 
     address: str
@@ -41,11 +42,13 @@ class Questions:
     log: Log
     role_minutes: float = 0.0
     expected: str = field(default="", init=False)
-    wrong: dict[bool, int] = field(default_factory=lambda: {True: 0, False: 0}, init=False)  # in a row; by name or not
+    wrong: dict[bool, int] = field(
+        default_factory=lambda: {True: 0, False: 0}, init=False
+    )  # consecutive wrong answers, by `pinned`
     keys: list[str] = field(default_factory=list[str], init=False, repr=False)
 
     def smoke_test(self) -> None:
-        """The deployment has proven itself before anybody else asks it. Raises NoAnswer."""
+        """Test the deployment before it gets traffic, and record the expected answer. Raises NoAnswer."""
 
         def test(key: str) -> str:
             return endpoint_client.smoke_test(self.address, key, self.deployment, self.model_name, self.model_version)
@@ -58,22 +61,23 @@ class Questions:
             except NoAnswer as e:
                 if not e.passes or time.monotonic() - began + wait > UNANSWERED_SECONDS:
                     raise
-                self._say(f"not answered yet: {e}")
+                self._log(f"no answer yet: {e}")
             time.sleep(wait)
             wait = min(wait * 1.5, LONGEST_WAIT)
 
     def watch(self, seconds: float, healthy: Callable[[], None]) -> None:
-        """For so long every answer was right; `healthy` raises when the endpoint is not as it should be.
+        """Ask questions for this many seconds; `healthy` raises when the endpoint is not in the expected state.
 
-        At least LEAST answers by name were right, and the last was. Raises NoAnswer for an answer of this deployment
-        that is wrong, or missing for longer than UNANSWERED_SECONDS. What another does is not its fault.
+        Ends after at least MINIMUM correct pinned answers, the last one correct. Raises NoAnswer for answers of this
+        deployment that are wrong, or missing for longer than UNANSWERED_SECONDS. Errors of another deployment are
+        ignored.
         """
-        began = spoken = answered = time.monotonic()
-        asked = right = 0
+        began = logged = answered = time.monotonic()
+        asked = correct = 0
         last = False
         self.wrong = dict.fromkeys((True, False), 0)
-        # The last word is a right one: who has just answered wrongly is asked once more.
-        while right < LEAST or not last or any(self.wrong.values()) or time.monotonic() - began < seconds:
+        # End on a correct answer: after a wrong one the deployment is asked once more.
+        while correct < MINIMUM or not last or any(self.wrong.values()) or time.monotonic() - began < seconds:
             if asked:
                 time.sleep(min(SECONDS_BETWEEN, max(seconds, 0.0)))
             last = self._ask(pinned=True)
@@ -81,16 +85,19 @@ class Questions:
             healthy()
             asked += 1
             now = time.monotonic()
-            right, answered = (right + 1, now) if last else (right, answered)
+            correct, answered = (correct + 1, now) if last else (correct, answered)
             if now - answered > UNANSWERED_SECONDS or now - began > seconds + UNANSWERED_SECONDS:
-                told = f"for {(now - answered) / 60:.1f} minutes; {right} of {asked} questions by name were answered"
-                raise NoAnswer(f"deployment {self.deployment} did not answer right {told}", None, self.deployment)
-            if now - spoken > WORD_EVERY:
-                self.log(f"{self.deployment}: {right} questions answered right, {(now - began) / 60:.1f} minutes")
-                spoken = now
+                report = f"for {(now - answered) / 60:.1f} minutes; {correct} of {asked} pinned questions were answered"
+                raise NoAnswer(f"deployment {self.deployment} gave no correct answer {report}", None, self.deployment)
+            if now - logged > LOG_SECONDS:
+                self.log(f"{self.deployment}: {correct} correct answers, {(now - began) / 60:.1f} minutes so far")
+                logged = now
 
     def _ask(self, *, pinned: bool) -> bool:
-        """Whether this deployment answered right. Raises NoAnswer when it answered wrong again, or with an error."""
+        """Whether this deployment answered correctly. Raises NoAnswer for a repeated wrong answer, or for an error.
+
+        `pinned`: the question names the deployment, instead of following the traffic.
+        """
         pin = self.deployment if pinned else None
         messages = [{"role": "user", "content": endpoint_client.QUESTION}]
 
@@ -102,10 +109,10 @@ class Questions:
         try:
             answer = self._with_key(ask)
         except NoAnswer as e:
-            # Who does not say his name may be the old one.
+            # An answer without a deployment's name may come from the old deployment.
             if not e.passes and (pinned or e.deployment == self.deployment):
                 raise
-            self._say(f"{e.deployment or 'the endpoint'} did not answer: {e}")
+            self._log(f"{e.deployment or 'the endpoint'} did not answer: {e}")
             return False
         if not pinned and answer.deployment != self.deployment:
             return False
@@ -114,21 +121,21 @@ class Questions:
             self.wrong[pinned] = 0
             return True
         self.wrong[pinned] += 1
-        if self.wrong[pinned] >= STRIKES:
+        if self.wrong[pinned] >= MAX_WRONG:
             raise NoAnswer(
-                f"deployment {self.deployment} answered {answer.text[:80]!r}, and {self.expected[:80]!r} when it was "
-                "tested: greedy answers must be equal",
+                f"deployment {self.deployment} answered {answer.text[:80]!r}, but {self.expected[:80]!r} in the smoke "
+                "test: greedy answers must be equal",
                 None,
                 self.deployment,
             )
         return False
 
     def _with_key(self, ask: Callable[[str], T]) -> T:
-        """What `ask` returns, with a key that was fetched anew when the endpoint did not know it any more.
+        """Return the result of `ask`, called with the endpoint's key, which is fetched again when it is rejected.
 
-        A token that is not let in is waited with: its role may be on its way. Raises NoAnswer, which names the role.
+        A rejected token is retried, because its role may be propagating. Raises NoAnswer, which names the role.
         """
-        began, wait, spoken = time.monotonic(), FIRST_WAIT, float("-inf")
+        began, wait, logged = time.monotonic(), FIRST_WAIT, float("-inf")
         self.keys = self.keys or [self.fetch_key()]
         fetched = False
         while True:
@@ -136,13 +143,13 @@ class Questions:
                 return ask(self.keys[-1])
             except NoAnswer as e:
                 now = time.monotonic()
-                if e.status not in NOT_LET_IN or (fetched and not self.role_minutes):
+                if e.status not in UNAUTHORIZED or (fetched and not self.role_minutes):
                     raise
                 if fetched and now - began + wait > self.role_minutes * 60:
-                    raise NoAnswer(self._not_let_in(e, (now - began) / 60), e.status, e.deployment) from None
-                if fetched and now - spoken >= WORD_EVERY:
-                    self._say(f"the role {ROLE} has not taken effect yet; {(now - began) / 60:.1f} minutes so far: {e}")
-                    spoken = now
+                    raise NoAnswer(self._unauthorized(e, (now - began) / 60), e.status, e.deployment) from None
+                if fetched and now - logged >= LOG_SECONDS:
+                    self._log(f"the role {ROLE} has not taken effect yet; {(now - began) / 60:.1f} minutes so far: {e}")
+                    logged = now
             if fetched:
                 time.sleep(wait)
                 wait = min(wait * 1.5, LONGEST_WAIT)
@@ -151,11 +158,12 @@ class Questions:
             self.keys.append(self.fetch_key())
             fetched = True
 
-    def _not_let_in(self, error: NoAnswer, minutes: float) -> str:
+    def _unauthorized(self, error: NoAnswer, minutes: float) -> str:
         return (
-            f"whoever is signed in may not ask the endpoint, waited {minutes:.0f} minutes (PHI_AZURE_ROLE_MINUTES): "
-            f"{error}. Give them the role {ROLE} on the workspace: az role assignment create --role '{ROLE}'"
+            f"the signed-in principal may not query the endpoint, waited {minutes:.0f} minutes "
+            f"(PHI_AZURE_ROLE_MINUTES): {error}. Assign it the role {ROLE} on the "
+            f"workspace: az role assignment create --role '{ROLE}'"
         )
 
-    def _say(self, words: str) -> None:
-        self.log(masked(words, self.keys))
+    def _log(self, message: str) -> None:
+        self.log(masked(message, self.keys))

@@ -1,4 +1,4 @@
-"""A deployment as it should be: a name that says what it is made of, and the body that Azure takes."""
+"""The wanted deployment: a name derived from its content, and the request body for Azure."""
 
 import hashlib
 import json
@@ -18,12 +18,15 @@ LIVENESS = {"initialDelay": "PT30S", "period": "PT10S", "timeout": "PT5S", "fail
 READINESS = {"initialDelay": "PT10S", "period": "PT10S", "timeout": "PT5S", "failureThreshold": 90}
 LONG = frozenset({"training_run"})
 SUCCESSES = {"successThreshold": 1}
-SERVER_CONCURRENCY, SERVER_QUEUE = 8, 32  # of serving_code; more where the settings let more in
+SERVER_CONCURRENCY, SERVER_QUEUE = (
+    8,
+    32,
+)  # serving_code's defaults; raised when the settings allow more concurrent requests
 
 
 @dataclass(frozen=True)
 class Machines:
-    """What the settings say of the machines and of what they are asked."""
+    """The settings of the machines and of their requests."""
 
     vm_size: str
     instances: int
@@ -33,7 +36,7 @@ class Machines:
 
 @dataclass(frozen=True)
 class WantedDeployment:
-    """The model on these machines, behind the server of this project."""
+    """A deployment of this model on these machines, with this project's server."""
 
     endpoint: str
     model: RegisteredModel
@@ -41,9 +44,9 @@ class WantedDeployment:
 
     @property
     def digest(self) -> str:
-        """Which model answers under which name, by which code, on which machines, and everything else that Azure takes.
+        """SHA-256 over the model, its name, the code, the machines, and everything else in the request body.
 
-        The endpoint stands for the workspace: its name is of one only.
+        The endpoint's name stands for the workspace, to which it is unique.
         """
         body = self._body("", "")
         body["properties"]["instanceType"] = self.machines.vm_size.lower()
@@ -52,12 +55,12 @@ class WantedDeployment:
 
     @property
     def name(self) -> str:
-        """The same for the same deployment, whoever makes it and however often."""
+        """The deployment's name, which is the same for the same content in every home and run."""
         return f"m{self.model.version}-{self.digest[:DIGITS]}"
 
     @property
     def facts(self) -> dict[str, str]:
-        """What the record is made of again, from Azure alone."""
+        """The values from which the record is restored with Azure's state alone."""
         model = self.model
         return {
             "digest": self.digest,
@@ -69,9 +72,9 @@ class WantedDeployment:
         }
 
     def body(self, clients: AzureClients) -> dict[str, Any]:
-        """The deployment as Azure takes it. It bears identities and addresses, never a key."""
+        """The request body of the deployment. It contains identities and addresses, never a key."""
         body = self._body(clients.resource("ml_workspace"), self.name)
-        # A tag of Resource Manager's has at most 256 characters, fewer than the address of a run may have.
+        # A tag has at most 256 characters in Azure Resource Manager, and a run's address may be longer.
         tags = {name: value for name, value in self.facts.items() if name not in LONG}
         longer = {name: value for name, value in self.facts.items() if name in LONG}
         properties = {**body["properties"], "properties": longer}
@@ -79,7 +82,7 @@ class WantedDeployment:
         return {"location": clients.account.location, **body, "tags": tags, "properties": properties}
 
     def _body(self, workspace: str, name: str) -> dict[str, Any]:
-        """All that decides how it serves, in this workspace and under this name."""
+        """Everything that determines how it serves, in this workspace and under this name."""
         of = self.machines
         return {
             "sku": {"name": "Default", "capacity": of.instances},
@@ -110,7 +113,7 @@ class WantedDeployment:
 
 
 def dollars_a_day(vm_size: str, instances: int, location: str) -> float | None:
-    """What the machines of one deployment cost; None where the size is not in the price table."""
+    """US dollars a day for the machines of one deployment; None when the VM size is not in the price table."""
     try:
         return round(prices.price_per_hour(vm_size, location) * HOURS_A_DAY * instances, 2)
     except prices.UnknownSize:
@@ -118,7 +121,7 @@ def dollars_a_day(vm_size: str, instances: int, location: str) -> float | None:
 
 
 def record_of(endpoint: str, name: str, facts: Mapping[str, str], dollars: float, link: str) -> Deployment:
-    """The record of a deployment of which Azure says these facts. Raises KeyError when it is not ours."""
+    """The record of a deployment with these facts. Raises KeyError when this project did not create it."""
     return Deployment(
         digest=facts["digest"],
         endpoint=endpoint,

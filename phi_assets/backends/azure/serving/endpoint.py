@@ -1,7 +1,7 @@
-"""One online endpoint with its deployments, as Resource Manager shows and takes them.
+"""Reads and writes one online endpoint and its deployments through Azure Resource Manager.
 
-Written by its interface itself: azure-ai-ml's own calls follow each write in a thread of theirs, which ends for good at
-the first answer that is lost.
+Written through the REST API, because azure-ai-ml polls each write in a thread that ends at the first lost response, and
+cannot re-attach to a write that an earlier run began.
 """
 
 import re
@@ -29,37 +29,37 @@ from phi_assets.ports.base import Log
 VERSION = rest.WORKSPACES_VERSION
 MINUTES = 90.0
 FIRST_POLL, LONGEST_POLL = 0.5, 10.0
-LOOKS = 3  # at what Azure shows after a write of which it says nothing: it may show what was before for a moment
+MAX_POLLS = 3  # after a write whose operation cannot be read: Azure may show the previous state for a moment
 SCORING_SCOPE = "https://ml.azure.com/.default"
 LOG_LINES = 50
-KEY_ROLE_MINUTES = 0.5  # a person who asks a question waits for it
+KEY_ROLE_MINUTES = 0.5  # short, because a user may be waiting at the terminal
 
 
 @dataclass(frozen=True)
 class Written:
-    """What a write led to, and where Azure says how it went: nowhere, when its answer was lost."""
+    """The state after a write, and the URL of its operation: empty without a request, UNKNOWN without a URL."""
 
     state: EndpointState
     operation: str
 
 
 UNKNOWN = "unknown"
-SHORT = re.compile(r"Not enough quota available[^\"\\\\]*?Additional needed: \d+")
+QUOTA_SHORTAGE = re.compile(r"Not enough quota available[^\"\\\\]*?Additional needed: \d+")
 
 
 def keys_of(clients: AzureClients, endpoint_id: str, log: Log) -> list[str]:
-    """The primary key of an endpoint, and the secondary one. Raises HttpResponseError, and GaveUp."""
-    ask = partial(clients.send, "POST", f"{endpoint_id}/listKeys?api-version={VERSION}")
-    told = with_retries(f"reading the key of {endpoint_id.rpartition('/')[2]}", ask, log).json()
-    return [str(told["primaryKey"]), str(told.get("secondaryKey") or "")]
+    """The primary and the secondary key of an endpoint. Raises HttpResponseError and GaveUp."""
+    request = partial(clients.send, "POST", f"{endpoint_id}/listKeys?api-version={VERSION}")
+    reply = with_retries(f"reading the key of {endpoint_id.rpartition('/')[2]}", request, log).json()
+    return [str(reply["primaryKey"]), str(reply.get("secondaryKey") or "")]
 
 
 class OnlineEndpoint:
-    """The account's endpoint. Every write waits until none other is under way, and is followed to its end."""
+    """The account's endpoint. Every write waits until no other is in progress, and is polled until it ends."""
 
     def __init__(self, clients: AzureClients, log: Log, role_minutes: float) -> None:
         self.clients, self.log, self.role_minutes = clients, log, role_minutes
-        # Raises when somebody else may be changing the endpoint: then nothing is written any more.
+        # Raises when another run may be changing the endpoint, so that nothing more is written.
         self.still_alone: Callable[[], None] = lambda: None
         self.name = endpoint_name(clients.account)
         self.id = f"{clients.resource('ml_workspace')}/onlineEndpoints/{self.name}"
@@ -69,7 +69,7 @@ class OnlineEndpoint:
         return portal_links.studio(self.clients.resource("ml_workspace"), f"endpoints/realtime/{self.name}/detail")
 
     def read(self) -> EndpointState | None:
-        """What is there now; None when there is no endpoint."""
+        """The current state; None when the endpoint does not exist."""
         found = rest.get_or_none(self.clients, self.id, VERSION)
         if found is None:
             return None
@@ -77,18 +77,18 @@ class OnlineEndpoint:
         return state_of(found, rows)
 
     def at_rest(self, waiting: PollTimer | None = None) -> EndpointState | None:
-        """What is there once no write is under way. Raises GaveUp when that takes over MINUTES."""
+        """Wait until no write is in progress, and return the state. Raises GaveUp after MINUTES."""
         waiting = waiting or self._waiting(f"endpoint {self.name}")
         while True:
             found = self.read()
             if found is None or found.at_rest:
                 return found
-            waiting.pause(found.doing, self._look)
+            waiting.pause(found.doing, self._remedy)
 
     def put(self, auth: str, traffic: Mapping[str, int], proven: str = "") -> Written:
-        """The endpoint has this way in and this traffic, whole numbers of per cent that add to 100, or none.
+        """Create or update the endpoint with this authentication mode and traffic: per cent that add to 100, or empty.
 
-        Its tag says which deployment is proven; none where that is empty.
+        The tag PROVEN is set to the deployment `proven`, or removed when that is empty.
         """
         body = {
             "location": self.clients.account.location,
@@ -101,25 +101,26 @@ class OnlineEndpoint:
         }
 
         def done(state: EndpointState | None) -> bool:
-            same = state is not None and state.traffic == dict(traffic) and state.tags.get(PROVEN, "") == proven
-            return same and state is not None and self.is_as_wanted(state, auth)
+            if state is None or state.traffic != dict(traffic) or state.tags.get(PROVEN, "") != proven:
+                return False
+            return self.is_as_wanted(state, auth)
 
-        return self._write(f"changing endpoint {self.name}", "PUT", self.id, body, done)
+        return self._write(f"updating endpoint {self.name}", "PUT", self.id, body, done)
 
     def is_as_wanted(self, state: EndpointState, auth: str) -> bool:
-        """Whether the endpoint serves, with this way in and our tags."""
+        """Whether the endpoint serves with this authentication mode and this project's tags."""
         return state.state == "Succeeded" and state.auth == auth and self.tags.items() <= dict(state.tags).items()
 
     def put_deployment(self, name: str, body: Mapping[str, Any]) -> Written:
-        """There is a deployment of this name that serves, made of this body, or one that failed."""
+        """Create the deployment of this name with this body, and wait until it serves or has failed."""
 
         def done(state: EndpointState | None) -> bool:
             return state is not None and name in state.deployments and state.deployments[name].serves
 
-        return self._write(f"making deployment {name}", "PUT", f"{self.id}/deployments/{name}", body, done)
+        return self._write(f"creating deployment {name}", "PUT", f"{self.id}/deployments/{name}", body, done)
 
     def remove(self, name: str) -> None:
-        """There is no deployment of this name, which must have no traffic. Raises AzureRefused when it stays."""
+        """Delete the deployment of this name, which must have no traffic. Raises AzureRefused when it still exists."""
 
         def done(state: EndpointState | None) -> bool:
             return state is None or name not in state.deployments
@@ -127,32 +128,34 @@ class OnlineEndpoint:
         written = self._write(f"deleting deployment {name}", "DELETE", f"{self.id}/deployments/{name}", None, done)
         if not done(written.state):
             raise AzureRefused(
-                description=f"deployment {name} is still there: {self.reason(written)}; delete it in the portal, "
+                description=f"deployment {name} could not be deleted: {self.reason(written)}; delete it in the portal, "
                 f"{self.portal}, and run again",
                 allow_retries=False,
             )
 
     def logs(self, name: str) -> str:
-        """The last lines that the deployment's container wrote; a word why not when Azure does not tell."""
+        """The last lines of the deployment's container log, or the reason why they could not be read."""
         from azure.core.exceptions import AzureError
 
         body = {"containerType": "InferenceServer", "tail": LOG_LINES}
         address = f"{self.id}/deployments/{name}/getLogs?api-version={VERSION}"
-        ask = partial(self.clients.send, "POST", address, body)
+        request = partial(self.clients.send, "POST", address, body)
         try:
-            told = with_retries("reading the deployment's log", ask, self.log).json()
-            return str(told.get("content") or "").strip()
+            reply = with_retries("reading the deployment's log", request, self.log).json()
+            return str(reply.get("content") or "").strip()
         except AzureError as e:
             return f"its log could not be read: {code_of(e) or type(e).__name__}"
 
     def key(self, auth: str) -> str:
-        """What goes after `Bearer`: the primary key, or a token of whoever is signed in."""
+        """The bearer credential of a request: the primary key, or a token of the signed-in principal."""
         if auth == "aad_token":
             return self.clients.credential().get_token_info(SCORING_SCOPE).token
         return self.keys()[0]
 
     def keys(self) -> list[str]:
-        """The primary key and the secondary one. Raises AzureRefused, also when the endpoint is gone or takes none."""
+        """The primary and the secondary key. Raises AzureRefused, also when the endpoint is deleted or takes no
+        keys.
+        """
         from azure.core.exceptions import HttpResponseError
 
         what, minutes = f"reading the key of endpoint {self.name}", min(KEY_ROLE_MINUTES, self.role_minutes)
@@ -173,68 +176,70 @@ class OnlineEndpoint:
         body: Mapping[str, Any] | None,
         done: Callable[[EndpointState | None], bool],
     ) -> Written:
-        """What `done` asks for has come to be, or Azure said that it failed. Raises AzureRefused, GaveUp.
+        """Send one write, and poll until `done` holds for the state or the operation ended. Raises AzureRefused,
+        GaveUp.
 
-        Asked for after each wait whether it is there: an answer that was lost may have been a yes.
+        The state is read before each request, because a write whose response was lost may have taken effect.
         """
         from azure.core.exceptions import HttpResponseError
 
-        def ask() -> Any:
+        def send() -> Any:
             self.still_alone()
             return self.clients.send(verb, f"{id}?api-version={VERSION}", body)
 
-        waiting, operation, looks = self._waiting(what), "", 0
+        waiting, operation, polls = self._waiting(what), "", 0
         while True:
-            # The operation first: what is read after its end is what it led to.
-            status = self._told(operation).get("status") if operation else "not asked"
+            # The operation first: a state that is read after its end is its result.
+            status = self._operation(operation).get("status") if operation else "not sent"
             state = self.at_rest(waiting)
-            looks += status is None
-            if done(state) or status in ENDED or looks >= LOOKS:
+            polls += status is None
+            if done(state) or status in ENDED or polls >= MAX_POLLS:
                 return Written(state or NOTHING, operation)
-            doing = "it is not seen yet"
+            doing = "the change is not visible yet"
             if not operation:
                 try:
-                    answer = wait_for_role(ask, what, self.log, self.role_minutes)
-                    operation = answer.headers.get("Azure-AsyncOperation") or UNKNOWN
+                    response = wait_for_role(send, what, self.log, self.role_minutes)
+                    operation = response.headers.get("Azure-AsyncOperation") or UNKNOWN
                 except HttpResponseError as e:
                     if not is_busy(e):
                         raise _refused(what, e) from e
                     doing = cause_with_remedy(codes(e))
-            waiting.pause(doing, self._look)
+            waiting.pause(doing, self._remedy)
 
     def _waiting(self, what: str) -> PollTimer:
         return PollTimer(what, self.log, MINUTES, FIRST_POLL, LONGEST_POLL)
 
     @property
-    def _look(self) -> str:
-        return f"look at it, {self.portal}, and run again: what is under way will be taken up"
+    def _remedy(self) -> str:
+        return f"see {self.portal}, and run again: the next run continues with the write that is in progress"
 
     def reason(self, written: Written) -> str:
-        """Why a write failed, in Azure's words."""
-        error = self._told(written.operation).get("error") or {}
+        """Why a write failed, as Azure reports it."""
+        error = self._operation(written.operation).get("error") or {}
         if not error.get("message"):
-            return f"Azure did not tell why; look at {self.portal}"
+            return f"Azure gave no reason; see {self.portal}"
         return f"{error['message']} ({error.get('code')})"
 
-    def _told(self, operation: str) -> Mapping[str, Any]:
-        """What Azure says of an operation; nothing when it says none."""
+    def _operation(self, operation: str) -> Mapping[str, Any]:
+        """The status of an operation; empty when it is unknown or cannot be read."""
         from azure.core.exceptions import HttpResponseError
 
         if operation in ("", UNKNOWN):
             return {}
         try:
-            return with_retries("reading how it went", lambda: self.clients.get(operation), self.log)
+            return with_retries("reading the operation's status", lambda: self.clients.get(operation), self.log)
         except (HttpResponseError, ValueError):
             return {}
 
 
 def _refused(what: str, error: Exception) -> AzureRefused:
-    """The failure that a person reads. Azure says what quota is short deep within several texts of JSON."""
-    short = SHORT.search(str(error)) or next((f for _, told in codes(error) if (f := SHORT.search(told))), None)
-    if short is None:
+    """The error to raise. Azure names the missing quota deep inside nested JSON texts, which are searched for it."""
+    texts = [str(error), *(message for _, message in codes(error))]
+    shortage = next((found for text in texts if (found := QUOTA_SHORTAGE.search(text))), None)
+    if shortage is None:
         return refused(what, error)
     return AzureRefused(
-        description=f"{what}: {short[0]}. An endpoint needs room for its old and its new deployment: ask for more, "
+        description=f"{what}: {shortage[0]}. An endpoint needs quota for its old and its new deployment: request more, "
         f"{portal_links.quota()}, or choose another PHI_AZURE_ENDPOINT_VM_SIZE, and run again",
         allow_retries=False,
     )

@@ -1,4 +1,4 @@
-"""Azure's managed online endpoint: an address that stays, and one deployment behind it that was proven."""
+"""The managed online endpoint on Azure: a stable address, and behind it one deployment that passed its tests."""
 
 import hashlib
 from collections.abc import Iterator, Mapping
@@ -21,14 +21,16 @@ from phi_assets.ports.base import Log
 from phi_assets.ports.serving import EndpointHost
 from phi_assets.records import Deployment, Endpoint, Record, RegisteredModel
 
-# Without these Azure fails every managed endpoint.
+# Azure fails to create managed endpoints without these.
 PROVIDERS = ["Microsoft.PolicyInsights", "Microsoft.Cdn"]
 INTERACTIVE_SECONDS = 20.0
-NO_PRICE = "a price that is not known here (its machine is not in the price table)"
+NO_PRICE = "an unknown price (the price table has no row for its VM size)"
 
 
 class AzureEndpointHost(EndpointHost):
-    """The account's endpoint. Nothing of it is started or stopped: it serves, and costs, until it is taken down."""
+    """The account's endpoint. It is never started or stopped: it serves, and costs money, until phi teardown deletes
+    it.
+    """
 
     account: dict[str, str]
     vm_size: str
@@ -38,7 +40,7 @@ class AzureEndpointHost(EndpointHost):
     request_seconds: int = 180
     canary_share: int = 10
     canary_minutes: float = 1.0
-    drain_seconds: float | None = None  # as long as an answer may take: the old deployment's last ones end
+    drain_seconds: float | None = None  # time for the old deployment's last responses; None: request_seconds
     role_minutes: float = 30.0
 
     def ensure_endpoint(self, log: Log) -> Endpoint:
@@ -46,16 +48,16 @@ class AzureEndpointHost(EndpointHost):
         state = endpoint.at_rest()
         if state is None or not endpoint.is_as_wanted(state, self.auth):
             providers.ensure_registered(self._clients, PROVIDERS, log)
-            log(f"{'making' if state is None else 'changing'} endpoint {endpoint.name}")
+            log(f"{'creating' if state is None else 'updating'} endpoint {endpoint.name}")
             with self._alone(endpoint, log):
                 before = endpoint.at_rest() or NOTHING
                 written = endpoint.put(self.auth, before.traffic, before.tags.get(PROVEN, ""))
             state = written.state
             if not endpoint.is_as_wanted(state, self.auth):
-                reason = f"{state.state.lower() or 'gone'}: {endpoint.reason(written)}"
+                reason = f"{state.state.lower() or 'deleted'}: {endpoint.reason(written)}"
                 raise AzureRefused(
-                    description=f"endpoint {endpoint.name} is {reason}. Mend that and run again, which tries it anew; "
-                    "if it stays so, phi teardown deletes it, and the next run makes it",
+                    description=f"endpoint {endpoint.name} is {reason}. Fix the cause and run again to retry; "
+                    "if that fails too, phi teardown deletes it, and the next run creates it",
                     allow_retries=False,
                 )
         log(f"endpoint {endpoint.name} has the address {state.address}")
@@ -68,7 +70,7 @@ class AzureEndpointHost(EndpointHost):
         trial = blue_green.Trial(self.canary_share, self.canary_minutes * 60, drain)
         change = blue_green.BlueGreen(endpoint, self.auth, wanted, trial, log)
         if change.is_done(endpoint.at_rest()):
-            log(f"{wanted.name} serves {model.name}:{model.version} already")
+            log(f"{wanted.name} already serves {model.name}:{model.version}")
         else:
             image.ensure(of, self.role_minutes, log)
             with self._alone(endpoint, log) as lease:
@@ -76,7 +78,7 @@ class AzureEndpointHost(EndpointHost):
             log(f"{wanted.name} serves {model.name}:{model.version}")
         record = self._record(endpoint, wanted.name, wanted.facts, self.vm_size, self.instances)
         if not record.dollars_a_day:
-            log(f"no price is known for {self.vm_size}: what {wanted.name} costs a day is not said")
+            log(f"the price table has no row for {self.vm_size}: the daily cost of {wanted.name} is unknown")
         return record
 
     def find(self, digest: str) -> Record | None:
@@ -97,20 +99,20 @@ class AzureEndpointHost(EndpointHost):
 
     def missing_reason(self, digest: str) -> str:
         del digest
-        return "the endpoint is gone or was changed, or another deployment has its traffic, or stands beside it"
+        return "the endpoint was deleted or changed, or another deployment exists or has its traffic"
 
     @property
     def remedy(self) -> str:
         try:
-            return f"look at {self._endpoint(log_to_run).portal}; `phi run` makes and deploys what is missing"
+            return f"see {self._endpoint(log_to_run).portal}; `phi run` creates and deploys what is missing"
         except NotDeployed:
-            return "`phi run` makes it"
+            return "`phi run` creates it"
 
     def key(self) -> str:
         return self._endpoint(log_to_run).key(self.auth)
 
     def start(self, log: Log) -> None:
-        """Nothing: what is deployed runs."""
+        """Do nothing: a deployment always runs."""
         del log
 
     def stop(self, log: Log) -> None:
@@ -121,7 +123,7 @@ class AzureEndpointHost(EndpointHost):
         each = [dollars_a_day(one.vm_size, one.instances, location) for one in state.deployments.values()]
         known = [dollars for dollars in each if dollars is not None]
         costs = f"about {sum(known):.2f} dollars a day ({prices.AS_OF})" if len(known) == len(each) else NO_PRICE
-        log(f"endpoint {endpoint_name(self._clients.account)} goes on, for {costs}: phi teardown takes it down")
+        log(f"endpoint {endpoint_name(self._clients.account)} keeps running, for {costs}: phi teardown deletes it")
 
     def status(self) -> dict[str, Any]:
         state = self._state()
@@ -150,10 +152,10 @@ class AzureEndpointHost(EndpointHost):
         }
 
     def _state(self) -> EndpointState | None:
-        """What is there now, for a person who waits seconds, not minutes. Raises GaveUp."""
+        """The endpoint's current state, for an interactive command: raises GaveUp after INTERACTIVE_SECONDS."""
         try:
             endpoint = self._endpoint(log_to_run)
-            return with_deadline(f"looking at endpoint {endpoint.name}", endpoint.read, INTERACTIVE_SECONDS)
+            return with_deadline(f"reading endpoint {endpoint.name}", endpoint.read, INTERACTIVE_SECONDS)
         except NotDeployed:
             return None
 
@@ -167,9 +169,9 @@ class AzureEndpointHost(EndpointHost):
         return record_of(endpoint.name, name, facts, dollars or 0.0, endpoint.portal)
 
     def _endpoint_record(self, endpoint: OnlineEndpoint, state: EndpointState) -> Endpoint:
-        said = f"{endpoint.id}\n{state.address}\n{self.auth}"
+        content = f"{endpoint.id}\n{state.address}\n{self.auth}"
         return Endpoint(
-            digest=hashlib.sha256(said.encode()).hexdigest(),
+            digest=hashlib.sha256(content.encode()).hexdigest(),
             name=endpoint.name,
             address=state.address,
             auth=self.auth,

@@ -1,4 +1,4 @@
-"""The serving environment: an image with the server and its packages, known by the hash of both."""
+"""The serving environment: an image with the server and its packages, versioned by the hash of both."""
 
 import hashlib
 import shutil
@@ -26,7 +26,7 @@ PORT = 5001
 ROUTES = {
     "liveness_route": {"port": PORT, "path": "/livez"},
     "readiness_route": {"port": PORT, "path": "/readyz"},
-    # The platform's own path is the root, so that clients may append /score as well as /v1/chat/completions.
+    # The scoring path is the root, so that clients can append /score or /v1/chat/completions.
     "scoring_route": {"port": PORT, "path": "/"},
 }
 
@@ -47,15 +47,15 @@ def id_in(workspace: str) -> str:
 
 
 def ensure(clients: AzureClients, role_minutes: float, log: Log) -> None:
-    """The environment of this content is registered. Raises AzureRefused."""
+    """Register the environment of this content. Raises AzureRefused."""
     with tempfile.TemporaryDirectory() as folder:
         ml_environment.ensure(clients, NAME, version(), lambda: _environment(stage(Path(folder))), role_minutes, log)
 
 
 def stage(folder: Path) -> Path:
-    """The build context: the Dockerfile, the requirements, and the server."""
+    """Copy the build context: the Dockerfile, the requirements, and the server."""
     root = folder / CONTEXT
-    # Staged before, where an answer was lost and the environment is registered again.
+    # The folder exists when the registration is retried after a lost response.
     shutil.copytree(FOLDER, root, ignore=NEVER_UPLOADED, dirs_exist_ok=True)
     shutil.copytree(CODE, root / CODE.name, ignore=_not_of_the_server, dirs_exist_ok=True)
     return root
@@ -74,6 +74,6 @@ def _environment(context: Path) -> "Environment":
         version=version(),
         build=BuildContext(path=str(context)),
         inference_config=ROUTES,
-        description="What phi-assets serves with.",
+        description="The environment in which phi-assets serves.",
         tags={"digest": digest()},
     )

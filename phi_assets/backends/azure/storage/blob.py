@@ -1,4 +1,4 @@
-"""Files in the workspace's own blob container, read and written with the identity of whoever runs this."""
+"""Reads and writes files in the workspace's blob container with the identity of the signed-in principal."""
 
 import contextlib
 import time
@@ -21,34 +21,34 @@ if TYPE_CHECKING:
 
 DATASTORE = "workspaceblobstore"
 ADDRESS = f"azureml://datastores/{DATASTORE}/paths/"
-SECONDS_BETWEEN_LINES = 10.0
+LOG_SECONDS = 10.0
 T = TypeVar("T")
 
 
 def address(path: str) -> str:
-    """The address by which Azure ML knows a path of the container."""
+    """Azure ML's address of a path in the container."""
     return ADDRESS + path
 
 
 def path_of(place: str) -> str:
-    """The path in the container that `address` was made of."""
+    """The path in the container from an address; the inverse of `address`."""
     return place.removeprefix(ADDRESS)
 
 
 class NoDatastore(AzureRefused):
-    """There is no workspace, or it has lost its own datastore."""
+    """The workspace or its datastore does not exist."""
 
 
 class WorkspaceBlobs:
-    """The container of workspaceblobstore. What is refused for want of a role is waited for."""
+    """The container of workspaceblobstore. Requests refused for a missing role are retried for `role_minutes`."""
 
     def __init__(self, clients: AzureClients, log: Log, role_minutes: float) -> None:
         self.clients, self.log, self.role_minutes = clients, log, role_minutes
 
     @cached_property
     def place(self) -> tuple[str, str]:
-        """Address of the storage account, and name of the container."""
-        # Without azure-ai-ml, which takes seconds to import.
+        """The URL of the storage account, and the name of the container."""
+        # Read with the REST API, because azure-ai-ml takes seconds to import.
         workspace = self.clients.resource("ml_workspace")
         found = rest.get_or_none(self.clients, f"{workspace}/datastores/{DATASTORE}", WORKSPACES_VERSION)
         if found is None:
@@ -62,14 +62,14 @@ class WorkspaceBlobs:
         return self.clients.blob(url).get_container_client(name or own)
 
     def upload(self, folder: Path, path: str) -> int:
-        """Every file of `folder` lies under `path`, which ends in a slash; returns how many had to be sent."""
-        there = self._try("looking for what was uploaded", lambda: self._sums(path))
+        """Upload every changed file of `folder` to `path`, which ends in a slash; return how many were sent."""
+        stored = self._try("listing uploaded files", lambda: self._sums(path))
         files = sorted(file for file in folder.rglob("*") if file.is_file())
         sent = 0
         for file in files:
             name = path + file.relative_to(folder).as_posix()
             sha256 = file_sha256(file)
-            if there.get(name) != (file.stat().st_size, sha256):
+            if stored.get(name) != (file.stat().st_size, sha256):
                 self._try(
                     f"uploading {file.name}", lambda file=file, name=name, sha=sha256: self._send(file, name, sha)
                 )
@@ -77,18 +77,18 @@ class WorkspaceBlobs:
         return sent
 
     def download(self, path: str, folder: Path, names: Iterable[str] | None = None) -> None:
-        """The named files under `path`, or all of them, lie in `folder`."""
+        """Download the named files under `path`, or all of them, into `folder`."""
         wanted = [path + name for name in names] if names is not None else self.names(path)
         for name in wanted:
             self.fetch(name, folder / name.removeprefix(path))
 
     def fetch(self, name: str, target: Path) -> None:
-        """The file lies at `target`, whole or not at all."""
+        """Download a file to `target` atomically."""
         target.parent.mkdir(parents=True, exist_ok=True)
         self._try(f"downloading {name}", lambda: self._receive(name, target))
 
     def etags(self, path: str) -> dict[str, str]:
-        """Every name that begins with `path`, with the mark that changes whenever the file does."""
+        """Every blob name that begins with `path`, with its ETag, which changes with the content."""
 
         def ask() -> dict[str, str]:
             return {blob.name: str(blob.etag) for blob in self.container().list_blobs(name_starts_with=path)}
@@ -96,18 +96,18 @@ class WorkspaceBlobs:
         return self._try(f"listing {path}", ask)
 
     def names(self, path: str) -> list[str]:
-        """Every name that begins with `path`."""
+        """Every blob name that begins with `path`."""
         return self._try(f"listing {path}", lambda: list(self.container().list_blob_names(name_starts_with=path)))
 
     def holds(self, folder: Path, path: str) -> bool:
-        """Whether every file of `folder` lies under `path`, which ends in a slash, in its size."""
-        there = self._try(f"listing {path}", lambda: self._sums(path))
+        """Whether every file of `folder` is stored under `path`, which ends in a slash, with the same size."""
+        stored = self._try(f"listing {path}", lambda: self._sums(path))
         files = [file for file in folder.rglob("*") if file.is_file()]
         sizes = {path + file.relative_to(folder).as_posix(): file.stat().st_size for file in files}
-        return all(there.get(name, (-1, ""))[0] == size for name, size in sizes.items())
+        return all(stored.get(name, (-1, ""))[0] == size for name, size in sizes.items())
 
     def size(self, path: str) -> int | None:
-        """The file's size in bytes; None when it is not there."""
+        """The file's size in bytes; None when it does not exist."""
         from azure.core.exceptions import ResourceNotFoundError
 
         def ask() -> int | None:
@@ -116,14 +116,16 @@ class WorkspaceBlobs:
             except ResourceNotFoundError:
                 return None
 
-        return self._try(f"looking for {path}", ask)
+        return self._try(f"reading the size of {path}", ask)
 
     def read(self, path: str) -> bytes:
-        """The file's bytes; none when it is not there."""
+        """The file's bytes; empty when it does not exist."""
         return self._try(f"reading {path}", lambda: self.peek(path))
 
     def peek(self, path: str, *, start: int = 0, container: str | None = None) -> bytes:
-        """The file's bytes from `start` on; none when it is not there, or is no longer than that. Asked once only."""
+        """The file's bytes from `start` on; empty when it does not exist or is not longer. One request, without
+        retries.
+        """
         from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
 
         try:
@@ -131,7 +133,7 @@ class WorkspaceBlobs:
         except ResourceNotFoundError:
             return b""
         except HttpResponseError as e:
-            if e.status_code == 416:  # the range begins behind the end
+            if e.status_code == 416:  # the range starts after the end
                 return b""
             raise
 
@@ -139,7 +141,7 @@ class WorkspaceBlobs:
         self._try(f"writing {path}", lambda: self.blob(path).upload_blob(content, overwrite=True))
 
     def remove(self, path: str) -> None:
-        """Nothing is left whose name begins with `path`."""
+        """Delete every blob whose name begins with `path`."""
         from azure.core.exceptions import ResourceNotFoundError
 
         def ask(name: str) -> None:
@@ -164,7 +166,7 @@ class WorkspaceBlobs:
                 length=file.stat().st_size,
                 metadata={"sha256": sha256},
                 max_concurrency=4,
-                progress_hook=_spoken(file.name, self.log),
+                progress_hook=_progress_logger(file.name, self.log),
             )
 
     def _receive(self, name: str, target: Path) -> None:
@@ -183,7 +185,7 @@ class WorkspaceBlobs:
 
 
 def seems_whole(clients: AzureClients, folder: Path, path: str) -> bool:
-    """As `holds`, and no role is waited for: what may not be looked at now is taken to be there."""
+    """As `holds`, without waiting for a role: files that may not be read now are assumed to exist."""
     try:
         return WorkspaceBlobs(clients, log_to_run, 0.0).holds(folder, path)
     except NoDatastore:
@@ -192,14 +194,14 @@ def seems_whole(clients: AzureClients, folder: Path, path: str) -> bool:
         return True
 
 
-def _spoken(name: str, log: Log) -> Callable[[int, int | None], None]:
-    """A line now and then while a large file is on its way."""
-    said = time.monotonic()
+def _progress_logger(name: str, log: Log) -> Callable[[int, int | None], None]:
+    """A progress hook that logs at most every LOG_SECONDS while a large file is uploaded."""
+    logged = time.monotonic()
 
     def progress(done: int, total: int | None) -> None:
-        nonlocal said
-        if total and time.monotonic() - said >= SECONDS_BETWEEN_LINES:
-            said = time.monotonic()
+        nonlocal logged
+        if total and time.monotonic() - logged >= LOG_SECONDS:
+            logged = time.monotonic()
             log(f"uploading {name}: {done / 1e6:,.0f} of {total / 1e6:,.0f} MB")
 
     return progress

@@ -1,4 +1,4 @@
-"""Azure ML data assets: a name and a version for a folder on Blob, which jobs mount by it."""
+"""Azure ML data assets: a name and a version for a folder in blob storage, which jobs use as input."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -13,7 +13,7 @@ from phi_assets.ports.base import Log
 if TYPE_CHECKING:
     from azure.ai.ml.entities import Data
 
-DIGITS = 24  # of the digest in a version: Azure ML takes 30 characters at most, and other tools add a prefix
+DIGITS = 24  # of the digest in a version: Azure ML allows 30 characters, and other tools add a prefix
 
 
 def version_of(digest: str) -> str:
@@ -21,12 +21,12 @@ def version_of(digest: str) -> str:
 
 
 def reference(name: str, digest: str) -> str:
-    """How a job's input names the asset."""
+    """The asset's reference as a job's input."""
     return f"azureml:{name}:{version_of(digest)}"
 
 
 def find(clients: AzureClients, name: str, digest: str, log: Log) -> "Data | None":
-    """The asset that stands for the digest now; None when there is none. One request. Raises AzureRefused."""
+    """The asset of this digest; None when it does not exist. One request, with retries. Raises AzureRefused."""
     return call_with_retries(lambda: _now(clients, name, digest), f"reading data asset {name}", log)
 
 
@@ -51,11 +51,11 @@ def ensure(
     log: Log,
     role_minutes: float,
 ) -> None:
-    """The folder `path` of the workspace's container is the asset's version of this digest. Made once."""
+    """Register the folder `path` of the workspace's container as the asset's version of this digest, once."""
     from azure.ai.ml.entities import Data
 
     def make() -> None:
-        # Asked for first at each try: an answer that was lost may have been a yes.
+        # Read first at each attempt: after a lost response it may be registered.
         if _now(clients, name, digest) is None:
             asset = Data(
                 name=name,
@@ -70,7 +70,7 @@ def ensure(
     call_waiting_for_role(make, f"registering data asset {name}:{version_of(digest)}", log, role_minutes)
     if find(clients, name, digest, log) is None:
         raise AzureRefused(
-            description=f"data asset {name}:{version_of(digest)} exists with another content; archive that version in "
-            "Azure ML Studio under Data, and run again",
+            description=f"data asset {name}:{version_of(digest)} exists with different content; archive that version "
+            "in Azure ML Studio under Data, and run again",
             allow_retries=False,
         )

@@ -151,7 +151,7 @@ def test_drift_is_a_failed_check_and_making_it_again_mends_it(place, mended, ass
     if asset in made:
         keeper = mended.resources["cloud_resources"]
         assert keeper.find(made[asset].digest) is None
-        assert "not there as the template has it" in keeper.missing_reason(made[asset].digest)
+        assert "differs from the template" in keeper.missing_reason(made[asset].digest)
     else:
         mended.resources["provisioner"].ensure_workspace()
     mended.deploy()
@@ -216,7 +216,7 @@ def test_a_lost_answer_to_the_deployment_makes_one_deployment(place):
     place.deploy()
 
     assert len(deployments(place.control, place)) == 1
-    assert any("following it" in words for words in place.said)
+    assert any("waiting for it" in words for words in place.said)
 
 
 def test_a_forecast_that_never_comes_holds_nothing_up(place, monkeypatch):
@@ -239,7 +239,7 @@ def test_a_deployment_that_is_under_way_is_followed_and_not_repeated(place, tmp_
     place.deploy()
 
     assert deployments(place.control, place) == []
-    assert any("under way already" in words for words in place.said)
+    assert any("already in progress" in words for words in place.said)
 
 
 @pytest.mark.parametrize("seed", [1, *(pytest.param(seed, marks=pytest.mark.long) for seed in (2, 3))])

@@ -159,7 +159,7 @@ def test_what_cannot_be_priced_says_so(place):
             place.control.delete(f"{workspace}/jobs/{name}")
 
     jobs = {job.name: job for job in bill.jobs}
-    assert (jobs["endless"].minutes, jobs["endless"].remark) == (0, "Azure does not say when it ended: not counted")
+    assert (jobs["endless"].minutes, jobs["endless"].remark) == (0, "Azure reports no end time: not counted")
     assert jobs["unpriced"].dollars == 0
     assert jobs["unpriced"].remark == "no price is known for Standard_Unknown: not counted"
 

@@ -235,7 +235,7 @@ def test_what_cannot_be_asked_before_a_registration_says_so_and_counts(place):
     assert [each for each in found if each.verdict == "problem"] == []
     unseen = [each for each in found if each.verdict == "unseen"]
     assert [each.subject for each in unseen] == ["sizes", "quota", "names"]
-    assert all("register it, and look again: az provider register --namespace " in each.remedy for each in unseen)
+    assert all("register it, and check again: az provider register --namespace " in each.remedy for each in unseen)
     assert summary(found) == "3 could not be looked at yet: register what is said above, and look again"
     failed = launch(place).failure_data_for_node("look_ahead")
     assert failed
@@ -283,7 +283,7 @@ def test_a_group_without_its_workspace_is_a_warning_that_azure_may_keep_it(place
     told = [each for each in look(place) if each.subject == "names" and each.verdict == "warning"]
 
     assert [each.remedy for each in told] == [WORKSPACE_REMEDY]
-    assert f"the workspace {name(place, 'ml_workspace')} is not there" in told[0].description
+    assert f"the workspace {name(place, 'ml_workspace')} does not exist" in told[0].description
 
 
 def test_a_choice_of_credential_that_does_not_exist_is_said(place, monkeypatch):

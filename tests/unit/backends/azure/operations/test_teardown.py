@@ -135,7 +135,7 @@ def test_a_protected_vault_stays_is_named_and_is_taken_back(place):
     assert actions(place, True) == {workspace_name(place): "delete", vault.rpartition("/")[2]: "keep"}
     assert left(place) == [vault]
     place.deploy()
-    assert f"taking back the deleted key vault {vault.rpartition('/')[2]}" in place.said
+    assert f"recovering the deleted key vault {vault.rpartition('/')[2]}" in place.said
     assert place.id("key_vault") == vault
     assert stands(place)
     assert place.control.soft_deleted() == []
@@ -210,7 +210,7 @@ def test_a_workspace_that_azure_may_keep_is_asked_about_before_it_is_ended(place
 
     nobody = phi(place, "teardown", "--all", input="no\n")
     assert nobody.returncode == 1
-    assert "if Azure still keeps one: ended for good" in nobody.stdout
+    assert "purged, if Azure still retains one" in nobody.stdout
     assert workspace.lower() in left(place)
 
     said = phi(place, "teardown", "--all", input=f"{place.name}\n")

@@ -61,11 +61,11 @@ def test_what_this_project_did_not_make_stops_a_teardown_of_everything(place):
 
     assert actions(place, True)["theirs"] == "block"
     assert [name for name, action in actions(place, True).items() if action != "delete"] == ["theirs"]
-    with pytest.raises(AzureRefused, match=r"not made by this project.*storageAccounts theirs"):
+    with pytest.raises(AzureRefused, match=r"not created by this project.*storageAccounts theirs"):
         take_down(place, True)
     told = phi(place, "teardown", "--all", "--yes")
     assert told.returncode == 1
-    assert "nothing was deleted: not made by this project" in told.stderr
+    assert "nothing was deleted: not created by this project" in told.stderr
     assert place.writes() == []
 
     place.control.delete(theirs)
@@ -119,7 +119,7 @@ def test_what_stays_busy_is_given_up_with_azures_own_words_said_once(place, monk
     ):
         take_down(place, False)
 
-    assert len([words for words in place.said if "asking again until it has settled" in words]) == 1
+    assert len([words for words in place.said if "retrying until that has ended" in words]) == 1
 
 
 def test_a_purge_that_is_refused_as_busy_is_asked_again(place, monkeypatch):

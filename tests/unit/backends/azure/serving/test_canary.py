@@ -15,7 +15,7 @@ NEW = {"azureml-model-deployment": "new", "x-model-name": "phi-chat", "x-model-v
 OLD = {**NEW, "azureml-model-deployment": "old", "x-model-version": "1"}
 KEY = "a-planted-key-0123456789"
 FULL = (429, NEW, {"error": {"message": f"full; you came with {KEY}"}})
-NOT_LET_IN = (401, {}, {"error": {"message": "token_auth_access_denied"}})
+UNAUTHORIZED = (401, {}, {"error": {"message": "token_auth_access_denied"}})
 
 
 def said(text: str, by: dict[str, str] = NEW) -> tuple[int, dict[str, str], Any]:
@@ -51,7 +51,7 @@ def watched(*answers: tuple[int, dict[str, str], Any], seconds: float = 0.0, rol
 @pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("before", [[], [RIGHT] * 6], ids=["never", "only at first"])
 def test_a_deployment_that_does_not_answer_is_not_proven(before):
-    with pytest.raises(NoAnswer, match=r"did not answer right .* questions by name were answered"):
+    with pytest.raises(NoAnswer, match=r"gave no correct answer .* pinned questions were answered"):
         watched(*before, FULL, seconds=60.0)
 
 
@@ -70,7 +70,7 @@ def test_a_full_house_that_empties_is_nobodys_fault():
 @pytest.mark.usefixtures("impatient")
 def test_an_address_that_is_not_reached_for_long_is_a_failure():
     questions = Questions("http://127.0.0.1:9", lambda: KEY, "new", "phi-chat", "2", print)
-    with pytest.raises(NoAnswer, match="did not answer right"):
+    with pytest.raises(NoAnswer, match="gave no correct answer"):
         questions.watch(0.0, lambda: None)
     with pytest.raises(NoAnswer, match="cannot be reached"):
         questions.smoke_test()
@@ -94,15 +94,15 @@ def test_a_failure_without_a_name_is_not_the_new_ones_unless_it_was_asked_by_nam
 
 
 def test_a_role_that_lets_tokens_in_is_waited_for_and_named():
-    log = watched(NOT_LET_IN, NOT_LET_IN, NOT_LET_IN, RIGHT, role_minutes=1.0)
+    log = watched(UNAUTHORIZED, UNAUTHORIZED, UNAUTHORIZED, RIGHT, role_minutes=1.0)
     assert any("AzureML Data Scientist has not taken effect yet" in words for words in log)
     with pytest.raises(NoAnswer, match=r"AzureML Data Scientist.*az role assignment create"):
-        watched(NOT_LET_IN, role_minutes=0.002)
+        watched(UNAUTHORIZED, role_minutes=0.002)
 
 
 def test_a_key_that_is_refused_twice_is_a_failure_at_once():
     with pytest.raises(NoAnswer, match="401"):
-        watched(NOT_LET_IN)
+        watched(UNAUTHORIZED)
 
 
 def test_the_smoke_test_waits_for_room():

@@ -101,7 +101,7 @@ def test_status_names_what_serves_and_down_says_that_it_goes_on(stage: Stage, se
 
 def test_before_anything_is_deployed_there_is_nothing_to_ask(control: Control, tmp_path):
     host = Stage(Place(control, tmp_path, "nothing-yet")).host()
-    assert (host.status()["alive"], host.remedy) == (False, "`phi run` makes it")
+    assert (host.status()["alive"], host.remedy) == (False, "`phi run` creates it")
     host.stop(print)
 
 

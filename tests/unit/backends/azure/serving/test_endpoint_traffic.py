@@ -36,7 +36,7 @@ def test_a_leftover_that_was_never_proven_gets_none_of_the_proven_ones_traffic(s
         stage.host().deploy(model, stage.place.log)
     else:
         stage.control.deployment_fault("wrong_answer", proven, text="nonsense")
-        with pytest.raises(DeploymentFailed, match="it served before, and stays as it is"):
+        with pytest.raises(DeploymentFailed, match="it served before, and is unchanged"):
             stage.host().deploy(model, stage.place.log)
         # The fault is of what runs now: another proven model takes its place.
         state = stage.endpoint.at_rest()
@@ -112,7 +112,7 @@ def test_a_deletion_that_leaves_the_deployment_there_is_a_failure(stage: Stage, 
         return SimpleNamespace(headers={}) if verb == "DELETE" else send(clients, verb, address, body)
 
     monkeypatch.setattr(AzureClients, "send", ignored)
-    with pytest.raises(AzureRefused, match=f"deployment {serving} is still there"):
+    with pytest.raises(AzureRefused, match=f"deployment {serving} could not be deleted"):
         stage.endpoint.remove(serving)
 
 
@@ -134,7 +134,7 @@ def test_nothing_is_written_by_who_is_not_alone_any_more(stage: Stage, serving):
 
 
 def test_a_lease_that_another_took_is_lost_at_once(stage: Stage, monkeypatch, tmp_path):
-    monkeypatch.setattr(deploy_lock, "RENEWED_EVERY", 0.05)
+    monkeypatch.setattr(deploy_lock, "RENEW_SECONDS", 0.05)
     blobs = blob.WorkspaceBlobs(stage.place.clients, stage.place.log, 0.5)
     with deploy_lock.alone(tmp_path, "taken", blobs, stage.place.log) as lease:
         lease.require()
@@ -178,7 +178,7 @@ def test_what_stands_is_priced_by_its_own_machines_and_a_price_that_is_not_known
     assert isinstance(found, Deployment)
     assert (found.name, found.dollars_a_day) == (record.name, 0)
     stage.host().stop(stage.place.log)
-    assert "a price that is not known" in stage.place.said[-1]
+    assert "an unknown price" in stage.place.said[-1]
     assert stage.host().status()["alive"]
 
 
