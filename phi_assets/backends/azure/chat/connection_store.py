@@ -1,4 +1,4 @@
-"""The endpoint's connection: in the workspace for Studio, and in this home for flows that run here."""
+"""Stores the endpoint's connection in the workspace, for Studio, and in this home, for flows that run locally."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,9 +33,9 @@ FOR_PROMPT_FLOW = {"azureml.flow.connection_type": "Custom", "azureml.flow.modul
 
 @dataclass(frozen=True)
 class WorkspaceConnection:
-    """One connection of the deployed workspace, by its name, where Studio and flows that run on Azure find it.
+    """One named connection of the deployed workspace, which Studio and flows that run on Azure use.
 
-    Written as plain JSON: azure-ai-ml has no entity for custom keys. Two metadata entries make Prompt flow take it for
+    Written as plain JSON: azure-ai-ml has no entity for custom keys. Two metadata entries make Prompt flow read it as
     a CustomConnection (promptflow/core/_connection_provider); its other metadata are the connection's configs. Its
     authType is CustomKeys also where there is no key: Prompt flow cannot read a custom connection of authType AAD.
     """
@@ -44,8 +44,9 @@ class WorkspaceConnection:
     name: str
 
     def read(self, log: Log = log_to_run) -> StoredConnection | None:
-        """What the workspace keeps now; None when there is none that Prompt flow can use. One request, which needs the
-        right to list secrets. Raises NotDeployed.
+        """The stored connection; None when there is none that Prompt flow can use. One request, which needs the right
+        to
+        list secrets. Raises NotDeployed.
         """
         from azure.core.exceptions import HttpResponseError
 
@@ -59,28 +60,28 @@ class WorkspaceConnection:
         return _stored(self.name, reply.json().get("properties") or {})
 
     def ensure(self, wanted: StoredConnection, key: str, role_minutes: float, log: Log = log_to_run) -> None:
-        """The workspace keeps what is wanted; nothing is written where it does already. Raises AzureRefused."""
+        """Store the wanted connection unless it is stored already. Raises AzureRefused."""
         from azure.core.exceptions import HttpResponseError
 
         body = {"properties": _properties(wanted, key)}
 
-        def make() -> None:
-            # Asked for first at each try: an answer that was lost may have been a yes.
+        def write() -> None:
+            # Read first at each attempt: after a lost response it may be stored.
             if self.read(log) == wanted:
                 return
             try:
                 self.clients.send("PUT", self._address(), body)
             except HttpResponseError as e:
-                # Another run wrote it at the same moment.
+                # Another run may have written it at the same time.
                 if status_of(e) != 409 or self.read(log) != wanted:
                     raise
 
         try:
-            wait_for_role(make, self._doing("writing"), log, role_minutes)
-        # Azure quotes what it refuses, and the body has the key: neither the words nor the cause are passed on.
+            wait_for_role(write, self._doing("writing"), log, role_minutes)
+        # Azure may quote the refused body, which contains the key: mask it in the text, and drop the cause.
         except HttpResponseError as e:
-            words = without(refused(self._doing("writing"), e).description or "", [key])
-            raise AzureRefused(description=words, allow_retries=False) from None
+            message = without(refused(self._doing("writing"), e).description or "", [key])
+            raise AzureRefused(description=message, allow_retries=False) from None
         except BackendError as e:
             raise type(e)(description=without(e.description or "", [key]), allow_retries=e.allow_retries) from None
 
@@ -93,7 +94,7 @@ class WorkspaceConnection:
 
 
 class AzureConnectionStore(ConnectionStore):
-    """Two connections that say the same; with Entra tokens neither holds a secret."""
+    """Two connections with the same content; with Entra tokens neither contains a secret."""
 
     account: dict[str, str]
     state: str
@@ -107,7 +108,7 @@ class AzureConnectionStore(ConnectionStore):
         return _record(wanted)
 
     def find(self, digest: str) -> Connection | None:
-        """Both connections say what the digest says, with the key that the endpoint has now."""
+        """The connection, if both copies match the digest and the endpoint's current key; else None."""
         stored, _ = self._look(digest)
         return _record(stored) if stored else None
 
@@ -116,18 +117,21 @@ class AzureConnectionStore(ConnectionStore):
         return reason or super().missing_reason(digest)
 
     def _look(self, digest: str) -> tuple[StoredConnection | None, str]:
-        """What is stored alike in both places, or else what is wrong; what costs least is asked first."""
+        """The connection if both copies match, or None with the reason."""
         try:
             stored = self._in_workspace()
             live = self._live_fingerprint(stored) if stored else ""
         except NotDeployed:
-            return None, "the workspace is not deployed from here"
+            return None, "the workspace was not deployed from this home"
         if stored is None:
             return None, f"the workspace has no connection {CONNECTION} that Prompt flow can use"
         if stored.digest != digest:
             return None, f"the workspace's connection {CONNECTION} was changed"
         if live != stored.key_fingerprint:
-            return None, "the endpoint's key was changed" if live else "the endpoint is gone, or takes no keys any more"
+            return (
+                None,
+                "the endpoint's key was changed" if live else "the endpoint was deleted, or no longer takes keys",
+            )
         if self._home.find(CONNECTION) != stored:
             return None, f"this home has no connection {CONNECTION} with the same address and key"
         return stored, ""
@@ -141,7 +145,7 @@ class AzureConnectionStore(ConnectionStore):
             raise refused(f"reading the workspace's connection {CONNECTION}", e) from e
 
     def _live_fingerprint(self, stored: StoredConnection) -> str:
-        """Of the key that the endpoint takes now; empty when it takes none."""
+        """The fingerprint of the endpoint's current key; empty when it takes no keys."""
         from azure.core.exceptions import HttpResponseError
 
         if stored.auth == TOKEN:

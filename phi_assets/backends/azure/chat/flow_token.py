@@ -1,6 +1,6 @@
-"""A token for an endpoint that takes no keys, for whoever this process is signed in as.
+"""A token of this process's principal, for an endpoint that takes Entra tokens instead of keys.
 
-A file of the chat flow's package, which is imported there and alone when the connection says `aad_token`.
+This file is copied into the chat flow's package, which imports it, without phi_assets, for an `aad_token` connection.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ _known: Any = None
 
 
 def token() -> str:
-    """Return a token that lasts for minutes at least; a known one until then.
+    """Return a token that is valid for at least five minutes, from a cache.
 
     Raises:
-        PermissionError: nobody is signed in, or azure-identity is not installed.
+        PermissionError: the process is not signed in, or azure-identity is not installed.
     """
     global _credential, _known
     with _lock:
@@ -50,7 +50,7 @@ def _chain() -> Any:
         from azure.identity import DefaultAzureCredential
     except ImportError as e:
         raise PermissionError("the endpoint takes Entra tokens: pip install azure-identity") from e
-    # Without one of these the chain would wait a second for an address that exists inside Azure only.
+    # Without one of these variables the chain would wait a second for an address that exists only inside Azure.
     announced = any(name in os.environ for name in ("IDENTITY_ENDPOINT", "MSI_ENDPOINT", "AZURE_CLIENT_ID"))
     return DefaultAzureCredential(
         exclude_managed_identity_credential=not (announced or os.environ.get("AZURE_TOKEN_CREDENTIALS")),

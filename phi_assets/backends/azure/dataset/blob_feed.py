@@ -1,4 +1,4 @@
-"""New conversations on Blob: what lies under a prefix of the workspace's own container, mirrored on this machine."""
+"""A feed of conversations in blob storage: mirrors the blobs under a prefix of the workspace's container locally."""
 
 import hashlib
 import json
@@ -15,16 +15,16 @@ from phi_assets.conversations.sources.address import SUFFIXES
 from phi_assets.conversations.sources.feeds import LeftAlone, Look, Piece
 from phi_assets.files import atomic_write, file_sha256
 
-LOOK_SECONDS = 45.0  # Dagster gives a sensor's tick 60
+LOOK_SECONDS = 45.0  # Dagster's timeout for a sensor tick is 60
 INDEX = "index.json"
 
 
 @dataclass(frozen=True)
 class BlobFeed:
-    """Every blob under `prefix`: Azure shows a blob when it is committed, so each is complete.
+    """Every blob under `prefix`: Azure lists a blob only once it is committed, so that each is complete.
 
-    Only new and changed ones are downloaded, and what is gone there goes here. Before the workspace exists it holds
-    nothing. `role_minutes` is how long a role may take to arrive; with 0 nothing is waited for beyond a sensor's tick.
+    Only new and changed blobs are downloaded, and deleted ones are removed from the mirror. Before the workspace exists
+    the feed is empty. `role_minutes` is how long to wait for a role; 0 limits a look to LOOK_SECONDS, for a sensor.
     """
 
     clients: AzureClients
@@ -37,27 +37,27 @@ class BlobFeed:
         return f"blobs under {self.prefix}"
 
     def look(self) -> Look:
-        """Raises AzureRefused, NotSignedIn or GaveUp when the container can't be read."""
+        """Read the feed. Raises AzureRefused, NotSignedIn or GaveUp when the container cannot be read."""
         if self.role_minutes:
             return self._look()
-        return with_deadline(f"looking for {self.title}", self._look, LOOK_SECONDS)
+        return with_deadline(f"reading {self.title}", self._look, LOOK_SECONDS)
 
     def _look(self) -> Look:
         blobs = WorkspaceBlobs(self.clients, log_to_run, self.role_minutes)
         try:
-            there = blobs.etags(self.prefix)
+            etags = blobs.etags(self.prefix)
         except (NotDeployed, NoDatastore):
             return Look(self.title)
-        read, left = self._sorted_out(there)
+        read, left = self._classified(etags)
         index = self._index()
         self._forget(index, read)
         pieces = []
         for name in read:
-            held = self._held(name, index.get(name), there[name])
+            held = self._held(name, index.get(name), etags[name])
             if held is None:
                 target = self.mirror / _file_name(name)
                 blobs.fetch(name, target)
-                held = {"etag": there[name], "sha256": file_sha256(target), "bytes": target.stat().st_size}
+                held = {"etag": etags[name], "sha256": file_sha256(target), "bytes": target.stat().st_size}
                 index[name] = held
                 self._keep(index)
             if held["bytes"]:
@@ -68,10 +68,10 @@ class BlobFeed:
                 left.append(LeftAlone(name, "it is empty"))
         return Look(self.title, tuple(pieces), tuple(left))
 
-    def _sorted_out(self, there: Mapping[str, str]) -> tuple[list[str], list[LeftAlone]]:
-        """The names that are read, sorted, and those that are not; folders and hidden files are passed over."""
+    def _classified(self, etags: Mapping[str, str]) -> tuple[list[str], list[LeftAlone]]:
+        """The sorted names to read, and those to skip with the reason; folders and hidden files are ignored."""
         read, left = [], []
-        for name in sorted(there):
+        for name in sorted(etags):
             within = PurePosixPath(name.removeprefix(self.prefix))
             if name.endswith("/") or any(part.startswith(".") for part in within.parts):
                 continue
@@ -82,7 +82,7 @@ class BlobFeed:
         return read, left
 
     def _held(self, name: str, entry: dict | None, etag: str) -> dict | None:
-        """The index's entry when the mirror has that very blob."""
+        """The index's entry if the mirror has the blob with this ETag; else None."""
         if not entry or entry.get("etag") != etag:
             return None
         file = self.mirror / _file_name(name)
@@ -108,5 +108,5 @@ class BlobFeed:
 
 
 def _file_name(blob: str) -> str:
-    """A name on this machine that no blob's name can lead astray."""
+    """A local file name derived from a hash, so that a blob's name cannot escape the folder."""
     return hashlib.sha256(blob.encode()).hexdigest()[:32] + PurePosixPath(blob).suffix.lower()

@@ -1,4 +1,4 @@
-"""Dataset versions on Blob, each an Azure ML data asset, beside a copy on this machine."""
+"""Stores dataset versions in blob storage, each registered as an Azure ML data asset, with a local copy."""
 
 from collections.abc import Callable
 from functools import cached_property
@@ -23,9 +23,9 @@ POLL_SECONDS = 5.0
 
 
 class AzureDatasetStore(DatasetStore):
-    """Prepares conversations as on a laptop, and publishes them once to the workspace.
+    """Prepares conversations locally, and publishes each version once to the workspace.
 
-    `reading` is what a job may cost and wait that reads a hub dataset; without it, this machine reads it.
+    `reading` contains the limits of the job that reads a hub dataset; None: this machine reads it.
     """
 
     account: dict[str, str]
@@ -101,7 +101,7 @@ class AzureDatasetStore(DatasetStore):
 
 
 def folder_of(digest: str) -> str:
-    """Where a version's files lie in the workspace's container."""
+    """The folder of a version in the workspace's container."""
     return f"{ROOT}{digest}/"
 
 

@@ -1,4 +1,4 @@
-"""Evaluation on Azure ML: evaluation_code as a command job over models on Blob, its report on this machine."""
+"""Evaluates on Azure ML: runs evaluation_code as a command job on models in blob storage, with a local report."""
 
 import shutil
 from pathlib import Path
@@ -24,7 +24,7 @@ QUESTIONS, GENERAL = "data/questions.jsonl", "data/general_questions.jsonl"
 
 
 class AzureEvaluator(Evaluator):
-    """Scores models in a job of the workspace; keeps reports under the home by their digest."""
+    """Scores models in a job of the workspace; stores reports in the home by digest."""
 
     account: dict[str, str]
     state: str

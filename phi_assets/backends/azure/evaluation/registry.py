@@ -1,4 +1,4 @@
-"""The workspace's model registry. Azure ML has no aliases: who is champion is read from the versions' tags."""
+"""The workspace's model registry. Azure ML has no aliases, so that the champion is read from the versions' tags."""
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
@@ -24,7 +24,7 @@ WEIGHTS = "model.safetensors"
 
 
 class AzureModelRegistry(ModelRegistry):
-    """Model versions in the workspace. Weights stay where training put them; a version names their folder."""
+    """Model versions in the workspace. Weights stay in training's output folder, which a version refers to."""
 
     account: dict[str, str]
     role_minutes: float = 30.0
@@ -48,7 +48,7 @@ class AzureModelRegistry(ModelRegistry):
         return champions.rollback(self, reason, run)
 
     def tag(self, number: str, tags: Mapping[str, str]) -> None:
-        """The version has these tags too, and not those whose value is empty."""
+        """Add these tags to the version, and remove those with an empty value."""
 
         def put() -> None:
             asset = self._now(number)
@@ -58,7 +58,7 @@ class AzureModelRegistry(ModelRegistry):
         call_waiting_for_role(put, f"tagging {MODEL_NAME}:{number}", log_to_run, self.role_minutes)
 
     def has_weights(self, model: RegisteredModel) -> bool:
-        """Whether what the version names is still there."""
+        """Whether the weights that the version refers to exist."""
         return self._blobs.size(f"{blob.path_of(model.address)}/{WEIGHTS}") is not None
 
     def publish_card(self, model: RegisteredModel, text: str, pictures: Mapping[str, Path]) -> str:
@@ -72,7 +72,7 @@ class AzureModelRegistry(ModelRegistry):
         return self._blobs.read(f"{blob.path_of(model.address)}/{record.README}").decode() or None
 
     def log_training(self, model: ModelVersion, folder: Path, tags: Mapping[str, str]) -> str:
-        """The address of the job in Azure ML Studio: the job itself bears the tags, its log and its results."""
+        """Record the training, and return the job's address in Azure ML Studio, with its tags, log and results."""
         return tracking.log_training(self._clients.account.folder, model, folder, tags)
 
     def log_evaluation(
@@ -97,11 +97,11 @@ class AzureModelRegistry(ModelRegistry):
         name = champions.name_of(present)
         if name != evaluation.champion:
             raise champions.champion_changed(evaluation, name)
-        # The next number is taken by one version only: who comes second finds another model under it.
+        # Only one run gets the next number: a concurrent one finds another model under it.
         number = str(max((int(version.version) for version in taken), default=0) + 1)
-        crowned = {**tags, **champions.set_only(champions.promotion_tags(_ours(taken), champions.PASSED))}
+        champion_tags = {**tags, **champions.set_only(champions.promotion_tags(_ours(taken), champions.PASSED))}
         found = call_waiting_for_role(
-            lambda: self._put(number, model, crowned),
+            lambda: self._put(number, model, champion_tags),
             f"registering {MODEL_NAME}:{number}",
             log_to_run,
             self.role_minutes,
@@ -111,7 +111,7 @@ class AzureModelRegistry(ModelRegistry):
         return _record(found)
 
     def _put(self, number: str, model: ModelVersion, tags: Mapping[str, str]) -> Any:
-        """The version of that number, which is ours when nobody else has taken it."""
+        """Register the version of that number unless it exists, and return it: it may be another run's."""
         from azure.ai.ml.entities import Model
         from azure.ai.ml.exceptions import AssetPathException
         from azure.core.exceptions import HttpResponseError
@@ -141,7 +141,7 @@ class AzureModelRegistry(ModelRegistry):
         return self._now(number)
 
     def _now(self, number: str) -> Any:
-        """The version of that number; None when there is none. One question."""
+        """The version of that number; None when it does not exist. One request, without retries."""
         from azure.core.exceptions import ResourceNotFoundError
 
         try:
@@ -150,7 +150,7 @@ class AzureModelRegistry(ModelRegistry):
             return None
 
     def _listed(self, *, archived: bool = False) -> list[Any]:
-        """Every version of the model, the newest first; with `archived` those too that were put away."""
+        """Every version of the model, the newest first; with `archived` also the archived ones."""
         from azure.ai.ml.constants import ListViewType
         from azure.core.exceptions import ResourceNotFoundError
 
@@ -163,7 +163,7 @@ class AzureModelRegistry(ModelRegistry):
 
     def _champion_of(self, versions: Iterable[Version]) -> RegisteredModel | None:
         stack = champions.champions(versions)
-        # A champion whose weights are gone can be neither compared with nor served.
+        # A champion whose weights were deleted can be neither compared with nor served.
         return stack[-1].model if stack and self.has_weights(stack[-1].model) else None
 
     @property

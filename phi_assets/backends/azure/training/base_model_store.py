@@ -1,4 +1,4 @@
-"""Base models on Blob, each an Azure ML data asset, beside a copy on this machine."""
+"""Stores base models in blob storage, each registered as an Azure ML data asset, with a local copy."""
 
 import dataclasses
 from pathlib import Path
@@ -16,7 +16,7 @@ ROOT = "phi/base_models/"
 
 
 class AzureBaseModelStore(BaseModelStore):
-    """Makes the model that PHI_BASE_MODEL names as on a laptop, and uploads it once to the workspace."""
+    """Resolves the model that PHI_BASE_MODEL names locally, and uploads it once to the workspace."""
 
     account: dict[str, str]
     state: str
@@ -70,7 +70,7 @@ class AzureBaseModelStore(BaseModelStore):
 
 
 def folder_of(digest: str) -> str:
-    """Where a model's files lie in the workspace's container."""
+    """The folder of a model in the workspace's container."""
     return f"{ROOT}{digest}/"
 
 

@@ -1,7 +1,7 @@
-"""Trainings on Azure: each is a job of the workspace, labelled with its scores, and a note of it in the home.
+"""Tracks trainings on Azure: each is a job of the workspace, tagged with its scores, and a JSON file in the home.
 
-Studio lists and filters jobs by these tags. Losses step by step are in the job's log and report, not among Studio's
-metrics: they would need MLflow in the job.
+Studio lists and filters jobs by these tags. The losses per step are in the job's log and report, not among Studio's
+metrics, which would need MLflow in the job.
 """
 
 import dataclasses
@@ -23,7 +23,7 @@ FOLDER = "trainings"
 
 
 def log_training(state: Path, model: ModelVersion, folder: Path, tags: Mapping[str, str]) -> str:
-    """The job's address in Studio; the training stands in the home's list, with the scores that it had there."""
+    """Record the training in the home, unless it is recorded, and return the job's address in Studio."""
     job = json.loads((folder / JOB).read_text(encoding="utf-8"))
     address = job["studio"] or job["name"]
     candidate = tags.get(CANDIDATE, "")
@@ -38,7 +38,7 @@ def log_training(state: Path, model: ModelVersion, folder: Path, tags: Mapping[s
         dataset=model.dataset_digest,
         model=model.digest,
         dagster_run=tags.get("dagster_run", model.training_run),
-        # A job that an earlier run submitted is known by its own time; one of an older home by its report's.
+        # The submission time also covers an adopted job; files of older versions have none, only the report's.
         began=job.get("submitted") or (folder / JOB).stat().st_mtime - report["seconds"],
         minutes=losses.get("minutes"),
         loss=losses.get("final_loss"),
@@ -59,16 +59,16 @@ def log_evaluation(
     candidate: str,
     role_minutes: float,
 ) -> str | None:
-    """The name of the training's job, which bears the scores as tags; None when the home does not know the training."""
-    known = _read(state, model.digest, candidate)
-    if known is None:
+    """Tag the training's job with the scores, and return its name; None when the home has no record of the training."""
+    stored = _read(state, model.digest, candidate)
+    if stored is None:
         return None
     champion = evaluation.champion or "none"
-    _write(state, dataclasses.replace(known, scores=scores, champion=champion))
+    _write(state, dataclasses.replace(stored, scores=scores, champion=champion))
     numbers = {name: getattr(scores, name) for name in ("bits_per_byte", "right", "general_kept")}
     tags = {name: f"{value:.4f}" for name, value in numbers.items() if value is not None}
-    _label(clients, known.address, {**tags, "gate": scores.gate, "champion": champion}, role_minutes)
-    return known.address
+    _label(clients, stored.address, {**tags, "gate": scores.gate, "champion": champion}, role_minutes)
+    return stored.address
 
 
 def trainings(state: Path) -> list[Trained]:
@@ -77,22 +77,24 @@ def trainings(state: Path) -> list[Trained]:
 
 
 def _label(clients: AzureClients, name: str, tags: Mapping[str, str], role_minutes: float) -> None:
-    """The job bears these tags too; nothing else of a job can change, and a job that is gone stays so."""
+    """Add these tags to the job; a deleted job is not created again."""
     from azure.core.exceptions import ResourceNotFoundError
 
     def update() -> None:
         try:
-            # Not `create_or_update`: where its patch is not answered it puts the whole job, as another than it read.
+            # Not `create_or_update`: if its PATCH gets no response it PUTs the whole job, different from what it read.
             clients.ml().jobs.update(name, tags=dict(tags))
         except ResourceNotFoundError:
-            log_to_run(f"job {name} is gone from the workspace: its scores are kept in {FOLDER} of the home only")
+            log_to_run(
+                f"job {name} no longer exists in the workspace: its scores are only stored in {FOLDER} of the home"
+            )
 
-    call_waiting_for_role(update, f"labelling job {name}", log_to_run, role_minutes)
+    call_waiting_for_role(update, f"tagging job {name}", log_to_run, role_minutes)
 
 
 def _path(state: Path, digest: str, candidate: str) -> Path:
-    called = hashlib.sha256(candidate.encode()).hexdigest()[:8] if candidate else "graph"
-    return state / FOLDER / f"{digest[:16]}-{called}.json"
+    suffix = hashlib.sha256(candidate.encode()).hexdigest()[:8] if candidate else "graph"
+    return state / FOLDER / f"{digest[:16]}-{suffix}.json"
 
 
 def _read(state: Path, digest: str, candidate: str) -> Trained | None:

@@ -1,4 +1,4 @@
-"""Training on Azure ML: training_code as a command job, its weights on Blob, its report on this machine."""
+"""Trains on Azure ML: runs training_code as a command job, with the weights in blob storage and the report local."""
 
 import hashlib
 import json
@@ -33,7 +33,7 @@ OWN_PRESET = "preset.yaml"
 
 
 class AzureTrainer(Trainer):
-    """Fine-tunes in a job of the workspace. Weights never pass through this machine: their digest is the job's own."""
+    """Fine-tunes in a job of the workspace. Weights are never downloaded: the job computes their digest."""
 
     account: dict[str, str]
     state: str
@@ -52,8 +52,8 @@ class AzureTrainer(Trainer):
             return None
         place = blob.path_of(found.address).removesuffix("model")
         try:
-            return found if self._weights_lie_in(place, _report(self.folder(found))) else None
-        except NotDeployed:  # all was taken down
+            return found if self._weights_are_complete(place, _report(self.folder(found))) else None
+        except NotDeployed:  # after a teardown
             return None
 
     def folder(self, model: ModelVersion) -> Path:
@@ -72,7 +72,7 @@ class AzureTrainer(Trainer):
         place = f"{ROOT}{made_of[:32]}/"
         jobs = CloudJobs(self._clients, self._limits, context.log.info, context)
         job = self._job(context, dataset, base, code, chosen, made_of, place, jobs.seconds)
-        ended = jobs.run(job, lambda: self._whole(jobs.blobs, place))
+        ended = jobs.run(job, lambda: self._is_complete(jobs.blobs, place))
         if ended.link:
             context.add_output_metadata(link_metadata(ended.link))
         return self._keep(jobs.blobs, context, dataset, base, code, chosen, place, ended)
@@ -88,7 +88,7 @@ class AzureTrainer(Trainer):
         place: str,
         ended: Ended,
     ) -> ModelVersion:
-        """The record of what the job left, beside its report and pictures."""
+        """Store the job's report and pictures locally, and return the record of its model."""
         staged = self._models / f"under-way-{context.run.run_id}"
         shutil.rmtree(staged, ignore_errors=True)
         blobs.download(place, staged, SHOWN)
@@ -97,7 +97,7 @@ class AzureTrainer(Trainer):
         report = _report(staged)
         digest = hashlib.sha256(f"{report['files'][WEIGHTS]['sha256']}\n{code}".encode()).hexdigest()
         known = self.find(digest)
-        if known:  # adopted, or what another recipe made too
+        if known:  # an adopted job, or another recipe with the same result
             shutil.rmtree(staged)
             return known
         folder = content_store.accept(staged, self._models, digest)
@@ -161,13 +161,15 @@ class AzureTrainer(Trainer):
             pipes=True,
         )
 
-    def _whole(self, blobs: blob.WorkspaceBlobs, place: str) -> bool:
+    def _is_complete(self, blobs: blob.WorkspaceBlobs, place: str) -> bool:
         content = blobs.read(f"{place}report.json")
-        return bool(content) and self._weights_lie_in(place, json.loads(content), blobs)
+        return bool(content) and self._weights_are_complete(place, json.loads(content), blobs)
 
-    def _weights_lie_in(self, place: str, report: dict[str, Any], blobs: blob.WorkspaceBlobs | None = None) -> bool:
-        asked = blobs or blob.WorkspaceBlobs(self._clients, log_to_run, self.role_minutes)
-        return asked.size(place + WEIGHTS) == report["files"][WEIGHTS]["bytes"]
+    def _weights_are_complete(
+        self, place: str, report: dict[str, Any], blobs: blob.WorkspaceBlobs | None = None
+    ) -> bool:
+        container = blobs or blob.WorkspaceBlobs(self._clients, log_to_run, self.role_minutes)
+        return container.size(place + WEIGHTS) == report["files"][WEIGHTS]["bytes"]
 
     @property
     def _clients(self) -> AzureClients:
@@ -184,7 +186,7 @@ class AzureTrainer(Trainer):
 
 @cache
 def code_digest() -> str:
-    """SHA-256 over the training code, and over the image that it runs in."""
+    """SHA-256 over the training code and the image that it runs in."""
     program = PROJECT / "training_code"
     trees = (program, program / files.ENVIRONMENT)
     return hashlib.sha256("\n".join(map(files.tree_sha256, trees)).encode()).hexdigest()
