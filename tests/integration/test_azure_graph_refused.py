@@ -73,7 +73,7 @@ REFUSALS: dict[str, tuple[Callable[[Control], None], dict[str, str], str]] = {
     "unregistered provider": (unregistered, {}, f"az provider register --namespace {ML} --wait"),
     "wrong region": (lambda control: None, {"PHI_AZURE_LOCATION": "nowhere"}, "Set PHI_AZURE_LOCATION"),
     "region without services": (lambda control: None, {"PHI_AZURE_LOCATION": "japanwest"}, "Set PHI_AZURE_LOCATION"),
-    "no quota": (lambda control: control.set_quota(FAMILY, 0), {}, "Ask for more: https://portal.azure.com/"),
+    "no quota": (lambda control: control.set_quota(FAMILY, 0), {}, "Request more: https://portal.azure.com/"),
     "too dear": (lambda control: None, {"PHI_AZURE_MAX_JOB_COST": "1"}, "raise PHI_AZURE_MAX_JOB_COST"),
 }
 

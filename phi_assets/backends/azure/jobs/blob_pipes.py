@@ -42,8 +42,8 @@ class BlobContext(dg.PipesContextInjector):
 class BlobMessages(dg.PipesMessageReader):
     """Messages from the job's blob, handled on each call of `follow`."""
 
-    def __init__(self, blobs: WorkspaceBlobs, job: str, said: LineLog) -> None:
-        self.blobs, self.said = blobs, said
+    def __init__(self, blobs: WorkspaceBlobs, job: str, line_log: LineLog) -> None:
+        self.blobs, self.line_log = blobs, line_log
         self.key = pipes_folder(job) + "messages.jsonl"
         self.tail = Tail(lambda start: blobs.peek(self.key, start=start))
         self.handler: Any = None
@@ -55,9 +55,9 @@ class BlobMessages(dg.PipesMessageReader):
 
     def follow(self, *, over: bool = False) -> None:
         """Handle the messages added since the last call; `over`: the job has ended."""
-        for line in self.tail.new(f"reading {self.key}", self.said.log, over=over):
+        for line in self.tail.new(f"reading {self.key}", self.line_log.log, over=over):
             if not self.take(line):
-                self.said.log(f"{self.key}: skipped an invalid message: {line[:SHOWN]}")
+                self.line_log.log(f"{self.key}: skipped an invalid message: {line[:SHOWN]}")
 
     def take(self, line: str) -> bool:
         """Handle the line; False when it is not a valid message, such as a truncated line or one with two writers."""
@@ -77,7 +77,7 @@ class BlobMessages(dg.PipesMessageReader):
     def _handle(self, message: dict[str, Any]) -> None:
         if message["method"] == "log" and message["params"]["level"].upper() == "INFO":
             for line in message["params"]["message"].splitlines():  # the job prints it too
-                self.said.line("pipes", line)
+                self.line_log.line("pipes", line)
         else:
             self.handler.handle_message(message)
 
@@ -108,12 +108,12 @@ class Pipes:
 
 
 @contextmanager
-def open_pipes(context: StepContext | None, blobs: WorkspaceBlobs, job: str, said: LineLog) -> Iterator[Pipes]:
+def open_pipes(context: StepContext | None, blobs: WorkspaceBlobs, job: str, line_log: LineLog) -> Iterator[Pipes]:
     """Open a Pipes session for the job of this name, submitted or not; without a context, no session."""
     if context is None:
         yield Pipes(None, None)
         return
-    reader = BlobMessages(blobs, job, said)
+    reader = BlobMessages(blobs, job, line_log)
     with dg.open_pipes_session(
         context=context, context_injector=BlobContext(blobs, job), message_reader=reader
     ) as session:

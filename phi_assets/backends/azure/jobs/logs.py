@@ -94,19 +94,19 @@ class JobLog:
     """
 
     def __init__(
-        self, blobs: WorkspaceBlobs, job: str, said: LineLog, message: Callable[[str], bool] | None = None
+        self, blobs: WorkspaceBlobs, job: str, line_log: LineLog, message: Callable[[str], bool] | None = None
     ) -> None:
-        self.job, self.said, self.message = job, said, message
+        self.job, self.line_log, self.message = job, line_log, message
         self.tail = Tail(lambda start: blobs.peek(log_path(job), start=start, container=CONTAINER))
         self.last: deque[str] = deque(maxlen=LAST)
 
     def follow(self, *, over: bool = False) -> None:
         """Log the lines added since the last call; `over`: the job has ended."""
-        for line in self.tail.new(f"reading the log of job {self.job}", self.said.log, over=over):
+        for line in self.tail.new(f"reading the log of job {self.job}", self.line_log.log, over=over):
             text = self._without_message(line)
             if text.strip():
                 self.last.append(text)
-                self.said.line("stdout", text)
+                self.line_log.line("stdout", text)
 
     def _without_message(self, line: str) -> str:
         # It may follow an unfinished line of standard error.

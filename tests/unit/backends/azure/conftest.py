@@ -1,4 +1,4 @@
-"""A local Azure for each file of tests, and the endpoint on it that the tests of one file share."""
+"""A local Azure for each test file, and the endpoint on it that the tests of one file share."""
 
 from collections.abc import Iterator
 

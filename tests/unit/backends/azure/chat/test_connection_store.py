@@ -1,4 +1,4 @@
-"""The endpoint's connection on Azure: in the workspace and in the home alike, and its key nowhere else."""
+"""The endpoint's connection on Azure: the same in the workspace and in the home, and its key nowhere else."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""The template's names, worked out without a call."""
+"""The template's names, computed without a call to Azure."""
 
 import json
 import tempfile

@@ -1,4 +1,4 @@
-"""What is asked again, what is not, and the words of a refusal; without any network."""
+"""Which errors are retried, which are not, and the text of a refusal; without network."""
 
 import json
 import time

@@ -1,4 +1,4 @@
-"""Waiting for Azure: pauses that grow, a word now and then, an end, and a person who does not wait so long."""
+"""PollTimer and with_deadline: growing pauses, progress lines, a timeout, and a deadline for interactive commands."""
 
 import fcntl
 import threading

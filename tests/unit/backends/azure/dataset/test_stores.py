@@ -1,4 +1,4 @@
-"""Datasets and base models on the local Azure: uploaded once, known by their content, fetched when lost here."""
+"""Datasets and base models on the local Azure: uploaded once, identified by content, downloaded when lost locally."""
 
 import json
 import shutil

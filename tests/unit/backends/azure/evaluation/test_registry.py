@@ -1,4 +1,4 @@
-"""The workspace's registry: the same rules as on a laptop, without aliases."""
+"""The workspace's registry follows the same rules as the local one, without aliases."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor

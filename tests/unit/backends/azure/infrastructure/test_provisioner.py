@@ -1,4 +1,4 @@
-"""The cluster and the environment, made once and then left alone."""
+"""The cluster and the environment: created once, and unchanged by later runs."""
 
 import pytest
 

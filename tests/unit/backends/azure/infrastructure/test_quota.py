@@ -105,7 +105,7 @@ def test_a_request_that_is_granted_passes_the_check(place):
 
     assert verdicts(place)["enough_quota"]
     assert place.control.requests(service="quota", verb="PUT", match=f"quotas/{A100}")
-    assert f"asked Azure for 24 vCPUs of {A100}" in place.said
+    assert f"requested 24 vCPUs of {A100}" in place.said
 
 
 @pytest.mark.azure

@@ -1,4 +1,4 @@
-"""Messages from a job to its run through one blob: none lost, none twice, and another process may go on with it."""
+"""Pipes messages from a job to its run through one blob: none lost, none repeated, and another process can continue."""
 
 import io
 import itertools

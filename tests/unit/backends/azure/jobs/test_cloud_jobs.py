@@ -1,4 +1,4 @@
-"""Jobs on the local Azure: paid for once, followed through trouble, ended with the run, and taken up again."""
+"""Jobs on the local Azure: run once, watched through errors, cancelled with the run, and adopted by the next run."""
 
 import base64
 import itertools

@@ -1,4 +1,4 @@
-"""The guide's way, with shared keys and an identity that may only read blobs: everything works, and tells as much."""
+"""PHI_AZURE_ACCESS_MODE=guide, with shared keys and an identity that may only read blobs: every step still works."""
 
 import pytest
 

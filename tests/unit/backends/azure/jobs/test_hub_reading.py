@@ -1,4 +1,4 @@
-"""A hub dataset read by a job of the local Azure: once for each commit, and to the rows that this machine reads."""
+"""A hub dataset read by a job of the local Azure: once per commit, with the same rows as when read locally."""
 
 import json
 import os

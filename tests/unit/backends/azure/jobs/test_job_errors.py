@@ -1,4 +1,4 @@
-"""Why a job ended, asked of a run history that answers what it should not."""
+"""The reason why a job failed, from a run history service that returns malformed responses."""
 
 from types import SimpleNamespace
 from typing import Any

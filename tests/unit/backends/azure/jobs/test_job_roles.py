@@ -1,4 +1,4 @@
-"""Roles that a job, its submission or its person lack on the local Azure: waited for, and named with the remedy."""
+"""Roles that a job, its submission or its user lacks on the local Azure: waited for, and named with the remedy."""
 
 import itertools
 from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""A job's lines: whole, in order, and said once although they come by two ways."""
+"""A job's log lines: complete, in order, and logged once although two channels deliver them."""
 
 import json
 import random

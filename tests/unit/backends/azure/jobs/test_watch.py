@@ -1,4 +1,4 @@
-"""Following and cancelling a job through what goes wrong on the way; a workspace of plain values, and no network."""
+"""Watching and cancelling a job through errors, with a fake workspace of plain values and no network."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""What stands and what was run, priced, against the local Azure."""
+"""The cost estimate of existing resources and of past jobs, against the local Azure."""
 
 import datetime as dt
 import json
@@ -110,7 +110,7 @@ def test_nodes_and_instances_cost_by_the_day_for_as_long_as_they_are_there(place
 
     assert row(bill, "training").dollars_a_day == pytest.approx(2 * 24 * HOUR, abs=0.01)
     assert row(bill, "chat/blue").dollars_a_day == pytest.approx(3 * 24 * 0.252, abs=0.01)
-    assert row(bill, "chat/green").what == "1 x Standard_Unknown, of which no price is known"
+    assert row(bill, "chat/green").what == "1 x Standard_Unknown, price unknown"
 
 
 def test_a_job_costs_its_minutes_on_its_machine_and_a_running_one_until_now(place):
@@ -161,7 +161,7 @@ def test_what_cannot_be_priced_says_so(place):
     jobs = {job.name: job for job in bill.jobs}
     assert (jobs["endless"].minutes, jobs["endless"].remark) == (0, "Azure reports no end time: not counted")
     assert jobs["unpriced"].dollars == 0
-    assert jobs["unpriced"].remark == "no price is known for Standard_Unknown: not counted"
+    assert jobs["unpriced"].remark == "the price table has no row for Standard_Unknown: not counted"
 
 
 def test_another_home_sees_the_same_bill(place, tmp_path):

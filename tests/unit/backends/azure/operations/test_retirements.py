@@ -1,4 +1,4 @@
-"""What Azure has retired, and what of it is in use."""
+"""Azure's retirements, and which of the retired things are in use."""
 
 import datetime as dt
 

@@ -1,4 +1,4 @@
-"""Teardown against the local Azure: what it shows is what goes, nothing is left, and the names can be used again."""
+"""Teardown against the local Azure: it deletes what its plan shows, leaves nothing, and frees the names."""
 
 import pytest
 

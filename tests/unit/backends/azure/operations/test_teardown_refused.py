@@ -1,4 +1,4 @@
-"""What a teardown does not delete: what others made, what Azure refuses, and what nobody said yes to."""
+"""What a teardown does not delete: resources of others, what Azure refuses, and everything without a confirmation."""
 
 import dagster as dg
 import pytest
@@ -95,7 +95,7 @@ def test_another_region_than_the_groups_is_refused(place):
     elsewhere = Place(place.control, place.home, place.name, {"PHI_AZURE_LOCATION": "westus2"})
 
     for everything in (False, True):
-        with pytest.raises(AzureRefused, match="is in eastus2, and PHI_AZURE_LOCATION is westus2"):
+        with pytest.raises(AzureRefused, match="is in eastus2, but PHI_AZURE_LOCATION is westus2"):
             plan(elsewhere, everything)
 
 

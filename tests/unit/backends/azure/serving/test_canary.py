@@ -1,4 +1,4 @@
-"""The questions that a new deployment is tried with: what counts as its answer, and what is nobody's fault."""
+"""The test questions of a trial: what counts as the deployment's answer, and which errors are not held against it."""
 
 from typing import Any
 

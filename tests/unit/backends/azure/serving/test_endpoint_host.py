@@ -1,4 +1,4 @@
-"""The managed online endpoint and the deployments behind it: made once, replaced while everybody is answered."""
+"""The managed online endpoint and its deployments: created once, and replaced without a failed request."""
 
 from concurrent.futures import ThreadPoolExecutor
 

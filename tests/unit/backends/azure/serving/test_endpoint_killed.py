@@ -1,4 +1,4 @@
-"""Runs that are killed at every step of a deployment: the next one ends with one that serves, and nothing else."""
+"""Runs that are killed at every step of a deployment: the next run ends with exactly one deployment, which serves."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The endpoint with the server that it really gets: its own image, a small model, and other people's clients."""
+"""The endpoint with its real server image and a small model, queried by third-party clients."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""Deployments at once, and with calls that fail: one serves in the end, and every traffic on the way was whole."""
+"""Concurrent deployments and failing calls: one deployment serves in the end, and traffic always adds to 100%."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor

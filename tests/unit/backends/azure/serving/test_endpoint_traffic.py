@@ -1,4 +1,4 @@
-"""Who may have the traffic: the proven one, whatever was left behind, whatever Azure says of it."""
+"""Which deployment gets the traffic: the proven one, whatever an earlier run left and in whatever state it is."""
 
 from types import SimpleNamespace
 

@@ -1,4 +1,4 @@
-"""What the home notes of a training that a job ran."""
+"""The home's records of trainings that ran as jobs."""
 
 import json
 

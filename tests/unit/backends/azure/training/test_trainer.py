@@ -1,4 +1,4 @@
-"""From a dataset to a champion on the local Azure: what is made, where it lies, and what comes to this machine."""
+"""From a dataset to a champion on the local Azure: what is created, where it is stored, and what is downloaded."""
 
 import hashlib
 import json
