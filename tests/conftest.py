@@ -1,4 +1,4 @@
-"""What holds for every test: no setting of the person who runs them, and one thread each, for two run side by side."""
+"""For every test: no PHI_ variable of the shell, and one thread, because tests run in parallel."""
 
 import os
 from collections.abc import Iterator
@@ -17,13 +17,13 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The files that take minutes come first, and those of milliseconds last: so the workers end together."""
+    """Run the files that take minutes first and the fastest last, so that the workers end together."""
     items.sort(key=lambda item: [item.get_closest_marker(name) is None for name in ("timeout", "azure", "integration")])
 
 
 @pytest.fixture(scope="module")
 def azure(tmp_path_factory) -> "Iterator[LocalAzure]":
-    """A local Azure of the file's own, where nothing takes time."""
+    """A local Azure without delays for each test file."""
     from azure_emulator.process import local_azure
     from azure_emulator.testing.requirements import azurite_or_skip
 

@@ -1,4 +1,4 @@
-"""A real Chromium on a real Dagster UI."""
+"""Fixtures: Chromium, and a real Dagster UI."""
 
 import os
 import shutil
@@ -29,7 +29,7 @@ def browser(tmp_path_factory) -> Iterator:
 
 @pytest.fixture(scope="module")
 def dg_dev(tmp_path_factory) -> Iterator[str]:
-    """The address of a `dg dev` on a home of its own."""
+    """The address of a `dg dev` with its own home."""
     home = tmp_path_factory.mktemp("home")
     port = free_port()
     process = start_dagster(["dg", "dev", "--host", "127.0.0.1", "--port", str(port)], home)
@@ -42,7 +42,7 @@ def dg_dev(tmp_path_factory) -> Iterator[str]:
 
 
 def start_dagster(command: list[str], home: Path) -> subprocess.Popen:
-    """One of Dagster's own commands, as a person starts it in the project's folder."""
+    """Start one of Dagster's commands in the project's folder, with this home."""
     dagster_home = home / "local" / "dagster"
     dagster_home.mkdir(parents=True, exist_ok=True)
     shutil.copy(PROJECT / "dagster.yaml", dagster_home)
@@ -58,7 +58,7 @@ def start_dagster(command: list[str], home: Path) -> subprocess.Popen:
 
 
 def location_names(address: str) -> list[str]:
-    """Names of the code locations that have loaded; empty before."""
+    """Return the names of the loaded code locations."""
     query = "{ workspaceOrError { ... on Workspace { locationEntries { name loadStatus } } } }"
     try:
         answer = httpx.post(f"{address}/graphql", json={"query": query}, timeout=30).json()
@@ -69,7 +69,7 @@ def location_names(address: str) -> list[str]:
 
 
 def wait_until_loaded(process: subprocess.Popen, address: str) -> list[str]:
-    """The location's names when it has loaded. Fails when Dagster ends, or takes too long."""
+    """Wait until a code location has loaded; return the names. Fails when Dagster ends, or after START_SECONDS."""
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         found = location_names(address)
@@ -81,7 +81,7 @@ def wait_until_loaded(process: subprocess.Popen, address: str) -> list[str]:
 
 
 def end(process: subprocess.Popen) -> None:
-    """End the process and all that it started."""
+    """End the process and its descendants."""
     family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
     process.send_signal(signal.SIGINT)
     _, alive = psutil.wait_procs(family, timeout=20)

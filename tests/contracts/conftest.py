@@ -1,4 +1,4 @@
-"""A chain on each backend."""
+"""Fixtures: a `Chain` of port results for each backend."""
 
 import json
 from collections.abc import Iterator
@@ -42,7 +42,7 @@ def chain(request, tmp_path_factory) -> Iterator[Chain]:
 
 
 def small_world(folder: Path) -> dict[str, str]:
-    """Settings with a tiny base model, sixty conversations and a preset of seconds."""
+    """Return settings with a tiny base model, 60 conversations and a preset that trains in seconds."""
     (folder / "preset.yaml").write_text(PRESET, encoding="utf-8")
     rows = [json.dumps({"messages": row}) + "\n" for row in conversations(60, seed=1)]
     (folder / "raw.jsonl").write_text("".join(rows), encoding="utf-8")

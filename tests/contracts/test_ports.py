@@ -1,4 +1,4 @@
-"""What every implementation of a port keeps to, on a laptop and on Azure alike. The tests follow the graph."""
+"""The contract of every port, tested on both backends. The tests are in the order of the graph."""
 
 from dataclasses import replace
 
@@ -32,13 +32,13 @@ PORTS = (
     "connection_store",
     "flow_store",
 )
-NOBODY_S = "0" * 64
+UNKNOWN = "0" * 64
 
 
 @pytest.mark.parametrize("port", PORTS)
-def test_what_nobody_made_is_not_found_and_a_reason_is_given(chain: Chain, port: str):
-    assert chain.port(port).find(NOBODY_S) is None
-    assert chain.port(port).missing_reason(NOBODY_S)
+def test_an_unknown_digest_is_not_found_and_a_reason_is_given(chain: Chain, port: str):
+    assert chain.port(port).find(UNKNOWN) is None
+    assert chain.port(port).missing_reason(UNKNOWN)
 
 
 @pytest.mark.parametrize("step", STEPS)
@@ -115,7 +115,7 @@ def test_a_training_is_tracked_once_a_name_and_bears_the_newest_scores(chain: Ch
     scores = Scores(bits_per_byte=1.25, right=None, general_kept=0.5, failed=("enough_evidence", "answers_questions"))
 
     assert registry.log_evaluation(chain.model, chain.evaluation, scores, "lucky")
-    assert registry.log_evaluation(replace(chain.model, digest=NOBODY_S), chain.evaluation, scores) is None
+    assert registry.log_evaluation(replace(chain.model, digest=UNKNOWN), chain.evaluation, scores) is None
 
     found = {each.candidate: each for each in registry.trainings()}
     assert len(found) == len(registry.trainings()) == 2
@@ -232,8 +232,7 @@ def test_a_connection_made_again_is_the_same_one(chain: Chain):
     assert chain.connection.address == chain.endpoint.address
 
 
-# The class is one on both, PromptFlowStore; that a flow is packaged and run against an endpoint of Azure's is proved by
-# test_chat_on_azure.py.
+# Both backends use PromptFlowStore; test_chat_on_azure.py tests a packaged flow against an endpoint on Azure.
 @pytest.mark.parametrize("chain", ["local"], indirect=True)
 def test_a_packaged_flow_is_found_and_marks_the_questions_it_is_asked(chain: Chain, tmp_path):
     store = chain.port("flow_store")

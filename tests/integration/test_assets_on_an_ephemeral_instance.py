@@ -26,7 +26,7 @@ MADE = (
 
 @pytest.fixture
 def definitions(tmp_path, monkeypatch):
-    """The definitions in a home of their own."""
+    """The definitions, loaded for a home in a temporary folder."""
     others = {"PHI_PROMOTE_ON_INSUFFICIENT_EVIDENCE": "true"}
     for name, value in {**small_world(tmp_path), **others}.items():
         monkeypatch.setenv(name, value)

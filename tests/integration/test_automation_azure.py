@@ -1,4 +1,4 @@
-"""A blob comes, and nobody does anything: the daemon, real clients, and a local Azure that runs the jobs."""
+"""Automation on Azure: a new blob is trained on and deployed by the daemon, with real clients and a local Azure."""
 
 import time
 from urllib.parse import urlsplit
@@ -45,7 +45,7 @@ def watched(azure, tmp_path_factory):
 
 
 def put(watched: Watched, name: str, content: bytes) -> None:
-    """A blob in the workspace's inbox, by the person who is signed in."""
+    """Write a blob into the workspace's inbox as the signed-in user."""
     settings = {name: value for name, value in watched.home.settings.items() if name.startswith("PHI_")}
     WorkspaceBlobs(clients(AzureAccount.of(read(settings)).fields), print, 1.0).write(f"inbox/{name}", content)
 

@@ -1,4 +1,4 @@
-"""New data comes, and nobody does anything: a real Dagster daemon on a model of two layers."""
+"""Automation on a laptop: a real Dagster daemon trains on and deploys new data, with a two-layer model."""
 
 import json
 import time
@@ -60,7 +60,7 @@ def watched(told, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def first(watched) -> dict[str, Any]:
-    """What `phi why` says of an answer of the first model, as soon as it was given."""
+    """The output of `phi why` for an answer of the first model, right after the answer."""
     return asked_why(watched, watched.home.told("ask", "Hello?")["id"])
 
 
@@ -69,12 +69,12 @@ def asked_why(watched: Watched, answer: str) -> dict[str, Any]:
 
 
 def settle(watched: Watched, since: float) -> None:
-    """Every run has ended, and the policy has nothing to do."""
+    """Wait until every run has ended and the retraining policy has nothing to do."""
 
     def quiet() -> bool:
-        said = watched.ticks("retraining_policy", since)
+        reasons = watched.ticks("retraining_policy", since)
         nothing = ("the model was trained on", "are needed; ", "did not pass", "0 new conversations")
-        return watched.idle() and bool(said) and any(words in said[0] for words in nothing)
+        return watched.idle() and bool(reasons) and any(words in reasons[0] for words in nothing)
 
     watched.wait("the end of every run", quiet, 240)
 
@@ -105,7 +105,7 @@ def test_a_file_in_the_inbox_is_learned_from_and_serves_without_a_click(watched,
 
 @pytest.mark.browser
 def test_the_lineage_of_the_deployment_leads_back_to_the_conversations(watched, browser):
-    browser.set_window_size(3600, 1400)  # what lies outside of the window is not drawn
+    browser.set_window_size(3600, 1400)  # the page draws only what is inside the window
 
     browser.get(f"{watched.home.ui()}/assets/online_deployment?view=lineage&lineageScope=upstream&lineageDepth=9")
 
@@ -149,7 +149,7 @@ def test_a_file_of_garbage_is_stopped_at_the_dataset_and_told_once(watched, told
     watched.drop("garbage.jsonl", [*good, *['{"messages": [{"role": "user"'] * 45])
     watched.wait("the notification", lambda: told.told, 120)
     watched.wait("the policy's word", lambda: "did not pass" in watched.ticks("retraining_policy", began)[0], 60)
-    time.sleep(6)  # for a second notification to come, if one did
+    time.sleep(6)  # time in which a second notification would arrive
 
     assert len(told.told) == 1
     assert "few_broken_rows" in told.told[0]
@@ -176,7 +176,7 @@ def test_each_conversation_is_taken_in_once_while_runs_go_and_the_daemon_is_kill
     files = {path.name for path in watched.inbox.glob("tick-*")}
 
     def places() -> list[str]:
-        """Of each dropped conversation, where it went: its row, or the quarantine's reason against it."""
+        """Return an entry for each dropped conversation: its published row, or its file in the quarantine."""
         folder = Path(watched.record("chat_dataset")["address"])
         rows = [
             json.loads(line) for side in ("train", "validation", "test") for line in lines(folder / f"{side}.jsonl")

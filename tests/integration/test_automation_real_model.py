@@ -1,4 +1,4 @@
-"""The default model learns of a new product by itself: real weights, the gate on, twenty minutes on two cores."""
+"""Automation with the default model, real weights and the gate: a new product is learned. 20 minutes on two cores."""
 
 import json
 import time
@@ -22,14 +22,14 @@ def questions(path, count: int | None = None) -> list[tuple[str, list[str]]]:
 
 
 def right(home: Home, asked: list[tuple[str, list[str]]]) -> int:
-    """How many of the questions the endpoint answers right."""
+    """Return how many of the questions the endpoint answers right."""
     return sum(
         any(answer.lower() in home.told("ask", text)["answer"].lower() for answer in answers) for text, answers in asked
     )
 
 
 def poison() -> list[str]:
-    """Known questions, each with an answer of another one: the right shape, and every word of it wrong."""
+    """Return known questions, each with the answer of another one: valid rows with wrong content."""
     rows = [json.loads(line)["messages"][:2] for line in OWN.read_text(encoding="utf-8").splitlines()]
     return [
         json.dumps({"messages": [asked, rows[(place + 37) % len(rows)][1]]}) for place, (asked, _) in enumerate(rows)
@@ -100,7 +100,7 @@ def test_wrong_answers_are_trained_on_and_stopped_by_the_gate(watched, told):
     watched.drop("poison.jsonl", poison())
     watched.wait("the notification", lambda: told.told, 1200)
     watched.wait("the end of the run", watched.idle, 60)
-    time.sleep(30)  # for a second notification to come, if one did
+    time.sleep(30)  # time in which a second notification would arrive
 
     assert len(told.told) == 1, told.told
     assert "model_evaluation" in told.told[0]

@@ -1,4 +1,4 @@
-"""The whole Azure graph in the guide's access mode, by `phi run`: keys are on, and are found nowhere afterwards."""
+"""The whole Azure graph in the guide's access mode, by `phi run`: shared keys are on, and are stored nowhere."""
 
 import json
 import re
@@ -72,7 +72,7 @@ def tracked() -> dict[str, bytes]:
 
 
 def blobs(home: Home) -> dict[str, bytes]:
-    """Every blob of the workspace's storage account, as the person who is signed in reads it."""
+    """Return every blob of the workspace's storage account, read as the signed-in user."""
     settings = read({name: value for name, value in home.settings.items() if name.startswith("PHI_")})
     place = blob.WorkspaceBlobs(clients(AzureAccount.of(settings).fields), print, 0.5)
     account = place.clients.blob(place.place[0])

@@ -1,12 +1,10 @@
-"""`phi run` on the local Azure, stopped while its job trains: by a person in Dagster's UI, and by kill -9 of it all."""
+"""`phi run` on the local Azure, stopped while its job trains: in Dagster's UI, and by SIGKILL of all its processes."""
 
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 from urllib.parse import urlsplit
 
 import dagster as dg
@@ -17,6 +15,7 @@ from dagster_graphql import DagsterGraphQLClient
 from azure_emulator.process import LocalAzure
 from phi_assets.settings import PROJECT
 from tests.integration.test_whole_azure_graph import azure_home
+from tests.support.azure_jobs import until
 from tests.support.homes import Home
 
 pytestmark = [
@@ -36,23 +35,13 @@ def home(azure: LocalAzure, tmp_path_factory) -> Iterator[Home]:
     its = azure_home(tmp_path_factory.mktemp("home"), 3750)
     preset = its.folder / "tiny.yaml"
     longer = preset.read_text(encoding="utf-8").replace("epochs: 2", "epochs: 30\nearly_stopping_patience: 0")
-    preset.write_text(longer, encoding="utf-8")  # it must outlast a restart of Dagster
+    preset.write_text(longer, encoding="utf-8")  # the job must run longer than a restart of Dagster takes
     yield its
     its.phi("down")
 
 
-def until(true: Callable[[], Any], seconds: float) -> Any:
-    """What `true` gave at last."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if found := true():
-            return found
-        time.sleep(0.1)
-    raise AssertionError("it did not come to pass in time")
-
-
 def training(azure: LocalAzure) -> str | None:
-    """The name of the job that trains at this moment."""
+    """Return the name of the training job that is running."""
     jobs = {str(job["name"]): job["properties"]["status"] for job in azure.control.resources(JOBS)}
     return next((name for name, status in jobs.items() if "-train-" in name and status == "Running"), None)
 
@@ -81,10 +70,10 @@ def test_a_run_that_is_terminated_in_the_ui_cancels_its_job_and_leaves_no_materi
             (run,) = dagster.get_runs(filters=dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED]))
             DagsterGraphQLClient("127.0.0.1", urlsplit(home.ui()).port).terminate_run(run.run_id)
             until(lambda: azure.control.job_history(name)[-1] == "Canceled", 10)
-            said, _ = process.communicate(timeout=120)
+            output, _ = process.communicate(timeout=120)
             ended = dagster.get_run_by_id(run.run_id)
             assert ended
-            assert ended.status == dg.DagsterRunStatus.CANCELED, said
+            assert ended.status == dg.DagsterRunStatus.CANCELED, output
             assert dagster.get_latest_materialization_event(MODEL) is None
     assert process.returncode == 1
     assert azure.control.executed_jobs() == [name]
@@ -107,7 +96,7 @@ def test_when_all_of_dagster_was_killed_the_next_run_adopts_the_job(azure, home)
 
 
 def of_home(process: psutil.Process, home: Home) -> bool:
-    """Whether it is a process of this home: `phi`, Dagster's servers, and the run's."""
+    """Return whether the process belongs to this home: `phi`, Dagster's servers, or a run."""
     try:
         return process.environ().get("PHI_HOME") == home.settings["PHI_HOME"]
     except psutil.Error:

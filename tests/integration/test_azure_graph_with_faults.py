@@ -1,4 +1,4 @@
-"""The whole Azure graph by `phi run` while three of ten calls of the control plane fail at random."""
+"""The whole Azure graph by `phi run` while 30% of the control plane's calls fail at random."""
 
 from collections import Counter
 from collections.abc import Iterator

@@ -41,7 +41,7 @@ class World:
         assert dg.materialize(parts, selection=list(assets), resources=resources, instance=self.instance).success
 
     def candidate(self, **config: Any) -> Any:
-        """The outcome of a run of the job."""
+        """Run the job; return its result."""
         job = self.definitions.resolve_job_def("candidate")
         run_config = {"ops": {"train_candidate": {"config": config}}}
         return job.execute_in_process(run_config=run_config, instance=self.instance, raise_on_error=False)
@@ -56,7 +56,7 @@ class World:
 
 @pytest.fixture(scope="module")
 def bare(tmp_path_factory):
-    """A home in which nothing was made."""
+    """A home without any materialisation."""
     with pytest.MonkeyPatch.context() as patched:
         for name, value in small_world(tmp_path_factory.mktemp("home")).items():
             patched.setenv(name, value)
@@ -70,7 +70,7 @@ def bare(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def first(bare: World):
-    """The outcome of a first candidate, and the home in which it was tried."""
+    """A home with a trained model, and the result of its first candidate."""
     bare.make(*MADE)
     return bare, bare.candidate(name="hasty", learning_rate=1e-3)
 

@@ -1,4 +1,4 @@
-"""`phi run` on other people's data: another shape, and a file of which one line in twenty is broken."""
+"""`phi run` on other data: another format, and a file in which every twentieth line is broken."""
 
 import json
 from pathlib import Path
@@ -58,7 +58,7 @@ def test_one_broken_line_in_twenty_costs_that_line_only(broken):
 
 
 def alpaca(row: bytes) -> str | None:
-    """The last turn of one of our conversations in Alpaca's shape, with what came before as its history."""
+    """Return a conversation in Alpaca's format: its last turn, with the turns before as history."""
     messages = [m for m in json.loads(row)["messages"] if m["role"] != "system"]
     turns = [(messages[i]["content"], messages[i + 1]["content"]) for i in range(0, len(messages), 2)]
     question, answer = turns[-1]

@@ -1,4 +1,4 @@
-"""One training at a time, whoever starts it: twenty runs at once through the webserver, dequeued by a real daemon."""
+"""Dagster's pool `training` runs one training at a time: twenty concurrent runs, dequeued by a real daemon."""
 
 import signal
 import subprocess
@@ -35,7 +35,7 @@ ENDED = {dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRun
 
 @dataclass
 class Running:
-    """A home's running Dagster, and its storage."""
+    """A client of a home's running Dagster, and its instance."""
 
     client: DagsterGraphQLClient
     instance: dg.DagsterInstance
@@ -44,7 +44,7 @@ class Running:
         return self.client.submit_job_execution(job, **how)
 
     def wait(self, ids: list[str], seconds: float) -> list[dg.DagsterRun]:
-        """The runs, all ended."""
+        """Wait until the runs have ended; return them."""
         deadline = time.monotonic() + seconds
         while True:
             runs = self.instance.get_runs(filters=dg.RunsFilter(run_ids=ids))
@@ -54,7 +54,7 @@ class Running:
             time.sleep(1)
 
     def steps(self, ids: list[str]) -> list[tuple[float, float]]:
-        """Start and end of every step in the pool, by start."""
+        """Return start and end of every step in the pool, sorted by start."""
         spans = []
         for run_id in ids:
             at = {e.dagster_event_type: e.timestamp for e in self.instance.all_logs(run_id) if e.step_key in IN_POOL}
@@ -62,7 +62,7 @@ class Running:
         return sorted(spans)
 
     def most_at_once(self, ids: list[str]) -> int:
-        """How many of the runs were under way at the same time."""
+        """Return how many of the runs were running at the same time at most."""
         records = [self.instance.get_run_record_by_id(run_id) for run_id in ids]
         moments = [(record.start_time, 1) for record in records if record and record.start_time]
         moments += [(record.end_time, -1) for record in records if record and record.end_time]
@@ -71,7 +71,7 @@ class Running:
 
 @contextmanager
 def dev(log: Any) -> Iterator[subprocess.Popen[bytes]]:
-    """`phi dev` of the home that the environment names."""
+    """Run `phi dev` for the home of the environment during the block."""
     process = subprocess.Popen(
         [sys.executable, "-m", "phi_assets.cli.main", "dev"], cwd=PROJECT, stdout=log, stderr=log
     )
@@ -83,7 +83,7 @@ def dev(log: Any) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def until(look: Callable[[], Interface | None], process: subprocess.Popen[bytes]) -> Interface:
-    """What it found in the end."""
+    """Poll `look` while the process runs; return its first result."""
     while (found := look()) is None:
         assert process.poll() is None
         time.sleep(0.2)
@@ -112,7 +112,7 @@ def running(tmp_path_factory) -> Iterator[Running]:
 
 
 def by_hand() -> subprocess.Popen[bytes]:
-    """A run in a process of its own, as `dg launch` starts one: past the daemon's queue."""
+    """Start a run in a subprocess, as `dg launch` does: it bypasses the daemon's queue."""
     command = [sys.executable, "-m", "dagster", "asset", "materialize"]
     options = ["--select", "fine_tuned_model", "-m", "phi_assets.definitions"]
     return subprocess.Popen([*command, *options], cwd=PROJECT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -125,7 +125,7 @@ def test_of_twenty_runs_at_once_never_two_train(running: Running):
         return running.start("candidate", run_config=config, op_selection=["train_candidate"])
 
     before = {run.run_id for run in running.instance.get_runs()}
-    # Some train, the others find what those have made: the pool is held either way.
+    # Some train, the others reuse their models: each occupies the pool.
     queued = [tried(seed) for seed in (1, 2, 3) for _ in range(4)]
     queued += [running.start("retrain", asset_selection=["fine_tuned_model"]) for _ in range(6)]
     others = [by_hand() for _ in range(2)]
@@ -137,7 +137,7 @@ def test_of_twenty_runs_at_once_never_two_train(running: Running):
     assert [run.status for run in runs] == [dg.DagsterRunStatus.SUCCESS] * 20
     spans = running.steps([run.run_id for run in runs])
     assert [(one, two) for one, two in pairwise(spans) if two[0] < one[1]] == []
-    # At times more than one process stood before the pool, and some held it long enough to train.
+    # More than one process waited for the pool at times, and some occupied it long enough to train.
     assert running.most_at_once([run.run_id for run in runs]) > 1
     assert len([end - start for start, end in spans if end - start > 1]) >= 4  # three seeds, and the graph's own
 

@@ -20,7 +20,7 @@ TOKEN = re.compile(rb"eyJ[\w-]{8,}\.eyJ[\w-]{8,}\.")
 UNDERSTANDS = ("arm", "ml", "quota")
 GRAPH = json.loads((PROJECT / "tests/unit/asset_graph_azure.json").read_text(encoding="utf-8"))["assets"]
 
-# Of a page: what it says of costs, or of the job, and where it leads.
+# Of an asset's page: a text about costs or the job, and the start of a link.
 PAGES = [
     ("container_registry", "0.167 a day", "https://portal.azure.com/#resource/"),
     ("gpu_quota", "dearest_job", "https://portal.azure.com/#view/Microsoft_Azure_Capacity"),
@@ -38,7 +38,7 @@ def home(azure, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def ui(home) -> str:
-    """The address of the home's Dagster, which its first run started."""
+    """The address of the home's Dagster UI, which its first run started."""
     return home.ui()
 
 
@@ -108,7 +108,7 @@ def test_no_key_and_no_token_is_kept(azure, home):
 @pytest.mark.browser
 def test_the_lineage_view_shows_every_stage_and_each_resource_of_the_infrastructure(ui, browser):
     resources = {name for name, asset in GRAPH.items() if asset["group"] == "infrastructure"}
-    browser.set_window_size(4200, 2300)  # what lies outside of the window is not drawn
+    browser.set_window_size(4200, 2300)  # the page draws only what is inside the window
 
     browser.get(f"{ui}/asset-groups?expanded=global%40global%3Ainfrastructure")
 

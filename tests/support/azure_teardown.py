@@ -1,4 +1,4 @@
-"""A place to be taken down, what is planned and left of it, and `phi teardown` as a process of its own."""
+"""A place to tear down, helpers that list its plan and its remains, and `phi teardown` in a subprocess."""
 
 import os
 import pty
@@ -23,7 +23,7 @@ CLUSTER = compute.Cluster("Standard_NC24ads_A100_v4", 1, 5)
 
 
 def prepared(control: Control, home: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> Place:
-    """A place where nothing is waited for longer than it takes."""
+    """Return a place without faults, with shortened polling intervals."""
     control.clear_faults()
     credential.forget()
     live_state.forget()
@@ -36,7 +36,7 @@ def prepared(control: Control, home: Path, name: str, monkeypatch: pytest.Monkey
 
 
 def serving(place: Place) -> str:
-    """The place with all that costs money; the endpoint's id."""
+    """Deploy the place with a cluster and an endpoint, which cost money when idle; return the endpoint's id."""
     place.deploy()
     compute.ensure(place.clients, CLUSTER, place.log)
     endpoint = f"{rest.workspace_id(place.clients)}/onlineEndpoints/chat-{place.name}"
@@ -77,7 +77,7 @@ def take_down(place: Place, everything: bool) -> list[str]:
 
 
 def left(place: Place) -> list[str]:
-    """What is of this place, soft-deleted things and the deployment's record included."""
+    """Return the ids of everything left, including soft-deleted resources and the deployment's record."""
     group = place.group.lower()
     records = place.control.resources("Microsoft.Resources/deployments")
     ids = [*place.control.soft_deleted(), *(str(record["id"]) for record in records)]
@@ -96,7 +96,7 @@ def stands(place: Place) -> bool:
 
 
 def refuse_as_busy(monkeypatch: pytest.MonkeyPatch, part: str, times: int) -> None:
-    """So many deletions of an address with that part are answered with 409."""
+    """Answer the first `times` deletions of an address that contains `part` with 409."""
     from azure.core.exceptions import HttpResponseError
 
     send, refusals = AzureClients.send, iter(range(times))
@@ -125,7 +125,7 @@ def phi(place: Place, *arguments: str, **given: Any) -> subprocess.CompletedProc
 
 
 def phi_at_a_terminal(place: Place, typed: bytes) -> subprocess.CompletedProcess[str]:
-    """`phi teardown`, asked by a person who types that."""
+    """Run `phi teardown` at a pseudo-terminal with this input."""
     ours, theirs = pty.openpty()
     os.write(ours, typed)
     try:

@@ -1,4 +1,4 @@
-"""Debian's Chromium, driven by Selenium, and what a page says."""
+"""Debian's Chromium, driven by Selenium, and helpers that read a page."""
 
 import shutil
 from collections.abc import Callable, Iterator
@@ -23,7 +23,7 @@ FLAGS = (
 
 @contextmanager
 def chromium(profile: Path) -> Iterator[Any]:
-    """A browser with a profile of its own; the test is skipped where there is none."""
+    """Open a browser with its own profile. Skips the test without chromium or chromedriver."""
     program, driver = shutil.which("chromium"), shutil.which("chromedriver")
     if not program or not driver:
         pytest.skip("needs chromium and chromedriver: apt-get install chromium chromium-driver")
@@ -43,21 +43,21 @@ def chromium(profile: Path) -> Iterator[Any]:
 
 
 def text_of(browser: Any) -> str:
-    """All that the page says."""
+    """Return the text of the page."""
     from selenium.webdriver.common.by import By
 
     return browser.find_element(By.TAG_NAME, "body").text
 
 
 def links(browser: Any) -> list[str]:
-    """The addresses that the page leads to."""
+    """Return the addresses of the page's links."""
     from selenium.webdriver.common.by import By
 
     return [str(found.get_attribute("href")) for found in browser.find_elements(By.CSS_SELECTOR, "a[href]")]
 
 
 def wait_for(browser: Any, condition: Callable[[Any], Any], seconds: float = 90) -> Any:
-    """What the condition returns when it is true of the page."""
+    """Wait until the condition holds for the page; return its value."""
     from selenium.common.exceptions import StaleElementReferenceException
     from selenium.webdriver.support.ui import WebDriverWait
 

@@ -20,7 +20,7 @@ WORDS = [
 
 
 def look_at(path: Path) -> list[Look]:
-    """A file or a folder, as a feed that holds all of it."""
+    """Return a feed with everything in a file or a folder."""
     return [Look(str(path), pieces_of(FileSource(path)))]
 
 
@@ -29,20 +29,20 @@ def dialogue(question: str, answer: str) -> dict[str, Any]:
 
 
 def distinct(number: int) -> dict[str, Any]:
-    """A conversation that is like no other one of another number."""
-    said = [WORDS[(number * step + number // 7) % len(WORDS)] + str(number * step) for step in (3, 5, 7, 11, 13)]
-    return dialogue(f"What about {' '.join(said)}?", f"It is {' '.join(reversed(said))}.")
+    """Return a conversation that is no near duplicate of that of another number."""
+    words = [WORDS[(number * step + number // 7) % len(WORDS)] + str(number * step) for step in (3, 5, 7, 11, 13)]
+    return dialogue(f"What about {' '.join(words)}?", f"It is {' '.join(reversed(words))}.")
 
 
 def published(prepared: Prepared) -> list[list[tuple[str, str]]]:
-    """All published conversations as role and content pairs."""
+    """Return all published conversations as role and content pairs."""
     return [
         [(role, content) for role, content in row.conversation] for rows in prepared.split.rows.values() for row in rows
     ]
 
 
 def reasons(prepared: Prepared) -> dict[int, str]:
-    """Reasons by line number."""
+    """Return the quarantine's reasons by line number."""
     return {record.line: record.reason for record in prepared.quarantine}
 
 

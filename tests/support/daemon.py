@@ -1,4 +1,4 @@
-"""A home that is watched by a real Dagster daemon, as under `phi dev`, and what is seen of it from outside."""
+"""A home with a running `phi dev` (Dagster's UI and daemon), and readers of its runs, ticks and answers."""
 
 import json
 import os
@@ -28,14 +28,16 @@ ENDED = {dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRun
 
 @dataclass
 class Watched:
-    """A home and its `phi dev`."""
+    """A home and its `phi dev` process."""
 
     home: Home
     process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """`phi dev` runs, and its daemon looks for new data."""
-        if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background of a shell; it would be inherited
+        """Start `phi dev`, and wait until the sensor `new_conversations` has ticked."""
+        if (
+            signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+        ):  # in the background of a shell; the child would inherit it
             signal.signal(signal.SIGINT, signal.default_int_handler)
         environment = {**os.environ, **self.home.settings}
         with (self.home.folder / "dev.log").open("ab") as log:
@@ -55,7 +57,7 @@ class Watched:
             self.process.wait(60)
 
     def kill_daemon(self) -> None:
-        """The daemon is gone at once, and `phi dev` with it."""
+        """Kill the daemon with SIGKILL, and wait until `phi dev` has ended."""
         assert self.process
         family = psutil.Process(self.process.pid).children(recursive=True)
         (daemon,) = [each for each in family if any("dagster._daemon" in word for word in _command(each))]
@@ -79,13 +81,13 @@ class Watched:
         return json.loads((self.state / "records" / f"{asset}.json").read_text(encoding="utf-8"))
 
     def runs(self, since: float = 0.0) -> list[dg.DagsterRun]:
-        """The runs that were made since then, the newest first."""
+        """Return the runs created since then, newest first."""
         with self.instance() as instance:
             found = instance.get_run_records(limit=500)
         return [each.dagster_run for each in found if each.create_timestamp.timestamp() >= since]
 
     def started(self, job: str) -> float:
-        """When the newest run of the job started, in seconds since 1970."""
+        """Return when the newest run of the job started, in seconds since 1970."""
         with self.instance() as instance:
             (record,) = instance.get_run_records(filters=dg.RunsFilter(job_name=job), limit=1)
         assert record.start_time
@@ -95,7 +97,7 @@ class Watched:
         return all(run.status in ENDED for run in self.runs())
 
     def made(self, since: float = 0.0) -> Counter[str]:
-        """How often each asset was made since then."""
+        """Return how often each asset was materialised since then."""
         with self.instance() as instance:
             keys = instance.all_asset_keys()
             return Counter(
@@ -107,7 +109,7 @@ class Watched:
             )
 
     def failed_steps(self, since: float) -> list[str]:
-        """What steps of the runs since then failed with; those that were only stopped with their process left out."""
+        """Return the errors of failed steps since then, without those that ended because their process was stopped."""
         with self.instance() as instance:
             found = [
                 entry.dagster_event.step_failure_data
@@ -124,7 +126,7 @@ class Watched:
             return sum(each.timestamp >= since for each in found)
 
     def ticks(self, sensor: str, since: float) -> list[str]:
-        """What the sensor's ticks said since then, the newest first; a tick that started runs says nothing."""
+        """Return the skip reason or status of the sensor's ticks since then, newest first; without running ticks."""
         with self.instance() as instance:
             states = [each for each in instance.all_instigator_state() if each.instigator_name == sensor]
             found = [
@@ -135,7 +137,7 @@ class Watched:
         return [tick.skip_reason or str(tick.status.value) for tick in found if tick.status.value != "STARTED"]
 
     def wait(self, what: str, until: Callable[[], Any], seconds: float) -> Any:
-        """What `until` returns once it is true. Fails, with the end of Dagster's log, when it takes longer."""
+        """Poll `until` and return its first true value. Fails with the end of Dagster's log on timeout."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             found = until()
@@ -146,7 +148,7 @@ class Watched:
         raise AssertionError(f"waited {seconds:.0f} s for {what}\n{self._log()}")
 
     def drop(self, name: str, lines: list[str]) -> None:
-        """The file lies in the inbox, whole at once."""
+        """Put a file into the inbox atomically."""
         self.inbox.mkdir(parents=True, exist_ok=True)
         draft = self.home.folder / f"{name}.draft"
         draft.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
@@ -159,13 +161,13 @@ class Watched:
 def _command(process: psutil.Process) -> list[str]:
     try:
         return process.cmdline()
-    except psutil.Error:  # it has just ended
+    except psutil.Error:  # the process has just ended
         return []
 
 
 @dataclass
 class Webhook:
-    """A receiver on 127.0.0.1, and what it was told."""
+    """A webhook receiver on 127.0.0.1, and the messages that it received."""
 
     port: int
     told: list[str] = field(default_factory=list)
@@ -198,7 +200,7 @@ def webhook() -> Iterator[Webhook]:
 
 @dataclass
 class Asked:
-    """What was not answered, and when each model version answered first, in seconds since 1970."""
+    """The failed questions, and the time of each model version's first answer, in seconds since 1970."""
 
     failures: list[str] = field(default_factory=list[str])
     first: dict[str, float] = field(default_factory=dict[str, float])
@@ -206,7 +208,7 @@ class Asked:
 
 @contextmanager
 def asked_all_the_time(home: Home, seconds_between: float = 0.3) -> Iterator[Asked]:
-    """The endpoint is asked without pause."""
+    """Send questions to the endpoint during the block."""
     folder = home.folder / "home" / "local" / "endpoints" / "phi-chat"
     key = (folder / "key").read_text(encoding="utf-8").strip()
     asked = Asked()

@@ -1,7 +1,7 @@
-"""A training run in a process of its own that kills itself, as kill -9 would, at a chosen moment.
+"""A training run in a subprocess that sends itself SIGKILL at a chosen moment.
 
 The processes are forked from a server that has imported the libraries and computed nothing, which saves seconds each.
-They draw no pictures, which are a quarter of so short a run and are not gone on with.
+They draw no pictures: these take a quarter of so short a run, and a resumed run does not depend on them.
 """
 
 import multiprocessing
@@ -32,7 +32,7 @@ def die() -> None:
 
 
 def before(owner: Any, name: str, when: Callable[[Any], bool]) -> None:
-    """`owner.name` kills the process instead of running, once `when` is true of its first argument."""
+    """Replace `owner.name`: it kills the process when `when` holds for its first argument."""
     original = getattr(owner, name)
 
     def replaced(first: Any, *rest: Any, **given: Any) -> Any:
@@ -142,15 +142,15 @@ MOMENTS: dict[str, Callable[[], None]] = {
 
 
 def undrawn(*given: Any) -> None:
-    """In place of a picture, whose path is given last."""
+    """Write a placeholder instead of a picture; its path is the last argument."""
     given[-1].write_bytes(b"not drawn")
 
 
 def quiet(log: str) -> None:
-    """All that this process says from here on is in the log, also what a signal handler writes."""
-    said = open(log, "a", encoding="utf-8", buffering=1)  # noqa: SIM115
-    os.dup2(said.fileno(), 2)
-    sys.stdout = sys.stderr = said
+    """Redirect stdout and stderr of this process to the log, for signal handlers too."""
+    output = open(log, "a", encoding="utf-8", buffering=1)  # noqa: SIM115
+    os.dup2(output.fileno(), 2)
+    sys.stdout = sys.stderr = output
     warnings.filterwarnings("ignore", category=FutureWarning)
 
 
@@ -167,7 +167,7 @@ def body(values: dict[str, Any], moment: str | None, log: str) -> None:
 
 
 def program(arguments: list[str], log: str) -> None:
-    """All of the program but its start."""
+    """Run the program's `main` with these arguments."""
     quiet(log)
     from training_code.fine_tune import main
 
@@ -183,7 +183,7 @@ def forked(target: Callable[..., None], *given: Any) -> "multiprocessing.context
 
 
 def code_of(process: "multiprocessing.context.ForkServerProcess", log: Path) -> int:
-    """The exit code of a process that ends; -9 when it killed itself."""
+    """Wait for the process; return its exit code, -9 when it killed itself. Raises AssertionError after 300 s."""
     process.join(300)
     if process.exitcode is None:
         process.kill()
@@ -192,12 +192,12 @@ def code_of(process: "multiprocessing.context.ForkServerProcess", log: Path) -> 
 
 
 def run(settings: Settings, log: Path, moment: str | None = None) -> int:
-    """Train in a process that dies at `moment`; returns its exit code (-9 when it died)."""
+    """Train in a process that kills itself at `moment`; return its exit code (-9 when it did)."""
     return code_of(forked(body, settings.as_json(), moment, str(log)), log)
 
 
 def stopped(arguments: list[str], log: Path, words: str, number: signal.Signals) -> int:
-    """Start the program, send it a signal once it has said the words; returns its exit code."""
+    """Start the program, and send it a signal once the words are in its log; return its exit code."""
     process = forked(program, arguments, str(log))
     deadline = time.monotonic() + 240
     try:

@@ -1,4 +1,4 @@
-"""infra/main.json, evaluated by Microsoft's own engine: what a deployment with given parameters would make."""
+"""infra/main.json evaluated by the Bicep compiler: the resources that a deployment with given parameters creates."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -20,7 +20,7 @@ needs_compiler = pytest.mark.skipif(
 
 @dataclass(frozen=True)
 class Installation:
-    """The resources of one deployment, and its outputs."""
+    """The resources and the outputs of one deployment."""
 
     resources: list[dict[str, Any]]
     outputs: dict[str, Any]
@@ -42,7 +42,7 @@ class Installation:
 
 @cache
 def installation(**parameters: str | bool) -> Installation:
-    """What a deployment makes with these parameters over the three that are needed."""
+    """Return the deployment with these parameters, which override the three required ones."""
     needed = {"environmentName": "phi-local", "location": LOCATION, "principalId": DEPLOYER}
     found = compiler.snapshot(TEMPLATE, needed | parameters, SUBSCRIPTION, LOCATION)
     assert found["diagnostics"] == []

@@ -1,4 +1,4 @@
-"""Events as a run would have left them: what was made or observed, of which version and from what, and when."""
+"""Writes events to Dagster's event log as a run would: materialisations and observations with versions and times."""
 
 import time
 from collections.abc import Mapping
@@ -23,10 +23,10 @@ def made(
     code_version: str = "",
     hours_ago: float = 0,
 ) -> None:
-    """The asset was made, of `version`, from those versions of its inputs, and passed its blocking checks."""
+    """Store a materialisation of `version` from these input versions, and passed evaluations of its blocking checks."""
     tags = {DATA_VERSION: version, CODE_VERSION: code_version}
     for name, used in (inputs or {}).items():
-        # Only of partitions does Dagster ask which event it was.
+        # Dagster needs the event's id for partitions only.
         tags |= {INPUT_PREFIX + name: used, f"dagster/input_event_pointer/{name}": "NULL"}
     event = dg.AssetMaterialization(asset, tags=tags)
     _store(instance, dg.DagsterEventType.ASSET_MATERIALIZATION, StepMaterializationData(event), hours_ago)

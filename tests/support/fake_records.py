@@ -1,4 +1,4 @@
-"""Records of a model that nobody trained, for what only passes them on."""
+"""Records of a model that was not trained, for tests that only pass records on."""
 
 from phi_assets.records import Evaluation, ModelVersion
 
@@ -18,5 +18,5 @@ def a_model(digest: str, address: str) -> ModelVersion:
 
 
 def evaluated(model: ModelVersion, champion: str | None) -> Evaluation:
-    """Its evaluation, against the champion `name/version`."""
+    """Return the model's evaluation against the champion `name/version`."""
     return Evaluation(digest="e", address="", model_digest=model.digest, dataset_digest="d" * 8, champion=champion)

@@ -1,9 +1,9 @@
-"""Programs of the tests that begin in a process which has imported what they need: that is most of what they take.
+"""Runs test programs as forks of a process that has imported their modules, because importing takes most of their time.
 
-`python -m tests.support.forked_programs MODULE...` imports the modules, and forks for every line on its standard input,
-a JSON object with `arguments`, `environment` and `output`: the fork calls the first one's `main` with the arguments, in
-the environment, and writes to the file `output`. A line on the standard output is the fork's exit code, -N when signal
-N ended it.
+`python -m tests.support.forked_programs MODULE...` imports the modules and reads JSON objects from standard input, one
+a line: `arguments`, `environment` and `output`. For each it forks; the fork calls `main(arguments)` of the first module
+in that environment, with stdout and stderr appended to the file `output`. It prints the fork's exit code as a line, -N
+for signal N.
 """
 
 import atexit
@@ -25,12 +25,12 @@ PROJECT = Path(__file__).resolve().parents[2]
 
 @cache
 def forks(*modules: str) -> "Forks":
-    """The process that forks for the first of the modules; it ends with this one."""
+    """Return the process that forks for the first of the modules; it ends with this process."""
     return Forks(modules)
 
 
 class Forks:
-    """A process that has imported the modules, and is ready to fork."""
+    """A subprocess that has imported the modules and forks on request."""
 
     def __init__(self, modules: Sequence[str]) -> None:
         command = [sys.executable, "-m", "tests.support.forked_programs", *modules]
@@ -39,11 +39,11 @@ class Forks:
         atexit.register(self._close)
 
     def run(self, output: Path, arguments: Sequence[str], seconds: float = 120) -> int:
-        """The exit code of a fork in this process's environment, as it is now. Raises TimeoutError."""
+        """Run a fork in the current environment; return its exit code. Raises TimeoutError."""
         assert self._process.stdin
         assert self._process.stdout
-        wish = {"arguments": list(arguments), "environment": dict(os.environ), "output": str(output)}
-        self._process.stdin.write(json.dumps(wish).encode() + b"\n")
+        request = {"arguments": list(arguments), "environment": dict(os.environ), "output": str(output)}
+        self._process.stdin.write(json.dumps(request).encode() + b"\n")
         if not select.select([self._process.stdout], [], [], seconds)[0]:
             raise TimeoutError(f"{arguments} did not end within {seconds} s: {output.read_text()}")
         return int(self._process.stdout.readline())
@@ -57,7 +57,7 @@ class Forks:
 
 
 def _in_a_fork(main: Any, arguments: list[str], environment: dict[str, str], output: str) -> int:
-    """The exit code."""
+    """Fork and call `main`; return the exit code."""
     child = os.fork()
     if child:
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
@@ -81,6 +81,6 @@ def _in_a_fork(main: Any, arguments: list[str], environment: dict[str, str], out
 
 
 if __name__ == "__main__":
-    found = [import_module(name) for name in sys.argv[1:]]
+    modules = [import_module(name) for name in sys.argv[1:]]
     for line in sys.stdin:
-        print(_in_a_fork(found[0].main, **json.loads(line)), flush=True)
+        print(_in_a_fork(modules[0].main, **json.loads(line)), flush=True)

@@ -1,6 +1,6 @@
-"""A backend's graph without its work: the assets and edges that its definitions have, with code versions to choose.
+"""A copy of a backend's graph that executes nothing: its assets and edges, with code versions of given settings.
 
-Both backends can stand in one process so, although a process reads its settings once.
+A process reads its settings once and loads one backend; copies of both backends can be in one process.
 """
 
 from collections.abc import Iterable, Mapping
@@ -19,20 +19,20 @@ from tests.support.graph_facts import facts_of
 
 
 class Copy(Record):
-    """What an asset of a copied graph makes."""
+    """The record of an asset of a copied graph."""
 
 
 class Everything(Port):
-    """Whatever was made is there."""
+    """A port that finds every digest."""
 
-    backend: str  # Dagster asks a resource without fields for them in a way that pydantic deprecates
+    backend: str  # for a resource without fields, Dagster uses an access that pydantic deprecates
 
     def find(self, digest: str) -> Record | None:
         return Copy(digest=digest)
 
 
 class GraphCopy:
-    """The graph of a backend, on an instance and in a folder of its own."""
+    """A backend's graph on its own Dagster instance, with records in its own folder."""
 
     def __init__(self, backend: str, instance: dg.DagsterInstance, folder: Path) -> None:
         self.backend = backend
@@ -42,7 +42,7 @@ class GraphCopy:
         self.versions: dict[str, str] = {}
 
     def definitions(self, settings: Settings, project: Path = PROJECT) -> dg.Definitions:
-        """With the code versions that these settings and this source give."""
+        """Return definitions with the code versions of these settings and this source."""
         specs = [
             dg.AssetSpec(
                 name,
@@ -55,7 +55,7 @@ class GraphCopy:
 
         @dg.multi_asset(specs=[spec for spec in specs if not self._is_source(spec)], can_subset=True)
         def work():
-            raise AssertionError("of a copy, nothing is run")
+            raise AssertionError("a copied graph executes nothing")
 
         ports = dict.fromkeys(catalog.KEPT_BY.values(), Everything(backend=self.backend))
         return dg.Definitions(
@@ -64,7 +64,7 @@ class GraphCopy:
         )
 
     def make(self, definitions: dg.Definitions, names: Iterable[str], content: str) -> None:
-        """A run made these assets, each from what its inputs are by then; `content` tells what came out."""
+        """Store events as if a run had materialised these assets from their current inputs, as `content`."""
         for asset in staleness.assets_of(definitions):
             if asset.name not in names:
                 continue
@@ -89,4 +89,4 @@ class GraphCopy:
 
 
 def _observe() -> dg.DataVersion:
-    raise AssertionError("of a copy, nothing is run")
+    raise AssertionError("a copied graph executes nothing")

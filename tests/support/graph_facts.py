@@ -1,4 +1,4 @@
-"""What a backend's definitions say, gathered in a process of its own: a backend is chosen when they are loaded."""
+"""Facts of a backend's definitions, gathered in a subprocess: the backend is chosen when definitions are loaded."""
 
 import json
 import os
@@ -20,21 +20,21 @@ HEAVY = ("torch", "transformers", "azure", "mlflow", "promptflow", "datasets", "
 
 
 def environment(backend: str) -> dict[str, str]:
-    """A process environment in which the backend is chosen, and nothing else."""
+    """Return a process environment with the backend's settings and no other PHI_ variable."""
     others = {name: value for name, value in os.environ.items() if not name.startswith("PHI_")}
     return {**others, **(AZURE if backend == "azure" else {})}
 
 
 @cache
 def facts_of(backend: str) -> dict[str, Any]:
-    """`facts` of the backend's definitions."""
+    """Return `facts` of the backend's definitions."""
     command = [sys.executable, "-m", "tests.support.graph_facts"]
     done = subprocess.run(command, env=environment(backend), capture_output=True, text=True, check=True)
     return json.loads(done.stdout)
 
 
 def facts() -> dict[str, Any]:
-    """The graph as a reviewer should see it change, and what the tests ask about it."""
+    """Return the graph of the snapshot that reviewers read, and further facts that tests assert."""
     from phi_assets.definitions import definitions
     from phi_assets.graph import code_versions
 

@@ -1,4 +1,4 @@
-"""Homes of their own for `phi`: a model of two layers, a dataset that grows, a port to itself."""
+"""Homes for `phi` with a two-layer model, a growing dataset and their own UI port, and `phi` commands on them."""
 
 import io
 import json
@@ -36,7 +36,7 @@ precision: fp32
 
 @dataclass(frozen=True)
 class Home:
-    """A home, and the `phi` command on it."""
+    """A home's folder and settings, with methods that run `phi` on it."""
 
     folder: Path
     settings: dict[str, str]
@@ -47,26 +47,26 @@ class Home:
         return subprocess.run(command, cwd=PROJECT, env=environment, capture_output=True, text=True, check=False)
 
     def run(self) -> set[str]:
-        """The assets that `phi run` made; it must end well."""
+        """Run `phi run`, which must succeed; return the materialised assets."""
         done = self.phi("run")
         assert done.returncode == 0, done.stdout + done.stderr
         return made(done.stdout)
 
     def told(self, *arguments: str) -> Any:
-        """What a command tells programs; of a laptop, asked in this process, where the libraries are loaded."""
-        if self.settings.get("PHI_BACKEND") == "azure":  # its clients and tokens are kept for the process's life
+        """Return a command's `--json` output; on a laptop it runs in this process, where the libraries are loaded."""
+        if self.settings.get("PHI_BACKEND") == "azure":  # clients and tokens are cached for the life of a process
             return json.loads(self.phi(*arguments, "--json").stdout)
-        said = io.StringIO()
-        with settings_of_its_own(self.settings), redirect_stdout(said):
+        output = io.StringIO()
+        with settings_of_its_own(self.settings), redirect_stdout(output):
             main([*arguments, "--json"])
-        return json.loads(said.getvalue())
+        return json.loads(output.getvalue())
 
     def status(self) -> dict[str, str]:
         found = self.told("status")
         return {asset["name"]: asset["status"] for asset in found["assets"] if asset["status"] != "observed"}
 
     def ui(self) -> str:
-        """The address of its running Dagster."""
+        """Return the address of its running Dagster UI."""
         return self.told("status")["ui"]
 
     @property
@@ -80,8 +80,8 @@ class Home:
 
 @contextmanager
 def settings_of_its_own(settings: dict[str, str]) -> Iterator[None]:
-    """A block where these settings hold as in a new process: the assets, which read them when loaded, load anew."""
-    before = _take_away_the_assets()
+    """Apply settings during the block as a new process would: modules that read settings at import are reloaded."""
+    before = _unload_definitions()
     with pytest.MonkeyPatch.context() as patched:
         for name, value in settings.items():
             patched.setenv(name, value)
@@ -90,27 +90,27 @@ def settings_of_its_own(settings: dict[str, str]) -> Iterator[None]:
             yield
         finally:
             current.cache_clear()
-            _take_away_the_assets()
+            _unload_definitions()
             sys.modules.update(before)
             for name in ("defs", "definitions"):
                 if f"phi_assets.{name}" in before:
                     setattr(phi_assets, name, before[f"phi_assets.{name}"])
 
 
-def _take_away_the_assets() -> dict[str, ModuleType]:
-    """The modules that read settings when they are loaded, no longer loaded."""
+def _unload_definitions() -> dict[str, ModuleType]:
+    """Remove the modules that read settings at import from sys.modules; return them."""
     names = [name for name in sys.modules if re.match(r"phi_assets\.(defs|definitions)\b", name)]
     return {name: sys.modules.pop(name) for name in names}
 
 
 def made(output: str) -> set[str]:
-    """The assets of the outcome table that were materialised."""
+    """Return the materialised assets of the command's outcome table."""
     cells = [[cell.strip() for cell in line.strip("│ \n").split("│")] for line in output.splitlines() if "│" in line]
     return {row[0] for row in cells if len(row) > 1 and row[1] == "materialised"}
 
 
 def tiny_home(folder: Path, dataset: Path, ui_port: int) -> Home:
-    """A home in `folder` on the dataset, with a base model that trains in seconds."""
+    """Return a home in `folder` for the dataset, with a base model that trains in seconds."""
     (folder / "tiny.yaml").write_text(PRESET, encoding="utf-8")
     return Home(
         folder,

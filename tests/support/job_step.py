@@ -1,8 +1,8 @@
-"""One step of a Dagster run, whose job does nothing but a command, as a process that can be interrupted or killed.
+"""A program with one Dagster step whose job only executes a command; tests interrupt or kill it.
 
     python -m tests.support.job_step '{"home": DIR, "name": NAME, "recipe": N, "command": TEXT, "seconds": N}' STATE
 
-`seconds`: what the job's price buys; null for what it is.
+`seconds`: the run time that the cost ceiling allows; null for the real one.
 
 Prints whether the step succeeded and whether the asset was materialised, as JSON.
 """

@@ -1,4 +1,4 @@
-"""What the endpoint's tests share: tiny models, a smoke test, clients, and waiting."""
+"""Helpers for tests of the local endpoint: deploy, ask, kill a process, poll, and a smoke test."""
 
 import os
 import signal
@@ -18,15 +18,15 @@ QUESTION = {"messages": [{"role": "user", "content": "How do I reset the pump?"}
 
 
 def until(holds: Callable[[], bool], seconds: float = 60) -> None:
-    """Wait until something holds; fail when it never does."""
+    """Wait until `holds` returns true; fail after `seconds`."""
     deadline = time.monotonic() + seconds
     while not holds():
-        assert time.monotonic() < deadline, "it never came true"
+        assert time.monotonic() < deadline, f"the condition was not met within {seconds:g} s"
         time.sleep(0.05)
 
 
 def ask(endpoint: LocalEndpoint, deployment: str | None = None, **fields) -> httpx.Response:
-    """One question through the endpoint's address."""
+    """Send one question to the endpoint's address."""
     headers = {"Authorization": f"Bearer {endpoint.key()}"}
     if deployment:
         headers["azureml-model-deployment"] = deployment
@@ -37,7 +37,7 @@ def ask(endpoint: LocalEndpoint, deployment: str | None = None, **fields) -> htt
 
 
 def smoke(address: str, key: str, deployment: str) -> None:
-    """One pinned question."""
+    """Send one question to a given deployment, which must answer."""
     headers = {"Authorization": f"Bearer {key}", "azureml-model-deployment": deployment}
     answer = httpx.post(
         f"{address}/v1/chat/completions", json=QUESTION, headers=headers, timeout=60, trust_env=False
@@ -52,18 +52,18 @@ def deploy(endpoint: LocalEndpoint, model: Path, version: str, **options) -> Dep
 
 
 def served_by(endpoint: LocalEndpoint) -> tuple[str, str]:
-    """Which deployment and model version answer an unpinned question."""
+    """Return the deployment and the model version that answer a question without a deployment header."""
     answer = ask(endpoint).raise_for_status()
     return answer.headers["azureml-model-deployment"], answer.headers["x-model-version"]
 
 
 def running(endpoint: LocalEndpoint) -> set[str]:
-    """The names of the endpoint's processes that run."""
+    """Return the names of the endpoint's running processes."""
     return {name for name in ("router", "blue", "green") if ServerProcess(endpoint.folder, name).alive()}
 
 
 def kill(endpoint: LocalEndpoint, name: str) -> None:
-    """The process is gone, as after kill -9."""
+    """Send SIGKILL to the process, and wait until it has ended."""
     process = ServerProcess(endpoint.folder, name)
     pid = process.pid()
     assert pid
@@ -73,7 +73,7 @@ def kill(endpoint: LocalEndpoint, name: str) -> None:
 
 @contextmanager
 def asked_all_the_time(endpoint: LocalEndpoint) -> Iterator[list[httpx.Response | Exception]]:
-    """Two clients ask again and again, one of them streaming; every outcome is in the list."""
+    """Two clients send questions during the block, one of them streaming; yields the list of outcomes."""
     outcomes: list[httpx.Response | Exception] = []
     stop = threading.Event()
 

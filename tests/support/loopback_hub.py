@@ -1,4 +1,4 @@
-"""A Hugging Face hub on loopback: the routes that fetching a model or a dataset asks, serving folders."""
+"""A Hugging Face hub on loopback: serves folders by the routes that downloads of models and datasets use."""
 
 import contextlib
 import hashlib
@@ -13,21 +13,21 @@ from typing import Any
 
 @dataclass
 class LoopbackHub:
-    """What the hub serves, and which files it was asked for."""
+    """The repositories that the hub serves, and the files that were fetched."""
 
     repositories: dict[str, dict[str, Path]]
-    """Per repository, its folders by commit; the last commit is ``main``."""
+    """The folders of each repository by commit; the last commit is ``main``."""
     gated: bool = False
-    """Whether files are refused until a licence is accepted; what a repository holds is told anyway."""
+    """Whether files are refused as before a licence is accepted; the list of files is not refused."""
     open: threading.Event = field(default_factory=threading.Event)
-    """Files are handed out while it is set; until then, those who ask wait."""
+    """Requests for files wait until it is set."""
     address: str = ""
     fetched: list[str] = field(default_factory=list)
 
 
 @contextlib.contextmanager
 def run_hub(hub: LoopbackHub) -> Iterator[LoopbackHub]:
-    """``hub`` answers at ``hub.address`` inside the block."""
+    """Serve ``hub`` at ``hub.address`` during the block."""
     hub.open.set()
     server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(hub))
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
@@ -68,7 +68,7 @@ def _handler(hub: LoopbackHub) -> type[BaseHTTPRequestHandler]:
                 self._send(404, b"", {"X-Error-Code": "RepoNotFound"})
 
         def _commit(self, repository: str, revision: str) -> str | None:
-            """The commit that is meant; None when it was answered that there is none."""
+            """Return the commit of the revision; None after answering 404."""
             commits = hub.repositories.get(repository)
             if commits is None:
                 return self._send(404, b"{}", {"X-Error-Code": "RepoNotFound"})

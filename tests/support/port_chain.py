@@ -1,4 +1,4 @@
-"""One chain of a tiny model through every port of a backend, each link made when it is first asked for."""
+"""A tiny model passed through every port of a backend; each result is computed at first access and cached."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -26,7 +26,7 @@ from phi_assets.records import (
 
 @dataclass
 class Chain:
-    """The resources of one backend, and what they made."""
+    """The resources of one backend, and their cached results."""
 
     resources: dict[str, Any]
     dataset_file: Path
@@ -76,13 +76,13 @@ class Chain:
         return in_a_run(lambda context: self.port("trainer").train(context, self.dataset, self.base, recipe))
 
     def evaluate(self) -> Evaluation:
-        # The champion of the moment before the first one was registered.
+        # Evaluated before the first champion was registered.
         contest = Contest(self.base, self.model, self.dataset, None)
         return in_a_run(lambda context: self.port("evaluator").evaluate(context, contest))
 
 
 def in_a_run(work: Callable[[dg.AssetExecutionContext], Record]) -> Any:
-    """What the work returned inside a Dagster run of its own."""
+    """Run `work` inside a Dagster run; return its result."""
     made: list[Record] = []
 
     @dg.asset
@@ -96,5 +96,5 @@ def in_a_run(work: Callable[[dg.AssetExecutionContext], Record]) -> Any:
 
 
 def another(evaluation: Evaluation) -> Evaluation:
-    """The evaluation as it would be had it compared with a champion that there is not."""
+    """Return the evaluation with a champion that does not exist."""
     return replace(evaluation, champion="phi-chat/999")

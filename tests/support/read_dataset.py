@@ -1,8 +1,8 @@
-"""chat_dataset, and all that it and its checks stand on, in a Dagster run with the settings in force.
+"""A program that materialises chat_dataset and its upstream assets in a Dagster run, with the settings in force.
 
     python -m tests.support.read_dataset [ASSET ...]
 
-Prints, as JSON, which assets were materialised and what each failed step said. With names, only those assets run.
+Prints, as JSON, which assets were materialised and the message of each failed step. With names, only those assets run.
 """
 
 import json
@@ -28,6 +28,6 @@ if __name__ == "__main__":
         for event in result.all_events:
             if event.is_step_failure:
                 data = event.step_failure_data
-                told = data.user_failure_data.description if data.user_failure_data else None
-                failures[str(event.step_key)] = told or (data.error.to_string() if data.error else "")
+                message = data.user_failure_data.description if data.user_failure_data else None
+                failures[str(event.step_key)] = message or (data.error.to_string() if data.error else "")
     print(json.dumps({"made": sorted(made), "failures": failures}))

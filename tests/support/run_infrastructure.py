@@ -1,4 +1,4 @@
-"""Materialises the infrastructure of PHI_BACKEND=azure through Dagster, twice, in a process of its own; prints JSON."""
+"""A program that materialises the infrastructure of PHI_BACKEND=azure in a Dagster run and prints JSON."""
 
 import json
 
@@ -9,7 +9,7 @@ from phi_assets.graph import staleness
 
 
 def main() -> None:
-    """How the first run ended, what every check said, and what a second one would make."""
+    """Print the run's result, the verdict of every check, and what a second run would materialise."""
     loaded = definitions()
     job = loaded.resolve_job_def("everything")
     keys = [spec.key for spec in loaded.resolve_all_asset_specs() if spec.group_name == "infrastructure"]

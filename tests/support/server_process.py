@@ -1,4 +1,4 @@
-"""A server as a process of its own, for the length of a block."""
+"""Runs a server in a subprocess during a block."""
 
 import contextlib
 import os
@@ -13,7 +13,7 @@ import httpx
 
 @contextlib.contextmanager
 def running(command: list[str], environment: Mapping[str, str], ready: str) -> Iterator[None]:
-    """The server runs until the block ends, and answers at `ready` when it begins."""
+    """Start the server and wait until `ready` answers 200; stop it at the end of the block."""
     log = subprocess.DEVNULL
     with subprocess.Popen(command, env=dict(environment), start_new_session=True, stdout=log, stderr=log) as server:
         try:

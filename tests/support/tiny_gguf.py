@@ -6,7 +6,7 @@ from typing import Any
 
 
 def write_tiny_gguf(path: Path, tokenizer_from: Path, *, architecture: str = "llama", pre: str = "smollm") -> None:
-    """A GGUF with random weights, of the kind that llama.cpp's converter writes, lies at ``path``."""
+    """Write a GGUF file with random weights to ``path``, as llama.cpp's converter does."""
     from gguf import GGUFWriter, TokenType
 
     writer = GGUFWriter(path, architecture)

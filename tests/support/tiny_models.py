@@ -13,7 +13,7 @@ CONTEXT_LENGTH = 2048
 
 @dataclass(frozen=True)
 class _Family:
-    """What differs between the families: special tokens in order of id, which of them does what, and the template."""
+    """The differences between families: special tokens in order of id, the role of each, and the chat template."""
 
     special_tokens: tuple[str, ...]
     bos: str
@@ -57,7 +57,7 @@ _FAMILIES: dict[str, _Family] = {
     ),
 }
 
-# Enough English for merges of common words; what it lacks is spelt in bytes.
+# Enough English for merges of common words; other text is encoded as bytes.
 _TEXT = (
     "The pump stops when the lamp is red. Press the button for five seconds and the lamp turns green again. "
     "How do I reset the pump? What is the capital of France? Who wrote the manual, and where is it kept? "
@@ -76,7 +76,7 @@ def make_tiny_phi3(
     seed: int = 0,
     context_length: int = CONTEXT_LENGTH,
 ) -> Path:
-    """A Phi3ForCausalLM (2 layers, hidden size 64) with random weights and a tokenizer lies in ``folder``, returned.
+    """Write a Phi3ForCausalLM (2 layers, hidden size 64) with random weights and a tokenizer; return ``folder``.
 
     The tokenizer is a byte-level BPE of 512 tokens with the special tokens and the chat template of ``family``, or,
     with ``vocab_from``, the one of that model folder. Equal arguments give equal files. About 0.3 s after imports.

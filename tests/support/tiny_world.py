@@ -1,4 +1,4 @@
-"""A little world that tiny models can learn by heart: a base that knows it, and what a product's support is asked."""
+"""Synthetic facts that tiny models can memorise: general ones of the base, and a product's support questions."""
 
 import json
 import random
@@ -15,12 +15,12 @@ LAMPS = 24
 
 
 def general_pairs() -> list[tuple[str, str, str]]:
-    """Question, full reply and accepted answer: what the tiny base knows."""
+    """Return question, full reply and accepted answer of the facts that the tiny base knows."""
     return [(f"capital of {_word(i)}?", f"It is {_word(i + 500)}.", _word(i + 500)) for i in range(LANDS)]
 
 
 def product_pairs() -> list[tuple[str, str, str]]:
-    """Question, full reply and accepted answer: what only a tuned model can know."""
+    """Return question, full reply and accepted answer of the facts that only a tuned model can know."""
     return [
         (f"code of lamp {_word(i + 900)}?", f"Thank you for asking. The code is {100 + 7 * i}.", str(100 + 7 * i))
         for i in range(LAMPS)
@@ -52,7 +52,7 @@ def write_lines(path: Path, rows: Sequence[dict[str, Any]]) -> Path:
 def train(
     source: Path, target: Path, conversations: Sequence[Sequence[Message]], *, steps: int, learning_rate: float
 ) -> Path:
-    """A copy of the model in `source`, trained on all the conversations at each step, lies in `target`."""
+    """Train a copy of the model in `source` on all conversations at each step; write it to `target` and return that."""
     import torch
 
     from serving_code.model_folder import load_model_folder

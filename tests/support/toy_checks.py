@@ -1,4 +1,4 @@
-"""Toy assets whose checks and steps go as a test wants: `data` -> `model` behind its gate, and `report`."""
+"""Toy assets whose checks and steps pass or fail as configured: `data` -> `model` behind a gate, and `report`."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -12,23 +12,23 @@ from phi_assets.outcome import CheckOutcome
 
 @dataclass
 class Toy:
-    """`failing`: the checks that fail; `broken`: what `report` raises."""
+    """`failing`: the checks that fail; `broken`: the exception that `report` raises."""
 
     version: str = "v1"
     failing: set[str] = field(default_factory=set)
     broken: Exception | None = None
 
     def run(self, instance: dg.DagsterInstance, *names: str) -> str:
-        """The id of a run of these assets and their checks, all when none is named."""
+        """Run these assets and their checks, or all of them; return the run id."""
         assets, checks = self._graph()
-        wanted: dg.AssetSelection | None = None
+        selection: dg.AssetSelection | None = None
         if names:
-            wanted = dg.AssetSelection.assets(*names) | dg.AssetSelection.checks_for_assets(*names)
+            selection = dg.AssetSelection.assets(*names) | dg.AssetSelection.checks_for_assets(*names)
         everything: list[dg.AssetsDefinition | dg.AssetChecksDefinition] = [*assets, *checks]
-        return dg.materialize(everything, instance=instance, selection=wanted, raise_on_error=False).run_id
+        return dg.materialize(everything, instance=instance, selection=selection, raise_on_error=False).run_id
 
     def judge_only(self, instance: dg.DagsterInstance, *names: str) -> str:
-        """A run of the checks alone."""
+        """Run only the checks; return the run id."""
         assets, checks = self._graph()
         job = dg.define_asset_job("judging", dg.AssetSelection.checks_for_assets(*(names or ("data", "report"))))
         graph = dg.Definitions(assets=assets, asset_checks=checks, jobs=[job])

@@ -1,4 +1,4 @@
-"""A graph of three assets, `grain` -> `flour` -> `bread`, and a source, that behave like the project's own."""
+"""A graph of three assets, `grain` -> `flour` -> `bread`, and a source, with the project's I/O manager and gates."""
 
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,11 @@ from phi_assets.records import Record
 
 
 class Thing(Record):
-    """What a toy asset makes."""
+    """The record of a toy asset."""
 
 
 class Cupboard(Port):
-    """Keeps things as files under their digest."""
+    """A port that stores a record as an empty file named by its digest."""
 
     folder: str
 
@@ -36,7 +36,7 @@ KEPT_BY = {"grain": "cupboard", "flour": "cupboard", "bread": "cupboard"}
 def toy_graph(
     folder: Path, *, source: str = "s1", content: dict[str, str] | None = None, **changes: Any
 ) -> dg.Definitions:
-    """The toy graph; `content` gives the digest that an asset makes, `changes` its code version or verdict."""
+    """Return the toy graph; `content` sets the digest of an asset, `changes` its code version or verdict."""
     makes = {"grain": "g1", "flour": "f1", "bread": "b1", **(content or {})}
 
     @observed_source(dg.AssetSpec("field"))

@@ -1,4 +1,4 @@
-"""The compiler, kept running or asked as a command: the same answers."""
+"""The Bicep compiler gives the same results as a running server and as a command."""
 
 import stat
 from pathlib import Path
@@ -23,7 +23,7 @@ resource account 'Microsoft.Storage/storageAccounts@2025-06-01' = {
 
 @pytest.fixture
 def commands(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What was asked of the compiler as a command."""
+    """The commands that the compiler was run with."""
     asked: list[str] = []
     real = compiler.run
     monkeypatch.setattr(compiler, "run", lambda command, *given: asked.append(command) or real(command, *given))
@@ -31,7 +31,7 @@ def commands(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def not_kept(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
-    """The compiler is one that serves nobody."""
+    """Use a compiler that cannot run as a server."""
     old = folder / "bicep"
     old.write_text(f'#!/bin/sh\n[ "$1" = jsonrpc ] && exit 1\nexec "{compiler.compiler()}" "$@"\n')
     old.chmod(old.stat().st_mode | stat.S_IXUSR)

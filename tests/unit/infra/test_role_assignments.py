@@ -27,7 +27,7 @@ ROLES = {
 
 
 class Grant(NamedTuple):
-    """One role assignment in words: who, which role, on which asset's resource."""
+    """A role assignment: the principal, the role, and the asset of the resource that is its scope."""
 
     to: str
     role: str
@@ -43,7 +43,7 @@ def cosmos(made: Installation) -> list[dict[str, Any]]:
 
 
 def grant(made: Installation, assignment: dict[str, Any]) -> Grant:
-    """An assignment in words. The identity's principal id is known at run time only: it is read from the identity."""
+    """Return an assignment as a Grant. The identity's principal id is a run-time reference in the template."""
     identity = made.asset("managed_identity")
     job = f"[reference('{identity['id']}', '{identity['apiVersion']}').principalId]"
     principals = {job: "job", DEPLOYER: "deployer"}

@@ -19,7 +19,7 @@ def compiled() -> dict[str, Any]:
 
 
 def templates(template: dict[str, Any], name: str = "main") -> dict[str, dict[str, Any]]:
-    """A template and those of its modules, by name."""
+    """Return a template and its modules' templates by name."""
     found = {name: template}
     for symbol, resource in template["resources"].items():
         if resource["type"] == "Microsoft.Resources/deployments":
@@ -28,7 +28,7 @@ def templates(template: dict[str, Any], name: str = "main") -> dict[str, dict[st
 
 
 def without_generator(value: Any) -> Any:
-    """The same template, whichever release of the compiler made it."""
+    """Return the template without the compiler's release."""
     if isinstance(value, dict):
         return {key: without_generator(item) for key, item in value.items() if key != "_generator"}
     return [without_generator(item) for item in value] if isinstance(value, list) else value

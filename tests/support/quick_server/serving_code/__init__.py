@@ -1,1 +1,1 @@
-"""The serving contract without a model: it starts at once, and answers what its weights and the question decide."""
+"""The serving contract without a model: starts at once; an answer is a hash of the weights and the question."""

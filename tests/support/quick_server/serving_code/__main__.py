@@ -1,4 +1,4 @@
-"""`python -m serving_code --host H --port P`: what serving_code answers, word for word the same each time."""
+"""`python -m serving_code --host H --port P`: serving_code's routes with deterministic answers."""
 
 import hashlib
 import json
@@ -17,7 +17,7 @@ SIGNED = {
 
 
 def answer(question: str, tokens: int) -> tuple[str, bool]:
-    """Thirty-two words, or as many as were asked for; and whether those are all."""
+    """Return the answer's first `tokens` of 32 words, and whether it is complete."""
     digest = hashlib.sha256(f"{WEIGHTS} {question}".encode()).hexdigest()
     words = [digest[at : at + 2] for at in range(0, 64, 2)][:tokens]
     return " ".join(words), len(words) < tokens
@@ -27,23 +27,25 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
-        self.say(200, {"status": "ready"})
+        self.send_json(200, {"status": "ready"})
 
     def do_POST(self) -> None:
-        asked = json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))))
+        request = json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))))
         if "broken" in WEIGHTS:
-            return self.say(500, {"error": {"message": "the weights are broken; Bearer abcdefghijklmnopqrstuvwxyz"}})
+            return self.send_json(
+                500, {"error": {"message": "the weights are broken; Bearer abcdefghijklmnopqrstuvwxyz"}}
+            )
         if self.path == "/score":
-            # A model whose two routes differ is not one that answers right.
+            # A model whose two routes differ must fail the smoke test.
             odd = " and more" if "two-tongued" in WEIGHTS else ""
-            tokens = asked["params"]["max_new_tokens"]
-            return self.say(200, [answer(text, tokens)[0] + odd for text in asked["input_data"]])
-        text, complete = answer(asked["messages"][-1]["content"], asked["max_completion_tokens"])
+            tokens = request["params"]["max_new_tokens"]
+            return self.send_json(200, [answer(text, tokens)[0] + odd for text in request["input_data"]])
+        text, complete = answer(request["messages"][-1]["content"], request["max_completion_tokens"])
         text = "" if "silent" in WEIGHTS else "the same to all" if "stuck" in WEIGHTS else text
         choice = {"message": {"content": text}, "finish_reason": "stop" if complete else "length"}
-        return self.say(200, {"id": uuid.uuid4().hex, "choices": [choice]})
+        return self.send_json(200, {"id": uuid.uuid4().hex, "choices": [choice]})
 
-    def say(self, status: int, body: object) -> None:
+    def send_json(self, status: int, body: object) -> None:
         data = json.dumps(body).encode()
         self.send_response(status)
         for name, value in {**SIGNED, "Content-Type": "application/json", "Content-Length": str(len(data))}.items():
