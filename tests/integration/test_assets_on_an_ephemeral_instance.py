@@ -9,6 +9,7 @@ from tests.contracts.conftest import small_world
 pytestmark = [
     pytest.mark.integration,
     pytest.mark.long,
+    pytest.mark.timeout(900),
     pytest.mark.filterwarnings("ignore:.*is currently in preview:dagster_shared.utils.warnings.PreviewWarning"),
     pytest.mark.filterwarnings("ignore:AssetExecutionContext.run_id is deprecated:DeprecationWarning"),
 ]
