@@ -1,27 +1,28 @@
-"""The `phi` command: thin, over Dagster's own API."""
+"""The `phi` command, a thin layer over Dagster's own API."""
 
-import argparse
 import json
 import os
 import sys
 from collections.abc import Sequence
 
-from phi_assets.settings import Settings, SettingsError, current
+import click
+
+from phi_assets.settings import SettingsError, current
+
+as_json = click.option("--json", "as_json", is_flag=True, help="for programs")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one subcommand and return its exit status: 0 done, 1 not done (and why, on stderr), 2 wrong usage."""
-    parser = _parser()
-    chosen = parser.parse_args(arguments)
-    if not hasattr(chosen, "do"):
-        parser.print_help()
-        return 0
+    """Run one subcommand and return its exit status: 0 success, 1 failure with the reason on stderr, 2 wrong usage."""
     try:
-        return chosen.do(current(), chosen)
+        return phi.main(arguments, prog_name="phi", standalone_mode=False) or 0
+    except click.ClickException as e:
+        e.show()
+        return e.exit_code
     except SettingsError as e:
         print(f"phi: {e}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
+    except click.Abort:
         print("phi: interrupted", file=sys.stderr)
         return 130
     except _known_errors() as e:
@@ -29,72 +30,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="phi", description=__doc__, epilog="Settings are PHI_* variables; see README.md."
-    )
-    commands = parser.add_subparsers(title="commands", metavar="")
-    run = commands.add_parser("run", help="make whatever is missing or stale, and nothing else")
-    run.set_defaults(do=_run)
-    dev = commands.add_parser("dev", help="Dagster's UI and daemon in the foreground")
-    dev.set_defaults(do=_dev)
-    down = commands.add_parser("down", help="stop the servers, the UI and the daemon; keep everything made")
-    down.set_defaults(do=_down)
-    status = commands.add_parser("status", help="what exists, whether it is fresh, and what would run")
-    status.add_argument("--json", action="store_true", help="for programs")
-    status.set_defaults(do=_status)
-    ask = commands.add_parser("ask", help="ask the deployed model a question")
-    ask.add_argument("question")
-    ask.add_argument("--base", action="store_true", help="ask the base model instead")
-    ask.add_argument("--json", action="store_true", help="for programs")
-    ask.set_defaults(do=_ask)
-    why = commands.add_parser("why", help="which model and which data made an answer")
-    why.add_argument("answer", nargs="?", help="its id, as the client, `phi ask` or `phi answers` shows it")
-    why.add_argument("--last", action="store_true", help="the newest answer")
-    why.add_argument("--json", action="store_true", help="for programs")
-    why.set_defaults(do=_why)
-    answers = commands.add_parser("answers", help="the newest answers, with their ids")
-    answers.add_argument("-n", type=_count, default=20, help="how many (20)")
-    answers.add_argument("--json", action="store_true", help="for programs")
-    answers.set_defaults(do=_answers)
-    experiments = commands.add_parser("experiments", help="every training and candidate side by side, best first")
-    experiments.add_argument("--json", action="store_true", help="for programs")
-    experiments.set_defaults(do=_experiments)
-    models = commands.add_parser("models", help="every registered version: champion, former or withdrawn, and why")
-    models.add_argument("--json", action="store_true", help="for programs")
-    models.set_defaults(do=_models)
-    promote = commands.add_parser("promote", help="make a registered version champion by hand, and deploy it")
-    promote.add_argument("version", help="its number, as `phi models` lists it")
-    promote.add_argument("--reason", default="", help="kept with the version that is withdrawn for it")
-    promote.set_defaults(do=_promote)
-    rollback = commands.add_parser("rollback", help="withdraw the champion, and deploy the former one")
-    rollback.add_argument("--reason", default="", help="kept with the version that is withdrawn")
-    rollback.set_defaults(do=_rollback)
-    preflight = commands.add_parser("preflight", help="look the subscription over before anything is made in it")
-    preflight.add_argument("--json", action="store_true", help="for programs")
-    preflight.set_defaults(do=_preflight)
-    cost = commands.add_parser("cost", help="what stands on Azure, what it and the last jobs cost, the budget left")
-    cost.add_argument("--json", action="store_true", help="for programs")
-    cost.set_defaults(do=_cost)
-    teardown = commands.add_parser("teardown", help="delete endpoints and clusters on Azure; shows them, and asks")
-    teardown.add_argument("--all", action="store_true", help="everything, for good: the whole resource group")
-    teardown.add_argument("--yes", action="store_true", help="do not ask")
-    teardown.set_defaults(do=_teardown)
-    notify = commands.add_parser("notify", help="does a message arrive where failures are told?")
-    notify.add_argument("--test", action="store_true", required=True, help="send a test message to PHI_WEBHOOK")
-    notify.set_defaults(do=_notify)
-    return parser
+@click.group(
+    invoke_without_command=True,
+    epilog="Settings are PHI_* variables; see README.md.",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+@click.pass_context
+def phi(context: click.Context) -> None:
+    """The `phi` command, a thin layer over Dagster's own API."""
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
 
 
-def _run(settings: Settings, chosen: argparse.Namespace) -> int:
+@phi.command()
+def run() -> int:
+    """Make whatever is missing or stale, and nothing else."""
     from phi_assets.cli.run import run
 
-    return run(settings)
+    return run(current())
 
 
-def _dev(settings: Settings, chosen: argparse.Namespace) -> int:
+@phi.command()
+def dev() -> None:
+    """Run Dagster's UI and daemon in the foreground."""
     from phi_assets.instance import home, server
 
+    settings = current()
     with home.instance(settings) as instance:
         server.make_way(settings, instance)
         port = server.free_port(settings.ui_port)
@@ -104,104 +65,143 @@ def _dev(settings: Settings, chosen: argparse.Namespace) -> int:
     os.execvpe(command[0], command, {**os.environ, **home.environment(settings)})
 
 
-def _down(settings: Settings, chosen: argparse.Namespace) -> int:
+@phi.command()
+def down() -> int:
+    """Stop the servers, UI and daemon; keep everything made."""
     from phi_assets.cli.down import down
 
-    return down(settings)
+    return down(current())
 
 
-def _status(settings: Settings, chosen: argparse.Namespace) -> int:
+@phi.command()
+@as_json
+def status(as_json: bool) -> int:
+    """Show what exists, whether it is fresh, and what would run."""
     from phi_assets.cli.status import show
 
-    return show(settings, as_json=chosen.json)
+    return show(current(), as_json=as_json)
 
 
-def _ask(settings: Settings, chosen: argparse.Namespace) -> int:
+@phi.command()
+@click.argument("question")
+@click.option("--base", is_flag=True, help="ask the base model instead")
+@as_json
+def ask(question: str, base: bool, as_json: bool) -> int:
+    """Ask the deployed model a question."""
     from phi_assets.cli import ask
 
-    answer = ask.ask_base(settings, chosen.question) if chosen.base else ask.ask_deployed(settings, chosen.question)
-    if chosen.json:
+    settings = current()
+    answer = ask.ask_base(settings, question) if base else ask.ask_deployed(settings, question)
+    if as_json:
         print(json.dumps(answer, ensure_ascii=False, indent=2))
     else:
         print(answer["answer"])
         print(ask.provenance(answer), file=sys.stderr)
-        if settings.keep_answers_days > 0 and not chosen.base:
+        if settings.keep_answers_days > 0 and not base:
             print(f"where it came from: phi why {answer['id']}", file=sys.stderr)
     return 0
 
 
-def _why(settings: Settings, chosen: argparse.Namespace) -> int:
+@phi.command()
+@click.argument("answer", required=False, help="its id, as the client, `phi ask` or `phi answers` shows it")
+@click.option("--last", is_flag=True, help="the newest answer")
+@as_json
+def why(answer: str | None, last: bool, as_json: bool) -> int:
+    """Show which model and which data made an answer."""
     from phi_assets.cli.why import why
 
-    if chosen.last == bool(chosen.answer):
-        print("phi: give `phi why` one answer's id, or --last; `phi answers` lists them", file=sys.stderr)
-        return 2
-    return why(settings, chosen.answer, as_json=chosen.json)
+    if last == bool(answer):
+        raise click.UsageError("give `phi why` one answer's id, or --last; `phi answers` lists them")
+    return why(current(), answer, as_json=as_json)
 
 
-def _answers(settings: Settings, chosen: argparse.Namespace) -> int:
+@phi.command()
+@click.option("-n", "count", type=click.IntRange(min=1), default=20, show_default=True, help="how many")
+@as_json
+def answers(count: int, as_json: bool) -> int:
+    """List the newest answers, with their ids."""
     from phi_assets.cli.why import answers
 
-    return answers(settings, chosen.n, as_json=chosen.json)
+    return answers(current(), count, as_json=as_json)
 
 
-def _count(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{number} is less than 1")
-    return number
-
-
-def _experiments(settings: Settings, chosen: argparse.Namespace) -> int:
+@phi.command()
+@as_json
+def experiments(as_json: bool) -> int:
+    """Show every training and candidate side by side, best first."""
     from phi_assets.cli.models import experiments
 
-    return experiments(settings, as_json=chosen.json)
+    return experiments(current(), as_json=as_json)
 
 
-def _models(settings: Settings, chosen: argparse.Namespace) -> int:
+@phi.command()
+@as_json
+def models(as_json: bool) -> int:
+    """Show every registered version, its state and the reason."""
     from phi_assets.cli.models import show
 
-    return show(settings, as_json=chosen.json)
+    return show(current(), as_json=as_json)
 
 
-def _promote(settings: Settings, chosen: argparse.Namespace) -> int:
+@phi.command()
+@click.argument("version", help="its number, as `phi models` lists it")
+@click.option("--reason", default="", help="stored with the version that is withdrawn for it")
+def promote(version: str, reason: str) -> int:
+    """Make a registered version champion by hand, and deploy it."""
     from phi_assets.cli.models import promote
 
-    return promote(settings, chosen.version, chosen.reason)
+    return promote(current(), version, reason)
 
 
-def _rollback(settings: Settings, chosen: argparse.Namespace) -> int:
+@phi.command()
+@click.option("--reason", default="", help="stored with the version that is withdrawn")
+def rollback(reason: str) -> int:
+    """Withdraw the champion, and deploy the former one."""
     from phi_assets.cli.models import rollback
 
-    return rollback(settings, chosen.reason)
+    return rollback(current(), reason)
 
 
-def _preflight(settings: Settings, chosen: argparse.Namespace) -> int:
+@phi.command()
+@as_json
+def preflight(as_json: bool) -> int:
+    """Examine the subscription before anything is made in it."""
     from phi_assets.cli.azure import preflight
 
-    return preflight(settings, as_json=chosen.json)
+    return preflight(current(), as_json=as_json)
 
 
-def _cost(settings: Settings, chosen: argparse.Namespace) -> int:
+@phi.command()
+@as_json
+def cost(as_json: bool) -> int:
+    """Show costs of resources and jobs on Azure, the budget left."""
     from phi_assets.cli.azure import cost
 
-    return cost(settings, as_json=chosen.json)
+    return cost(current(), as_json=as_json)
 
 
-def _teardown(settings: Settings, chosen: argparse.Namespace) -> int:
+@phi.command()
+@click.option("--all", "everything", is_flag=True, help="everything, for good: the whole resource group")
+@click.option("--yes", is_flag=True, help="do not ask")
+def teardown(everything: bool, yes: bool) -> int:
+    """Delete endpoints and clusters on Azure after confirmation."""
     from phi_assets.cli.azure import teardown
 
-    return teardown(settings, everything=chosen.all, yes=chosen.yes)
+    return teardown(current(), everything=everything, yes=yes)
 
 
-def _notify(settings: Settings, chosen: argparse.Namespace) -> int:
+@phi.command()
+@click.option("--test", is_flag=True, required=True, help="send a test message to PHI_WEBHOOK")
+def notify(test: bool) -> int:
+    """Test whether failure messages arrive."""
     from phi_assets.cli.notify import send_test
 
-    return send_test(settings)
+    del test
+    return send_test(current())
 
 
 def _known_errors() -> tuple[type[Exception], ...]:
-    """What a person can mend: one clear line. Anything else is a fault of ours, and keeps its traceback."""
+    """Return the errors that the user can fix, shown as one line. Any other is a bug, and keeps its traceback."""
     from phi_assets.answer_log import AnswersUnreadable, UnknownAnswer
     from phi_assets.cli.ask import NothingDeployed
     from phi_assets.errors import BackendError, EndpointDown

@@ -12,6 +12,7 @@ from functools import cache
 import pytest
 
 from phi_assets.backends.azure.infrastructure import prices
+from phi_assets.cli.main import phi
 from phi_assets.settings import PROJECT, Settings
 
 DOCS, TESTS = PROJECT / "docs", PROJECT / "tests"
@@ -77,7 +78,7 @@ def test_every_setting_and_command_on_the_page_exists(page):
     commands = set(re.findall(r"`phi (\w+)", page))
 
     assert settings <= {f"PHI_{name.upper()}" for name in Settings.model_fields}
-    assert commands <= set(re.findall(r'add_parser\("(\w+)"', (PROJECT / "phi_assets/cli/main.py").read_text("utf-8")))
+    assert commands <= set(phi.commands)
 
 
 def test_every_asset_on_the_page_is_in_a_graph():
