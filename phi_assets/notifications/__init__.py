@@ -1,1 +1,1 @@
-"""Failures reach a person: what is a cause, who was told of it, and how it is said."""
+"""Sends failures from Dagster's event log to a webhook: event_log, deduplicate, outbox, send."""

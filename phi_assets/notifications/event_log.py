@@ -1,9 +1,9 @@
-"""What Dagster's event log says since a position: runs that ended, and checks reported outside of any run.
+"""Reads from Dagster's event log, after a position, the runs that ended and the checks reported outside any run.
 
-With SQLite each run has a log of its own, and what
-spans runs is the endings of runs, the evaluations of checks and the events of assets: so endings are what is waited
-for, and the rest of a run is read when it has ended. A run that never ends is marked as failed by sensor
-`dead_run_monitor`.
+Uses the two calls with which Dagster's own daemon reads the log. With SQLite storage each run has its own log, and only
+the ends of runs, the evaluations of checks and the events of assets are in the index across runs. Therefore this module
+polls for the ends of runs, and then reads the rest of each run. The sensor
+`dead_run_monitor` marks a run that never ends as failed.
 """
 
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ PAGE = 1000
 
 @dataclass(frozen=True)
 class CheckEvaluation:
-    """What a check said. `subject` is the version that it judged, where it names one."""
+    """The result of a check. `subject` is the version that it evaluated; empty if it names none."""
 
     asset: str
     check: str
@@ -38,7 +38,7 @@ class CheckEvaluation:
 
 @dataclass(frozen=True)
 class Step:
-    """How a step ended; without an error it ended well."""
+    """The end of a step. `error` is None for a success."""
 
     name: str
     error: Error | None
@@ -46,9 +46,9 @@ class Step:
 
 @dataclass(frozen=True)
 class Ending:
-    """A run that ended, with what counts of it; or, with an empty run id, checks that were reported without a run.
+    """A run that ended, with its steps and checks; or, with an empty run id, checks that were reported without a run.
 
-    `error` is the run's own, when it failed and none of its steps did.
+    `error` is the error of a run that failed without a failed step.
     """
 
     storage_id: int
@@ -63,21 +63,21 @@ class Ending:
 
 @dataclass(frozen=True)
 class News:
-    """Endings in their order, and the position after the last of them."""
+    """Ended runs in order, and the position after the last of them."""
 
     endings: tuple[Ending, ...]
     position: int
 
 
 def newest(instance: dg.DagsterInstance) -> int:
-    """The position of the newest event."""
+    """Return the position of the newest event."""
     return newest_event(instance)
 
 
 def since(instance: dg.DagsterInstance, position: int) -> News:
-    """What ended after the position, at most about `AT_ONCE` of each kind."""
+    """Return what ended after the position, at most about `AT_ONCE` of each kind."""
     pages = [events_after(instance, position, kind, AT_ONCE) for kind in (*ENDINGS, Kind.ASSET_CHECK_EVALUATION)]
-    # Where one kind filled its page, more of it may come before what another kind's page holds.
+    # If the page of one kind is full, its next events may precede those on the page of another kind.
     known_until = min((max(page) for page in pages if len(page) == AT_ONCE), default=None)
     found = {number: entry for page in pages for number, entry in page.items()}
     here = [number for number in sorted(found) if known_until is None or number <= known_until]
@@ -96,7 +96,7 @@ def _endings(instance: dg.DagsterInstance, found: list[tuple[int, dg.EventLogEnt
 
 
 def _ending(instance: dg.DagsterInstance, number: int, entry: dg.EventLogEntry) -> Ending | None:
-    """None for a run that was deleted, or had ended before: the first ending counts."""
+    """Return None for a run that was deleted or had already ended: only its first end counts."""
     run = instance.get_run_by_id(entry.run_id)
     events = list(_events(instance, entry.run_id))
     ends = [each for each in events if each.get_dagster_event().event_type in ENDINGS]
@@ -105,7 +105,7 @@ def _ending(instance: dg.DagsterInstance, number: int, entry: dg.EventLogEntry) 
     by_kind: dict[Any, list[dg.EventLogEntry]] = {}
     for each in events:
         by_kind.setdefault(each.get_dagster_event().event_type, []).append(each)
-    # A run that dies while it is cancelled is marked as failed, and was cancelled all the same.
+    # A run whose process dies during cancellation is marked as failed, but counts as cancelled.
     canceled = ends[0].get_dagster_event().event_type == Kind.RUN_CANCELED or Kind.RUN_CANCELING in by_kind
     latest = {(each.asset, each.check): each for each in map(_verdict, by_kind.get(Kind.ASSET_CHECK_EVALUATION, []))}
     failed = ends[0].get_dagster_event().event_type == Kind.RUN_FAILURE and Kind.STEP_FAILURE not in by_kind

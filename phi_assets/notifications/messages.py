@@ -1,4 +1,4 @@
-"""What a person is told of a cause: what failed, why, what to do. Secrets are masked before it is written down."""
+"""The message about an incident: what failed, why, and what to do. Secrets are masked before it is stored."""
 
 import dataclasses
 import os
@@ -15,10 +15,10 @@ from phi_assets.settings import variables
 
 WHY_CHARACTERS = 600  # of one reason
 REASONS = 12
-# Environment variables by these names hold secrets, whatever their values look like.
+# Environment variables with these names hold secrets, whatever their values look like.
 SECRET_NAME = re.compile(r"(?i)(KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL|CONNECTION_STRING|WEBHOOK)S?$")
 # Beyond what `masked` knows: name and password in an address, tokens of Hugging Face and GitHub, webhooks' addresses.
-LOOKS = re.compile(
+SECRET_PATTERN = re.compile(
     r"(?i)(?<=://)[^/\s:@]+:[^/\s@]+(?=@)|\b(?:hf|ghp|gho|ghs|github_pat|xox[abp])[_-][\w-]{10,}"
     r"|(?<=hooks\.slack\.com/)\S+|(?<=password=)[^\s;&]+|(?<=token=)[^\s;&]+|(?<=secret=)[^\s;&]+"
 )
@@ -26,7 +26,7 @@ LOOKS = re.compile(
 
 @dataclass(frozen=True)
 class Message:
-    """What is told. `what` is a line; `why` a line for each reason; `run` is empty for checks without a run."""
+    """A message. `what` is one line; `why` is one line per reason; `run` is empty for checks without a run."""
 
     what: str
     why: tuple[str, ...]
@@ -43,7 +43,7 @@ class Message:
 
 
 def of_checks(ending: Ending, failed: Sequence[CheckEvaluation]) -> Message:
-    """The failed checks of one version of an asset, listed together."""
+    """Return one message for all failed checks of one version of an asset."""
     first = failed[0]
     names = ", ".join(each.check for each in failed)
     version = f" of version {first.subject[:12]}" if first.subject else ""
@@ -60,13 +60,13 @@ def of_checks(ending: Ending, failed: Sequence[CheckEvaluation]) -> Message:
 
 
 def of_step(ending: Ending, step: str, error: Error) -> Message:
-    """A step that failed."""
+    """Return the message for a failed step."""
     remedy = error.remedy or remedies.of_step(step)
     return _message(f"{step} failed in a run of {ending.job}", [error.words], remedy, ending)
 
 
 def of_run(ending: Ending, error: Error) -> Message:
-    """A run that failed, and none of its steps did."""
+    """Return the message for a run that failed without a failed step."""
     return _message(f"a run of {ending.job} failed", [error.words], error.remedy or remedies.RUN, ending)
 
 
@@ -78,13 +78,13 @@ def _message(what: str, why: Iterable[str], remedy: str, ending: Ending) -> Mess
 
 
 def clean(words: str) -> str:
-    """The words without the secrets of this process, and without what looks like one."""
+    """Return the text with this process's secrets, and whatever looks like a secret, masked."""
     known = {**variables(), **os.environ}
     secrets = [value for name, value in known.items() if SECRET_NAME.search(name) and len(value) >= 8]
     paths = [each.partition("://")[2].partition("/")[2] for each in secrets]
-    return LOOKS.sub(MASK, masked(words, [*secrets, *(path for path in paths if len(path) >= 8)])).strip()
+    return SECRET_PATTERN.sub(MASK, masked(words, [*secrets, *(path for path in paths if len(path) >= 8)])).strip()
 
 
-def cut(words: str, most: int) -> str:
-    """The beginning of the words, with an ellipsis where some are left out; at most `most` characters."""
-    return words if len(words) <= most else f"{words[: most - 1].rstrip()}…"
+def cut(text: str, maximum: int) -> str:
+    """Return the text, truncated to `maximum` characters with an ellipsis if it is longer."""
+    return text if len(text) <= maximum else f"{text[: maximum - 1].rstrip()}…"

@@ -1,9 +1,9 @@
-"""The ledger: which causes are open, what is to be told of them, and what was told. SQLite, in a file under the home.
+"""The outbox: open incidents, and notifications sent and to be sent. A SQLite file under PHI_HOME.
 
-A notification is written down in the transaction that opens its cause and moves the position in Dagster's event log:
-a process that is killed at any moment finds either none of the three or all. Before it is sent it is claimed, and after
-a 2xx answer confirmed. Killed in between, nobody knows whether it arrived: it is sent again when the claim runs out. It
-errs on the side of telling twice, because a doubled message costs a glance and a lost one costs a night.
+One transaction opens an incident, stores its notification and moves the position in Dagster's event log: a process
+that is killed at any moment leaves all three or none. A notification is claimed before it is sent, and confirmed after
+a 2xx response. If the process is killed in between, delivery is unknown and the notification is sent again when the
+claim expires: delivery is at least once, because a duplicate is cheaper than a lost message.
 """
 
 import json
@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-CLAIM_SECONDS = 60.0  # longer than a webhook may take to answer
-FIRST_WAIT = 15.0
-LONGEST_WAIT = 3600.0
-BROKEN = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+CLAIM_SECONDS = 60.0  # longer than the timeout of one POST
+FIRST_RETRY_SECONDS = 15.0
+MAX_RETRY_SECONDS = 3600.0
+# Existing outboxes have these names: an incident is a row of `causes`, and `told` is when a notification was received.
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS place (name TEXT PRIMARY KEY, value REAL NOT NULL);
 CREATE TABLE IF NOT EXISTS notifications (
@@ -33,8 +33,8 @@ CREATE TABLE IF NOT EXISTS causes (
 
 
 @dataclass(frozen=True)
-class Cause:
-    """What is wrong: a check of an asset's version (`detail` is the check), a step or a run (`detail`: the error)."""
+class Incident:
+    """A failed check of a version (`detail`: its name), or a failed step or run (`detail`: its fingerprint)."""
 
     kind: str
     name: str
@@ -43,23 +43,23 @@ class Cause:
 
 
 @dataclass(frozen=True)
-class Untold:
-    """A claimed notification. `tries`: how often it was sent before."""
+class Notification:
+    """A claimed notification. `tries`: the number of earlier attempts."""
 
     number: int
     message: dict[str, Any]
     tries: int
 
 
-class Page:
-    """The ledger within one transaction."""
+class Transaction:
+    """Reads and writes of the outbox within one transaction."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
 
     @property
     def position(self) -> int | None:
-        """Up to where Dagster's event log was read; None when it never was."""
+        """The storage id up to which Dagster's event log was read; None in a new outbox."""
         row = self._connection.execute("SELECT value FROM place WHERE name = 'position'").fetchone()
         return int(row[0]) if row else None
 
@@ -67,68 +67,68 @@ class Page:
     def position(self, value: int) -> None:
         self._connection.execute("INSERT OR REPLACE INTO place VALUES ('position', ?)", (value,))
 
-    def is_open(self, cause: Cause) -> bool:
-        where = (cause.kind, cause.name, cause.detail, cause.subject)
+    def is_open(self, incident: Incident) -> bool:
+        where = (incident.kind, incident.name, incident.detail, incident.subject)
         found = "SELECT 1 FROM causes WHERE kind = ? AND name = ? AND detail = ? AND subject = ?"
         return self._connection.execute(found, where).fetchone() is not None
 
     def failed_version(self, asset: str, subject: str) -> bool:
-        """Whether a check of this version of the asset is known to have failed."""
+        """Return whether an incident is open for a check of this version of the asset."""
         found = "SELECT 1 FROM causes WHERE kind = 'check' AND name = ? AND subject = ?"
         return self._connection.execute(found, (asset, subject)).fetchone() is not None
 
     def close(self, kind: str, name: str, detail: str | None = None) -> None:
-        """Forget the open causes of this name, or of this detail of it."""
+        """Close the open incidents with this name, or only those that also have this detail."""
         self._connection.execute(
             "DELETE FROM causes WHERE kind = ? AND name = ? AND detail = coalesce(?, detail)", (kind, name, detail)
         )
 
-    def tell(self, causes: list[Cause], event: int, message: dict[str, Any]) -> None:
-        """Open the causes, with one notification to be sent for all of them."""
+    def add(self, incidents: list[Incident], event: int, message: dict[str, Any]) -> None:
+        """Open the incidents, and store one notification for all of them."""
         row = self._connection.execute(
             "INSERT INTO notifications (event, message, due) VALUES (?, ?, ?)",
             (event, json.dumps(message, ensure_ascii=False), time.time()),
         )
         self._connection.executemany(
             "INSERT OR REPLACE INTO causes VALUES (?, ?, ?, ?, ?)",
-            [(each.kind, each.name, each.detail, each.subject, row.lastrowid) for each in causes],
+            [(each.kind, each.name, each.detail, each.subject, row.lastrowid) for each in incidents],
         )
 
 
-class Ledger:
-    """An open ledger; `damaged` is where an unreadable one was put aside."""
+class Outbox:
+    """An open outbox file. `damaged` is the path to which an unreadable file was moved."""
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.damaged: Path | None = None
         try:
-            self._connection = _opened(path)
-        except sqlite3.DatabaseError as e:
-            if getattr(e, "sqlite_errorcode", None) not in BROKEN:
-                raise
+            self._connection = _open(path)
+        except sqlite3.OperationalError:  # locked, disk full, no permission: the file itself is intact
+            raise
+        except sqlite3.DatabaseError:
             self.damaged = path.replace(path.with_suffix(f".damaged-{time.time_ns()}"))
             path.with_name(f"{path.name}-journal").unlink(missing_ok=True)
-            self._connection = _opened(path)
+            self._connection = _open(path)
 
-    def __enter__(self) -> "Ledger":
+    def __enter__(self) -> "Outbox":
         return self
 
     def __exit__(self, *_: object) -> None:
         self._connection.close()
 
     @contextmanager
-    def page(self) -> Iterator[Page]:
-        """One transaction: all of what is written on the page, or nothing. Another process waits for its end."""
+    def transaction(self) -> Iterator[Transaction]:
+        """Open a transaction, which commits at the end of the block or rolls back on an error. Other writers wait."""
         self._connection.execute("BEGIN IMMEDIATE")
         try:
-            yield Page(self._connection)
+            yield Transaction(self._connection)
         except BaseException:
             self._connection.execute("ROLLBACK")
             raise
         self._connection.execute("COMMIT")
 
-    def claim(self) -> Untold | None:
-        """The notification that has been due for longest, claimed; None when none is due."""
+    def claim(self) -> Notification | None:
+        """Claim and return the notification that has been due the longest; None when none is due."""
         now = time.time()
         row = self._connection.execute(
             "UPDATE notifications SET tries = tries + 1, due = ? WHERE id = ("
@@ -136,44 +136,38 @@ class Ledger:
             ") RETURNING id, message, tries",
             (now + CLAIM_SECONDS, now),
         ).fetchall()
-        return Untold(row[0][0], json.loads(row[0][1]), row[0][2] - 1) if row else None
+        return Notification(row[0][0], json.loads(row[0][1]), row[0][2] - 1) if row else None
 
-    def confirm(self, untold: Untold) -> None:
-        """It was received."""
-        self._connection.execute("UPDATE notifications SET told = ? WHERE id = ?", (time.time(), untold.number))
+    def confirm(self, notification: Notification) -> None:
+        """Record that the webhook received the notification."""
+        self._connection.execute("UPDATE notifications SET told = ? WHERE id = ?", (time.time(), notification.number))
 
-    def put_off(self, untold: Untold, at_least: float = 0.0) -> float:
-        """It was not received: due again after a wait that doubles each time, in seconds; up to an hour."""
-        wait = min(LONGEST_WAIT, max(at_least, FIRST_WAIT * 2 ** min(untold.tries, 10)))
+    def postpone(self, notification: Notification, at_least: float = 0.0) -> float:
+        """Schedule a retry and return the wait in seconds: it doubles with each attempt, up to an hour."""
+        wait = min(MAX_RETRY_SECONDS, max(at_least, FIRST_RETRY_SECONDS * 2 ** min(notification.tries, 10)))
         self._connection.execute(
-            "UPDATE notifications SET due = ? WHERE id = ? AND told IS NULL", (time.time() + wait, untold.number)
+            "UPDATE notifications SET due = ? WHERE id = ? AND told IS NULL", (time.time() + wait, notification.number)
         )
         return wait
 
-    def waiting(self) -> int:
-        """How many notifications nobody has received yet."""
+    def unsent(self) -> int:
+        """Return the number of notifications that are not yet received."""
         return self._connection.execute("SELECT count(*) FROM notifications WHERE told IS NULL").fetchone()[0]
 
     def safe_position(self) -> int:
-        """From where the event log would be read again without this ledger: before what nobody has received yet."""
+        """Return the position to resume from if this file is lost: before every notification not yet received."""
         row = self._connection.execute("SELECT min(event) FROM notifications WHERE told IS NULL").fetchone()
-        position = Page(self._connection).position or 0
+        position = Transaction(self._connection).position or 0
         return position if row[0] is None else min(position, row[0] - 1)
 
 
-def _opened(path: Path) -> sqlite3.Connection:
+def _open(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=20, isolation_level=None)
     try:
         if connection.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
-            raise _corrupt(path)
+            raise sqlite3.DatabaseError(f"{path} is damaged")
         connection.executescript(SCHEMA)
     except BaseException:
         connection.close()
         raise
     return connection
-
-
-def _corrupt(path: Path) -> sqlite3.DatabaseError:
-    error = sqlite3.DatabaseError(f"{path} is damaged")
-    error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
-    return error

@@ -1,4 +1,4 @@
-"""One tick: read what ended, write down what is new, send what is due. Each in bounds."""
+"""One sensor tick: reads the ended runs, stores new notifications, and sends those that are due; each is bounded."""
 
 import time
 from pathlib import Path
@@ -9,77 +9,77 @@ from pydantic import SecretStr
 from phi_assets.notifications import event_log
 from phi_assets.notifications.deduplicate import judge
 from phi_assets.notifications.messages import Message
-from phi_assets.notifications.outbox import Ledger
+from phi_assets.notifications.outbox import Outbox
 from phi_assets.notifications.webhook import post
 from phi_assets.notifications.webhook_formats import shape_of, shaped
 from phi_assets.settings import Settings
 
-AT_ONCE = 5  # messages a tick: Slack takes one a second, Teams four
-TICK_SECONDS = 25.0  # Dagster waits 60 s for a sensor, and one answer may take 10
+AT_ONCE = 5  # messages per tick: Slack accepts one a second, Teams four
+TICK_SECONDS = 25.0  # Dagster's sensor timeout is 60 s, and one POST may take 10
 
 
-def ledger_of(settings: Settings) -> Path:
-    """Where the ledger of a home is."""
+def outbox_path(settings: Settings) -> Path:
+    """Return the path of the outbox."""
     return settings.state / "notifications.sqlite"
 
 
-def tell(
+def tick(
     instance: dg.DagsterInstance, settings: Settings, webhook: SecretStr, cursor: str | None
 ) -> tuple[str, list[str]]:
-    """The sensor's next cursor, and what there is to say of this tick.
+    """Return the sensor's next cursor, and the lines of this tick's report.
 
-    The ledger knows the position in the event log. The cursor stands in for it when the ledger is lost, and lies before
-    everything that nobody has received yet; without either, it begins with the newest event.
+    The outbox stores the position in the event log. The cursor replaces it when the outbox is lost, and lies before
+    every notification that is not yet received; without either, reading starts after the newest event.
     """
-    with Ledger(ledger_of(settings)) as ledger:
-        said = [f"the ledger was damaged, and is now {ledger.damaged.name}"] if ledger.damaged else []
-        read_on(instance, ledger, cursor)
-        said += send_due(ledger, settings, webhook)
-        return str(ledger.safe_position()), said
+    with Outbox(outbox_path(settings)) as outbox:
+        report = [f"the outbox was damaged, and was moved to {outbox.damaged.name}"] if outbox.damaged else []
+        read_on(instance, outbox, cursor)
+        report += send_due(outbox, settings, webhook)
+        return str(outbox.safe_position()), report
 
 
-def read_on(instance: dg.DagsterInstance, ledger: Ledger, cursor: str | None) -> None:
-    """Judge what ended since the position, and move it, in one transaction."""
-    with ledger.page() as page:
-        position = page.position
+def read_on(instance: dg.DagsterInstance, outbox: Outbox, cursor: str | None) -> None:
+    """Process the runs that ended since the position, and advance it, in one transaction."""
+    with outbox.transaction() as transaction:
+        position = transaction.position
         if position is None:
             position = int(cursor) if cursor and cursor.isdigit() else event_log.newest(instance)
-        # An event log that was deleted begins again; what came before is not there to be told.
+        # A deleted event log starts again at zero.
         position = min(position, event_log.newest(instance))
         news = event_log.since(instance, position)
         for ending in news.endings:
-            judge(ending, page)
-        page.position = news.position
+            judge(ending, transaction)
+        transaction.position = news.position
 
 
-def send_due(ledger: Ledger, settings: Settings, webhook: SecretStr) -> list[str]:
-    """Send what is due, a few at a time. What was not received is tried again later, and does not hold up the rest."""
-    told, said, began = 0, list[str](), time.monotonic()
+def send_due(outbox: Outbox, settings: Settings, webhook: SecretStr) -> list[str]:
+    """Send the notifications that are due, a few per tick. A failed one is retried later and delays no other."""
+    sent, failures, began = 0, list[str](), time.monotonic()
     for _ in range(AT_ONCE):
-        untold = ledger.claim() if time.monotonic() - began < TICK_SECONDS else None
-        if untold is None:
+        notification = outbox.claim() if time.monotonic() - began < TICK_SECONDS else None
+        if notification is None:
             break
-        message = Message.from_json(untold.message)
+        message = Message.from_json(notification.message)
         shape = shape_of(webhook.get_secret_value(), settings.webhook_format)
         answer = post(webhook, shaped(message, link_to(settings, message), shape))
         if answer.received:
-            ledger.confirm(untold)
-            told += 1
+            outbox.confirm(notification)
+            sent += 1
             continue
-        wait = ledger.put_off(untold, at_least=answer.retry_after)
-        said.append(f"not received (status {answer.status or 'none'}: {answer.words}); tried again in {wait:.0f} s")
+        wait = outbox.postpone(notification, at_least=answer.retry_after)
+        failures.append(f"not received (status {answer.status or 'none'}: {answer.words}); retry in {wait:.0f} s")
         if answer.busy:
             break
-    waiting = ledger.waiting()
+    unsent = outbox.unsent()
     return [
-        *([f"told of {told}"] if told else []),
-        *said,
-        *([f"{waiting} to be told"] if waiting else []),
+        *([f"sent {sent}"] if sent else []),
+        *failures,
+        *([f"{unsent} waiting to be sent"] if unsent else []),
     ]
 
 
 def link_to(settings: Settings, message: Message) -> str:
-    """The run's page in the running UI; empty when there is none."""
+    """Return the URL of the run in Dagster's UI; empty when no UI is running."""
     from phi_assets.instance import server
 
     found = server.find(settings)

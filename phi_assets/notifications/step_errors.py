@@ -1,4 +1,4 @@
-"""What an error in Dagster's event log says: its own words, its remedy, and by what it is known again."""
+"""Extracts from an error in Dagster's event log its message, its remedy and a fingerprint."""
 
 import hashlib
 import re
@@ -10,13 +10,13 @@ import dagster as dg
 from phi_assets.graph import check_gates
 
 REMEDY = "remedy"
-# What differs between two times of the same error: ids, digests, addresses in memory, numbers.
+# The parts that differ between occurrences of an error: ids, digests, memory addresses, numbers.
 CHANGING = re.compile(r"\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b|\b0x[0-9a-f]+\b|\b(?=[a-f]*\d)[0-9a-f]{8,}\b|\d+")
 
 
 @dataclass(frozen=True)
 class Error:
-    """An error's kind and words. `refused` is the asset and the version that a gate did not let pass."""
+    """An error's class and message. `refused`: the asset and the version that a check gate refused."""
 
     kind: str
     words: str
@@ -25,17 +25,17 @@ class Error:
 
     @property
     def fingerprint(self) -> str:
-        """Equal for the same error at another time."""
+        """A hash that is equal for all occurrences of an error."""
         return hashlib.sha256(f"{self.kind}: {CHANGING.sub('#', self.words)}".encode()).hexdigest()[:16]
 
     @property
     def of_checks(self) -> bool:
-        """A step that failed because a blocking check said no: the check itself says why."""
+        """Whether the step failed because a blocking check failed; the check itself is reported."""
         return self.kind == "DagsterAssetCheckFailedError"
 
 
 def of_step(event: dg.DagsterEvent) -> Error:
-    """The error of a step that failed."""
+    """Return the error of a failed step."""
     data = event.step_failure_data
     said = data.user_failure_data
     if said is None:
@@ -47,7 +47,7 @@ def of_step(event: dg.DagsterEvent) -> Error:
 
 
 def of_run(event: dg.DagsterEvent) -> Error:
-    """The error of a run that failed without a step that did."""
+    """Return the error of a run that failed without a failed step."""
     data: Any = event.event_specific_data
     return _of(data.error if data else None, event.message or "no reason was recorded")
 
@@ -57,7 +57,7 @@ def _of(error: Any, otherwise: str) -> Error:
     while error is not None:
         chain.append(error)
         error = error.cause
-    # Dagster wraps what an asset raised; what is under the wrapping says what was wrong.
+    # Dagster wraps the exception of an asset; the wrapped one holds the reason.
     own = [each for each in chain if not str(each.cls_name).startswith("Dagster")] or chain[-1:]
     if not own:
         return Error("", otherwise.partition("\nStack Trace:")[0].strip())

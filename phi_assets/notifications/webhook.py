@@ -1,4 +1,4 @@
-"""Posting to the webhook. Its address is a secret: it stands in no log, no error and no traceback of ours."""
+"""Posts to the webhook. Its address is a secret, which must appear in no log, error or traceback."""
 
 import json
 import logging
@@ -19,7 +19,7 @@ NOISY = ("httpx", "httpcore", "httpcore.connection", "httpcore.http11", "httpcor
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back. `status` is 0 when nothing did; `retry_after` is in seconds, 0 when the webhook named none."""
+    """The response. `status` is 0 without one; `retry_after` is in seconds, 0 when the webhook named none."""
 
     status: int
     words: str
@@ -31,15 +31,15 @@ class Answer:
 
     @property
     def busy(self) -> bool:
-        """Whether another message would fare no better just now."""
+        """Whether sending another message now would probably fail too."""
         return self.status in (0, 408, 429) or self.status >= 500
 
 
 def post(address: SecretStr, body: dict[str, Any]) -> Answer:
-    """Send the body as JSON once. Never raises what the network or the webhook did."""
+    """Send the body as JSON once. Network and HTTP errors are returned, never raised."""
     import httpx
 
-    # Of the characters' own bytes: Teams counts them, and an escape takes up to three times as many.
+    # Unescaped UTF-8: Teams limits the bytes, and \u escapes take up to three times as many.
     content = json.dumps(body, ensure_ascii=False).encode()
     with _unlogged():
         try:
@@ -53,7 +53,7 @@ def post(address: SecretStr, body: dict[str, Any]) -> Answer:
         except httpx.TimeoutException:
             return Answer(0, f"no answer within {SECONDS:.0f} s")
         except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as e:
-            # The words of these errors may hold the address, whole or in pieces: their kind has to do.
+            # The messages of these errors may contain the address or parts of it, so only their class is shown.
             return Answer(0, f"not reached ({type(e).__name__}); is the address of PHI_WEBHOOK right?")
     named = response.headers.get("retry-after", "")
     words = cut(clean(response.text), ANSWER_CHARACTERS)
@@ -62,7 +62,7 @@ def post(address: SecretStr, body: dict[str, Any]) -> Answer:
 
 @contextmanager
 def _unlogged() -> Iterator[None]:
-    """httpx logs the address of each request at INFO, and httpcore at DEBUG: nothing of this thread's is logged."""
+    """Suppress the logs of httpx and httpcore for this thread: they contain the address, at INFO and at DEBUG."""
     here = threading.get_ident()
 
     def of_others(record: logging.LogRecord) -> bool:

@@ -1,4 +1,4 @@
-"""A message in the shape that a webhook understands.
+"""Converts a message to the JSON format of Slack or Teams.
 
 Slack: https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks (a header has at most 150 characters, a
 section 3,000, `&`, `<` and `>` are escaped). Teams: an adaptive card for the webhook of Workflows, at most 28 KB:
@@ -21,18 +21,18 @@ NO_UI = "run {run}; `phi dev` shows it in Dagster's UI"
 
 
 def shape_of(address: str, chosen: str) -> Shape:
-    """The shape that was chosen, or that the address' host understands; Slack's where nothing says."""
+    """Return the chosen format, or that of the address's host; Slack's for an unknown host."""
     if chosen in ("slack", "teams"):
         return "teams" if chosen == "teams" else "slack"
     try:
         host = (urlsplit(address).hostname or "").lower()
-    except ValueError:  # no address at all: sending says so
+    except ValueError:  # not a URL: sending reports it
         host = ""
     return "teams" if any(host == each or host.endswith(f".{each}") for each in TEAMS_HOSTS) else "slack"
 
 
 def shaped(message: Message, link: str, shape: Shape) -> dict[str, Any]:
-    """The body of the request. `link`: the page of what failed, empty when no UI runs."""
+    """Return the request body. `link`: the URL of the failed run, empty when no UI is running."""
     return _teams(message, link) if shape == "teams" else _slack(message, link)
 
 
@@ -51,7 +51,7 @@ def _slack(message: Message, link: str) -> dict[str, Any]:
 
 
 def _teams(message: Message, link: str) -> dict[str, Any]:
-    # Runs of text, unlike text blocks, are not read as Markdown: an error's words stay as they are.
+    # Unlike text blocks, text runs are not rendered as Markdown, so that an error message is shown verbatim.
     left = CARD_CHARACTERS
     body: list[dict[str, Any]] = [_block(cut(message.what, HEADER), weight="Bolder", size="Medium")]
     for line in message.why:

@@ -1,4 +1,4 @@
-"""The watch that tells a person of failures."""
+"""The sensor that sends failures to the webhook."""
 
 import dagster as dg
 
@@ -12,14 +12,14 @@ def _status() -> dg.DefaultSensorStatus:
 @dg.sensor(
     minimum_interval_seconds=15,
     default_status=_status(),
-    description="Tells the webhook of failed runs, steps and checks: once for each cause.",
+    description="Sends failed runs, steps and checks to the webhook, once for each incident.",
 )
 def alerts(context: dg.SensorEvaluationContext) -> dg.SkipReason:
-    from phi_assets.notifications.send import tell
+    from phi_assets.notifications.send import tick
 
     webhook = current().webhook
     if webhook is None:
-        return dg.SkipReason("PHI_WEBHOOK is not set: nobody is told of failures")
-    cursor, said = tell(context.instance, current(), webhook, context.cursor)
+        return dg.SkipReason("PHI_WEBHOOK is not set: no failure messages are sent")
+    cursor, report = tick(context.instance, current(), webhook, context.cursor)
     context.update_cursor(cursor)
-    return dg.SkipReason("; ".join(said) or "nothing new failed")
+    return dg.SkipReason("; ".join(report) or "nothing new failed")

@@ -13,8 +13,8 @@ import dagster as dg
 import pytest
 from sqlalchemy import Engine, event
 
-from phi_assets.notifications.outbox import Ledger
-from phi_assets.notifications.send import ledger_of, tell
+from phi_assets.notifications.outbox import Outbox
+from phi_assets.notifications.send import outbox_path, tick
 from phi_assets.settings import Settings, read
 
 SECRET = "T0AAAA/B0BBBB/verysecretpart"
@@ -103,16 +103,16 @@ class Watch:
 
     def tick(self) -> list[str]:
         assert self.settings.webhook
-        self.cursor, said = tell(self.instance, self.settings, self.settings.webhook, self.cursor)
-        return said
+        self.cursor, report = tick(self.instance, self.settings, self.settings.webhook, self.cursor)
+        return report
 
-    def ledger(self) -> Ledger:
-        return Ledger(ledger_of(self.settings))
+    def outbox(self) -> Outbox:
+        return Outbox(outbox_path(self.settings))
 
     def make_all_due(self) -> None:
         """As if the waits, and the claims of processes that died, had run out."""
-        with self.ledger() as ledger:
-            ledger._connection.execute("UPDATE notifications SET due = 0")
+        with self.outbox() as outbox:
+            outbox._connection.execute("UPDATE notifications SET due = 0")
 
 
 @pytest.fixture

@@ -1,11 +1,11 @@
-"""Exactly once: a webhook that is down, processes that are killed, cursors and ledgers that are lost."""
+"""Exactly once: a webhook that is down, processes that are killed, cursors and outboxes that are lost."""
 
 import dagster as dg
 import pytest
 
 from phi_assets.notifications import send
-from phi_assets.notifications.outbox import Cause, Ledger
-from phi_assets.notifications.send import ledger_of
+from phi_assets.notifications.outbox import Incident, Outbox
+from phi_assets.notifications.send import outbox_path
 from tests.unit.notifications.conftest import Watch
 
 
@@ -74,7 +74,7 @@ def test_a_process_killed_before_it_sent_leaves_it_to_the_next_when_the_claim_ru
     killed_at(monkeypatch, send, "post", after=False)
     with pytest.raises(Killed):
         watch.tick()
-    assert watch.tick() == ["1 to be told"]
+    assert watch.tick() == ["1 waiting to be sent"]
 
     watch.make_all_due()
     watch.tick()
@@ -100,7 +100,7 @@ def test_a_process_killed_between_sending_and_confirming_tells_once_more_and_no_
 
 def test_a_process_killed_after_confirming_tells_no_more(instance, watch, webhook, monkeypatch):
     fail(instance)
-    killed_at(monkeypatch, Ledger, "confirm", after=True)
+    killed_at(monkeypatch, Outbox, "confirm", after=True)
     with pytest.raises(Killed):
         watch.tick()
 
@@ -122,7 +122,7 @@ def test_what_a_process_sends_is_not_sent_by_another_meanwhile(instance, watch, 
     monkeypatch.setattr(send, "post", slow)
     watch.tick()
 
-    assert said == [["1 to be told"]]
+    assert said == [["1 waiting to be sent"]]
     assert len(webhook.posted) == 1
 
 
@@ -137,23 +137,23 @@ def test_what_was_not_received_is_tried_again_after_a_wait(instance, watch, webh
     said = watch.tick()
 
     assert said == [
-        f"not received (status {answer[0]}: {answer[2]}); tried again in {wait} s",
-        "1 to be told",
+        f"not received (status {answer[0]}: {answer[2]}); retry in {wait} s",
+        "1 waiting to be sent",
     ]
-    assert watch.tick() == ["1 to be told"]
+    assert watch.tick() == ["1 waiting to be sent"]
     watch.make_all_due()
-    assert watch.tick() == ["told of 1"]
+    assert watch.tick() == ["sent 1"]
     assert len(webhook.posted) == 1
 
 
 def test_waits_grow_to_an_hour(watch):
-    with watch.ledger() as ledger, ledger.page() as page:
-        page.tell([Cause("step", "train", "x")], 1, {})
+    with watch.outbox() as outbox, outbox.transaction() as transaction:
+        transaction.add([Incident("step", "train", "x")], 1, {})
     waits = []
     for _ in range(12):
         watch.make_all_due()
-        with watch.ledger() as ledger:
-            waits.append(ledger.put_off(ledger.claim()))
+        with watch.outbox() as outbox:
+            waits.append(outbox.postpone(outbox.claim()))
 
     assert waits[:4] == [15, 30, 60, 120]
     assert waits[-1] == 3600
@@ -182,16 +182,16 @@ def test_a_tick_sends_a_few_at_a_time_and_the_next_ones_the_rest(instance, watch
     for number in range(7):
         fail(instance, f"reason {'x' * number}")
 
-    assert watch.tick() == ["told of 5", "2 to be told"]
-    assert watch.tick() == ["told of 2"]
+    assert watch.tick() == ["sent 5", "2 waiting to be sent"]
+    assert watch.tick() == ["sent 2"]
     assert len(webhook.posted) == 7
 
 
 @pytest.mark.parametrize("damage", [b"nonsense" * 2000, b""])
-def test_a_damaged_ledger_is_put_aside_and_what_was_told_is_not_told_again(instance, watch, webhook, damage):
+def test_a_damaged_outbox_is_put_aside_and_what_was_told_is_not_told_again(instance, watch, webhook, damage):
     fail(instance, "told before")
     watch.tick()
-    path = ledger_of(watch.settings)
+    path = outbox_path(watch.settings)
     path.write_bytes(damage)
     fail(instance, "told after")
 
@@ -200,21 +200,21 @@ def test_a_damaged_ledger_is_put_aside_and_what_was_told_is_not_told_again(insta
     assert [each["text"].splitlines()[1] for each in webhook.posted] == ["told before", "told after"]
     aside = list(path.parent.glob("notifications.damaged-*"))
     assert [each.read_bytes() for each in aside] == ([damage] if damage else [])
-    assert any("the ledger was damaged" in words for words in said) == bool(damage)
+    assert any("the outbox was damaged" in words for words in said) == bool(damage)
 
 
-def test_what_nobody_had_received_when_the_ledger_was_lost_is_told(instance, watch, webhook):
+def test_what_nobody_had_received_when_the_outbox_was_lost_is_told(instance, watch, webhook):
     webhook.answers = [(503, {}, "")]
     fail(instance)
     watch.tick()
-    ledger_of(watch.settings).unlink()
+    outbox_path(watch.settings).unlink()
 
     watch.tick()
 
     assert len(webhook.posted) == 1
 
 
-def test_a_new_event_log_under_an_old_ledger_is_read_from_its_end(watch, webhook, tmp_path):
+def test_a_new_event_log_under_an_old_outbox_is_read_from_its_end(watch, webhook, tmp_path):
     for number in range(3):
         fail(watch.instance, f"old {number}")
     watch.tick()

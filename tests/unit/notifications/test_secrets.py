@@ -9,7 +9,7 @@ import pytest
 from phi_assets import settings
 from phi_assets.cli import main
 from phi_assets.defs.operations.alerts import alerts
-from phi_assets.notifications.send import ledger_of
+from phi_assets.notifications.send import outbox_path
 from tests.support.toy_checks import Toy
 from tests.unit.notifications.conftest import SECRET
 
@@ -28,7 +28,7 @@ def in_force(monkeypatch, watch, webhook):
     settings.current.cache_clear()
 
 
-def test_secrets_in_an_error_are_masked_in_the_message_and_in_the_ledger(
+def test_secrets_in_an_error_are_masked_in_the_message_and_in_the_outbox(
     instance, watch, webhook, in_force, monkeypatch
 ):
     monkeypatch.setenv("SOME_API_KEY", "of-this-process-only")
@@ -48,7 +48,7 @@ def test_secrets_in_an_error_are_masked_in_the_message_and_in_the_ledger(
     watch.tick()
 
     said = json.dumps(webhook.posted)
-    kept = ledger_of(watch.settings).read_bytes().decode(errors="ignore")
+    kept = outbox_path(watch.settings).read_bytes().decode(errors="ignore")
     secrets = (
         "verysecretpart",
         "abcdefghijklmnop",
@@ -63,7 +63,7 @@ def test_secrets_in_an_error_are_masked_in_the_message_and_in_the_ledger(
 
 
 @pytest.mark.parametrize("answers", [[], [(500, {}, f"cannot POST /services/{SECRET}")]])
-def test_the_webhooks_address_is_in_no_log_no_tick_and_no_ledger(
+def test_the_webhooks_address_is_in_no_log_no_tick_and_no_outbox(
     instance, watch, webhook, in_force, caplog, capfd, answers
 ):
     caplog.set_level(logging.DEBUG)
@@ -75,7 +75,7 @@ def test_the_webhooks_address_is_in_no_log_no_tick_and_no_ledger(
         cursor = context.cursor
 
     out, err = capfd.readouterr()
-    kept = ledger_of(watch.settings).read_bytes().decode(errors="ignore")
+    kept = outbox_path(watch.settings).read_bytes().decode(errors="ignore")
     assert len(webhook.posted) + len(answers) == 1
     assert "verysecretpart" not in "".join((str(skipped), str(cursor), caplog.text, out, err, kept))
 
@@ -111,7 +111,10 @@ def test_a_refused_test_message_is_said_with_what_came_back(in_force, webhook, c
 def test_without_a_webhook_the_sensor_and_the_command_say_so(in_force, instance, capsys):
     in_force(PHI_WEBHOOK="")
     with dg.build_sensor_context(instance=instance) as context:
-        assert str(getattr(alerts(context), "skip_message", "")) == "PHI_WEBHOOK is not set: nobody is told of failures"
+        assert (
+            str(getattr(alerts(context), "skip_message", ""))
+            == "PHI_WEBHOOK is not set: no failure messages are sent"
+        )
 
     assert main.main(["notify", "--test"]) == 2
     assert "PHI_WEBHOOK is not set" in capsys.readouterr().err
