@@ -1,1 +1,1 @@
-"""What the `phi` command does: Dagster started, runs submitted and followed, through Dagster's own API."""
+"""The `phi` command: starts Dagster, and submits and follows runs through Dagster's own API."""

@@ -1,4 +1,4 @@
-"""`phi ask`: a question to the deployed model or the base, and where the answer came from."""
+"""`phi ask`: sends a question to the deployed model or the base model, and reports the provenance of the answer."""
 
 import sys
 import time
@@ -21,25 +21,25 @@ MAX_NEW_TOKENS = 128
 
 
 class NothingDeployed(RuntimeError):
-    """There is no model to ask."""
+    """No model is available to answer."""
 
 
 def ask_deployed(settings: Settings, question: str) -> dict[str, Any]:
-    """The answer, and the deployment, model version, dataset and Dagster run behind it. Raises NothingDeployed."""
+    """Return the answer with its deployment, model version, dataset and Dagster run. Raises NothingDeployed."""
     resources = build_resources(settings)
     records: RecordIOManager = resources["io_manager"]
     deployment = records.latest(dg.AssetKey("online_deployment"))
     host: EndpointHost = resources["endpoint_host"]
     status = host.status()
     if not isinstance(deployment, Deployment) or not status["alive"]:
-        raise NothingDeployed(f"nothing is deployed, or it does not run; {host.remedy}")
+        raise NothingDeployed(f"nothing is deployed, or the deployment is not running; {host.remedy}")
     try:
         answer = chat(status["address"], host.key(), _messages(question), max_new_tokens=MAX_NEW_TOKENS)
     except NoAnswer as e:
         raise NothingDeployed(f"{e}; {host.remedy}") from e
     if not host.keeps_answers:
         same = answer.model_version == deployment.model_version
-        digest = deployment.model_digest if same else ""  # the traffic may just have moved to another version
+        digest = deployment.model_digest if same else ""  # the traffic may have just moved to another version
         _keep(settings, question, answer, model_digest=digest)
     return {
         "question": question,
@@ -54,7 +54,7 @@ def ask_deployed(settings: Settings, question: str) -> dict[str, Any]:
 
 
 def ask_base(settings: Settings, question: str) -> dict[str, Any]:
-    """The base model's answer, from its folder. Raises NothingDeployed when it was never made."""
+    """Return the answer of the base model, loaded from its folder. Raises NothingDeployed when it does not exist."""
     from pathlib import Path
 
     from serving_code.engine import Engine, Sampling
@@ -79,7 +79,7 @@ def ask_base(settings: Settings, question: str) -> dict[str, Any]:
 
 
 def provenance(answer: dict[str, Any]) -> str:
-    """One line: what came from what."""
+    """Return the provenance of an answer as one line."""
     shown = {name: value for name, value in answer.items() if name not in ("question", "answer") and value}
     return "  ".join(f"{name.replace('_', ' ')} {value}" for name, value in shown.items())
 
@@ -89,7 +89,7 @@ def _messages(question: str) -> list[Any]:
 
 
 def _keep(settings: Settings, question: str, answer: Answer, *, model_digest: str, route: str = "phi ask") -> None:
-    """The answer is kept for `phi why`; where it cannot be, that is said, and no more."""
+    """Store the answer for `phi why`; print a warning if that fails."""
     kept = Kept(
         id=answer.id,
         at=time.time(),
@@ -104,7 +104,7 @@ def _keep(settings: Settings, question: str, answer: Answer, *, model_digest: st
     try:
         Answers(settings.state, settings.keep_answers_days).keep(kept)
     except AnswersUnreadable as e:
-        print(f"phi: the answer is not kept: {e}", file=sys.stderr)
+        print(f"phi: the answer is not stored: {e}", file=sys.stderr)
 
 
 def _run_of(settings: Settings, asset: str) -> str | None:

@@ -1,4 +1,4 @@
-"""`phi preflight`, `phi cost` and `phi teardown`: the subscription before a run, what it costs, and its removal."""
+"""`phi preflight`, `phi cost` and `phi teardown`: checks, costs and removal of the resources on Azure."""
 
 import dataclasses
 import json
@@ -15,17 +15,19 @@ from phi_assets.instance import home
 from phi_assets.ports.operations import Bill, Diagnosis, Teardown, TeardownItem
 from phi_assets.settings import Settings
 
-NOTHING_TO_DELETE = "nothing to take down: PHI_BACKEND=local made nothing in a cloud; `phi down` stops what runs here"
+NOTHING_TO_DELETE = (
+    "nothing to delete: PHI_BACKEND=local creates no cloud resources; `phi down` stops the local servers"
+)
 
-NOTHING_TO_PAY = "nothing to pay: PHI_BACKEND=local runs on this machine, and rents none"
+NOTHING_TO_PAY = "nothing to pay: PHI_BACKEND=local runs on this machine and rents none"
 FREE = Bill(standing=(), jobs=(), spent_this_month=0.0, budget=None, notes=(NOTHING_TO_PAY,), portal="")
 
 COLOURS = {"ok": "green", "warning": "yellow", "problem": "red", "unseen": "yellow"}
-NOTHING_TO_EXAMINE = "nothing to look at: PHI_BACKEND=local runs on this machine, and asks no cloud for anything"
+NOTHING_TO_EXAMINE = "nothing to examine: PHI_BACKEND=local runs on this machine and uses no cloud"
 
 
 def preflight(settings: Settings, *, as_json: bool) -> int:
-    """0 when all was looked at and nothing would stop a run, else 1."""
+    """Return 0 when everything was examined and nothing would stop a run, else 1."""
     port = build_resources(settings).get("preflight")
     if port is None:
         print(json.dumps([]) if as_json else NOTHING_TO_EXAMINE)
@@ -58,12 +60,12 @@ def summary(found: Sequence[Diagnosis]) -> str:
 
 
 def cost(settings: Settings, *, as_json: bool) -> int:
-    """0, also when the budget is spent: it is a report."""
+    """Print the costs and return 0, also when the budget is spent: this is a report."""
     port = build_resources(settings).get("cost_report")
     bill: Bill = port.measure(quiet) if port else FREE
     if as_json:
-        told = {**dataclasses.asdict(bill), "dollars_a_day": bill.dollars_a_day, "left": bill.left}
-        print(json.dumps(told, ensure_ascii=False, indent=2))
+        report = {**dataclasses.asdict(bill), "dollars_a_day": bill.dollars_a_day, "left": bill.left}
+        print(json.dumps(report, ensure_ascii=False, indent=2))
         return 0
     if port:
         _show_bill(bill)
@@ -96,7 +98,7 @@ def _show_bill(bill: Bill) -> None:
 
 
 def teardown(settings: Settings, *, everything: bool, yes: bool) -> int:
-    """0 when it is gone, or nothing was there; 1 when nobody said yes, or something forbids it."""
+    """Return 0 when all is deleted or nothing existed, 1 without confirmation. Raises BackendError at an obstacle."""
     port: Teardown | None = build_resources(settings).get("teardown")
     if port is None:
         print(NOTHING_TO_DELETE)
@@ -107,29 +109,29 @@ def teardown(settings: Settings, *, everything: bool, yes: bool) -> int:
 
     with home.only_one(settings, "run", "teardown"):
         plan = port.plan(everything, log)
-        going = [each for each in plan if each.action == "delete"]
-        _show_plan("to be deleted, in this order", going)
+        deleted = [each for each in plan if each.action == "delete"]
+        _show_plan("to be deleted, in this order", deleted)
         _show_plan("not to be deleted", [each for each in plan if each.action != "delete"])
         obstacle = port.obstacle(plan)
         if obstacle:
             raise BackendError(description=f"nothing was deleted: {obstacle}")
-        if going and not yes and not _confirmed(port.confirmation):
+        if deleted and not yes and not _confirmed(port.confirmation):
             console.print("nothing was deleted")
             return 1
-        kept = port.take_down(everything, log) if going else []
+        kept = port.take_down(everything, log) if deleted else []
     for line in kept:
         console.print(f"kept  {line}", markup=False)
-    console.print(_outcome(going), markup=False)
+    console.print(_outcome(deleted), markup=False)
     return 0
 
 
-def _outcome(going: Sequence[TeardownItem]) -> str:
-    if not going:
-        return "nothing was there to be deleted"
-    if all(each.kind.startswith("deleted ") for each in going):
-        names = ", ".join(f"{each.kind} {each.name}" for each in going)
-        return f"nothing stood any more; Azure was asked to end what it may have kept: {names}"
-    return "it is gone; `phi status` says what is missing, `phi run` makes it again"
+def _outcome(deleted: Sequence[TeardownItem]) -> str:
+    if not deleted:
+        return "there was nothing to delete"
+    if all(each.kind.startswith("deleted ") for each in deleted):
+        names = ", ".join(f"{each.kind} {each.name}" for each in deleted)
+        return f"no resource existed any more; Azure was asked to purge what it may have retained: {names}"
+    return "deleted; `phi status` shows what is missing, `phi run` makes it again"
 
 
 def _show_plan(title: str, rows: Sequence[TeardownItem]) -> None:
@@ -144,11 +146,11 @@ def _show_plan(title: str, rows: Sequence[TeardownItem]) -> None:
 
 
 def _confirmed(word: str) -> bool:
-    """Raises BackendError where there is nobody to ask."""
+    """Return whether the user typed the word. Raises BackendError when stdin is empty and not a terminal."""
     if not sys.stdin.isatty():
         typed = sys.stdin.readline()
         if not typed:
-            raise BackendError(description=f"nobody to ask: type {word} into its input, or say --yes")
+            raise BackendError(description=f"no confirmation: write {word} to standard input, or pass --yes")
         return typed.strip() == word
     try:
         return input(f"type {word} to delete all of it: ").strip() == word

@@ -1,4 +1,4 @@
-"""What the `phi` command prints."""
+"""Prints the output of the `phi` command."""
 
 import sys
 import time
@@ -15,18 +15,18 @@ console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
 
 
 def say(who: str, words: str) -> None:
-    """One line of progress: the time, the asset, and what happened."""
+    """Print progress, one line each: the time, the asset, and the message."""
     for line in words.rstrip().splitlines():
         console.print(Text.assemble((time.strftime("%H:%M:%S "), "dim"), (f"{who:<22} ", "cyan"), line))
 
 
 def quiet(words: str) -> None:
-    """Says nothing: what comes out is a report."""
+    """Discard progress, for a command that prints only a report."""
     del words
 
 
 def show_states(states: Mapping[str, AssetState]) -> None:
-    """Every asset: what exists, since when, and whether it is fresh."""
+    """Print for every asset what exists, since when, and whether it is fresh."""
     table = Table(title="assets", title_justify="left")
     for column in ("asset", "group", "status", "since", "what exists", "why"):
         table.add_column(column, overflow="fold")
@@ -43,7 +43,7 @@ def show_states(states: Mapping[str, AssetState]) -> None:
 
 
 def show_outcomes(states: Mapping[str, AssetState], seconds: Mapping[str, float], failed: Sequence[str]) -> None:
-    """Every asset: made or not in this call, in how many seconds, and what exists now."""
+    """Print for every asset whether this call materialised it, in how many seconds, and what exists now."""
     table = Table(title="outcome", title_justify="left")
     for column in ("asset", "outcome", "seconds", "what exists now"):
         table.add_column(column, overflow="fold", justify="right" if column == "seconds" else "left")
@@ -55,7 +55,7 @@ def show_outcomes(states: Mapping[str, AssetState], seconds: Mapping[str, float]
 
 
 def what_exists(state: AssetState) -> str:
-    """One line on an asset's record."""
+    """Return one line that describes an asset's record."""
     record = state.record
     if record is None:
         return ""

@@ -1,4 +1,4 @@
-"""`phi down`: everything that runs for this home ended; everything that was made kept."""
+"""`phi down`: stops every process of this PHI_HOME; keeps everything that was made."""
 
 from phi_assets.backends.select import build_resources
 from phi_assets.cli.console import say
@@ -8,14 +8,14 @@ from phi_assets.settings import Settings
 
 
 def down(settings: Settings) -> int:
-    """0, also when nothing ran; 1 when the endpoint's host could not be asked."""
-    # First what is sure to end: a cloud may be slow, or not let us in.
+    """Return 0, also when nothing was running; 1 when the endpoint's host could not be reached."""
+    # The local processes first: a cloud may be slow or reject the credentials.
     say("dagster", "UI and daemon stopped" if server.stop(settings) else "UI and daemon were not running")
     host = build_resources(settings).get("endpoint_host")  # a backend may have none yet
     try:
         if host:
             host.stop(lambda words: say("endpoint", words))
     except BackendError as e:
-        say("endpoint", f"could not be asked: {e.description or e}")
+        say("endpoint", f"could not be stopped: {e.description or e}")
         return 1
     return 0

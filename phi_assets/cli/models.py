@@ -24,7 +24,7 @@ COLUMNS = ("version", "state", "model", "dataset", "questions right", "bits per 
 
 
 def show(settings: Settings, *, as_json: bool) -> int:
-    """0, also when nothing is registered yet."""
+    """Print the registered versions and return 0, also when there are none."""
     versions: list[Version] = build_resources(settings)["registry"].versions()
     if as_json:
         print(json.dumps([dataclasses.asdict(each) for each in versions], ensure_ascii=False, indent=2))
@@ -54,11 +54,11 @@ def _row(each: Version) -> tuple[str, ...]:
 
 
 def experiments(settings: Settings, *, as_json: bool) -> int:
-    """0, also when there are none."""
+    """Print the trainings and return 0, also when there are none."""
     found = best_first(build_resources(settings)["registry"].trainings())
     reference = recipes.of(settings.preset, {}).learned_from()
     if as_json:
-        print(json.dumps([_told(each, reference) for each in found], ensure_ascii=False, indent=2))
+        print(json.dumps([_as_object(each, reference) for each in found], ensure_ascii=False, indent=2))
     elif found:
         _show_trainings(found, reference)
     else:
@@ -66,7 +66,7 @@ def experiments(settings: Settings, *, as_json: bool) -> int:
     return 0
 
 
-def _told(each: Trained, reference: Mapping[str, Any]) -> dict[str, Any]:
+def _as_object(each: Trained, reference: Mapping[str, Any]) -> dict[str, Any]:
     gate = each.scores.gate if each.scores else "not evaluated"
     return {**dataclasses.asdict(each), "differs": differences(each, reference), "gate": gate}
 
@@ -99,12 +99,12 @@ def _number(value: float | None, form: str) -> str:
 
 
 def promote(settings: Settings, version: str, reason: str) -> int:
-    """0 when the version is champion and answers; else 1, with the reasons."""
+    """Return 0 when the version is champion and serves; else 1 after printing the reasons."""
     return _change(settings, "promote", {"action": "promote", "version": version, "reason": reason})
 
 
 def rollback(settings: Settings, reason: str) -> int:
-    """0 when the former champion is champion and answers; else 1, with the reasons."""
+    """Return 0 when the former champion is champion and serves; else 1 after printing the reasons."""
     return _change(settings, "rollback", {"action": "rollback", "reason": reason})
 
 
@@ -117,12 +117,10 @@ def _change(settings: Settings, job: str, promotion: dict[str, str]) -> int:
     for error in outcome.errors:
         console.print(f"  {error}", markup=False)
     try:
-        console.print(_who_answers(ask_deployed(settings, "Hello")), markup=False)
+        answer = ask_deployed(settings, "Hello")
     except NothingDeployed as e:
-        console.print(f"nobody answers: {e}", markup=False)
+        console.print(f"no model answers: {e}", markup=False)
         return 1
+    served_by = f"{answer['model']} {answer['model_version']}, deployment {answer['deployment']}"
+    console.print(f"answers now   {served_by}", markup=False)
     return 0 if outcome.ended_well else 1
-
-
-def _who_answers(answer: dict[str, Any]) -> str:
-    return f"answers now   {answer['model']} {answer['model_version']}, deployment {answer['deployment']}"

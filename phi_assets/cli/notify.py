@@ -1,4 +1,4 @@
-"""`phi notify --test`: does a message arrive where failures are told?"""
+"""`phi notify --test`: sends a test message to the webhook that receives failures."""
 
 from phi_assets.cli.console import console
 from phi_assets.notifications.messages import Message
@@ -14,7 +14,7 @@ TEST = Message(
 
 
 def send_test(settings: Settings) -> int:
-    """0 when the webhook received a test message, else 1 with what it said. Raises SettingsError when there is none."""
+    """Return 0 when the webhook received a test message, else 1 after printing its response. Raises SettingsError."""
     if settings.webhook is None:
         raise SettingsError("PHI_WEBHOOK is not set; put the webhook's address into .env (see README.md)")
     shape = shape_of(settings.webhook.get_secret_value(), settings.webhook_format)
@@ -22,7 +22,7 @@ def send_test(settings: Settings) -> int:
     if answer.received:
         console.print(f"received, in {shape}'s shape: status {answer.status} {answer.words}".rstrip(), markup=False)
         return 0
-    came = f"status {answer.status}: {answer.words}" if answer.status else answer.words
-    console.print(f"not received, in {shape}'s shape: {came}", markup=False)
-    console.print("look at PHI_WEBHOOK, and at PHI_WEBHOOK_FORMAT, which is slack or teams", markup=False)
+    response = f"status {answer.status}: {answer.words}" if answer.status else answer.words
+    console.print(f"not received, in {shape}'s shape: {response}", markup=False)
+    console.print("check PHI_WEBHOOK, and PHI_WEBHOOK_FORMAT, which is slack or teams", markup=False)
     return 1

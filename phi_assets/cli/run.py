@@ -1,4 +1,4 @@
-"""`phi run` from start to end: the graph made, the servers up, and what came out of it on the screen."""
+"""`phi run`: materialises what is missing or stale, starts the servers, and prints the results."""
 
 import json
 import time
@@ -22,18 +22,18 @@ from phi_assets.settings import Settings
 if TYPE_CHECKING:
     from phi_assets.instance.server import Interface
 
-# Dagster's own lines of a run in this process would stand between ours.
-UNSEEN = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
-ASKED_AGAIN = "asked again, for what is made behind it"
+# Without this, Dagster's log lines of an in-process run would mix with the command's output.
+NO_CONSOLE_LOG = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+RERUN_FOR_DOWNSTREAM = "runs again, for the assets downstream of it"
 
-SHOWN = 3
+QUESTIONS_SHOWN = 3
 SHARE = "{right} of {count} ({share:.0%})"
 
-SPEAKS = "POST /score, POST /v1/chat/completions; `phi ask` knows the key"
+API = "POST /score, POST /v1/chat/completions; `phi ask` uses the key"
 
 
 def run(settings: Settings) -> int:
-    """0 when every asset is fresh and every blocking check passed, else 1 with the reasons."""
+    """Return 0 when every asset is fresh and every blocking check passed, else 1 after printing the reasons."""
     from phi_assets.definitions import definitions
 
     began = time.monotonic()
@@ -55,20 +55,20 @@ def run(settings: Settings) -> int:
         if not made.seconds:
             say("run", "nothing to do: every asset is up to date")
         show_before_and_after(settings, made.states, resources)
-        console.print(f"endpoint  {host.status()['address']}  ({SPEAKS})")
+        console.print(f"endpoint  {host.status()['address']}  ({API})")
         console.print(f"UI        {ui.address}")
         say("run", f"finished in {time.monotonic() - began:.0f} s")
     return 0
 
 
 def show_before_and_after(settings: Settings, states: Mapping[str, AssetState], resources: Mapping[str, Any]) -> None:
-    """A table of questions and answers, and the numbers of the evaluation behind it."""
+    """Print a table of questions with answers of both models, and the scores of the evaluation."""
     evaluation = states["model_evaluation"].record
     if not isinstance(evaluation, Evaluation):
         return
     evaluator = resources["evaluator"]
     rows = [json.loads(line) for line in (evaluator.folder(evaluation) / "rows.jsonl").open(encoding="utf-8")]
-    questions = [row for row in rows if row["kind"] == "question" and len(row["messages"]) == 1][:SHOWN]
+    questions = [row for row in rows if row["kind"] == "question" and len(row["messages"]) == 1][:QUESTIONS_SHOWN]
     if questions:
         _show_answers(settings, questions, from_endpoint="endpoint_host" in resources)
     _show_scores(evaluator.report(evaluation))
@@ -107,7 +107,7 @@ def _show_scores(report: Mapping[str, Any]) -> None:
 
 @dataclass
 class Made:
-    """What a call of `phi run` did: seconds by asset, failed assets, and why it stopped short, if it did."""
+    """The result of a call of `phi run`: seconds by asset, errors that stopped it, and the final asset states."""
 
     seconds: dict[str, float] = field(default_factory=dict)
     errors: list[str] = field(default_factory=list)
@@ -119,15 +119,15 @@ class Made:
 
 
 def make_graph(settings: Settings, instance: dg.DagsterInstance, definitions: dg.Definitions, ui: "Interface") -> Made:
-    """Everything fresh, or the reasons why not."""
+    """Run waves of assets until everything is fresh or something fails; return the result."""
     made = Made()
     for run_id in dead_runs.fail_dead_runs(instance):
-        say("run", f"{run_id[:8]}: its process was gone; marked as failed")
+        say("run", f"{run_id[:8]}: its process had died; marked as failed")
     for run_id in runs.under_way(instance):
         say("run", f"{run_id[:8]} of an earlier call is still going; following it on {ui.address}/runs/{run_id}")
         _follow(instance, ui, run_id, made)
-        made.errors.clear()  # what that run left undone is found below
-    # First of all: whoever looks at the sources would wait for the very role that is missing.
+        made.errors.clear()  # the survey below finds what that run did not finish
+    # Before the sources are observed: the observation could wait for a role that is missing.
     damage = staleness.damaged_assets(definitions)
     if damage:
         for name, why in damage.items():
@@ -152,7 +152,7 @@ def make_graph(settings: Settings, instance: dg.DagsterInstance, definitions: dg
             ]
             return made
         for name in wave:
-            say(name, f"{made.states[name].status}: {'; '.join(made.states[name].reasons) or ASKED_AGAIN}")
+            say(name, f"{made.states[name].status}: {'; '.join(made.states[name].reasons) or RERUN_FOR_DOWNSTREAM}")
         run_id = runs.submit(ui, "everything", wave)
         say("run", f"{run_id[:8]} makes {len(wave)} assets; live on {ui.address}/runs/{run_id}")
         _follow(instance, ui, run_id, made)
@@ -163,9 +163,9 @@ def make_graph(settings: Settings, instance: dg.DagsterInstance, definitions: dg
 
 
 def _observe(instance: dg.DagsterInstance, definitions: dg.Definitions, made: Made) -> bool:
-    # In this process, which has loaded the definitions: another would take longer to start than to look.
+    # In this process, which has loaded the definitions: a new process would take longer to start than the observation.
     done = definitions.resolve_job_def("observe_sources").execute_in_process(
-        instance=instance, run_config=UNSEEN, tags={**FOLLOWED, **BY_COMMAND}, raise_on_error=False
+        instance=instance, run_config=NO_CONSOLE_LOG, tags={**FOLLOWED, **BY_COMMAND}, raise_on_error=False
     )
     outcome = runs.follow(instance, done.run_id, lambda _who, _words: None)
     made.errors += outcome.errors

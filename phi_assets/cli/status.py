@@ -1,4 +1,4 @@
-"""`phi status`: what exists, since when, fresh or stale and why, and what would run."""
+"""`phi status`: shows what exists, since when, fresh or stale and why, and what would run."""
 
 import dataclasses
 import json
@@ -12,7 +12,7 @@ from phi_assets.settings import Settings
 
 
 def show(settings: Settings, *, as_json: bool) -> int:
-    """0 when every asset is fresh, else 1. Observes nothing and starts nothing."""
+    """Return 0 when every asset is fresh, else 1. Observes nothing and starts nothing."""
     from phi_assets.definitions import definitions
 
     graph = definitions()

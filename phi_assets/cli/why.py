@@ -1,4 +1,4 @@
-"""`phi why` and `phi answers`: which data made an answer, and which answers are kept."""
+"""`phi why` and `phi answers`: the data behind an answer, and the stored answers."""
 
 import dataclasses
 import json
@@ -17,12 +17,15 @@ from phi_assets.settings import Settings
 from serving_code.answers import Kept
 
 LINEAGE = "/assets/online_deployment?view=lineage&lineageScope=upstream"
-HOW_TO_LOOK = "not running: `phi dev` starts it, with a page for each of these runs and assets"
-NONE = "no answer is kept yet; ask one: phi ask 'Who are you?'"
+NO_UI = "not running: `phi dev` starts it, with a page for each of these runs and assets"
+NO_ANSWERS = "no answer is kept yet; ask one: phi ask 'Who are you?'"
 
 
 def why(settings: Settings, answer_id: str | None, *, as_json: bool) -> int:
-    """0. None: the newest answer. Raises UnknownAnswer, AnswersUnreadable, or NotTraceable."""
+    """Print the lineage of an answer, of the newest for None, and return 0.
+
+    Raises UnknownAnswer, AnswersUnreadable or NotTraceable.
+    """
     kept = Answers(settings.state, settings.keep_answers_days)
     found = [kept.last()] if answer_id is None else kept.find(answer_id)
     with home.instance(settings) as instance:
@@ -36,12 +39,12 @@ def why(settings: Settings, answer_id: str | None, *, as_json: bool) -> int:
 
 
 def answers(settings: Settings, count: int, *, as_json: bool) -> int:
-    """0, also when there are none. Raises AnswersUnreadable."""
+    """Print the newest answers and return 0, also when there are none. Raises AnswersUnreadable."""
     found = Answers(settings.state, settings.keep_answers_days).newest(count)
     if as_json:
-        print(json.dumps([_told(each) for each in found], ensure_ascii=False, indent=2))
+        print(json.dumps([_as_object(each) for each in found], ensure_ascii=False, indent=2))
     elif not found:
-        print(NONE if settings.keep_answers_days > 0 else "PHI_KEEP_ANSWERS_DAYS is 0: no answers are kept")
+        print(NO_ANSWERS if settings.keep_answers_days > 0 else "PHI_KEEP_ANSWERS_DAYS is 0: no answers are kept")
     else:
         table = Table(title="answers, the newest first", title_justify="left")
         for column in ("id", "when", "model", "question", "answer"):
@@ -54,13 +57,18 @@ def answers(settings: Settings, count: int, *, as_json: bool) -> int:
 
 
 def as_object(lineage: Lineage, ui: str) -> dict[str, Any]:
-    """The lineage for programs; links are empty where Dagster's UI does not run."""
+    """Return the lineage as a JSON object; links are empty when Dagster's UI is not running."""
     path = [
         {**dataclasses.asdict(step), "run_link": f"{ui}/runs/{step.run}" if ui and step.run else ""}
         for step in steps(lineage)
     ]
-    told = dataclasses.asdict(lineage)
-    return {**told, "question": lineage.question, "path": path, "lineage_link": f"{ui}{LINEAGE}" if ui else ""}
+    lineage_fields = dataclasses.asdict(lineage)
+    return {
+        **lineage_fields,
+        "question": lineage.question,
+        "path": path,
+        "lineage_link": f"{ui}{LINEAGE}" if ui else "",
+    }
 
 
 def _show(lineage: Lineage, ui: str) -> None:
@@ -73,7 +81,7 @@ def _show(lineage: Lineage, ui: str) -> None:
             _line("", f"Dagster run {_link(step, ui)}")
         if step.url:
             _line("", step.url)
-    _line("in Dagster", f"{ui}{LINEAGE}" if ui else HOW_TO_LOOK)
+    _line("in Dagster", f"{ui}{LINEAGE}" if ui else NO_UI)
     for note in lineage.notes:
         _line("note", note)
     if lineage.others:
@@ -95,5 +103,5 @@ def _link(step: Step, ui: str) -> str:
     return f"{step.run}  {ui}/runs/{step.run}" if ui else step.run
 
 
-def _told(answer: Kept) -> dict[str, Any]:
+def _as_object(answer: Kept) -> dict[str, Any]:
     return {**dataclasses.asdict(answer), "question": question(answer)}
