@@ -26,7 +26,7 @@ OWN_QUESTIONS = PROJECT / "data" / "support" / "evaluation.jsonl"
 PRESETS = PROJECT / "training_code" / "presets"
 GENERAL_QUESTIONS = PROJECT / "data" / "general_questions.jsonl"
 
-# What these settings are when nobody says.
+# The values of `auto`, for each backend.
 AUTO = {
     "local": {
         "preset": "laptop",
@@ -46,10 +46,10 @@ AUTO = {
 BY_BACKEND: Any = "auto"  # a default that AUTO replaces
 NEEDED_ON_AZURE = ("azure_subscription_id", "azure_location", "azure_name")
 
-# Their values are never shown.
+# Settings whose values are never logged or displayed.
 SECRETS = frozenset({"webhook"})
 
-# Set by the project for its own child processes; a person never sets them.
+# Variables that the project sets for its own child processes; they are not settings.
 INTERNAL = frozenset({"PHI_LIFELINE"})
 
 
@@ -58,7 +58,7 @@ class SettingsError(ValueError):
 
 
 class Settings(BaseModel):
-    """What a person may choose. Relative paths start at the project's folder."""
+    """All settings. Relative paths start at the project's folder."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
@@ -70,10 +70,10 @@ class Settings(BaseModel):
         description="a file or folder of JSON, JSON Lines or Parquet, or hf:<dataset>[@revision]:<split>",
     )
     columns: dict[str, str] = Field(
-        {}, description="names in your data for ours: messages=dialog,role=speaker,content=text"
+        {}, description="column names of your data by the project's names: messages=dialog,role=speaker,content=text"
     )
-    validation_share: float = Field(0.1, gt=0, lt=0.5, description="share of conversations kept for validation")
-    test_share: float = Field(0.1, gt=0, lt=0.5, description="share of conversations kept for the test")
+    validation_share: float = Field(0.1, gt=0, lt=0.5, description="share of conversations in the validation split")
+    test_share: float = Field(0.1, gt=0, lt=0.5, description="share of conversations in the test split")
     near_duplicate_threshold: float = Field(
         0.8, gt=0, le=1, description="Jaccard similarity of word shingles from which two conversations are one group"
     )
@@ -82,7 +82,7 @@ class Settings(BaseModel):
     )
     max_conversation_characters: int = Field(32_000, ge=100, description="a longer conversation is quarantined")
     max_broken_share: float = Field(0.2, ge=0, le=1, description="share of broken rows that stops the graph")
-    min_rows: int = Field(20, ge=3, description="fewest conversations that may be trained on")
+    min_rows: int = Field(20, ge=3, description="minimum number of conversations to train on")
 
     base_model: str = Field(
         "auto",
@@ -94,98 +94,113 @@ class Settings(BaseModel):
         description="a preset of training_code/presets, or the path of a YAML file; "
         "auto: laptop on a laptop, phi35-lora on Azure",
     )
-    max_train_minutes: float = Field(60, gt=0, description="training that is estimated to take longer is refused")
+    max_train_minutes: float = Field(
+        60, gt=0, description="maximum estimated minutes of a training; a longer one is refused"
+    )
 
     evaluation_questions: str = Field(
         "auto",
         description="a JSON Lines file of {messages, answers}; auto: the project's own for its own dataset, else none",
     )
     promote_on_insufficient_evidence: bool = Field(
-        False, description="register a model although the test split has fewer than 20 groups"
+        False, description="register a model even if the test split has fewer than 20 groups"
     )
     min_flow_share_right: float = Field(
-        0.5, ge=0, le=1, description="share of evaluation questions that the chat flow must answer right"
+        0.5, ge=0, le=1, description="minimum share of evaluation questions that the chat flow must answer correctly"
     )
-    flow_concurrency: int = Field(4, ge=1, le=64, description="questions that Prompt flow's batch run asks at once")
+    flow_concurrency: int = Field(
+        4, ge=1, le=64, description="number of concurrent questions in Prompt flow's batch run"
+    )
     inbox: Path = Field(
         Path("inbox"), description="folder whose files are new conversations; a relative path starts at PHI_HOME"
     )
     automation: Literal["on", "off"] = Field(
         BY_BACKEND,
-        description="whether new data is taken in and trained on by itself; auto: on on a laptop, off on Azure",
+        description="whether new data is processed and trained on automatically; auto: on for a laptop, off for Azure",
     )
     watch_seconds: int = Field(
-        BY_BACKEND, ge=1, description="seconds between two looks for new data; auto: 15 on a laptop, 60 on Azure"
+        BY_BACKEND, ge=1, description="polling interval for new data, in seconds; auto: 15 on a laptop, 60 on Azure"
     )
     retrain_min_new: int = Field(
-        20, ge=1, description="new conversations since the last training from which one is started"
+        20, ge=1, description="number of new conversations since the last training that starts a training"
     )
     retrain_min_growth: float = Field(
-        0.1, gt=0, description="new conversations, as a share of those trained on, from which training is started too"
+        0.1, gt=0, description="new conversations, as a share of those trained on, that start a training too"
     )
     retrain_min_drift: float = Field(
-        0.6, gt=0, le=1, description="drift of the new conversations, 0 to 1, from which training is started too"
+        0.6, gt=0, le=1, description="drift of the new conversations, 0 to 1, that starts a training too"
     )
     retrain_cooldown_minutes: float = Field(
         BY_BACKEND,
         ge=0,
-        description="minutes between two trainings that start by themselves; auto: 0 on a laptop, 1440 on Azure",
+        description="minimum minutes between two automatic trainings; auto: 0 on a laptop, 1440 on Azure",
     )
-    stale_hours: float = Field(24, gt=0, description="hours after which data that was not taken in is warned of")
+    stale_hours: float = Field(
+        24, gt=0, description="hours after which a check warns of data that is not in the dataset"
+    )
     superseded_days: float = Field(
-        7, gt=0, description="days after which a model that was not trained on the newest dataset is warned of"
+        7, gt=0, description="days after which a check warns of a model that was not trained on the newest dataset"
     )
     keep_answers_days: float = Field(
-        90, ge=0, description="days that questions and answers are kept for `phi why`, in the home; 0 keeps none"
+        90, ge=0, description="days that the home stores questions and answers, for `phi why`; 0 stores none"
     )
     dataset_license: str | None = Field(None, description="licence of your conversations, for the model card")
     webhook: SecretStr | None = Field(
-        None, description="address that failures are told to: an incoming webhook of Slack or Teams; it is a secret"
+        None, description="URL that failures are sent to: an incoming webhook of Slack or Teams; it is a secret"
     )
     webhook_format: Literal["auto", "slack", "teams"] = Field(
-        "auto", description="what the webhook understands; auto: by its address, else slack"
+        "auto", description="message format of the webhook; auto: by its URL, else slack"
     )
-    ui_port: int = Field(3000, ge=1, le=65535, description="port of Dagster's UI; the next free one when it is taken")
+    ui_port: int = Field(3000, ge=1, le=65535, description="port of Dagster's UI; the next free port when it is in use")
 
-    azure_subscription_id: str | None = Field(None, description="Azure: the subscription's id (needed)")
-    azure_location: str | None = Field(None, description="Azure: the region, such as eastus2 (needed)")
+    azure_subscription_id: str | None = Field(None, description="Azure: the subscription's id (required)")
+    azure_location: str | None = Field(None, description="Azure: the region, such as eastus2 (required)")
     azure_name: str | None = Field(
-        None, description="Azure: a short name that all resources are named by; the group is rg-<name> (needed)"
+        None,
+        description="Azure: a short name that every resource name contains; the resource group is rg-<name> (required)",
     )
     azure_access_mode: Literal["keyless", "guide"] = Field(
-        "keyless", description="Azure: keyless, identities with least roles; guide, the guide's roles and shared keys"
+        "keyless",
+        description="Azure: keyless: identities with least privilege; guide: the guide's roles and shared keys",
     )
     azure_vm_size: str = Field(
-        "Standard_NC24ads_A100_v4", description="Azure: machine of the training; Standard_E16s_v3 without a GPU"
+        "Standard_NC24ads_A100_v4", description="Azure: VM size of the training cluster; Standard_E16s_v3 without a GPU"
     )
     azure_nodes: int = Field(
-        1, ge=1, le=16, description="Azure: most nodes of the training cluster; it shrinks to none"
+        1, ge=1, le=16, description="Azure: maximum nodes of the training cluster; it scales down to zero"
     )
-    azure_idle_minutes: int = Field(5, ge=1, description="Azure: minutes that a node waits for work before it ends")
+    azure_idle_minutes: int = Field(5, ge=1, description="Azure: idle minutes before a node of the cluster is removed")
     azure_max_job_cost: float = Field(
         20,
         gt=0,
-        description="Azure: US dollars of run time, at the table's price, that one job may use; its time limit is set "
-        "from it",
+        description="Azure: maximum cost of one job's run time in US dollars, at the price table's rate; its time "
+        "limit follows from it",
     )
-    azure_queue_minutes: float = Field(60, gt=0, description="Azure: minutes that a job may wait for a machine")
-    azure_role_minutes: float = Field(30, gt=0, description="Azure: minutes that a new role may take to arrive")
-    azure_request_quota: bool = Field(False, description="Azure: file a request when the quota is too small")
+    azure_queue_minutes: float = Field(
+        60, gt=0, description="Azure: maximum minutes that a job waits in the queue for a machine"
+    )
+    azure_role_minutes: float = Field(
+        30, gt=0, description="Azure: maximum minutes of propagation of a new role assignment"
+    )
+    azure_request_quota: bool = Field(False, description="Azure: request a quota increase when the quota is too small")
     azure_endpoint_vm_size: str = Field("Standard_E4s_v3", description="Azure: machine of the endpoint")
     azure_endpoint_instances: int = Field(1, ge=1, le=50, description="Azure: machines of the endpoint")
     azure_endpoint_auth: Literal["key", "aad_token"] = Field(
-        "key", description="Azure: who may ask the endpoint: key, who has its key; aad_token, who has a role on it"
+        "key",
+        description="Azure: authentication of the endpoint: key, its key; aad_token, an Entra token",
     )
     azure_endpoint_concurrency: int = Field(
-        3, ge=1, description="Azure: requests that one machine of the endpoint answers at once; twice as many may wait"
+        3,
+        ge=1,
+        description="Azure: concurrent requests of one machine of the endpoint; twice as many may wait in its queue",
     )
     azure_request_seconds: int = Field(
-        180, ge=1, le=180, description="Azure: seconds that an answer may take; Azure allows 180"
+        180, ge=1, le=180, description="Azure: request timeout in seconds; Azure allows at most 180"
     )
     azure_canary_share: int = Field(
-        10, ge=1, le=49, description="Azure: per cent of the traffic that a new deployment is tried with"
+        10, ge=1, le=49, description="Azure: per cent of the traffic that a new deployment receives in its canary phase"
     )
-    azure_canary_minutes: float = Field(1, ge=0, description="Azure: minutes that a new deployment is tried for")
+    azure_canary_minutes: float = Field(1, ge=0, description="Azure: minutes of a new deployment's canary phase")
     azure_inbox: str = Field(
         "inbox/", description="Azure: prefix in the workspace's blob container whose files are new conversations too"
     )
@@ -193,13 +208,13 @@ class Settings(BaseModel):
         "here", description="Azure: where an hf: dataset is read: here, on this machine; azure, in a job of the cluster"
     )
     azure_purge_protection: bool = Field(
-        False, description="Azure: forbid purging the deleted key vault; it cannot be taken back"
+        False, description="Azure: forbid purging the deleted key vault; this cannot be undone"
     )
     azure_monthly_budget: float | None = Field(
         None,
         gt=0,
-        description="Azure: US dollars that a month may cost; preflight and cost compare with it, "
-        "and no training starts by itself beyond it",
+        description="Azure: monthly budget in US dollars; preflight and cost compare with it, "
+        "and no training starts automatically beyond it",
     )
 
     @field_validator("columns", mode="before")
@@ -302,7 +317,7 @@ class Settings(BaseModel):
 
     @property
     def state(self) -> Path:
-        """This backend's folder under the home."""
+        """Return this backend's folder in the home."""
         return self.home / self.backend
 
     @property
@@ -311,7 +326,7 @@ class Settings(BaseModel):
 
     @property
     def questions_file(self) -> Path | None:
-        """The evaluation questions in force; None when the test split alone decides."""
+        """Return the file of evaluation questions; None when only the test split is used."""
         if self.evaluation_questions == "auto":
             return OWN_QUESTIONS if (PROJECT / self.dataset).resolve() == OWN_DATASET else None
         if self.evaluation_questions == "none":
@@ -320,23 +335,23 @@ class Settings(BaseModel):
 
     @property
     def dataset_address(self) -> str:
-        """The dataset's address with a relative path made absolute."""
+        """Return the dataset's address; a relative path is made absolute."""
         return self.dataset if self.dataset.startswith("hf:") else str((PROJECT / self.dataset).resolve())
 
     @property
     def reads_on_azure(self) -> bool:
-        """Whether a job of the cluster reads the dataset."""
+        """Return whether a job on the training cluster reads the dataset."""
         return self.backend == "azure" and self.azure_read_datasets == "azure" and self.dataset.startswith("hf:")
 
 
 def variables() -> dict[str, str]:
-    """Every `PHI_*` variable in force: those of `.env`, overridden by the process environment's."""
+    """Return every `PHI_*` variable: those of `.env`, overridden by those of the process environment."""
     written = {name: value or "" for name, value in dotenv_values(PROJECT / ".env").items()}
     return {name: value for name, value in {**written, **os.environ}.items() if name.startswith(PREFIX)}
 
 
 def read(values: dict[str, str]) -> Settings:
-    """Settings from `PHI_*` names and texts. Raises SettingsError naming each wrong one and the nearest valid one."""
+    """Return settings from `PHI_*` names and texts. Raises SettingsError that lists each invalid one and the nearest."""
     known = {PREFIX + name.upper(): name for name in Settings.model_fields}
     wrong = [name for name in values if name not in known and name not in INTERNAL]
     if wrong:
@@ -369,5 +384,5 @@ def _nearest(word: str, choices: list[str]) -> str:
 
 @cache
 def current() -> Settings:
-    """The settings of this process, read once."""
+    """Return the settings of this process, read once."""
     return read(variables())

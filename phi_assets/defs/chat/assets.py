@@ -1,4 +1,4 @@
-"""Prompt flow, connected to the endpoint: a connection, a packaged chat flow, and its examination."""
+"""Prompt flow with the endpoint: a connection, a packaged chat flow, and its evaluation."""
 
 import dagster as dg
 
@@ -17,7 +17,7 @@ from phi_assets.settings import current
 def endpoint_connection(
     online_endpoint: Endpoint, endpoint_host: EndpointHost, connection_store: ConnectionStore
 ) -> dg.MaterializeResult[Connection]:
-    """A Prompt flow connection with the endpoint's address and its present key, or none where it takes Entra tokens."""
+    """A Prompt flow connection with the endpoint's address and current key, or no key where it takes Entra tokens."""
     connection = connection_store.connect(online_endpoint, endpoint_host.key())
     return dg.MaterializeResult(
         value=connection,
@@ -56,7 +56,7 @@ def chat_flow_evaluation(
     online_deployment: Deployment,
     flow_store: FlowStore,
 ) -> dg.MaterializeResult[FlowEvaluation]:
-    """The chat flow's answers to the evaluation questions, marked row by row by Prompt flow's batch run."""
+    """The chat flow's answers to the evaluation questions, scored row by row by Prompt flow's batch run."""
     evaluation = flow_store.evaluate(chat_flow, online_deployment, current().questions_file, context.log.info)
     return dg.MaterializeResult(
         value=evaluation,

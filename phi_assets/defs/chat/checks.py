@@ -1,4 +1,4 @@
-"""Does the chat flow answer as the model behind it does?"""
+"""The check of the chat flow: its share of correct answers."""
 
 import dagster as dg
 
@@ -7,18 +7,18 @@ from phi_assets.outcome import CheckOutcome
 from phi_assets.records import FlowEvaluation
 from phi_assets.settings import current
 
-DESCRIPTION = "The flow answers at least PHI_MIN_FLOW_SHARE_RIGHT of the evaluation questions right."
+DESCRIPTION = "The flow answers at least PHI_MIN_FLOW_SHARE_RIGHT of the evaluation questions correctly."
 
 
 @dg.asset_check(asset="chat_flow_evaluation", blocking=True, description=DESCRIPTION)
 def answers_right(chat_flow_evaluation: FlowEvaluation) -> dg.AssetCheckResult:
-    """Passes with a word on it when there are no evaluation questions."""
-    share, least = chat_flow_evaluation.share_right, current().min_flow_share_right
-    passed = share is None or share >= least
+    """Passes, with a description that says so, when there are no evaluation questions."""
+    share, minimum = chat_flow_evaluation.share_right, current().min_flow_share_right
+    passed = share is None or share >= minimum
     described = (
-        "no evaluation questions: nothing to judge by"
+        "no evaluation questions, so there is nothing to compare with"
         if share is None
-        else f"{share:.0%} right, at least {least:.0%} wanted"
+        else f"{share:.0%} right, at least {minimum:.0%} required"
     )
-    outcome = CheckOutcome(passed, described, {"share_right": share, "at_least": least})
+    outcome = CheckOutcome(passed, described, {"share_right": share, "at_least": minimum})
     return check_gates.check_result("answers_right", "chat_flow_evaluation", chat_flow_evaluation.digest, outcome)

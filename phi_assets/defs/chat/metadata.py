@@ -1,4 +1,4 @@
-"""What a person would look for on the pages of the chat flow."""
+"""Metadata of the chat flow and of its evaluation."""
 
 import json
 from pathlib import Path
@@ -11,7 +11,7 @@ from phi_assets.records import FlowEvaluation, FlowPackage
 
 
 def describe_package(package: FlowPackage) -> dict[str, Any]:
-    """Where the flow is, what is in it, and how to serve it."""
+    """Return the flow's folder and definition, and how to serve it."""
     folder = Path(package.address)
     return {
         "flow": dg.MetadataValue.md(f"```yaml\n{(folder / 'flow.dag.yaml').read_text(encoding='utf-8')}\n```"),
@@ -21,7 +21,7 @@ def describe_package(package: FlowPackage) -> dict[str, Any]:
 
 
 def describe_flow_evaluation(evaluation: FlowEvaluation) -> dict[str, Any]:
-    """The share of right answers, and every row."""
+    """Return the share of right answers, and every row."""
     lines = (Path(evaluation.address) / "rows.jsonl").read_text(encoding="utf-8").splitlines()
     rows = [json.loads(line) for line in lines]
     return {

@@ -1,4 +1,4 @@
-"""From conversations as they come to a published dataset version."""
+"""The raw conversations, and the dataset version published from them."""
 
 import dagster as dg
 
@@ -17,7 +17,7 @@ from phi_assets.records import DatasetVersion
         group_name="dataset",
         kinds={"json"},
         owners=ML,
-        description="What PHI_DATASET names and what lies in the inbox, watched by the set of their contents' hashes.",
+        description="Conversations of PHI_DATASET and the inbox; the data version is a hash of their contents.",
         code_version=code_versions.of("raw_conversations"),
     )
 )

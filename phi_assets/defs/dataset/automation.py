@@ -1,4 +1,4 @@
-"""New data is taken in by itself: the cheap half of the automation."""
+"""Declarative automation of chat_dataset: new data starts a run of it. Training has a sensor of its own."""
 
 import dagster as dg
 
@@ -9,15 +9,16 @@ _new_data = dg.AutomationCondition.any_deps_match(dg.AutomationCondition.data_ve
     dg.AssetSelection.assets("raw_conversations")
 )
 
-# Handled is what was requested, not what was updated: a run that began before the change may not have seen it, so what
-# changed meanwhile is taken in after it. A `phi run` has observed the data itself, and none is observed beside it.
+# A change counts as handled when a run was requested, not when chat_dataset was updated: a run that began before the
+# change may not have read it, so that another run follows. A `phi run` observes the data itself, and sensor
+# `new_conversations` observes none while it works.
 _handled = (
     dg.AutomationCondition.newly_requested()
     | dg.AutomationCondition.missing()
     | dg.AutomationCondition.any_new_update_has_run_tags(tag_values=BY_COMMAND)
 )
 TAKE_IN_NEW_DATA = (
-    _new_data.since(_handled.with_label("handled")).with_label("new data that was not asked for yet")
+    _new_data.since(_handled.with_label("handled")).with_label("new data without a requested run")
     & ~dg.AutomationCondition.in_progress()
     & dg.AutomationCondition.all_deps_blocking_checks_passed()
 )
@@ -28,5 +29,5 @@ dataset_automation = dg.AutomationConditionSensorDefinition(
     default_status=sensor_status(),
     minimum_interval_seconds=current().watch_seconds,
     run_tags={**FOLLOWED, **RETRIED_WHEN_KILLED},
-    description="Makes chat_dataset again when the raw conversations have other content than before.",
+    description="Materialises chat_dataset when the content of the raw conversations changed.",
 )

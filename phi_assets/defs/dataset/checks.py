@@ -1,4 +1,4 @@
-"""The gate before training: what is published is whole, clean, apart, and short enough."""
+"""The blocking checks before training: schema, separate splits, duplicates, number and length of the conversations."""
 
 from collections.abc import Iterator
 
@@ -12,11 +12,11 @@ from phi_assets.settings import current
 
 DESCRIPTIONS = {
     "schema": "Every row has an id, a group, and messages whose roles alternate and end with the assistant.",
-    "no_leakage_between_splits": "No conversation and no group of near duplicates stands in two splits.",
-    "no_exact_duplicates": "No conversation stands twice.",
+    "no_leakage_between_splits": "No conversation and no group of near duplicates is in two splits.",
+    "no_exact_duplicates": "No conversation occurs twice.",
     "minimum_rows": "There are enough conversations to train on.",
     "few_broken_rows": "The share of broken rows, in all and in each file, is at most PHI_MAX_BROKEN_SHARE.",
-    "fits_context": "The conversations fit the length that training and the base model can take.",
+    "fits_context": "The conversations fit the context length of the training and of the base model.",
 }
 
 
@@ -26,7 +26,7 @@ def _spec(name: str) -> dg.AssetCheckSpec:
 
 @dg.multi_asset_check(specs=[_spec(name) for name in check_gates.BLOCKING["chat_dataset"] if name != "fits_context"])
 def published_dataset(chat_dataset: DatasetVersion, dataset_store: DatasetStore) -> Iterator[dg.AssetCheckResult]:
-    """The verdicts that need nothing but the published files."""
+    """Yield the results of the checks that read only the published files."""
     from phi_assets.conversations.quality_checks import examine
 
     settings = current()

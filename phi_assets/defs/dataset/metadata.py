@@ -1,4 +1,4 @@
-"""What a person would look for on the page of a dataset."""
+"""Metadata of a dataset version."""
 
 import json
 from pathlib import Path
@@ -9,7 +9,7 @@ import dagster as dg
 from phi_assets.graph import metadata_values
 from phi_assets.records import DatasetVersion
 
-MOST_SOURCES = 200  # the manifest names all
+MOST_SOURCES = 200  # the manifest lists all of them
 
 SCHEMA = dg.TableSchema(
     columns=[
@@ -21,7 +21,7 @@ SCHEMA = dg.TableSchema(
 
 
 def describe_dataset(version: DatasetVersion, folder: Path) -> dict[str, Any]:
-    """Rows, schema, a preview, what was dropped or changed and why, and what the splits are worth."""
+    """Return rows, schema, a preview, what was dropped or changed and why, and the quality of the splits."""
     manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
     return {
         "dagster/row_count": sum(version.rows.values()),

@@ -1,4 +1,4 @@
-"""The watch over the places that new conversations come to."""
+"""The sensor that observes the sources of new conversations."""
 
 import json
 
@@ -12,22 +12,22 @@ from phi_assets.ports.dataset import DatasetStore
 from phi_assets.settings import current
 
 RAW = dg.AssetKey("raw_conversations")
-_NAMED = 20  # files that are named one by one
+_NAMED = 20  # maximum number of files that are listed by name
 
 
 @dg.sensor(
     minimum_interval_seconds=current().watch_seconds,
     default_status=sensor_status(),
-    description="Observes raw_conversations when their content changed; a copy or another name is no change.",
+    description="Observes raw_conversations when their content changed; a copy or a renamed file is no change.",
 )
 def new_conversations(context: dg.SensorEvaluationContext, dataset_store: DatasetStore) -> dg.SensorResult:
     if is_at_work(current(), "run"):
-        words = "a `phi` command is at work on this home, and looks itself; what comes meanwhile is seen after it"
+        words = "a `phi` command works on this home and observes the sources itself; later files are observed after it"
         return dg.SensorResult(skip_reason=words, cursor=context.cursor)
     seen = see(dataset_store.feeds(patient=False), current().state / "intake" / "parts.json")
     cursor = json.dumps({title: len(part) for title, part in seen.parts.items()} | {"digest": seen.digest})
     if seen.unknown:
-        return dg.SensorResult(skip_reason=f"could not look everywhere: {'; '.join(seen.troubles())}", cursor=cursor)
+        return dg.SensorResult(skip_reason=f"could not read every source: {'; '.join(seen.troubles())}", cursor=cursor)
     before = observed(context.instance, RAW)
     if before == seen.digest:
         return dg.SensorResult(skip_reason=_nothing_new(seen), cursor=cursor)
@@ -38,10 +38,10 @@ def new_conversations(context: dg.SensorEvaluationContext, dataset_store: Datase
 
 
 def _nothing_new(seen: Seen) -> str:
-    said = [f"nothing new: {seen.counts()}"]
+    parts = [f"nothing new: {seen.counts()}"]
     if left := seen.left_alone():
-        said.append(f"left alone: {_listed(left)}")
-    return ". ".join([*said, *seen.troubles()])
+        parts.append(f"ignored: {_listed(left)}")
+    return ". ".join([*parts, *seen.troubles()])
 
 
 def _describe(seen: Seen) -> dict[str, dg.MetadataValue]:
@@ -54,6 +54,6 @@ def _describe(seen: Seen) -> dict[str, dg.MetadataValue]:
     }
 
 
-def _listed(said: tuple[str, ...] | list[str]) -> str:
-    more = f" and {len(said) - _NAMED} more" if len(said) > _NAMED else ""
-    return "; ".join(said[:_NAMED]) + more or "none"
+def _listed(names: tuple[str, ...] | list[str]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return "; ".join(names[:_NAMED]) + more or "none"

@@ -1,1 +1,1 @@
-"""What a model is worth, and the gate."""
+"""Evaluation of the fine-tuned model, promotion checks, registration and model card."""

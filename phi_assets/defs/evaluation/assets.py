@@ -1,4 +1,4 @@
-"""What the fine-tuned model is worth, and its place in the registry when it is worth it."""
+"""The evaluation of the fine-tuned model, and its registration when it passed the promotion checks."""
 
 import dagster as dg
 
@@ -56,7 +56,7 @@ def registered_model(
     evaluator: Evaluator,
     registry: ModelRegistry,
 ) -> dg.MaterializeResult[RegisteredModel]:
-    """The champion: the newest model version that passed every promotion check, or the one that a person chose."""
+    """The champion: the newest model version that passed every promotion check, or the one chosen by hand."""
     run, before = context.run.root_run_id or context.run.run_id, registry.versions()
     if config.action == "gate":
         check_gates.require_passed(context.instance, "model_evaluation", model_evaluation.digest)

@@ -1,4 +1,4 @@
-"""The gate before the registry: no model passes that is not measurably better, and still itself."""
+"""The promotion checks: a model passes only if it is measurably better and keeps its general answers."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any

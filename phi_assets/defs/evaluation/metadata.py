@@ -1,4 +1,4 @@
-"""What a person would look for on the page of an evaluation."""
+"""Metadata of an evaluation."""
 
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from phi_assets.models.experiments import scores_of
 
 
 def describe_evaluation(report: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """The numbers as a table and a picture, and the models' answers side by side."""
+    """Return the scores as a table and a picture, and the models' answers side by side."""
     models = {name: numbers for name, numbers in report["models"].items() if numbers}
     return {
         "scores": metadata_values.table(
@@ -27,7 +27,7 @@ def describe_evaluation(report: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def _over_time(report: dict[str, Any]) -> dict[str, dg.FloatMetadataValue]:
-    """What Dagster plots from one evaluation to the next; a number that there is not is left out."""
+    """Return the numbers that Dagster plots over evaluations, without those that are missing."""
     scores = scores_of(report, {})
     values = {
         "bits_per_byte": scores.bits_per_byte,

@@ -1,4 +1,4 @@
-"""The champion's card."""
+"""The champion's model card."""
 
 import dagster as dg
 
@@ -19,7 +19,7 @@ from phi_assets.settings import current
     kinds={"markdown"},
     owners=ML,
     code_version=code_versions.of("model_card"),
-    # Whoever waits for the champion to answer does not wait for its card.
+    # The deployment of the champion must not wait for its card.
     op_tags={"dagster/priority": "-1"},
 )
 def model_card(
@@ -32,7 +32,7 @@ def model_card(
     evaluator: Evaluator,
     registry: ModelRegistry,
 ) -> dg.MaterializeResult[ModelCard]:
-    """The champion's README.md beside its weights: data, metrics, pictures, use and limits, licences, reproduction."""
+    """The champion's README.md, with its weights: data, metrics, pictures, use and limits, licences, reproduction."""
     version = next(each for each in registry.versions() if each.number == registered_model.version)
     measured = version.evaluation
     if model_evaluation.model_digest == registered_model.model_digest:
@@ -41,7 +41,7 @@ def model_card(
     kept = Kept(dataset_store, base_model_store, trainer, evaluator)
     facts = gather(version, measured, current().dataset_license, kept)
     published = registry.card(registered_model)
-    # What this home does not know of a version, the card that was published with it may.
+    # The published card may hold facts that this home does not have.
     text = published if published and not facts.complete else write(facts)
     registry.publish_card(registered_model, text, facts.pictures)
     card = record.record(registered_model, text)

@@ -1,4 +1,4 @@
-"""What a run does with the champion: asks the gate, or does as a person says."""
+"""How a run changes the champion: by the promotion checks, or as its config says."""
 
 from typing import Any, Literal
 
@@ -11,7 +11,7 @@ from phi_assets.records import Evaluation, ModelVersion, RegisteredModel
 
 
 class Promotion(dg.Config):
-    """Who becomes champion."""
+    """Which version becomes champion."""
 
     action: Literal["gate", "promote", "rollback"] = Field(
         "gate",
@@ -19,18 +19,20 @@ class Promotion(dg.Config):
         "rollback: the former champion",
     )
     version: str = Field("", description="with promote: the number of the version, as `phi models` lists it")
-    reason: str = Field("", description="with promote and rollback: why; it stays with the version withdrawn")
+    reason: str = Field(
+        "", description="with promote and rollback: the reason, which is stored with the withdrawn version"
+    )
 
 
 def by_hand(promotion: Promotion, registry: ModelRegistry, run: str) -> RegisteredModel:
-    """The champion that a person asked for. Raises CannotPromote."""
+    """Promote or roll back as the config says, and return the champion. Raises CannotPromote."""
     if promotion.action == "promote":
         return registry.promote(promotion.version, promotion.reason, run)
     return registry.rollback(promotion.reason, run)
 
 
 def tags_of(model: ModelVersion, evaluation: Evaluation, report: dict[str, Any], run: str) -> dict[str, str]:
-    """What a version is known by later: where it came from, and what it scored."""
+    """Return the tags of a registered version: its origin and its scores."""
     tuned = report["models"]["tuned"]
     asked = (tuned["questions"] or {}).get("all")
     bits = tuned["bits_per_byte"]
@@ -46,17 +48,17 @@ def tags_of(model: ModelVersion, evaluation: Evaluation, report: dict[str, Any],
 
 
 def why_not(versions: list[Version], model: ModelVersion, champion: RegisteredModel) -> str:
-    """Why a model that passed the gate is not registered."""
+    """Return why a model that passed the promotion checks is not registered."""
     out = withdrawn(versions, model.digest)
     said = f"version {out.number}, which was withdrawn: {out.withdrawn}" if out else "withdrawn"
     return (
         f"not registered: the model is {said}. Version {champion.version} stays champion until a newer model passes; "
-        f"`phi promote {out.number if out else '<version>'}` takes it back"
+        f"`phi promote {out.number if out else '<version>'}` promotes it again"
     )
 
 
 def describe_change(promotion: Promotion, before: list[Version], after: list[Version]) -> dict[str, Any]:
-    """From which version to which, and who was withdrawn on the way."""
+    """Return the champion before and after, and the versions that were withdrawn."""
     already = {each.number for each in before if each.withdrawn}
     gone = [f"{each.number}: {each.withdrawn}" for each in after if each.withdrawn and each.number not in already]
     return {
@@ -64,7 +66,7 @@ def describe_change(promotion: Promotion, before: list[Version], after: list[Ver
         "reason": promotion.reason or "none given",
         "from_version": _champion(before),
         "to_version": _champion(after),
-        "withdrawn": "; ".join(gone) or "nobody",
+        "withdrawn": "; ".join(gone) or "none",
     }
 
 

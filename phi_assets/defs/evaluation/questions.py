@@ -1,4 +1,4 @@
-"""The questions that a model is examined with: a source that changes when its files do."""
+"""The evaluation questions: a source whose data version is the hash of its files."""
 
 import hashlib
 
@@ -16,7 +16,7 @@ from phi_assets.settings import GENERAL_QUESTIONS, current
         group_name="evaluation",
         kinds={"json"},
         owners=ML,
-        description="Evaluation questions (PHI_EVALUATION_QUESTIONS) and general questions, watched by their content.",
+        description="Questions of PHI_EVALUATION_QUESTIONS and general questions; the data version is their hash.",
         code_version=code_versions.of("evaluation_questions"),
     )
 )

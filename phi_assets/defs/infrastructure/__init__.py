@@ -1,1 +1,1 @@
-"""What the graph stands on."""
+"""Infrastructure that the other assets need."""

@@ -1,4 +1,4 @@
-"""What the graph stands on: where runs are tracked, what training runs on, and with which packages."""
+"""The workspace that tracks runs, the compute of the training, and its environment."""
 
 import dagster as dg
 
@@ -17,7 +17,7 @@ from phi_assets.records import Compute, TrainingEnvironment, Workspace
     code_version=code_versions.of("ml_workspace"),
 )
 def ml_workspace(provisioner: Provisioner) -> dg.MaterializeResult[Workspace]:
-    """The place where runs and models are tracked and registered, ready for both."""
+    """The workspace that tracks runs and registers models."""
     workspace = provisioner.ensure_workspace()
     return dg.MaterializeResult(
         value=workspace,
@@ -38,7 +38,7 @@ def ml_workspace(provisioner: Provisioner) -> dg.MaterializeResult[Workspace]:
     code_version=code_versions.of("training_compute"),
 )
 def training_compute(context: dg.AssetExecutionContext, provisioner: Provisioner) -> dg.MaterializeResult[Compute]:
-    """The compute that training will run on, and what it has."""
+    """The compute that training runs on: device, cores and memory."""
     check_gates.require_deps_passed(context.instance, also_after("training_compute"))
     compute = provisioner.ensure_compute()
     return dg.MaterializeResult(
@@ -62,7 +62,7 @@ def training_compute(context: dg.AssetExecutionContext, provisioner: Provisioner
     code_version=code_versions.of("training_environment"),
 )
 def training_environment(provisioner: Provisioner) -> dg.MaterializeResult[TrainingEnvironment]:
-    """The locked packages that training will run with."""
+    """The locked packages that training runs with."""
     environment = provisioner.ensure_environment()
     return dg.MaterializeResult(
         value=environment,

@@ -1,4 +1,4 @@
-"""What one deployment makes in an Azure subscription, an asset each. On Azure only."""
+"""The resources of one Bicep deployment, an asset each. On Azure only."""
 
 from collections.abc import Iterator
 
@@ -9,26 +9,26 @@ from phi_assets.graph import check_gates, code_versions
 from phi_assets.graph.catalog import PLATFORM, also_after
 from phi_assets.ports.infrastructure import CloudResources
 
-# What each is, and what it stands on.
+# Description and upstream assets of each resource.
 ASSETS: dict[str, tuple[str, tuple[str, ...]]] = {
     "resource_group": ("A resource group that holds everything of this project, and nothing else.", ()),
     "storage_account": (
-        "Blob storage for datasets, models, job logs and progress messages; reached by identity.",
+        "Blob storage for datasets, models, job logs and progress messages; accessed by identity.",
         ("resource_group",),
     ),
-    "key_vault": ("A vault for what the workspace must keep secret.", ("resource_group",)),
+    "key_vault": ("A key vault for the workspace's secrets.", ("resource_group",)),
     "application_insights": (
         "Application Insights on a Log Analytics workspace, for the traces of endpoints.",
         ("resource_group",),
     ),
     "container_registry": ("A registry for the images of environments.", ("resource_group",)),
-    "managed_identity": ("The identity that jobs and the endpoint work as.", ("resource_group",)),
+    "managed_identity": ("The managed identity of jobs and endpoint.", ("resource_group",)),
     "chat_database": (
-        "A serverless Cosmos DB account with a container for chat history, opened by identity only.",
+        "A serverless Cosmos DB account with a container for chat history, accessed by identity only.",
         ("resource_group",),
     ),
     "role_assignments": (
-        "What the jobs' identity and the person who deploys may do, each role on the one thing that needs it.",
+        "The roles of the jobs' identity and of the deploying user, each with the narrowest scope.",
         ("storage_account", "container_registry", "managed_identity", "chat_database"),
     ),
 }
@@ -42,7 +42,7 @@ ASSETS: dict[str, tuple[str, tuple[str, ...]]] = {
             owners=PLATFORM,
             description=description,
             code_version=code_versions.of(name),
-            is_required=False,  # a run may be of some of them
+            is_required=False,  # a run may select some of them
         )
         for name, (description, _) in ASSETS.items()
     },
@@ -55,7 +55,7 @@ ASSETS: dict[str, tuple[str, tuple[str, ...]]] = {
 def cloud_resources_deployed(
     context: dg.AssetExecutionContext, cloud_resources: CloudResources
 ) -> Iterator[dg.MaterializeResult]:
-    """The resources of infra/main.bicep, deployed together when the template changed or what is there differs."""
+    """The resources of infra/main.bicep, deployed together when the template changed or the live state differs."""
     check_gates.require_deps_passed(context.instance, also_after("resource_group"))
     made = cloud_resources.ensure(context.log.info)
     planned = cloud_resources.planned()

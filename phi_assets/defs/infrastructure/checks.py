@@ -1,4 +1,4 @@
-"""Is the environment what the lock file says?"""
+"""The check of the training environment against its lock file."""
 
 import dagster as dg
 

@@ -1,4 +1,4 @@
-"""Is there quota for the machines, and does a job stay within what it may cost? Asked before anything is spent.
+"""The quota of the machines and the maximum cost of a job, both checked before anything is spent.
 
 On Azure only.
 """
@@ -14,14 +14,14 @@ from phi_assets.ports.infrastructure import ComputeQuota
 from phi_assets.records import Quota
 
 DESCRIPTIONS = {
-    "enough_quota": "Azure ML's quotas, of the machines' families and of the region, have room for all that is needed.",
-    "cost_within_ceiling": "A job that runs for as long as it may costs at most PHI_AZURE_MAX_JOB_COST.",
+    "enough_quota": "Azure ML's quotas, of the VM families and of the region, cover all required vCPUs.",
+    "cost_within_ceiling": "A job that runs until its timeout costs at most PHI_AZURE_MAX_JOB_COST.",
 }
 
 
 @dg.asset(group_name="infrastructure", kinds={"azure"}, owners=PLATFORM, code_version=code_versions.of("gpu_quota"))
 def gpu_quota(context: dg.AssetExecutionContext, compute_quota: ComputeQuota) -> dg.MaterializeResult[Quota]:
-    """The vCPUs that Azure ML allows in the region, beside what training and the endpoint need."""
+    """The vCPU quota of Azure ML in the region, and the vCPUs that training and the endpoint need."""
     quota = compute_quota.ensure(context.log.info)
     return dg.MaterializeResult(value=quota, data_version=dg.DataVersion(quota.digest), metadata=describe_quota(quota))
 
@@ -33,6 +33,6 @@ def gpu_quota(context: dg.AssetExecutionContext, compute_quota: ComputeQuota) ->
     ]
 )
 def affordable(gpu_quota: Quota, compute_quota: ComputeQuota) -> Iterator[dg.AssetCheckResult]:
-    """The verdicts that stand between the settings and the bill."""
+    """Yield the results of both checks."""
     for name, outcome in compute_quota.judge(gpu_quota).items():
         yield check_gates.check_result(name, "gpu_quota", gpu_quota.digest, outcome)

@@ -1,4 +1,4 @@
-"""Is what was deployed still as the template has it? Each check reads the live state. On Azure only."""
+"""Checks that compare the live state of the deployed resources with the template. On Azure only."""
 
 from collections.abc import Iterator
 
@@ -14,16 +14,16 @@ CHECKS: dict[str, dict[str, str]] = {
     "storage_account": {
         "provisioned": PROVISIONED,
         "no_public_access": "No blob can be read without signing in, and only over TLS 1.2.",
-        "shared_keys": "Account keys open nothing; in the guide's mode they do.",
+        "shared_keys": "Account keys are disabled; in access mode `guide` they are enabled.",
     },
     "key_vault": {
         "provisioned": PROVISIONED,
-        "roles_decide": "Roles decide who reads it, not access policies.",
-        "purge_protection": "As PHI_AZURE_PURGE_PROTECTION says; once on it stays on.",
+        "roles_decide": "Access is granted by roles, not by access policies.",
+        "purge_protection": "Purge protection is as PHI_AZURE_PURGE_PROTECTION; it cannot be disabled once enabled.",
     },
     "application_insights": {
         "provisioned": PROVISIONED,
-        "logs": "The Log Analytics workspace that keeps its records is there.",
+        "logs": "The Log Analytics workspace that stores its records exists.",
     },
     "container_registry": {
         "provisioned": PROVISIONED,
@@ -32,17 +32,17 @@ CHECKS: dict[str, dict[str, str]] = {
     "managed_identity": {"provisioned": "It exists, with a principal that roles can be given to."},
     "chat_database": {
         "provisioned": PROVISIONED,
-        "no_keys": "Account keys open nothing: identity only.",
+        "no_keys": "Account keys are disabled: access by identity only.",
         "serverless": "It is billed by request, and costs nothing unused.",
-        "container": "The container of the chat history is there.",
+        "container": "The container of the chat history exists.",
     },
     "role_assignments": {
         grant.check: f"{grant.words} is in force." for grant in bicep_template.grants(current().azure_access_mode)
     },
     "ml_workspace": {
         "provisioned": PROVISIONED,
-        "own_identity": "It works as an identity of its own.",
-        "datastores": "Its own datastores are opened as whoever asks; in the guide's mode with the account's key.",
+        "own_identity": "It has an identity of its own.",
+        "datastores": "Its own datastores use the caller's identity; in access mode `guide` the account's key.",
         "companions": "It uses this group's storage account, vault, registry and Application Insights.",
     },
 }
@@ -50,9 +50,9 @@ CHECKS: dict[str, dict[str, str]] = {
 
 CLUSTER = {
     "provisioned": PROVISIONED,
-    "machine": "It is of the size that PHI_AZURE_VM_SIZE names.",
-    "shrinks_to_nothing": "No node stands idle for longer than PHI_AZURE_IDLE_MINUTES, and none when nobody trains.",
-    "identity": "Its nodes work as the jobs' identity.",
+    "machine": "Its VM size is PHI_AZURE_VM_SIZE.",
+    "shrinks_to_nothing": "A node is removed after PHI_AZURE_IDLE_MINUTES without work, and the minimum is zero nodes.",
+    "identity": "Its nodes use the jobs' identity.",
 }
 
 
@@ -60,7 +60,7 @@ CLUSTER = {
     specs=[dg.AssetCheckSpec(name, asset="training_compute", description=words) for name, words in CLUSTER.items()],
 )
 def cluster_as_set(provisioner: Provisioner) -> Iterator[dg.AssetCheckResult]:
-    """The cluster that lives, against the settings; making the asset again mends what can be."""
+    """Compare the live cluster with the settings; materialising the asset again corrects what Azure can change."""
     for name, finding in provisioner.examine_compute().items():
         yield dg.AssetCheckResult(
             asset_key="training_compute", check_name=name, passed=finding.passed, description=finding.description
@@ -78,7 +78,7 @@ def cluster_as_set(provisioner: Provisioner) -> Iterator[dg.AssetCheckResult]:
 def as_deployed(
     context: dg.AssetCheckExecutionContext, cloud_resources: CloudResources
 ) -> Iterator[dg.AssetCheckResult]:
-    """Drift is a failed check; making the asset again mends it."""
+    """Fail a check for drift; materialising the asset again corrects it."""
     wanted = context.selected_asset_check_keys
     for asset in CHECKS:
         found = cloud_resources.examine(asset) if any(key.asset_key == dg.AssetKey(asset) for key in wanted) else {}

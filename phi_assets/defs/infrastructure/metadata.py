@@ -1,4 +1,4 @@
-"""What a person would look for on the pages of the infrastructure."""
+"""Metadata of the infrastructure."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from phi_assets.records import CloudResource, Quota
 
 
 def describe_resource(resource: CloudResource) -> dict[str, Any]:
-    """Where it is, what it is, and what it costs."""
+    """Return location, kind and cost of the resource."""
     return {
         "name": resource.name,
         "kind": resource.kind,
@@ -22,12 +22,12 @@ def describe_resource(resource: CloudResource) -> dict[str, Any]:
 
 
 def describe_if_any(resource: CloudResource | None) -> dict[str, Any]:
-    """As `describe_resource`; nothing of what no cloud knows."""
+    """Return `describe_resource`, or nothing for a resource of a laptop."""
     return describe_resource(resource) if resource else {}
 
 
 def describe_quota(quota: Quota) -> dict[str, Any]:
-    """What is needed against what is allowed, and where to ask for more."""
+    """Return required and allowed vCPUs, costs, and the portal page for requests."""
     return {
         "machine": quota.name,
         "region": quota.region,

@@ -1,1 +1,1 @@
-"""Jobs and watches."""
+"""Jobs, sensors, schedules and freshness checks."""

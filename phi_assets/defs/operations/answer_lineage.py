@@ -1,4 +1,4 @@
-"""From an answer back to its data, as a run of its own: the path with links, and the nearest conversations."""
+"""Job `why`: the lineage of an answer back to its data, with links, and the most similar training conversations."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -17,14 +17,16 @@ from phi_assets.settings import current
 
 
 class Asked(dg.Config):
-    """Of which answer."""
+    """The answer to trace."""
 
-    answer: str = Field(default="", description="its id, as the client or `phi answers` shows it; empty: the newest")
+    answer: str = Field(
+        default="", description="the answer's id, as the client or `phi answers` shows it; empty: the newest answer"
+    )
 
 
 @dg.op(
     out=dg.Out(dg.Nothing),
-    description="The path from an answer to deployment, model version, training and dataset, and what is most like it.",
+    description="Trace an answer to its deployment, model version, training and dataset, and to similar conversations.",
 )
 def look_back(
     context: dg.OpExecutionContext,
@@ -34,7 +36,7 @@ def look_back(
     dataset_store: DatasetStore,
     base_model_store: BaseModelStore,
 ) -> None:
-    kept = Answers(current().state, current().keep_answers_days)
+    answers = Answers(current().state, current().keep_answers_days)
     resources = {
         "registry": registry,
         "trainer": trainer,
@@ -42,7 +44,7 @@ def look_back(
         "base_model_store": base_model_store,
     }
     try:
-        found = kept.find(config.answer) if config.answer else [kept.last()]
+        found = answers.find(config.answer) if config.answer else [answers.last()]
         lineage = trace(context.instance, resources, found)
     except (AnswersUnreadable, NotTraceable, UnknownAnswer) as e:
         raise dg.Failure(str(e), allow_retries=False) from e
@@ -50,7 +52,7 @@ def look_back(
 
 
 def describe_lineage(lineage: Lineage) -> Mapping[str, Any]:
-    """The same path as `phi why` prints, each step with its page in Dagster."""
+    """Return the path that `phi why` prints as metadata, each step with its page in Dagster."""
     path = steps(lineage)
     rows = [(step.what, step.words, _links(step)) for step in path]
     runs = {f"{step.what.replace(' ', '_')}_run": dg.MetadataValue.dagster_run(step.run) for step in path if step.run}
@@ -76,13 +78,13 @@ def _links(step: Step) -> str:
 
 def _nearest(lineage: Lineage) -> dg.MarkdownMetadataValue:
     rows = [(f"{near.similarity:.2f}", near.id, near.question, near.answer) for near in lineage.nearest]
-    found = metadata_values.table(("similarity", "conversation", "asked", "answered"), rows)
-    return dg.MetadataValue.md(f"{SIMILARITY}\n\n{found.value}" if rows else "none is known")
+    found = metadata_values.table(("similarity", "conversation", "question", "answer"), rows)
+    return dg.MetadataValue.md(f"{SIMILARITY}\n\n{found.value}" if rows else "none")
 
 
 @dg.job(
     config={"ops": {"look_back": {"config": Asked().model_dump()}}},
-    description="Which data made an answer, as `phi why` tells: give its id, or none for the newest.",
+    description="Trace an answer to its data, as `phi why` does: set the answer's id, or none for the newest.",
 )
 def why() -> None:
     look_back()

@@ -1,4 +1,4 @@
-"""Looking after what stands in the cloud: is the place ready, what does it cost, take it down. On Azure only."""
+"""Jobs `preflight`, `cost` and `teardown`: is the subscription ready, what does it cost, delete it. On Azure only."""
 
 import dagster as dg
 from pydantic import Field
@@ -9,7 +9,7 @@ from phi_assets.ports.operations import Bill, CostReport, Diagnosis, Preflight, 
 
 @dg.op(
     out=dg.Out(dg.Nothing),
-    description="Fails when something would stop the graph, or cannot be seen yet; it says what to do.",
+    description="Fail when something would stop the graph, or cannot be checked yet, with the remedy of each problem.",
 )
 def look_ahead(context: dg.OpExecutionContext, preflight: Preflight) -> None:
     found = preflight.look(context.log.info)
@@ -21,13 +21,14 @@ def look_ahead(context: dg.OpExecutionContext, preflight: Preflight) -> None:
         "unseen": dg.MetadataValue.int(len(lacking) - problems),
     }
     if lacking:
-        said = "\n".join(f"- {each.subject}: {each.description}. What to do: {each.remedy}" for each in lacking)
-        raise dg.Failure(f"mend this before a run:\n{said}", metadata=metadata, allow_retries=False)
+        lines = "\n".join(f"- {each.subject}: {each.description}. What to do: {each.remedy}" for each in lacking)
+        raise dg.Failure(f"solve these problems before a run:\n{lines}", metadata=metadata, allow_retries=False)
     context.add_output_metadata(metadata)
 
 
 @dg.op(
-    out=dg.Out(dg.Nothing), description="What exists and costs, what the last jobs cost, what is left of the budget."
+    out=dg.Out(dg.Nothing),
+    description="Report what exists and its cost, the cost of the last jobs, and the remaining budget.",
 )
 def add_up(context: dg.OpExecutionContext, cost_report: CostReport) -> None:
     bill = cost_report.measure(context.log.info)
@@ -46,15 +47,17 @@ def add_up(context: dg.OpExecutionContext, cost_report: CostReport) -> None:
 
 
 class TeardownConfig(dg.Config):
-    """What goes, and the word that says yes to it."""
+    """What to delete, and the confirmation."""
 
-    everything: bool = Field(False, description="false: endpoints and clusters; true: everything, the group too")
+    everything: bool = Field(
+        False, description="false: endpoints and clusters; true: everything, including the resource group"
+    )
     confirm: str = Field(
         "", description="the value of PHI_AZURE_NAME; anything else deletes nothing and shows the plan"
     )
 
 
-@dg.op(out=dg.Out(dg.Nothing), description="Deletes what the plan names, when it was confirmed.")
+@dg.op(out=dg.Out(dg.Nothing), description="Delete what the plan lists, after confirmation.")
 def take_down(context: dg.OpExecutionContext, config: TeardownConfig, teardown: Teardown) -> None:
     plan = teardown.plan(config.everything, context.log.info)
     going = [each for each in plan if each.action == "delete"]
@@ -63,7 +66,7 @@ def take_down(context: dg.OpExecutionContext, config: TeardownConfig, teardown: 
         raise dg.Failure(f"nothing was deleted: {obstacle}", metadata={"plan": plan_table(plan)}, allow_retries=False)
     if going and config.confirm != teardown.confirmation:
         raise dg.Failure(
-            f"nothing was deleted: to delete the {len(going)} things of the plan, launch again with "
+            f"nothing was deleted: to delete the {len(going)} resources of the plan, launch again with "
             f"confirm: {teardown.confirmation}",
             metadata={"plan": plan_table(plan)},
             allow_retries=False,
@@ -77,7 +80,7 @@ def take_down(context: dg.OpExecutionContext, config: TeardownConfig, teardown: 
 
 def diagnoses_table(found: list[Diagnosis]) -> dg.MarkdownMetadataValue:
     rows = [(each.verdict, each.subject, each.description, each.remedy) for each in found]
-    return metadata_values.table(("verdict", "subject", "found", "what to do"), rows)
+    return metadata_values.table(("verdict", "subject", "description", "remedy"), rows)
 
 
 def standing_table(bill: Bill) -> dg.MarkdownMetadataValue:
@@ -97,17 +100,21 @@ def plan_table(plan: list[TeardownItem]) -> dg.MarkdownMetadataValue:
     return metadata_values.table(("kind", "name", "remark", "action"), rows)
 
 
-@dg.job(description="Look the subscription over before anything is made in it: what to mend, and how. Writes nothing.")
+@dg.job(description="Check the subscription before the first deployment: problems and remedies. Writes nothing.")
 def preflight() -> None:
     look_ahead()
 
 
-@dg.job(description="What exists in the cloud and what it costs a day, what the last jobs cost, and the budget left.")
+@dg.job(
+    description="Report what exists in the cloud, its cost a day, the cost of the last jobs, and the remaining budget."
+)
 def cost() -> None:
     add_up()
 
 
-@dg.job(description="Delete endpoints and clusters, or everything. Without `confirm` it shows the plan, and fails.")
+@dg.job(
+    description="Delete endpoints and clusters, or everything. Without `confirm` it only shows the plan, and fails."
+)
 def teardown() -> None:
     take_down()
 

@@ -1,4 +1,4 @@
-"""Another recipe tried on the newest dataset: trained, measured against the champion, compared, never shipped."""
+"""Job `candidate`: train another recipe on the newest dataset and evaluate it, without deploying it."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -24,28 +24,32 @@ from phi_assets.settings import current
 
 ADOPT = (
     "To make this the recipe of the graph: save the preset below as a file, such as `winner.yaml`, set "
-    "`PHI_PRESET=winner.yaml` in `.env`, and `phi run`. The model is not trained again while dataset, base model and "
-    "training code are the same; it is evaluated against the champion of that moment, and has to pass the gate."
+    "`PHI_PRESET=winner.yaml` in `.env`, and start `phi run`. The model is not trained again while dataset, base "
+    "model and training code are the same; it is evaluated against the current champion, and has to pass the promotion checks."
 )
 
 
 class Candidate(dg.Config):
-    """What to try. Whatever is not set is as in the preset; with nothing set it is the recipe of the graph itself."""
+    """The recipe to train. A value that is not set is the preset's; with none set it is the graph's own recipe."""
 
     name: str = Field(
-        default="", description="what it is called in MLflow and `phi experiments`; empty: by what differs"
+        default="", description="the candidate's name in MLflow and `phi experiments`; empty: the changed values"
     )
     preset: str = Field(
-        default="", description="a preset of training_code/presets, or a YAML file; empty: what PHI_PRESET says"
+        default="", description="a preset of training_code/presets, or a YAML file; empty: the value of PHI_PRESET"
     )
-    method: str | None = Field(default=None, description="what is trained: full, lora or qlora")
+    method: str | None = Field(default=None, description="training method: full, lora or qlora")
     learning_rate: float | None = Field(default=None, description="highest learning rate")
-    epochs: float | None = Field(default=None, description="passes over the training conversations")
-    lora_rank: int | None = Field(default=None, description="rank of the adapter; counts with lora and qlora")
+    epochs: float | None = Field(default=None, description="passes over the training split")
+    lora_rank: int | None = Field(default=None, description="rank of the adapter; for lora and qlora")
     lora_alpha: float | None = Field(default=None, description="the adapter is scaled by lora_alpha / lora_rank")
     batch_size: int | None = Field(default=None, description="rows in one forward pass")
-    max_length: int | None = Field(default=None, description="longest conversation, in tokens; the rest is cut off")
-    seed: int | None = Field(default=None, description="of order, adapter start and dropout")
+    max_length: int | None = Field(
+        default=None, description="maximum length of a conversation in tokens; the rest is truncated"
+    )
+    seed: int | None = Field(
+        default=None, description="random seed of the order, the adapter's initial weights and dropout"
+    )
 
     def recipe(self) -> recipes.Recipe:
         """Raises WrongRecipe."""
@@ -53,7 +57,7 @@ class Candidate(dg.Config):
         return recipes.of(self.preset or current().preset, wanted, self.name)
 
 
-@dg.op(pool="training", description="A model trained by another recipe on the newest dataset, beside the graph's own.")
+@dg.op(pool="training", description="Train another recipe on the newest dataset; the graph's own model stays.")
 def train_candidate(
     context: dg.OpExecutionContext,
     config: Candidate,
@@ -84,7 +88,8 @@ def train_candidate(
 
 
 @dg.op(
-    out=dg.Out(dg.Nothing), description="The candidate measured against base and champion, and what the gate would say."
+    out=dg.Out(dg.Nothing),
+    description="Evaluate the candidate against base model and champion, and with the promotion checks.",
 )
 def evaluate_candidate(
     context: dg.OpExecutionContext,
@@ -96,12 +101,14 @@ def evaluate_candidate(
 ) -> None:
     dataset, base = dataset_store.find(model.dataset_digest), base_model_store.find(model.base_digest)
     if not isinstance(dataset, DatasetVersion) or not isinstance(base, BaseModel):
-        raise dg.Failure("the candidate's dataset or base model is gone; `phi run`, then try again")
+        raise dg.Failure(
+            "the candidate's dataset or base model does not exist any more; start `phi run`, then try again"
+        )
     evaluation = evaluator.evaluate(context, Contest(base, model, dataset, registry.champion()))
     report = evaluator.report(evaluation)
     found = promotion_outcomes(report)
     scores = scores_of(report, found)
-    run = context.instance.get_run_by_id(context.run_id)  # context.run is as it was before the op above tagged it
+    run = context.instance.get_run_by_id(context.run_id)  # context.run lacks the tags that the op above added
     registry.log_evaluation(model, evaluation, scores, run.tags.get(CANDIDATE, "") if run else "")
     context.add_output_metadata(
         {
@@ -116,7 +123,7 @@ def evaluate_candidate(
 
 def verdicts_table(outcomes: Mapping[str, CheckOutcome]) -> dg.MarkdownMetadataValue:
     rows = [(name, "passes" if each.passed else "fails", each.description) for name, each in outcomes.items()]
-    return metadata_values.table(("rule", "verdict", "found"), rows)
+    return metadata_values.table(("rule", "verdict", "description"), rows)
 
 
 def _numbers(bits_per_byte: float | None, right: float | None, general_kept: float | None) -> dict[str, Any]:
@@ -125,10 +132,10 @@ def _numbers(bits_per_byte: float | None, right: float | None, general_kept: flo
 
 
 @dg.job(
-    # With the empty ones too: the launchpad shows what can be set.
+    # Empty values too: the launchpad then shows every option.
     config={"ops": {"train_candidate": {"config": Candidate().model_dump()}}},
-    description="Try another recipe: train on the newest dataset, measure against the champion, ship nothing. "
-    "`phi experiments` and MLflow compare.",
+    description="Try another recipe: train on the newest dataset, evaluate against the champion, deploy nothing. "
+    "Compare the results with `phi experiments` or in MLflow.",
 )
 def candidate() -> None:
     evaluate_candidate(train_candidate())

@@ -1,4 +1,4 @@
-"""Is it fresh? Four checks that warn and block nothing: with their assets, and every hour in job `freshness`."""
+"""Four freshness checks that warn and never block. They run with their assets, and every hour in job `freshness`."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -16,29 +16,29 @@ from phi_assets.records import DatasetVersion, ModelVersion
 from phi_assets.settings import current
 
 TAKEN_IN = (
-    "What the raw conversations are now was made into the dataset, or has waited for less than PHI_STALE_HOURS. "
+    "The dataset was made from the current raw conversations, or they have waited for less than PHI_STALE_HOURS. "
     "When it warns: see whether sensor `dataset_automation` is on and which run of chat_dataset failed, or start "
     "`phi run`."
 )
 TRAINED = (
-    "The model was trained on the newest dataset, or that is younger than PHI_SUPERSEDED_DAYS. "
-    "When it warns: sensor `retraining_policy` says in its ticks why it waits; start job `retrain`, or `phi run`."
+    "The model was trained on the newest dataset, or that dataset is younger than PHI_SUPERSEDED_DAYS. "
+    "When it warns: the ticks of sensor `retraining_policy` give the reason; start job `retrain`, or `phi run`."
 )
 SERVES = (
-    "The version that takes the endpoint's traffic is the registry's champion. "
+    "The model version that receives the endpoint's traffic is the registry's champion. "
     "When it warns: start job `redeploy`, or `phi run`."
 )
 DRIFT = (
-    "A classifier tells what is new since the last training from what was trained on no better than "
+    "A classifier distinguishes new conversations from those of the last training no better than "
     "PHI_RETRAIN_MIN_DRIFT (0: not at all, 1: always), or more drift starts a training because PHI_AUTOMATION is on. "
-    "When it warns: read what came in; train on it if it is what people will ask, take it out if it is not."
+    "When it warns: read the new conversations; train on them if users will ask such questions, else remove them."
 )
 
 
 @dg.asset_check(asset="raw_conversations", description=TAKEN_IN)
 def taken_in(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
-    """A quiet inbox passes: what counts is content that waits, not time without any."""
-    remedy = "see whether sensor `dataset_automation` is on, or start `phi run`"
+    """Passes without new content: only content that waits counts, not the time without any."""
+    remedy = "check that sensor `dataset_automation` is on, or start `phi run`"
     hours = current().stale_hours
     return _warning(
         lambda: passed_on(context.instance, "raw_conversations", "chat_dataset", hours=hours, remedy=remedy)
@@ -48,7 +48,7 @@ def taken_in(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
 @dg.asset_check(asset="fine_tuned_model", description=TRAINED)
 def trained_on_newest_dataset(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
     """By the dataset's digest, so that a dataset made again with the same content supersedes nothing."""
-    remedy = "see why sensor `retraining_policy` waits, or start job `retrain`"
+    remedy = "see the reason in the ticks of sensor `retraining_policy`, or start job `retrain`"
     hours = current().superseded_days * 24
     return _warning(lambda: passed_on(context.instance, "chat_dataset", "fine_tuned_model", hours=hours, remedy=remedy))
 
@@ -57,19 +57,19 @@ def trained_on_newest_dataset(context: dg.AssetCheckExecutionContext) -> dg.Asse
 def serves_the_champion(
     context: dg.AssetCheckExecutionContext, registry: ModelRegistry, endpoint_host: EndpointHost
 ) -> dg.AssetCheckResult:
-    """Asked of the registry and of the live endpoint."""
+    """Compares the registry with the live endpoint."""
     return _warning(lambda: champion_serves(context.instance, context.run.run_id, registry, endpoint_host))
 
 
 @dg.asset_check(asset="chat_dataset", description=DRIFT)
 def little_drift(dataset_store: DatasetStore, io_manager: dg.ResourceParam[RecordIOManager]) -> dg.AssetCheckResult:
-    """By the records of this home, so that it passes where nothing was made yet."""
+    """Reads the records of this home, so that it passes before the first training."""
 
     def find() -> CheckOutcome:
         dataset = io_manager.latest(dg.AssetKey("chat_dataset"))
         model = io_manager.latest(dg.AssetKey("fine_tuned_model"))
         if not isinstance(dataset, DatasetVersion) or not isinstance(model, ModelVersion):
-            return CheckOutcome(True, "nothing was trained yet")
+            return CheckOutcome(True, "no model was trained yet")
         return drifted_little(
             _folder(dataset_store, model.dataset_digest),
             dataset_store.folder(dataset),
@@ -91,8 +91,8 @@ def _folder(store: DatasetStore, digest: str) -> Path | None:
 def _warning(find: Callable[[], CheckOutcome]) -> dg.AssetCheckResult:
     try:
         found = find()
-    except Exception as e:  # whatever it is: a warning that cannot be given must not fail the run that it is part of
-        found = CheckOutcome(False, f"could not be looked at: {type(e).__name__}: {e}")
+    except Exception as e:  # of any kind: a check that only warns must not fail the run that it is part of
+        found = CheckOutcome(False, f"the check could not run: {type(e).__name__}: {e}")
     return dg.AssetCheckResult(
         passed=found.passed,
         severity=dg.AssetCheckSeverity.WARN,

@@ -1,4 +1,4 @@
-"""Jobs named for what people want done."""
+"""The jobs, named by what they achieve."""
 
 import dagster as dg
 
@@ -10,7 +10,9 @@ from phi_assets.graph import check_gates
 from phi_assets.graph.catalog import has
 
 everything = dg.define_asset_job(
-    "everything", selection=dg.AssetSelection.all(), description="Make the whole graph, from the data to the chat flow."
+    "everything",
+    selection=dg.AssetSelection.all(),
+    description="Materialise the whole graph, from the data to the chat flow.",
 )
 _judged_now = [name for name in check_gates.LIVE if has([name])]
 retrain = dg.define_asset_job(
@@ -21,30 +23,30 @@ retrain = dg.define_asset_job(
 redeploy = dg.define_asset_job(
     "redeploy",
     selection=dg.AssetSelection.assets("online_deployment").downstream(),
-    description="Put the champion behind the endpoint again, and examine the chat flow against it.",
+    description="Deploy the champion to the endpoint again, and evaluate the chat flow against it.",
 )
 _of_the_champion = dg.AssetSelection.assets("registered_model").downstream()
 promote = dg.define_asset_job(
     "promote",
     selection=_of_the_champion,
     config={"ops": {"registered_model": {"config": {"action": "promote", "version": "", "reason": ""}}}},
-    description="Make a version champion by hand, whatever the gate said since: fill in its number. Then deploy it.",
+    description="Make the version of this number champion, without the promotion checks, and deploy it.",
 )
 rollback = dg.define_asset_job(
     "rollback",
     selection=_of_the_champion,
     config={"ops": {"registered_model": {"config": {"action": "rollback", "reason": ""}}}},
-    description="Withdraw the champion, and deploy the former one. Nothing but a person brings the withdrawn one back.",
+    description="Withdraw the champion, and deploy the former one. Only `promote` reinstates a withdrawn version.",
 )
 observe_sources = dg.define_asset_job(
     "observe_sources",
     selection=dg.AssetSelection.assets("raw_conversations", "evaluation_questions"),
-    description="Look whether the conversations or the evaluation questions have changed.",
+    description="Observe whether the conversations or the evaluation questions have changed.",
 )
 freshness = dg.define_asset_job(
     "freshness",
     selection=dg.AssetSelection.checks(*(key for check in CHECKS for key in check.check_keys)),
-    description="Warn of data that was not taken in or trained on, of drift, and of a model that is not the champion.",
+    description="Warn of data that is not in the dataset or not trained on, of drift, and of an outdated deployment.",
 )
 
 JOBS = (everything, retrain, redeploy, promote, rollback, observe_sources, freshness, candidate, why, *CLOUD_JOBS)

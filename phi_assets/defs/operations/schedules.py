@@ -1,4 +1,4 @@
-"""What is done by the clock."""
+"""Schedules."""
 
 import dagster as dg
 
@@ -10,7 +10,7 @@ hourly_freshness = dg.ScheduleDefinition(
     job=freshness,
     cron_schedule="0 * * * *",
     default_status=schedule_status(),
-    description="Asks every hour whether all is fresh; it computes nothing, and warns.",
+    description="Runs the freshness checks every hour; they only warn, and materialise nothing.",
 )
 
 SCHEDULES = (hourly_freshness,)

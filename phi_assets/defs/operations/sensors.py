@@ -1,4 +1,4 @@
-"""Watches of the daemon."""
+"""All sensors, and the monitor of runs whose process ended."""
 
 import dagster as dg
 
@@ -13,12 +13,12 @@ from phi_assets.instance.home import set_pools
 @dg.sensor(
     minimum_interval_seconds=15,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Marks a run as failed within a minute when its process is gone.",
+    description="Marks a run as failed within a minute after its process ended.",
 )
 def dead_run_monitor(context: dg.SensorEvaluationContext) -> dg.SkipReason:
-    set_pools(context.instance)  # under `dg dev` and `dagster dev` nobody else has
+    set_pools(context.instance)  # under `dg dev` and `dagster dev` no `phi` command sets them
     dead = fail_dead_runs(context.instance)
-    return dg.SkipReason(f"marked as failed: {', '.join(dead)}" if dead else "every run has its process")
+    return dg.SkipReason(f"marked as failed: {', '.join(dead)}" if dead else "every run has a running process")
 
 
 SENSORS = (dead_run_monitor, alerts, new_conversations, dataset_automation, retraining_policy)

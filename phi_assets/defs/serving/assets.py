@@ -1,4 +1,4 @@
-"""A stable address, and the champion behind it."""
+"""The endpoint, and the champion's deployment."""
 
 import dagster as dg
 
@@ -18,7 +18,7 @@ from phi_assets.records import Deployment, Endpoint, RegisteredModel
     code_version=code_versions.of("online_endpoint"),
 )
 def online_endpoint(context: dg.AssetExecutionContext, endpoint_host: EndpointHost) -> dg.MaterializeResult[Endpoint]:
-    """A stable address with a key, that outlives every deployment behind it."""
+    """A stable address with a key, independent of its deployments."""
     endpoint = endpoint_host.ensure_endpoint(context.log.info)
     return dg.MaterializeResult(
         value=endpoint,
@@ -34,7 +34,7 @@ def online_deployment(
     registered_model: RegisteredModel,
     endpoint_host: EndpointHost,
 ) -> dg.MaterializeResult[Deployment]:
-    """The champion behind the endpoint: smoke-tested beside the old deployment before it took the traffic."""
+    """The champion's deployment, smoke-tested next to the previous deployment before it receives the traffic."""
     deployment = endpoint_host.deploy(registered_model, context.log.info)
     return dg.MaterializeResult(
         value=deployment,

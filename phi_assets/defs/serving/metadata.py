@@ -1,4 +1,4 @@
-"""What a person would look for on the pages of the endpoint."""
+"""Metadata of the endpoint and of its deployment."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from phi_assets.records import Deployment, Endpoint
 
 
 def describe_endpoint(endpoint: Endpoint) -> dict[str, Any]:
-    """Where it answers, and where it is looked at."""
+    """Return name, address and authentication of the endpoint, and its page in the portal."""
     return {
         "name": endpoint.name,
         "address": dg.MetadataValue.url(endpoint.address),
@@ -18,7 +18,7 @@ def describe_endpoint(endpoint: Endpoint) -> dict[str, Any]:
 
 
 def describe_deployment(endpoint: Endpoint, deployment: Deployment) -> dict[str, Any]:
-    """Which model answers where, and what its machines cost while they stand."""
+    """Return the deployed model, the endpoint, and the cost of the machines a day."""
     unknown = {"dollars_a_day": "not known: its machine is not in the price table"} if deployment.portal else {}
     costs = {"dollars_a_day": deployment.dollars_a_day} if deployment.dollars_a_day else unknown
     return {

@@ -19,7 +19,7 @@ from phi_assets.records import BaseModel, DatasetVersion, ModelVersion
     code_version=code_versions.of("base_model"),
 )
 def base_model(context: dg.AssetExecutionContext, base_model_store: BaseModelStore) -> dg.MaterializeResult[BaseModel]:
-    """The pretrained model that fine-tuning starts from: safetensors, no code of others, one word on where it stops."""
+    """The pretrained model that fine-tuning starts from: safetensors, no remote code, one end-of-sequence token."""
     model = base_model_store.resolve(context.log.info)
     return dg.MaterializeResult(
         value=model,
@@ -43,7 +43,7 @@ def fine_tuned_model(
     trainer: Trainer,
     registry: ModelRegistry,
 ) -> dg.MaterializeResult[ModelVersion]:
-    """The base model fine-tuned on the training split, as safetensors, beside its report and its loss curve."""
+    """The base model fine-tuned on the training split, as safetensors, with its report and its loss curve."""
     check_gates.require_deps_passed(context.instance, also_after("fine_tuned_model"))
     check_gates.wait_for_verdicts(
         context.instance, "chat_dataset", chat_dataset.digest, context.log.info, run=context.run.run_id

@@ -1,4 +1,4 @@
-"""What a person would look for on the page of a model."""
+"""Metadata of the base model and of a fine-tuned model."""
 
 import json
 from pathlib import Path
@@ -12,7 +12,7 @@ from phi_assets.records import BaseModel, ModelVersion
 
 
 def describe_base(model: BaseModel, folder: Path) -> dict[str, Any]:
-    """Where the model came from, how large it is, and what to know about it."""
+    """Return source, size and notes of the base model."""
     return {
         "source": model.source,
         "architecture": model.architecture,
@@ -27,7 +27,7 @@ def describe_base(model: BaseModel, folder: Path) -> dict[str, Any]:
 
 
 def describe_training(model: ModelVersion, folder: Path) -> dict[str, Any]:
-    """Losses, speed and memory of the training, its curve, and which tokens were in the loss."""
+    """Return losses, speed and memory of the training, its loss curve, and which tokens are in the loss."""
     report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
     return {
         "preset": model.preset,

@@ -1,4 +1,4 @@
-"""What costs money is started by one watch, when the policy says that it is worth it."""
+"""The sensor that starts a training when the retraining policy decides so."""
 
 import dagster as dg
 
@@ -12,7 +12,7 @@ from phi_assets.settings import current
     job_name="retrain",
     minimum_interval_seconds=current().watch_seconds,
     default_status=sensor_status(),
-    description="Trains, evaluates and deploys when enough new conversations came; each tick says why, or why not.",
+    description="Starts job `retrain` when enough new conversations arrived; each tick gives its reason.",
 )
 def retraining_policy(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
     due = is_due(context.instance, current(), build_resources(current()))
