@@ -351,7 +351,7 @@ def variables() -> dict[str, str]:
 
 
 def read(values: dict[str, str]) -> Settings:
-    """Return settings from `PHI_*` names and texts. Raises SettingsError that lists each invalid one and the nearest."""
+    """Return settings from `PHI_*` names and texts. Raises SettingsError that lists each invalid one."""
     known = {PREFIX + name.upper(): name for name in Settings.model_fields}
     wrong = [name for name in values if name not in known and name not in INTERNAL]
     if wrong:

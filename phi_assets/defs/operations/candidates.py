@@ -25,7 +25,8 @@ from phi_assets.settings import current
 ADOPT = (
     "To make this the recipe of the graph: save the preset below as a file, such as `winner.yaml`, set "
     "`PHI_PRESET=winner.yaml` in `.env`, and start `phi run`. The model is not trained again while dataset, base "
-    "model and training code are the same; it is evaluated against the current champion, and has to pass the promotion checks."
+    "model and training code are the same; it is evaluated against the current champion, and has to pass the "
+    "promotion checks."
 )
 
 
