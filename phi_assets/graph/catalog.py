@@ -1,11 +1,11 @@
-"""Facts about the assets beside their code: who keeps each, who owns it, and what each backend lacks."""
+"""Facts about the assets in addition to their code: the port of each, its owner, and what each backend lacks."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from phi_assets.settings import current
 
-# Which resource knows whether an asset's thing still exists.
+# The resource (port) that verifies whether what an asset made still exists.
 KEPT_BY: dict[str, str] = {
     "resource_group": "cloud_resources",
     "storage_account": "cloud_resources",
@@ -31,7 +31,7 @@ KEPT_BY: dict[str, str] = {
     "chat_flow": "flow_store",
     "chat_flow_evaluation": "flow_store",
 }
-# What keeps the place where all else is kept. While that is damaged, whoever asked there would wait for the repair.
+# The port of the resources that all other ports store in. While one of these is missing, a query there would hang.
 PLACE = "cloud_resources"
 
 DEPLOYED = (
@@ -49,7 +49,7 @@ FOR_A_JOB = ("gpu_quota", "training_compute", "training_environment")
 
 @dataclass(frozen=True)
 class Graph:
-    """What a backend lacks of assets, checks and jobs, and what its assets stand on beyond what their code names."""
+    """The assets, checks and jobs that a backend lacks, and additional upstream assets."""
 
     absent: frozenset[str]
     also_after: Mapping[str, tuple[str, ...]]
@@ -57,7 +57,7 @@ class Graph:
 
 GRAPHS: dict[str, Graph] = {
     "local": Graph(
-        # A laptop is there already: nothing is deployed, and nobody's quota is asked for.
+        # A laptop needs no deployment and no quota.
         absent=frozenset({*DEPLOYED, "gpu_quota", "cluster_as_set", "preflight", "cost", "teardown"}),
         also_after={},
     ),
@@ -83,11 +83,11 @@ PLATFORM = ["team:platform"]
 
 
 def also_after(asset: str) -> tuple[str, ...]:
-    """What the asset stands on with the chosen backend, beyond what its own code names."""
+    """Return the asset's additional upstream assets with the chosen backend."""
     always = GRAPHS[current().backend].also_after.get(asset, ())
     return (*always, *FOR_A_JOB) if asset == "chat_dataset" and current().reads_on_azure else always
 
 
 def has(names: Iterable[str]) -> bool:
-    """Whether the chosen backend has every one of these assets, checks or jobs."""
+    """Return whether the chosen backend has all of these assets, checks or jobs."""
     return GRAPHS[current().backend].absent.isdisjoint(names)

@@ -1,7 +1,8 @@
-"""A blocking check binds across runs: an asset behind one refuses without a passed verdict on its exact input.
+"""Blocking checks across runs: an asset fails unless each blocking check passed on the exact version that it reads.
 
-Dagster's own `blocking=True` holds inside one run only. Here every check result carries the digest that it judged, and
-the asset behind it looks for that verdict in Dagster's event log, whoever launched it: `make run`, `dg launch`, the UI.
+Dagster's own `blocking=True` applies within one run only. Here every check result carries the digest of the version
+that it judged, and the downstream asset finds that result in Dagster's event log, whatever launched the run:
+`make run`, `dg launch` or the UI.
 """
 
 import time
@@ -15,11 +16,11 @@ from phi_assets.outcome import CheckOutcome
 SUBJECT = "subject"
 ASSET = "asset"
 DATA_VERSION = "dagster/data_version"
-VERDICTS = 100  # how far is looked back for a verdict on a version that is not the newest
+VERDICTS = 100  # maximum number of results that are searched for a version that is not the newest
 WAIT_SECONDS = 600.0
 GOING_ON = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.QUEUED]
 
-# The blocking checks of each asset. Every asset right behind one of these asks for their verdicts before it works.
+# The blocking checks of each asset. Every asset directly downstream requires their verdicts before it starts.
 BLOCKING: dict[str, tuple[str, ...]] = {
     "gpu_quota": ("enough_quota", "cost_within_ceiling"),
     "chat_dataset": (
@@ -40,16 +41,16 @@ BLOCKING: dict[str, tuple[str, ...]] = {
     "chat_flow_evaluation": ("answers_right",),
 }
 
-# What these judge changes by itself: they are made and judged again before any asset right behind them.
+# Assets whose subject changes outside the graph: they are materialised again before any asset directly downstream.
 LIVE = ("gpu_quota",)
 
 
 class NotPassed(dg.Failure):
-    """The input of an asset has no passed verdict of a blocking check."""
+    """A blocking check failed, or is missing, on the input of an asset."""
 
 
 def check_result(name: str, asset: str, subject: str, outcome: CheckOutcome) -> dg.AssetCheckResult:
-    """The result of one check for Dagster, with the digest `subject` of the asset's version that it judged."""
+    """Return a check's result for Dagster, with the digest `subject` of the asset's version that it judged."""
     numbers = {key: value for key, value in outcome.numbers.items() if value is not None}
     return dg.AssetCheckResult(
         asset_key=asset,
@@ -61,12 +62,12 @@ def check_result(name: str, asset: str, subject: str, outcome: CheckOutcome) -> 
 
 
 def missing_verdicts(instance: dg.DagsterInstance, asset: str, subject: str) -> list[str]:
-    """The blocking checks that have not judged the asset's version `subject`."""
+    """Return the blocking checks without a verdict on the asset's version `subject`."""
     return [name for name in BLOCKING.get(asset, ()) if latest_verdict(instance, asset, name, subject) is None]
 
 
 def failed_checks(instance: dg.DagsterInstance, asset: str, subject: str) -> list[str]:
-    """A line for each blocking check that judged the asset's version `subject` and found against it."""
+    """Return a line for each blocking check that failed on the asset's version `subject`."""
     judged = [(name, latest_verdict(instance, asset, name, subject)) for name in BLOCKING.get(asset, ())]
     return [
         f"{asset}: check {name} failed: {found.description}" for name, found in judged if found and not found.passed
@@ -74,9 +75,9 @@ def failed_checks(instance: dg.DagsterInstance, asset: str, subject: str) -> lis
 
 
 def latest_verdict(instance: dg.DagsterInstance, asset: str, check: str, subject: str) -> CheckOutcome | None:
-    """The last that a check said of the version; None when it did not judge it, or that is too many verdicts ago."""
+    """Return a check's last verdict on the version; None when there is none among the last `VERDICTS`."""
     key = dg.AssetCheckKey(dg.AssetKey(asset), check)
-    for limit in (1, VERDICTS):  # nearly always it is the last
+    for limit in (1, VERDICTS):  # nearly always the last one is it
         for data in check_history(instance, key, limit):
             judged = data.metadata.get(SUBJECT)
             if judged and judged.value == subject:
@@ -93,20 +94,20 @@ def wait_for_verdicts(
     run: str,
     seconds: float = WAIT_SECONDS,
 ) -> None:
-    """Every blocking check has judged the version, or the run that would make it so has ended, or time is up.
+    """Wait until every blocking check judged the version, or the run that would judge it ended, or until the timeout.
 
-    A version that was published a moment ago, by another run than this `run`, is still being checked by that one.
+    Another run than `run` may have published the version a moment ago, and may still be checking it.
     """
     deadline = time.monotonic() + seconds
-    told = False
+    logged = False
     while (
         time.monotonic() < deadline
         and missing_verdicts(instance, asset, subject)
         and _is_being_made(instance, asset, run)
     ):
-        if not told:
-            log(f"waiting for the checks of {asset} {subject[:12]}, which another run has just made")
-            told = True
+        if not logged:
+            log(f"waiting for the checks of {asset} {subject[:12]} in another run")
+            logged = True
         time.sleep(1)
 
 
@@ -116,7 +117,7 @@ def _is_being_made(instance: dg.DagsterInstance, asset: str, but_by: str) -> boo
 
 
 def require_passed(instance: dg.DagsterInstance, asset: str, subject: str) -> None:
-    """Raises NotPassed, naming each verdict that is missing or against the asset's version `subject`."""
+    """Raise NotPassed, with each check that is missing or failed on the asset's version `subject`."""
     missing = [
         f"{asset}: check {name} has not judged version {subject[:12]}; materialise {asset} again"
         for name in missing_verdicts(instance, asset, subject)
@@ -131,7 +132,7 @@ def require_passed(instance: dg.DagsterInstance, asset: str, subject: str) -> No
 
 
 def require_deps_passed(instance: dg.DagsterInstance, names: Iterable[str]) -> None:
-    """As `require_passed`, for the newest version of what an asset stands on without reading it."""
+    """As `require_passed`, for the newest version of upstream assets that are not loaded as an input."""
     for name in names:
         if name in BLOCKING:
             event = instance.get_latest_materialization_event(dg.AssetKey(name))

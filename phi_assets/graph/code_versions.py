@@ -1,7 +1,7 @@
 """Code versions: a hash of the source that an asset executes and of the settings that it reads.
 
-The table `READS` is the whole rule. Dagster compares the hash with the one of the last materialisation, so a changed
-preset retrains, and a changed README does nothing. Every setting stands in the table, or in `NO_VERSION` with its
+The table `READS` is the only rule. Dagster compares the hash with the one of the last materialisation, so a changed
+preset retrains, and a changed README does nothing. Every setting is in the table, or in `NO_VERSION` with its
 reason.
 """
 
@@ -18,7 +18,7 @@ from phi_assets.settings import PROJECT, Settings, current
 class Reads:
     """What decides an asset's result, apart from its inputs: source trees or files, and names of settings.
 
-    `local` and `azure` are files of that backend alone; `azure_source` and `azure_settings` count there alone.
+    `local` and `azure` are files of that backend; `azure_source` and `azure_settings` apply to Azure only.
     """
 
     source: tuple[str, ...]
@@ -29,18 +29,18 @@ class Reads:
     azure_settings: tuple[str, ...] = ()
 
     def files(self, backend: str) -> tuple[str, ...]:
-        """Every source of a backend."""
+        """Return every source of a backend."""
         own = {"local": (LOCAL, self.local, ()), "azure": (AZURE, self.azure, self.azure_source)}
         folder, names, trees = own[backend]
         return (*self.source, *(f"{folder}/{name}.py" for name in names), *trees)
 
     def values(self, backend: str) -> tuple[str, ...]:
-        """The names of every setting that counts with a backend."""
+        """Return the names of the settings that apply to a backend."""
         return (*self.settings, *(self.azure_settings if backend == "azure" else ()))
 
 
 def of_stage(stage: str, *names: str) -> tuple[str, ...]:
-    """Those files of a stage's folder that decide a result: what only watches and starts lies beside them."""
+    """Return files of a stage's folder that decide a result; sensors and automation in it do not."""
     return tuple(f"phi_assets/defs/{stage}/{name}.py" for name in names)
 
 
@@ -224,23 +224,23 @@ NO_VERSION: dict[str, str] = {
     "home": "each home has a Dagster instance of its own",
     "max_train_minutes": "decides whether training starts, not what it makes",
     "flow_concurrency": "decides how fast the batch run is, not what it answers",
-    "inbox": "what lies there counts, not where it is",
-    "azure_inbox": "what lies there counts, not where it is",
+    "inbox": "the content of the folder matters, not its address",
+    "azure_inbox": "the content of the folder matters, not its address",
     "azure_read_datasets": "decides where a hub dataset is read, not what it holds",
     "automation": "decides whether runs start by themselves",
-    "watch_seconds": "decides how often is looked",
+    "watch_seconds": "decides the polling interval",
     "retrain_min_new": "decides when training starts, not what it makes",
     "retrain_min_growth": "decides when training starts, not what it makes",
     "retrain_min_drift": "decides when training starts, not what it makes",
     "retrain_cooldown_minutes": "decides when training starts, not what it makes",
-    "stale_hours": "decides when is warned",
-    "superseded_days": "decides when is warned",
-    "keep_answers_days": "decides how long answers are kept, not what they are",
-    "webhook": "who is told of failures",
-    "webhook_format": "how is told of failures",
+    "stale_hours": "decides when a check warns",
+    "superseded_days": "decides when a check warns",
+    "keep_answers_days": "decides how long answers are stored, not what they are",
+    "webhook": "the receiver of failure messages",
+    "webhook_format": "the format of failure messages",
     "ui_port": "where Dagster's UI listens",
-    "azure_queue_minutes": "decides how long a job is waited for, not what it makes",
-    "azure_role_minutes": "decides how long a role is waited for",
+    "azure_queue_minutes": "decides the timeout of a queued job, not what it makes",
+    "azure_role_minutes": "decides the timeout of role propagation",
     "azure_monthly_budget": "decides whether training starts, not what it makes",
     "azure_canary_share": "decides how a new deployment is tried, not what serves in the end",
     "azure_canary_minutes": "decides how long a new deployment is tried, not what serves in the end",

@@ -1,4 +1,4 @@
-"""Has what came in gone through? Asked of the event log and the live endpoint: a quiet inbox is never stale."""
+"""Freshness by content, from the event log and the live endpoint: without new content nothing is stale."""
 
 import time
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ PAGE = 100
 
 
 def passed_on(instance: dg.DagsterInstance, source: str, reader: str, *, hours: float, remedy: str) -> CheckOutcome:
-    """Not fresh when `source` has had content that `reader` was not made from, for more than `hours`."""
+    """Fail when `source` has had content for more than `hours` that `reader` was not made from."""
     event = instance.get_latest_materialization_event(dg.AssetKey(reader))
     made = event.asset_materialization if event else None
     if made is None:
@@ -32,9 +32,9 @@ def passed_on(instance: dg.DagsterInstance, source: str, reader: str, *, hours: 
 
 
 def _unread_since(instance: dg.DagsterInstance, source: str, read: str) -> float | None:
-    """When the first of those versions came that followed the one read; None when the newest is the one read.
+    """Return when the first version after the one read arrived; None when the newest is the one read.
 
-    Not when the newest came: of what arrives every hour, the newest never waits long.
+    The time of the newest would never be long ago where content arrives every hour.
     """
     since = None
     for version, when in _versions(instance, source):
@@ -45,7 +45,7 @@ def _unread_since(instance: dg.DagsterInstance, source: str, read: str) -> float
 
 
 def _versions(instance: dg.DagsterInstance, asset: str) -> Iterator[tuple[str, float]]:
-    """Every data version that was observed or made, the newest first, and when (seconds since 1970)."""
+    """Yield every observed or materialised data version with its time (seconds since 1970), the newest first."""
     key, cursor, more = dg.AssetKey(asset), None, True
     is_made = instance.get_latest_materialization_event(key) is not None
     fetch = instance.fetch_materializations if is_made else instance.fetch_observations
@@ -62,9 +62,9 @@ def _versions(instance: dg.DagsterInstance, asset: str) -> Iterator[tuple[str, f
 def champion_serves(
     instance: dg.DagsterInstance, run_id: str, registry: ModelRegistry, endpoint_host: EndpointHost
 ) -> CheckOutcome:
-    """Not fresh when another version than the champion has the traffic, unless a run is just changing that."""
+    """Fail when another version than the champion receives the traffic, unless a run is deploying at the moment."""
     if instance.get_latest_materialization_event(dg.AssetKey("online_deployment")) is None:
-        return CheckOutcome(True, "nothing was deployed yet")
+        return CheckOutcome(True, "no deployment yet")
     champion = registry.champion()
     if champion is None:
         return CheckOutcome(True, "there is no champion")
@@ -81,26 +81,26 @@ def champion_serves(
 
 
 def _serving(endpoint_host: EndpointHost) -> str:
-    """Name and version of the model that takes the most traffic."""
+    """Return name and version of the model with the most traffic."""
     taking = [each for each in endpoint_host.status()["deployments"] if each["traffic"]]
     most = max(taking, key=lambda each: each["traffic"], default=None)
     return f"{most['model_name']} {most['model_version']}" if most else "nothing"
 
 
 def _run_making(instance: dg.DagsterInstance, asset: str, but: str) -> str:
-    """The id of a run that was to make the asset and has not ended, other than `but`; empty when there is none."""
+    """Return the id of an unfinished run, other than `but`, that planned to make the asset; empty without one."""
     planned = last_planned_run(instance, dg.AssetKey(asset))
     run = instance.get_run_by_id(planned) if planned and planned != but else None
     return planned if run and not run.is_finished else ""
 
 
 def little_drift(trained_on: Path | None, folder: Path, *, most: float, by_itself: bool) -> CheckOutcome:
-    """Not fresh when what `folder` has beyond what was trained on is told from it too well, and nobody acts on it.
+    """Fail when the new conversations in `folder` differ too much from `trained_on`, and no training follows.
 
-    `by_itself`: whether so much drift starts a training. Then a person need not be told of it.
+    `by_itself`: whether so much drift starts a training, so that no warning is needed.
     """
     if trained_on is None:
-        return CheckOutcome(True, "the dataset of the last training is not here to compare with")
+        return CheckOutcome(True, "this home does not have the dataset of the last training to compare with")
     from phi_assets.conversations.drift import FEWEST_NEW, FEWEST_TRAINED_ON, drift_since
 
     found = drift_since(trained_on, folder)

@@ -1,6 +1,6 @@
 """The project's only I/O manager: an asset's record, as JSON, in the home's `records` folder.
 
-What an op hands to the next one lies beside them, by its run and step.
+An op's output for the next op is in its `steps` folder, by run and step.
 """
 
 from pathlib import Path
@@ -12,7 +12,7 @@ from phi_assets.records import Record
 
 
 class RecordIOManager(dg.ConfigurableIOManager):
-    """The latest record of each asset, one file per asset key. Raises RecordMissing for one never made here."""
+    """The latest record of each asset, one file per asset key. Raises RecordMissing where there is none."""
 
     folder: str
 
@@ -29,14 +29,14 @@ class RecordIOManager(dg.ConfigurableIOManager):
         return self.require(context.asset_key)
 
     def require(self, key: dg.AssetKey) -> Record:
-        """What the asset returned last. Raises RecordMissing."""
+        """Return the asset's last record. Raises RecordMissing."""
         record = self.latest(key)
         if record is None:
             raise RecordMissing(f"{key.to_user_string()} does not exist yet; materialise it first")
         return record
 
     def latest(self, key: dg.AssetKey) -> Record | None:
-        """What the asset returned last; None when it was never materialised in this home."""
+        """Return the asset's last record; None when it was never materialised in this home."""
         path = self._path(key)
         return Record.from_json(path.read_text(encoding="utf-8")) if path.is_file() else None
 
@@ -48,4 +48,4 @@ class RecordIOManager(dg.ConfigurableIOManager):
 
 
 class RecordMissing(LookupError):
-    """An upstream asset has not been made in this home."""
+    """An upstream asset was never materialised in this home."""

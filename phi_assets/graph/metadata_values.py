@@ -13,13 +13,13 @@ PREVIEW_CHARACTERS = 160
 
 
 def picture(path: Path) -> dg.MarkdownMetadataValue:
-    """A PNG within the event itself, so that the UI shows it wherever the file is."""
+    """Return a PNG embedded in Markdown, so that the UI shows it without access to the file."""
     content = base64.b64encode(path.read_bytes()).decode()
     return dg.MetadataValue.md(f"![{path.stem}](data:image/png;base64,{content})")
 
 
 def with_pictures(text: str, pictures: Mapping[str, Path]) -> str:
-    """Markdown with these PNGs, which it names as files, within it."""
+    """Return the Markdown with these PNGs, which it references as files, embedded."""
     for name, path in pictures.items():
         content = base64.b64encode(path.read_bytes()).decode()
         text = text.replace(f"]({name})", f"](data:image/png;base64,{content})")
@@ -27,14 +27,14 @@ def with_pictures(text: str, pictures: Mapping[str, Path]) -> str:
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> dg.MarkdownMetadataValue:
-    """A Markdown table."""
+    """Return a Markdown table."""
     lines = [f"| {' | '.join(header)} |", f"|{'---|' * len(header)}"]
     lines += [f"| {' | '.join(_cell(value) for value in row)} |" for row in rows]
     return dg.MetadataValue.md("\n".join(lines))
 
 
 def preview(path: Path, rows: int = 5) -> dg.MarkdownMetadataValue:
-    """The first conversations of a JSON Lines file, a line a message."""
+    """Return the first conversations of a JSON Lines file as a table, one message a row."""
     with path.open(encoding="utf-8") as handle:
         conversations = [json.loads(line) for line in islice(handle, rows)]
     messages = [

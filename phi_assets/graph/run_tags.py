@@ -1,23 +1,23 @@
-"""Tags by which runs of ours are known."""
+"""Tags of the project's runs."""
 
 import dagster as dg
 
 from phi_assets.settings import current
 
-# On every run of ours, so that the next `phi run` takes up one that is still going.
+# On every run of the project, so that the next `phi run` follows one that is still in progress.
 FOLLOWED = {"phi/run": "true"}
-# Its name, on the run of a candidate, and on what it is tracked by.
+# The candidate's name, on its Dagster run and its tracked run.
 CANDIDATE = "phi/candidate"
-# Of a `phi` command that observes the sources itself, and is alone while it works.
+# On the runs of a `phi` command, which observes the sources itself and holds the home's lock.
 BY_COMMAND = {"phi/command": "true"}
-# A run whose process is gone is started again; one that failed for a reason would fail again.
+# Retry a run whose process ended; a run that failed at a step would fail again.
 RETRIED_WHEN_KILLED = {"dagster/max_retries": "2", "dagster/retry_on_asset_or_op_failure": "false"}
-# Metadata of a step that failed only because Dagster was ended above it: worth another try.
+# Metadata key of a step that failed only because Dagster was stopped while it ran: it may be retried.
 STOPPED = "stopped_with_dagster"
 
 
 def sensor_status() -> dg.DefaultSensorStatus:
-    """Running where the setting PHI_AUTOMATION says on."""
+    """Return RUNNING where PHI_AUTOMATION is on."""
     return dg.DefaultSensorStatus.RUNNING if current().automation == "on" else dg.DefaultSensorStatus.STOPPED
 
 

@@ -1,8 +1,8 @@
-"""The one place that says what is missing or stale, and why, and what a run should make next.
+"""The state of every asset (missing, stale or fresh, and why), and which assets the next run should make.
 
-It asks Dagster's event log (code versions, data versions and those of the inputs, check verdicts), and every port
-whether what was made still exists: the event log alone would call a deleted folder fresh. Dagster's UI compares the
-same versions.
+Read from Dagster's event log (code versions, data versions and those of the inputs, check verdicts), and from the
+ports, which verify that what was made still exists: the event log alone would call a deleted folder fresh. Dagster's UI
+compares the same versions.
 """
 
 from collections.abc import Mapping
@@ -27,7 +27,7 @@ Status = Literal["fresh", "missing", "stale", "blocked", "observed"]
 
 @dataclass(frozen=True)
 class AssetState:
-    """One asset: what exists, since when, and what is to be done about it."""
+    """One asset: its status with reasons, its record, and its last materialisation."""
 
     name: str
     group: str
@@ -46,7 +46,7 @@ class AssetState:
 
 @dataclass(frozen=True)
 class Asset:
-    """What the definitions say of an asset."""
+    """An asset as the definitions describe it."""
 
     name: str
     group: str
@@ -56,7 +56,7 @@ class Asset:
 
 
 def assets_of(definitions: dg.Definitions) -> list[Asset]:
-    """Every asset of the graph, those upstream first."""
+    """Return every asset of the graph, upstream assets first."""
     graph = definitions.resolve_asset_graph()
     nodes = [graph.get(key) for level in graph.toposorted_asset_keys_by_level for key in sorted(level)]
     return [
@@ -72,9 +72,9 @@ def assets_of(definitions: dg.Definitions) -> list[Asset]:
 
 
 def asset_states(instance: dg.DagsterInstance, definitions: dg.Definitions) -> dict[str, AssetState]:
-    """The state of every asset, those upstream first.
+    """Return the state of every asset, upstream assets first.
 
-    What stands on a damaged place is taken to be there: it is asked for once the place is mended.
+    Downstream of a missing cloud resource no port is queried: what is stored there is assumed to exist until then.
     """
     resources: Mapping[str, Any] = definitions.resources or {}
     io_manager: RecordIOManager = resources["io_manager"]
@@ -102,7 +102,7 @@ def asset_states(instance: dg.DagsterInstance, definitions: dg.Definitions) -> d
         if record and not kept and tags:
             reasons = [port.missing_reason(record.digest)]
         if unreachable and status == "fresh":
-            reasons = ["not looked at: what it stands on is missing"]
+            reasons = ["not verified: an upstream resource is missing"]
         failed = check_gates.failed_checks(instance, asset.name, record.digest) if record else []
         if isinstance(kept, Evaluation) and status == "fresh" and not failed and not unreachable:
             registry = resources["registry"]
@@ -124,7 +124,7 @@ def asset_states(instance: dg.DagsterInstance, definitions: dg.Definitions) -> d
 
 
 def damaged_assets(definitions: dg.Definitions) -> dict[str, str]:
-    """Why each asset of the place that was made is not as it was; nothing on a laptop."""
+    """Return why each materialised cloud resource is missing, by asset; nothing on a laptop."""
     resources: Mapping[str, Any] = definitions.resources or {}
     if PLACE not in resources:
         return {}
@@ -140,13 +140,13 @@ def damaged_assets(definitions: dg.Definitions) -> dict[str, str]:
 
 
 def next_assets(states: Mapping[str, AssetState]) -> list[str]:
-    """What one run should make now: all that needs work and whose inputs will be certain when its turn comes.
+    """Return the assets that one run should make: those that need work and whose inputs are certain in that run.
 
-    An asset waits for a later run when something above it is made now and what lies between may turn out unchanged.
-    What is only true for the moment is asked again before what stands right behind it.
+    An asset waits for a later run when an asset further upstream is made now and the assets between may stay unchanged.
+    The assets of `check_gates.LIVE` are made again before any asset directly downstream of them.
     """
     wave: set[str] = set()
-    touched: set[str] = set()  # has something of the wave above it
+    touched: set[str] = set()  # assets downstream of the wave
     for state in states.values():
         if any(name in wave or name in touched for name in state.upstream):
             touched.add(state.name)
@@ -169,14 +169,14 @@ def _judge(
     record: Record | None,
     kept: Record | None,
 ) -> tuple[Status, list[str]]:
-    """Fresh, missing or stale, and a line for each reason."""
+    """Return fresh, missing or stale, and a line for each reason."""
     if not tags or record is None:
         return "missing", ["never made"]
     if kept is None:
         return "missing", ["what was made is gone"]
     reasons = []
     if record.digest != tags.get(DATA_VERSION):
-        reasons.append("a run ended between making it and recording it")
+        reasons.append("a run ended after making it and before recording it")
     if asset.code_version != tags.get(CODE_VERSION):
         reasons.append("its code or one of its settings changed")
     for name in asset.upstream:
@@ -190,7 +190,7 @@ def _judge(
 
 
 def observed(instance: dg.DagsterInstance, key: dg.AssetKey) -> str | None:
-    """The data version that a source was last observed with; None before the first time."""
+    """Return the last observed data version of a source; None before the first observation."""
     found = instance.fetch_observations(key, limit=1).records
     observation = found[0].asset_observation if found else None
     return (observation.tags or {}).get(DATA_VERSION) if observation else None

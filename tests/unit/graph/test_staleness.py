@@ -95,7 +95,9 @@ def test_what_stands_on_a_damaged_place_is_asked_for_once_that_is_mended(instanc
 
     (tmp_path / "g1").rename(tmp_path / "away")
     assert statuses(instance, graph) == {"grain": "missing", "flour": "fresh", "bread": "fresh"}
-    assert staleness.asset_states(instance, graph)["bread"].reasons == ("not looked at: what it stands on is missing",)
+    assert staleness.asset_states(instance, graph)["bread"].reasons == (
+        "not verified: an upstream resource is missing",
+    )
 
     assert staleness.damaged_assets(graph) == {"grain": "what was made is gone"}
 

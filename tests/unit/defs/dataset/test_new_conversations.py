@@ -91,7 +91,7 @@ def test_what_holds_nothing_new_starts_nothing_and_the_tick_says_why(watch: Watc
         put(watch.inbox / name, lines(range(40, 50)), 60 if name.startswith(".") else 0)
     said = str(watch.tick())
     assert said.startswith("nothing new: 1 in")
-    assert ("left alone" in said) == (name in ("half.jsonl", "fresh.jsonl"))
+    assert ("ignored" in said) == (name in ("half.jsonl", "fresh.jsonl"))
     assert watch.events() == events
 
 
@@ -99,9 +99,9 @@ def test_a_file_that_is_written_again_with_the_same_content_is_no_news_at_any_ti
     path = put(watch.inbox / "first.jsonl", lines(range(30, 40)))
     watch.tick()
     os.utime(path, (time.time(), time.time()))
-    assert "left alone: first.jsonl" in str(watch.tick())
+    assert "ignored: first.jsonl" in str(watch.tick())
     put(path, path.read_bytes())
-    assert "left alone" not in str(watch.tick())
+    assert "ignored" not in str(watch.tick())
     assert watch.events() == 2
 
 
