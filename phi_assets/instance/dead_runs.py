@@ -1,4 +1,4 @@
-"""Runs whose process is gone. Dagster's default launcher does not notice them; they would block what follows."""
+"""Runs whose process ended. Dagster's default launcher does not notice it, and such runs would block later ones."""
 
 import re
 
@@ -12,20 +12,20 @@ IN_PROGRESS = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.Dag
 
 
 def fail_dead_runs(instance: dg.DagsterInstance) -> list[str]:
-    """Ids of the runs that were marked failed, because the process that they ran in does not exist any more."""
+    """Mark runs as failed whose process does not exist any more, and return their ids."""
     dead = []
     for run in instance.get_runs(filters=dg.RunsFilter(statuses=IN_PROGRESS)):
         found = _process_of(instance, run.run_id)
         if found is None or _lives(*found):
             continue
-        instance.report_run_failed(run, f"process {found[0]} of this run is gone; what it had finished is kept")
+        instance.report_run_failed(run, f"process {found[0]} of this run ended; the assets that it finished stay")
         dead.append(run.run_id)
     free_slots_of_ended_runs(instance)
     return dead
 
 
 def _process_of(instance: dg.DagsterInstance, run_id: str) -> tuple[int, float] | None:
-    """Process id and time of the event that tells it; None while the run has no process yet."""
+    """Return the run's process id and the time of its event; None while the run has no process yet."""
     for record in instance.all_logs(run_id, of_type=dg.DagsterEventType.ENGINE_EVENT):
         matched = STARTED.search(record.user_message or record.message or "")
         if matched:
@@ -36,7 +36,7 @@ def _process_of(instance: dg.DagsterInstance, run_id: str) -> tuple[int, float] 
 def _lives(pid: int, seen: float) -> bool:
     try:
         process = psutil.Process(pid)
-        # A process made after the run said its id is another one that got the same id.
+        # A process that started after that event is another one with a reused id.
         return process.create_time() <= seen + 1 and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False

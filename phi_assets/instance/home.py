@@ -1,4 +1,4 @@
-"""The home: the folder of all state, Dagster's storage within it, and the lock that one `phi run` holds."""
+"""The home: the folder of all state, Dagster's storage in it, and the locks that `phi` commands hold."""
 
 import fcntl
 import os
@@ -15,21 +15,21 @@ from phi_assets.files import is_locked
 from phi_assets.graph.dagster_internals import set_pool_limit
 from phi_assets.settings import PROJECT, Settings
 
-POOLS = {"training": 1}  # a fresh instance does not apply the default limit before it is set once
+POOLS = {"training": 1}  # a new instance does not apply the default limit until a limit is set once
 
 
 class Busy(RuntimeError):
-    """Another command works on this home."""
+    """Another command holds the lock of this home."""
 
 
 def environment(settings: Settings) -> dict[str, str]:
-    """What every process of Dagster on this home must have in its environment."""
+    """Return the environment variables that every Dagster process of this home needs."""
     return {"DAGSTER_HOME": str(settings.dagster_home), "PHI_HOME": str(settings.home)}
 
 
 @contextmanager
 def instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
-    """This home's Dagster instance, with the project's dagster.yaml and pools."""
+    """Open this home's Dagster instance, with the project's dagster.yaml and pools."""
     home = settings.dagster_home
     home.mkdir(parents=True, exist_ok=True)
     settings.inbox.mkdir(parents=True, exist_ok=True)
@@ -41,16 +41,16 @@ def instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
 
 
 def set_pools(opened: dg.DagsterInstance) -> None:
-    """The instance has every pool, with the slots that it ought to have."""
+    """Create every pool with its number of slots."""
     for pool, limit in POOLS.items():
         set_pool_limit(opened, pool, limit)
 
 
 @contextmanager
 def only_one(settings: Settings, name: str, command: str = "") -> Iterator[None]:
-    """Hold the home's lock of this name. Raises Busy, with the other's command and process id, when it is held.
+    """Hold the home's lock of this name. Raises Busy, with command and process id of the holder.
 
-    `command`: what takes it, when that is not called like the lock.
+    `command`: the command that takes the lock, where its name differs from the lock's.
     """
     path = settings.state / f"{name}.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -71,12 +71,12 @@ def only_one(settings: Settings, name: str, command: str = "") -> Iterator[None]
 
 
 def is_at_work(settings: Settings, name: str) -> bool:
-    """Whether a command holds the home's lock of this name now."""
+    """Return whether a command holds the home's lock of this name now."""
     return is_locked(settings.state / f"{name}.lock")
 
 
 def _take(handle: TextIO) -> None:
-    """The lock, tried again for a moment: who only looks, `is_at_work`, has it for as long."""
+    """Take the lock, with retries for 0.2 seconds: `is_at_work` holds it for a moment to query it."""
     for _ in range(4):
         try:
             return fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,4 +1,4 @@
-"""Whether a training is due now: the policy of `retraining.py`, asked with what this home's records and runs say."""
+"""Whether a training is due: the policy of `models/retraining_policy.py`, applied to this home's records and runs."""
 
 import time
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ from phi_assets.models.retraining_policy import Decision, Money, Rules, Situatio
 from phi_assets.records import DatasetVersion, ModelVersion, Quota
 from phi_assets.settings import Settings
 
-DATASET = "phi/dataset"  # tag of a run that the policy started: the dataset that it trains on
+DATASET = "phi/dataset"  # tag of a run that the policy started: its dataset's digest
 REASON = "phi/reason"
 OPEN = [
     dg.DagsterRunStatus.QUEUED,
@@ -27,14 +27,14 @@ OPEN = [
     dg.DagsterRunStatus.CANCELING,
 ]
 WITHOUT_RESULT = [dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
-MOST_TRIES = 3  # of runs that were only stopped
+MOST_TRIES = 3  # maximum attempts on a dataset, where each earlier one was only stopped
 MODEL = dg.AssetKey("fine_tuned_model")
 NOT_YET = "no model was trained yet; `phi run` makes the first"
 
 
 @dataclass(frozen=True)
 class Due:
-    """The decision, and the run that it leads to: a key that only this training has, and its tags."""
+    """The decision, and the run that it starts: a key unique to this training, and its tags."""
 
     decision: Decision
     run_key: str = ""
@@ -42,7 +42,7 @@ class Due:
 
 
 def is_due(instance: dg.DagsterInstance, settings: Settings, resources: Mapping[str, Any]) -> Due:
-    """Asks records first, runs next, files then, and the cloud last: most answers need no more than the first."""
+    """Decide from records, then runs, then files, then the cloud: most decisions need only the first."""
     if is_at_work(settings, "run"):
         return _no("a `phi` command is at work on this home; what it leaves undone is looked at after it")
     records: RecordIOManager = resources["io_manager"]
@@ -77,7 +77,7 @@ def _no(reason: str) -> Due:
 
 
 def _refused(instance: dg.DagsterInstance, dataset: DatasetVersion) -> str:
-    """Why the gate does not let this dataset through; empty when it does."""
+    """Return why the blocking checks do not permit this dataset; empty when they do."""
     failed = check_gates.failed_checks(instance, "chat_dataset", dataset.digest)
     if failed:
         return "the newest dataset did not pass: " + "; ".join(failed)
@@ -86,7 +86,7 @@ def _refused(instance: dg.DagsterInstance, dataset: DatasetVersion) -> str:
 
 
 def _run_under_way(instance: dg.DagsterInstance) -> dg.DagsterRun | None:
-    """A run that takes in data, trains or deploys: what comes after it is decided after it."""
+    """Return a run in progress that makes the dataset, trains or deploys: the decision waits for its end."""
     about = {dg.AssetKey("chat_dataset"), MODEL, dg.AssetKey("registered_model"), dg.AssetKey("online_deployment")}
     runs = instance.get_runs(filters=dg.RunsFilter(statuses=OPEN))
     makes_assets = [run for run in runs if run.asset_selection is None or run.asset_selection & about]
@@ -94,19 +94,19 @@ def _run_under_way(instance: dg.DagsterInstance) -> dg.DagsterRun | None:
 
 
 def _tries(instance: dg.DagsterInstance, dataset: DatasetVersion) -> list[dg.DagsterRun]:
-    """The runs that the policy started on this dataset, and that left no model; the newest first."""
+    """Return the failed or canceled runs that the policy started on this dataset, the newest first."""
     filters = dg.RunsFilter(tags={DATASET: dataset.digest}, statuses=WITHOUT_RESULT)
     return list(instance.get_runs(filters=filters, limit=MOST_TRIES))
 
 
 def _only_stopped(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
-    """Whether the run failed only because Dagster was ended above its program."""
+    """Return whether the run failed only because Dagster was stopped while it ran."""
     failures = instance.all_logs(run.run_id, of_type=dg.DagsterEventType.STEP_FAILURE)
     own = [entry.get_dagster_event().step_failure_data.user_failure_data for entry in failures]
     return any(data and STOPPED in data.metadata for data in own)
 
 
-# Jobs without a selection of assets that may go on beside a training.
+# Jobs without an asset selection that may run concurrently with a training.
 MAKE_NOTHING = frozenset({"observe_sources", "preflight", "cost", "why", "freshness", "candidate"})
 
 
@@ -137,7 +137,7 @@ def _drift(trained: Path, folder: Path) -> float | None:
 
 
 def _minutes_since_training(instance: dg.DagsterInstance) -> float | None:
-    """Since the last training of any kind ended, or the last that the policy started began."""
+    """Return the minutes since the last training ended, or since the policy started one, whichever is later."""
     event = instance.get_latest_materialization_event(MODEL)
     started = [
         record.start_time
@@ -149,7 +149,7 @@ def _minutes_since_training(instance: dg.DagsterInstance) -> float | None:
 
 
 def _money(resources: Mapping[str, Any]) -> Money | None:
-    """None where nothing is paid for."""
+    """Return budget and maximum job cost; None where nothing is paid for."""
     report = resources.get("cost_report")
     if report is None:
         return None

@@ -1,4 +1,4 @@
-"""Runs, submitted through Dagster's GraphQL client and followed in its event log."""
+"""Submit runs through Dagster's GraphQL client, and follow them in its event log."""
 
 import logging
 import time
@@ -23,7 +23,7 @@ Say = Callable[[str, str], None]
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run ended, and the seconds that each of its steps and assets took."""
+    """A run's final status, its errors, and the seconds of each of its steps and assets."""
 
     run_id: str
     status: dg.DagsterRunStatus
@@ -38,7 +38,7 @@ class Outcome:
 def submit(
     interface: Interface, job: str, assets: list[str] | None = None, config: Mapping[str, Any] | None = None
 ) -> str:
-    """The id of a new run of the job, or of the named assets of it. It is seen live in the UI, and cancelled there."""
+    """Start a run of the job, or of some of its assets, and return its id. The UI shows it live, and can cancel it."""
     from dagster_graphql import DagsterGraphQLClient
 
     client = DagsterGraphQLClient("127.0.0.1", port_number=interface.port)
@@ -47,20 +47,20 @@ def submit(
 
 
 def cancel(interface: Interface, run_id: str) -> None:
-    """Ask Dagster to end a run."""
+    """Cancel a run."""
     from dagster_graphql import DagsterGraphQLClient
 
     DagsterGraphQLClient("127.0.0.1", port_number=interface.port).terminate_run(run_id)
 
 
 def under_way(instance: dg.DagsterInstance) -> list[str]:
-    """Runs of an earlier `phi run` that have not ended."""
+    """Return the ids of unfinished runs of an earlier `phi run`."""
     open_statuses = [status for status in dg.DagsterRunStatus if status not in ENDED]
     return [run.run_id for run in instance.get_runs(filters=dg.RunsFilter(statuses=open_statuses, tags=FOLLOWED))]
 
 
 def follow(instance: dg.DagsterInstance, run_id: str, say: Say) -> Outcome:
-    """Say what happens in the run until it ends."""
+    """Report the run's events through `say` until it ends."""
     started: dict[str, float] = {}
     seconds: dict[str, float] = {}
     errors: list[str] = []
@@ -75,7 +75,7 @@ def follow(instance: dg.DagsterInstance, run_id: str, say: Say) -> Outcome:
             say(step, f"{'done' if kind == 'STEP_SUCCESS' else 'failed'} in {seconds[step]:.1f} s")
         elif kind == "ASSET_MATERIALIZATION" and step in started:
             made = event.get_dagster_event().asset_key
-            if made:  # one step may make several
+            if made:  # one step may make several assets
                 seconds[made.to_user_string()] = event.timestamp - started[step]
         elif kind == "ASSET_CHECK_EVALUATION":
             data = event.get_dagster_event().asset_check_evaluation_data
@@ -103,14 +103,14 @@ def _events(instance: dg.DagsterInstance, run_id: str) -> Iterator[dg.EventLogEn
             return
         if not page.has_more:
             time.sleep(POLL_SECONDS)
-            # When Dagster was killed nobody else would ever end the run.
+            # When Dagster was killed, no other process marks the run as failed.
             if time.monotonic() - looked > LOOK_SECONDS:
                 fail_dead_runs(instance)
                 looked = time.monotonic()
 
 
 def _is_about_checks(event: dg.EventLogEntry) -> bool:
-    """Whether a step failed only because a blocking check said no: the check has told it already."""
+    """Return whether a step failed only because of a blocking check, which was already reported."""
     error = event.get_dagster_event().step_failure_data.error
     return bool(error) and error.cls_name == "DagsterAssetCheckFailedError"
 

@@ -1,4 +1,4 @@
-"""This home's Dagster: webserver and daemon, started or found again."""
+"""This home's Dagster webserver and daemon: start, find and stop them."""
 
 import dataclasses
 import hashlib
@@ -26,12 +26,12 @@ STOP_SECONDS = 20
 
 
 class DagsterNotReady(RuntimeError):
-    """The webserver did not come up, or its code location did not load."""
+    """The webserver did not start, or its code location did not load."""
 
 
 @dataclass(frozen=True)
 class Interface:
-    """A running `dagster dev`: webserver, daemon and code server. `started` tells it from a later process of its id."""
+    """A running `dagster dev`: webserver, daemon and code server. `started` tells a reused id apart."""
 
     pid: int
     started: float
@@ -45,14 +45,14 @@ class Interface:
 
 
 def loaded_from(settings: Settings) -> str:
-    """What a code server has loaded once: the project's code and every setting. Another value needs another server."""
+    """Return a digest of code and settings, which a code server loads once: another digest needs a restart."""
     written = sorted({**variables(), **environment(settings)}.items())
     code = [files.tree_sha256(PROJECT / tree) for tree in SOURCE_TREES]
     return hashlib.sha256(f"{code}{written}".encode()).hexdigest()
 
 
 def find(settings: Settings) -> Interface | None:
-    """The home's running Dagster, or None."""
+    """Return the home's running Dagster, or None."""
     path = _record(settings)
     if not path.is_file():
         return None
@@ -61,9 +61,9 @@ def find(settings: Settings) -> Interface | None:
 
 
 def ensure(settings: Settings, log_file: Path) -> Interface:
-    """The home's Dagster with today's code and settings, started in the background or used as it is.
+    """Return the home's Dagster with the current code and settings; start it in the background where needed.
 
-    Raises DagsterNotReady, with the end of its log, when it does not come up.
+    Raises DagsterNotReady, with the end of its log, when it does not start.
     """
     wanted = loaded_from(settings)
     found = find(settings)
@@ -96,9 +96,9 @@ def ensure(settings: Settings, log_file: Path) -> Interface:
 
 
 def make_way(settings: Settings, instance: dg.DagsterInstance) -> None:
-    """No other Dagster of this home runs: two daemons would start everything twice.
+    """Stop the home's background Dagster: two daemons would start every run twice.
 
-    Raises DagsterNotReady when one is in another terminal, or has a run under way.
+    Raises DagsterNotReady when it runs in another terminal, or has a run in progress.
     """
     found = find(settings)
     if found and found.foreground:
@@ -112,13 +112,13 @@ def make_way(settings: Settings, instance: dg.DagsterInstance) -> None:
 
 
 def command(port: int) -> list[str]:
-    """The command of Dagster's own that serves the UI and runs the daemon."""
+    """Return the command line of `dagster dev`, which serves the UI and runs the daemon."""
     place = ["-w", str(PROJECT / "workspace.yaml"), "-h", "127.0.0.1", "-p", str(port)]
     return [sys.executable, "-m", "dagster", "dev", *place]
 
 
 def remember(settings: Settings, pid: int, port: int, *, foreground: bool) -> Interface:
-    """Record a started Dagster, so that other commands find it."""
+    """Record a started Dagster, so that other commands find it, and return it."""
     interface = Interface(pid, psutil.Process(pid).create_time(), port, loaded_from(settings), foreground)
     _record(settings).parent.mkdir(parents=True, exist_ok=True)
     _record(settings).write_text(json.dumps(dataclasses.asdict(interface)), encoding="utf-8")
@@ -126,7 +126,7 @@ def remember(settings: Settings, pid: int, port: int, *, foreground: bool) -> In
 
 
 def stop(settings: Settings) -> bool:
-    """End the home's Dagster and all its processes; True when there was one."""
+    """Stop the home's Dagster and all its processes; return whether one was running."""
     found = find(settings)
     if not found:
         return False
@@ -140,7 +140,7 @@ def stop(settings: Settings) -> bool:
 
 
 def end_orphans(settings: Settings) -> None:
-    """End what a `dagster dev` of this home left behind when it was killed: a second daemon would run beside it."""
+    """Kill processes of this home whose `dagster dev` was killed: two daemons would run at the same time."""
     for process in psutil.process_iter():
         try:
             ours = process.environ().get("DAGSTER_HOME") == str(settings.dagster_home)
@@ -172,7 +172,7 @@ def wait_until_ready(interface: Interface, log_file: Path) -> None:
 
 
 def free_port(first: int) -> int:
-    """The first port from `first` on that nobody listens on."""
+    """Return the first free port from `first` on."""
     for port in range(first, min(first + 200, 65536)):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -223,6 +223,6 @@ def _tail(log_file: Path, lines: int = 20) -> str:
 
 
 def _take_signals() -> None:
-    # A shell's background job may ignore these, and children inherit that: the servers could then never be stopped.
+    # A shell's background job may ignore these signals, and children inherit that: the servers could not be stopped.
     for name in (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT):
         signal.signal(name, signal.SIG_DFL)

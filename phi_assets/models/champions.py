@@ -1,7 +1,7 @@
-"""Who is champion, read from the tags of a registry's versions: one rule for every backend.
+"""The champion, determined from the tags of a registry's versions: one rule for every backend.
 
 The versions that were not withdrawn, by rank, are the stack of champions. The last is the champion; the one before it
-is the champion after a rollback. So a single write changes the champion, and at no moment are there two.
+is the champion after a rollback. So a single write changes the champion, and there are never two.
 """
 
 from collections.abc import Iterable, Mapping
@@ -12,22 +12,22 @@ from typing import Literal, Protocol
 from phi_assets.errors import BackendError, ChampionChanged
 from phi_assets.records import Evaluation, RegisteredModel
 
-RANK = "rank"  # absent from versions that were registered before there were ranks: their number says as much
+RANK = "rank"  # absent from versions of earlier releases, whose rank is their number
 PROMOTED, PROMOTED_AT = "promoted", "promoted_at"
 WITHDRAWN, WITHDRAWN_AT, WITHDRAWN_BY = "withdrawn", "withdrawn_at", "withdrawn_by"
-RETIRED = "retired"  # "true": withdrawn by a person in Studio or by `az ml`, who gave no reason
+RETIRED = "retired"  # "true": withdrawn in Studio or by `az ml`, without a reason
 EVALUATION, BITS, RIGHT = "evaluation", "bits_per_byte", "questions_right"
 PASSED = "passed the gate"
-LONGEST = 200  # characters of a reason; a tag's value may have 256 on Azure
+LONGEST = 200  # maximum characters of a reason; Azure allows 256 in a tag's value
 
 State = Literal["champion", "former", "withdrawn"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Version:
-    """A registered version: where it stands, how and when it came there, and what was measured of it.
+    """A registered version: its state, how and when it got there, and its scores.
 
-    Texts are empty where nothing is known. `withdrawn` is the reason, `withdrawn_by` the Dagster run that did it.
+    Unknown texts are empty. `withdrawn` is the reason, `withdrawn_by` the Dagster run.
     """
 
     model: RegisteredModel
@@ -48,7 +48,7 @@ class Version:
 
 
 def version_of(model: RegisteredModel, tags: Mapping[str, str], created: str) -> Version:
-    """A version by its tags; `created` is when it was registered."""
+    """Return a version from its tags; `created` is when it was registered."""
     retired = "taken out by hand" if tags.get(RETIRED, "").lower() == "true" else ""
     withdrawn = tags.get(WITHDRAWN, "") or retired
     return Version(
@@ -67,7 +67,7 @@ def version_of(model: RegisteredModel, tags: Mapping[str, str], created: str) ->
 
 
 def ordered(versions: Iterable[Version]) -> list[Version]:
-    """The newest number first, the champion among them marked."""
+    """Return the versions, the highest number first, with the champion marked."""
     found = list(versions)
     stack = champions(found)
     marked = [replace(each, state="champion") if stack and each == stack[-1] else each for each in found]
@@ -75,52 +75,52 @@ def ordered(versions: Iterable[Version]) -> list[Version]:
 
 
 def champions(versions: Iterable[Version]) -> list[Version]:
-    """The stack: the champion last."""
+    """Return the stack of champions: the current one last."""
     standing = [each for each in versions if not each.withdrawn]
     return sorted(standing, key=lambda each: (each.rank, int(each.number)))
 
 
 def withdrawn(versions: Iterable[Version], digest: str) -> Version | None:
-    """The version by which this model was withdrawn; None when it was not."""
+    """Return the withdrawn version of this model; None without one."""
     return next((each for each in versions if each.withdrawn and each.model.model_digest == digest), None)
 
 
 def changed_since(evaluation: Evaluation, champion: str | None) -> str:
-    """Who is champion, and with whom it compared instead. Both as name/version."""
+    """Return a message with the champion and the one that the evaluation compared with, as name/version."""
     return f"the champion is {champion or 'none'}, the evaluation compared with {evaluation.champion or 'none'}"
 
 
 def overtaken(evaluation: Evaluation, champion: RegisteredModel | None, versions: Iterable[Version]) -> str:
-    """Why a model that passed cannot be registered by this evaluation; empty when it can, or need not be."""
+    """Return why this evaluation cannot register a model that passed; empty when it can, or need not."""
     known = any(each.model.model_digest == evaluation.model_digest for each in versions)
     present = name_of(champion)
     return "" if known or present == evaluation.champion else changed_since(evaluation, present)
 
 
 def name_of(model: RegisteredModel | None) -> str | None:
-    """Name and number of a version, as evaluations record the champion."""
+    """Return name/number of a version, as evaluations record the champion."""
     return f"{model.name}/{model.version}" if model else None
 
 
 def promotion_tags(versions: Iterable[Version], how: str) -> dict[str, str]:
-    """Tags that put a version on top of the stack, and take its withdrawal back."""
+    """Return the tags that put a version on top of the stack and remove its withdrawal."""
     rank = max((max(each.rank, int(each.number)) for each in versions), default=0) + 1
     cleared = {WITHDRAWN: "", WITHDRAWN_AT: "", WITHDRAWN_BY: "", RETIRED: ""}
     return {RANK: str(rank), **return_tags(how), **cleared}
 
 
 def set_only(tags: Mapping[str, str]) -> dict[str, str]:
-    """Those that have a value, for a version that is made with them."""
+    """Return the tags that have a value, for the creation of a version."""
     return {name: value for name, value in tags.items() if value}
 
 
 def return_tags(how: str) -> dict[str, str]:
-    """Tags that say how a version became champion, and when."""
+    """Return the tags that record how and when a version became champion."""
     return {PROMOTED: how[:LONGEST], PROMOTED_AT: _now()}
 
 
 def withdrawal_tags(reason: str, run: str) -> dict[str, str]:
-    """Tags that take a version out of the stack."""
+    """Return the tags that remove a version from the stack."""
     return {WITHDRAWN: reason[:LONGEST], WITHDRAWN_AT: _now(), WITHDRAWN_BY: run}
 
 
@@ -129,11 +129,11 @@ def _now() -> str:
 
 
 class CannotPromote(BackendError):
-    """The version that was asked for cannot become champion."""
+    """The requested version cannot become champion."""
 
 
 class Tagged(Protocol):
-    """What is needed of a registry."""
+    """The methods of a registry that this module uses."""
 
     def versions(self) -> list[Version]: ...
 
@@ -143,7 +143,7 @@ class Tagged(Protocol):
 
 
 def promote(registry: Tagged, number: str, reason: str, run: str) -> RegisteredModel:
-    """The version is champion and no longer withdrawn; who was champion is withdrawn. Twice is as good as once."""
+    """Make the version champion and withdraw the current one. Idempotent. Raises CannotPromote."""
     versions = registry.versions()
     chosen = next((each for each in versions if each.number == number), None)
     if chosen is None:
@@ -152,7 +152,7 @@ def promote(registry: Tagged, number: str, reason: str, run: str) -> RegisteredM
     _require_weights(registry, chosen, versions)
     if chosen.state == "champion":
         return chosen.model
-    # The new one first: were the old one withdrawn before, a third would be champion for a moment.
+    # Tag the new champion first: withdrawing the old one first would make a third version champion for a moment.
     registry.tag(number, promotion_tags(versions, f"promoted by hand: {reason or 'no reason given'}"))
     displaced = _champion(versions)
     if displaced:
@@ -162,7 +162,7 @@ def promote(registry: Tagged, number: str, reason: str, run: str) -> RegisteredM
 
 
 def rollback(registry: Tagged, reason: str, run: str) -> RegisteredModel:
-    """The former champion is champion, the present one withdrawn. The same run twice goes back once."""
+    """Withdraw the champion and reinstate the former one. Idempotent within a run. Raises CannotPromote."""
     versions = registry.versions()
     stack = champions(versions)
     if any(each.withdrawn_by == run for each in versions) and stack:
@@ -179,12 +179,12 @@ def rollback(registry: Tagged, reason: str, run: str) -> RegisteredModel:
 
 
 def champion_changed(evaluation: Evaluation, champion: str | None) -> ChampionChanged:
-    """The refusal of an evaluation that compared with another than this champion, name/version."""
+    """Return the error for an evaluation that compared with another champion than this one (name/version)."""
     return ChampionChanged(f"{changed_since(evaluation, champion)}; materialise model_evaluation again")
 
 
 def in_its_place(versions: list[Version], digest: str, champion: RegisteredModel | None) -> RegisteredModel:
-    """The champion, as this withdrawn model is not registered again. Raises CannotPromote when there is none."""
+    """Return the champion instead of registering a withdrawn model again. Raises CannotPromote without one."""
     if champion is None:
         out = withdrawn(versions, digest)
         said = f"this model is version {out.number}, which was withdrawn ({out.withdrawn})" if out else "withdrawn"

@@ -1,4 +1,4 @@
-"""Trainings side by side: what each scored, whether it would pass the gate, and in which order a person reads them."""
+"""Tracked trainings compared: scores, promotion checks and the order in which they are listed."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ from phi_assets.outcome import CheckOutcome
 
 @dataclass(frozen=True)
 class Scores:
-    """What an evaluation found of a model, in four numbers and the rules that it fails."""
+    """A model's scores in an evaluation, and the promotion rules that it fails."""
 
     bits_per_byte: float | None
     right: float | None = field(metadata={"doc": "share of evaluation questions; None when none were asked"})
@@ -44,7 +44,7 @@ class Trained:
 
 
 def scores_of(report: Mapping[str, Any], outcomes: Mapping[str, CheckOutcome]) -> Scores:
-    """The scores of the tuned model in an evaluation's report."""
+    """Return the tuned model's scores from an evaluation's report."""
     tuned = report["models"]["tuned"]
     asked = (tuned["questions"] or {}).get("all")
     kept = tuned["general_kept"]
@@ -57,7 +57,7 @@ def scores_of(report: Mapping[str, Any], outcomes: Mapping[str, CheckOutcome]) -
 
 
 def losses_of(report: Mapping[str, Any]) -> dict[str, float]:
-    """The last and best losses of a training's report, and its minutes, as far as it has them."""
+    """Return the last and the best loss of a training's report, and its minutes, where present."""
     found = {
         "final_loss": report["losses"][-1]["loss"] if report["losses"] else None,
         "best_validation_loss": report.get("best_validation_loss"),
@@ -67,9 +67,9 @@ def losses_of(report: Mapping[str, Any]) -> dict[str, float]:
 
 
 def best_first(found: Iterable[Trained]) -> list[Trained]:
-    """Those on the newest training's dataset first: bits per byte on another test split are another measure.
+    """Return trainings on the newest training's dataset first: bits per byte of different test splits do not compare.
 
-    Of these first what passes the gate, then by bits per byte; what was not evaluated comes last.
+    Within these, those that pass the promotion rules come first, then by bits per byte; unevaluated ones come last.
     """
     rows = sorted(found, key=lambda each: each.began, reverse=True)
     newest = rows[0].dataset if rows else ""
@@ -83,7 +83,7 @@ def best_first(found: Iterable[Trained]) -> list[Trained]:
 
 
 def differences(of: Trained, reference: Mapping[str, Any]) -> Sequence[str]:
-    """A word for each setting that is not as in the reference: `learning_rate=0.0002`."""
+    """Return `name=value` for each setting that differs from the reference, such as `learning_rate=0.0002`."""
     return [
         f"{name}={of.settings[name]}"
         for name, value in reference.items()

@@ -1,6 +1,6 @@
-"""The rules by which an evaluated model may be promoted. Pure: they read numbers, and decide.
+"""The rules that decide whether an evaluated model may be promoted: pure functions of the evaluation's numbers.
 
-Whatever a rule needs and does not find as a finite number counts against the model, never for it.
+A number that a rule needs and that is missing or not finite counts against the model, never for it.
 """
 
 import math
@@ -56,14 +56,14 @@ def not_worse_than_champion(report: Mapping[str, Any], rules: Rules = DEFAULT_RU
         bound = f"the upper bound must be at most {rules.most_bits_lost_to_champion:+}"
         reasons.append(f"{_spoken(found, 'champion')}; {bound}")
     elif _number(report, "comparisons", "champion", "rows") == 0:
-        # Whether so little evidence is enough is for enough_evidence to say.
+        # enough_evidence decides whether so little evidence suffices.
         reasons.append("the champion trained on every row of the test split, so bits per byte say nothing")
     else:
         failed = True
         reasons.append("the bits per byte of tuned and champion cannot be compared: a number is not finite")
     known = _difference(report, "champion_on_its_own_test")
     if known is not None:
-        # New rows are learned: they could pay for what was unlearned. Fewer rows, so only what is sure counts.
+        # Gains on new rows could hide losses on known ones. With fewer rows, only a significant loss counts.
         failed |= known["lower"] > rules.most_bits_lost_to_champion
         numbers |= {f"known_{each}": value for each, value in known.items()}
         reasons.append(

@@ -1,6 +1,6 @@
-"""How a model is trained: a preset, and what a candidate changes of it.
+"""The recipe of a training: a preset, and the values that a candidate changes.
 
-Two recipes with equal settings are one recipe, whatever they are called: what one has trained, the other finds.
+Recipes with equal settings have equal digests, whatever their names: the model of one is found by the other.
 """
 
 import hashlib
@@ -15,12 +15,12 @@ import dagster as dg
 
 from phi_assets.settings import PRESETS, PROJECT, Settings
 
-# Where things lie is not part of a recipe, and training_code asks for it.
+# Paths are not part of a recipe, but training_code requires them.
 NOWHERE = dict.fromkeys(("base_model", "train_file", "validation_file", "output_dir"), ".")
 
 
 class WrongRecipe(dg.Failure):
-    """A preset that is not there, or a setting that training_code refuses; said in its words."""
+    """A missing preset, or a setting that training_code rejects, with the message of training_code."""
 
 
 @dataclass(frozen=True)
@@ -33,21 +33,21 @@ class Recipe:
 
     @property
     def label(self) -> str:
-        """The preset's name and what differs from it: `laptop learning_rate=0.0002`."""
+        """Return the preset's name and the changed values: `laptop learning_rate=0.0002`."""
         return " ".join([Path(self.preset).stem, *(f"{name}={value}" for name, value in self.changes.items())])
 
     @property
     def arguments(self) -> list[str]:
-        """What is changed, for the command line of training_code."""
+        """Return the changed values as arguments of training_code."""
         return [f"--{name}={value}" for name, value in self.changes.items()]
 
     @property
     def file(self) -> Path | None:
-        """The preset's file when it is none of training_code's own."""
+        """Return the preset's file when it is not one of training_code's presets."""
         return Path(self.preset) if Path(self.preset).is_absolute() else None
 
     def learned_from(self) -> dict[str, Any]:
-        """Every setting that decides the weights, as JSON values. Raises WrongRecipe."""
+        """Return every setting that decides the weights, as JSON values. Raises WrongRecipe."""
         from training_code.settings import build, read_preset
 
         with _in_its_words():
@@ -55,11 +55,11 @@ class Recipe:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the settings that decide the weights."""
+        """Return the SHA-256 of the settings that decide the weights."""
         return hashlib.sha256(json.dumps(self.learned_from(), sort_keys=True).encode()).hexdigest()
 
     def as_preset(self) -> str:
-        """A preset file that says the whole of it, as YAML."""
+        """Return the complete recipe as the YAML of a preset file."""
         import yaml
 
         from training_code.settings import read_preset
@@ -69,9 +69,9 @@ class Recipe:
 
 
 def of(preset: str, wanted: Mapping[str, Any], candidate: str = "") -> Recipe:
-    """The recipe of a preset with other values; None, and what the preset says anyway, change nothing.
+    """Return the recipe of a preset with changed values; None, and values equal to the preset's, are no change.
 
-    Without a name the candidate is called by what differs. Raises WrongRecipe.
+    The default name of the candidate is its label. Raises WrongRecipe.
     """
     from training_code.settings import build, read_preset
 
@@ -96,13 +96,13 @@ def _in_its_words() -> Iterator[None]:
 
 
 def preset_file(settings: Settings) -> Path:
-    """The YAML file that PHI_PRESET names."""
+    """Return the YAML file of PHI_PRESET."""
     path = Path(settings.preset)
     return path if path.is_absolute() else PRESETS / f"{settings.preset}.yaml"
 
 
 def preset_value(settings: Settings, name: str) -> Any:
-    """Raises KeyError when the preset does not say it."""
+    """Return a value of the preset. Raises KeyError when the preset does not set it."""
     import yaml
 
     return yaml.safe_load(preset_file(settings).read_text(encoding="utf-8"))[name]

@@ -1,4 +1,4 @@
-"""When new data is worth a training: the policy, as a function of what is known, in words a person can check."""
+"""The retraining policy: a pure function from a situation to a decision with its reason."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ class Rules:
 
 @dataclass(frozen=True)
 class Money:
-    """What is left of the month's budget (None: there is none), and what the dearest job may cost, in US dollars."""
+    """The rest of the month's budget (None: no budget is set) and the maximum cost of a job, in US dollars."""
 
     left: float | None
     dearest_job: float
@@ -35,7 +35,7 @@ class Money:
 
 @dataclass(frozen=True)
 class Situation:
-    """What is new since the last training. What costs time or requests is asked only when it decides.
+    """What is new since the last training. Values that cost time or requests are callables, called only where needed.
 
     `drift` is None where too little is new to judge; `minutes_since` is None before the first training.
     """
@@ -56,7 +56,7 @@ class Decision:
 
 
 def decide(situation: Situation, rules: Rules) -> Decision:
-    """Start when enough is new, unless the last training is too near or the month's budget is spent."""
+    """Start when enough is new, unless the last training is too recent or the month's budget is spent."""
     cause = _cause(situation, rules)
     if not cause.start:
         return cause
