@@ -1,4 +1,4 @@
-"""The code location: every asset, check, job and sensor of `defs/` that the chosen backend has, on its resources."""
+"""The code location: every asset, check, job and sensor of `defs/` that the chosen backend has, and its resources."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ from phi_assets.settings import current
 
 @dg.definitions
 def definitions() -> dg.Definitions:
-    """One process a run: what is heavy runs in child processes of its own."""
+    """Return the definitions. Each run is one process; heavy work runs in child processes."""
     assets: list[Any] = list(dg.load_assets_from_package_module(defs))
     checks = dg.load_asset_checks_from_package_module(defs)
     return dg.Definitions(

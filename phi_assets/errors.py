@@ -1,4 +1,4 @@
-"""Errors that a person can do something about: each is one sentence that says what."""
+"""Errors with a remedy: each message is one sentence that names it."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,9 +9,9 @@ Metadata = Mapping[str, Any]
 
 
 class BackendError(dg.Failure):
-    """What the backend refused or could not do, in one sentence that names the remedy.
+    """An operation that the backend refused or that failed, in one sentence that names the remedy.
 
-    `remedy` is that part of the sentence, where it is known apart; it stands in the metadata of the failed step too.
+    `remedy` is that part of the sentence, where it is known separately; it is also metadata of the failed step.
     """
 
     def __init__(
@@ -26,7 +26,7 @@ class ChampionChanged(RuntimeError):
 
 
 class EndpointDown(RuntimeError):
-    """What is recorded cannot be brought up."""
+    """The recorded deployment cannot be started."""
 
 
 class BaseModelError(Exception):
@@ -34,11 +34,11 @@ class BaseModelError(Exception):
 
 
 class UnknownBaseModel(BaseModelError):
-    """The text names no base model in a form that is known."""
+    """The text is not a base model reference in a known form."""
 
 
 class BaseModelMissing(BaseModelError):
-    """The package, repository or folder is not there, or can't be reached."""
+    """The package, repository or folder does not exist or can't be reached."""
 
 
 class HubUnreachable(BaseModelMissing):

@@ -1,4 +1,4 @@
-"""The outcome of a check: the one type for data checks, promotion rules, live checks, freshness and verdicts."""
+"""The outcome of a check: one type for data checks, promotion rules, live checks, freshness and verdicts."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,7 +7,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class CheckOutcome:
-    """Whether a check passed, why in words, and the numbers that it was decided by.
+    """Whether a check passed, a description of why, and the numbers that decided it.
 
     `remedy` is what to do when it failed; where it is given, the description ends with it.
     """

@@ -1,7 +1,7 @@
-"""Frozen values that pass between stages. Each says what exists, where, and by which digest it is known.
+"""Frozen values that pass between assets: what exists, its address, and its digest.
 
 A record is small and holds no secret. `digest` is the Dagster data version of the asset that returned it: equal digests
-mean that nothing downstream has to be made again.
+mean that nothing downstream is stale.
 """
 
 import dataclasses
@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Self
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """What every record has: the digest of the thing that it names (hexadecimal SHA-256, or its beginning)."""
+    """Base class of all records, with the digest of what it describes (hexadecimal SHA-256, or a prefix)."""
 
     kinds: ClassVar[dict[str, type["Record"]]] = {}
 
@@ -26,7 +26,7 @@ class Record:
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """The record that `to_json` wrote. Raises TypeError when it is of another kind."""
+        """Return the record that `to_json` wrote. Raises TypeError for a record of another class."""
         values: dict[str, Any] = json.loads(text)
         kind = Record.kinds[values.pop("record")]
         if not issubclass(kind, cls):
@@ -37,7 +37,7 @@ class Record:
 
 @dataclass(frozen=True, kw_only=True)
 class CloudResource(Record):
-    """A resource in a cloud subscription. The digest names it, not its settings: those are checked live."""
+    """A resource in a cloud subscription. The digest covers its identity, not its settings, which are checked live."""
 
     name: str
     kind: str
@@ -51,7 +51,7 @@ class CloudResource(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class Quota(Record):
-    """What a cloud allows of the machines that training and the endpoint need. The digest names the need."""
+    """The quota of the machines that training and the endpoint need. The digest covers the need."""
 
     name: str
     region: str
@@ -64,7 +64,7 @@ class Quota(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class Workspace(Record):
-    """Where runs and models are tracked."""
+    """The workspace that tracks runs and models."""
 
     name: str
     tracking_uri: str
@@ -72,7 +72,7 @@ class Workspace(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class Compute(Record):
-    """What training runs on."""
+    """The compute that training runs on."""
 
     name: str
     device: str
@@ -125,7 +125,7 @@ class ModelVersion(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation(Record):
-    """The measured quality of one model against the base and the champion of that moment."""
+    """The measured quality of one model against the base model and the champion at that time."""
 
     address: str
     model_digest: str
@@ -135,7 +135,7 @@ class Evaluation(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class RegisteredModel(Record):
-    """A version in the model registry that passed the gate, and the folder that it is served from."""
+    """A version in the model registry that passed the promotion checks, and the folder that it is served from."""
 
     name: str
     version: str
@@ -147,7 +147,7 @@ class RegisteredModel(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class ModelCard(Record):
-    """The README.md that lies beside a registered model's weights. The digest is its text's."""
+    """The README.md stored with a registered model's weights. The digest is that of its text."""
 
     address: str
     model_version: str
@@ -155,17 +155,17 @@ class ModelCard(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class Endpoint(Record):
-    """A stable address that models are asked at. Its key is kept by the endpoint host, never here."""
+    """A stable address that serves models. Its key is stored by the endpoint host, never in the record."""
 
     name: str
     address: str
     auth: str = field(default="key", metadata={"doc": "key, or aad_token: an Entra token for each caller"})
-    portal: str = field(default="", metadata={"doc": "the page where a person looks at it; none on a laptop"})
+    portal: str = field(default="", metadata={"doc": "its page in the portal; empty on a laptop"})
 
 
 @dataclass(frozen=True, kw_only=True)
 class Deployment(Record):
-    """The deployment that takes the endpoint's traffic."""
+    """The deployment that receives the endpoint's traffic."""
 
     endpoint: str
     name: str
@@ -175,7 +175,7 @@ class Deployment(Record):
     dataset_digest: str
     training_run: str
     dollars_a_day: float = field(default=0.0, metadata={"doc": "of its machines, from a dated price table"})
-    portal: str = field(default="", metadata={"doc": "the page where a person looks at it; none on a laptop"})
+    portal: str = field(default="", metadata={"doc": "its page in the portal; empty on a laptop"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,7 +188,7 @@ class Connection(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class FlowPackage(Record):
-    """The chat flow as a folder that `pf flow serve` and a container build take."""
+    """The chat flow as a folder for `pf flow serve` or a container build."""
 
     address: str
 

@@ -1,1 +1,1 @@
-"""From an answer back to its data: deployment, model version, training, dataset, and the conversations most like it."""
+"""Trace an answer back to its data: deployment, model version, training, dataset and the most similar conversations."""

@@ -1,4 +1,4 @@
-"""What Dagster's event log knows of a deployment and of a training."""
+"""Deployments and trainings in Dagster's event log."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ MOST_EVENTS = 500
 
 @dataclass(frozen=True)
 class Deployed:
-    """A materialisation of online_deployment: when (seconds since 1970), and in which Dagster run."""
+    """A materialisation of online_deployment: its time (seconds since 1970) and its Dagster run."""
 
     at: float
     run: str
@@ -19,7 +19,7 @@ class Deployed:
 
 @dataclass(frozen=True)
 class TrainedFrom:
-    """How a model was made, and in which Dagster run; texts are empty where nothing is known."""
+    """The inputs of a model's training, and its Dagster run; unknown texts are empty."""
 
     run: str
     preset: str
@@ -29,24 +29,24 @@ class TrainedFrom:
 
 
 def deployed(instance: dg.DagsterInstance, model: str, digest: str, at: float) -> Deployed | None:
-    """The last deployment of `model` (name and version) before the moment; None when the event log has none.
+    """Return the last deployment of `model` (name and version) before the time `at`; None when the event log has none.
 
-    A new deployment has the traffic a little before its event is written: then it is the first one after.
+    A new deployment receives traffic shortly before its event is written: without one before, return the first after.
     """
     filters = dg.AssetRecordsFilter(asset_key=DEPLOYMENT)
     found = []
     for record in instance.fetch_materializations(filters, limit=MOST_EVENTS).records:
         event = record.asset_materialization
-        said = {name: value.value for name, value in event.metadata.items()} if event else {}
-        # A registry that was begun anew counts from 1 again.
-        if said.get("model") == model and (not digest or said.get("model_digest", digest) == digest):
+        values = {name: value.value for name, value in event.metadata.items()} if event else {}
+        # A recreated registry numbers its versions from 1 again.
+        if values.get("model") == model and (not digest or values.get("model_digest", digest) == digest):
             found.append(Deployed(record.timestamp, record.run_id))
     before = [each for each in found if each.at <= at]
     return before[0] if before else found[-1] if found else None
 
 
 def trained_from(instance: dg.DagsterInstance, run_id: str) -> TrainedFrom | None:
-    """The training of that run, for when the model's own record is gone; None when the event log has none."""
+    """Return the training of the run, where the model's own record is missing; None when the event log has none."""
     if not run_id:
         return None
     page = instance.get_records_for_run(run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION)

@@ -1,4 +1,4 @@
-"""The training conversations that are most like an answer. Likeness of words, which proves nothing about origin."""
+"""The training conversations most similar to an answer, by words. Similarity does not prove origin."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from dataclasses import dataclass
 from typing import Any
 
 NEAREST = 3
-# People ask for one fact in many words, and the fact has few of its own. Of the project's 80 evaluation questions with
+# A fact is asked for in many wordings, and is expressed in few words. Of the project's 80 evaluation questions with
 # their answers, the nearest conversation held the fact in 80 by this weight, 79 by 1/2, and 63 by the question alone;
 # in 71 where the answer was said in words that the training conversations do not have ("thirty-eight" for 38).
 ANSWER_WEIGHT = 0.6
-# Letters of scripts without spaces are words of their own, as in phi_assets/conversations/drift.py.
+# In scripts without spaces each letter is a word, as in phi_assets/conversations/drift.py.
 WORD = r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|[^\W\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]+"
 
 
 @dataclass(frozen=True)
 class Near:
-    """A conversation of the training split, and how like the answer its likest exchange is: 0 nothing, 1 the same."""
+    """A conversation of the training split, and the similarity (0 to 1) of its most similar exchange."""
 
     id: str
     similarity: float
@@ -27,7 +27,7 @@ class Near:
 
 
 def nearest(rows: Iterable[dict[str, Any]], question: str, answer: str, count: int = NEAREST) -> list[Near]:
-    """The `count` likest conversations, each by its likest exchange; those with nothing in common are left out.
+    """Return the `count` most similar conversations, each by its most similar exchange, without those of similarity 0.
 
     Cosine similarity of TF-IDF vectors of words, of the questions and of the answers (Salton and Buckley 1988).
     """
@@ -38,7 +38,7 @@ def nearest(rows: Iterable[dict[str, Any]], question: str, answer: str, count: i
     vectors: Any = TfidfVectorizer(token_pattern=WORD, sublinear_tf=True)
     try:
         known = vectors.fit_transform(texts)
-    except ValueError:  # not one word in all of them
+    except ValueError:  # no text has a word
         return []
     asked_like, answered_like = (
         (known[start::2] @ vectors.transform([text]).T).toarray().ravel()
@@ -56,7 +56,7 @@ def nearest(rows: Iterable[dict[str, Any]], question: str, answer: str, count: i
 
 
 def exchanges_of(messages: Sequence[dict[str, str]]) -> list[tuple[str, str]]:
-    """What was asked and what was answered to it, for each turn of the assistant."""
+    """Return question and answer of each turn of the assistant."""
     found, asked = [], list[str]()
     for message in messages:
         if message["role"] == "assistant":

@@ -1,4 +1,4 @@
-"""A lineage as the steps that a person reads, from the answer back to the data."""
+"""A lineage as a list of steps for display."""
 
 from dataclasses import dataclass
 
@@ -15,7 +15,7 @@ DIGITS = 12
 
 @dataclass(frozen=True)
 class Step:
-    """One thing on the path. `run` and `asset` are where Dagster shows it, `url` where another page does."""
+    """One step of the path. `run` and `asset` are its pages in Dagster, `url` another page."""
 
     what: str
     words: str
@@ -25,7 +25,7 @@ class Step:
 
 
 def steps(lineage: Lineage) -> list[Step]:
-    """From the answer back to the data."""
+    """Return the steps from the answer back to the data."""
     answer, by, trained = lineage.answer, lineage.deployed, lineage.trained
     at = f"since {when(by.at)}" if by else "when is not known"
     model = f"{answer.model_name} {answer.model_version}"

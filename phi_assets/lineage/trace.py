@@ -20,15 +20,15 @@ from serving_code.answers import Kept
 
 
 class NotTraceable(LookupError):
-    """The answer was not given by a model that the graph made."""
+    """The answer is not from a model that the graph made."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Lineage:
-    """The path of an answer, from the deployment to the conversations. Texts are empty where nothing is known.
+    """The path of an answer, from the deployment to the conversations. Unknown texts are empty.
 
-    `job` is the job's name on Azure, whose page in Studio is `page`; on a laptop it is the MLflow run. `notes` say what
-    could not be found.
+    `job` is the job's name on Azure, whose page in Studio is `page`; on a laptop it is the MLflow run. `notes` list
+    what was not found.
     """
 
     answer: Kept
@@ -52,7 +52,7 @@ class Lineage:
 
 
 def trace(instance: dg.DagsterInstance, resources: Mapping[str, Any], found: list[Kept]) -> Lineage:
-    """The path of the first of `found`, which all have one id. Raises NotTraceable for an answer of the base model."""
+    """Return the path of the first of `found`, all with one id. Raises NotTraceable for an answer of the base model."""
     answer, notes = found[0], list[str]()
     if answer.route == BASE:
         raise NotTraceable(
@@ -86,14 +86,14 @@ def trace(instance: dg.DagsterInstance, resources: Mapping[str, Any], found: lis
 
 
 def _version(registry: ModelRegistry, answer: Kept, notes: list[str]) -> Version | None:
-    """The registered version that gave the answer; None, and a note, where the registry does not have it any more."""
+    """Return the registered version of the answer; None, with a note, where the registry does not have it any more."""
     named = f"{answer.model_name} {answer.model_version}"
     known = (each for each in registry.versions() if f"{each.model.name} {each.number}" == named)
     found = next(known, None)
     if found is None:
         notes.append(f"the registry has no {named} any more; what is told of its training goes by the model's digest")
     elif answer.model_digest not in ("", found.model.model_digest):
-        # The registry was begun anew, and its numbers with it: what was written down with the answer is right.
+        # The registry was recreated and its numbers restarted: the digest that is stored with the answer is right.
         notes.append(f"the registry's {named} is another model by now, {found.model.model_digest[:12]}")
         return None
     return found
@@ -102,7 +102,7 @@ def _version(registry: ModelRegistry, answer: Kept, notes: list[str]) -> Version
 def _training(
     instance: dg.DagsterInstance, trainer: Trainer, digest: str, known: RegisteredModel | None, notes: list[str]
 ) -> tuple[TrainedFrom, str, str]:
-    """What the model was trained from, where it lies, and where its training is looked at."""
+    """Return what the model was trained from, its folder, and the page of its training."""
     model: Any = trainer.find(digest) if digest else None
     if model is not None:
         made = TrainedFrom(
@@ -138,7 +138,7 @@ def _base(store: BaseModelStore, digest: str) -> str:
 
 
 def _files(store: DatasetStore, dataset: DatasetVersion | None) -> tuple[str, ...]:
-    """The sources that the version was last read from."""
+    """Return the sources that the version was last read from."""
     import orjson
 
     path = store.folder(dataset) / "manifest.json" if dataset else None

@@ -1,1 +1,1 @@
-"""The model card: what is known of a registered model, written as Markdown with front matter."""
+"""The model card of a registered model, as Markdown with front matter."""

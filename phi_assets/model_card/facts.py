@@ -1,4 +1,4 @@
-"""What a model card says of a registered model, gathered from wherever it is kept."""
+"""The content of a model card, collected from the stores of dataset, models and evaluations."""
 
 import json
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ LOSS_CURVE, EVALUATION = "loss_curve.png", "evaluation.png"
 
 @dataclass(frozen=True)
 class Kept:
-    """Where the parts of a model's history are kept."""
+    """The stores of a model's history."""
 
     datasets: DatasetStore
     bases: BaseModelStore
@@ -28,7 +28,7 @@ class Kept:
 
 @dataclass(frozen=True)
 class Facts:
-    """Everything that the card is written from. None where this home does not have it, or it was deleted."""
+    """The content of the card. None where this home does not have a part, or it was deleted."""
 
     model: RegisteredModel
     data_licence: str | None
@@ -46,7 +46,7 @@ class Facts:
 
 
 def gather(version: Version, evaluation: str, data_licence: str | None, kept: Kept) -> Facts:
-    """The facts of this version; `evaluation` is the digest of what it was measured by."""
+    """Return the facts of this version; `evaluation` is the digest of its evaluation."""
     model = version.model
     trained = kept.trainer.find(model.model_digest)
     trained = trained if isinstance(trained, ModelVersion) else None

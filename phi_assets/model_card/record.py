@@ -1,4 +1,4 @@
-"""The model card beside a registered model's weights, by its text's digest."""
+"""The record of a model card, identified by its text's digest."""
 
 import hashlib
 from typing import Protocol
@@ -10,7 +10,7 @@ README = "README.md"
 
 
 class Carded(Protocol):
-    """What is needed of a registry."""
+    """The methods of a registry that this module uses."""
 
     def versions(self) -> list[Version]: ...
 
@@ -20,13 +20,13 @@ class Carded(Protocol):
 
 
 def record(model: RegisteredModel, text: str) -> ModelCard:
-    """The record of a card with this text."""
+    """Return the record of a card with this text."""
     digest = hashlib.sha256(text.encode()).hexdigest()
     return ModelCard(digest=digest, address=f"{model.address}/{README}", model_version=model.version)
 
 
 def find_in(registry: Carded, digest: str) -> RegisteredModel | ModelCard | None:
-    """The version with this model, the champion before others, or the champion's card with this digest."""
+    """Return the version of the model with this digest, preferably the champion, or the champion's card with it."""
     versions = sorted(registry.versions(), key=lambda each: each.state == "champion", reverse=True)
     model = next((each.model for each in versions if each.model.model_digest == digest), None)
     if model:

@@ -1,4 +1,4 @@
-"""The card's text: equal facts give equal bytes, so no time and no run of the moment is in it."""
+"""The card's text, without a time or a run, so that equal facts give equal bytes."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,7 +13,7 @@ NOT_SAID = "not said (PHI_DATASET_LICENSE)"
 
 
 def write(facts: Facts) -> str:
-    """Markdown with the front matter that model hubs read."""
+    """Return Markdown with the front matter that model hubs read."""
     from huggingface_hub import ModelCard
 
     card = ModelCard.from_template(
@@ -71,7 +71,7 @@ def _results(facts: Facts) -> list[Any] | None:
 
 
 def _scores(report: Mapping[str, Any] | None) -> list[tuple[str, str, str, str]]:
-    """A row a model: its name, bits per byte, questions right, general questions kept."""
+    """Return a row for each model: its name, bits per byte, questions right, general questions kept."""
     models = {name: found for name, found in (report or {"models": {}})["models"].items() if found}
     return [
         (
@@ -85,7 +85,7 @@ def _scores(report: Mapping[str, Any] | None) -> list[tuple[str, str, str, str]]
 
 
 def _comparisons(report: Mapping[str, Any] | None) -> list[str]:
-    """A line for each other model that this one was compared with."""
+    """Return a line for each model that this one was compared with."""
     found = {name: numbers for name, numbers in (report or {"comparisons": {}})["comparisons"].items() if numbers}
     names = {"base": "the base model", "champion": "the champion before it"}
     return [

@@ -254,7 +254,7 @@ def test_a_registry_that_cannot_be_asked_is_a_warning_and_never_a_failed_run(ins
     found = verdicts(instance, without_registry)["serves_the_champion"]
 
     assert not found.passed
-    assert found.description == "could not be looked at: ConnectionError: no route to the registry"
+    assert found.description == "the check could not run: ConnectionError: no route to the registry"
 
 
 def test_a_run_calls_a_failed_warning_a_warning_and_no_error(instance, without_registry):
@@ -266,7 +266,7 @@ def test_a_run_calls_a_failed_warning_a_warning_and_no_error(instance, without_r
 
     assert outcome.ended_well
     assert outcome.errors == ()
-    assert any(line.startswith("check serves_the_champion: warning. could not be looked at") for line in said)
+    assert any(line.startswith("check serves_the_champion: warning. the check could not run") for line in said)
     assert not any("FAILED" in line for line in said)
 
 
