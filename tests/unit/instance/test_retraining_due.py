@@ -264,7 +264,7 @@ def test_a_version_that_is_still_being_checked_is_waited_for(world):
         world.instance, "chat_dataset", version.digest, judged_meanwhile, run="this", seconds=60
     )
 
-    assert said == ["waiting for the checks of chat_dataset just made, which another run has just made"]
+    assert said == ["waiting for the checks of chat_dataset just made in another run"]
     check_gates.require_passed(world.instance, "chat_dataset", version.digest)
 
 
