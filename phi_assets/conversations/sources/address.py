@@ -1,4 +1,4 @@
-"""Where raw conversations come from: a file, a folder, or a dataset of the Hugging Face hub."""
+"""Addresses of raw conversations: a file, a folder, or a dataset of the Hugging Face hub."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _HUB = re.compile(r"hf:(?P<name>[\w.-]+(?:/[\w.-]+)?)(?:@(?P<revision>[\w./-]+))
 
 @dataclass(frozen=True)
 class FileSource:
-    """A file, or a folder whose files are all read."""
+    """A file, or a folder with all its files."""
 
     path: Path
 
@@ -61,7 +61,7 @@ class HubSource:
 
 @dataclass(frozen=True)
 class RowsFile:
-    """Rows of `source` that were read elsewhere: a JSON object a line, as long as it may be."""
+    """Rows of `source` that were read elsewhere: one JSON object a line, of any length."""
 
     path: Path
     source: HubSource

@@ -1,53 +1,34 @@
-"""Whether a file that somebody puts into a folder is all there, or still being written."""
+"""Decides whether a file in a watched folder is complete or still being written."""
 
 from __future__ import annotations
 
 import os
 import time
-from functools import cached_property
 from pathlib import Path
 
 from phi_assets.conversations.formats.json_lines import parse_object
 from phi_assets.conversations.rows import Row
 
 QUIET_SECONDS = 5.0
-"""Writers that are alive write more often than this."""
+"""A file that changed within this time counts as being written."""
 YOUNG_SECONDS = 600.0
-"""What was not touched for so long is not being written any more, whatever its end looks like."""
-_TAIL = 4 << 20  # as much as a line may hold (reading.MAX_LINE_BYTES)
+"""A file that was unchanged for so long is read as it is, even when its end is cut off."""
+_TAIL = 4 << 20  # as much as a line may hold (read_rows.MAX_LINE_BYTES)
 
 
-class Writers:
-    """The files that processes of this machine hold open for writing, as far as this user may see them; asked once."""
+def unfinished(path: Path, stat: os.stat_result, quiet_seconds: float = QUIET_SECONDS) -> str:
+    """The reason to skip the file; empty when it is complete. Raises OSError when it can't be read.
 
-    @cached_property
-    def files(self) -> frozenset[str]:
-        import psutil
-
-        found: set[str] = set()
-        for process in psutil.process_iter():
-            try:
-                # Only Linux tells the mode; elsewhere the other signs must do.
-                found.update(each.path for each in process.open_files() if getattr(each, "mode", "r") != "r")
-            except (psutil.Error, OSError):
-                continue
-        return frozenset(found)
-
-    def hold(self, path: Path) -> bool:
-        return os.path.realpath(path) in self.files
-
-
-def unfinished(path: Path, found: os.stat_result, writers: Writers, quiet_seconds: float = QUIET_SECONDS) -> str:
-    """Why the file is to be left alone; empty when it is complete. Raises OSError when it can't be read."""
-    if not found.st_size:
+    Only the file itself decides, by its size, age and end: a file that a process holds open without writing to it for
+    `quiet_seconds` is read.
+    """
+    if not stat.st_size:
         return "it is empty"
-    age = time.time() - found.st_mtime
+    age = time.time() - stat.st_mtime
     if 0 <= age < quiet_seconds:
         return "it is still being written"
-    if age < YOUNG_SECONDS and writers.hold(path):
-        return "it is still being written: a process has it open"
     if path.suffix.lower() == ".parquet":
-        # Its table of contents stands at its end: without that nothing of it can be read, however old it is.
+        # Parquet's footer is at the end of the file: without it nothing can be read, however old the file is.
         return "" if _tail(path, 4) == b"PAR1" else "it is not a whole Parquet file; copy it again"
     if age < YOUNG_SECONDS and not _ends_whole(path):
         return f"its end is cut off; after {YOUNG_SECONDS / 60:.0f} minutes without a change it is read as it is"
@@ -67,7 +48,7 @@ def _ends_whole(path: Path) -> bool:
     return isinstance(parse_object(tail.rpartition(b"\n")[2].removeprefix(b"\xef\xbb\xbf"), "", 1), Row)
 
 
-def _tail(path: Path, most: int) -> bytes:
+def _tail(path: Path, maximum: int) -> bytes:
     with path.open("rb") as file:
-        file.seek(max(0, file.seek(0, os.SEEK_END) - most))
-        return file.read(most)
+        file.seek(max(0, file.seek(0, os.SEEK_END) - maximum))
+        return file.read(maximum)

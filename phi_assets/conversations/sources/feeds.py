@@ -1,6 +1,6 @@
-"""Feeds: the places that raw conversations come from. Each looks, and says what it holds now and what it leaves alone.
+"""Feeds: the sources of raw conversations. Each lists what it holds now and what it skips.
 
-A new kind of place is one class with a `title` and a `look`.
+A new kind of source is one class with a `title` and a `look`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Protocol
 
 from phi_assets.conversations.rows import SourceError
 from phi_assets.conversations.sources.address import SUFFIXES, FileSource, HubSource, RowsFile
-from phi_assets.conversations.sources.complete_files import QUIET_SECONDS, Writers, unfinished
+from phi_assets.conversations.sources.complete_files import QUIET_SECONDS, unfinished
 from phi_assets.conversations.sources.hash_cache import Hashes
 from phi_assets.files import file_sha256
 
@@ -26,7 +26,7 @@ SETTLED_SECONDS = 30.0
 class Piece:
     """A whole file, or a split of a hub dataset, with the hash (hex) of its content.
 
-    `stamp`, a file's size and time of change in nanoseconds when it was hashed, tells whether it was changed since.
+    `stamp` is the file's size and modification time in nanoseconds when it was hashed; it shows later changes.
     """
 
     name: str
@@ -37,7 +37,7 @@ class Piece:
 
 @dataclass(frozen=True)
 class LeftAlone:
-    """A file that is not read now, and why. `known`: it was whole before, and is being changed."""
+    """A file that is skipped, and the reason. `known`: an earlier version was complete, so it is being rewritten."""
 
     name: str
     reason: str
@@ -46,7 +46,7 @@ class LeftAlone:
 
 @dataclass(frozen=True)
 class Look:
-    """What a feed held when it was looked at, in the order of reading."""
+    """The content of a feed at one time, in the order of reading."""
 
     feed: str
     pieces: tuple[Piece, ...] = ()
@@ -54,26 +54,26 @@ class Look:
 
     @property
     def changing(self) -> bool:
-        """Whether something of what it held before is just being changed, so that a moment later it holds it again."""
+        """Whether a file that was complete before is being rewritten, and will soon be complete again."""
         return any(each.known for each in self.left)
 
 
 class Feed(Protocol):
-    """A place that conversations come from."""
+    """A source of conversations."""
 
     @property
     def title(self) -> str:
-        """What a person calls it: a path, an address."""
+        """The name shown to users: a path or an address."""
         ...
 
     def look(self) -> Look:
-        """What it holds now. Raises when it can't be reached."""
+        """The current content. Raises when the source can't be reached."""
         ...
 
 
 @dataclass(frozen=True)
 class FolderFeed:
-    """Every complete file of a folder and its subfolders but those under `apart_from`; a missing folder is empty."""
+    """Every complete file of a folder tree, except those under `apart_from`; a missing folder is empty."""
 
     folder: Path
     hashes: Hashes
@@ -99,10 +99,10 @@ class FolderFeed:
 
 @dataclass(frozen=True)
 class NamedFeed:
-    """What PHI_DATASET names. A person named it, so it need not lie still before it is read.
+    """The source that PHI_DATASET names. The user chose it, so no quiet time has to pass before it is read.
 
-    A single file is read as it is unless somebody is writing it; of a folder, only what is whole. `apart_from` is a
-    folder inside it that another feed reads.
+    A single file is read as it is; in a folder, only the complete files. `apart_from` is a folder inside it that
+    another feed reads.
     """
 
     source: FileSource | HubSource
@@ -114,7 +114,7 @@ class NamedFeed:
         return str(self.source)
 
     def look(self) -> Look:
-        """Raises SourceError when there is nothing to read, or the hub can't be reached."""
+        """The current content. Raises SourceError when there is nothing to read, or the hub can't be reached."""
         if isinstance(self.source, HubSource):
             return Look(self.title, pieces_of(self.source))
         files = [
@@ -123,8 +123,6 @@ class NamedFeed:
             if not (self.apart_from and self.apart_from in path.parents)
         ]
         if self.source.path.is_file():
-            if Writers().hold(self.source.path):
-                raise SourceError(f"{self.source} is still being written; wait for its writer, and run again")
             return Look(self.title, pieces_of(self.source, self.hashes))
         return _look(self.title, files, [], self.hashes, quiet_seconds=0.0)
 
@@ -132,9 +130,9 @@ class NamedFeed:
 def look_when_settled(
     feeds: Iterable[Feed], log: Callable[[str], None], seconds: float = SETTLED_SECONDS
 ) -> list[Look]:
-    """What the feeds hold, waiting a while for files that were whole before and are just being changed.
+    """The content of the feeds, after waiting at most `seconds` for known files that are being rewritten.
 
-    Without the wait, what is read meanwhile would lack them, and the next reading bring them back.
+    Without the wait, this dataset version would lack those files and the next one would contain them again.
     """
     feeds, deadline = list(feeds), time.monotonic() + seconds
     while True:
@@ -147,19 +145,19 @@ def look_when_settled(
 
 
 def pieces_of(source: FileSource | HubSource, hashes: Hashes | None = None) -> tuple[Piece, ...]:
-    """Everything that the source holds, whole or not. Raises SourceError when it is missing or can't be reached."""
+    """Everything that the source holds, complete or not. Raises SourceError when it is missing or can't be reached."""
     if isinstance(source, HubSource):
         from phi_assets.conversations.sources.hub_dataset import commit_of
 
         commit = commit_of(source)
-        told = f"{source.name}\0{commit}\0{source.split}"
+        identity = f"{source.name}\0{commit}\0{source.split}"
         pinned = replace(source, revision=commit)
-        return (Piece(str(source), pinned, hashlib.sha256(told.encode()).hexdigest()),)
+        return (Piece(str(source), pinned, hashlib.sha256(identity.encode()).hexdigest()),)
     return tuple(_piece(name, path, path_stat(path), hashes) for name, path in source.files())
 
 
 def fingerprint(looks: Iterable[Look]) -> str:
-    """SHA-256 (hex) over the set of contents: neither names nor copies count."""
+    """SHA-256 (hex) over the set of contents: file names and copies make no difference."""
     return digest_of(piece.sha256 for look in looks for piece in look.pieces)
 
 
@@ -169,7 +167,7 @@ def digest_of(contents: Iterable[str]) -> str:
 
 
 def path_stat(path: Path) -> os.stat_result:
-    """Size and times of a file. Raises SourceError when it is gone or may not be looked at."""
+    """Size and times of a file. Raises SourceError when it is missing or not accessible."""
     try:
         return path.stat()
     except OSError as e:
@@ -183,30 +181,30 @@ def _look(
     hashes: Hashes,
     quiet_seconds: float = QUIET_SECONDS,
 ) -> Look:
-    pieces, writers = [], Writers()
+    pieces = []
     for name, path in sorted(candidates):
         known = hashes.knows(path)
         try:
-            found = path.stat()
-            reason = unfinished(path, found, writers, quiet_seconds)
+            stat = path.stat()
+            reason = unfinished(path, stat, quiet_seconds)
             if reason:
                 left.append(LeftAlone(name, reason, known))
             else:
-                pieces.append(_piece(name, path, found, hashes))
+                pieces.append(_piece(name, path, stat, hashes))
         except FileNotFoundError:
-            continue  # taken away since the folder was listed
+            continue  # deleted since the folder was listed
         except (OSError, SourceError) as e:
             left.append(LeftAlone(name, f"it can't be read: {getattr(e, 'strerror', None) or e}", known))
-    hashes.keep()
+    hashes.save()
     return Look(title, tuple(pieces), tuple(left))
 
 
-def _piece(name: str, path: Path, found: os.stat_result, hashes: Hashes | None) -> Piece:
+def _piece(name: str, path: Path, stat: os.stat_result, hashes: Hashes | None) -> Piece:
     try:
-        digest = hashes.of(path, found) if hashes else file_sha256(path)
+        digest = hashes.of(path, stat) if hashes else file_sha256(path)
     except OSError as e:
         raise _unreadable(path, e) from e
-    return Piece(name, path, digest, (found.st_size, found.st_mtime_ns))
+    return Piece(name, path, digest, (stat.st_size, stat.st_mtime_ns))
 
 
 def _unreadable(path: Path, error: OSError) -> SourceError:
@@ -214,7 +212,7 @@ def _unreadable(path: Path, error: OSError) -> SourceError:
 
 
 def _visible(folder: Path) -> Iterator[Path]:
-    """Every file below the folder that is not hidden. Raises SourceError for a folder that may not be listed."""
+    """Every file below the folder that is not hidden. Raises SourceError for a folder that can't be listed."""
 
     def fail(error: OSError) -> None:
         if not isinstance(error, FileNotFoundError):

@@ -1,4 +1,4 @@
-"""Datasets of the Hugging Face hub, read through `datasets`; every failure to reach it becomes one clear error."""
+"""Reads datasets of the Hugging Face hub through `datasets`; every failure is raised as SourceError."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _explained(source: HubSource) -> Iterator[None]:
     except ValueError as e:
         raise SourceError(f"{source} can't be loaded: {e}; check the split expression") from e
     except Exception as e:
-        # The hub client's HTTP library differs between its versions; its errors share no base class of ours.
+        # The hub client's HTTP library differs between its versions, and its errors have no common base class.
         if not type(e).__module__.startswith(("httpx", "httpcore", "requests", "urllib3")):
             raise
         raise SourceError(_unreachable(source, e)) from e
@@ -47,7 +47,7 @@ def commit_of(source: HubSource) -> str:
 
 
 def read_hub(source: HubSource) -> Iterator[Row]:
-    """The rows of a hub dataset, with their place in the split as line. Raises SourceError."""
+    """The rows of a hub dataset, with their position in the split as line. Raises SourceError."""
     with _explained(source):
         from datasets import load_dataset
 

@@ -1,4 +1,4 @@
-"""Rows of whatever a piece of a feed points to: a file, a hub dataset, or the rows of one that a job has read."""
+"""Reads the rows of one piece of a feed: a file, a hub dataset, or a hub dataset that a job has already read."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from phi_assets.conversations.sources.hub_dataset import read_hub
 def read_source(
     name: str, origin: Path | HubSource | RowsFile, max_line_bytes: int = MAX_LINE_BYTES
 ) -> Iterator[Row | Broken]:
-    """Every row of a file, called `name`, or of a hub dataset, in order, as a stream; what isn't an object is a Broken.
+    """The rows of a file, called `name`, or of a hub dataset, in order, as a stream; what isn't an object is a Broken.
 
     `max_line_bytes` is passed on to `read_rows`. Raises SourceError when the origin is missing, can't be reached, or is
-    no file of its kind.
+    not a valid file of its format.
     """
     if isinstance(origin, HubSource):
         yield from read_hub(origin)

@@ -1,4 +1,4 @@
-"""What a watch sees of the feeds: one that can't be reached hides no other, and nothing half done is seen."""
+"""A snapshot of all feeds: an unreachable feed does not hide the others, and incomplete changes are not visible."""
 
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -16,7 +16,7 @@ CAN_WAIT = "as before, for now"
 
 @dataclass(frozen=True)
 class Seen:
-    """The parts of all feeds together. `unknown` names feeds that failed and were never seen before."""
+    """The content of all feeds together. `unknown` names feeds that failed and have no stored content."""
 
     digest: str
     parts: Mapping[str, Part]
@@ -30,28 +30,28 @@ class Seen:
         return [f"{each.name}, {each.reason}" for look in self.looks for each in look.left]
 
     def counts(self) -> str:
-        """How many files there are in each place, in words."""
-        said = [f"{len(part)} in {title}" for title, part in self.parts.items()]
-        return "; ".join(said) or "no place could be looked at"
+        """The number of files in each feed, as text."""
+        counts = [f"{len(part)} in {title}" for title, part in self.parts.items()]
+        return "; ".join(counts) or "no feed could be read"
 
     def troubles(self) -> list[str]:
-        """What could not be seen, in words."""
-        return [f"{title}: {words} ({CAN_WAIT})" for title, words in self.failures.items()]
+        """A message for each feed that could not be read."""
+        return [f"{title}: {message} ({CAN_WAIT})" for title, message in self.failures.items()]
 
 
-def see(feeds: Iterable[Feed], kept: Path) -> Seen:
-    """Look at every feed. The part that a feed held last is used when it fails, or changes what it held.
+def see(feeds: Iterable[Feed], stored: Path) -> Seen:
+    """Read every feed. The stored content of a feed is used when the feed fails or is being rewritten.
 
-    The parts are kept in the file `kept`; when that is lost, each feed is only what it holds now.
+    The contents are stored in the file `stored`; when that is lost, only the current content of each feed counts.
     """
-    last, parts, looks = _read(kept), {}, []
+    last, parts, looks = _read(stored), {}, []
     failures: dict[str, str] = {}
     unknown: list[str] = []
     for feed in feeds:
         title = feed.title
         try:
             look = feed.look()
-        except Exception as e:  # whatever one place raises, the others are looked at
+        except Exception as e:  # an error of one feed must not stop the others
             failures[title] = _brief(e)
             if title in last:
                 parts[title] = last[title]
@@ -64,7 +64,7 @@ def see(feeds: Iterable[Feed], kept: Path) -> Seen:
     now = {digest: name for part in parts.values() for digest, name in part.items()}
     old = {digest: name for part in last.values() for digest, name in part.items()}
     if parts != last:
-        atomic_write(kept, orjson.dumps({**{title: last[title] for title in unknown if title in last}, **parts}))
+        atomic_write(stored, orjson.dumps({**{title: last[title] for title in unknown if title in last}, **parts}))
     return Seen(
         digest=digest_of(now),
         parts=parts,
@@ -77,20 +77,20 @@ def see(feeds: Iterable[Feed], kept: Path) -> Seen:
 
 
 def _part(pieces: Iterable[Piece]) -> Part:
-    found: dict[str, str] = {}
+    names: dict[str, str] = {}
     for piece in pieces:
-        found.setdefault(piece.sha256, piece.name)
-    return found
+        names.setdefault(piece.sha256, piece.name)
+    return names
 
 
 def _brief(error: Exception) -> str:
-    said = str(getattr(error, "description", None) or error).strip()
-    return said.splitlines()[0] if said else type(error).__name__
+    message = str(getattr(error, "description", None) or error).strip()
+    return message.splitlines()[0] if message else type(error).__name__
 
 
-def _read(kept: Path) -> dict[str, Part]:
+def _read(file: Path) -> dict[str, Part]:
     with suppress(OSError, ValueError):
-        found = orjson.loads(kept.read_bytes())
-        if isinstance(found, dict):
-            return {title: part for title, part in found.items() if isinstance(part, dict)}
+        stored = orjson.loads(file.read_bytes())
+        if isinstance(stored, dict):
+            return {title: part for title, part in stored.items() if isinstance(part, dict)}
     return {}
