@@ -1,4 +1,4 @@
-"""Makes one clean conversation of a row, or says why there is none."""
+"""Converts a row to one clean conversation, or rejects it with a reason."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _CHEAP = re.compile(r"[<\[]")
 
 
 class Cleaned(NamedTuple):
-    """A conversation fit for training, and what was changed to make it so."""
+    """A conversation that is ready for training, and the changes that were made to it."""
 
     conversation: Conversation
     changes: tuple[str, ...]
@@ -32,7 +32,7 @@ class Cleaned(NamedTuple):
 
 @dataclass
 class Cleaner:
-    """Cleans rows by one set of options, and counts what it masked by entity."""
+    """Cleans rows with one set of options, and counts the masked entities."""
 
     options: CleaningOptions
     masked: Counter[str] = field(default_factory=Counter)
@@ -61,7 +61,7 @@ class Cleaner:
     def _check_content(self, messages: list[Message]) -> None:
         for role, content in messages:
             if not content.strip():
-                raise Rejected("empty_turn", "broken", f"a turn of {role} says nothing")
+                raise Rejected("empty_turn", "broken", f"a turn of {role} is empty")
             if found := CONTROL_CHARACTER.search(content):
                 raise Rejected("control_character", "broken", f"U+{ord(found[0]):04X} in a turn of {role}")
             found = TEMPLATE_TOKEN.search(content) if _CHEAP.search(content) else None
@@ -82,7 +82,7 @@ class Cleaner:
 
 
 def _cut(messages: list[Message]) -> tuple[list[Message], list[str]]:
-    """Without an empty system message, a leading assistant turn and a trailing user turn."""
+    """Remove an empty system message, a leading assistant turn and a trailing user turn; return the changes too."""
     system, turns, changes = [], messages, []
     if turns and turns[0].role == "system":
         system, turns = turns[:1], turns[1:]

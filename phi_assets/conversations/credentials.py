@@ -1,4 +1,4 @@
-"""Finds secrets by their form: keys, tokens, passwords and private keys as they are pasted into chats."""
+"""Finds secrets by their format: keys, tokens, passwords and private keys that are pasted into chats."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 
 class Finding(NamedTuple):
-    """A piece of text that must not be published; `entity` becomes its mask: `<ENTITY>`."""
+    """A span of text that must not be published; its mask is `<ENTITY>`."""
 
     start: int
     end: int
@@ -17,10 +17,8 @@ class Finding(NamedTuple):
 
 class _Form(NamedTuple):
     entity: str
-    hints: tuple[
-        str, ...
-    ]  # lower-case text without which the pattern can't match: a search for it costs next to nothing
-    pattern: re.Pattern[str]  # group "secret" is what is masked, or the whole match without such a group
+    hints: tuple[str, ...]  # lower-case text that every match contains; searching for it first is much cheaper
+    pattern: re.Pattern[str]  # the group "secret" is masked, or the whole match when there is no such group
 
 
 _FORMS = (
@@ -87,7 +85,7 @@ def _has_any(text: str, words: tuple[str, ...]) -> bool:
 
 
 def _is_literal(match: re.Match[str]) -> bool:
-    """Whether what follows `password =` is a password, rather than a word, a call, a variable or a placeholder."""
+    """Whether the value after `password =` is a password, not a word, a call, a variable or a placeholder."""
     value = match["secret"]
     if _PLACEHOLDER.search(value):
         return False

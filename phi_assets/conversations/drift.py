@@ -1,7 +1,7 @@
-"""How far new conversations lie from those trained on: can a simple classifier tell the two apart?
+"""Measures how much new conversations differ from those trained on: can a classifier distinguish them?
 
 The classifier two-sample test (Lopez-Paz and Oquab 2017, https://arxiv.org/abs/1610.06545), with words as features. A
-distance of word distributions would not do: that of 10 conversations to 290 of the same source is already 0.56 of 1.
+distance of word distributions is not usable: that of 10 conversations to 290 of the same source is already 0.56 of 1.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from phi_assets.conversations.quality_checks import read_split
 # Random parts of one source, 10 against 290: at least 0.5 in 2.2% of 500 draws, 0.6 in 0.6%; 10 against 40: 2.7%, 1.7%.
 FEWEST_NEW = 10
 FEWEST_TRAINED_ON = 40
-_MOST = 2_000  # of each side; more would only sharpen what is sharp enough
-_PARTS = 5  # the classifier is asked about conversations that it did not learn from
+_MOST = 2_000  # of each side; a larger sample would not change the decision
+_PARTS = 5  # folds of cross-validation
 _WORD = r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|[^\W\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]+|[^\w\s]"
 
 
 @dataclass(frozen=True)
 class Drift:
-    """0: new conversations cannot be told from old ones; 1: always. `enough`: whether so few can be judged at all."""
+    """`distance` 0: new and old conversations are indistinguishable; 1: separable. `enough`: the sample suffices."""
 
     distance: float
     new: int
@@ -34,13 +34,13 @@ class Drift:
 
 
 def drift(trained_on: Iterable[str], new: Iterable[str]) -> Drift:
-    """Twice what a logistic regression's area under the ROC curve has above chance, on conversations held out.
+    """The drift: twice the excess over 0.5 of a logistic regression's ROC AUC in cross-validation.
 
-    A text is a whole conversation. The same texts give the same number.
+    A text is a whole conversation. The result is deterministic.
     """
-    (old, counted_old), (young, counted_new) = _sample(trained_on), _sample(new)
-    enough = counted_new >= FEWEST_NEW and counted_old >= FEWEST_TRAINED_ON
-    return Drift(_told_apart(old, young) if enough else 0.0, counted_new, counted_old, enough)
+    (old, old_count), (recent, new_count) = _sample(trained_on), _sample(new)
+    enough = new_count >= FEWEST_NEW and old_count >= FEWEST_TRAINED_ON
+    return Drift(_distance(old, recent) if enough else 0.0, new_count, old_count, enough)
 
 
 def new_rows(trained_folder: Path, folder: Path) -> list[dict[str, Any]]:
@@ -56,7 +56,7 @@ def texts(folder: Path, rows: Iterable[dict[str, Any]] | None = None) -> list[st
 
 
 def drift_since(trained_folder: Path, folder: Path) -> Drift:
-    """The drift of what one published folder has beyond the other."""
+    """The drift of the rows that `folder` has and `trained_folder` has not."""
     return drift(texts(trained_folder), texts(folder, new_rows(trained_folder, folder)))
 
 
@@ -65,16 +65,16 @@ def _rows(folder: Path) -> Iterable[dict[str, Any]]:
 
 
 def _sample(every: Iterable[str]) -> tuple[list[str], int]:
-    """At most `_MOST` of the texts, each as likely as another, and how many there were (reservoir sampling)."""
-    chance, kept, count = random.Random(0), list[str](), 0
+    """At most `_MOST` of the texts, drawn uniformly by reservoir sampling, and the number of all."""
+    generator, sample, count = random.Random(0), list[str](), 0
     for count, text in enumerate(every, start=1):
-        place = count - 1 if count <= _MOST else chance.randrange(count)
+        place = count - 1 if count <= _MOST else generator.randrange(count)
         if place < _MOST:
-            kept[place : place + 1] = [text]
-    return kept, count
+            sample[place : place + 1] = [text]
+    return sample, count
 
 
-def _told_apart(old: list[str], new: list[str]) -> float:
+def _distance(old: list[str], new: list[str]) -> float:
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
     from sklearn.metrics import roc_auc_score

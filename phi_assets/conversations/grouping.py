@@ -18,11 +18,11 @@ class Placed(NamedTuple):
 
 
 Assignment = Mapping[str, Placed]
-"""Row ids with the places that they were published in, which they keep."""
+"""Row ids with the places in which they were published; these never change."""
 
 
 class Groups(NamedTuple):
-    """Where rows belong: `placed` with published rows, `free` groups that may go anywhere, `bridging` rows nowhere."""
+    """`placed` rows belong to a published split, `free` groups may go to any split, `bridging` rows to none."""
 
     placed: dict[str, Placed]
     free: dict[str, list[str]]
@@ -34,16 +34,16 @@ def group(
 ) -> Groups:
     """Groups from components of rows that are connected by near duplicates, and the places published before.
 
-    Published rows keep their place, and the new rows of their component join them. Where a component holds published
-    rows of two splits, because they were unlike until the new rows came, `pairs_in` tells who is next to whom in it: a
-    new row next to rows of one split joins it, one next to rows of two is bridging and connects nothing. A group of new
-    rows alone is named by its smallest id.
+    Published rows keep their place, and the new rows of their component join them. New rows may connect published rows
+    of two splits; then `pairs_in` returns the near-duplicate pairs of the component: a new row next to rows of one
+    split joins it, and one next to rows of two splits is bridging and connects nothing. A group of only new rows is
+    named by its smallest id.
     """
     named = {place.group: place for place in keep.values()}
     groups = Groups({}, {}, [])
     for component in components:
         members = sorted(component)
-        # A row that comes back after a group was named by it belongs there, even when its own place is forgotten.
+        # A row whose id names a group belongs to that group, even when its own place is no longer recorded.
         placed = {row: keep.get(row) or named[row] for row in members if row in keep or row in named}
         sides = {place.side for place in placed.values()}
         if not placed:
@@ -72,7 +72,7 @@ def _take_apart(members: list[str], placed: dict[str, Placed], pairs: Iterable[t
 
 
 def _spread(placed: dict[str, Placed], neighbours: Mapping[str, set[str]]) -> list[str]:
-    """Place, step by step outwards, every row that `placed` ones lead to; return those that touch two splits."""
+    """Place the rows reachable from `placed` ones, breadth first; return the rows that are next to two splits."""
     bridging: list[str] = []
     decided = set(placed)
     edge = set(placed)

@@ -1,4 +1,4 @@
-"""Conversations that say nearly the same: MinHash finds candidates, exact Jaccard similarity decides."""
+"""Finds near-duplicate conversations: MinHash gives candidates, exact Jaccard similarity decides."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 _PERMUTATIONS = 128
 _RECALL = 0.9999
-_MOST_INDEXED = 200
-_MOST_COMPARED = 200
-"""Exact comparisons for one row with rows of other groups, likeliest first: many rows on one template, each just below
-the threshold, would otherwise be compared with each other one by one."""
+_MAX_INDEXED = 200
+_MAX_COMPARED = 200
+"""Maximum exact comparisons of one row with rows of other groups, most similar first. Without the limit, many rows of
+one template just below the threshold would all be compared with each other."""
 _WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|[^\W\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]+")
-_MIX = np.uint64(0x9E3779B97F4A7C15)  # 2**64 / golden ratio, odd: neighbouring words are weighed by its powers
+_MIX = np.uint64(0x9E3779B97F4A7C15)  # 2**64 / golden ratio, odd: its powers weight the words of a shingle
 
 
 @lru_cache(maxsize=1 << 19)
@@ -31,13 +31,13 @@ def _word_hash(word: str) -> int:
 
 
 def shingles(conversation: Conversation, words: int) -> NDArray[np.uint64]:
-    """Sorted 64-bit hashes of every run of `words` words that users and assistant say, each once.
+    """Sorted unique 64-bit hashes of every run of `words` words in the user and assistant turns.
 
-    System messages are left out: a common one would make all conversations alike. A shorter text is one shingle.
+    System messages are excluded: a common one would make all conversations similar. A shorter text is one shingle.
     Characters of Chinese, Japanese and Korean count as words.
     """
-    said = " ".join(content for role, content in conversation if role != "system").casefold()
-    hashes = np.array([_word_hash(word) for word in _WORD.findall(said)], dtype=np.uint64)
+    text = " ".join(content for role, content in conversation if role != "system").casefold()
+    hashes = np.array([_word_hash(word) for word in _WORD.findall(text)], dtype=np.uint64)
     size = max(1, min(words, len(hashes)))
     total = np.zeros(max(0, len(hashes) - size + 1), dtype=np.uint64)
     for offset in range(size):
@@ -46,16 +46,16 @@ def shingles(conversation: Conversation, words: int) -> NDArray[np.uint64]:
 
 
 def jaccard(left: NDArray[np.uint64], right: NDArray[np.uint64]) -> float:
-    """Size of the intersection over size of the union; two empty sets are alike."""
+    """Size of the intersection over size of the union; for two empty sets it is 1."""
     shared = len(np.intersect1d(left, right, assume_unique=True))
     union = len(left) + len(right) - shared
     return shared / union if union else 1.0
 
 
 def bands(threshold: float) -> tuple[int, int]:
-    """Numbers of bands and of rows in each with which a pair at the threshold becomes a candidate with 99.99% chance.
+    """Number of bands and of rows per band that make a pair at the threshold a candidate with probability 99.99%.
 
-    A pair of similarity s shares a band of r rows with chance s**r, so one of b bands with 1 - (1 - s**r)**b
+    A pair of similarity s shares a band of r rows with probability s**r, so one of b bands with 1 - (1 - s**r)**b
     (Leskovec, Rajaraman, Ullman: Mining of Massive Datasets, section 3.4).
     """
     for rows in range(_PERMUTATIONS // 2, 0, -1):
@@ -66,7 +66,7 @@ def bands(threshold: float) -> tuple[int, int]:
 
 
 class NearDuplicates:
-    """Finds which of some conversations are near duplicates: Jaccard similarity of shingles at least `threshold`.
+    """Finds near duplicates among conversations: Jaccard similarity of shingles at least `threshold`.
 
     MinHash misses one pair in ten thousand at the threshold, and fewer above it.
     """
@@ -75,18 +75,18 @@ class NearDuplicates:
         self._conversations = conversations
         self._threshold = threshold
         self._words = words
-        # A row is mostly compared with rows met lately; all shingles at once would take more memory than the text.
+        # A row is mostly compared with recent rows; all shingles together would need more memory than the text.
         self._shingles = lru_cache(maxsize=4096)(self._shingles_of)
 
     def pairs(self) -> Iterator[tuple[int, int]]:
-        """Every pair of positions, the later one first."""
+        """Every near-duplicate pair of positions, the later one first."""
         for position, found in self._candidates():
             for other in sorted(found):
-                if self._alike(position, other):
+                if self._is_near_duplicate(position, other):
                     yield position, other
 
     def components(self) -> list[list[int]]:
-        """Positions by group, each sorted: two are in one group when a chain of near duplicates leads between them."""
+        """Connected components of the near-duplicate graph, as sorted lists of positions."""
         parent = list(range(len(self._conversations)))
 
         def root(position: int) -> int:
@@ -98,9 +98,9 @@ class NearDuplicates:
         for position, found in self._candidates(lambda row, others: sum(root(other) == root(row) for other in others)):
             compared = 0
             for other in found:
-                if root(other) != root(position) and compared < _MOST_COMPARED:
+                if root(other) != root(position) and compared < _MAX_COMPARED:
                     compared += 1
-                    if self._alike(position, other):
+                    if self._is_near_duplicate(position, other):
                         parent[max(root(position), root(other))] = min(root(position), root(other))
         groups: dict[int, list[int]] = {}
         for position in range(len(parent)):
@@ -110,10 +110,10 @@ class NearDuplicates:
     def _candidates(
         self, known: Callable[[int, list[int]], int] = lambda row, others: 0
     ) -> Iterator[tuple[int, list[int]]]:
-        """Each position with the earlier ones that it may be like, the most likely first.
+        """Each position with its earlier candidates, most similar first.
 
-        `known`, asked after the pairs were looked at, tells how many of the candidates turned out to be of its group.
-        With many, it isn't indexed: the next of its kind will find those, and ten thousand alike don't take forever.
+        `known` is called after the candidates were compared, and returns how many of them are in the position's group.
+        If many are, the position isn't indexed: later rows find those instead, so many similar rows stay fast.
         """
         from datasketch import MinHash, MinHashLSH
 
@@ -129,14 +129,14 @@ class NearDuplicates:
             signatures[position] = sketch.hashvalues
             near = np.sort(np.array(index.query(sketch), dtype=np.int64))
             if len(near):
-                likeness = (signatures[near] == signatures[position]).mean(axis=1)
-                near = near[np.argsort(-likeness, kind="stable")][: int((likeness >= lowest).sum())]
+                similarity = (signatures[near] == signatures[position]).mean(axis=1)
+                near = near[np.argsort(-similarity, kind="stable")][: int((similarity >= lowest).sum())]
             found = near.tolist()
             yield position, found
-            if known(position, found) < _MOST_INDEXED:
+            if known(position, found) < _MAX_INDEXED:
                 index.insert(position, sketch, check_duplication=False)
 
-    def _alike(self, left: int, right: int) -> bool:
+    def _is_near_duplicate(self, left: int, right: int) -> bool:
         return jaccard(self._shingles(left), self._shingles(right)) >= self._threshold
 
     def _shingles_of(self, position: int) -> NDArray[np.uint64]:

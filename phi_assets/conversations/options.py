@@ -1,4 +1,4 @@
-"""Every setting of data preparation, as one frozen value."""
+"""The settings of data preparation, as one frozen dataclass."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ PersonalDataPolicy = Literal["mask", "drop", "keep"]
 
 @dataclass(frozen=True, kw_only=True)
 class CleaningOptions:
-    """How raw conversations become a dataset. Raises ValueError for values that make no sense."""
+    """How raw conversations become a dataset. Raises ValueError for invalid values."""
 
     columns: Mapping[str, str] = field(default_factory=dict)
-    """Our names of columns and roles, mapped to the names that the data uses."""
+    """The project's names of columns and roles, mapped to the names that the data uses."""
     max_line_bytes: int = MAX_LINE_BYTES
     """A longer line of JSON Lines or element of a JSON array is broken."""
     max_characters: int = 32_000
@@ -26,7 +26,7 @@ class CleaningOptions:
     template_tokens: tuple[str, ...] = ()
     """Further control tokens of the model that must not occur in content."""
     personal_data: PersonalDataPolicy = "mask"
-    """What happens to a conversation with secrets or personal data. Quarantine shows them masked whatever this says."""
+    """What happens to a conversation with secrets or personal data. The quarantine always masks them."""
     validation_share: float = 0.1
     test_share: float = 0.1
     near_duplicate_threshold: float = 0.8
@@ -35,7 +35,7 @@ class CleaningOptions:
     """Words in a shingle; more words make near duplicates rarer."""
     minimum_split_rows: int = 20
     minimum_split_groups: int = 10
-    """Fewer in validation or test, and only exact duplicates are grouped."""
+    """With fewer rows or groups in validation or test, only exact duplicates are grouped."""
     seed: int = 0
     """Another seed draws other conversations for validation and test, at the first publication."""
     quarantine_characters: int = 2_000

@@ -1,8 +1,8 @@
 """Finds and masks personal data and secrets in text.
 
-Personal data: Presidio's pattern recognisers, called one by one, so that no language model is loaded and nothing is
-downloaded. A cheap search decides first which recognisers have any chance; most texts need none, and then Presidio
-isn't even imported.
+Personal data is found by Presidio's pattern recognisers, which are called one by one, so that no language model is
+loaded or downloaded. A cheap search first selects the recognisers that could match; most texts need none, and then
+Presidio isn't imported.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from phi_assets.conversations.credentials import Finding, find_secrets
 
-# These begin with a character class, not with \b: only then does `re` skip quickly to where a match may start.
+# These start with a character class, not with \b: only then can `re` skip quickly to a possible start of a match.
 _LONG_NUMBER = re.compile(r"\d(?:[ ().\-/]{0,2}\d){6,}")
 _ADDRESS = re.compile(r"\d(?<!\w\d)\d{0,2}(?:\.\d{1,3}){3}|[23](?<!\w[23])[0-9A-Fa-f]{3}:[0-9A-Fa-f:]*:[0-9A-Fa-f]")
 _IBAN = re.compile(r"[A-Z](?<!\w[A-Z])[A-Z]\d{2}(?:[ -]?[A-Z0-9]{4}){2}")
@@ -29,16 +29,16 @@ _ABOUT_VERSIONS = re.compile(
     r"\b(?:v|ver|version|release|build|firmware|section|chapter|oid|assembly)\b[\s:#.=-]*$|[<>=~^!]\s*$", re.IGNORECASE
 )
 _REACH = 40
-"""Characters before a number in which a word such as "phone" counts as being about it."""
+"""Characters before a number in which a word such as "phone" refers to it."""
 _REGIONS = ("US", "GB", "DE", "FR", "IN", "AU")
 _DIGITS = b"0123456789"
 
 
 class _Kind(NamedTuple):
     entity: str
-    candidates: Callable[[str], Iterator[tuple[int, int]]]  # spans worth a closer look; cheap where there are none
+    candidates: Callable[[str], Iterator[tuple[int, int]]]  # spans to analyse; cheap when there are none
     minimum_score: float
-    accept: Callable[[str, int, int], bool]  # a second look at (text, start, end): the patterns alone are too eager
+    accept: Callable[[str, int, int], bool]  # checks (text, start, end) again: the patterns alone give false positives
 
 
 def _spans(pattern: re.Pattern[str]) -> Callable[[str], Iterator[tuple[int, int]]]:
@@ -75,24 +75,24 @@ def _always(text: str, start: int, end: int) -> bool:
 
 
 def _is_public_address(text: str, start: int, end: int) -> bool:
-    """Loopback, private and documentation addresses name nobody, and a version number is no address."""
+    """Whether the address is public: loopback, private and documentation addresses and version numbers are not."""
     if _ABOUT_VERSIONS.search(text[max(0, start - _REACH) : start]) or re.match(r"\.\d", text[end : end + 2]):
         return False
     try:
         address = ipaddress.ip_interface(text[start:end]).ip
     except ValueError:
         return False
-    # Of IPv6, only 2000::/3 is given out; shorter forms such as ab::cd are mostly code.
+    # Only 2000::/3 is allocated in IPv6; shorter forms such as ab::cd are mostly code.
     return address.is_global and not address.is_multicast and (address.version == 4 or int(address) >> 125 == 1)
 
 
 def _stands_alone(text: str, start: int, end: int) -> bool:
-    """A run of digits that isn't part of a decimal number."""
+    """Whether the run of digits isn't part of a decimal number."""
     return not re.search(r"\d[.,]$", text[max(0, start - 2) : start]) and not re.match(r"[.,]\d", text[end : end + 2])
 
 
 def _is_phone(text: str, start: int, end: int) -> bool:
-    """An international number, one in American grouping, or any valid one that the words before it call a phone."""
+    """Whether it is an international number, one in American grouping, or one after a word such as "phone"."""
     number = text[start:end]
     if not _stands_alone(text, start, end):
         return False
@@ -122,7 +122,7 @@ def _recognizers() -> dict[str, Any]:
     import tldextract
     from presidio_analyzer import predefined_recognizers as presidio
 
-    # Without addresses to fetch, tldextract uses the list of domains that it brings along.
+    # Without URLs to fetch, tldextract uses its bundled list of domains.
     extract = tldextract.TLDExtract(suffix_list_urls=(), cache_dir=None)
 
     class OfflineEmailRecognizer(presidio.EmailRecognizer):
@@ -148,15 +148,15 @@ def find_personal_data(text: str) -> Iterator[Finding]:
     for kind in _KINDS:
         for start, end in _windows(text, kind.candidates(text)):
             for result in _recognizers()[kind.entity].analyze(text[start:end], [kind.entity]):
-                found = start + result.start, start + result.end
-                if result.score >= kind.minimum_score and kind.accept(text, *found):
-                    yield Finding(*found, kind.entity)
+                span = start + result.start, start + result.end
+                if result.score >= kind.minimum_score and kind.accept(text, *span):
+                    yield Finding(*span, kind.entity)
 
 
 def _windows(text: str, spans: Iterator[tuple[int, int]]) -> Iterator[tuple[int, int]]:
-    """The spans with the words around them, joined where they overlap: so much is given to the recognisers.
+    """The spans with the words around them, merged where they overlap: the parts that the recognisers analyse.
 
-    A window ends between words, or else after a thousand characters.
+    A window ends between words, or after a thousand characters.
     """
     begin = finish = -1
     for start, end in spans:
@@ -174,7 +174,7 @@ def _windows(text: str, spans: Iterator[tuple[int, int]]) -> Iterator[tuple[int,
 
 
 class Masked(NamedTuple):
-    """A text without secrets and personal data; what was found, by entity, in the order of the text."""
+    """A text without secrets and personal data, and the entities that were masked, in the order of the text."""
 
     text: str
     secrets: tuple[str, ...]

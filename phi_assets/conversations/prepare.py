@@ -1,4 +1,4 @@
-"""From raw conversations to a split dataset, with an account of every row that was dropped or changed."""
+"""Converts raw conversations to a split dataset, with a record of every row that was dropped or changed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _STEP = 1_000
 
 @dataclass(frozen=True)
 class Prepared:
-    """A split dataset, the rows that didn't make it or were changed, and the numbers that describe both."""
+    """A split dataset, its dropped and changed rows, and the facts about both for the manifest."""
 
     split: Split
     quarantine: list[Quarantined]
@@ -36,7 +36,7 @@ def prepare(
     keep: Assignment,
     progress: Progress = lambda stage, rows: None,
 ) -> Prepared:
-    """Read, clean and split what the feeds hold, in their order; rows in `keep` stay on their side.
+    """Read, clean and split the content of the feeds, in their order; rows in `keep` stay in their split.
 
     The same content under another name is read once. `progress` is called with the stage (`read`, `split`) and a number
     of rows, every thousand rows. Raises SourceError.
@@ -68,22 +68,22 @@ def prepare(
 
 
 def _take_all(piece: Piece, collection: _Collection, progress: Progress) -> dict[str, int]:
-    """Collect the rows of a piece, and count them. Raises SourceError when it was changed since it was looked at."""
+    """Collect and count the rows of a piece. Raises SourceError when the file changed since it was hashed."""
     rows, broken = collection.rows_read, collection.broken
     for item in read_source(piece.name, piece.origin, collection.options.max_line_bytes):
         collection.take(item)
         if collection.rows_read % _STEP == 0:
             progress("read", collection.rows_read)
     if piece.stamp and isinstance(piece.origin, Path):
-        found = path_stat(piece.origin)
-        if (found.st_size, found.st_mtime_ns) != piece.stamp:
+        stat = path_stat(piece.origin)
+        if (stat.st_size, stat.st_mtime_ns) != piece.stamp:
             raise SourceError(f"{piece.origin} was changed while it was read; wait for its writer, and run again")
     return {"rows": collection.rows_read - rows, "broken": collection.broken - broken}
 
 
 @dataclass
 class _Origin:
-    """Where a kept conversation came from; the row itself is remembered only when it was changed."""
+    """The source of an accepted conversation; the row itself is stored only when it was changed."""
 
     position: int
     file: str
@@ -94,7 +94,7 @@ class _Origin:
 
 @dataclass
 class _Collection:
-    """What was read so far: the kept conversations by id, and the account of the others by position."""
+    """The rows read so far: accepted conversations by id, and records of the others by position."""
 
     options: CleaningOptions
     conversations: dict[str, Conversation] = field(default_factory=dict)
@@ -132,7 +132,7 @@ class _Collection:
         self.origins[row_id] = _Origin(self.rows_read, item.file, item.line, item if changes else None, changes)
 
     def account(self, made: Split) -> list[Quarantined]:
-        """The quarantine in the order of reading, with the rows that would connect two splits and the changed ones."""
+        """The quarantine in the order of reading, including rows that would connect two splits and changed rows."""
         shown = self.options.quarantine_characters
         records = dict(self.dropped)
         for row_id in made.bridging:
@@ -149,7 +149,7 @@ class _Collection:
 
 
 def as_object(conversation: Conversation) -> dict[str, Any]:
-    """The conversation in the shape that is published."""
+    """The conversation in the published format."""
     return {"messages": [{"role": role, "content": content} for role, content in conversation]}
 
 

@@ -1,4 +1,4 @@
-"""Verdicts on a published dataset folder: what has to hold before anything is trained on it."""
+"""Checks on a published dataset folder that must pass before training."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from phi_assets.conversations.grouping import SIDES
 from phi_assets.conversations.rows import Message, conversation_id
 from phi_assets.outcome import CheckOutcome
 
-FEWEST_BROKEN = 5
-"""Broken rows from which one file is judged by itself: of three rows, one slip would be a third."""
+MINIMUM_BROKEN = 5
+"""Minimum broken rows for a check of a single file: in a file of three rows, one error would be a third."""
 _NAMED = 5
 Numbers = dict[str, int | float | str]
 
@@ -31,7 +31,7 @@ def read_split(folder: Path, side: str) -> Iterator[dict[str, Any]]:
 
 
 def check_schema(folder: Path) -> CheckOutcome:
-    """Every row has a true id, a group, and messages in the order that training relies on."""
+    """Check that every row has a valid id, a group, and messages in the order that training needs."""
     rows, faults = 0, []
     for side in SIDES:
         try:
@@ -41,8 +41,8 @@ def check_schema(folder: Path) -> CheckOutcome:
                     faults.append(f"{side}.jsonl, line {number}: {fault}")
         except (OSError, ValueError) as e:
             faults.append(str(e))
-    said = f"{len(faults)} faults; the first: {faults[0]}" if faults else f"all {rows} rows have the published shape"
-    return CheckOutcome(not faults, said, {"rows": rows, "faults": len(faults)})
+    message = f"{len(faults)} faults; the first: {faults[0]}" if faults else f"all {rows} rows have the published shape"
+    return CheckOutcome(not faults, message, {"rows": rows, "faults": len(faults)})
 
 
 def _fault(row: Any) -> str:
@@ -57,7 +57,7 @@ def _fault(row: Any) -> str:
     turns = roles[1:] if roles[:1] == ["system"] else roles
     if not turns or turns != ["user", "assistant"] * (len(turns) // 2):
         return f"roles in the order {', '.join(roles) or 'of none'}"
-    return "" if row["id"] == _true_id(row) else "the id is not that of the messages"
+    return "" if row["id"] == _expected_id(row) else "the id is not that of the messages"
 
 
 def _is_message(message: Any) -> bool:
@@ -69,12 +69,12 @@ def _is_message(message: Any) -> bool:
     )
 
 
-def _true_id(row: Mapping[str, Any]) -> str:
+def _expected_id(row: Mapping[str, Any]) -> str:
     return conversation_id(tuple(Message(message["role"], message["content"]) for message in row["messages"]))
 
 
 def check_leakage(folder: Path) -> CheckOutcome:
-    """No id and no near-duplicate group is in two splits."""
+    """Check that no id and no near-duplicate group is in two splits."""
     ids: dict[str, set[str]] = defaultdict(set)
     groups: dict[str, set[str]] = defaultdict(set)
     for side in SIDES:
@@ -83,59 +83,63 @@ def check_leakage(folder: Path) -> CheckOutcome:
             groups[row["group"]].add(side)
     shared_ids = sum(len(sides) > 1 for sides in ids.values())
     shared_groups = sum(len(sides) > 1 for sides in groups.values())
-    said = f"{shared_ids} conversations and {shared_groups} groups are in more than one split"
-    return CheckOutcome(not shared_ids and not shared_groups, said, {"ids": shared_ids, "groups": shared_groups})
+    message = f"{shared_ids} conversations and {shared_groups} groups are in more than one split"
+    return CheckOutcome(not shared_ids and not shared_groups, message, {"ids": shared_ids, "groups": shared_groups})
 
 
 def check_duplicates(folder: Path) -> CheckOutcome:
-    """No conversation is there twice, letter case and white space aside."""
-    counts = Counter(_true_id(row) for side in SIDES for row in read_split(folder, side))
+    """Check that no conversation occurs twice, ignoring letter case and white space."""
+    counts = Counter(_expected_id(row) for side in SIDES for row in read_split(folder, side))
     repeated = sum(count - 1 for count in counts.values())
     return CheckOutcome(not repeated, f"{repeated} of {counts.total()} rows repeat another", {"duplicates": repeated})
 
 
 def check_minimum_rows(folder: Path, minimum: int) -> CheckOutcome:
-    """At least `minimum` conversations in all, and one in training."""
+    """Check that there are at least `minimum` conversations, and one for training."""
     counts = {side: sum(1 for _ in read_split(folder, side)) for side in SIDES}
     total = sum(counts.values())
-    said = f"{total} conversations, {counts['train']} for training; at least {minimum} are needed"
-    return CheckOutcome(total >= minimum and counts["train"] > 0, said, {**counts, "minimum": minimum})
+    message = f"{total} conversations, {counts['train']} for training; at least {minimum} are needed"
+    return CheckOutcome(total >= minimum and counts["train"] > 0, message, {**counts, "minimum": minimum})
 
 
 def check_broken_share(folder: Path, maximum: float = 0.2) -> CheckOutcome:
-    """At most this share of the rows that were read is broken; duplicates and what policy drops don't count.
+    """Check that at most this share of the rows read is broken; duplicates and rows dropped by policy don't count.
 
-    Nor may it be more in any one file that has several broken rows: among many good rows of other files, a file of
-    garbage would not be seen.
+    The limit also applies to each file with several broken rows: the valid rows of other files would otherwise hide a
+    file of garbage.
     """
     manifest = orjson.loads((folder / "manifest.json").read_bytes())
     broken, read = manifest["kinds"]["broken"], manifest["rows_read"]
     share = broken / read if read else 0.0
-    said = f"{broken} of {read} rows read are broken ({share:.1%}); at most {maximum:.0%} may be. See quarantine.jsonl"
+    message = (
+        f"{broken} of {read} rows read are broken ({share:.1%}); at most {maximum:.0%} may be. See quarantine.jsonl"
+    )
     bad = [
         source
         for source in manifest.get("sources", [])
-        if source["broken"] >= FEWEST_BROKEN and source["broken"] / source["rows"] > maximum
+        if source["broken"] >= MINIMUM_BROKEN and source["broken"] / source["rows"] > maximum
     ]
     named = [f"{each['name']} in {each['feed']}: {each['broken']} of {each['rows']} rows are broken" for each in bad]
     if named:
         more = f" and {len(named) - _NAMED} more files" if len(named) > _NAMED else ""
-        said = f"{'; '.join(named[:_NAMED])}{more}. Mend or take out what is named. In all, {said}"
+        message = f"{'; '.join(named[:_NAMED])}{more}. Repair or remove these files. In all, {message}"
     numbers: Numbers = {"broken": broken, "rows_read": read, "share": share, "maximum": maximum, "bad_files": len(bad)}
-    return CheckOutcome(share <= maximum and not bad, said, numbers)
+    return CheckOutcome(share <= maximum and not bad, message, numbers)
 
 
 def check_token_length(
     folder: Path, count_tokens: Callable[[list[dict[str, str]]], int], max_length: int, minimum_share: float = 0.95
 ) -> CheckOutcome:
-    """At least this share of the conversations has at most `max_length` tokens; training would cut the others."""
+    """Check that this share of the conversations has at most `max_length` tokens; training truncates the others."""
     lengths = {side: [count_tokens(row["messages"]) for row in read_split(folder, side)] for side in SIDES}
     every = [length for side in SIDES for length in lengths[side]]
     fitting = sum(length <= max_length for length in every)
     share = fitting / len(every) if every else 0.0
-    said = f"{fitting} of {len(every)} conversations fit in {max_length} tokens ({share:.1%}); {minimum_share:.0%} must"
+    message = (
+        f"{fitting} of {len(every)} conversations fit in {max_length} tokens ({share:.1%}); {minimum_share:.0%} must"
+    )
     numbers: Numbers = {"share": share, "longest": max(every, default=0), "train_tokens": sum(lengths["train"])}
-    return CheckOutcome(share >= minimum_share, said, {**numbers, "max_length": max_length})
+    return CheckOutcome(share >= minimum_share, message, {**numbers, "max_length": max_length})
 
 
 def fits(folder: Path, model: Path, max_length: int, minimum_share: float = 0.95) -> CheckOutcome:
@@ -152,13 +156,13 @@ def fits(folder: Path, model: Path, max_length: int, minimum_share: float = 0.95
 
 
 def examine(folder: Path, *, min_rows: int, max_broken_share: float) -> dict[str, CheckOutcome]:
-    """Every verdict that needs nothing but the published files, by the name of its check.
+    """Run every check that needs only the published files, and return the outcomes by check name.
 
-    A folder that isn't of the published shape fails there, and the others can't be decided.
+    When the schema check fails, the other checks are not run and count as failed.
     """
     schema = check_schema(folder)
     if not schema.passed:
-        undecided = CheckOutcome(False, "not decided: the files don't have the published shape")
+        undecided = CheckOutcome(False, "not checked: the files don't have the published shape")
         names = ("no_leakage_between_splits", "no_exact_duplicates", "minimum_rows", "few_broken_rows")
         return {"schema": schema, **dict.fromkeys(names, undecided)}
     return {

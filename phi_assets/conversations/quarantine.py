@@ -1,4 +1,4 @@
-"""The record of every dropped or changed row, with secrets masked, and the counts of their reasons."""
+"""Records of dropped and changed rows, with secrets masked, and the counts of their reasons."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from phi_assets.conversations.rows import Broken, Kind, Row
 
 @dataclass(frozen=True, slots=True)
 class Quarantined:
-    """One line of quarantine.jsonl. `row` is an object, or the start of its text when it is too long or broken."""
+    """One line of quarantine.jsonl. `row` is an object, or the start of its text if it is too long or broken."""
 
     file: str
     line: int
@@ -31,27 +31,27 @@ class Quarantined:
 
 
 def drop_broken(broken: Broken, characters: int) -> Quarantined:
-    """The record of a piece of a file that couldn't be read."""
+    """The record of a part of a file that couldn't be parsed."""
     text = mask(broken.text).text[:characters]
     return Quarantined(broken.file, broken.line, broken.reason, "dropped", "broken", "", text)
 
 
 def drop(row: Row, reason: str, kind: Kind, detail: str, characters: int) -> Quarantined:
     """The record of a row that isn't published."""
-    said = mask(detail[:_DETAIL]).text
-    return Quarantined(row.file, row.line, reason, "dropped", kind, said, shown(row.value, characters))
+    masked = mask(detail[:_DETAIL]).text
+    return Quarantined(row.file, row.line, reason, "dropped", kind, masked, shown(row.value, characters))
 
 
 def change(row: Row, reasons: Iterable[str], kind: Kind, characters: int) -> Quarantined:
-    """The record of a row that is published otherwise than it was read; several reasons are joined by `+`."""
+    """The record of a row that is published with changes; several reasons are joined by `+`."""
     return Quarantined(row.file, row.line, "+".join(reasons), "changed", kind, "", shown(row.value, characters))
 
 
 _DETAIL = 500
 _DEEPEST = 100
-"""Levels of nesting that are shown; JSON may have more than Python and orjson can follow."""
+"""Maximum levels of nesting that are shown; JSON may have more than Python and orjson can process."""
 _OVERLAP = 1_024
-"""Characters beyond the cut that are masked too: half a secret would not be recognised as one."""
+"""Characters after the cut that are searched too: part of a secret would not be recognised."""
 
 
 def shown(value: Any, characters: int) -> Any:
@@ -62,7 +62,7 @@ def shown(value: Any, characters: int) -> Any:
 
 
 def _masked(value: Any, room: int, depth: int = 0) -> tuple[Any, int]:
-    """The value masked, and the characters still to be shown; what comes after the cut isn't worth masking."""
+    """The value masked, and the number of characters still to show; text after the cut isn't masked."""
     if depth > _DEEPEST:
         return "nested too deep to show", room
     if isinstance(value, str):
@@ -89,6 +89,6 @@ def count_reasons(quarantine: Iterable[Quarantined]) -> dict[str, int]:
 
 
 def count_kinds(quarantine: Iterable[Quarantined]) -> dict[str, int]:
-    """Rows by kind, dropped ones and changed ones apart: `broken`, `duplicate`, `changed`, ..."""
+    """Rows by kind, with changed rows counted separately from dropped ones: `broken`, `duplicate`, `changed`, ..."""
     counts = Counter(record.kind if record.action == "dropped" else "changed" for record in quarantine)
     return {kind: counts[kind] for kind in ("broken", "unsupported", "duplicate", "policy", "changed")}

@@ -1,4 +1,4 @@
-"""What the stages of preparation hand to each other: rows as read, conversations, and reasons to drop one."""
+"""The values that pass between the stages of preparation: rows, conversations, and reasons to drop a row."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import orjson
 
 Role = Literal["system", "user", "assistant"]
 Kind = Literal["broken", "unsupported", "duplicate", "policy", "repaired"]
-"""Why a row is in quarantine: `broken` data (counted against the limit on broken rows), well-formed but `unsupported`
-content, a mere `duplicate`, dropped or masked by `policy`, or kept after it was `repaired`."""
+"""Why a row is in quarantine: `broken` data (counts towards the limit on broken rows), well-formed but `unsupported`
+content, a `duplicate`, dropped or masked by `policy`, or published after it was `repaired`."""
 
 ID_LENGTH = 16
-"""Hexadecimal digits of a row's id: 64 bits, a one in a million chance of one clash among six million rows."""
+"""Hexadecimal digits of a row's id: 64 bits, a one in a million chance of one collision among six million rows."""
 
 
 class Message(NamedTuple):
@@ -30,7 +30,7 @@ Conversation = tuple[Message, ...]
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A JSON object as it was read, with the place it came from (`line` counts from 1; in Parquet it is the row)."""
+    """A JSON object as it was read, with its location (`line` counts from 1; in Parquet it is the row)."""
 
     file: str
     line: int
@@ -39,7 +39,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Broken:
-    """A piece of a file that is not a JSON object, with the place where it starts and an excerpt of its text."""
+    """A part of a file that is not a JSON object, with the location of its start and an excerpt of its text."""
 
     file: str
     line: int
@@ -48,7 +48,7 @@ class Broken:
 
 
 class Rejected(Exception):
-    """Raised for a row that can't be kept; `reason` is a stable short name that the quarantine is counted by."""
+    """Raised for a row that can't be used; `reason` is a stable short name, by which the quarantine is counted."""
 
     def __init__(self, reason: str, kind: Kind, detail: str = "") -> None:
         super().__init__(f"{reason}: {detail}" if detail else reason)
@@ -58,7 +58,7 @@ class Rejected(Exception):
 
 
 def normalised(text: str) -> str:
-    """Text with compatibility forms, letter case and white space evened out; equal results mean an exact duplicate."""
+    """Text with normalised compatibility forms, letter case and white space; equal results are exact duplicates."""
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
@@ -69,4 +69,4 @@ def conversation_id(conversation: Conversation) -> str:
 
 
 class SourceError(Exception):
-    """The source of raw conversations can't be named, found, reached or opened."""
+    """The source of raw conversations is malformed, missing, unreachable or unreadable."""

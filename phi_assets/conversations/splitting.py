@@ -1,4 +1,4 @@
-"""Train, validation and test, such that near duplicates stay together and a published row never changes side."""
+"""Splits into train, validation and test; near duplicates stay together, and a published row keeps its split."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class SplitRow:
 
 @dataclass(frozen=True)
 class Split:
-    """The rows of each split in order of their ids; the ids of rows that would connect two splits; what to know."""
+    """The rows of each split in order of their ids, the ids of rows that would connect two splits, and warnings."""
 
     rows: Mapping[Side, list[SplitRow]]
     bridging: list[str]
@@ -45,10 +45,10 @@ class Split:
 
 
 def split(conversations: Mapping[str, Conversation], keep: Assignment, options: CleaningOptions) -> Split:
-    """Every conversation (by its id) in one split, the same for the same ids, `keep` and options.
+    """The split of the conversations (by id); deterministic for the same ids, `keep` and options.
 
     `keep` holds the places of the rows published before. When grouping near duplicates would leave validation or test
-    with too few rows or groups to measure anything by, only exact duplicates are grouped, and a warning says so.
+    with too few rows or groups for a meaningful score, only exact duplicates are grouped, and a warning says so.
     """
     from phi_assets.conversations.near_duplicates import NearDuplicates
 
@@ -64,25 +64,25 @@ def split(conversations: Mapping[str, Conversation], keep: Assignment, options: 
     components = [[ids[position] for position in found] for found in near(ids).components()]
     if len(components) == len(ids):
         return _split(conversations, _fill(group(alone, pairs_in, keep), options), [], alone, options)
-    if too_few := _too_few(_fill(group(components, _nobody, keep), options), components, options):
+    if too_few := _too_few(_fill(group(components, _no_pairs, keep), options), components, options):
         warning = (
             f"only exact duplicates are grouped: with near duplicates together there would be {too_few}; at least "
             f"{options.minimum_split_rows} rows in {options.minimum_split_groups} groups are needed. Near duplicates "
-            "may be in training and test alike, so scores on the test split flatter."
+            "may be in training and test alike, so scores on the test split may be too high."
         )
-        made = _split(conversations, _fill(group(alone, _nobody, keep), options), [], alone, options)
+        made = _split(conversations, _fill(group(alone, _no_pairs, keep), options), [], alone, options)
         return replace(made, grouped_near_duplicates=False, warnings=[warning, *made.warnings])
     groups = group(components, pairs_in, keep)
     return _split(conversations, _fill(groups, options), groups.bridging, components, options)
 
 
-def _nobody(ids: list[str]) -> Iterator[tuple[str, str]]:
-    """No pairs: what is asked is only how published rows and whole components spread over the splits."""
+def _no_pairs(ids: list[str]) -> Iterator[tuple[str, str]]:
+    """No pairs: only the sizes of the splits are computed, for which components need not be taken apart."""
     return iter(())
 
 
 def verbatim_share(rows: Mapping[Side, list[SplitRow]]) -> float:
-    """Share of the texts of users and assistants in test that some training row holds word for word."""
+    """Share of user and assistant texts in the test split that occur verbatim in training."""
     seen = {message.content for row in rows["train"] for message in row.conversation if message.role != "system"}
     texts = [message.content for row in rows["test"] for message in row.conversation if message.role != "system"]
     return sum(text in seen for text in texts) / len(texts) if texts else 0.0
@@ -100,15 +100,15 @@ def _split(
         rows[places[row].side].append(SplitRow(row, places[row].group, conversations[row]))
     warnings = []
     if too_few := _too_few(places, components, options):
-        warnings.append(f"a small dataset: {too_few}. Scores on so few say little; add conversations.")
+        warnings.append(f"a small dataset: {too_few}. Scores on so few rows are unreliable; add conversations.")
     mixed = sum(len({places[row].side for row in found if row in places}) > 1 for found in components)
     if mixed:
-        warnings.append(f"{mixed} groups of near duplicates were published in two splits before, and stay there")
+        warnings.append(f"{mixed} groups of near duplicates were published in two splits before, and keep these splits")
     return Split(rows, sorted(bridging), True, warnings)
 
 
 def targets(rows: int, options: CleaningOptions) -> dict[Side, int]:
-    """Rows that each split should have: the shares, but at least one each where there are three rows or more."""
+    """Target rows of each split by its share, with at least one row each from three rows on."""
     if rows < 3:
         return {"train": rows, "validation": 0, "test": 0}
     validation = max(1, round(rows * options.validation_share)) if options.validation_share else 0
@@ -117,10 +117,10 @@ def targets(rows: int, options: CleaningOptions) -> dict[Side, int]:
 
 
 def _fill(groups: Groups, options: CleaningOptions) -> dict[str, Placed]:
-    """Places for the free groups too: drawn in an order that looks random, each where the share lacks most.
+    """Place the free groups too: in pseudo-random order, each in the split that is furthest below its share.
 
     Hashing alone would miss the shares by far with a few hundred rows. Groups too large for validation come first, so
-    that training takes them while it still has room.
+    that they go to training while it still has room.
     """
     places = dict(groups.placed)
     wanted = targets(len(places) + sum(map(len, groups.free.values())), options)
@@ -147,17 +147,17 @@ def _side_for(size: int, have: Mapping[Side, int], wanted: Mapping[Side, int]) -
 
 
 def _too_few(places: Mapping[str, Placed], components: list[list[str]], options: CleaningOptions) -> str:
-    """What is too little of validation or test, in words; empty when both suffice.
+    """A text that names validation or test if it is too small; empty when both suffice.
 
-    Only groups that lie whole in a split count: the others were published before they were grouped, and prove nothing.
+    Only groups that are complete in one split count: scores on the others would be affected by leakage.
     """
     shares = {"validation": options.validation_share, "test": options.test_share}
     rows, groups = Counter[str](), Counter[str]()
     for component in components:
-        found = [places[row].side for row in component if row in places]
-        if len(set(found)) == 1:
-            rows[found[0]] += len(found)
-            groups[found[0]] += 1
+        sides = [places[row].side for row in component if row in places]
+        if len(set(sides)) == 1:
+            rows[sides[0]] += len(sides)
+            groups[sides[0]] += 1
     few = [
         side
         for side, share in shares.items()

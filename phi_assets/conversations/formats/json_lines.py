@@ -1,4 +1,4 @@
-"""JSON Lines, read as a stream: every good line becomes a row, every bad one a Broken with its number."""
+"""Reads JSON Lines as a stream: each valid line becomes a Row, each invalid one a Broken with its line number."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import orjson
 from phi_assets.conversations.rows import Broken, Row
 
 EXCERPT_BYTES = 16_384
-"""How much of a broken line is kept to show: enough to recognise it, and to mask a secret that is cut in half."""
+"""Bytes of a broken line that are stored: enough to recognise it, and to mask a secret that the limit would cut."""
 
 
 def read_json_lines(file: BinaryIO, name: str, max_bytes: int) -> Iterator[Row | Broken]:
-    """Rows of a JSON Lines file; blank lines count as lines and are passed over. `max_bytes` bounds one line."""
+    """Rows of a JSON Lines file; blank lines count as lines and are skipped. `max_bytes` limits one line."""
     number = 0
     while line := file.readline(max_bytes + 1):
         number += 1
@@ -34,8 +34,8 @@ def _skip_to_end_of_line(file: BinaryIO, step: int) -> None:
 
 
 def parse_object(raw: bytes, name: str, number: int) -> Row | Broken:
-    """The row that `raw` holds, or why it holds none: bad_utf8, truncated_json, invalid_json or not_an_object."""
-    raw = raw.strip()  # a cut line then ends where its text does, which orjson tells apart from other faults
+    """The row in `raw`, or a Broken with its reason: bad_utf8, truncated_json, invalid_json or not_an_object."""
+    raw = raw.strip()  # orjson reports a truncated line as such only when no white space follows
     try:
         value = orjson.loads(raw)
     except orjson.JSONDecodeError as e:

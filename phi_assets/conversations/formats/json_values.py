@@ -1,6 +1,6 @@
-"""JSON arrays and concatenated objects, read as a stream with the line on which each element starts.
+"""Reads JSON arrays and concatenated objects as a stream, with the line on which each element starts.
 
-A broken element costs itself only: reading goes on at the next text that looks like the start of an element.
+Only the broken element is lost: reading continues at the next text that looks like the start of an element.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from typing import BinaryIO
 from phi_assets.conversations.formats.json_lines import EXCERPT_BYTES, excerpt, parse_object
 from phi_assets.conversations.rows import Broken, Row
 
-_BETWEEN = re.compile(r"(?:[\s,]+|\]\s*\[?)*")  # an array may follow an array
+_BETWEEN = re.compile(r"(?:[\s,]+|\]\s*\[?)*")  # several arrays may follow each other
 _FIRST_KEY = re.compile(r'\{\s*("(?:[^"\\]|\\.)*")\s*:')
 _CHUNK = 1 << 20
 
 
 class _Window:
-    """A moving piece of decoded text, with the line number of its position.
+    """A sliding window of decoded text, with the line number of its position.
 
-    Bytes that aren't UTF-8 are kept as surrogate escapes, so that only the element that holds them is lost.
+    Bytes that aren't UTF-8 become surrogate escapes, so that only the element that contains them is lost.
     """
 
     def __init__(self, file: BinaryIO) -> None:
@@ -37,7 +37,7 @@ class _Window:
         self.more(_CHUNK)
 
     def more(self, size: int) -> None:
-        """Read on, and forget the text before the position."""
+        """Read `size` more bytes, and drop the text before the position."""
         raw = self._file.read(size)
         self.ended = not raw
         self.text = self.text[self.position :] + self._decoder.decode(raw, final=self.ended)
@@ -48,7 +48,7 @@ class _Window:
         self.position = to
 
     def skip(self, pattern: re.Pattern[str]) -> None:
-        """Move over what the pattern matches here, however long it is."""
+        """Skip what the pattern matches at the position, of any length."""
         while match := pattern.match(self.text, self.position):
             self.advance(match.end())
             if self.position < len(self.text) or self.ended:
@@ -57,7 +57,7 @@ class _Window:
 
 
 def read_json_values(file: BinaryIO, name: str, max_bytes: int) -> Iterator[Row | Broken]:
-    """Rows of a JSON array, or of objects one after another; `max_bytes` bounds one element (its characters)."""
+    """Rows of a JSON array, or of objects one after another; `max_bytes` limits the characters of one element."""
     window = _Window(file)
     window.advance(1 if window.text.startswith("\ufeff") else 0)
     window.skip(re.compile(r"\s*\[?"))
@@ -82,7 +82,7 @@ def read_json_values(file: BinaryIO, name: str, max_bytes: int) -> Iterator[Row 
 
 
 def _end_of_element(window: _Window, max_characters: int) -> int | str:
-    """The position after the element that starts here; the reason when it is broken or longer than `max_characters`."""
+    """The end of the element that starts at the position; the reason when it is broken or exceeds `max_characters`."""
     decoder = json.JSONDecoder()
     size = _CHUNK
     while True:
@@ -99,7 +99,7 @@ def _end_of_element(window: _Window, max_characters: int) -> int | str:
         else:
             if end - window.position > max_characters:
                 return "line_too_long"
-            # A number at the very end of the text may go on in the next chunk.
+            # A number at the very end of the text may continue in the next chunk.
             if end < len(window.text) or window.ended:
                 return end
         window.more(size)
@@ -107,19 +107,19 @@ def _end_of_element(window: _Window, max_characters: int) -> int | str:
 
 
 def _reason(text: str, error: json.JSONDecodeError) -> str:
-    # A line that ends inside a string was cut there as well.
+    # A line that ends inside a string was truncated there too.
     line_ended = error.msg.startswith("Invalid control character") and text[error.pos] in "\r\n"
     ended = error.msg.startswith("Unterminated string") or error.pos >= len(text.rstrip())
     return "truncated_json" if ended or line_ended else "invalid_json"
 
 
 def _resume(window: _Window, first_keys: Counter[str]) -> None:
-    """Move on to where the next element seems to start: an object with the first key of most good ones before."""
+    """Advance to the probable start of the next element: an object with the most frequent first key of valid ones."""
     first_key = first_keys.most_common(1)[0][0] if first_keys else _likeliest_first_key(window)
     start = re.compile(r"[,\[\]}\s]\s*(\{\s*" + re.escape(first_key) + r"\s*:)" if first_key else r",\s*(\{)")
     window.advance(min(window.position + 1, len(window.text)))
     while True:
-        # One character back: what stands before the brace may be the character that was just passed.
+        # Start one character earlier: the pattern also matches the character before the brace.
         match = start.search(window.text, max(window.position - 1, 0))
         if match:
             window.advance(match.start(1))
@@ -127,13 +127,13 @@ def _resume(window: _Window, first_keys: Counter[str]) -> None:
         if window.ended:
             window.advance(len(window.text))
             return
-        # A start may lie across the border between two chunks: keep the last kilobyte.
+        # The start of an element may span two chunks: keep the last kilobyte.
         window.advance(max(window.position, len(window.text) - 1024))
         window.more(_CHUNK)
 
 
 def _likeliest_first_key(window: _Window) -> str:
-    """The first key of the longest object that follows: an element is longer than the objects in it."""
+    """The first key of the longest object that follows: an element is longer than its nested objects."""
     longest: dict[str, int] = {}
     for match in islice(_FIRST_KEY.finditer(window.text, window.position + 1), 200):
         try:

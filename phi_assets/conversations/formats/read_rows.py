@@ -1,4 +1,4 @@
-"""Rows of a file in any format that is read, each with its line; what can't be read is a Broken row, never fatal."""
+"""Reads the rows of a file in any supported format, with line numbers; an unreadable row is a Broken, never fatal."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ MAX_LINE_BYTES = 4 << 20
 
 
 def read_rows(name: str, path: Path, max_line_bytes: int = MAX_LINE_BYTES) -> Iterator[Row | Broken]:
-    """Every row of a file, called `name`, in order, as a stream; what isn't an object is a Broken.
+    """Every row of a file, called `name`, in order, as a stream; anything but a JSON object is a Broken.
 
-    `max_line_bytes` bounds one line of JSON Lines and one element of a JSON array. Raises SourceError when the file is
-    not of its kind, and OSError when it can't be read.
+    `max_line_bytes` limits one line of JSON Lines and one element of a JSON array. Raises SourceError when the file is
+    not valid Parquet, and OSError when it can't be read.
     """
     if path.suffix.lower() == ".parquet":
         yield from _read_parquet(name, path)
@@ -29,7 +29,7 @@ def read_rows(name: str, path: Path, max_line_bytes: int = MAX_LINE_BYTES) -> It
 
 
 def _looks_like_json_lines(start: bytes) -> bool:
-    """Whether the start of a .json file has a whole object on one line, as JSON Lines under the wrong name do."""
+    """Whether the start of a .json file has a complete object on one line, so that it is JSON Lines."""
     lines = re.split(rb"\r?\n", start.lstrip())
     whole = [line for line in lines[:20] if line.startswith(b"{") and isinstance(parse_object(line, "", 1), Row)]
     return start.lstrip()[:1] == b"{" and bool(whole)

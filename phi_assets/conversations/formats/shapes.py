@@ -1,6 +1,6 @@
-"""Recognises the shapes that chat data comes in, and makes one conversation of each.
+"""Recognises the formats of chat rows and converts each row to one conversation.
 
-Known: OpenAI `messages` (ultrachat too), ShareGPT `conversations`, Alpaca `instruction`/`input`/`output`, and
+Known formats: OpenAI `messages` (ultrachat too), ShareGPT `conversations`, Alpaca `instruction`/`input`/`output`, and
 `prompt`/`completion`.
 """
 
@@ -18,7 +18,7 @@ COLUMNS = (
     "messages", "conversations", "role", "content", "from", "value", "system", "user", "assistant",
     "instruction", "input", "output", "history", "prompt", "completion",
 )  # fmt: skip
-"""The names that a mapping may rename; `system`, `user` and `assistant` also stand for words that name a role."""
+"""The names that PHI_COLUMNS may map; `system`, `user` and `assistant` are both columns and role names."""
 ROLES = {
     "system": "system", "developer": "system",
     "user": "user", "human": "user", "prompter": "user",
@@ -33,10 +33,11 @@ _MEDIA = {"image": "image", "images": "image", "audio": "audio", "audios": "audi
 
 
 def parse_conversation(value: Mapping[str, Any], columns: Mapping[str, str]) -> list[Message]:
-    """The messages of a row, as they are: nothing is cut or checked for order yet.
+    """The messages of a row, unchanged: nothing is trimmed, and the order of roles is not checked yet.
 
-    `columns` maps our names to the data's. Raises Rejected: `unknown_shape` names the keys that were found;
-    `tool_call`, `tools`, `image`, `audio`, `unsupported_part`, `unknown_role`, `not_text` say what the row holds.
+    `columns` maps the project's names to those of the data. Raises Rejected: `unknown_shape` names the keys that were
+    found; `tool_call`, `tools`, `image`, `audio`, `unsupported_part`, `unknown_role` and `not_text` name the content
+    that is not supported.
     """
     row = renamed(value, columns)
     _refuse_extras(row)
@@ -63,7 +64,7 @@ def _refuse_extras(row: Mapping[str, Any]) -> None:
 
 
 def _filled(value: Any) -> bool:
-    """Whether a column says something; Parquet writes null and empty lists for rows that have none."""
+    """Whether a column has content; Parquet stores null or an empty list for rows without a value."""
     if isinstance(value, list):
         return any(item not in (None, "", {}, []) for item in value)
     return value is not None and value != "" and value != {}
@@ -104,18 +105,20 @@ def _side(value: Any, role: str, columns: Mapping[str, str]) -> list[Message]:
 
 
 def check_columns(columns: Mapping[str, str]) -> None:
-    """Raise ValueError for a mapping from a name that isn't ours, or to nothing; the error names the nearest one."""
+    """Raise ValueError for a mapping from an unknown name, or to an empty one; the error suggests the nearest name."""
     for ours, theirs in columns.items():
         if ours not in COLUMNS:
             near = difflib.get_close_matches(ours, COLUMNS, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(COLUMNS)}"
-            raise ValueError(f"PHI_COLUMNS maps the unknown name {ours!r}; {hint} (it maps our names to the data's)")
+            raise ValueError(
+                f"PHI_COLUMNS maps the unknown name {ours!r}; {hint} (it maps the project's names to those of the data)"
+            )
         if not isinstance(theirs, str) or not theirs:
             raise ValueError(f"PHI_COLUMNS maps {ours!r} to {theirs!r}; give the name that the data uses")
 
 
 def renamed(value: Mapping[str, Any], columns: Mapping[str, str]) -> dict[str, Any]:
-    """The object with the data's names replaced by ours, on this level only."""
+    """The object with the data's names replaced by the project's, at the top level only."""
     result = dict(value)
     for ours, theirs in columns.items():
         if theirs != ours and theirs in value:
@@ -126,7 +129,7 @@ def renamed(value: Mapping[str, Any], columns: Mapping[str, str]) -> dict[str, A
 
 
 def roles(columns: Mapping[str, str]) -> dict[str, str]:
-    """Every word that names a role, in lower case, with the role that it names."""
+    """Every role name of the data, in lower case, with its role."""
     own = {columns[role].casefold(): role for role in ("system", "user", "assistant") if role in columns}
     return {**ROLES, **own}
 
@@ -155,7 +158,7 @@ def _parse_turn(turn: Any, columns: Mapping[str, str], names: Mapping[str, str])
 
 
 def text_of(content: Any) -> str:
-    """The text of a message's content: a string, nothing, or a list of text parts, which are joined by line ends.
+    """The text of a message's content: a string, nothing, or a list of text parts, which are joined by newlines.
 
     Raises Rejected: `image`, `audio` or `unsupported_part` for other parts, `not_text` for anything else.
     """
