@@ -112,8 +112,7 @@ def test_without_a_webhook_the_sensor_and_the_command_say_so(in_force, instance,
     in_force(PHI_WEBHOOK="")
     with dg.build_sensor_context(instance=instance) as context:
         assert (
-            str(getattr(alerts(context), "skip_message", ""))
-            == "PHI_WEBHOOK is not set: no failure messages are sent"
+            str(getattr(alerts(context), "skip_message", "")) == "PHI_WEBHOOK is not set: no failure messages are sent"
         )
 
     assert main.main(["notify", "--test"]) == 2
