@@ -24,7 +24,7 @@ def request_more(clients: AzureClients, title: str, limit: int, log: Log) -> str
     if waiting is None:
         before = {request.name for request in _requests(clients, log)}
         _file(clients, key, limit, before, log)
-        log(f"requested {limit} vCPUs of {key} from Azure")
+        log(f"requested {limit} vCPUs of {key}")
         waiting = next((r for r in _requests(clients, log) if r.name not in before and _is_about(r, key)), None)
     began = time.monotonic()
     while waiting is not None and _state(waiting) in OPEN:
