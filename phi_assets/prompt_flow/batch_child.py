@@ -1,4 +1,4 @@
-"""Child process: the chat flow over the evaluation questions, then the marking of its answers."""
+"""Child process: run the chat flow on the evaluation questions, then score its answers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from phi_assets.prompt_flow.batch_run import BatchOutcome, run_batch
 from phi_assets.prompt_flow.child_process import answer_request, report_progress
 
-# Marking compares words; starting a worker is what takes the time.
+# Scoring compares words; most of the time is the start of a worker.
 MARKING_WORKERS = 2
 LOST = "Prompt flow gave neither an answer nor an error for this row; ask it alone with `pf flow test`"
 
@@ -25,8 +25,8 @@ def _handle(request: dict[str, Any]) -> dict[str, Any]:
         return {"rows": []}
     inputs = [flow_inputs([dict(message) for message in question.messages]) for question in questions]
     with tempfile.TemporaryDirectory(prefix="flow-evaluation-") as here:
-        asked = _ask(request, inputs, Path(here))
-        rows = [_row(i, given["question"], asked) for i, given in enumerate(inputs)]
+        outcome = _run_flow(request, inputs, Path(here))
+        rows = [_row(i, values["question"], outcome) for i, values in enumerate(inputs)]
         marks = _mark(request, rows, Path(here))
     for row, question, mark in zip(rows, questions, marks, strict=True):
         row.update(history=len(question.messages) - 1, expected=list(question.answers))
@@ -35,7 +35,7 @@ def _handle(request: dict[str, Any]) -> dict[str, Any]:
     return {"rows": rows}
 
 
-def _ask(request: Mapping[str, Any], inputs: list[dict[str, Any]], here: Path) -> BatchOutcome:
+def _run_flow(request: Mapping[str, Any], inputs: list[dict[str, Any]], here: Path) -> BatchOutcome:
     count, workers = len(inputs), request["workers"]
     report_progress(f"asking the flow {count} questions, up to {workers} at a time")
     columns = {"question": "${data.question}", "chat_history": "${data.chat_history}"}
@@ -49,11 +49,11 @@ def _ask(request: Mapping[str, Any], inputs: list[dict[str, Any]], here: Path) -
     )
 
 
-def _row(index: int, question: str, asked: BatchOutcome) -> dict[str, Any]:
-    output = asked.outputs.get(index) or {}
+def _row(index: int, question: str, outcome: BatchOutcome) -> dict[str, Any]:
+    output = outcome.outputs.get(index) or {}
     row = {"question": question, "answer": None, "served_by": None, "seconds": None, "error": None}
     if output.get("answer") is None:
-        return {**row, "error": asked.errors.get(index, LOST)}
+        return {**row, "error": outcome.errors.get(index, LOST)}
     served_by = dict(output["served_by"])
     return {**row, "answer": output["answer"], "seconds": served_by.pop("seconds", None), "served_by": served_by}
 
@@ -76,8 +76,8 @@ def _mark(request: Mapping[str, Any], rows: list[dict[str, Any]], here: Path) ->
 def flow_inputs(messages: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Return `question` and `chat_history` for a conversation that ends with a user turn.
 
-    A user turn and the answer after it become one turn of Prompt flow's chat history; what has no partner (a system
-    message) stays a message, which the flow takes as well.
+    A user turn and the answer after it become one turn of Prompt flow's chat history; a message without a partner (a
+    system message) stays a message, which the flow accepts too.
 
     Raises:
         ValueError: the last message is not the user's.

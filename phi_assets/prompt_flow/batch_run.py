@@ -1,4 +1,4 @@
-"""One batch run of Prompt flow, in a child process: rows in, outputs and errors by row out."""
+"""Runs one Prompt flow batch in a child process, and returns outputs and errors by row."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Any
 
 PROGRESS_EVERY_S = 3.0
-# Prompt flow's own words around a tool's error.
+# The prefix that Prompt flow adds to a tool's error.
 NODE_FAILED = re.compile(r"^(?:\w+: )?Execution failure in '[^']*': (?:\(\w+\) )?")
 CONNECTION_MISSING = re.compile(r"Connection '[^']*' is not found")
 
 
 def readable(message: str) -> str:
-    """Return Prompt flow's message without its words around a tool's own, and with what to do for a lost connection."""
+    """Return the message without Prompt flow's prefix, and with a remedy when the connection is missing."""
     message = NODE_FAILED.sub("", message)
     if CONNECTION_MISSING.search(message):
         state = os.environ["PF_HOME_DIRECTORY"]
@@ -46,14 +46,14 @@ def run_batch(
     workers: int,
     on_progress: Callable[[int], None] = lambda finished: None,
 ) -> BatchOutcome:
-    """Run a copy of `flow` over `rows` with `pf.run`; its record in Prompt flow's store is deleted when it was read.
+    """Run a copy of `flow` over `rows` with `pf.run`, and delete the run's record in Prompt flow's store.
 
     Args:
         flow: folder of the flow; it is copied, because a run writes into the folder.
         rows: the data; columns refer to it as `${data.name}`.
         columns: inputs of the flow by name, in Prompt flow's column mapping.
         here: an existing folder for the copy and the data.
-        workers: rows that run at the same time.
+        workers: maximum rows that run at the same time.
         on_progress: called every few seconds with the number of finished rows.
 
     Raises:
@@ -78,14 +78,14 @@ def run_batch(
         raise RuntimeError(readable(str(e))) from e
     finally:
         done.set()
-        _forget(client, name, output)
+        _delete_run(client, name, output)
 
 
-def _forget(client: Any, name: str, output: Path) -> None:
-    """Delete what the run left in Prompt flow's store; nobody else does, and a batch run a day would fill the disk."""
+def _delete_run(client: Any, name: str, output: Path) -> None:
+    """Delete the run's files in Prompt flow's store; otherwise a batch run a day would fill the disk."""
     from promptflow.exceptions import PromptflowException
 
-    with contextlib.suppress(PromptflowException):  # a run that never began has no record
+    with contextlib.suppress(PromptflowException):  # a run that did not start has no record
         client.runs.delete(name)
     shutil.rmtree(output, ignore_errors=True)
     for lock in output.parents[1].glob(f"{name}.*.lock"):
@@ -93,7 +93,7 @@ def _forget(client: Any, name: str, output: Path) -> None:
 
 
 def _watch(finished_rows: Path, done: threading.Event, on_progress: Callable[[int], None]) -> None:
-    """Count the files that a batch run writes, one for each finished row."""
+    """Report the number of files that a batch run writes, one for each finished row."""
     before = 0
     while not done.wait(PROGRESS_EVERY_S):
         finished = sum(1 for _ in finished_rows.glob("*.jsonl")) if finished_rows.is_dir() else 0
@@ -111,7 +111,7 @@ def _outputs(folder: Path) -> dict[int, dict[str, Any]]:
 
 
 def _errors(file: Path) -> dict[int, str]:
-    """Return the message of each failed row, without Prompt flow's words around it."""
+    """Return the message of each failed row, without Prompt flow's prefix."""
     if not file.exists():
         return {}
     errors: dict[int, str] = {}

@@ -1,7 +1,8 @@
-"""Prompt flow in a process of its own: one request in, one reply out, nothing left behind.
+"""Runs Prompt flow in a child process: one request, one reply, and no process or file left afterwards.
 
 Prompt flow reads its environment when it is imported, changes the working directory and signal handlers, and starts
-processes. So no process of ours imports it; each use is a child, `python -m phi_assets.prompt_flow.<name>_child`.
+processes. So the project's own processes never import it; each use is a child process,
+`python -m phi_assets.prompt_flow.<name>_child`.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ TAIL_LINES = 15
 
 
 class PromptFlowFailed(RuntimeError):
-    """Prompt flow refused what it was asked, ended early or took too long."""
+    """Prompt flow refused the request, ended early or timed out."""
 
 
 def run_child(
@@ -40,10 +41,10 @@ def run_child(
     timeout_s: float = 300.0,
     secrets: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Return what the program `module` replies to `request`; its process group is gone afterwards.
+    """Return the reply of the program `module` to `request`; its process group has ended afterwards.
 
     The request goes in through standard input, because other users can read a command line. `log` gets the child's
-    progress lines; `secrets` are blotted out of everything that is logged or raised.
+    progress lines; `secrets` are masked in everything that is logged or raised.
 
     Raises:
         PromptFlowFailed: with the child's error, or with the end of its output.
@@ -62,17 +63,17 @@ def run_child(
             errors="replace",
             start_new_session=True,
         )
-        late = threading.Event()
+        timed_out = threading.Event()
 
         def end() -> None:
-            late.set()
+            timed_out.set()
             _kill_group(child.pid)
 
         timer = threading.Timer(timeout_s, end)
         timer.start()
-        threading.Thread(target=_sweep, args=(child,), daemon=True).start()
+        threading.Thread(target=_kill_leftovers, args=(child,), daemon=True).start()
         try:
-            tail = _converse(child, {**request, "reply": str(reply), "parent": os.getpid()}, log, secrets)
+            tail = _communicate(child, {**request, "reply": str(reply), "parent": os.getpid()}, log, secrets)
         finally:
             timer.cancel()
             _kill_group(child.pid)
@@ -81,15 +82,15 @@ def run_child(
                 if pipe:
                     with contextlib.suppress(BrokenPipeError):
                         pipe.close()
-        if late.is_set():
+        if timed_out.is_set():
             raise PromptFlowFailed(f"Prompt flow ({module}) took longer than {timeout_s:g} s and was stopped\n{tail}")
         return _result(module, reply, child.returncode, tail, secrets)
 
 
-def _converse(
+def _communicate(
     child: subprocess.Popen[str], request: Mapping[str, Any], log: Callable[[str], None] | None, secrets: Sequence[str]
 ) -> str:
-    """Send the request, pass progress on until the child ends, and return the end of its other output."""
+    """Send the request, log progress until the child ends, and return the end of its other output."""
     assert child.stdin
     assert child.stdout
     with contextlib.suppress(BrokenPipeError):
@@ -97,7 +98,7 @@ def _converse(
         child.stdin.close()
     tail: deque[str] = deque(maxlen=TAIL_LINES)
     for raw in child.stdout:
-        line = _blot(raw.rstrip("\n"), secrets)
+        line = _mask(raw.rstrip("\n"), secrets)
         if not line.startswith(PROGRESS):
             tail.append(line)
         elif log:
@@ -110,18 +111,18 @@ def _result(module: str, reply: Path, code: int, tail: str, secrets: Sequence[st
         raise PromptFlowFailed(f"Prompt flow ({module}) ended with code {code} and no reply; its last lines:\n{tail}")
     answer = json.loads(reply.read_text(encoding="utf-8"))
     if "error" in answer:
-        raise PromptFlowFailed(_blot(answer["error"], secrets))
+        raise PromptFlowFailed(_mask(answer["error"], secrets))
     return answer["result"]
 
 
-def _blot(text: str, secrets: Sequence[str]) -> str:
+def _mask(text: str, secrets: Sequence[str]) -> str:
     for secret in filter(None, secrets):
         text = text.replace(secret, "***")
     return text
 
 
-def _sweep(child: subprocess.Popen[str]) -> None:
-    """Kill what the child leaves behind: a worker that outlives it would hold the pipe open."""
+def _kill_leftovers(child: subprocess.Popen[str]) -> None:
+    """Kill the remaining processes after the child ends: a worker that outlives it would keep the pipe open."""
     child.wait()
     _kill_group(child.pid)
 
@@ -134,25 +135,25 @@ def _kill_group(leader: int) -> None:
 def answer_request(handle: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
     """In the child: read the request, write what `handle` returns (or its error) as the reply, and end.
 
-    All that the child started ends with it, also when the process that asked is killed (then within a second).
+    Every process that the child started ends with it; all end within a second when the parent process is killed.
     """
     try:
         request = json.loads(sys.stdin.read())
         threading.Thread(target=_end_with, args=(request["parent"],), daemon=True).start()
         _reply(Path(request["reply"]), handle, request)
     except BaseException:
-        with contextlib.suppress(OSError):  # nobody reads it when the process that asked is gone
+        with contextlib.suppress(OSError):  # the parent may have ended
             traceback.print_exc()
     finally:
-        # What Prompt flow started would outlive this process, and its own exit handlers only wait for exporters that
-        # are switched off.
+        # Processes that Prompt flow started would outlive this one, and its exit handlers only wait for exporters
+        # that are disabled.
         with contextlib.suppress(OSError):
             sys.stdout.flush()
         _kill_group(0)
 
 
 def _reply(file: Path, handle: Callable[[dict[str, Any]], dict[str, Any]], request: dict[str, Any]) -> None:
-    """Write the result of `handle`, or its error, as a file that is complete when it is there."""
+    """Write the result of `handle`, or its error, to the file atomically."""
     try:
         answer = {"result": handle(request)}
     except Exception as e:
@@ -168,5 +169,5 @@ def _end_with(parent: int) -> None:
 
 
 def report_progress(text: str) -> None:
-    """In the child: pass one line on to the `log` of whoever asked."""
+    """In the child: send one line to the `log` of the parent process."""
     print(f"{PROGRESS}{text}", flush=True)

@@ -1,4 +1,4 @@
-"""Child process: make or read a connection with Prompt flow's own client."""
+"""Child process: create or read a connection with Prompt flow's own client."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from phi_assets.prompt_flow.child_process import answer_request
-from phi_assets.prompt_flow.connections import KEY, fingerprint, remembered
+from phi_assets.prompt_flow.connections import KEY, connection_cache, fingerprint
 from phi_assets.prompt_flow.environment import DATABASE
 
 
 def make(name: str, address: str, auth: str, key: str) -> None:
-    """Make the connection `name`, or update it when it says something else.
+    """Create the connection `name`, or update it when it differs.
 
     Raises:
         RuntimeError: the database is damaged.
@@ -26,7 +26,7 @@ def make(name: str, address: str, auth: str, key: str) -> None:
     if read(name) != wanted:
         connection = CustomConnection(name=name, configs={"address": address, "auth": auth}, secrets={"key": key})
         try:
-            # Its annotation says the class; an instance is what it takes.
+            # The annotation names the class, but the method takes an instance.
             PFClient().connections.create_or_update(connection)  # pyright: ignore[reportArgumentType]
         except DatabaseError as e:
             file = Path(os.environ["PF_HOME_DIRECTORY"], DATABASE)
@@ -36,7 +36,7 @@ def make(name: str, address: str, auth: str, key: str) -> None:
 def read(name: str) -> dict[str, Any] | None:
     """Return address, auth and the key's fingerprint, or None when there is no such connection or it is not readable.
 
-    A connection whose encryption key was lost, or of another kind, is as good as absent: making it again repairs it.
+    A connection of another kind, or one whose encryption key was lost, counts as missing: creating it again repairs it.
     """
     from promptflow.client import PFClient
 
@@ -55,7 +55,7 @@ def read(name: str) -> dict[str, Any] | None:
 def _handle(request: dict[str, Any]) -> dict[str, Any]:
     if request["do"] == "make":
         make(request["name"], request["address"], request["auth"], request["key"])
-    state = remembered(Path(os.environ["PF_HOME_DIRECTORY"]), request["name"]).state()
+    state = connection_cache(Path(os.environ["PF_HOME_DIRECTORY"]), request["name"]).state()
     return {"connection": read(request["name"]), "state": state}
 
 

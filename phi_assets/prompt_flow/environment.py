@@ -1,4 +1,4 @@
-"""Where Prompt flow keeps its state, and the variables that keep it quiet."""
+"""The location of Prompt flow's state, and the environment variables that disable telemetry and tracing."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from phi_assets.files import atomic_write
 REPOSITORY = Path(__file__).resolve().parents[2]
 # In the folder `prompt_flow` of a home: the connections, and the key that encrypts them.
 DATABASE, KEYRING = "pf.sqlite", "keyring.cfg"
-# Without `trace: none` every run leaves a trace server behind on port 23333.
+# Without `trace: none` every run leaves a trace server running on port 23333.
 CONFIGURATION = """\
 telemetry:
   enabled: false
@@ -26,15 +26,15 @@ VERSION_CHECK = '{"last_check_time": "2999-01-01 00:00:00.000000", "last_hint_ti
 
 
 def prompt_flow_environment(home: Path) -> dict[str, str]:
-    """Return the whole environment for a process with Prompt flow in it: this process's own and the variables below.
+    """Return the complete environment for a process that uses Prompt flow: this process's plus the variables below.
 
-    Prompt flow reads them when it is imported: set them on a new process, never in one that has it already.
+    Prompt flow reads them when it is imported: set them for a new process, never in one that has imported it.
     """
     return {**os.environ, **prompt_flow_variables(home)}
 
 
 def prompt_flow_variables(home: Path) -> dict[str, str]:
-    """Return the variables that lead Prompt flow to the state in `home`, and keep it quiet.
+    """Return the variables that point Prompt flow to the state in `home` and disable telemetry and tracing.
 
     Afterwards `<home>/prompt_flow` exists, readable by this user only, with Prompt flow's configuration in it. It holds
     the connections and the key that encrypts them, so two homes share nothing.
@@ -48,25 +48,25 @@ def prompt_flow_variables(home: Path) -> dict[str, str]:
     _write_once(folder / "pf_version_check.json", VERSION_CHECK)
     return {
         "PF_HOME_DIRECTORY": str(folder),
-        # Prompt flow encrypts secrets with a key from the keyring, which servers lack: this is a file, mode 0600.
+        # Prompt flow encrypts secrets with a key from the keyring, which servers lack: use a file, mode 0600.
         "PYTHON_KEYRING_BACKEND": "keyrings.alt.file.PlaintextKeyring",
         "KEYRING_PROPERTY_FILE_PATH": str(folder / KEYRING),
         "PF_TRACING_SKIP_LOCAL_SETUP": "true",
         "PF_DISABLE_TRACING": "true",
         "APPLICATIONINSIGHTS_CONTROLPLANE_DISABLED": "true",
         "APPLICATIONINSIGHTS_STATSBEAT_DISABLED_ALL": "true",
-        # The start method that needs no second import of Prompt flow (seconds of processor time) in each worker.
+        # `fork` avoids a second import of Prompt flow (seconds of CPU time) in each worker.
         "PF_BATCH_METHOD": "fork" if sys.platform == "linux" else "spawn",
-        # A packaged flow is known by its content, which must not change because it ran.
+        # A packaged flow is identified by its content, so running it must not write files.
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONPATH": os.pathsep.join(filter(None, [str(REPOSITORY), os.environ.get("PYTHONPATH", "")])),
-        # `pf` starts programs of its own by name.
+        # `pf` starts other programs by name.
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]),
     }
 
 
 def _write_once(file: Path, text: str) -> None:
-    """Write `file` unless it is there: Prompt flow adds an installation id to it, which must stay."""
+    """Write `file` unless it exists: Prompt flow adds an installation id to it, which must be preserved."""
     if not file.exists():
         atomic_write(file, text, mode=0o600)
 

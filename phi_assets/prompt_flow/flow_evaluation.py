@@ -1,4 +1,4 @@
-"""The chat flow over the evaluation questions, as Prompt flow's batch run, and its answers marked."""
+"""Runs the chat flow on the evaluation questions as a Prompt flow batch, and scores its answers."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ EVALUATION_FLOW = REPOSITORY / "flows" / "evaluation"
 # start than they save on a file of eighty questions.
 WORKERS = 4
 MAX_TOKENS = 64  # as in the model's own evaluation
-LONGEST_S = 3600.0
+TIMEOUT_S = 3600.0
 CHILD = "phi_assets.prompt_flow.batch_child"
 
 
 @dataclass(frozen=True)
 class FlowEvaluationResult:
-    """What a batch run gave; the rows stand in `rows_file` too, one JSON object a line, in the questions' order.
+    """The result of a batch run; `rows_file` holds the rows too, one JSON object a line, in the questions' order.
 
     Attributes:
         rows: per question: question, history (number of earlier messages), expected, answer, right, reason, served_by,
@@ -55,22 +55,22 @@ def run_flow_evaluation(
     evaluation_flow: Path = EVALUATION_FLOW,
     workers: int = WORKERS,
     max_tokens: int = MAX_TOKENS,
-    timeout_s: float = LONGEST_S,
+    timeout_s: float = TIMEOUT_S,
 ) -> FlowEvaluationResult:
-    """Ask the flow every question through `pf.run`, mark the answers with the evaluation flow, and keep both.
+    """Ask the flow every question through `pf.run`, score the answers with the evaluation flow, and store both.
 
-    Both flows run in copies of their folders. A question that fails is recorded and counts as wrong; it stops nothing.
+    Both flows run in copies of their folders. A failed question is recorded as wrong and does not stop the run.
 
     Args:
         flow_folder: the packaged chat flow.
         questions_file: JSON Lines, `{"messages": [...], "answers": [...]}` a line.
         output_dir: where rows.jsonl and summary.json are written.
-        environment: from `prompt_flow_environment`, of the home that has the connection.
+        environment: from `prompt_flow_environment`, of the home with the connection.
         log: gets progress lines.
-        evaluation_flow: the flow that marks the answers.
-        workers: questions asked at the same time.
-        max_tokens: longest answer, in tokens.
-        timeout_s: longest duration, in seconds.
+        evaluation_flow: the flow that scores the answers.
+        workers: maximum questions that run at the same time.
+        max_tokens: maximum length of an answer, in tokens.
+        timeout_s: maximum duration, in seconds.
 
     Raises:
         PromptFlowFailed: the questions file is malformed (with the line), or Prompt flow could not run the batch.

@@ -1,4 +1,4 @@
-"""The chat flow as a folder that needs nothing else: known by its content, complete or not there."""
+"""Packages the chat flow as a self-contained folder, identified by its content and published atomically."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from pathlib import Path
 from phi_assets.prompt_flow.requirements import pinned_requirements
 
 FLOW_FILE = "flow.dag.yaml"
-# What running a flow leaves in its folder.
-LEFT_BEHIND = shutil.ignore_patterns("__pycache__", "*.pyc", ".promptflow", ".runs")
+# Files that running a flow writes into its folder.
+RUN_FILES = shutil.ignore_patterns("__pycache__", "*.pyc", ".promptflow", ".runs")
 CONNECTION_LINE = re.compile(r"^(\s+connection: )\S+$", re.MULTILINE)
 
 
@@ -30,13 +30,13 @@ def package_flow(
     """Publish the flow in `source` as `<root>/<digest>/` and return that folder and the digest.
 
     The folder holds the flow, `requirements.txt` with everything pinned to what is installed here, and the Dockerfile
-    and README that the source brings. The same content gives the same digest, and is not written again.
+    and README that the source brings. The same content has the same digest, and is not written again.
 
     Args:
         source: folder of the flow; it is read only.
         root: where packages are published.
-        connection: name of the connection to ask through, instead of the flow's own.
-        beside: files that the package has and the source has not.
+        connection: name of the connection that replaces the flow's own.
+        beside: files that are added to the package.
         accept: called with the finished folder before it is published; when it raises, nothing is published.
 
     Raises:
@@ -47,7 +47,7 @@ def package_flow(
     root.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".draft-", dir=root) as temporary:
         draft = Path(temporary) / "flow"
-        shutil.copytree(source, draft, ignore=LEFT_BEHIND)
+        shutil.copytree(source, draft, ignore=RUN_FILES)
         for file in beside:
             shutil.copy(file, draft)
         _complete(draft, connection)
@@ -64,12 +64,12 @@ def package_flow(
 
 
 def is_intact(folder: Path) -> bool:
-    """Return whether a published folder is there and holds what its name says."""
+    """Return whether a published folder exists and its content matches the digest in its name."""
     return folder.is_dir() and folder_digest(folder) == folder.name
 
 
 def folder_digest(folder: Path) -> str:
-    """Return the SHA-256 over the paths and bytes of a flow's files in hexadecimal, without what running it leaves."""
+    """Return the SHA-256 over the paths and bytes of a flow's files in hexadecimal, without files written by runs."""
     digest = hashlib.sha256()
     for path in sorted(_files(folder)):
         name = path.relative_to(folder).as_posix().encode()
@@ -81,13 +81,13 @@ def folder_digest(folder: Path) -> str:
 
 def _files(folder: Path) -> Iterator[Path]:
     for path, folders, files in os.walk(folder):
-        ignored = LEFT_BEHIND(path, folders + files)
+        ignored = RUN_FILES(path, folders + files)
         folders[:] = [name for name in folders if name not in ignored]
         yield from (Path(path) / name for name in files if name not in ignored)
 
 
 def _complete(draft: Path, connection: str | None) -> None:
-    """Write what depends on this environment: the pins, the Python version they were tested with, the connection."""
+    """Write the parts that depend on this environment: pinned requirements, Python version and connection."""
     (draft / "requirements.txt").write_text("\n".join(pinned_requirements()) + "\n", encoding="utf-8")
     dockerfile = draft / "Dockerfile"
     if dockerfile.exists():

@@ -1,4 +1,4 @@
-"""Exact pins of what a packaged flow runs with, read from the environment in which it was tested."""
+"""Exact version pins for a packaged flow, read from the environment in which it was tested."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from importlib.metadata import PackageNotFoundError, distribution
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-# What the flow imports, what serves it, and what keeps the key that encrypts its connection.
+# Packages to run the flow, serve it, and store the key that encrypts its connection.
 FLOW_PACKAGES = ("promptflow", "httpx", "azure-identity", "keyrings.alt")
 
 
 def pinned_requirements(packages: Iterable[str] = FLOW_PACKAGES) -> list[str]:
-    """Return `name==version` for the packages and all that they need here, sorted by name.
+    """Return `name==version` for the packages and all their installed dependencies, sorted by name.
 
-    Pinning Prompt flow alone is not enough: its own requirements are open, and newer ones break it.
+    Pinning Prompt flow alone is not enough: its own requirements have no upper bounds, and newer versions break it.
 
     Raises:
         PackageNotFoundError: one of `packages` is not installed.
@@ -24,7 +24,7 @@ def pinned_requirements(packages: Iterable[str] = FLOW_PACKAGES) -> list[str]:
     pins: dict[str, str] = {}
     seen: set[tuple[str, frozenset[str]]] = set()
     wanted = deque(Requirement(name) for name in packages)
-    asked = {canonicalize_name(requirement.name) for requirement in wanted}
+    requested = {canonicalize_name(requirement.name) for requirement in wanted}
     while wanted:
         requirement = wanted.popleft()
         name, extras = canonicalize_name(requirement.name), frozenset(requirement.extras)
@@ -34,10 +34,10 @@ def pinned_requirements(packages: Iterable[str] = FLOW_PACKAGES) -> list[str]:
         try:
             found = distribution(name)
         except PackageNotFoundError:
-            if name in asked:
+            if name in requested:
                 raise
-            continue  # a requirement of an extra's extra that this environment does without
-        pins[name] = found.version.partition("+")[0]  # a local build tag is on no index
+            continue  # an optional dependency that is not installed here
+        pins[name] = found.version.partition("+")[0]  # no package index has local versions
         wanted.extend(_needed(found.requires or (), extras))
     return [f"{name}=={version}" for name, version in sorted(pins.items())]
 

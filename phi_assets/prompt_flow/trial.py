@@ -1,4 +1,4 @@
-"""A flow tried against the live endpoint before anyone depends on it."""
+"""Tests a flow against the live endpoint before it is published."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from phi_assets.prompt_flow.child_process import PromptFlowFailed, run_child
 
 CHILD = "phi_assets.prompt_flow.trial_child"
 TIMEOUT_S = 240.0
-# One question alone, and one that needs the turn before it; how good the answers are is for the evaluation to say.
+# One question alone, and one that needs the turn before it; the evaluation measures the quality of answers.
 QUESTIONS = (
     {"question": "What can you help me with?", "chat_history": []},
     {
@@ -23,9 +23,9 @@ QUESTIONS = (
 def try_flow(
     folder: Path, environment: Mapping[str, str], inputs: Mapping[str, Any], *, timeout_s: float = TIMEOUT_S
 ) -> dict[str, Any]:
-    """Return the outputs of the flow in `folder` for `inputs`, as Prompt flow's own test gives them.
+    """Return the outputs of the flow in `folder` for `inputs`, from Prompt flow's own test.
 
-    The flow runs in a copy of its folder, which stays as it is.
+    The flow runs in a copy of its folder.
 
     Raises:
         PromptFlowFailed: the flow could not be loaded, or one of its nodes failed; the message is the node's.
@@ -36,19 +36,19 @@ def try_flow(
 def _outputs(
     folder: Path, environment: Mapping[str, str], inputs: Sequence[Mapping[str, Any]], timeout_s: float
 ) -> list[dict[str, Any]]:
-    """What the flow gives for each of the inputs, one after the other: starting Prompt flow takes seconds."""
+    """Return the outputs for each of the inputs from one process, because starting Prompt flow takes seconds."""
     request = {"flow": str(folder), "inputs": [dict(each) for each in inputs]}
     return run_child(CHILD, request, environment, timeout_s=timeout_s)["outputs"]
 
 
 def prove_flow(folder: Path, environment: Mapping[str, str], log: Callable[[str], None] | None = None) -> None:
-    """Ask the flow a question alone and one with history; pass when both get a text and the name of what gave it.
+    """Ask the flow one question without and one with history; both need an answer and the deployment that gave it.
 
     Raises:
         PromptFlowFailed: a question failed, or an output is missing.
     """
-    given = _outputs(folder, environment, [{**inputs, "max_tokens": 24} for inputs in QUESTIONS], TIMEOUT_S)
-    for inputs, outputs in zip(QUESTIONS, given, strict=True):
+    results = _outputs(folder, environment, [{**inputs, "max_tokens": 24} for inputs in QUESTIONS], TIMEOUT_S)
+    for inputs, outputs in zip(QUESTIONS, results, strict=True):
         answer, served_by = outputs.get("answer"), outputs.get("served_by")
         if not isinstance(answer, str) or not isinstance(served_by, dict):
             raise PromptFlowFailed(

@@ -1,4 +1,4 @@
-"""Child process: run a flow on one input after the other, in a copy of its folder, with Prompt flow's own client."""
+"""Child process: run a flow on inputs in sequence, in a copy of its folder, with Prompt flow's own client."""
 
 from __future__ import annotations
 

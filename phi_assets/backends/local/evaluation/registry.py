@@ -1,4 +1,4 @@
-"""MLflow on SQLite under the home: tracked trainings, and the model registry with its champion."""
+"""MLflow on SQLite under the home: experiment tracking, and the model registry with its champion."""
 
 import shutil
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ from phi_assets.models.champions import Version
 from phi_assets.models.experiments import Scores, Trained
 from phi_assets.ports.evaluation import ModelRegistry
 from phi_assets.records import Evaluation, ModelCard, ModelVersion, RegisteredModel
-from phi_assets.sqlite_cache import Remembered
+from phi_assets.sqlite_cache import SqliteCache
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -28,7 +28,7 @@ DATABASE = "mlflow.db"
 
 
 class MlflowRegistry(ModelRegistry):
-    """Model versions in an MLflow registry. Weights stay where training put them; a version names their folder."""
+    """Model versions in an MLflow registry. A version refers to the folder where training stored the weights."""
 
     home: str
 
@@ -44,7 +44,7 @@ class MlflowRegistry(ModelRegistry):
         return MlflowClient(tracking_uri=self.tracking_uri, registry_uri=self.tracking_uri)
 
     def migrate(self) -> None:
-        """The database with today's tables. Under a lock: two processes that open a new store race in MLflow."""
+        """Migrate the database to the current schema, under a lock: MLflow races in a new store."""
         from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
         with self._locked("store"):
@@ -55,7 +55,7 @@ class MlflowRegistry(ModelRegistry):
 
     def champion(self) -> RegisteredModel | None:
         stack = champions.champions(self.versions())
-        # A champion whose weights are gone can be neither compared with nor served.
+        # A champion without weights can be neither evaluated nor deployed.
         return stack[-1].model if stack and self.has_weights(stack[-1].model) else None
 
     def version(self, number: str) -> RegisteredModel | None:
@@ -67,14 +67,14 @@ class MlflowRegistry(ModelRegistry):
         )
 
     def _listed(self) -> list[dict[str, Any]]:
-        """What MLflow says of our versions, remembered because importing MLflow takes seconds."""
+        """The model versions in MLflow, cached because importing MLflow takes seconds."""
         home = Path(self.home)
-        kept = Remembered(home / "versions.json", (home / DATABASE,))
-        listed, state = kept.get(), kept.state()
+        cache = SqliteCache(home / "versions.json", (home / DATABASE,))
+        listed, state = cache.get(), cache.state()
         if listed is None:
             found = self.client.search_model_versions(f"name = '{MODEL_NAME}'")
             listed = [_fields(each) for each in found if "model_digest" in each.tags]
-            kept.put(listed, state)
+            cache.put(listed, state)
         return listed
 
     def promote(self, number: str, reason: str, run: str) -> RegisteredModel:
@@ -86,12 +86,12 @@ class MlflowRegistry(ModelRegistry):
             return self._crown(champions.rollback(self, reason, run))
 
     def tag(self, number: str, tags: Mapping[str, str]) -> None:
-        """The version has these tags too."""
+        """Add these tags to the version."""
         for name, value in tags.items():
             self.client.set_model_version_tag(MODEL_NAME, number, name, value)
 
     def has_weights(self, model: RegisteredModel) -> bool:
-        """Whether what the version names is still there."""
+        """Whether the weights that the version refers to still exist."""
         return Path(model.address, "model.safetensors").is_file()
 
     def _locked(self, name: str) -> AbstractContextManager[object]:
@@ -145,7 +145,7 @@ class MlflowRegistry(ModelRegistry):
             return self._crown(_record(_fields(version)))
 
     def _crown(self, model: RegisteredModel) -> RegisteredModel:
-        """MLflow's alias says what the tags say, for `models:/phi-chat@champion` and its UI. Nothing here reads it."""
+        """Set MLflow's alias to match the tags, for `models:/phi-chat@champion` and the UI. Nothing here reads it."""
         self.client.set_registered_model_alias(MODEL_NAME, CHAMPION, model.version)
         return model
 
@@ -164,7 +164,7 @@ class MlflowRegistry(ModelRegistry):
 
 
 def _fields(version: Any) -> dict[str, Any]:
-    """What we read of MLflow's model version; `created` in milliseconds since 1970."""
+    """The fields of MLflow's model version that are used; `created` in milliseconds since 1970."""
     return {
         "name": version.name,
         "version": str(version.version),
