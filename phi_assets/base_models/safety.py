@@ -1,4 +1,4 @@
-"""What a model folder is refused for before anything of it is loaded.
+"""Refuses unsafe model folders before anything is loaded.
 
 Weights come as safetensors, which hold numbers only; everything else in a model folder that could make a library run
 code is refused: pickles, Python files, and configuration that names code.
@@ -17,12 +17,12 @@ PICKLE_SUFFIXES = frozenset({".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", 
 # h5 and Keras files can hold code as well (lambda layers, custom objects).
 CODE_SUFFIXES = frozenset({".py", ".pyc", ".pyd", ".so", ".dll", ".dylib", ".h5", ".keras"})
 CODE_KEYS = frozenset({"auto_map", "custom_pipelines", "trust_remote_code"})
-# An implementation with a slash is a repository of kernels, which would be downloaded and run (CVE-2026-4372).
+# An implementation with a slash names a repository of kernels, which would be downloaded and run (CVE-2026-4372).
 IMPLEMENTATION_KEYS = ("attn_implementation", "experts_implementation")
 
 
 def refuse_unsafe_folder(folder: Path) -> None:
-    """Nothing in ``folder`` could run code. Raises UnsafeModel that names the file and what to do.
+    """Check that nothing in ``folder`` could run code. Raises UnsafeModel with the file and the remedy.
 
     Subfolders count too; hidden ones such as ``.git`` don't.
     """
@@ -41,7 +41,7 @@ def refuse_unsafe_folder(folder: Path) -> None:
 
 
 def refuse_code_in_configuration(configuration: Any, where: str) -> None:
-    """``configuration``, as read from the JSON file ``where``, names no code. Raises UnsafeModel otherwise."""
+    """Check that ``configuration``, read from the JSON file ``where``, names no code. Raises UnsafeModel otherwise."""
     for key, value in _pairs(configuration):
         if key in CODE_KEYS and value:
             raise UnsafeModel(

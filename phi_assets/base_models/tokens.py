@@ -1,6 +1,6 @@
-"""Agreement of configuration, generation configuration and tokenizer on the special tokens.
+"""Makes configuration, generation configuration and tokenizer agree on the special tokens.
 
-Three files of a model folder name the same tokens, and each is read by another part: the tokenizer pads the batches,
+Three files of a model folder name the same tokens, and each has another reader: the tokenizer pads the batches,
 the configuration feeds the loss, the generation configuration stops the answers. A model stops by itself only when
 the token that ends an assistant's turn is among the stops and is not the padding, which the loss leaves out.
 """
@@ -36,7 +36,7 @@ class RenderedChat:
 
     text: str
     turn_end: str
-    """What follows the assistant's answer."""
+    """The text after the assistant's answer."""
 
 
 @dataclass
@@ -49,7 +49,7 @@ class ModelSettings:
 
 
 def align_special_tokens(settings: ModelSettings, tokenizer: Tokenizer, chat: RenderedChat) -> list[str]:
-    """``settings`` agree on bos, eos, pad and stops; the notes returned say what was changed and why.
+    """Make ``settings`` agree on bos, eos, pad and stops; return notes that say what was changed and why.
 
     Raises IncompleteModel when no choice of tokens would let the model stop by itself.
     """
@@ -69,7 +69,7 @@ def align_special_tokens(settings: ModelSettings, tokenizer: Tokenizer, chat: Re
         if token_text(settings.tokenizer, role) != text:
             notes.append(f"the tokenizer's {role} token is now {text!r} ({token_id})")
             settings.tokenizer[f"{role}_token"] = text
-    # Otherwise transformers may make the generation configuration anew from the model's.
+    # Otherwise transformers may regenerate the generation configuration from the model configuration.
     settings.generation.pop("_from_model_config", None)
     return notes
 
@@ -80,7 +80,7 @@ def choose_special_tokens(settings: ModelSettings, tokenizer: Tokenizer, chat: R
     turn_end_id = _first_added_token(chat.turn_end, tokenizer, added)
     bos = added.get(token_text(settings.tokenizer, "bos") or "")
     eos = added.get(token_text(settings.tokenizer, "eos") or "", turn_end_id)
-    # A stop that is no special token is a default of the configuration class, not a choice of the model's makers.
+    # A stop that is not a special token is a default of the configuration class, not set by the model's authors.
     listed = [*_ids(settings.generation.get("eos_token_id")), *_ids(settings.config.get("eos_token_id"))]
     stops = tuple(dict.fromkeys([eos, *(stop for stop in listed if stop in added.values()), turn_end_id]))
     return SpecialTokens(bos, eos, _choose_padding(settings.tokenizer, added, {*stops, bos}, chat.text), stops)

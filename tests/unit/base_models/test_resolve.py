@@ -150,5 +150,5 @@ def test_another_installed_version_is_not_taken_for_the_one_asked_for(tiny_packa
 
 
 def test_a_package_without_a_model_is_refused(root: Path) -> None:
-    with pytest.raises(BaseModelMissing, match=r"pytest .* carries 0 GGUF files"):
+    with pytest.raises(BaseModelMissing, match=r"pytest .* contains 0 GGUF files"):
         resolve(PackagedModel("pytest"), root)
