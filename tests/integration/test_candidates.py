@@ -136,7 +136,7 @@ def test_the_same_candidate_again_is_not_trained_again(first):
     again = world.candidate(name="hasty", learning_rate=0.001)
 
     assert again.success
-    assert any("this recipe has made model" in line for line in world.said(again))
+    assert any("has already trained this recipe" in line for line in world.said(again))
     assert not any(TRAINS in line for line in world.said(again))
     assert again.output_for_node("train_candidate") == outcome.output_for_node("train_candidate")
     assert len(world.port("registry").trainings()) == 2

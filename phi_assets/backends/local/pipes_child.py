@@ -1,4 +1,4 @@
-"""Our own programs as child processes through Dagster Pipes: seen live, stopped with the run, gone when it is gone."""
+"""Runs the project's programs as child processes through Dagster Pipes; they stop with the run."""
 
 import os
 import subprocess
@@ -13,14 +13,14 @@ from phi_assets.settings import PROJECT
 from training_code.errors import EXIT_ORCHESTRATOR_GONE
 
 STOP_SECONDS = 10
-ENDED_BY_ITSELF = "failed"  # key of the custom message in which a program says why
+ENDED_BY_ITSELF = "failed"  # key of the custom message with a program's reason
 
 
 def run_program(context: StepContext, arguments: Sequence[str]) -> None:
-    """Run a script, or a module after `-m`. Raises Failure with its own last words when it fails.
+    """Run a script, or a module after `-m`. Raises Failure with the program's own reason when it fails.
 
-    Its log and metrics appear in the run as it goes. Cancelling the run stops it; it watches the processes above it,
-    and ends by itself within seconds when one of them is gone.
+    Its log and metrics appear in the run live. Cancelling the run stops it; it watches its parent processes, and ends
+    by itself within seconds when one of them ends.
     """
     program = arguments[1] if arguments[0] == "-m" else arguments[0]
     with dg.open_pipes_session(
@@ -39,12 +39,12 @@ def run_program(context: StepContext, arguments: Sequence[str]) -> None:
             _stop(process)
             raise
     if process.returncode == EXIT_ORCHESTRATOR_GONE:
-        words = "stopped, because the Dagster for which it ran was ended; what it had finished is kept for the next run"
-        raise dg.Failure(f"{program}: {words}", metadata={STOPPED: True}, allow_retries=False)
+        reason = "stopped, because its Dagster process ended; the next run resumes from the finished work"
+        raise dg.Failure(f"{program}: {reason}", metadata={STOPPED: True}, allow_retries=False)
     if process.returncode:
-        said = [message[ENDED_BY_ITSELF] for message in session.get_custom_messages() if ENDED_BY_ITSELF in message]
-        words = said[-1] if said else f"ended with status {process.returncode}; its stderr says why"
-        raise dg.Failure(f"{program}: {words}", allow_retries=not said)
+        reasons = [message[ENDED_BY_ITSELF] for message in session.get_custom_messages() if ENDED_BY_ITSELF in message]
+        reason = reasons[-1] if reasons else f"ended with status {process.returncode}; see its stderr"
+        raise dg.Failure(f"{program}: {reason}", allow_retries=not reasons)
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
@@ -57,21 +57,21 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
 
 
 def _environment() -> dict[str, str]:
-    """What the child needs beside this process's environment."""
+    """The variables that the child needs in addition to this process's environment."""
     from training_code.lifeline import lifeline_for
 
     return {
         "PYTHONPATH": str(PROJECT),
         "PHI_LIFELINE": lifeline_for(_processes_above()),
         "TOKENIZERS_PARALLELISM": "false",
-        # How long threads spin while they wait. For ever, the default: hardly anything is done beside a busy process.
-        # Not at all: two thirds of the tokens a second on idle cores. So long: as fast as the better of both.
+        # Spin count of waiting threads. With the default, unlimited, training hardly progresses next to a busy process;
+        # with 0 it has two thirds of the tokens a second on idle cores; this value is as fast as the better of both.
         "GOMP_SPINCOUNT": "20000",
     }
 
 
 def _processes_above() -> list[int]:
-    """This process and those of Dagster above it: the code server, the daemon or webserver, `dagster dev`."""
+    """The ids of this process and its Dagster parents: code server, daemon or webserver, `dagster dev`."""
     import psutil
 
     above = [os.getpid()]

@@ -1,4 +1,4 @@
-"""The laptop's implementation of every port."""
+"""Builds the laptop's implementation of every port."""
 
 from typing import Any
 

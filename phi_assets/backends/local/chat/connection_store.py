@@ -8,7 +8,7 @@ from phi_assets.records import Connection, Endpoint
 
 
 class LocalConnectionStore(ConnectionStore):
-    """Connections made by Prompt flow's own client, the keys encrypted at rest."""
+    """Connections stored by Prompt flow's own client, with keys encrypted at rest."""
 
     state: str
 

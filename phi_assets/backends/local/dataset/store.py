@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class LocalDatasetStore(DatasetStore):
-    """Reads what PHI_DATASET names and the inbox, and publishes JSON Lines on this machine."""
+    """Reads the dataset of PHI_DATASET and the inbox, and publishes JSON Lines on this machine."""
 
     state: str
     source: str
@@ -22,7 +22,7 @@ class LocalDatasetStore(DatasetStore):
     inbox: str = ""
 
     def feeds(self, *, patient: bool = True) -> "list[Feed]":
-        del patient  # nothing here arrives late
+        del patient  # local files need no wait
         return self._preparation.feeds()
 
     def source_fingerprint(self) -> str:

@@ -15,7 +15,7 @@ CHILD = "phi_assets.backends.local.evaluation.child"
 
 
 class LocalEvaluator(Evaluator):
-    """Scores models with the engine that serves them; keeps reports under the home by their digest."""
+    """Scores models with the engine that serves them; stores reports under the home by digest."""
 
     state: str
     questions_file: str | None

@@ -1,4 +1,4 @@
-"""On a laptop nothing has to be bought: MLflow on SQLite, this machine, this environment."""
+"""The laptop's infrastructure: MLflow on SQLite, this machine and this Python environment."""
 
 import hashlib
 import os
@@ -55,7 +55,7 @@ class LocalProvisioner(Provisioner):
 
 
 def this_machine() -> Compute:
-    """The processor that training runs on. Its digest covers what the numbers of a training depend on."""
+    """The processor that training runs on. Its digest covers what training results depend on."""
     import psutil
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -71,7 +71,7 @@ def this_machine() -> Compute:
 
 
 def this_environment(lock: Path = LOCK) -> TrainingEnvironment:
-    """The locked packages. The digest is the lock file's: what is installed is compared with it by a check."""
+    """The locked packages. The digest is that of the lock file; a check compares the installed packages with it."""
     return TrainingEnvironment(
         digest=hashlib.sha256(lock.read_bytes()).hexdigest(),
         name=lock.name,
@@ -80,7 +80,7 @@ def this_environment(lock: Path = LOCK) -> TrainingEnvironment:
 
 
 def differing_packages(lock: Path = LOCK) -> list[str]:
-    """A line for each locked package of `SHOWN` whose installed version is another."""
+    """A line for each package of `SHOWN` whose installed version differs from the lock file."""
     locked = dict(
         line.split(" ")[0].split(";")[0].strip().split("==", 1)
         for line in lock.read_text(encoding="utf-8").splitlines()

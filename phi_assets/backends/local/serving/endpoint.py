@@ -1,5 +1,5 @@
-"""An endpoint on this machine that means what one means on Azure: a stable address with a key, named deployments behind
-it, shares of traffic, and an old deployment that serves until a new one is proven."""
+"""An endpoint on this machine with Azure's semantics: a stable address with a key, named deployments, traffic shares,
+and an old deployment that serves until the new one has passed its smoke test."""
 
 import fcntl
 import os
@@ -20,7 +20,7 @@ from phi_assets.backends.local.serving.servers import (
     answers,
     await_ready,
     listener,
-    preferably,
+    preferred_listener,
     router_digest,
     serving_digest,
     stable_listener,
@@ -42,19 +42,19 @@ Log = Callable[[str], None]
 Smoke = Callable[[str, str, str], None]  # address, key, deployment
 
 ROUTER = "router"
-# The router may hold a request that it sent on by the old state; its old deployment must still accept it.
+# The router may still forward a request by the old state; the old deployment must accept it.
 SETTLE_SECONDS = 1.0
 
 
 class DeploymentFailed(EndpointError):
-    """The new deployment was not good; it is gone, and the traffic stays where it was."""
+    """The new deployment failed and was removed; the traffic is unchanged."""
 
 
 @dataclass(frozen=True)
 class LocalEndpoint:
     """The endpoint `name`, with all its files in `root/name`. Its servers outlive the process that starts them.
 
-    They keep questions and answers for so many days in the file `answers`, where one is given.
+    They store questions and answers for `answers_days` days in the file `answers`, if one is given.
     """
 
     root: Path
@@ -63,8 +63,8 @@ class LocalEndpoint:
     answers_days: float = 0
 
     def ensure(self) -> EndpointState:
-        """The endpoint has an address and a key, and its router answers. Raises AddressTaken or EndpointError."""
-        with self._alone():
+        """Ensure that the endpoint has an address, a key and a running router. Raises AddressTaken or EndpointError."""
+        with self._exclusive():
             return self._ensure_router()
 
     def deploy(
@@ -79,16 +79,16 @@ class LocalEndpoint:
         traffic: int = 100,
         ready_timeout: float = READY_TIMEOUT_SECONDS,
     ) -> DeploymentState:
-        """The model takes this share of the traffic, in per cent; at 100 nothing else runs behind the endpoint.
+        """Deploy the model with this share of the traffic, in per cent; at 100 other deployments are stopped.
 
-        Nothing is done if that is so already. Below 100 the deployment with the most traffic keeps the rest.
-        `smoke` is called with the endpoint's address, its key and the new deployment's name before any traffic moves,
-        and raises if the answers are not good. Raises DeploymentFailed; then the old deployment keeps the traffic.
+        Idempotent. Below 100 the deployment with the most traffic keeps the rest. `smoke` is called with the endpoint's
+        address, its key and the new deployment's name before any traffic moves, and raises if the answers are invalid.
+        Raises DeploymentFailed; then the old deployment keeps the traffic.
         """
         wanted = DeploymentState(
             "", str(Path(model_dir).resolve()), model_name, str(model_version), model_digest, serving_digest(), 0
         )
-        with self._alone(log):
+        with self._exclusive(log):
             state = self._sweep(self._ensure_router())
             live = state.live()
             same = next((deployment for deployment in state.deployments.values() if deployment.serves(wanted)), None)
@@ -104,11 +104,11 @@ class LocalEndpoint:
             return self._share(state, new.name, traffic, log)
 
     def start(self, log: Log = lambda _: None, *, ready_timeout: float = READY_TIMEOUT_SECONDS) -> EndpointState | None:
-        """What is recorded runs again, under the same address and key; None when nothing was ever recorded.
+        """Start the recorded servers under the same address and key; return None when there is no record.
 
-        A deployment whose model was deleted is left out, and the log says so. Raises EndpointError for one that fails.
+        A deployment whose model was deleted is skipped with a log line. Raises EndpointError for one that fails.
         """
-        with self._alone(log):
+        with self._exclusive(log):
             if self.state() is None:
                 return None
             state = self._sweep(self._ensure_router())
@@ -117,30 +117,30 @@ class LocalEndpoint:
                 if Path(deployment.model_dir, "config.json").is_file() or self._process(name).alive():
                     state = self._ensure_running(state, deployment, ready_timeout, log)
                 else:
-                    log(f"{name} cannot be started, its model is gone: {deployment.model_dir}; deploy a model again")
+                    log(f"{name} cannot be started, its model is missing: {deployment.model_dir}; deploy a model again")
             return state
 
     def stop(self, log: Log = lambda _: None) -> None:
-        """No process of this endpoint runs; the record stays, for `start`."""
-        with self._alone(log):
+        """Stop all processes of this endpoint; the record stays, for `start`."""
+        with self._exclusive(log):
             for process in (self._process(name) for name in (ROUTER, *COLOURS)):
                 if process.alive():
                     log(f"stopping {process.name}")
                     process.stop(GRACE_SECONDS)
 
     def state(self) -> EndpointState | None:
-        """What is recorded; None before the first `ensure`."""
+        """Return the recorded state; None before the first `ensure`."""
         return read_state(self._state_file)
 
     def key(self) -> str:
-        """The endpoint's key. Raises EndpointError before the first `ensure`."""
+        """Return the endpoint's key. Raises EndpointError before the first `ensure`."""
         try:
             return self._key_file.read_text(encoding="utf-8").strip()
         except FileNotFoundError as e:
             raise EndpointError(f"endpoint {self.name} has no key yet; ensure it first") from e
 
     def status(self) -> dict[str, Any]:
-        """Address, deployments, their traffic, and whether each runs and is ready. No key in it."""
+        """Return the address and the deployments with traffic, liveness and readiness, without the key."""
         state = self.state()
         if state is None:
             return {"name": self.name, "address": None, "alive": False, "ready": False, "deployments": []}
@@ -179,7 +179,7 @@ class LocalEndpoint:
         return state
 
     def _sweep(self, state: EndpointState) -> EndpointState:
-        """What a deployment that was cut short left behind is gone: servers and records without traffic."""
+        """Remove the remains of an interrupted deployment: servers and records without traffic."""
         for colour in COLOURS:
             if not state.traffic.get(colour):
                 self._process(colour).stop(GRACE_SECONDS)
@@ -193,43 +193,43 @@ class LocalEndpoint:
         process = self._process(deployment.name)
         if not process.alive():
             log(f"starting {deployment.name} ({deployment.model_name}:{deployment.model_version})")
-            listening = preferably(deployment.port)
+            listening = preferred_listener(deployment.port)
             deployment = replace(deployment, port=listening.getsockname()[1])
             state = state.with_deployment(deployment)
             write_state(self._state_file, state)
-            start_deployment(process, deployment, self.key(), listening, self._keeping)
+            start_deployment(process, deployment, self.key(), listening, self._answer_options)
         await_ready(process, deployment.port, "/readyz", timeout, log=log)
         return state
 
     def _replace(
         self, live: DeploymentState | None, new: DeploymentState, smoke: Smoke, log: Log, timeout: float
     ) -> EndpointState:
-        """The new deployment is proven, beside the live one and without traffic."""
+        """Start and test the new deployment without traffic, while the live one serves."""
         process, state = self._process(new.name), self._required_state()
         listening = stable_listener()
         new = replace(new, port=listening.getsockname()[1])
         state = state.with_deployment(new)
         try:
             write_state(self._state_file, state)
-            log(f"starting {new.name} ({new.model_name}:{new.model_version}) beside {live.name if live else 'nothing'}")
-            start_deployment(process, new, self.key(), listening, self._keeping)
+            log(f"starting {new.name} ({new.model_name}:{new.model_version}); live: {live.name if live else 'none'}")
+            start_deployment(process, new, self.key(), listening, self._answer_options)
             await_ready(process, new.port, "/readyz", timeout, log=log)
-            log(f"{new.name} is ready; asking it a question before it takes traffic")
+            log(f"{new.name} is ready; running the smoke test before it takes traffic")
             smoke(state.address, self.key(), new.name)
             if not process.alive():
                 raise EndpointError(f"{new.name} ended while it was tested")
         except BaseException as e:
-            words = process.last_words()
+            log_tail = process.log_tail()
             process.stop(GRACE_SECONDS)
             write_state(self._state_file, state.without(new.name))
             if not isinstance(e, Exception):
                 raise
             keeps = f"{live.name} keeps the traffic" if live else "nothing is deployed"
-            raise DeploymentFailed(f"{new.name} was not good, {keeps}: {e}\nIts last words:\n{words}") from e
+            raise DeploymentFailed(f"{new.name} failed, {keeps}: {e}\nThe end of its log:\n{log_tail}") from e
         return state
 
     def _share(self, state: EndpointState, name: str, percent: int, log: Log) -> DeploymentState:
-        """The deployment has this share of the traffic; those that are left without any are stopped and forgotten."""
+        """Give the deployment this share of the traffic; stop and remove deployments without traffic."""
         rest = next((other for other in state.deployments if other != name and state.traffic.get(other)), None)
         traffic = {name: percent, rest: 100 - percent} if rest and percent < 100 else {name: 100}
         if state.traffic != traffic:
@@ -253,8 +253,8 @@ class LocalEndpoint:
         return state
 
     @contextmanager
-    def _alone(self, log: Log = lambda _: None) -> Iterator[None]:
-        """No other process changes the endpoint meanwhile; who comes second waits."""
+    def _exclusive(self, log: Log = lambda _: None) -> Iterator[None]:
+        """Hold the endpoint's lock, so that only one process changes it; others wait."""
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         with open(self.folder / "changes.lock", "w", opener=_private) as lock:
             try:
@@ -268,13 +268,13 @@ class LocalEndpoint:
         return ServerProcess(self.folder, name)
 
     @property
-    def _keeping(self) -> list[str]:
-        """The words that tell a server where answers are kept."""
+    def _answer_options(self) -> list[str]:
+        """Command-line options of a server for storing answers."""
         return ["--answers", str(self.answers), "--answers-days", f"{self.answers_days:g}"] if self.answers else []
 
     @property
     def folder(self) -> Path:
-        """Where the endpoint's files are."""
+        """The folder of the endpoint's files."""
         return (self.root / self.name).resolve()
 
     @property

@@ -20,7 +20,7 @@ NAME = "phi-chat"
 
 
 class LocalEndpointHost(EndpointHost):
-    """Servers that outlive the run that started them; `phi down` ends them, `phi run` starts them again."""
+    """Deploys to servers that outlive the run; `phi down` stops them, `phi run` starts them again."""
 
     state: str
     keep_answers_days: float = 0
@@ -110,6 +110,6 @@ def _endpoint(state: "EndpointState") -> Endpoint:
 
 
 def _digest(deployed: "DeploymentState") -> str:
-    """Which model answers under which name, by which code; not which colour it has, nor where it listens."""
+    """SHA-256 over the model and the serving code; neither the colour nor the port counts."""
     parts = (deployed.model_name, deployed.model_version, deployed.model_digest, deployed.code_digest)
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()

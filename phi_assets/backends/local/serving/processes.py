@@ -1,7 +1,7 @@
-"""Server processes that outlive whoever started them, and are found and stopped by whoever comes later.
+"""Server processes that outlive their starter and can be found and stopped by any later process.
 
-A running server holds a lock on its own file from before its first instruction until its death, so whether it runs is a
-question to the operating system: no crash leaves a wrong answer, and a recycled process id is never taken for it.
+A server holds a lock on its own file from before its first instruction until it ends, so the operating system knows
+whether it runs: a crash leaves no stale state, and a reused process id is never mistaken for the server.
 """
 
 import fcntl
@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-# The shell ends at once, so the server is nobody's child and leaves no zombie; it inherits the locked file.
+# The shell ends at once, so the server is reparented and leaves no zombie; it inherits the locked file.
 _LAUNCH = '"$@" & echo $! > "$0"'
 _POLL_SECONDS = 0.05
 _KILL_SECONDS = 10.0
@@ -25,11 +25,11 @@ class AlreadyRunning(RuntimeError):
 
 
 class StillRunning(RuntimeError):
-    """A server did not end, not even when it was killed."""
+    """A server did not end after it was killed."""
 
 
 class ServerProcess:
-    """The server `name` in `folder`: `<name>.lock` holds its process id while it runs, `<name>.log` what it says."""
+    """The server `name` in `folder`: `<name>.lock` holds its process id while it runs, `<name>.log` its output."""
 
     def __init__(self, folder: Path, name: str) -> None:
         self.name = name
@@ -39,7 +39,7 @@ class ServerProcess:
     def start(
         self, command: Sequence[str], *, listener: socket.socket, environment: Mapping[str, str], cwd: Path
     ) -> None:
-        """The server runs, with the listening socket as `--listen-fd`, and its last log is kept as `<name>.log.1`.
+        """Start the server with the listening socket as `--listen-fd`; the previous log becomes `<name>.log.1`.
 
         Raises AlreadyRunning.
         """
@@ -65,7 +65,7 @@ class ServerProcess:
             os.close(lock)
 
     def alive(self) -> bool:
-        """Whether the server runs now."""
+        """Return whether the server runs now."""
         try:
             lock = os.open(self._lock, os.O_RDONLY)
         except FileNotFoundError:
@@ -79,7 +79,7 @@ class ServerProcess:
         return False
 
     def pid(self) -> int | None:
-        """The running server's process id; None when it does not run."""
+        """Return the running server's process id; None when it does not run."""
         deadline = time.monotonic() + _KILL_SECONDS
         while self.alive():
             text = self._lock.read_text().strip()
@@ -91,7 +91,7 @@ class ServerProcess:
         return None
 
     def stop(self, grace_seconds: float) -> None:
-        """The server does not run. It may finish its answers for `grace_seconds`, then it is killed."""
+        """Stop the server. It may finish running requests for `grace_seconds`; then it is killed."""
         import psutil
 
         pid = self.pid()
@@ -99,12 +99,12 @@ class ServerProcess:
             return
         with suppress(psutil.NoSuchProcess):
             process = psutil.Process(pid)
-            # Asked again after the process was looked up: between the two questions the id may have changed hands.
+            # Check again after the process was looked up: the id may have been reused in between.
             if not self.alive():
                 return
             deadline = time.monotonic() + grace_seconds
             while time.monotonic() < deadline:
-                # Told again and again: a server that has only just begun may still ignore the signal.
+                # Repeat the signal: a server that has just started may still ignore it.
                 process.terminate()
                 if self._ended_within(min(_REMIND_SECONDS, deadline - time.monotonic())):
                     return
@@ -112,8 +112,8 @@ class ServerProcess:
         if not self._ended_within(_KILL_SECONDS):
             raise StillRunning(f"process {pid} ({self.name}) did not end when it was killed; end it by hand")
 
-    def last_words(self, lines: int = 15) -> str:
-        """The end of its log."""
+    def log_tail(self, lines: int = 15) -> str:
+        """Return the last lines of its log."""
         try:
             text = self.log.read_text(encoding="utf-8", errors="replace")
         except FileNotFoundError:
@@ -130,7 +130,7 @@ class ServerProcess:
 
     def _take_lock(self) -> int:
         lock = os.open(self._lock, os.O_RDWR | os.O_CREAT, 0o600)
-        # Someone who only asks whether it runs holds the lock for an instant.
+        # `alive` in another process holds the lock for an instant.
         for _ in range(40):
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

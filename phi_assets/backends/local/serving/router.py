@@ -1,4 +1,4 @@
-"""The endpoint's stable address on this machine: checks the key, picks a deployment, passes the request through.
+"""The endpoint's stable address on this machine: checks the key, chooses a deployment, forwards the request.
 
 `python -m phi_assets.backends.local.serving.router --folder F --listen-fd N` runs until it is stopped.
 """
@@ -41,13 +41,13 @@ REQUEST_ID = re.compile(r"[\w.-]{1,64}", re.ASCII)
 HOP_BY_HOP = frozenset(
     ("connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "te", "trailer", "transfer-encoding")
 )
-# httpx and uvicorn write these themselves; the id is sent once, whoever gave it.
-REQUEST_HEADERS_WRITTEN_ANEW = HOP_BY_HOP | {"host", "content-length", "upgrade", "x-request-id"}
-ANSWER_HEADERS_WRITTEN_ANEW = HOP_BY_HOP | {"date", "server"}
+# httpx and uvicorn write these themselves; the request id is sent once.
+REQUEST_HEADERS_REPLACED = HOP_BY_HOP | {"host", "content-length", "upgrade", "x-request-id"}
+ANSWER_HEADERS_REPLACED = HOP_BY_HOP | {"date", "server"}
 
 
 class StateReader:
-    """The endpoint's state and key, read again when the file changes."""
+    """The endpoint's state and key, reloaded when the file changes."""
 
     def __init__(self, folder: Path) -> None:
         self._file, self._key_file = folder / "state.json", folder / "key"
@@ -55,7 +55,7 @@ class StateReader:
         self._state: EndpointState | None = None
 
     def state(self) -> EndpointState:
-        """The state as it is now."""
+        """Return the current state."""
         with suppress(FileNotFoundError):
             stat = os.stat(self._file)
             if (stat.st_mtime_ns, stat.st_ino) != self._seen:
@@ -73,7 +73,7 @@ class StateReader:
 
 
 def choose(state: EndpointState, pinned: str | None, failed: Collection[str] = ()) -> DeploymentState:
-    """The pinned deployment, or one drawn by traffic share; those that `failed` are drawn only if there is no other."""
+    """The pinned deployment, or one drawn by traffic share; `failed` ones only if there is no other."""
     if pinned is not None:
         if pinned not in state.deployments:
             hint = nearest(pinned, state.deployments) if state.deployments else "nothing is deployed yet"
@@ -88,12 +88,12 @@ def choose(state: EndpointState, pinned: str | None, failed: Collection[str] = (
 
 
 class Router:
-    """Passes requests through to the deployments."""
+    """Forwards requests to the deployments."""
 
     def __init__(self, folder: Path) -> None:
         self._reader = StateReader(folder)
-        # A kept connection may be closed by a stopping server just when a request is written to it; a refused new
-        # connection is certain not to have been read, and so can safely be tried elsewhere.
+        # A stopping server may close a kept-alive connection while a request is written to it. A refused new
+        # connection certainly delivered nothing, so the request can safely be retried elsewhere.
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
         timeout = httpx.Timeout(None, connect=5.0)
         self._client = httpx.AsyncClient(limits=limits, timeout=timeout, trust_env=False)
@@ -118,19 +118,19 @@ class Router:
         )
 
     async def forward(self, request: Request) -> Response:
-        """The chosen deployment's answer, passed on as it comes."""
+        """Stream the answer of the chosen deployment."""
         if request.url.path != "/":
             check_key(request.headers.get("authorization"), self._reader.key())
         body = await read_body(request, MAX_BODY)
         upstream = await unless_gone(request, self._send(request, body))
         request.state.held.push_async_callback(upstream.aclose)
-        headers = {name: value for name, value in upstream.headers.items() if name not in ANSWER_HEADERS_WRITTEN_ANEW}
-        return StreamingResponse(_passed_on(upstream), upstream.status_code, headers)
+        headers = {name: value for name, value in upstream.headers.items() if name not in ANSWER_HEADERS_REPLACED}
+        return StreamingResponse(_stream(upstream), upstream.status_code, headers)
 
     async def _send(self, request: Request, body: bytes) -> httpx.Response:
         pinned = request.headers.get(PIN)
         failed: set[str] = set()
-        headers = [item for item in request.headers.items() if item[0] not in REQUEST_HEADERS_WRITTEN_ANEW]
+        headers = [item for item in request.headers.items() if item[0] not in REQUEST_HEADERS_REPLACED]
         headers.append(("x-request-id", request.state.request_id))
         for attempt in range(1, ATTEMPTS + 1):
             deployment = choose(self._reader.state(), pinned, failed)
@@ -142,7 +142,7 @@ class Router:
             except (httpx.ConnectError, httpx.ConnectTimeout) as e:
                 if attempt == ATTEMPTS:
                     raise _broken(deployment, "does not run") from e
-                # It may just have been replaced: the state is read again.
+                # The deployment may just have been replaced: reload the state.
                 failed.add(deployment.name)
                 await asyncio.sleep(RETRY_SECONDS)
             except httpx.TransportError as e:
@@ -150,8 +150,8 @@ class Router:
         raise AssertionError("the last attempt returns or raises")
 
 
-async def _passed_on(upstream: httpx.Response) -> AsyncIterator[bytes]:
-    """The answer's bytes. A stream that breaks off ends with an error event, as the status line is long sent."""
+async def _stream(upstream: httpx.Response) -> AsyncIterator[bytes]:
+    """Yield the answer's bytes. A broken stream ends with an error event, because the status was already sent."""
     try:
         async for piece in upstream.aiter_raw():
             yield piece
@@ -172,7 +172,7 @@ def _broken(deployment: DeploymentState, what: str) -> Refusal:
 
 
 def build_app(folder: Path) -> Starlette:
-    """The router as an application."""
+    """Return the router as a Starlette application."""
     router = Router(folder)
 
     async def refused(request: Request, error: Exception) -> Response:
@@ -198,7 +198,7 @@ def build_app(folder: Path) -> Starlette:
 
 
 class EveryRequest:
-    """Every request has an id, the client's own when it is a plain word, and gives back what it held."""
+    """Give each request an id, the client's own if valid, and release its resources afterwards."""
 
     def __init__(self, app) -> None:
         self._app = app
@@ -211,14 +211,14 @@ class EveryRequest:
         given = request.headers.get("x-request-id", "")
         request.state.request_id = given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
         async with AsyncExitStack() as held:
-            # A stream whose client is gone may never be started, and so cannot close what it reads from.
+            # The stream of a disconnected client may never start, and then cannot close its upstream response.
             request.state.held = held
             await self._app(scope, receive, send)
 
 
 def main() -> None:
     """Route until SIGTERM or SIGINT."""
-    # A background process may inherit ignored signals; a router that cannot be stopped is left behind.
+    # A background process may inherit ignored signals, and then could not be stopped.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     parser = argparse.ArgumentParser(description=__doc__)

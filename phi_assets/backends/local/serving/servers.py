@@ -1,4 +1,4 @@
-"""The processes of an endpoint on this machine: its router, and one server per deployment."""
+"""Starts the processes of an endpoint on this machine: its router, and one server per deployment."""
 
 import errno
 import hashlib
@@ -15,18 +15,18 @@ from phi_assets.backends.local.serving.state import HOST, DeploymentState
 
 PROJECT = Path(__file__).resolve().parents[4]
 HERE = Path(__file__).resolve().parent
-# Below the range from which systems draw ports for outgoing connections, so that nothing takes a port that is at rest.
+# Below the range of ephemeral ports, so that no outgoing connection takes the port while the endpoint is stopped.
 STABLE_PORTS = range(20_000, 32_000)
 READY_TIMEOUT_SECONDS = 300.0
 ROUTER_READY_SECONDS = 60.0
-# An answer in the making when its deployment is replaced gets this long to end.
+# Time for running requests to finish when their deployment is replaced.
 GRACE_SECONDS = 75.0
 PROGRESS_SECONDS = 5.0
 _POLL_SECONDS = 0.2
 
 
 class EndpointError(RuntimeError):
-    """The endpoint could not be brought to the state that was asked for; what served before still does."""
+    """The endpoint could not reach the requested state; the previous deployment keeps serving."""
 
 
 class AddressTaken(EndpointError):
@@ -34,18 +34,18 @@ class AddressTaken(EndpointError):
 
 
 def serving_digest() -> str:
-    """SHA-256 over the code that answers."""
+    """Return the SHA-256 of the serving code."""
     return _digest(sorted((PROJECT / "serving_code").glob("*.py")))
 
 
 def router_digest() -> str:
-    """SHA-256 over the code that routes."""
+    """Return the SHA-256 of the router's code."""
     shared = [PROJECT / "serving_code" / f"{name}.py" for name in ("disconnect", "errors", "limits", "logs")]
     return _digest([HERE / "router.py", HERE / "state.py", *shared])
 
 
 def stable_listener() -> socket.socket:
-    """A listening socket on a free port that will stay free while nothing listens on it."""
+    """Return a listening socket on a free port that other programs are unlikely to take later."""
     for port in random.sample(STABLE_PORTS, 200):
         try:
             return listener(port)
@@ -55,7 +55,7 @@ def stable_listener() -> socket.socket:
 
 
 def listener(port: int) -> socket.socket:
-    """A listening socket on this port. Raises AddressTaken."""
+    """Return a listening socket on this port. Raises AddressTaken."""
     try:
         return socket.create_server((HOST, port), backlog=1024)
     except OSError as e:
@@ -66,8 +66,8 @@ def listener(port: int) -> socket.socket:
         ) from e
 
 
-def preferably(port: int) -> socket.socket:
-    """A listening socket on this port, or on a free one if it is taken."""
+def preferred_listener(port: int) -> socket.socket:
+    """Return a listening socket on this port, or on a free one if it is taken."""
     try:
         return listener(port)
     except AddressTaken:
@@ -75,7 +75,7 @@ def preferably(port: int) -> socket.socket:
 
 
 def start_router(process: ServerProcess, folder: Path, listening: socket.socket) -> None:
-    """The router answers on the socket, which it keeps. Raises EndpointError with its last words."""
+    """Start the router on the socket and wait until it answers. Raises EndpointError with the end of its log."""
     with listening:
         port = listening.getsockname()[1]
         command = [sys.executable, "-m", "phi_assets.backends.local.serving.router", "--folder", str(folder)]
@@ -84,37 +84,41 @@ def start_router(process: ServerProcess, folder: Path, listening: socket.socket)
 
 
 def start_deployment(
-    process: ServerProcess, deployment: DeploymentState, key: str, listening: socket.socket, keeping: Sequence[str]
+    process: ServerProcess,
+    deployment: DeploymentState,
+    key: str,
+    listening: socket.socket,
+    answer_options: Sequence[str],
 ) -> None:
-    """The deployment's server listens on the socket and loads its model. `keeping` says where answers are kept."""
+    """Start the deployment's server on the socket. `answer_options` are its options for storing answers."""
     command = [sys.executable, "-m", "serving_code", "--model", deployment.model_dir, "--deployment", deployment.name]
     command += ["--model-name", deployment.model_name, "--model-version", deployment.model_version]
-    command += ["--model-digest", deployment.model_digest, *keeping]
+    command += ["--model-digest", deployment.model_digest, *answer_options]
     with listening:
         process.start(command, listener=listening, environment=_environment({"SERVING_KEY": key}), cwd=PROJECT)
 
 
 def await_ready(process: ServerProcess, port: int, path: str, timeout: float, *, log: Callable[[str], None]) -> None:
-    """The server has answered 200 on the path. Raises EndpointError when it ends, or is not ready in time (seconds)."""
-    started = said = time.monotonic()
+    """Wait until the server answers 200. Raises EndpointError when it ends, or after `timeout` seconds."""
+    started = reported = time.monotonic()
     while True:
         if answers(port, path):
             return
         now = time.monotonic()
         if not process.alive():
-            raise EndpointError(f"{process.name} ended before it was ready; its last words:\n{process.last_words()}")
+            raise EndpointError(f"{process.name} ended before it was ready; the end of its log:\n{process.log_tail()}")
         if now - started > timeout:
             raise EndpointError(
-                f"{process.name} was not ready after {timeout:.0f} s; its last words:\n{process.last_words()}"
+                f"{process.name} was not ready after {timeout:.0f} s; the end of its log:\n{process.log_tail()}"
             )
-        if now - said >= PROGRESS_SECONDS:
+        if now - reported >= PROGRESS_SECONDS:
             log(f"{process.name} is loading its model: {now - started:.0f} s so far, at most {timeout:.0f} s")
-            said = now
+            reported = now
         time.sleep(_POLL_SECONDS)
 
 
 def answers(port: int, path: str, timeout: float = 5.0) -> bool:
-    """Whether GET `path` on this port gives 200 within `timeout` seconds."""
+    """Return whether GET `path` on this port gives 200 within `timeout` seconds."""
     import httpx
 
     try:
@@ -125,10 +129,10 @@ def answers(port: int, path: str, timeout: float = 5.0) -> bool:
 
 
 def _environment(extra: Mapping[str, str]) -> dict[str, str]:
-    """This process's environment without what would steer the server, or end it with this process."""
-    steering = ("SERVING_", "AZUREML_", "PHI_LIFELINE", "DAGSTER_PIPES_")
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(steering)}
-    return {**kept, "PYTHONPATH": str(PROJECT), "TOKENIZERS_PARALLELISM": "false", **extra}
+    """Return this process's environment without variables that configure the server or tie it to this process."""
+    removed = ("SERVING_", "AZUREML_", "PHI_LIFELINE", "DAGSTER_PIPES_")
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(removed)}
+    return {**inherited, "PYTHONPATH": str(PROJECT), "TOKENIZERS_PARALLELISM": "false", **extra}
 
 
 def _digest(files: Iterable[Path]) -> str:

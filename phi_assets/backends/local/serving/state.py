@@ -1,4 +1,4 @@
-"""What an endpoint on this machine is meant to be: a file that the router reads and only a deployment changes."""
+"""The desired state of an endpoint on this machine: a file that the router reads and deployments write."""
 
 import json
 import os
@@ -13,7 +13,7 @@ COLOURS = ("blue", "green")
 
 @dataclass(frozen=True)
 class DeploymentState:
-    """One server behind the endpoint: which model it serves, by which code, and on which port of its own."""
+    """One server behind the endpoint: its model, code version and port."""
 
     name: str
     model_dir: str
@@ -24,7 +24,7 @@ class DeploymentState:
     port: int
 
     def serves(self, other: "DeploymentState") -> bool:
-        """Whether both give the same answers under the same name."""
+        """Return whether both serve the same model with the same code."""
         return replace(self, name="", port=0) == replace(other, name="", port=0)
 
 
@@ -47,20 +47,20 @@ class EndpointState:
 
     @property
     def address(self) -> str:
-        """Where clients ask."""
+        """The base URL for clients."""
         return f"http://{HOST}:{self.port}"
 
     def live(self) -> DeploymentState | None:
-        """The deployment with the most traffic; None when nothing is deployed."""
+        """Return the deployment with the most traffic; None when nothing is deployed."""
         shares = [(share, name) for name, share in self.traffic.items() if share]
         return self.deployments[max(shares)[1]] if shares else None
 
     def with_deployment(self, deployment: DeploymentState) -> "EndpointState":
-        """The same, with this deployment added or changed; its traffic stays."""
+        """Return the state with this deployment added or changed; the traffic is unchanged."""
         return replace(self, deployments={**self.deployments, deployment.name: deployment})
 
     def without(self, name: str) -> "EndpointState":
-        """The same without this deployment, which must have no traffic."""
+        """Return the state without this deployment, which must have no traffic."""
         return replace(
             self,
             deployments={key: value for key, value in self.deployments.items() if key != name},
@@ -68,12 +68,12 @@ class EndpointState:
         )
 
     def with_traffic(self, traffic: Mapping[str, int]) -> "EndpointState":
-        """The same with these shares."""
+        """Return the state with these shares."""
         return replace(self, traffic={name: share for name, share in traffic.items() if share})
 
 
 def read_state(file: Path) -> EndpointState | None:
-    """The recorded state; None when there is none. Raises ValueError when the file is damaged."""
+    """Return the recorded state; None when there is none. Raises ValueError when the file is damaged."""
     try:
         raw = json.loads(file.read_text(encoding="utf-8"))
         deployments = {name: DeploymentState(**value) for name, value in raw.pop("deployments").items()}
@@ -85,18 +85,18 @@ def read_state(file: Path) -> EndpointState | None:
 
 
 def write_state(file: Path, state: EndpointState) -> None:
-    """The state is on disk, whole: a reader sees the old one or the new one."""
+    """Write the state atomically: a reader sees the old one or the new one."""
     value = {**asdict(replace(state, deployments={}, traffic={})), "traffic": dict(state.traffic)}
     value["deployments"] = {name: asdict(deployment) for name, deployment in state.deployments.items()}
     write_atomically(file, json.dumps(value, indent=2) + "\n")
 
 
 def write_atomically(file: Path, text: str) -> None:
-    """The file holds the text and only its owner reads it; a crash leaves the old file or the new one."""
-    beside = file.with_name(f".{file.name}.{os.getpid()}")
-    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    """Write the text atomically and durably, readable by the owner only; a crash leaves the old file or the new one."""
+    draft = file.with_name(f".{file.name}.{os.getpid()}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
         stream.write(text)
         stream.flush()
         os.fsync(stream.fileno())
-    beside.replace(file)
+    draft.replace(file)

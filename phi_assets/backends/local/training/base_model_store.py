@@ -9,7 +9,7 @@ from phi_assets.settings import PROJECT
 
 
 class LocalBaseModelStore(BaseModelStore):
-    """Makes the model that PHI_BASE_MODEL names from a package, the hub or a folder."""
+    """Prepares the model of PHI_BASE_MODEL from a package, the hub or a folder."""
 
     state: str
     base_model: str

@@ -1,4 +1,4 @@
-"""Trainings as runs of one MLflow experiment: settings, losses, scores, and whose they are."""
+"""Tracks trainings as runs of one MLflow experiment: settings, losses, scores, and the candidate."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -16,13 +16,13 @@ MODEL, RECIPE, DATASET = "phi/model", "phi/recipe", "phi/dataset"
 CHAMPION, EVALUATION, GATE = "phi/champion", "phi/evaluation", "phi/gate"
 FAILS = "fails "
 SHOWN = ("report.json", "loss_curve.png", "mask.png")
-MOST_RUNS = 1000
+MAX_RUNS = 1000
 
 
 def log_training(
     client: "MlflowClient", experiment: str, model: ModelVersion, folder: Path, tags: Mapping[str, str]
 ) -> str:
-    """The id of the run of this model under this candidate's name, or of the graph's own; made when there is none."""
+    """The id of the MLflow run of this model and candidate (none: the graph's own); created if missing."""
     candidate = tags.get(CANDIDATE, "")
     known = _run_of(client, experiment, model.digest, candidate)
     if known is not None:
@@ -52,7 +52,7 @@ def log_evaluation(
     scores: Scores,
     candidate: str,
 ) -> str | None:
-    """The id of the training's run, which bears the newest scores; None when there is no such run."""
+    """Log the scores on the training's MLflow run and return its id; None when there is no such run."""
     run = _run_of(client, experiment, model.digest, candidate)
     if run is None:
         return None
@@ -69,7 +69,7 @@ def log_evaluation(
 
 def trainings(client: "MlflowClient", experiment: str) -> list[Trained]:
     """Every tracked training, the newest first."""
-    runs = client.search_runs([experiment], max_results=MOST_RUNS, order_by=["attributes.start_time DESC"])
+    runs = client.search_runs([experiment], max_results=MAX_RUNS, order_by=["attributes.start_time DESC"])
     return [_trained(run) for run in _with_model(runs)]
 
 

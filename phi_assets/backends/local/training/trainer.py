@@ -20,7 +20,7 @@ WEIGHTS = Path("model", "model.safetensors")
 
 
 class LocalTrainer(Trainer):
-    """Fine-tunes with the processor of this machine; keeps models under the home by their digest."""
+    """Fine-tunes on this machine's CPU; stores models under the home by digest."""
 
     state: str
     preset: str
@@ -38,25 +38,27 @@ class LocalTrainer(Trainer):
     ) -> ModelVersion:
         chosen = recipe or Recipe(self.preset)
         code = files.tree_sha256(PROJECT / "training_code")
-        made_of = _made_of(dataset, base, code, chosen)
-        made = self._made_before(made_of, code)
+        inputs_digest = _inputs_digest(dataset, base, code, chosen)
+        made = self._trained_before(inputs_digest, code)
         if made:
-            context.log.info(f"this recipe has made model {made.digest[:12]} already, in run {made.training_run}")
+            context.log.info(
+                f"run {made.training_run} has already trained this recipe: reusing model {made.digest[:12]}"
+            )
             return made
-        # A folder per recipe, so that a run that was cut short finds its own checkpoints, and no other's.
-        work = content_store.place(Path(self.state) / "training", made_of)
+        # A folder per recipe, so that an interrupted run resumes from its own checkpoints only.
+        work = content_store.place(Path(self.state) / "training", inputs_digest)
         work.mkdir(parents=True, exist_ok=True)
         run_program(context, self._arguments(dataset, base, chosen, work))
         model = self._keep(work, context, dataset, base, code, chosen)
-        self._remember(made_of, model.digest)
+        self._remember(inputs_digest, model.digest)
         return model
 
     def _keep(
         self, work: Path, context: StepContext, dataset: DatasetVersion, base: BaseModel, code: str, recipe: Recipe
     ) -> ModelVersion:
-        """The record of what lies in `work`, which goes to the shelf unless another recipe made the same weights."""
+        """Move `work` to the models folder, unless the same weights are stored already; return the record."""
         digest = _digest(work / WEIGHTS, code)
-        same = self._whole(digest, code)
+        same = self._intact(digest, code)
         if same:
             shutil.rmtree(work)
             return same
@@ -87,28 +89,28 @@ class LocalTrainer(Trainer):
             f"--max_train_minutes={self.max_minutes}",
         ]
 
-    def _made_before(self, made_of: str, code: str) -> ModelVersion | None:
-        """What the recipe made, if its weights are still those; None when they are gone or damaged."""
-        noted = self._note(made_of)
-        return self._whole(noted.read_text(encoding="utf-8"), code) if noted.is_file() else None
+    def _trained_before(self, inputs_digest: str, code: str) -> ModelVersion | None:
+        """The model of the recipe; None when its weights are missing or damaged."""
+        note = self._note(inputs_digest)
+        return self._intact(note.read_text(encoding="utf-8"), code) if note.is_file() else None
 
-    def _whole(self, digest: str, code: str) -> ModelVersion | None:
+    def _intact(self, digest: str, code: str) -> ModelVersion | None:
         found = self.find(digest)
         return found if found and _digest(self.folder(found) / WEIGHTS, code) == digest else None
 
-    def _remember(self, made_of: str, digest: str) -> None:
-        atomic_write(self._note(made_of), digest)
+    def _remember(self, inputs_digest: str, digest: str) -> None:
+        atomic_write(self._note(inputs_digest), digest)
 
-    def _note(self, made_of: str) -> Path:
-        return content_store.place(Path(self.state) / "recipes", made_of)
+    def _note(self, inputs_digest: str) -> Path:
+        return content_store.place(Path(self.state) / "recipes", inputs_digest)
 
     @property
     def _models(self) -> Path:
         return Path(self.state) / "models"
 
 
-def _made_of(dataset: DatasetVersion, base: BaseModel, code: str, recipe: Recipe) -> str:
-    """SHA-256 over all that decides the weights."""
+def _inputs_digest(dataset: DatasetVersion, base: BaseModel, code: str, recipe: Recipe) -> str:
+    """SHA-256 over everything that determines the weights."""
     from training_code.checkpoints import LIBRARIES
 
     libraries = [f"{name}={importlib.metadata.version(name)}" for name in LIBRARIES]

@@ -231,7 +231,7 @@ def test_start_leaves_out_a_deployment_whose_model_was_deleted_and_says_so(endpo
 
     endpoint.start(lines.append)
 
-    assert lines == ["blue cannot be started, its model is gone: /nowhere/model; deploy a model again"]
+    assert lines == ["blue cannot be started, its model is missing: /nowhere/model; deploy a model again"]
     assert running(endpoint) == {"router"}
 
 

@@ -33,7 +33,7 @@ def start(process: ServerProcess, code: str = POLITE) -> None:
 
 def test_a_started_server_is_alive_with_its_own_id_and_is_nobodys_child(process):
     start(process)
-    until(lambda: "here" in process.last_words())
+    until(lambda: "here" in process.log_tail())
 
     pid = process.pid()
     assert process.alive()
@@ -57,7 +57,7 @@ def test_stopping_ends_it_and_stopping_again_does_nothing(process):
 
 def test_a_server_that_ignores_the_signal_is_killed(process):
     start(process, STUBBORN)
-    until(lambda: "here" in process.last_words())
+    until(lambda: "here" in process.log_tail())
 
     process.stop(0.5)
 
@@ -105,11 +105,11 @@ def test_two_of_one_name_cannot_run(process):
         start(process)
 
 
-def test_the_last_words_are_the_end_of_the_log_and_the_log_before_is_kept(process, tmp_path):
+def test_the_log_tail_is_the_end_of_the_log_and_the_log_before_is_kept(process, tmp_path):
     start(process, "for n in range(100): print('line', n)")
     until(lambda: not process.alive())
 
-    assert process.last_words(2) == "line 98\nline 99"
+    assert process.log_tail(2) == "line 98\nline 99"
     start(process, "pass")
     assert "line 99" in (tmp_path / "blue.log.1").read_text()
 
