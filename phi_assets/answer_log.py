@@ -1,4 +1,4 @@
-"""Answers that were kept in the home, by the laptop's servers or by `phi ask`, found again by their ids."""
+"""Answers that the laptop's servers and `phi ask` store in the home, with lookup by id."""
 
 import json
 import sqlite3
@@ -12,12 +12,12 @@ from serving_code.answers import Kept, connect, sweep, write
 
 ANSWERS = "answers.sqlite"
 ROW = "row:"  # no client can choose an id with a colon
-BASE = "base"  # the route under which answers of the base model are kept
+BASE = "base"  # the route under which answers of the base model are stored
 SHOWN_IDS = 5
 
 
 class UnknownAnswer(LookupError):
-    """No answer is kept under that id."""
+    """No answer is stored under that id."""
 
 
 class AnswersUnreadable(RuntimeError):
@@ -25,25 +25,25 @@ class AnswersUnreadable(RuntimeError):
 
 
 class Answers:
-    """The kept answers of a home's backend, in `state`. Its methods raise AnswersUnreadable."""
+    """The stored answers of a home's backend, in `state`. Its methods raise AnswersUnreadable."""
 
     def __init__(self, state: Path, days: float) -> None:
         self.path, self.days = state / ANSWERS, days
 
     def newest(self, count: int) -> list[Kept]:
-        """The newest first."""
+        """The newest answers, newest first."""
         return self._rows("ORDER BY number DESC LIMIT ?", (count,))
 
     def last(self) -> Kept:
-        """The newest. Raises UnknownAnswer where there is none."""
+        """The newest answer. Raises UnknownAnswer if there is none."""
         for found in self.newest(1):
             return found
         raise UnknownAnswer(f"no answer is kept yet; {self._rule()}. Ask one: phi ask 'Who are you?'")
 
     def find(self, answer_id: str) -> list[Kept]:
-        """All that were given under the id, or under `row:<number>`, the newest first. Raises UnknownAnswer.
+        """All answers with the id, or with `row:<number>`, newest first. Raises UnknownAnswer.
 
-        The request's id, as its answer's header x-request-id has it, will do where there was one answer to it.
+        The request's id from the header x-request-id is accepted too, if the request has a single answer.
         """
         if answer_id.startswith(ROW) and answer_id.removeprefix(ROW).isdecimal():
             found = self._rows("WHERE number = ?", (int(answer_id.removeprefix(ROW)),))
@@ -55,7 +55,7 @@ class Answers:
         return found
 
     def keep(self, answer: Kept) -> None:
-        """The answer is kept, and what is too old is gone; where the days are 0 none is kept and none stays."""
+        """Store the answer and delete expired ones; with 0 days, store nothing and delete all."""
         if self.days <= 0 and not self.path.is_file():
             return
         with self._opened() as connection:
@@ -64,7 +64,7 @@ class Answers:
             sweep(connection, self.days, answer.at)
 
     def _of_request(self, request_id: str) -> list[Kept]:
-        """What was answered to a request to /score with one input. Raises UnknownAnswer for more inputs."""
+        """The answer to a /score request with one input. Raises UnknownAnswer for several inputs."""
         start = f"{request_id}/"
         found = self._rows("WHERE substr(id, 1, ?) = ? ORDER BY number DESC", (len(start), start))
         ids = sorted({each.id for each in found}, key=_position)
@@ -100,7 +100,7 @@ class Answers:
 
 
 def question(answer: Kept) -> str:
-    """What was asked: the last turn of the user's."""
+    """The question: the last user turn."""
     asked = [turn["content"] for turn in answer.messages if turn["role"] == "user"]
     return asked[-1] if asked else ""
 

@@ -1,4 +1,4 @@
-"""What infra/main.json says that the graph must know, read from the template itself so that neither can differ."""
+"""Facts of infra/main.json that the graph needs, read from the template so that both always agree."""
 
 import hashlib
 import json
@@ -13,7 +13,7 @@ from phi_assets.settings import PROJECT
 
 TEMPLATE = PROJECT / "infra" / "main.json"
 ALWAYS_THERE = frozenset({"Microsoft.Resources", "Microsoft.Authorization"})
-# What Azure ML needs beyond the template's own types, for quota requests and for endpoints.
+# Providers that Azure ML needs in addition to the template's types, for quota requests and endpoints.
 NEEDED_LATER = ("Microsoft.Quota", "Microsoft.PolicyInsights", "Microsoft.Cdn")
 
 
@@ -28,7 +28,7 @@ class Grant:
 
     @property
     def check(self) -> str:
-        """The name of the check that it stands, such as job_storage_blob_data_contributor."""
+        """The name of the check for it, such as job_storage_blob_data_contributor."""
         return re.sub(r"[^a-z0-9]+", "_", f"{self.to}_{self.role}".lower()).strip("_")
 
     @property
@@ -51,7 +51,7 @@ def grants(access_mode: str) -> tuple[Grant, ...]:
 
 
 def api_version(kind: str) -> str:
-    """The version of a resource type's interface that the template was written against."""
+    """The API version of a resource type in the template."""
     return dict(_types(template()))[kind.lower()]
 
 
@@ -62,9 +62,9 @@ def namespaces() -> list[str]:
 
 
 def deployment_hash(parameters: Mapping[str, Any]) -> str:
-    """SHA-256 of the template and its parameters: what the tag on the resource group is compared with."""
-    said = json.dumps([template(), dict(parameters)], sort_keys=True)
-    return hashlib.sha256(said.encode()).hexdigest()
+    """SHA-256 of the template and its parameters, for comparison with the tag on the resource group."""
+    content = json.dumps([template(), dict(parameters)], sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()
 
 
 def _types(node: Any, *, as_written: bool = False) -> Iterator[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""A client of the endpoint's two routes: our own HTTP calls, so that one deployment can be asked by name."""
+"""An HTTP client of the endpoint's two routes, which can address one deployment by name."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -7,22 +7,22 @@ from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
-TIMEOUT_SECONDS = 200.0  # longer than Azure lets an answer take, so that its own word for it arrives
+TIMEOUT_SECONDS = 200.0  # longer than Azure's request timeout, so that Azure's own error arrives
 DEPLOYMENT_HEADER = "azureml-model-deployment"
-# Azure answers 424 for any status of the container's but 200, and says here which it was.
+# Azure answers 424 for any container status but 200, and puts the status into this header.
 STATUS_HEADER = "ms-azureml-model-error-statuscode"
 TRIES = 5
-FIRST_WAIT, LONGEST_WAIT = 0.5, 10.0
-# The gateway's own, or a full house: worth asking again. A container's own failure is not.
+FIRST_WAIT, MAX_WAIT = 0.5, 10.0
+# Errors of the gateway, or an overloaded server: retried. A failure of the container is not.
 TRANSIENT = frozenset({429, 502, 503, 504})
 QUESTION = "Hello! Who are you?"
 SMOKE_TOKENS, FEW_TOKENS = 32, 8
 
 
 class NoAnswer(RuntimeError):
-    """The endpoint did not answer, or not as it should. `deployment` is who failed, where the answer said so.
+    """The endpoint gave no valid answer. `deployment` is the one that failed, if the response names it.
 
-    `passes`: nobody was reached, or the house was full, so that nothing is known of who was asked.
+    `passes`: the error is transient (unreachable or overloaded), and says nothing about the deployment.
     """
 
     def __init__(self, message: str, status: int | None = None, deployment: str = "", *, passes: bool = False) -> None:
@@ -32,7 +32,7 @@ class NoAnswer(RuntimeError):
 
 @dataclass(frozen=True)
 class Answer:
-    """What was answered, under which id, and by which deployment and model version; `complete`: not cut off."""
+    """An answer with its id, deployment and model version; `complete`: not truncated by the token limit."""
 
     text: str
     id: str
@@ -59,50 +59,50 @@ def chat(
         complete = choice.get("finish_reason") != "length"
         return _answer(reply, str(choice["message"]["content"]), str(completion["id"]), complete=complete)
     except (ValueError, LookupError, TypeError) as e:
-        raise _not_understood(address, reply) from e
+        raise _invalid(address, reply) from e
 
 
 def score(address: str, key: str, text: str, *, deployment: str | None = None, max_new_tokens: int = 128) -> Answer:
-    """The greedy answer to a text by the other route, without the text itself. Raises NoAnswer."""
+    """The greedy answer to a text by the /score route, without the text itself. Raises NoAnswer."""
     params = {"max_new_tokens": max_new_tokens, "do_sample": False, "return_full_text": False}
     reply = _post(f"{address}/score", key, {"input_data": [text], "params": params}, deployment)
     try:
         return _answer(reply, str(reply.json()[0]), reply.headers.get("x-request-id", ""))
     except (ValueError, LookupError, TypeError) as e:
-        raise _not_understood(address, reply) from e
+        raise _invalid(address, reply) from e
 
 
 def smoke_test(address: str, key: str, deployment: str, model_name: str, model_version: str) -> str:
-    """The deployment's answer to QUESTION in FEW_TOKENS, after it has proven itself. Raises NoAnswer.
+    """Test the deployment and return its answer to QUESTION in FEW_TOKENS. Raises NoAnswer.
 
-    Proven: it answered itself, as this version of this model, with words; by either route with the same ones; and when
-    it was cut off earlier, with the beginning of them. All of it is greedy, so a model that is asked rightly cannot but
-    do so. Whether its answers are good is the evaluation's affair, before the model is registered.
+    The test passes if this deployment answers as this model version, with text; with the same text on both routes; and
+    with the beginning of that text under a smaller token limit. Decoding is greedy, so every correctly served model
+    does. The quality of the answers is evaluated earlier, before the model is registered.
     """
 
     def ask(tokens: int) -> Answer:
         messages = [{"role": "user", "content": QUESTION}]
         return chat(address, key, messages, deployment=deployment, max_new_tokens=tokens)
 
-    whole, few = ask(SMOKE_TOKENS), ask(FEW_TOKENS)
+    full, few = ask(SMOKE_TOKENS), ask(FEW_TOKENS)
     other = score(address, key, QUESTION, deployment=deployment, max_new_tokens=SMOKE_TOKENS)
-    for answer in (whole, few, other):
+    for answer in (full, few, other):
         require_from(answer, deployment, model_name, model_version)
-    if not whole.text.strip():
-        raise NoAnswer(f"deployment {deployment} answered with nothing", None, deployment)
-    if whole.text != other.text:
+    if not full.text.strip():
+        raise NoAnswer(f"deployment {deployment} gave an empty answer", None, deployment)
+    if full.text != other.text:
         raise NoAnswer(
-            f"deployment {deployment} answered the same question by /v1/chat/completions with {whole.text[:80]!r} "
+            f"deployment {deployment} answered the same question by /v1/chat/completions with {full.text[:80]!r} "
             f"and by /score with {other.text[:80]!r}; greedy answers must be equal",
             None,
             deployment,
         )
-    # A character of several tokens may be cut in two.
-    begins = whole.text.startswith(few.text.rstrip("\N{REPLACEMENT CHARACTER}").rstrip())
-    if not begins or (not few.complete and whole.text == few.text):
+    # The limit may cut a character of several tokens.
+    begins = full.text.startswith(few.text.rstrip("\N{REPLACEMENT CHARACTER}").rstrip())
+    if not begins or (not few.complete and full.text == few.text):
         raise NoAnswer(
             f"deployment {deployment} answered with {few.text[:80]!r} when it was cut off after {FEW_TOKENS} tokens, "
-            f"and with {whole.text[:80]!r} after {SMOKE_TOKENS}; the one must be the beginning of the other",
+            f"and with {full.text[:80]!r} after {SMOKE_TOKENS}; the one must be the beginning of the other",
             None,
             deployment,
         )
@@ -110,27 +110,27 @@ def smoke_test(address: str, key: str, deployment: str, model_name: str, model_v
 
 
 def require_from(answer: Answer, deployment: str, model_name: str, model_version: str) -> None:
-    """The answer is signed by this deployment of this model version. Raises NoAnswer."""
+    """Check that the answer is from this deployment of this model version. Raises NoAnswer."""
     if answer.deployment != deployment:
-        by = answer.deployment or "nobody by name"
-        raise NoAnswer(f"deployment {deployment} was asked, {by} answered", deployment=deployment)
+        by = answer.deployment or "an unnamed deployment"
+        raise NoAnswer(f"the request was for deployment {deployment}, but {by} answered", deployment=deployment)
     if (answer.model_name, answer.model_version) != (model_name, model_version):
-        serves = f"{answer.model_name or 'no model by name'}:{answer.model_version}"
+        serves = f"{answer.model_name or 'an unnamed model'}:{answer.model_version}"
         raise NoAnswer(f"deployment {deployment} serves {serves}, not {model_name}:{model_version}", None, deployment)
 
 
 def _post(url: str, key: str, body: Mapping[str, Any], deployment: str | None) -> Any:
-    """The answer 200, asked for again where that may help. Raises NoAnswer with the container's own status."""
+    """POST, retry transient errors, and return the 200 response. Raises NoAnswer with the container's own status."""
     import httpx
 
     headers = {"authorization": f"Bearer {key}", **({DEPLOYMENT_HEADER: deployment} if deployment else {})}
-    # A machine's own address is never reached by the proxy that the environment may name; Azure's may be.
-    with httpx.Client(timeout=TIMEOUT_SECONDS, trust_env=not _is_here(url)) as client:
+    # A loopback address is not reachable through a proxy of the environment; Azure's address may need it.
+    with httpx.Client(timeout=TIMEOUT_SECONDS, trust_env=not _is_loopback(url)) as client:
         for attempt in range(1, TRIES + 1):
             try:
                 reply = client.post(url, json=body, headers=headers)
             except httpx.TransportError as e:
-                if attempt == TRIES or isinstance(e, httpx.ReadTimeout) or _is_here(url):
+                if attempt == TRIES or isinstance(e, httpx.ReadTimeout) or _is_loopback(url):
                     raise NoAnswer(f"{url} cannot be reached: {e!r}", passes=True) from e
                 time.sleep(_wait(attempt))
                 continue
@@ -145,30 +145,30 @@ def _post(url: str, key: str, body: Mapping[str, Any], deployment: str | None) -
     raise AssertionError("the last attempt returns or raises")
 
 
-def _wait(attempt: int, asked: str | None = None) -> float:
-    if asked and asked.isdigit():
-        return min(float(asked), LONGEST_WAIT)
-    return min(FIRST_WAIT * 2 ** (attempt - 1), LONGEST_WAIT)
+def _wait(attempt: int, retry_after: str | None = None) -> float:
+    if retry_after and retry_after.isdigit():
+        return min(float(retry_after), MAX_WAIT)
+    return min(FIRST_WAIT * 2 ** (attempt - 1), MAX_WAIT)
 
 
 def _refusal(url: str, status: int, reply: Any) -> str:
-    said = _said(reply)
+    message = _message(reply)
     if status == 408:
-        said += "; the answer took longer than the endpoint allows: ask for fewer tokens"
-    return f"{url} answered {status}: {said}"
+        message += "; the answer took longer than the endpoint allows: ask for fewer tokens"
+    return f"{url} answered {status}: {message}"
 
 
-def _said(reply: Any) -> str:
-    """The message of an error in OpenAI's shape, or the beginning of whatever it is."""
+def _message(reply: Any) -> str:
+    """The message of an error in OpenAI's format, or the beginning of the body."""
     try:
         return str(reply.json()["error"]["message"])[:500]
     except (ValueError, LookupError, TypeError):
         return reply.text[:500]
 
 
-def _not_understood(address: str, reply: Any) -> NoAnswer:
-    told = f"{address} answered 200 with something else than an answer: {reply.text[:200]}"
-    return NoAnswer(told, None, reply.headers.get(DEPLOYMENT_HEADER, ""))
+def _invalid(address: str, reply: Any) -> NoAnswer:
+    message = f"{address} answered 200 with an invalid body: {reply.text[:200]}"
+    return NoAnswer(message, None, reply.headers.get(DEPLOYMENT_HEADER, ""))
 
 
 def _answer(reply: Any, text: str, id: str, *, complete: bool = True) -> Answer:
@@ -182,7 +182,7 @@ def _answer(reply: Any, text: str, id: str, *, complete: bool = True) -> Answer:
     )
 
 
-def _is_here(url: str) -> bool:
+def _is_loopback(url: str) -> bool:
     host = urlsplit(url).hostname or ""
     try:
         return ip_address(host).is_loopback

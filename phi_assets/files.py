@@ -19,7 +19,7 @@ SOURCE_SUFFIXES = frozenset({".py", ".yaml", ".yml", ".jinja", ".jinja2", ".txt"
 def atomic_write(file: Path, content: str | bytes, *, mode: int = 0o644) -> None:
     """Replace the file's content in one step: a concurrent reader finds the old content or the new, never a part.
 
-    Makes the folder when it is missing. `mode` is the file's permissions.
+    Creates the folder if missing. `mode` is the file's permissions.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
     data = content.encode() if isinstance(content, str) else content
@@ -42,7 +42,7 @@ def file_sha256(file: Path) -> str:
 
 @contextmanager
 def locked(file: Path, *, wait: bool = True) -> Iterator[TextIO]:
-    """Hold an exclusive lock on the file, which is made when it is missing, until the block or the process ends.
+    """Hold an exclusive lock on the file, which is created if missing, until the block or the process ends.
 
     Yields the open file. Raises BlockingIOError when another process holds it and `wait` is False.
     """
@@ -68,7 +68,7 @@ def is_locked(file: Path) -> bool:
 def tree_sha256(tree: Path) -> str:
     """SHA-256 over the names and bytes of a source file, or of every source file in a tree.
 
-    A program's `environment/` does not count: it is the recipe of an image, and a tree of its own.
+    A program's `environment/` does not count: it defines an image, and has its own digest.
     """
     digest = hashlib.sha256()
     for path in _source_files(tree):
@@ -82,5 +82,5 @@ def _source_files(tree: Path) -> Iterable[Path]:
     if tree.is_file():
         return [tree]
     found = (path for path in tree.rglob("*") if path.is_file() and path.suffix in SOURCE_SUFFIXES)
-    apart = {"__pycache__", ".promptflow", ENVIRONMENT}
-    return sorted(path for path in found if apart.isdisjoint(path.relative_to(tree).parts))
+    excluded = {"__pycache__", ".promptflow", ENVIRONMENT}
+    return sorted(path for path in found if excluded.isdisjoint(path.relative_to(tree).parts))

@@ -1,1 +1,1 @@
-"""The implementations of the ports: one folder for each backend, and what both of them use."""
+"""The implementations of the ports: one folder for each backend, and modules that both use."""

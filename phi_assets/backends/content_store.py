@@ -1,4 +1,4 @@
-"""A folder of things known by their digest, each with the record that names it."""
+"""A content-addressed store: a folder for each digest, with its record."""
 
 import shutil
 from collections.abc import Callable
@@ -12,17 +12,17 @@ DIGITS = 16  # of a SHA-256 in a folder's name: 64 bits, far beyond a chance col
 
 
 def place(root: Path, digest: str) -> Path:
-    """The folder that a digest's files are kept in."""
+    """The folder of a digest's files."""
     return root / digest[:DIGITS]
 
 
 def put(record: Record, folder: Path) -> None:
-    """Write the record beside what it names, last of all: a folder without one is unfinished."""
+    """Write the record into the folder as the last file: a folder without one is incomplete."""
     atomic_write(folder / RECORD, record.to_json())
 
 
 def find(root: Path, digest: str, complete: Callable[[Path], bool]) -> Record | None:
-    """The record kept under the digest, when its folder still holds what `complete` asks for."""
+    """The record of the digest, if its folder passes `complete`; otherwise None."""
     folder = place(root, digest)
     path = folder / RECORD
     if not path.is_file() or not complete(folder):
@@ -32,7 +32,7 @@ def find(root: Path, digest: str, complete: Callable[[Path], bool]) -> Record | 
 
 
 def accept(staged: Path, root: Path, digest: str) -> Path:
-    """Move a finished folder to its place; what lay there, unfinished or damaged, is replaced."""
+    """Move a finished folder to its place, replacing an incomplete or damaged one."""
     target = place(root, digest)
     target.parent.mkdir(parents=True, exist_ok=True)
     if target.exists():

@@ -1,4 +1,4 @@
-"""Conversations read, cleaned, split and published in a folder of this machine, as every dataset store begins."""
+"""Reads, cleans, splits and publishes conversations in a local folder; both dataset stores use it."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 class DatasetPreparation:
     """Makes dataset versions under `state` from the dataset that `source` names and from the folder `inbox`.
 
-    `cleaning` holds the fields of CleaningOptions. Raises SourceError and its kin when the source cannot be read.
+    `cleaning` holds the fields of CleaningOptions. Raises SourceError when the source cannot be read.
     """
 
     state: Path
@@ -43,14 +43,14 @@ class DatasetPreparation:
         path = named.path if isinstance(named, FileSource) else None
         if path == inbox:
             return [FolderFeed(inbox, hashes)]
-        around = path is not None and path in inbox.parents  # then the inbox reads what is in it, by its own rule
+        around = path is not None and path in inbox.parents  # then FolderFeed reads the inbox, with its quiet time
         return [
             NamedFeed(named, hashes, inbox if around else None),
             FolderFeed(inbox, hashes, None if around else path),
         ]
 
     def fingerprint(self, feeds: "Iterable[Feed]") -> str:
-        """SHA-256 over the set of the contents that these feeds hold, once no file of them is being written."""
+        """SHA-256 over the set of contents of these feeds, after waiting for files that are being written."""
         from phi_assets.conversations.sources.feeds import fingerprint, look_when_settled
 
         return fingerprint(look_when_settled(feeds, dg.get_dagster_logger().info))
@@ -58,7 +58,7 @@ class DatasetPreparation:
     def publish(
         self, feeds: "Iterable[Feed]", log: Log, fetch: "Callable[[list[Look]], list[Look]]" = list
     ) -> DatasetVersion:
-        """The version that these feeds give. `fetch` may copy what they hold elsewhere to files of this machine."""
+        """Publish the version of these feeds. `fetch` may download remote content to local files."""
         from phi_assets.conversations.options import CleaningOptions
         from phi_assets.conversations.prepare import prepare
         from phi_assets.conversations.sources.feeds import look_when_settled

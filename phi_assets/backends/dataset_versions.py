@@ -29,7 +29,7 @@ _PLACES = "places.jsonl"
 
 @dataclass(frozen=True)
 class Published:
-    """A dataset version that exists: its folder, the digest of its three splits, and what its manifest says."""
+    """A published dataset version: its folder, the digest of its three splits, and its manifest."""
 
     folder: Path
     digest: str
@@ -41,10 +41,10 @@ class PlacesChanged(RuntimeError):
 
 
 class DatasetFolders:
-    """Dataset versions in the folder `root`, which is made when it is missing.
+    """Dataset versions in the folder `root`, which is created if missing.
 
-    Beside the versions stand `LATEST`, the digest of the last one, and `places.jsonl`, the split and group of every row
-    ever published: with it, a row keeps its side even when all versions were deleted.
+    `root` also holds `LATEST`, the digest of the last version, and `places.jsonl`, the split and group of every row
+    ever published: with it, a row keeps its split even when all versions were deleted.
     """
 
     def __init__(self, root: Path) -> None:
@@ -53,11 +53,11 @@ class DatasetFolders:
     def publish(
         self, rows: Mapping[Side, Sequence[SplitRow]], quarantine: Iterable[Quarantined], facts: Mapping[str, Any]
     ) -> Published:
-        """The version with these rows, which is the latest afterwards. The same rows are the same version.
+        """Publish these rows as the latest version. The same rows are the same version.
 
-        The three splits never change once published; their quarantine and manifest tell how the source looked when it
-        last gave these rows. The folder appears whole or not at all, and takes the place of a damaged one. Raises
-        PlacesChanged rather than let a published row change its side.
+        The three splits never change once published; quarantine and manifest describe the source at the last
+        publication. The folder is published atomically, and replaces a damaged one. Raises PlacesChanged if a published
+        row would change its split.
         """
         with self._locked():
             draft = Path(tempfile.mkdtemp(prefix=".writing-", dir=self.root))
@@ -73,7 +73,7 @@ class DatasetFolders:
             return Published(self.root / digest, digest, _read_manifest(self.root / digest))
 
     def find(self, digest: str) -> Published | None:
-        """The version with this digest; None when it is missing or a file has not the size that was written."""
+        """The version with this digest; None when it is missing or a file has the wrong size."""
         folder = self.root / digest
         try:
             manifest = _read_manifest(folder)
@@ -83,7 +83,7 @@ class DatasetFolders:
         return Published(folder, digest, manifest) if whole and manifest.get("digest") == digest else None
 
     def verify(self, digest: str) -> list[str]:
-        """What is wrong with the version's files, having read all of them; empty when they are as published."""
+        """Messages on changed or missing files, after reading all of them; empty when they are as published."""
         found = self.find(digest)
         if found is None:
             return [f"{self.root / digest} is missing or incomplete"]
@@ -112,12 +112,12 @@ class DatasetFolders:
             try:
                 row, side, group = orjson.loads(line)
             except ValueError:
-                continue  # the line that was being written when a publisher was killed; nothing of it was published
+                continue  # a line that was truncated when a publisher was killed; its rows were not published
             places.setdefault(row, Placed(side, group))
         return places
 
     def _remember(self, rows: Mapping[Side, Sequence[SplitRow]]) -> None:
-        """Add the places of new rows to the list of all, before they can be seen by anyone."""
+        """Append the places of new rows to `places.jsonl`, before the version becomes visible."""
         known = self.assignment()
         moved = [row.id for side in SIDES for row in rows[side] if row.id in known and known[row.id].side != side]
         if moved:
@@ -127,7 +127,7 @@ class DatasetFolders:
         new = [(row.id, side, row.group) for side in SIDES for row in rows[side] if row.id not in known]
         with (self.root / _PLACES).open("ab") as file:
             if file.tell() and new:
-                file.write(b"\n")  # ends a line that was cut off; an empty line is passed over
+                file.write(b"\n")  # ends a truncated line; an empty line is skipped
             file.writelines(orjson.dumps(place, option=orjson.OPT_APPEND_NEWLINE) for place in new)
             file.flush()
             os.fsync(file.fileno())
@@ -135,7 +135,7 @@ class DatasetFolders:
     def _install(self, draft: Path, digest: str) -> None:
         folder = self.root / digest
         if not self.verify(digest):
-            # The quarantine first: with a manifest of another size, a version that was cut off here counts as missing.
+            # The quarantine first: after a crash its size differs from the manifest, so the version counts as missing.
             for name in (QUARANTINE, MANIFEST):
                 os.replace(draft / name, folder / name)
             shutil.rmtree(draft)
@@ -147,7 +147,7 @@ class DatasetFolders:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        """One publisher at a time; whatever an earlier one left unfinished is garbage."""
+        """Hold the publisher's lock; remove unfinished files of earlier publishers."""
         with locked(self.root / ".lock"):
             self._sweep()
             try:
@@ -169,7 +169,7 @@ def _line(row: SplitRow) -> bytes:
 
 
 def _write(path: Path, lines: Iterable[bytes]) -> dict[str, Any]:
-    """Write the lines, through to the disk, and describe the file."""
+    """Write the lines with fsync, and return SHA-256, bytes and rows of the file."""
     digest, size, rows = hashlib.sha256(), 0, 0
     with path.open("wb") as file:
         for line in lines:
@@ -184,7 +184,7 @@ def _write(path: Path, lines: Iterable[bytes]) -> dict[str, Any]:
 
 
 def _digest(files: Mapping[str, Mapping[str, Any]]) -> str:
-    """SHA-256 over the content of the three splits; neither time nor quarantine has a part in it."""
+    """SHA-256 over the content of the three splits; neither time nor quarantine counts."""
     content = "".join(f"{side}.jsonl {files[f'{side}.jsonl']['sha256']}\n" for side in SIDES)
     return hashlib.sha256(content.encode()).hexdigest()
 

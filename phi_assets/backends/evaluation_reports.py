@@ -1,4 +1,4 @@
-"""Evaluations on this machine: a folder for each, known by the hash of its report, wherever it was measured."""
+"""Stores evaluations on this machine: a folder for each, identified by the SHA-256 of its report."""
 
 import hashlib
 import json
@@ -14,18 +14,18 @@ REPORT = "evaluation.json"
 
 
 def find(root: Path, digest: str) -> Evaluation | None:
-    """The evaluation kept under the digest, with its report."""
+    """The stored evaluation with the digest, if its report exists; otherwise None."""
     found = content_store.find(root, digest, lambda folder: (folder / REPORT).is_file())
     return found if isinstance(found, Evaluation) else None
 
 
 def read(folder: Path) -> dict[str, Any]:
-    """Every number of the evaluation in the folder."""
+    """The report of the evaluation in the folder."""
     return json.loads((folder / REPORT).read_text(encoding="utf-8"))
 
 
 def keep(staged: Path, root: Path, contest: Contest) -> Evaluation:
-    """The record of a finished evaluation, whose folder `staged` is moved to its place under `root`."""
+    """Move the folder `staged` of a finished evaluation to its place under `root`, and return its record."""
     digest = hashlib.sha256((staged / REPORT).read_bytes()).hexdigest()
     folder = content_store.accept(staged, root, digest)
     evaluation = Evaluation(

@@ -1,4 +1,4 @@
-"""Packaged chat flows, and batch runs over them, as folders under the home."""
+"""Stores packaged chat flows and their batch runs as folders under the home."""
 
 import hashlib
 import shutil
@@ -15,11 +15,11 @@ ROWS = "rows.jsonl"
 
 
 class PromptFlowStore(FlowStore):
-    """Prompt flow in child processes, with its state in this home and nowhere else: on a laptop and on Azure alike."""
+    """Runs Prompt flow in child processes with its state in this home only, on a laptop and on Azure."""
 
     state: str
     concurrency: int
-    sign_in: str = ""  # the file with which a packaged flow gets the backend's tokens, where there are such
+    sign_in: str = ""  # file added to a package that gets the backend's tokens; empty when the endpoint takes a key
 
     def find(self, digest: str) -> Record | None:
         from phi_assets.prompt_flow.package import is_intact

@@ -1,4 +1,4 @@
-"""The one place that chooses between the backends."""
+"""Selects the backend; no other module does."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from phi_assets.settings import Settings
 
 
 def build_resources(settings: Settings) -> dict[str, Any]:
-    """The chosen backend's resources by the names that assets ask for."""
+    """The chosen backend's resources by resource name."""
     if settings.backend == "local":
         from phi_assets.backends.local.resources import local_resources
 

@@ -85,7 +85,7 @@ def test_a_full_house_is_asked_again_and_given_up_in_the_end(full):
 @pytest.mark.parametrize("body", ["<html>", {"choices": []}, {"id": "x"}, []])
 def test_something_else_than_an_answer_is_no_answer(body):
     error, _ = refusal((200, {"azureml-model-deployment": "green"}, body))
-    assert "something else than an answer" in str(error)
+    assert "an invalid body" in str(error)
     assert error.deployment == "green"
 
 

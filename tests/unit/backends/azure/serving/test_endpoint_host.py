@@ -110,7 +110,7 @@ def test_before_anything_is_deployed_there_is_nothing_to_ask(control: Control, t
     [
         ("crashing", "these weights cannot be loaded"),
         ("broken", "answered 500: the weights are broken"),
-        ("silent", "answered with nothing"),
+        ("silent", "gave an empty answer"),
         ("two-tongued", "greedy answers must be equal"),
         ("stuck", "greedy answers must be equal"),
     ],
@@ -138,7 +138,7 @@ def test_one_that_is_never_ready_is_taken_away(stage: Stage, serving):
 def test_one_that_answers_wrongly_from_the_start_gets_no_traffic(stage: Stage, serving, text):
     before = len(stage.control.traffic_history(stage.endpoint.name))
     stage.control.deployment_fault("wrong_answer", text=text)
-    with pytest.raises(DeploymentFailed, match="answered with nothing" if not text else "must be the beginning"):
+    with pytest.raises(DeploymentFailed, match="gave an empty answer" if not text else "must be the beginning"):
         stage.host().deploy(stage.registered(f"wrong{text}"), stage.place.log)
     assert stage.serving()[0] == serving
     assert len(stage.control.traffic_history(stage.endpoint.name)) == before
