@@ -1,3 +1,3 @@
-"""Fine-tuning that runs bare: `python training_code/fine_tune.py --help`. It imports neither the project
-nor Dagster.
+"""Fine-tuning as a standalone program: `python training_code/fine_tune.py --help`. Imports neither the rest of the
+project nor Dagster.
 """

@@ -1,8 +1,8 @@
-"""Attention over packed rows on a CPU that costs what the conversations cost, not what the row would.
+"""Attention over packed rows on a CPU, at the cost of the single conversations instead of the whole row.
 
-torch's CPU attention with a mask computes every pair of positions of a packed row and throws most of them away. One
-call for each conversation computes only those that count, and for short ones in bf16 plain products beat the fused
-kernel, whose backward pass takes two to three times as long up to about two hundred tokens (torch 2.13, AVX-512).
+torch's CPU attention with a mask computes every pair of positions of a packed row and discards most of them. One call
+per conversation computes only the pairs that count. For short conversations in bf16, plain matrix products beat the
+fused kernel, whose backward pass takes two to three times as long up to about two hundred tokens (torch 2.13, AVX-512).
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from transformers.integrations.sdpa_attention import repeat_kv, sdpa_attention_f
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
 NAME = "sdpa_by_conversation"
-# Beyond this, the square of scores that the plain way keeps costs more than it saves.
+# In tokens. Above it, storing the quadratic score matrix costs more than the plain products save.
 SHORT = 256
 
 
 def register() -> str:
-    """The name under which transformers finds this attention from now on."""
+    """Register this attention with transformers and return its name."""
     AttentionInterface.register(NAME, attend)
     AttentionMaskInterface.register(NAME, sdpa_mask)
     return NAME
@@ -38,8 +38,9 @@ def attend(
 ) -> tuple[torch.Tensor, None]:
     """Causal attention, shapes as in transformers: (batch, heads, length, width) in, (batch, length, heads, width) out.
 
-    With `cu_seq_lens_q` (the offsets at which the conversations of a packed row begin, and its length), each attends
-    to itself alone. Without it, or with a conversation that is longer than the model's window, the mask decides.
+    With `cu_seq_lens_q` (the offsets at which the conversations of a packed row begin, and its length), each
+    conversation attends only to itself. Without it, or when a conversation is longer than the model's window, the mask
+    decides.
     """
     lengths = [] if cu_seq_lens_q is None else cu_seq_lens_q.diff().tolist()
     if not lengths or (sliding_window is not None and max(lengths) > sliding_window):
@@ -54,7 +55,7 @@ def attend(
 
 
 def plain(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scaling: float) -> torch.Tensor:
-    """Causal attention of one conversation, by the definition; (batch, heads, length, width) in and out."""
+    """Causal attention of one conversation, computed by its definition; (batch, heads, length, width) in and out."""
     groups = query.shape[1] // key.shape[1]
     length = query.shape[2]
     future = torch.ones(length, length, dtype=torch.bool, device=query.device).triu(1)

@@ -1,8 +1,8 @@
-"""Which tokens of a conversation the model is asked to produce: every assistant turn with its end token, nothing else.
+"""The loss mask of a conversation: every assistant turn with its end token, and nothing else.
 
 The mask comes from the tokenizer's own chat template, unchanged: rendering the turns before an assistant turn with
-`add_generation_prompt=True` gives the exact text that the model is shown when it has to answer. What follows, up to
-and with the first stop token, is what it has to answer.
+`add_generation_prompt=True` gives the exact prompt at inference time. The tokens after it, up to and including the
+first stop token, are the ones that the model has to produce.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Message = dict[str, str]
 
 
 class TemplateMismatch(ValueError):
-    """The chat template gives no place where an assistant turn begins or ends; the message says why."""
+    """The start or end of an assistant turn cannot be found with this chat template; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -30,16 +30,16 @@ class Tokens:
 
 
 def tokenise(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], stops: Collection[int]) -> Tokens:
-    """The tokens of `messages`, the same as `apply_chat_template(messages)` gives, with the mask of assistant turns.
+    """The tokens of `messages`, equal to those of `apply_chat_template(messages)`, with the mask of assistant turns.
 
     `stops` are the token ids that end a generation. Raises TemplateMismatch.
     """
     text = render(tokenizer, messages)
-    # Fast tokenizers only: a slow one has no offsets.
+    # Needs a fast tokenizer: a slow one returns no offsets.
     encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
     ids: list[int] = list(encoded["input_ids"])
     starts: list[int] = [start for start, _ in encoded["offset_mapping"]]
-    # Not all_special_ids: that has only the tokens with a role, such as eos, and leaves out Phi's <|end|>.
+    # Not all_special_ids: it holds only tokens with a role, such as eos, and omits Phi's <|end|>.
     special = {i for i, token in tokenizer.added_tokens_decoder.items() if token.special} | set(stops)
     in_loss = [False] * len(ids)
     for i, message in enumerate(messages):
@@ -56,14 +56,14 @@ def render(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], *, a
 
 
 def answer_start(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], turn: int, text: str) -> int:
-    """Offset in `text` at which the model starts to write the assistant turn `messages[turn]`."""
+    """Offset in `text` at which the model starts to generate the assistant turn `messages[turn]`."""
     if not any(message["role"] == "user" for message in messages[:turn]):
-        raise TemplateMismatch(f"turn {turn + 1} is the assistant's, before any user turn")
+        raise TemplateMismatch(f"turn {turn + 1} is an assistant turn without a user turn before it")
     prompt = render(tokenizer, messages[:turn], ask=True)
     if not text.startswith(prompt):
         raise TemplateMismatch(
-            f"the chat template writes the turns before turn {turn + 1} differently once that turn is there, "
-            "so what the model sees when it answers is not in the training text"
+            f"the chat template renders the turns before turn {turn + 1} differently once that turn is added, "
+            "so the prompt at inference time does not occur in the training text"
         )
     return len(prompt)
 
@@ -75,7 +75,7 @@ def first_token(starts: list[int], offset: int) -> int:
 def end_of_turn(
     tokenizer: PreTrainedTokenizerBase, ids: list[int], first: int, special: Collection[int], stops: Collection[int]
 ) -> int:
-    """Index of the token that ends the turn which begins at `first`."""
+    """Index of the token that ends the turn starting at `first`."""
     last = next((i for i in range(first, len(ids)) if ids[i] in special), None)
     if last is None:
         raise TemplateMismatch("the chat template puts no end token after an assistant turn; generation would not stop")

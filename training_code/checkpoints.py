@@ -1,7 +1,7 @@
-"""Checkpoints that survive a kill at any moment: complete ones are marked, and only those are resumed from.
+"""Checkpoints that survive a kill at any moment: complete ones have a marker file, and only those are resumed from.
 
-The marker is the last file written, after everything else is on the disk. It holds the fingerprint of what the run
-learns from; a checkpoint without it, or with another fingerprint, is as good as absent.
+The marker is written last, after all other files are flushed to disk. It holds the fingerprint of everything that the
+run learns from; a checkpoint without it, or with another fingerprint, is ignored.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ LIBRARIES = ("torch", "transformers", "trl", "peft", "accelerate")
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A complete checkpoint; `finished` when nothing was left to train."""
+    """A complete checkpoint; `finished` when the training had ended."""
 
     folder: Path
     step: int
@@ -30,7 +30,7 @@ class Checkpoint:
 
 
 def fingerprint(settings: Settings) -> str:
-    """Hash of all that decides the weights: data, base model, settings, this code, and the libraries' versions."""
+    """SHA-256 of everything that decides the weights: data, base model, settings, this code, library versions."""
     digest = hashlib.sha256()
     digest.update(json.dumps(settings.learned_from(), sort_keys=True).encode())
     digest.update(json.dumps({name: importlib.metadata.version(name) for name in LIBRARIES}).encode())
@@ -43,7 +43,7 @@ def fingerprint(settings: Settings) -> str:
 
 
 def mark_complete(folder: Path, step: int, fingerprint: str, *, finished: bool) -> None:
-    """The checkpoint in `folder` is on the disk and counts from now on."""
+    """Flush the checkpoint in `folder` to disk, then write its marker."""
     for path in sorted(folder.rglob("*")):
         sync(path)
     partial = folder / f"{MARKER}.partial"
@@ -54,7 +54,7 @@ def mark_complete(folder: Path, step: int, fingerprint: str, *, finished: bool) 
 
 
 def unmark(folder: Path) -> None:
-    """The checkpoint in `folder`, if any, no longer counts: it is about to be written again."""
+    """Remove the marker of the checkpoint in `folder`, if there is one."""
     (folder / MARKER).unlink(missing_ok=True)
 
 
@@ -67,7 +67,7 @@ def sync(path: Path) -> None:
 
 
 def read(folder: Path, fingerprint: str) -> Checkpoint | None:
-    """The complete checkpoint of this fingerprint in `folder`, or None."""
+    """The checkpoint in `folder` if it is complete and has this fingerprint, else None."""
     try:
         marker = json.loads((folder / MARKER).read_text(encoding="utf-8"))
         state = json.loads((folder / "trainer_state.json").read_text(encoding="utf-8"))
@@ -80,19 +80,19 @@ def read(folder: Path, fingerprint: str) -> Checkpoint | None:
 
 
 def newest(root: Path, fingerprint: str) -> Checkpoint | None:
-    """The complete checkpoint of this fingerprint with the most steps; every other kind is removed from `root`."""
-    found = []
+    """The complete checkpoint of this fingerprint with the most steps. Deletes all other kinds from `root`."""
+    complete = []
     for folder in root.glob("checkpoint-*"):
         checkpoint = read(folder, fingerprint)
         if checkpoint is None:
             remove(folder)
         else:
-            found.append(checkpoint)
-    return max(found, key=lambda checkpoint: checkpoint.step, default=None)
+            complete.append(checkpoint)
+    return max(complete, key=lambda checkpoint: checkpoint.step, default=None)
 
 
 def keep_newest(root: Path, count: int, best: str | None) -> None:
-    """Only the `count` newest complete checkpoints and the best one are left in `root`."""
+    """Delete all complete checkpoints in `root` but the `count` newest and the best one."""
     complete = [folder for folder in root.glob("checkpoint-*") if (folder / MARKER).is_file()]
     complete.sort(key=lambda folder: int(folder.name.rpartition("-")[2]), reverse=True)
     for folder in complete[count:]:
@@ -101,6 +101,6 @@ def keep_newest(root: Path, count: int, best: str | None) -> None:
 
 
 def remove(folder: Path) -> None:
-    """`folder` is gone; killed on the way, what is left of it has no marker."""
+    """Delete `folder`, its marker first: if this is killed midway, the rest does not count as complete."""
     unmark(folder)
     shutil.rmtree(folder)

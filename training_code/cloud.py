@@ -1,10 +1,10 @@
-r"""Fine-tune on this node's own disk, with checkpoints and results kept in a store that outlives the node.
+r"""Fine-tune on the local disk of a compute node, and copy checkpoints and results to a store that outlives the node.
 
     python training_code/cloud.py --store DIR --config laptop --base_model DIR ...
 
-Everything else goes to fine_tune.py, whose output folder is a local one. A store is mounted object storage: files are
-written to it whole and once, nothing in it is renamed, and what says that the rest is there comes last. Started again
-on another node, training goes on from the newest checkpoint in the store.
+All other options are passed to fine_tune.py, whose output folder is a local one. The store is mounted object storage:
+each file is written whole and once, none is renamed, and the file that marks completeness comes last. When started
+again on another node, training resumes from the newest checkpoint in the store.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ from .results import PARTS, REPORT
 from .settings import settings_from
 
 PROGRAM = Path(__file__).with_name("fine_tune.py")
-SECONDS_BETWEEN_LOOKS = 1.0
+POLL_SECONDS = 1.0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Train and keep; returns fine_tune.py's exit code."""
-    parser = argparse.ArgumentParser(description="fine_tune.py with its results in a store", allow_abbrev=False)
-    parser.add_argument("--store", type=Path, required=True, help="folder that holds the results afterwards")
+    """Train, copy to the store, and return fine_tune.py's exit code."""
+    parser = argparse.ArgumentParser(description="Run fine_tune.py and store its results.", allow_abbrev=False)
+    parser.add_argument("--store", type=Path, required=True, help="folder that receives the results")
     options, rest = parser.parse_known_args(arguments)
     if finished(options.store, rest):
         print(f"{options.store} already holds the result of exactly this run: nothing to do", flush=True)
@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     local = Path(tempfile.mkdtemp(prefix="training-"))
     try:
         restore(options.store / "checkpoints", local / "checkpoints")
-        code = train(rest, local, lambda: keep(local / "checkpoints", options.store / "checkpoints"))
+        code = train(rest, local, lambda: mirror(local / "checkpoints", options.store / "checkpoints"))
         if code == 0:
             publish(local, options.store)
         return code
@@ -55,59 +55,59 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def finished(store: Path, arguments: Sequence[str]) -> bool:
-    """Whether a lost node had finished exactly this run already."""
+    """Whether the store already holds the result of exactly this run, from a node that was lost afterwards."""
     if not (store / REPORT).is_file():
         return False
     try:
         settings = settings_from([*arguments, f"--output_dir={store}"])
     except TrainingRefused:
-        return False  # fine_tune.py says what is wrong
+        return False  # fine_tune.py reports the error
     return results.finished_report(store, checkpoints.fingerprint(settings)) is not None
 
 
-def train(arguments: Sequence[str], local: Path, look: Callable[[], None]) -> int:
-    """The exit code of fine_tune.py, having called `look` again and again while it ran and once after its end."""
+def train(arguments: Sequence[str], local: Path, save: Callable[[], None]) -> int:
+    """Run fine_tune.py and return its exit code; calls `save` periodically while it runs and once after it ends."""
     program = subprocess.Popen([sys.executable, str(PROGRAM), *arguments, f"--output_dir={local}"])
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda received, _: program.send_signal(received))
-    said = ""
+    last_warning = ""
     while True:
         with contextlib.suppress(subprocess.TimeoutExpired):
-            program.wait(SECONDS_BETWEEN_LOOKS)
+            program.wait(POLL_SECONDS)
         code = program.returncode
         try:
-            look()
-        except OSError as e:  # a store that fails for a while costs checkpoints, not the training
-            if str(e) != said:
-                said = str(e)
-                print(f"warning: no checkpoint could be kept: {e}", flush=True)
+            save()
+        except OSError as e:  # a temporary failure of the store loses checkpoints, not the training
+            if str(e) != last_warning:
+                last_warning = str(e)
+                print(f"warning: could not copy checkpoints to the store: {e}", flush=True)
         if code is not None:
-            return code if code >= 0 else 128 - code  # as a shell reports a signal
+            return code if code >= 0 else 128 - code  # a signal, as a shell reports it
 
 
 def restore(store: Path, local: Path) -> None:
-    """Every complete checkpoint of the store lies in `local`, as if it had been written there."""
+    """Copy every complete checkpoint of the store to `local`, as if it had been written there."""
     for folder in sorted(store.glob("checkpoint-*")):
         if not (folder / MARKER).is_file():
             continue
         copy(folder, local / folder.name)
         state = local / folder.name / "trainer_state.json"
         values = json.loads(state.read_text(encoding="utf-8"))
-        if values.get("best_model_checkpoint"):  # an absolute path, of a node that is gone
+        if values.get("best_model_checkpoint"):  # an absolute path on the previous node
             values["best_model_checkpoint"] = str(local / Path(values["best_model_checkpoint"]).name)
             state.write_text(json.dumps(values, indent=2), encoding="utf-8")
         print(f"found {folder.name} in the store", flush=True)
 
 
-def keep(local: Path, store: Path) -> None:
-    """The store has the complete checkpoints that `local` has, the older first, and no others."""
+def mirror(local: Path, store: Path) -> None:
+    """Make the store hold the complete checkpoints of `local`, copied oldest first, and no others."""
     complete = sorted((f for f in local.glob("checkpoint-*") if (f / MARKER).is_file()), key=step)
     for folder in complete:
         if not (store / folder.name / MARKER).is_file():
             try:
                 copy(folder, store / folder.name)
             except FileNotFoundError:
-                return  # training has just removed it for a newer one: the next look finds that
+                return  # training has just replaced it with a newer one, which the next call copies
     names = {folder.name for folder in complete}
     for folder in store.glob("checkpoint-*") if names else ():
         if folder.name not in names:
@@ -115,7 +115,7 @@ def keep(local: Path, store: Path) -> None:
 
 
 def publish(local: Path, store: Path) -> None:
-    """The results lie in the store, report.json last; its checkpoints are gone."""
+    """Copy the results to the store, report.json last, and delete the checkpoints there."""
     (store / REPORT).unlink(missing_ok=True)
     for name in PARTS:
         source, target = local / name, store / name
@@ -130,7 +130,7 @@ def publish(local: Path, store: Path) -> None:
 
 
 def copy(source: Path, target: Path) -> None:
-    """Every file of `source` below `target`, a checkpoint's marker last."""
+    """Copy every file of `source` to `target`, a checkpoint's marker last."""
     files = [path for path in source.rglob("*") if path.is_file()]
     for path in sorted(files, key=lambda path: (path.name == MARKER, path)):
         place = target / path.relative_to(source)

@@ -1,4 +1,4 @@
-"""Conversations from JSON Lines to token rows: read, tokenised, masked, cut, packed."""
+"""Reads conversations from JSON Lines and turns them into token rows: tokenised, masked, cut, packed."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PreTrainedTokenizerBase
 
-# What the loss ignores, in torch's cross entropy and in transformers.
+# The label that the loss ignores, in torch's cross entropy and in transformers.
 IGNORED = -100
 ROLES = ("system", "user", "assistant")
 
 
 @dataclass(frozen=True)
 class TokenRows:
-    """The conversations of one file in tokens; `cut` of them were longer than max_length."""
+    """The conversations of one file as tokens; `cut` of them were longer than max_length."""
 
     rows: list[Tokens]
     conversations: list[list[Message]]
@@ -45,11 +45,11 @@ def read_conversations(path: Path) -> list[list[Message]]:
         raise TrainingRefused(f"cannot read {path}: {e.strerror}") from e
     except UnicodeDecodeError as e:
         raise TrainingRefused(f"{path} is not UTF-8 at byte {e.start}") from e
-    # Not splitlines(): JSON strings may hold U+2028 and its like unescaped, and those end no JSON line.
-    found = [messages_of(line, f"{path}:{n}") for n, line in enumerate(text.split("\n"), 1) if line.strip()]
-    if not found:
+    # Not splitlines(): JSON strings may hold unescaped U+2028 and similar characters, which do not end a line of JSON.
+    conversations = [messages_of(line, f"{path}:{n}") for n, line in enumerate(text.split("\n"), 1) if line.strip()]
+    if not conversations:
         raise TrainingRefused(f"{path} holds no conversation")
-    return found
+    return conversations
 
 
 def messages_of(line: str, where: str) -> list[Message]:
@@ -73,7 +73,7 @@ def load_rows(
 ) -> TokenRows:
     """The token rows of a file, cut to `max_length` tokens. Raises TrainingRefused.
 
-    A conversation whose first `max_length` tokens hold nothing to learn is left out, and counted as cut.
+    A conversation without an assistant token among its first `max_length` tokens is left out, and counted as cut.
     """
     conversations = read_conversations(path)
     kept: list[tuple[Tokens, list[Message]]] = []
@@ -90,7 +90,7 @@ def load_rows(
     if cut / len(conversations) > max_cut_share:
         raise TrainingRefused(
             f"{cut} of {len(conversations)} conversations in {path} have more than max_length = {max_length} tokens, "
-            f"and max_truncated_share = {max_cut_share} allows fewer: raise max_length, or shorten the data"
+            f"which is above max_truncated_share = {max_cut_share}: raise max_length, or shorten the data"
         )
     if not kept:
         raise TrainingRefused(f"{path} has no assistant turn within {max_length} tokens: there is nothing to learn")
@@ -98,16 +98,16 @@ def load_rows(
 
 
 def labels_of(row: Tokens) -> list[int]:
-    """The token ids where they are in the loss, -100 elsewhere, and at the first token, which nothing precedes."""
+    """The token ids where they are in the loss, else -100; -100 for the first token, which has no predecessor."""
     labels = [i if learn else IGNORED for i, learn in zip(row.ids, row.in_loss, strict=True)]
     return [IGNORED, *labels[1:]]
 
 
 def as_dataset(rows: Sequence[Tokens], *, packing: bool, packed_length: int, seed: int) -> Dataset:
-    """Rows that the trainer takes as they are: input_ids, labels (-100 outside the loss), seq_lengths.
+    """A dataset that the trainer uses as it is: input_ids, labels (-100 outside the loss), seq_lengths.
 
-    With `packing`, conversations share rows of up to `packed_length` tokens, best fit first; a longer one has a row of
-    its own. `seq_lengths` says where each begins, so that attention never crosses from one to the next.
+    With `packing`, conversations share rows of up to `packed_length` tokens, best fit decreasing; a longer one gets a
+    row of its own. `seq_lengths` holds the length of each, so that attention never crosses conversations.
     """
     from datasets import Dataset, concatenate_datasets
     from trl.data_utils import pack_dataset
@@ -116,7 +116,7 @@ def as_dataset(rows: Sequence[Tokens], *, packing: bool, packed_length: int, see
     short = [row for row in columns if packing and len(row["input_ids"]) <= packed_length]
     if not short:
         return Dataset.from_list(columns)
-    # Mixed before packing, so that a row's neighbours are not those of the file.
+    # Shuffled before packing, so that conversations that share a row are not neighbours in the file.
     loose = Dataset.from_list(short).select_columns(["input_ids", "labels"]).shuffle(seed=seed)
     packed = pack_dataset(loose, packed_length, "bfd", {"batch_size": len(loose)})
     long: list[dict[str, Any]] = [row for row in columns if len(row["input_ids"]) > packed_length]

@@ -1,4 +1,4 @@
-"""The ways in which a training run refuses, and the exit code of each."""
+"""The errors that end a training run, and their exit codes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ EXIT_ORCHESTRATOR_GONE = 4
 
 
 class TrainingRefused(Exception):
-    """Something that the caller gave is wrong; the message says what, where and what to do."""
+    """An input of the caller is wrong; the message says what, where and what to do."""
 
     exit_code = EXIT_REFUSED
 

@@ -1,4 +1,4 @@
-"""How long a run will take, measured before it starts, leaving no trace in it."""
+"""Estimates how long a run will take by timing one step before it starts, without changing its result."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from .pipes import Reporter
     from .trainer import Trainer
 
-# A forward pass alone against forward and backward: about a third of the arithmetic.
+# An evaluation needs the forward pass only: about a third of the arithmetic of forward and backward.
 EVALUATION_SHARE = 1 / 3
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """What lies ahead; seconds are a forecast from one measured step."""
+    """The remaining work; `seconds` is extrapolated from one measured step."""
 
     steps: int
     seconds: float
@@ -28,7 +28,7 @@ class Estimate:
 
 
 def estimate(trainer: Trainer, settings: Settings, train: TokenRows, validation: TokenRows, steps: int) -> Estimate:
-    """The forecast for the `steps` that are left."""
+    """The estimate for the remaining `steps`."""
     speed = measured_speed(trainer)
     epochs_left = settings.epochs * steps / max(1, total_steps(trainer, settings))
     tokens = epochs_left * (train.tokens + EVALUATION_SHARE * validation.tokens)
@@ -42,7 +42,7 @@ def total_steps(trainer: Trainer, settings: Settings) -> int:
 
 
 def measured_speed(trainer: Trainer) -> float:
-    """Tokens per second of forward and backward, over one step after a warm one; no trace is left."""
+    """Tokens per second of forward and backward, over one step after a warm-up step; restores all state."""
     import torch
 
     rows = trainer.train_dataset
@@ -65,26 +65,26 @@ def measured_speed(trainer: Trainer) -> float:
                 torch.cuda.synchronize()
             seconds = time.perf_counter() - began
     trainer.model.zero_grad(set_to_none=True)  # type: ignore[union-attr]
-    # What the trial steps added to trl's running means.
+    # Removes what the trial steps added to trl's running means.
     trainer._metrics["train"].clear()
     return sum(len(example["input_ids"]) for example in examples) / seconds
 
 
 def announce(reporter: Reporter, settings: Settings, train: TokenRows, validation: TokenRows, ahead: Estimate) -> None:
-    """The forecast is said; raises TooLong when it is above the limit."""
+    """Report the estimate. Raises TooLong when it is above the limit."""
     minutes = ahead.seconds / 60
     reporter.line(
         f"{len(train.rows)} conversations, {train.tokens} tokens an epoch, {train.tokens_in_loss} of them in the loss; "
-        f"{len(validation.rows)} conversations to validate"
+        f"{len(validation.rows)} validation conversations"
     )
     if train.cut or validation.cut:
         reporter.line(f"cut to {settings.max_length} tokens: {train.cut} in training, {validation.cut} in validation")
     reporter.line(
-        f"{ahead.steps} steps ahead, about {minutes:.1f} minutes at {ahead.tokens_per_second:.0f} tokens/s (measured)"
+        f"{ahead.steps} steps left, about {minutes:.1f} minutes at {ahead.tokens_per_second:.0f} tokens/s (measured)"
     )
     limit = settings.max_train_minutes
     if limit is not None and minutes > limit:
         raise TooLong(
             f"training would take about {minutes:.1f} minutes, and max_train_minutes is {limit:g}: raise it, "
-            "or take fewer epochs, less data or a faster machine. Nothing was trained"
+            "or use fewer epochs, less data or a faster machine. Nothing was trained"
         )

@@ -4,8 +4,8 @@ r"""Fine-tune a causal language model on conversations, from a command line or u
         --base_model DIR --train_file FILE --validation_file FILE --output_dir OUT
 
 Afterwards OUT holds model/ (complete, safetensors), adapter/ (unless everything was trained), report.json,
-loss_curve.png and mask.png. Started again after a kill, it goes on from its last complete checkpoint.
-Exit codes: 0 done; 2 something given is wrong; 3 it would take too long; 4 the orchestrator is gone; 130, 143 stopped.
+loss_curve.png, mask.png and mask.html. When started again after a kill, it resumes from its last complete checkpoint.
+Exit codes: 0 done; 2 wrong input; 3 would take too long; 4 the orchestrator has ended; 130, 143 stopped by a signal.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 if not __package__:
-    # Run as a file: make the folder a package under whatever name it was copied to. Its own folder leaves the path, so
-    # that no module of ours hides one of the same name.
+    # Run as a file: make the folder a package under the name it was copied to. The folder itself is removed from the
+    # path, so that its modules do not shadow others of the same name.
     here = Path(__file__).resolve().parent
     sys.path[0] = str(here.parent)
     __package__ = here.name
@@ -34,7 +34,7 @@ from .settings import Settings, settings_from
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Train as the command line says; returns the exit code."""
+    """Train with the settings of the command line and return the exit code."""
     try:
         settings = settings_from(arguments)
     except TrainingRefused as e:
@@ -44,25 +44,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         process.restart_with_kept_memory()
     process.stop_on_signals()
     hold_lifeline()
-    with reporter() as say:
+    with reporter() as log:
         try:
-            fine_tune(settings, say)
+            fine_tune(settings, log)
         except TrainingRefused as e:
-            say.failed(str(e))
+            log.failed(str(e))
             return e.exit_code
     return 0
 
 
-def fine_tune(settings: Settings, say: Reporter) -> dict[str, Any]:
-    """The report of a finished run; its files are in `settings.output_dir`. Raises TrainingRefused."""
+def fine_tune(settings: Settings, log: Reporter) -> dict[str, Any]:
+    """Train, write the results to `settings.output_dir` and return the report. Raises TrainingRefused."""
     process.check_paths(settings)
     identity = checkpoints.fingerprint(settings)
     done = results.finished_report(settings.output_dir, identity)
     if done:
-        say.line(f"{settings.output_dir} already holds the result of exactly this run: nothing to do")
+        log.line(f"{settings.output_dir} already holds the result of exactly this run: nothing to do")
         return done
 
-    say.line("loading torch and transformers")
+    log.line("loading torch and transformers")
     process.prepare(settings)
     from transformers import set_seed
 
@@ -88,20 +88,20 @@ def fine_tune(settings: Settings, say: Reporter) -> dict[str, Any]:
 
     # Model
     model = load_model(settings)
-    progress = Progress(say, settings.log_seconds)
+    progress = Progress(log, settings.log_seconds)
     saving = TimedSaving(settings.save_seconds, settings.keep_checkpoints, identity)
     trainer = make_trainer(settings, model, tokenizer, train_set, validation_set, [saving, progress])
 
     # Train
     resumed = checkpoints.newest(settings.checkpoints, identity)
     if resumed:
-        say.line(f"going on from step {resumed.step}, the last complete checkpoint")
+        log.line(f"resuming from step {resumed.step}, the last complete checkpoint")
     steps = steps_of(settings, len(train_set))
     if not (resumed and resumed.finished):
         ahead = estimate.estimate(trainer, settings, train, validation, steps - (resumed.step if resumed else 0))
-        estimate.announce(say, settings, train, validation, ahead)
+        estimate.announce(log, settings, train, validation, ahead)
     else:
-        # Nothing is left to train, also when it stopped early: the trainer only loads the best weights.
+        # Training had ended, perhaps by early stopping: the trainer only loads the best weights.
         trainer.args.max_steps = resumed.step
     try:
         trainer.train(resume_from_checkpoint=str(resumed.folder) if resumed else None)
@@ -116,25 +116,25 @@ def fine_tune(settings: Settings, say: Reporter) -> dict[str, Any]:
     tuned: Any = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
     if settings.method != "full":
         tuned.save_pretrained(stage / "adapter")
-        say.line("merging the adapter")
+        log.line("merging the adapter")
         merged = merge(tuned, tokenizer, prompts_of(validation.conversations, settings.merge_check_prompts))
         tuned, report["merge"] = merged.model, merged.as_json()
     results.save_model(tuned, settings.base_model, stage / "model")
 
     # Report
-    shown = [train.rows[i] for i in pictures.chosen_rows(train.conversations)]
-    pictures.draw_mask(tokenizer, shown, stage / "mask.png")
-    (stage / "mask.html").write_text(pictures.mask_html(tokenizer, shown), encoding="utf-8")
+    examples = [train.rows[i] for i in pictures.chosen_rows(train.conversations)]
+    pictures.draw_mask(tokenizer, examples, stage / "mask.png")
+    (stage / "mask.html").write_text(pictures.mask_html(tokenizer, examples), encoding="utf-8")
     pictures.draw_losses(trainer.state.log_history, stage / "loss_curve.png")
     report["seconds"] = round(time.monotonic() - began, 1)
     report = results.publish(stage, settings.output_dir, report)
     shutil.rmtree(settings.checkpoints, ignore_errors=True)
-    say.line(f"done in {report['seconds']:.0f} s: {settings.output_dir}")
+    log.line(f"done in {report['seconds']:.0f} s: {settings.output_dir}")
     return report
 
 
 if __name__ == "__main__":
-    # trl and peft still use names that transformers has deprecated: nothing that a reader could act on.
+    # trl and peft still use names that transformers has deprecated; the user can do nothing about it.
     warnings.filterwarnings("ignore", category=FutureWarning, module="transformers|trl|peft")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     sys.exit(main())

@@ -1,6 +1,6 @@
-"""A training process that outlives nobody: it ends when one of the processes that it works for has ended.
+"""Ends the training process when one of the processes that it depends on has ended.
 
-The orchestrator passes `PHI_LIFELINE=lifeline_for([pid, ...])`. A pid alone would not do: the number is used again.
+The orchestrator passes `PHI_LIFELINE=lifeline_for([pid, ...])`. A pid alone does not suffice: the kernel reuses it.
 """
 
 from __future__ import annotations
@@ -20,44 +20,44 @@ PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 def lifeline_for(pids: Iterable[int]) -> str:
-    """Text for PHI_LIFELINE: `pid:start` of each process, comma separated. Raises ProcessLookupError for a dead one."""
-    found = []
+    """The value for PHI_LIFELINE: `pid:start` of each process, comma separated. Raises ProcessLookupError."""
+    entries = []
     for pid in pids:
         started = start_of(pid)
         if started is None:
-            raise ProcessLookupError(f"no process {pid} to tie the training to")
-        found.append(f"{pid}:{started}")
-    return ",".join(found)
+            raise ProcessLookupError(f"no process {pid} for the training to depend on")
+        entries.append(f"{pid}:{started}")
+    return ",".join(entries)
 
 
 def hold_lifeline(every_seconds: float = 2.0) -> None:
-    """This process ends within `every_seconds` of any process in PHI_LIFELINE; unset, nothing happens."""
+    """End this process within `every_seconds` after any process in PHI_LIFELINE has ended; no effect if it is unset."""
     text = os.environ.get(VARIABLE, "")
     if not text:
         return
     if sys.platform == "linux":
-        # At once, when it is the direct parent that dies; the thread sees the grandparents too.
+        # Ends at once when the direct parent dies; the thread also watches other processes.
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    held = [(int(pid), start) for pid, _, start in (part.partition(":") for part in text.split(","))]
-    end_without(held)
-    threading.Thread(target=watch, args=(held, every_seconds), name="lifeline", daemon=True).start()
+    watched = [(int(pid), start) for pid, _, start in (part.partition(":") for part in text.split(","))]
+    end_without(watched)
+    threading.Thread(target=watch, args=(watched, every_seconds), name="lifeline", daemon=True).start()
 
 
-def watch(held: list[tuple[int, str]], every_seconds: float) -> None:
+def watch(watched: list[tuple[int, str]], every_seconds: float) -> None:
     while True:
         time.sleep(every_seconds)
-        end_without(held)
+        end_without(watched)
 
 
-def end_without(held: list[tuple[int, str]]) -> None:
-    for pid, start in held:
+def end_without(watched: list[tuple[int, str]]) -> None:
+    for pid, start in watched:
         if start_of(pid) != start:
-            os.write(2, f"process {pid}, for which this training runs, has ended: stopping\n".encode())
+            os.write(2, f"process {pid}, which this training depends on, has ended: stopping\n".encode())
             os._exit(EXIT_ORCHESTRATOR_GONE)
 
 
 def start_of(pid: int) -> str | None:
-    """When the living process `pid` started, in the kernel's own count; None when there is none, or only a zombie."""
+    """The start time of process `pid` as the kernel counts it; None when it does not exist or is a zombie."""
     if sys.platform == "linux":
         try:
             with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:

@@ -1,4 +1,4 @@
-"""An adapter becomes part of the weights, and the merged model is shown to answer as the adapter did."""
+"""Merges an adapter into the weights, and checks that the merged model answers as the model with adapter did."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ if TYPE_CHECKING:
     from .chat_template import Message
 
 ANSWER_TOKENS = 32
-# Merging only reorders fp32 sums; more than this is a fault, less may still flip a tie between two words.
+# Merging only reorders fp32 sums: a larger difference is a defect. A smaller one may still flip a tie of two tokens.
 LARGEST_LOGIT_DIFFERENCE = 1e-2
 
 
 class MergeDiffers(RuntimeError):
-    """The merged model does not compute what the adapter computed."""
+    """The merged model computes other logits than the model with adapter."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,8 @@ class Merged:
 
 
 def merge(peft_model: Any, tokenizer: PreTrainedTokenizerBase, prompts: Sequence[Sequence[Message]]) -> Merged:
-    """Merge in fp32 and compare greedy answers and logits before and after. Raises MergeDiffers."""
-    # In fp32 both times: in bf16, the merged weights would lose what is smaller than their last bit.
+    """Merge in fp32, and compare greedy answers and logits before and after. Raises MergeDiffers."""
+    # Both in fp32: in bf16, the merged weights would round away parts of the adapter.
     peft_model = peft_model.float().eval()
     texts = [tokenizer.apply_chat_template(list(p), tokenize=False, add_generation_prompt=True) for p in prompts]
     before = [greedy(peft_model, tokenizer, str(text)) for text in texts]
@@ -67,8 +67,8 @@ def greedy(model: Any, tokenizer: PreTrainedTokenizerBase, text: str) -> tuple[l
 
 def prompts_of(conversations: Sequence[Sequence[Message]], count: int) -> list[list[Message]]:
     """The first `count` conversations up to their last user turn."""
-    found = []
+    prompts = []
     for messages in conversations[:count]:
         last = max(i for i, message in enumerate(messages) if message["role"] == "user")
-        found.append(list(messages[: last + 1]))
-    return found
+        prompts.append(list(messages[: last + 1]))
+    return prompts

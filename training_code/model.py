@@ -1,4 +1,4 @@
-"""The base model and its tokenizer, ready to be trained."""
+"""Loads the base model and its tokenizer for training."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
-    """The tokenizer of a model folder. Raises TrainingRefused when it cannot make training rows."""
+    """The tokenizer of a model folder. Raises TrainingRefused when it is unsuitable for training."""
     from transformers import AutoTokenizer
 
     if not (folder / "config.json").is_file():
@@ -26,20 +26,20 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     if not tokenizer.is_fast:
         raise TrainingRefused(f"{folder} has no fast tokenizer (tokenizer.json)")
     if not tokenizer.chat_template:
-        raise TrainingRefused(f"{folder} has no chat template: put chat_template.jinja beside its config.json")
+        raise TrainingRefused(f"{folder} has no chat template: put chat_template.jinja next to its config.json")
     if tokenizer.pad_token_id is None or tokenizer.pad_token_id in stop_ids(folder, tokenizer):
-        # Padding is left out of the loss, so a pad that is also an end token would never be learnt as an end.
-        raise TrainingRefused(f"{folder} pads with {tokenizer.pad_token!r}; pad must be a token that ends nothing")
+        # Padding is excluded from the loss: a pad token that also ends a turn would never be learnt as an end.
+        raise TrainingRefused(f"{folder} pads with {tokenizer.pad_token!r}; the pad token must not be an end token")
     return tokenizer
 
 
 def stop_ids(folder: Path, tokenizer: PreTrainedTokenizerBase) -> set[int]:
-    """The token ids at which generation with the model in `folder` ends."""
+    """The token ids that end a generation of the model in `folder`."""
     path = folder / "generation_config.json"
-    found: Any = json.loads(path.read_text(encoding="utf-8")).get("eos_token_id") if path.is_file() else None
-    if found is None:
-        found = tokenizer.eos_token_id
-    return {int(i) for i in (found if isinstance(found, list) else [found]) if i is not None}
+    ids: Any = json.loads(path.read_text(encoding="utf-8")).get("eos_token_id") if path.is_file() else None
+    if ids is None:
+        ids = tokenizer.eos_token_id
+    return {int(i) for i in (ids if isinstance(ids, list) else [ids]) if i is not None}
 
 
 def load_model(settings: Settings) -> PreTrainedModel:
@@ -52,7 +52,7 @@ def load_model(settings: Settings) -> PreTrainedModel:
     options: dict[str, Any] = {}
     if settings.method == "qlora":
         options["quantization_config"] = four_bit()
-    # The bar would repeat in a log file what the lines already say.
+    # In a log file, a progress bar would repeat the log lines.
     logging.disable_progress_bar()
     try:
         model = AutoModelForCausalLM.from_pretrained(
@@ -65,23 +65,23 @@ def load_model(settings: Settings) -> PreTrainedModel:
         )
     except ImportError as e:
         raise TrainingRefused(f"attention = {settings.attention}: {e}") from e
-    if settings.method == "full":  # beside an adapter nothing else is trained
+    if settings.method == "full":  # with an adapter, peft freezes all other weights
         freeze(model, settings.frozen)
     return model
 
 
 def freeze(model: PreTrainedModel, names: Sequence[str]) -> None:
-    """No weight of the named modules is trained. Raises TrainingRefused for one that the model does not have."""
+    """Exclude the named modules from training. Raises TrainingRefused for a module that the model does not have."""
     for name in names:
-        found = [module for path, module in model.named_modules() if path.rpartition(".")[2] == name]
-        if not found:
+        modules = [module for path, module in model.named_modules() if path.rpartition(".")[2] == name]
+        if not modules:
             raise TrainingRefused(f"frozen: the model has no module named {name}")
-        for module in found:
+        for module in modules:
             module.requires_grad_(False)
 
 
 def attention_of(settings: Settings) -> str:
-    """The attention that the settings ask for; on a CPU, packed rows get the one that is made for them."""
+    """The attention implementation of the settings; on a CPU, packed rows use the one in attention.py."""
     import torch
 
     if settings.attention == "sdpa" and settings.packing and not torch.cuda.is_available():
@@ -92,7 +92,7 @@ def attention_of(settings: Settings) -> str:
 
 
 def four_bit() -> Any:
-    """The 4-bit settings of QLoRA (arXiv 2305.14314). Raises TrainingRefused on a machine that cannot run it."""
+    """The quantisation settings of QLoRA (arXiv 2305.14314). Raises TrainingRefused on a machine that cannot run it."""
     import torch
 
     if not torch.cuda.is_available():
@@ -110,7 +110,7 @@ def four_bit() -> Any:
 
 
 def adapter_config(settings: Settings, model: PreTrainedModel) -> LoraConfig | None:
-    """The adapter that the settings ask for; None for a full fine-tune. Raises TrainingRefused."""
+    """The adapter configuration of the settings; None for a full fine-tune. Raises TrainingRefused."""
     if settings.method == "full":
         return None
     names = {name.rpartition(".")[2] for name, _ in model.named_modules()}
@@ -124,7 +124,7 @@ def adapter_config(settings: Settings, model: PreTrainedModel) -> LoraConfig | N
 
     return LoraConfig(
         r=settings.lora_rank,
-        lora_alpha=settings.lora_alpha,  # type: ignore[arg-type]  # peft says int, and takes any number
+        lora_alpha=settings.lora_alpha,  # type: ignore[arg-type]  # annotated as int in peft, which accepts any number
         lora_dropout=settings.lora_dropout,
         target_modules=list(settings.lora_targets),
         task_type="CAUSAL_LM",

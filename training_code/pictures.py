@@ -1,4 +1,4 @@
-"""Two pictures of a run: which tokens it learns to produce, and how the loss fell."""
+"""Draws two pictures of a run: which tokens are in the loss, and the loss by step."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from .chat_template import Message, Tokens
 
 LEARNT, GIVEN = "#b7e4c7", "#e9ecef"
-LONGEST_SHOWN = 160  # tokens of a row in the picture
+LONGEST_SHOWN = 160  # tokens of a row in a picture
 WIDTH = 110  # characters to a line
 
 
@@ -24,14 +24,14 @@ def chosen_rows(conversations: Sequence[Sequence[Message]], count: int = 3) -> l
 
 
 def pieces(tokenizer: PreTrainedTokenizerBase, row: Tokens) -> list[tuple[str, bool]]:
-    """The text of each token with whether it is in the loss; a line break is shown as ↵."""
+    """The text of each token, and whether it is in the loss; a line break is shown as ↵."""
     ids = row.ids[:LONGEST_SHOWN]
     texts = [str(tokenizer.decode([i], clean_up_tokenization_spaces=False)) for i in ids]
     return [(text.replace("\n", "↵"), learn) for text, learn in zip(texts, row.in_loss, strict=False)]
 
 
 def mask_html(tokenizer: PreTrainedTokenizerBase, rows: Sequence[Tokens]) -> str:
-    """The rows as HTML, tokens in the loss on green."""
+    """The rows as HTML, with a green background for tokens in the loss."""
     blocks = []
     for row in rows:
         spans = (
@@ -43,7 +43,7 @@ def mask_html(tokenizer: PreTrainedTokenizerBase, rows: Sequence[Tokens]) -> str
 
 
 def draw_mask(tokenizer: PreTrainedTokenizerBase, rows: Sequence[Tokens], path: Path) -> None:
-    """A picture at `path`: the rows' tokens, green where the model has to produce them, grey where they are given."""
+    """Write a picture of the rows' tokens to `path`: green in the loss, grey where the prompt gives them."""
     lines = [line for row in rows for line in [*wrapped(pieces(tokenizer, row)), []]]
     from matplotlib.figure import Figure
 
@@ -58,7 +58,7 @@ def draw_mask(tokenizer: PreTrainedTokenizerBase, rows: Sequence[Tokens], path: 
         x = 0
         for text, learn in line:
             axes.barh(y + 0.5, len(text), 0.8, x, color=LEARNT if learn else GIVEN, edgecolor="white", linewidth=0.8)
-            # A dollar sign would start mathematics.
+            # matplotlib reads a dollar sign as the start of a formula.
             axes.text(x, y + 0.5, text.replace("$", r"\$"), family="monospace", size=9.5, va="center")
             x += len(text)
     figure.savefig(path)
@@ -74,7 +74,7 @@ def wrapped(parts: Sequence[tuple[str, bool]]) -> list[list[tuple[str, bool]]]:
 
 
 def draw_losses(history: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """A picture at `path`: training loss by step, and validation loss where it was measured."""
+    """Write a picture of training loss by step, and of the validation losses, to `path`."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 4.5), dpi=110, layout="constrained")

@@ -1,6 +1,6 @@
-"""The only file that knows Dagster, and Azure: under Dagster Pipes what a run says goes to the run's log too.
+"""Reports progress to Dagster Pipes and standard output. The only file that imports Dagster or Azure packages.
 
-On this machine the messages go through a file; in an Azure ML job through a blob, with the identity of the job.
+On a laptop, Pipes messages go through a file; in an Azure ML job, through a blob, with the identity of the job.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from itertools import takewhile
 from typing import Any, Protocol
 
 SECONDS_BETWEEN_BLOCKS = 2  # an append blob holds 50,000 blocks: more than a day at this rate
-LAST_WAITS = (1.0, 4.0, 10.0)  # seconds before each further try of the last block
+FINAL_RETRY_SECONDS = (1.0, 4.0, 10.0)  # before each retry of the last block
 
 
 class Reporter(Protocol):
-    """Takes what a run says while it goes."""
+    """Receives log lines, progress and the failure of a run."""
 
     def line(self, text: str) -> None: ...
 
     def progress(self, values: Mapping[str, Any]) -> None: ...
 
-    def failed(self, why: str) -> None: ...
+    def failed(self, reason: str) -> None: ...
 
 
 class Terminal:
-    """Says it on standard output; numbers are for the orchestrator only."""
+    """Writes lines to standard output; ignores progress values, which are for the orchestrator."""
 
     def line(self, text: str) -> None:
         print(text, flush=True)
@@ -38,12 +38,12 @@ class Terminal:
     def progress(self, values: Mapping[str, Any]) -> None:
         pass
 
-    def failed(self, why: str) -> None:
-        self.line(f"error: {why}")
+    def failed(self, reason: str) -> None:
+        self.line(f"error: {reason}")
 
 
 class Orchestrator:
-    """Says it to the Dagster run."""
+    """Writes to standard output and to the Dagster run."""
 
     def __init__(self, log: Callable[[str], None], report: Callable[[Mapping[str, Any]], None]) -> None:
         self.log, self.report = log, report
@@ -55,21 +55,21 @@ class Orchestrator:
     def progress(self, values: Mapping[str, Any]) -> None:
         self.report({"progress": dict(values)})
 
-    def failed(self, why: str) -> None:
-        self.line(f"error: {why}")
-        self.report({"failed": why})
+    def failed(self, reason: str) -> None:
+        self.line(f"error: {reason}")
+        self.report({"failed": reason})
 
 
 @contextmanager
 def reporter() -> Iterator[Reporter]:
-    """The Dagster run that started this process, or the terminal when none did."""
+    """The reporter to the Dagster run that started this process, or to the terminal when there is none."""
     if "DAGSTER_PIPES_CONTEXT" not in os.environ:
         yield Terminal()
         return
     from dagster_pipes import PipesEnvVarParamsLoader, open_dagster_pipes
 
-    place = PipesEnvVarParamsLoader().load_context_params()
-    session = session_over_blob(place) if "account_url" in place else open_dagster_pipes()
+    parameters = PipesEnvVarParamsLoader().load_context_params()
+    session = session_over_blob(parameters) if "account_url" in parameters else open_dagster_pipes()
     if session is None:
         yield Terminal()
         return
@@ -77,33 +77,33 @@ def reporter() -> Iterator[Reporter]:
         yield Orchestrator(context.log.info, context.report_custom_message)
 
 
-def session_over_blob(place: Mapping[str, Any]) -> Any:
-    """Pipes over Blob. An identity that may only read there, as in the guide's access mode, tells its messages in the
-    job's log; None when it may not even read.
+def session_over_blob(parameters: Mapping[str, Any]) -> Any:
+    """A Pipes session over Blob Storage. An identity with read access only, as in the guide's access mode, writes its
+    messages to the job's log instead; returns None when it may not even read.
     """
     from azure.core.exceptions import AzureError
     from dagster_pipes import open_dagster_pipes
 
-    client = blobs_at(place)
+    client = blobs_at(parameters)
     try:
         return open_dagster_pipes(context_loader=context_in(client), message_writer=appending_to(client))
     except AzureError as e:
-        print(f"Dagster is told in this log: messages could not be written to Blob ({type(e).__name__})", flush=True)
+        print(f"Pipes messages go to this log: could not write them to Blob Storage ({type(e).__name__})", flush=True)
     try:
         return open_dagster_pipes(context_loader=context_in(client), message_writer=in_this_log())
     except AzureError as e:
-        print(f"warning: Dagster cannot be told ({type(e).__name__}): what is said is in this log only", flush=True)
+        print(f"warning: cannot report to Dagster ({type(e).__name__}): progress is in this log only", flush=True)
         return None
 
 
-def blobs_at(place: Mapping[str, Any]) -> Any:
-    """The account that a context's place names, opened with the identity of the job."""
+def blobs_at(parameters: Mapping[str, Any]) -> Any:
+    """A client of the account in the Pipes context parameters, with the identity of the job."""
     from azure.identity import ManagedIdentityCredential
     from azure.storage.blob import BlobServiceClient
 
-    # A compute node may bear several identities, and says which one is the job's.
+    # A compute node may have several identities; the variable names the one of the job.
     credential = ManagedIdentityCredential(client_id=os.environ.get("DEFAULT_IDENTITY_CLIENT_ID"))
-    return BlobServiceClient(place["account_url"], credential=credential)
+    return BlobServiceClient(parameters["account_url"], credential=credential)
 
 
 def context_in(client: Any) -> Any:
@@ -113,7 +113,7 @@ def context_in(client: Any) -> Any:
 
 
 def in_this_log() -> Any:
-    """Messages as lines of standard output, which whoever follows the job tells from what it prints."""
+    """A message writer to standard output, one JSON line per message, which the reader of the job's log filters out."""
     from dagster_pipes import PipesMessageWriter, PipesMessageWriterChannel
 
     class Channel(PipesMessageWriterChannel):
@@ -121,7 +121,7 @@ def in_this_log() -> Any:
             self.lock = threading.Lock()
 
         def write_message(self, message: Any) -> None:
-            with self.lock:  # in one piece, so that nothing stands between a message and the end of its line
+            with self.lock:  # in one write, so that no other output splits the line
                 sys.stdout.write(json.dumps(message) + "\n")
                 sys.stdout.flush()
 
@@ -135,7 +135,7 @@ def in_this_log() -> Any:
 
 
 def appending_to(client: Any) -> Any:
-    """Messages as lines of one append blob, so that a restarted job goes on where the lost one stopped."""
+    """A message writer that appends lines to one append blob, so that a restarted job continues the blob."""
     from azure.core.exceptions import AzureError, HttpResponseError
     from dagster_pipes import PipesBlobStoreMessageWriter, PipesBlobStoreMessageWriterChannel
 
@@ -155,7 +155,7 @@ def appending_to(client: Any) -> Any:
                 with super().buffered_upload_loop():
                     yield
             finally:
-                for seconds in LAST_WAITS:  # no later block takes along what the last could not
+                for seconds in FINAL_RETRY_SECONDS:  # no later block would carry the unsent messages
                     if not self.unsent:
                         break
                     time.sleep(seconds)
@@ -170,8 +170,8 @@ def appending_to(client: Any) -> Any:
                 with self.lock:
                     self.append()
             except AzureError as e:
-                # Training goes on; the lines stand in the job's own log, and the messages go with the next block.
-                print(f"warning: Dagster could not be told: {type(e).__name__}", flush=True)
+                # Training continues; the lines are in the job's own log, and the next block carries the messages.
+                print(f"warning: could not report to Dagster: {type(e).__name__}", flush=True)
 
         def append(self) -> None:
             if not self.unsent:
@@ -181,18 +181,18 @@ def appending_to(client: Any) -> Any:
             except HttpResponseError as e:
                 if e.status_code != 412:  # AppendPositionConditionNotMet
                     raise
-                self.go_behind()
+                self.skip_stored()
                 if self.unsent:
                     self.blob.append_block(self.unsent, appendpos_condition=self.size)
             self.size += len(self.unsent)
             self.unsent = b""
 
-        def go_behind(self) -> None:
-            """Behind what is there: an earlier block whose answer was lost, and what another writer appended."""
-            there = self.blob.download_blob(offset=self.size).readall()
-            mine, found = (part.splitlines(keepends=True) for part in (self.unsent, there))
-            sent = list(takewhile(lambda pair: pair[0] == pair[1], zip(mine, found, strict=False)))
-            self.unsent, self.size = b"".join(mine[len(sent) :]), self.size + len(there)
+        def skip_stored(self) -> None:
+            """Move behind blocks already stored: own ones whose response was lost, and those of another writer."""
+            stored = self.blob.download_blob(offset=self.size).readall()
+            mine, present = (part.splitlines(keepends=True) for part in (self.unsent, stored))
+            sent = list(takewhile(lambda pair: pair[0] == pair[1], zip(mine, present, strict=False)))
+            self.unsent, self.size = b"".join(mine[len(sent) :]), self.size + len(stored)
 
     class Writer(PipesBlobStoreMessageWriter):  # pyright: ignore[reportMissingTypeArgument]
         def make_channel(self, params: Mapping[str, Any]) -> Channel:

@@ -1,4 +1,4 @@
-"""The process around a run: its memory, signals, threads, and the facts about it."""
+"""The process of a run: memory, signals, threads, and the facts for its report."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from .progress import Progress
     from .trainer import Trainer
 
-# glibc otherwise gives every big buffer back to the kernel and asks for it again, page by page, at each step.
+# By default glibc returns every large buffer to the kernel and requests it again, page by page, at each step.
 KEEP_MEMORY = {
     "MALLOC_MMAP_MAX_": "0",
     "MALLOC_TRIM_THRESHOLD_": "100000000000",
@@ -30,7 +30,7 @@ KEEP_MEMORY = {
 
 
 def restart_with_kept_memory() -> None:
-    """This process, started again in place, keeps freed memory: glibc reads these variables only once, at its start."""
+    """Restart this process in place with KEEP_MEMORY set: glibc reads these variables only at process start."""
     if platform.libc_ver()[0] != "glibc" or any(name in os.environ for name in KEEP_MEMORY):
         return
     sys.stdout.flush()
@@ -38,22 +38,22 @@ def restart_with_kept_memory() -> None:
 
 
 def stop_on_signals() -> None:
-    """SIGTERM and SIGINT end the process at once, with 143 and 130; what is lost is since the last checkpoint.
+    """Make SIGTERM and SIGINT end the process at once, with 143 and 130; work since the last checkpoint is lost.
 
-    Set here because a shell's background jobs and some launchers hand down an ignored SIGINT.
+    Set explicitly because background jobs of a shell and some launchers inherit an ignored SIGINT.
     """
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, end)
 
 
 def end(number: int, frame: FrameType | None) -> None:
-    os.write(2, f"stopped by {signal.Signals(number).name}; the last complete checkpoint is kept\n".encode())
-    # Not sys.exit(): it would wait for torch's threads, and a raise inside an autograd call can be lost.
+    os.write(2, f"stopped by {signal.Signals(number).name}; the last complete checkpoint is stored\n".encode())
+    # Not sys.exit(): it would wait for torch's threads, and an exception inside an autograd call can get lost.
     os._exit(128 + number)
 
 
 def check_paths(settings: Settings) -> None:
-    """Raises TrainingRefused for a path that is not there."""
+    """Create the output folder. Raises TrainingRefused for a missing input."""
     if not settings.base_model.is_dir():
         raise TrainingRefused(f"base_model: no folder {settings.base_model}")
     for name in ("train_file", "validation_file"):
@@ -63,20 +63,20 @@ def check_paths(settings: Settings) -> None:
 
 
 def prepare(settings: Settings) -> None:
-    """torch uses the number of threads that the settings say, and nothing asks a hub."""
+    """Set the number of torch's threads, disable progress bars, and disable access to the Hugging Face hub."""
     for name in ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "TRANSFORMERS_OFFLINE"):
         os.environ.setdefault(name, "1")
     import datasets
     import torch
 
-    # Their bars would repeat in a log file what the lines already say.
+    # In a log file, progress bars would repeat the log lines.
     datasets.disable_progress_bars()
     if settings.threads:
         torch.set_num_threads(settings.threads)
 
 
 def peak_memory_gb() -> float:
-    """The most resident memory that this process has had, in GB (10^9 bytes)."""
+    """The peak resident memory of this process, in GB (10^9 bytes)."""
     unit = 1 if sys.platform == "darwin" else 1024  # getrusage(2): bytes on macOS, KiB on Linux
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
 
@@ -90,9 +90,9 @@ def facts(
     train: TokenRows,
     validation: TokenRows,
 ) -> dict[str, Any]:
-    """What report.json says about a run that was to take `steps` steps, as JSON values.
+    """The contents of report.json for a run planned for `steps` steps, as JSON values.
 
-    Speed, seconds and memory are those of this process; they leave out what one before it did that was killed.
+    Speed, seconds and memory are those of this process; they exclude earlier processes that were killed.
     """
     import torch
 

@@ -1,4 +1,4 @@
-"""What a run says while it trains: a line every few seconds, and a bar on a terminal."""
+"""Progress of a training: a log line every few seconds, and a bar on a terminal."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .pipes import Reporter
 
 
 class Progress(TrainerCallback):
-    """Reports step, loss, learning rate, tokens/s, resident memory and time left; never silent for `seconds`."""
+    """Reports step, loss, learning rate, tokens/s, resident memory and time left every `seconds`."""
 
     def __init__(self, reporter: Reporter, seconds: float) -> None:
         self.reporter, self.seconds = reporter, seconds
@@ -32,8 +32,8 @@ class Progress(TrainerCallback):
         self.tokens = self.first_tokens = state.num_input_tokens_seen
         if sys.stderr.isatty():
             self.bar = tqdm(total=self.steps, initial=self.step, unit="step", dynamic_ncols=True)
-        # A thread, so that a single step longer than `seconds` is not a silence.
-        threading.Thread(target=self.keep_talking, name="progress", daemon=True).start()
+        # In a thread, so that lines also come during a single step that takes longer than `seconds`.
+        threading.Thread(target=self.report_periodically, name="progress", daemon=True).start()
 
     def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **given: Any) -> None:
         logs = given["logs"]
@@ -53,7 +53,7 @@ class Progress(TrainerCallback):
         self.stop()
 
     def stop(self) -> None:
-        """No more lines from the thread; the bar is closed. Safe to call twice."""
+        """End the thread and close the bar. Idempotent."""
         if not self.over.is_set():
             self.seconds_trained = time.monotonic() - self.began
         self.over.set()
@@ -61,7 +61,7 @@ class Progress(TrainerCallback):
             self.bar.close()
             self.bar = None
 
-    def keep_talking(self) -> None:
+    def report_periodically(self) -> None:
         while not self.over.wait(self.seconds):
             self.say(self.line())
             self.reporter.progress(self.numbers())
@@ -74,7 +74,7 @@ class Progress(TrainerCallback):
                 self.reporter.line(text)
 
     def speed(self) -> float:
-        """Training tokens per second since this process began to train, evaluations and saves included."""
+        """Training tokens per second since this process began to train, including evaluations and saves."""
         seconds = self.seconds_trained or time.monotonic() - self.began
         return (self.tokens - self.first_tokens) / max(seconds, 1e-9)
 
@@ -93,7 +93,7 @@ class Progress(TrainerCallback):
 
     def line(self) -> str:
         n = self.numbers()
-        left = f"{n['seconds_left']:.0f} s left" if self.step > self.first_step else "first step under way"
+        left = f"{n['seconds_left']:.0f} s left" if self.step > self.first_step else "first step running"
         return (
             f"step {self.step}/{self.steps}  loss {self.loss:.4f}  lr {self.learning_rate:.2e}  "
             f"{n['tokens_per_second']:.0f} tokens/s  {n['memory_gb']:.2f} GB  {left}"

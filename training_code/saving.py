@@ -1,4 +1,4 @@
-"""When a checkpoint is written: each epoch, and whenever `save_seconds` have passed. It never changes the numbers."""
+"""Decides when a checkpoint is written: each epoch, and every `save_seconds`. Does not change the weights."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from . import checkpoints
 
 
 class TimedSaving(TrainerCallback):
-    """Asks for a checkpoint when the last is `seconds` old, and marks each one once it is whole on the disk."""
+    """Requests a checkpoint when the last is `seconds` old, and marks each one as complete once it is on disk."""
 
     def __init__(self, seconds: float, keep: int, fingerprint: str) -> None:
         self.seconds, self.keep, self.fingerprint = seconds, keep, fingerprint
@@ -22,7 +22,7 @@ class TimedSaving(TrainerCallback):
         self.saved_at = time.monotonic()
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        # The last step of an epoch is saved after its evaluation; twice would mean writing over a marked checkpoint.
+        # The last step of an epoch is saved after its evaluation; saving it here too would overwrite a complete one.
         ends_epoch = control.should_training_stop or state.epoch == int(state.epoch or 0)
         if not ends_epoch and time.monotonic() - self.saved_at >= self.seconds:
             control.should_save = True

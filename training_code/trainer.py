@@ -1,4 +1,4 @@
-"""trl's SFTTrainer, set up from our settings, with a loss that is fast on a CPU."""
+"""trl's SFTTrainer, configured from Settings, with a loss that is fast on a CPU."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ from .errors import TrainingRefused
 from .model import adapter_config
 from .settings import Settings
 
-# What the model reads of a batch; the offsets are for attention.py.
+# The inputs of the model in a batch; attention.py uses the offsets.
 SEEN = ("input_ids", "attention_mask", "position_ids", "cu_seq_lens_q")
 
 
 class Trainer(SFTTrainer):
-    """SFTTrainer whose loss on a CPU projects only the positions that count, in the model's own arithmetic.
+    """SFTTrainer whose loss on a CPU projects only the positions in the loss, in the model's own precision.
 
-    trl 1.16 avoids full logits with a kernel that is made for GPUs. Its CPU path projects every position, and
-    multiplies in fp32 on the way back: about a third of a step's time for a model of a hundred million weights.
+    trl 1.16 avoids full logits with a kernel for GPUs. Its CPU path projects every position, and multiplies in fp32 in
+    the backward pass: about a third of a step's time for a model of a hundred million weights.
     """
 
-    # Set once the validation rows are known: tokens in the loss to one row of a batch, on average.
+    # Set once the validation rows are known: average number of tokens in the loss per row of a batch.
     eval_tokens_per_row: float | None = None
 
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
         if not model.training and self.eval_tokens_per_row:
-            # The evaluation averages over rows; with this divisor the result is the mean over tokens.
+            # The evaluation averages over rows; this divisor makes the result the mean over tokens.
             num_items_in_batch = torch.tensor(self.eval_tokens_per_row * inputs["input_ids"].shape[0])
         if self.args.device.type != "cpu" or return_outputs:
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
@@ -69,7 +69,7 @@ def make_trainer(
     validation: Dataset,
     callbacks: list[TrainerCallback],
 ) -> Trainer:
-    """A trainer over rows that are already tokens, ready for `train()`."""
+    """A trainer over tokenised rows, ready for `train()`."""
     if settings.early_stopping_patience:
         callbacks = [*callbacks, EarlyStoppingCallback(settings.early_stopping_patience)]
     trainer = Trainer(
@@ -100,7 +100,7 @@ def steps_of(settings: Settings, rows: int) -> int:
 
 
 def checked_arguments(settings: Settings, steps: int) -> SFTConfig:
-    """The same as arguments(); raises TrainingRefused for a schedule or an optimizer that transformers doesn't have."""
+    """arguments() with TrainingRefused for a schedule or an optimizer that transformers doesn't have."""
     try:
         return arguments(settings, steps)
     except ValueError as e:
@@ -108,7 +108,7 @@ def checked_arguments(settings: Settings, steps: int) -> SFTConfig:
 
 
 def arguments(settings: Settings, steps: int) -> SFTConfig:
-    """The settings in transformers' words."""
+    """The settings as an SFTConfig."""
     return SFTConfig(
         output_dir=str(settings.checkpoints),
         per_device_train_batch_size=settings.batch_size,
@@ -126,7 +126,7 @@ def arguments(settings: Settings, steps: int) -> SFTConfig:
         use_cpu=not torch.cuda.is_available(),
         seed=settings.seed,
         data_seed=settings.seed,
-        # The rows are tokens with labels already, and packed where packing is on.
+        # The rows already are tokens with labels, packed if packing is on.
         dataset_kwargs={"skip_prepare_dataset": True},
         max_length=None,
         logging_steps=1,

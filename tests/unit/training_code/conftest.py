@@ -37,14 +37,14 @@ def write_jsonl(path: Path, rows: list[list[dict[str, str]]]) -> Path:
 
 @pytest.fixture(autouse=True)
 def no_hub(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing asks a hub, and what a run sets in the environment ends with the test."""
+    """Disable access to the hub; the environment is restored after the test."""
     for name in ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "TRANSFORMERS_OFFLINE"):
         monkeypatch.setenv(name, "1")
 
 
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Family], Path]:
-    """A function that gives the folder of a tiny model of a family; each is made once."""
+    """A function that returns the folder of a tiny model of a family; each is made once."""
     made: dict[str, Path] = {}
 
     def get(family: Family = "smollm2") -> Path:
@@ -66,7 +66,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def settings(tiny: Callable[..., Path], corpus: Path, tmp_path: Path) -> Callable[..., Settings]:
-    """A function that gives the settings of a run of seconds, into tmp_path/out; any setting can be given."""
+    """A function that returns settings for a run of a few seconds into tmp_path/out; any setting can be overridden."""
 
     def get(**given: Any) -> Settings:
         values: dict[str, Any] = {
@@ -81,7 +81,7 @@ def settings(tiny: Callable[..., Path], corpus: Path, tmp_path: Path) -> Callabl
             "precision": "fp32",
             "merge_check_prompts": 2,
             "tune_malloc": False,
-            # More threads than one only wait for each other on a model of two small layers.
+            # With several threads, a model of two small layers is slower.
             "threads": 1,
         }
         return build(values | given, "the test")
@@ -90,14 +90,14 @@ def settings(tiny: Callable[..., Path], corpus: Path, tmp_path: Path) -> Callabl
 
 
 def arguments(settings: Settings) -> list[str]:
-    """The command line that says these settings."""
+    """The command line of these settings."""
     values = {name: value for name, value in settings.as_json().items() if value is not None}
     text = {n: ",".join(v) if isinstance(v, list) else str(v) for n, v in values.items()}
     return [part for name, value in text.items() for part in (f"--{name}", value)]
 
 
 class Recorder(Terminal):
-    """Keeps the lines that a run says."""
+    """Collects the log lines of a run."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
@@ -108,7 +108,7 @@ class Recorder(Terminal):
 
 @pytest.fixture
 def train() -> Callable[[Settings], tuple[dict[str, Any], list[str]]]:
-    """A function that trains and gives the report and the lines that were said."""
+    """A function that trains and returns the report and the log lines."""
     from training_code.fine_tune import fine_tune
 
     def run(settings: Settings) -> tuple[dict[str, Any], list[str]]:

@@ -1,4 +1,4 @@
-"""The loss mask, against an independent judge: the same templates with generation marks, read by transformers."""
+"""The loss mask equals the mask that transformers computes from the same templates with generation marks."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -95,7 +95,7 @@ def test_an_end_token_that_does_not_stop_generation_is_refused(model: tuple[Any,
 def test_a_template_that_rewrites_earlier_turns_is_refused(model: tuple[Any, set[int]]):
     tokenizer, stops = model
     tokenizer.chat_template = "{{ messages | length }}" + tokenizer.chat_template
-    with pytest.raises(TemplateMismatch, match="writes the turns before turn 2 differently"):
+    with pytest.raises(TemplateMismatch, match="renders the turns before turn 2 differently"):
         tokenise(tokenizer, MULTI_TURN, stops)
 
 
@@ -112,5 +112,5 @@ def test_a_template_without_an_end_token_is_refused(model: tuple[Any, set[int]])
 @pytest.mark.parametrize("family", ["smollm2"])
 def test_an_answer_before_any_question_is_refused(model: tuple[Any, set[int]]):
     tokenizer, stops = model
-    with pytest.raises(TemplateMismatch, match="turn 1 is the assistant's"):
+    with pytest.raises(TemplateMismatch, match="turn 1 is an assistant turn"):
         tokenise(tokenizer, MULTI_TURN[1:], stops)

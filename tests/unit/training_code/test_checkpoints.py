@@ -1,4 +1,4 @@
-"""Which checkpoints count: complete ones of the same run, and no others."""
+"""Only complete checkpoints of the same fingerprint are resumed from."""
 
 import json
 from collections.abc import Callable

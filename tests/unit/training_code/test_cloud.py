@@ -1,4 +1,4 @@
-"""Training whose node may vanish: what is in the store is whole, and enough to go on from on another node."""
+"""Training whose node may vanish: the store holds complete files, from which another node can resume."""
 
 import hashlib
 import json
@@ -40,18 +40,18 @@ def test_the_store_has_the_complete_checkpoints_and_no_others(tmp_path: Path):
     local, store = tmp_path / "local", tmp_path / "store"
     a_checkpoint(local, 10)
     a_checkpoint(local, 20, complete=False)
-    cloud.keep(local, store)
+    cloud.mirror(local, store)
     assert names(store) == {"checkpoint-10"}
 
     a_checkpoint(local, 30)
     shutil.rmtree(local / "checkpoint-10")
-    cloud.keep(local, store)
+    cloud.mirror(local, store)
     assert names(store) == {"checkpoint-30"}
 
 
 def test_the_store_keeps_its_checkpoints_while_there_are_none_here(tmp_path: Path):
     a_checkpoint(tmp_path / "store", 10)
-    cloud.keep(tmp_path / "local", tmp_path / "store")
+    cloud.mirror(tmp_path / "local", tmp_path / "store")
     assert names(tmp_path / "store") == {"checkpoint-10"}
 
 
@@ -60,7 +60,7 @@ def test_a_copy_that_was_cut_off_is_made_again(tmp_path: Path):
     a_checkpoint(local, 10)
     a_checkpoint(store, 10, complete=False)
     (store / "checkpoint-10" / "model.safetensors").write_bytes(b"wei")
-    cloud.keep(local, store)
+    cloud.mirror(local, store)
     assert (store / "checkpoint-10" / "model.safetensors").read_bytes() == b"weights of step 10"
     assert (store / "checkpoint-10" / MARKER).is_file()
 
@@ -80,7 +80,7 @@ def test_a_store_that_cannot_be_written_costs_no_training(tmp_path: Path, monkey
     program = tmp_path / "program.py"
     program.write_text("import time; time.sleep(0.5)")
     monkeypatch.setattr(cloud, "PROGRAM", program)
-    monkeypatch.setattr(cloud, "SECONDS_BETWEEN_LOOKS", 0.1)
+    monkeypatch.setattr(cloud, "POLL_SECONDS", 0.1)
     monkeypatch.setattr(signal, "signal", lambda *_: None)
 
     def fails() -> None:

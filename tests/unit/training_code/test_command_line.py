@@ -1,4 +1,4 @@
-"""The script as it is really started: bare, stopped by signals, and under Dagster Pipes."""
+"""The script as a process: bare, stopped by signals, and under Dagster Pipes."""
 
 import json
 import os
@@ -57,7 +57,7 @@ def test_it_runs_bare_from_any_folder_under_any_name(settings: Make, tmp_path: P
     made = settings(tune_malloc=True, log_seconds=0.2)
     code, text = finish(start(*arguments(made), cwd=tmp_path, script=copy / "fine_tune.py"))
     assert code == 0, text
-    assert "steps ahead, about" in text
+    assert "steps left, about" in text
     assert "tokens/s" in text
     assert "Warning" not in text
     assert json.loads((tmp_path / "out" / "report.json").read_text())["steps"] > 0

@@ -54,7 +54,7 @@ def test_a_conversation_with_an_answer_before_any_question_is_refused_by_number(
 ):
     rows = [*conversations(1, seed=1), [{"role": "assistant", "content": "Hello"}]]
     tokenizer = load_tokenizer(tiny())
-    with pytest.raises(TrainingRefused, match="conversation 2: turn 1 is the assistant's"):
+    with pytest.raises(TrainingRefused, match="conversation 2: turn 1 is an assistant turn"):
         load_rows(write_jsonl(tmp_path / "t.jsonl", rows), tokenizer, stop_ids(tiny(), tokenizer), 64, 0.0)
 
 

@@ -1,4 +1,4 @@
-"""The image that jobs run in: pinned, and in the versions that the rest of the project is locked to."""
+"""The image that jobs run in: pinned to the versions of the lock file."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Whole runs on tiny models: what is there afterwards, and what is refused before."""
+"""Whole runs on tiny models: their results, and the inputs that are refused."""
 
 import hashlib
 import json
@@ -35,7 +35,7 @@ def answer(model: Any, tokenizer: Any, question: str) -> str:
 
 @dataclass
 class Usual:
-    """The run of the usual settings, and what it said."""
+    """The run with the default settings, and its log lines."""
 
     out: Path
     report: dict[str, Any] = field(default_factory=dict)
@@ -49,7 +49,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Usual:
 
 @pytest.fixture
 def usual(place: Usual, settings: Make, train: Run) -> Usual:
-    """Trained for the first test that asks; none changes what it left."""
+    """Trained once, for the first test that needs it; no test changes its files."""
     if not place.report:
         place.report, place.lines = train(settings(output_dir=place.out))
     return place
@@ -57,7 +57,7 @@ def usual(place: Usual, settings: Make, train: Run) -> Usual:
 
 @pytest.fixture
 def out(usual: Usual, tmp_path: Path) -> Path:
-    """What the usual run left, where the settings of this test put it."""
+    """A copy of the default run's results in the output folder of this test."""
     return Path(shutil.copytree(usual.out, tmp_path / "out"))
 
 
@@ -76,7 +76,7 @@ def test_a_run_leaves_the_model_the_adapter_the_report_and_the_pictures(usual: U
         ".md",
     }
     assert (out / "loss_curve.png").read_bytes().startswith(b"\x89PNG")
-    assert any("steps ahead, about" in line for line in lines)
+    assert any("steps left, about" in line for line in lines)
     assert report["steps"] == len(report["losses"])
     assert report["losses"][-1]["loss"] < report["losses"][0]["loss"]
     assert [v["epoch"] for v in report["validation_losses"]] == [1.0, 2.0]
@@ -287,7 +287,7 @@ def test_a_model_that_pads_with_its_end_token_is_refused(settings: Make, train: 
     folder = make_tiny_phi3(tmp_path / "base")
     path = folder / "tokenizer_config.json"
     path.write_text(path.read_text().replace('"pad_token": "<|endoftext|>"', '"pad_token": "<|im_end|>"'))
-    with pytest.raises(TrainingRefused, match="pad must be a token that ends nothing"):
+    with pytest.raises(TrainingRefused, match="the pad token must not be an end token"):
         train(settings(base_model=folder))
 
 

@@ -1,4 +1,4 @@
-"""The training code stands alone: it is uploaded to a job that has neither the project nor Dagster."""
+"""The training code is standalone: it is uploaded to a job that has neither the rest of the project nor Dagster."""
 
 import ast
 import subprocess

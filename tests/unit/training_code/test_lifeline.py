@@ -1,4 +1,4 @@
-"""A training process ends when a process that it works for has ended."""
+"""A training process ends when a process that it depends on has ended."""
 
 import os
 import signal

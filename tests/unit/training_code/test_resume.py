@@ -1,4 +1,4 @@
-"""Killed at any moment, a run goes on from its last complete checkpoint and ends in the very same weights."""
+"""A run killed at any moment resumes from its last complete checkpoint and ends with identical weights."""
 
 import hashlib
 import json
@@ -42,7 +42,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 @pytest.fixture
 def expected(settings: Make, undisturbed: dict[str, Any]) -> str:
-    """The digest of the weights that a run ends in which nobody kills."""
+    """The digest of the weights of an uninterrupted run."""
     if "digest" not in undisturbed:
         folder = undisturbed["folder"]
         assert run(settings(output_dir=folder, **HARD), folder / "log") == 0
@@ -69,7 +69,7 @@ def test_a_killed_run_ends_in_the_weights_of_one_that_was_not(
 
 
 def assert_ended_well(out: Path, expected: str) -> None:
-    """As a run that nobody killed, with nothing left over, having gone on from a checkpoint."""
+    """The result equals that of an uninterrupted run, was resumed from a checkpoint, and has no leftover files."""
     assert digest(out) == expected
     report = json.loads((out / "report.json").read_text())
     assert report["resumed_from"]
@@ -103,7 +103,7 @@ def test_a_signal_stops_it_at_once_and_the_next_run_goes_on(settings: Make, tmp_
     assert list((tmp_path / "out" / "checkpoints").glob("checkpoint-*/complete.json"))
 
     log = tmp_path / "second"
-    assert stopped(given, log, "going on from step", signal.SIGINT) == 130
+    assert stopped(given, log, "resuming from step", signal.SIGINT) == 130
     assert "stopped by SIGINT" in log.read_text()
 
 

@@ -1,4 +1,4 @@
-"""Settings: presets, overrides, and what is refused."""
+"""Settings: presets, overrides, and refused values."""
 
 from pathlib import Path
 

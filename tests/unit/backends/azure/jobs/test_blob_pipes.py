@@ -72,7 +72,7 @@ def test_what_could_not_be_sent_goes_with_the_next_block(blobs, control, capsys)
     control.fail_next("PUT blob comp=appendblock", "503", times=2)
     send(channel, 0)
     send(channel, 1)
-    assert "could not be told" in capsys.readouterr().out
+    assert "could not report to Dagster" in capsys.readouterr().out
     send(channel, 2)
     assert received(blobs, key) == [0, 1, 2]
 
@@ -97,7 +97,7 @@ def test_a_lost_answer_and_another_writer_at_once_lose_nothing(blobs, control):
 
 
 def test_the_last_block_is_sent_again_at_the_close(blobs, control, monkeypatch):
-    monkeypatch.setattr(pipes, "LAST_WAITS", (0.0, 0.0, 0.0))
+    monkeypatch.setattr(pipes, "FINAL_RETRY_SECONDS", (0.0, 0.0, 0.0))
     key = next(KEYS)
     channel = a_channel(blobs, key)
     with channel.buffered_upload_loop():

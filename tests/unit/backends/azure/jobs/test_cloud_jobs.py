@@ -144,7 +144,7 @@ def test_a_job_whose_node_is_lost_and_that_then_fails_goes_on_from_its_checkpoin
         until(lambda: kept_checkpoints(work, name))
         work.control.lose_node(name)
         until(lambda: work.control.job_history(name).count("Running") == 2)
-        until(lambda: "going on from step" in log_of(work, name))
+        until(lambda: "resuming from step" in log_of(work, name))
         work.control.fail_job(name)
         return name
 
@@ -154,7 +154,7 @@ def test_a_job_whose_node_is_lost_and_that_then_fails_goes_on_from_its_checkpoin
         name = broken.result()
     assert not failed.materialised
     assert f"job {name} ended as Failed" in failed.failure
-    assert "going on from step" in failed.failure, "its last lines"
+    assert "resuming from step" in failed.failure, "its last lines"
     outcome = work.train()
     assert outcome.success, outcome.failure
     assert work.executed() == [name, work.job_name(2)]

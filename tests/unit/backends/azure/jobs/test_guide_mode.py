@@ -21,7 +21,7 @@ def test_a_model_is_trained_evaluated_and_registered(work: Work):
     assert trained.success, trained.failure
     assert any(line.startswith("epoch 1.00: validation loss") for line in trained.lines)
     assert trained.lines.count("loading torch and transformers") == 1
-    assert any("Dagster is told in this log" in line for line in trained.lines)
+    assert any("Pipes messages go to this log" in line for line in trained.lines)
     assert any("successfully opened dagster pipes" in line for line in trained.lines)
     assert not [line for line in trained.lines if "did not receive" in line or "__dagster_pipes_version" in line]
     evaluated = work.evaluate(trained.made)
