@@ -1,1 +1,1 @@
-"""What answers behind the endpoint, on a laptop and on Azure alike: one HTTP server around one language model."""
+"""The HTTP server of one language model that runs behind the endpoint, on a laptop and on Azure."""

@@ -14,22 +14,22 @@ from typing import TYPE_CHECKING
 
 from serving_code.limits import Limits
 
-# Below it Azure mounts a deployment's model, as <name>/<version>/<folder>.
+# Azure mounts a deployment's model below it, as <name>/<version>/<folder>.
 AZURE_MOUNT = Path("/var/azureml-app/azureml-models")
 
 if TYPE_CHECKING:
-    from serving_code.answers import AnswerKeeper
+    from serving_code.answers import AnswerStore
     from serving_code.service import Service
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Serve until SIGTERM or SIGINT, and return the exit code."""
-    # A shell's background job inherits ignored signals; a server that cannot be stopped is left behind.
+    # A shell's background job inherits ignored signals, and could then not be stopped.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     options = _parser().parse_args(arguments)
-    # OpenMP's threads spin while they wait for each other, which beside other busy processes made two threads up to six
-    # times slower than one. Set before torch is loaded, this makes them sleep instead.
+    # By default OpenMP's threads spin while they wait for each other. With other busy processes, that made two threads
+    # up to six times slower than one. Must be set before torch is loaded; makes them sleep instead.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from serving_code.logs import event, log_to_stderr
     from serving_code.server import serve
@@ -53,29 +53,29 @@ def _service(options: argparse.Namespace) -> Service:
     limits = {field.name: getattr(options, field.name) for field in fields(Limits) if field.name in options}
     identity = Identity(options.deployment, options.model_name, options.model_version, options.model_digest)
     key = os.environ.get("SERVING_KEY") or None
-    return Service(identity, Limits(**limits), key, _keeper(options.answers, options.answers_days))
+    return Service(identity, Limits(**limits), key, _answer_store(options.answers, options.answers_days))
 
 
-def _keeper(path: Path | None, days: float) -> AnswerKeeper | None:
-    """Whoever keeps the answers; with 0 days none are kept, and none stay."""
+def _answer_store(path: Path | None, days: float) -> AnswerStore | None:
+    """The store of answers, or None without a path; with 0 days None too, and stored answers are deleted."""
     import sqlite3
 
-    from serving_code.answers import AnswerKeeper, forget_all
+    from serving_code.answers import AnswerStore, delete_all
     from serving_code.logs import event
 
     if path is None:
         return None
     if days > 0:
-        return AnswerKeeper(path, days)
+        return AnswerStore(path, days)
     try:
-        forget_all(path)
+        delete_all(path)
     except (sqlite3.Error, OSError) as e:
-        event("answers_not_forgotten", level=logging.ERROR, error=f"{e}; delete {path}")
+        event("answers_not_deleted", level=logging.ERROR, error=f"{e}; delete {path}")
     return None
 
 
 def find_model(given: Path | None) -> Path:
-    """The folder that holds config.json: the given one, or the only one below it (Azure mounts a model in a subfolder).
+    """The folder with config.json: the given one, or the only one below it (Azure mounts a model in a subfolder).
 
     Raises FileNotFoundError.
     """
@@ -85,7 +85,7 @@ def find_model(given: Path | None) -> Path:
         return given
     found = sorted({path.parent for depth in ("*", "*/*", "*/*/*") for path in given.glob(f"{depth}/config.json")})
     if len(found) != 1:
-        raise FileNotFoundError(f"{given} holds {len(found)} folders with a config.json; give the folder of one model")
+        raise FileNotFoundError(f"{given} holds {len(found)} folders with a config.json; pass the folder of one model")
     return found[0]
 
 
@@ -107,7 +107,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m serving_code",
         description="Serve one chat model over HTTP: POST /score, and OpenAI's chat completions. "
-        "The key that clients must send is read from the environment variable SERVING_KEY; without it none is asked.",
+        "The key that clients must send comes from the environment variable SERVING_KEY; without it none is required.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add = parser.add_argument
@@ -119,14 +119,14 @@ def _parser() -> argparse.ArgumentParser:
     add("--deployment", default=environment.get("SERVING_DEPLOYMENT", "local"), help="name of this deployment")
     add("--model-name", default=environment.get("SERVING_MODEL_NAME", "model"), help="name of the model in answers")
     add("--model-version", default=environment.get("SERVING_MODEL_VERSION", "0"), help="version in answers")
-    add("--model-digest", default="", help="digest of the model, kept with answers")
-    add("--answers", type=Path, default=None, help="SQLite file to keep questions and answers in; none: nowhere")
-    add("--answers-days", type=float, default=0, help="days that they are kept; 0 keeps none, and deletes those there")
-    most, queue = (environment.get(f"SERVING_MAX_{what}") for what in ("CONCURRENCY", "QUEUE"))
-    add("--max-concurrency", type=int, default=most or Limits.max_concurrency, help="answers decoded together")
+    add("--model-digest", default="", help="digest of the model, stored with answers")
+    add("--answers", type=Path, default=None, help="SQLite file that stores questions and answers; none: not stored")
+    add("--answers-days", type=float, default=0, help="days to store them; 0 stores none, and deletes stored ones")
+    concurrency, queue = (environment.get(f"SERVING_MAX_{what}") for what in ("CONCURRENCY", "QUEUE"))
+    add("--max-concurrency", type=int, default=concurrency or Limits.max_concurrency, help="answers decoded together")
     add("--max-queue", type=int, default=queue or Limits.max_queue, help="answers that may wait; beyond it 429")
     add("--max-body", type=int, default=Limits.max_body, help="largest request in bytes; beyond it 413")
-    add("--default-max-new-tokens", type=int, default=Limits.default_max_new_tokens, help="when none is asked")
+    add("--default-max-new-tokens", type=int, default=Limits.default_max_new_tokens, help="when the request has none")
     add("--default-temperature", type=float, default=Limits.default_temperature, help="chat; 0 is greedy")
     add("--dtype", choices=("auto", "bfloat16", "float32"), default="auto", help="auto: bfloat16 where it is fast")
     add("--threads", type=int, default=None, help="processor threads; none: torch decides")
@@ -140,5 +140,5 @@ if __name__ == "__main__":
         code = 0
     sys.stdout.flush()
     sys.stderr.flush()
-    # A thread may be inside torch (loading a model); waiting for it, or ending under it, hangs or crashes.
+    # A thread may be inside torch (loading a model): waiting for it hangs, and a normal exit can crash.
     os._exit(code)

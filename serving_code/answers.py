@@ -1,7 +1,7 @@
-"""Answers that were given, kept in a SQLite file, so that each can be asked later where it came from.
+"""Stores answers in a SQLite file, so that the origin of each can be looked up later.
 
-Several processes write the same file. Keeping is never in the way of answering: one thread writes, what it cannot
-write is logged and lost.
+Several processes write the same file. Storing never delays an answer: one thread writes, and answers that it cannot
+write are logged and lost.
 """
 
 from __future__ import annotations
@@ -42,16 +42,16 @@ INSERT = (
 )
 DAY = 86_400.0
 BUSY_SECONDS = 5.0
-MOST_WAITING, MOST_AT_ONCE = 2_000, 200
+MAX_QUEUED, MAX_BATCH = 2_000, 200
 ATTEMPTS = 3
 CLOSE_SECONDS = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Kept:
-    """One answer: the id under which its client knows it, when (seconds since 1970), who gave it, and to what.
+    """One answer: its id for the client, time (seconds since 1970), deployment and model, and the conversation.
 
-    `number` tells apart what clients gave the same id; 0 before it is written.
+    `number` distinguishes answers for which clients sent the same id; 0 before it is written.
     """
 
     id: str
@@ -67,15 +67,15 @@ class Kept:
 
 
 def connect(path: Path) -> sqlite3.Connection:
-    """The file, made for its owner alone when it is missing. Raises sqlite3.Error or OSError."""
+    """Open the file; creates it with permissions for its owner only. Raises sqlite3.Error or OSError."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    # SQLite gives the files that it makes beside this one the same mode.
+    # SQLite gives the journal files next to this one the same mode.
     os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
     connection = sqlite3.connect(path, timeout=BUSY_SECONDS)
     try:
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=NORMAL")
-        connection.execute("PRAGMA secure_delete=ON")  # what was deleted is not left readable in free pages
+        connection.execute("PRAGMA secure_delete=ON")  # overwrites deleted rows, so that free pages hold none
         connection.executescript(SCHEMA)
     except BaseException:
         connection.close()
@@ -84,61 +84,63 @@ def connect(path: Path) -> sqlite3.Connection:
 
 
 def write(connection: sqlite3.Connection, answers: Iterable[Kept]) -> None:
-    """The answers are in the file; the same id twice is two rows."""
+    """Insert the answers; the same id twice makes two rows."""
     rows = [
         (
-            each.id,
-            each.at,
-            each.route,
-            each.deployment,
-            each.model_name,
-            each.model_version,
-            each.model_digest,
-            json.dumps(list(each.messages), ensure_ascii=False),
-            each.answer,
+            answer.id,
+            answer.at,
+            answer.route,
+            answer.deployment,
+            answer.model_name,
+            answer.model_version,
+            answer.model_digest,
+            json.dumps(list(answer.messages), ensure_ascii=False),
+            answer.answer,
         )
-        for each in answers
+        for answer in answers
     ]
     with connection:
         connection.executemany(INSERT, rows)
 
 
 def sweep(connection: sqlite3.Connection, days: float, now: float) -> int:
-    """How many rows older than `days` are gone now."""
+    """Delete the rows older than `days` and return their number."""
     with connection:
         return connection.execute("DELETE FROM answers WHERE at <= ?", (now - days * DAY,)).rowcount
 
 
-def forget_all(path: Path) -> None:
-    """No answer is in the file, where there is one. Raises sqlite3.Error or OSError."""
+def delete_all(path: Path) -> None:
+    """Delete all answers from the file, if it exists. Raises sqlite3.Error or OSError."""
     if path.is_file():
         with closing(connect(path)) as connection:
             sweep(connection, 0, time.time())
 
 
-class AnswerKeeper:
-    """Writes answers to the file from a thread of its own, and once a day takes out those older than `days`."""
+class AnswerStore:
+    """Writes answers to the file in its own thread, and once a day deletes those older than `days`."""
 
     def __init__(self, path: Path, days: float) -> None:
         self._path, self._days = path, days
-        self._waiting: queue.Queue[Kept | None] = queue.Queue(MOST_WAITING)
+        self._waiting: queue.Queue[Kept | None] = queue.Queue(MAX_QUEUED)
         self._connection: sqlite3.Connection | None = None
         self._thread = threading.Thread(target=self._run, name="answers", daemon=True)
         self._thread.start()
 
-    def keep(self, answers: Iterable[Kept]) -> None:
-        """Hand the answers over. Returns at once, and raises nothing."""
+    def store(self, answers: Iterable[Kept]) -> None:
+        """Queue the answers for writing. Returns at once, and raises nothing."""
         lost = 0
-        for each in answers:
+        for answer in answers:
             try:
-                self._waiting.put_nowait(each)
+                self._waiting.put_nowait(answer)
             except queue.Full:
                 lost += 1
         if lost:
-            event("answers_not_kept", level=logging.WARNING, count=lost, error="too many wait to be written")
+            event(
+                "answers_not_stored", level=logging.WARNING, count=lost, error="the queue of answers to write is full"
+            )
 
     def close(self) -> None:
-        """What was handed over is written, or logged as lost."""
+        """Write the queued answers, or log them as lost; waits at most twice CLOSE_SECONDS."""
         try:
             self._waiting.put(None, timeout=CLOSE_SECONDS)
         except queue.Full:
@@ -158,15 +160,15 @@ class AnswerKeeper:
             self._connection.close()
 
     def _next_batch(self, seconds: float) -> tuple[list[Kept], bool]:
-        """What waits, after at most so many seconds, and whether more may come."""
+        """The queued answers, after waiting at most `seconds`, and whether more may come."""
         batch: list[Kept] = []
         try:
-            given = self._waiting.get(timeout=seconds)
-            while given is not None:
-                batch.append(given)
-                if len(batch) == MOST_AT_ONCE:
+            answer = self._waiting.get(timeout=seconds)
+            while answer is not None:
+                batch.append(answer)
+                if len(batch) == MAX_BATCH:
                     return batch, True
-                given = self._waiting.get_nowait()
+                answer = self._waiting.get_nowait()
         except queue.Empty:
             return batch, True
         return batch, False
@@ -178,13 +180,13 @@ class AnswerKeeper:
                 do(self._connection)
                 return
             except (sqlite3.Error, OSError) as e:
-                self._let_go()
+                self._disconnect()
                 if attempt == ATTEMPTS:
-                    told = f"{type(e).__name__}: {e}"
-                    event("answers_not_kept", level=logging.ERROR, what=what, count=count, error=told)
+                    error = f"{type(e).__name__}: {e}"
+                    event("answers_not_stored", level=logging.ERROR, what=what, count=count, error=error)
 
-    def _let_go(self) -> None:
-        """The next attempt opens the file anew: it may have been taken away or replaced."""
+    def _disconnect(self) -> None:
+        """Close the file, so that the next attempt opens it again: it may have been deleted or replaced."""
         if self._connection:
             self._connection.close()
             self._connection = None

@@ -1,4 +1,4 @@
-"""One worker thread decodes all requests together; a request joins the running batch and leaves when it is done."""
+"""One worker thread decodes all requests in one batch, which a request joins and leaves while it runs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PREFILL_TOKENS = 2048
 
 @dataclass(frozen=True)
 class Progress:
-    """What a step brought to one answer: text, and the completion when it was the last, or why there is none."""
+    """The result of one step for one answer: new text, and the completion after the last step, or the error."""
 
     delta: str = ""
     completion: Completion | None = None
@@ -31,7 +31,7 @@ class Progress:
 
 @dataclass(eq=False)
 class Ticket:
-    """A request in the house. `deliver` is called from the worker thread."""
+    """A request that is waiting or running. `deliver` is called from the worker thread."""
 
     generation: Generation
     deliver: Callable[[Progress], None]
@@ -51,14 +51,14 @@ class Batcher:
         self._thread.start()
 
     def stop(self, timeout: float = 10.0) -> None:
-        """End the worker after its current step, at most `timeout` seconds from now."""
+        """End the worker after its current step; waits at most `timeout` seconds."""
         with self._changed:
             self._stopping = True
             self._changed.notify()
         self._thread.join(timeout)
 
     def submit(self, generation: Generation, deliver: Callable[[Progress], None]) -> Ticket:
-        """Put an answer in the queue; its progress is delivered from the worker thread."""
+        """Queue a generation; its progress is delivered from the worker thread."""
         ticket = Ticket(generation, deliver)
         with self._changed:
             self._waiting.append(ticket)
@@ -66,7 +66,7 @@ class Batcher:
         return ticket
 
     def cancel(self, ticket: Ticket) -> None:
-        """Nobody waits for this answer any more: it costs nothing from the next step on."""
+        """Drop the answer from the next step on."""
         with self._changed:
             ticket.cancelled = True
             self._changed.notify()
@@ -75,7 +75,7 @@ class Batcher:
         """The answer's progress, the completion last. Leaving the loop early cancels the answer."""
         loop = asyncio.get_running_loop()
         queue: asyncio.Queue[Progress] = asyncio.Queue()
-        ticket = self.submit(generation, lambda progress: _hand_over(loop, queue, progress))
+        ticket = self.submit(generation, lambda progress: _enqueue(loop, queue, progress))
         try:
             while True:
                 progress = await queue.get()
@@ -102,11 +102,11 @@ class Batcher:
                 self._changed.wait_for(lambda: self._stopping or self._waiting or self._running)
                 if self._stopping:
                     return
-                gone = self._forget_cancelled()
+                cancelled = self._remove_cancelled()
                 newcomers = self._next_newcomers()
-            for ticket in gone:
+            for ticket in cancelled:
                 batch.discard(ticket.generation)
-            # A failure must not end the thread that serves everyone, nor reach answers that it has nothing to do with.
+            # A failure must neither end the thread that serves all requests nor affect unrelated answers.
             try:
                 self._running += newcomers
                 self._deliver(newcomers, batch.admit([ticket.generation for ticket in newcomers]))
@@ -124,8 +124,8 @@ class Batcher:
             ticket.deliver(Progress(error=error))
             self._running.remove(ticket)
 
-    def _deliver(self, tickets: list[Ticket], moved: list[Generation]) -> None:
-        changed = {id(generation) for generation in moved}
+    def _deliver(self, tickets: list[Ticket], advanced: list[Generation]) -> None:
+        changed = {id(generation) for generation in advanced}
         for ticket in list(tickets):
             generation = ticket.generation
             if id(generation) in changed:
@@ -134,14 +134,14 @@ class Batcher:
                 if completion:
                     self._running.remove(ticket)
 
-    def _forget_cancelled(self) -> list[Ticket]:
-        gone = [ticket for ticket in self._running if ticket.cancelled]
+    def _remove_cancelled(self) -> list[Ticket]:
+        cancelled = [ticket for ticket in self._running if ticket.cancelled]
         self._running = [ticket for ticket in self._running if not ticket.cancelled]
         self._waiting = deque(ticket for ticket in self._waiting if not ticket.cancelled)
-        return gone
+        return cancelled
 
     def _next_newcomers(self) -> list[Ticket]:
-        """As many as fit; reading prompts holds up the rows that are being decoded, so not too much text at once."""
+        """As many waiting tickets as fit. Prefill delays the rows being decoded, so its tokens are limited."""
         newcomers: list[Ticket] = []
         longest = 0
         while self._waiting and len(self._running) + len(newcomers) < self._rows:
@@ -152,9 +152,9 @@ class Batcher:
         return newcomers
 
 
-def _hand_over(loop: asyncio.AbstractEventLoop, queue: asyncio.Queue[Progress], progress: Progress) -> None:
+def _enqueue(loop: asyncio.AbstractEventLoop, queue: asyncio.Queue[Progress], progress: Progress) -> None:
     try:
         loop.call_soon_threadsafe(queue.put_nowait, progress)
     except RuntimeError:
-        # The server's loop is closed: nobody is left to answer.
+        # The server's loop is closed, and with it every connection.
         return

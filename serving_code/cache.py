@@ -1,4 +1,4 @@
-"""A key-value cache for left-padded rows that come and go while others are being decoded."""
+"""A key-value cache for left-padded rows that are added and removed while others are being decoded."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ GROWTH = 128
 
 
 class GrowingLayer(DynamicLayer):
-    """One layer's keys and values, (rows, heads, tokens, width), with spare room at the end.
+    """One layer's keys and values, (rows, heads, tokens, width), with spare capacity at the end.
 
-    transformers' own layer copies everything for each new token; this one copies once in GROWTH tokens.
+    transformers' own layer copies everything for each new token; this one copies once every GROWTH tokens.
     """
 
     keys: torch.Tensor
@@ -42,7 +42,7 @@ class GrowingLayer(DynamicLayer):
         return self.keys, self.values
 
     def replace(self, keys: torch.Tensor, values: torch.Tensor) -> None:
-        """Hold these instead; the next token makes new room."""
+        """Replace the contents; the next token allocates new capacity."""
         self.keys, self.values = keys, values
         self._key_room = self._value_room = None
         self.dtype, self.device, self.is_initialized = keys.dtype, keys.device, True
@@ -62,14 +62,14 @@ def new_cache() -> Cache:
 
 
 def keep_rows(cache: Cache, rows: list[int], first: int) -> None:
-    """Only these rows remain, without the first `first` positions."""
+    """Remove all other rows, and the first `first` positions."""
     for layer in layers(cache):
         index = torch.tensor(rows, device=layer.device)
         layer.replace(layer.keys[index, :, first:], layer.values[index, :, first:])
 
 
 def append_rows(cache: Cache, newcomer: Cache) -> None:
-    """The newcomer's rows follow the cache's own; the shorter of the two is padded at its left."""
+    """Append the newcomer's rows; the shorter of the two caches is padded on the left."""
     for ours, theirs in zip(layers(cache), layers(newcomer), strict=True):
         ours.replace(join_left_padded(ours.keys, theirs.keys, 2), join_left_padded(ours.values, theirs.values, 2))
 
@@ -80,7 +80,7 @@ def layers(cache: Cache) -> list[GrowingLayer]:
 
 
 def join_left_padded(first: torch.Tensor, second: torch.Tensor, dim: int) -> torch.Tensor:
-    """The rows of both, with zeros at the left along `dim` where one is shorter."""
+    """The rows of both tensors, the shorter one padded on the left with zeros along `dim`."""
     length = max(first.shape[dim], second.shape[dim])
     shape = [first.shape[0] + second.shape[0], *first.shape[1:]]
     shape[dim] = length

@@ -1,4 +1,4 @@
-"""The decode loop: rows join and leave a running batch, one token each per step."""
+"""The decode loop: each step adds one token to every row; rows join and leave the running batch between steps."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FinishReason = Literal["stop", "length"]
 
 @dataclass(eq=False)
 class Generation:
-    """One answer in the making. `delta` is the text that the last step added."""
+    """One answer being generated. `delta` is the text that the last step added."""
 
     prompt: list[int]
     sampling: Sampling
@@ -47,14 +47,14 @@ class Generation:
                 self.finish_reason = "length"
         if self.finish_reason:
             self.delta = ("" if token in end_ids else self.delta) + self.text.finish()
-            # The text that was held back can itself complete a stop string.
+            # The buffered text can itself complete a stop string.
             if self.text.stopped:
                 self.finish_reason = "stop"
         self.pieces.append(self.delta)
 
 
 class DecodingBatch:
-    """The answers that are being decoded together. `admit` and `step` return those that moved, finished or not."""
+    """The answers being decoded together. `admit` and `step` return those that advanced, finished or not."""
 
     def __init__(self, loaded: LoadedModel) -> None:
         self._loaded = loaded
@@ -82,16 +82,16 @@ class DecodingBatch:
         """Choose one more token for every row; the finished rows leave."""
         if not self.rows:
             return []
-        moved = list(self.rows)
-        self._mask = torch.cat([self._mask, self._mask.new_ones((len(moved), 1))], dim=1)
+        advanced = list(self.rows)
+        self._mask = torch.cat([self._mask, self._mask.new_ones((len(advanced), 1))], dim=1)
         ids = torch.tensor(self._last, device=self._loaded.device).unsqueeze(1)
         positions = self._mask.sum(dim=1, keepdim=True) - 1
-        self._last = self._advance(moved, ids, self._mask, positions, self._cache)
-        self._keep([row for row, generation in enumerate(moved) if not generation.finish_reason])
-        return moved
+        self._last = self._advance(advanced, ids, self._mask, positions, self._cache)
+        self._keep([row for row, generation in enumerate(advanced) if not generation.finish_reason])
+        return advanced
 
     def discard(self, generation: Generation) -> None:
-        """Stop working on an answer that nobody waits for any more."""
+        """Remove a cancelled answer."""
         if generation in self.rows:
             self._keep([row for row, other in enumerate(self.rows) if other is not generation])
 
@@ -141,7 +141,7 @@ class DecodingBatch:
 
 
 def _only(cache: Cache, mask: torch.Tensor, rows: list[int]) -> tuple[Cache, torch.Tensor]:
-    """These rows alone, without the padding that none of them needs any more."""
+    """Cache and mask of these rows only, without the left padding common to all of them."""
     if len(rows) == mask.shape[0]:
         return cache, mask
     mask = mask[torch.tensor(rows, device=mask.device)]

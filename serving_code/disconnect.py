@@ -1,4 +1,4 @@
-"""Work for a client that may go away."""
+"""Cancels work when the client disconnects."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class ClientGone(Exception):
 
 
 async def unless_gone(request: Request, work: Awaitable[T]) -> T:
-    """The result of `work`. When the client goes away first, the work is cancelled and ClientGone raised.
+    """The result of `work`. When the client disconnects first, cancels the work and raises ClientGone.
 
-    The request's body must have been read already.
+    The request's body must have been read before.
     """
     task = asyncio.ensure_future(work)
     watcher = asyncio.ensure_future(_gone(request))

@@ -1,4 +1,4 @@
-"""The one place that generates text: the server and the evaluation both use it, so what is scored is what is served."""
+"""Generates text. The server and the evaluation both use it, so the evaluation scores exactly what is served."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Completion:
 
 
 class Engine:
-    """A loaded model that answers conversations."""
+    """Answers conversations with a loaded model."""
 
     def __init__(self, loaded: LoadedModel) -> None:
         self._loaded = loaded
@@ -43,7 +43,7 @@ class Engine:
 
     @classmethod
     def load(cls, model_dir: Path, *, threads: int | None = None, dtype: DType = "auto") -> Engine:
-        """Load a model folder. `threads` is for the whole process; `dtype` "auto" is bfloat16 where it is fast.
+        """Load a model folder. `threads` applies to the whole process; `dtype` "auto" is bfloat16 where it is fast.
 
         Raises UnsafeModel or UnusableModel.
         """
@@ -55,11 +55,11 @@ class Engine:
 
     @property
     def context_length(self) -> int:
-        """Tokens that a prompt and its answer may have together."""
+        """Maximum tokens of a prompt and its answer together."""
         return self._loaded.context_length
 
     def prepare(self, conversation: Sequence[Message], sampling: Sampling) -> Generation:
-        """An answer that has not begun: the conversation in the model's chat template, as tokens.
+        """A generation that has not started: the conversation rendered by the model's chat template, as tokens.
 
         Raises PromptTooLong or UnusablePrompt.
         """
@@ -69,14 +69,14 @@ class Engine:
         room = self.context_length - len(prompt)
         if room < 1:
             raise PromptTooLong(
-                f"the prompt has {len(prompt)} tokens and the model takes {self.context_length}, answer included; "
-                "shorten the messages or leave out the oldest"
+                f"the prompt has {len(prompt)} tokens and the context length, answer included, is "
+                f"{self.context_length}; shorten the messages or leave out the oldest"
             )
         text = TextStream(self._decode, sampling.stop)
         return Generation(prompt, sampling, text, max_new_tokens=min(sampling.max_new_tokens, room))
 
     def new_batch(self) -> DecodingBatch:
-        """An empty batch, to be driven step by step."""
+        """An empty batch, which the caller advances step by step."""
         from serving_code.decoding import DecodingBatch
 
         return DecodingBatch(self._loaded)
@@ -86,12 +86,12 @@ class Engine:
     ) -> list[Completion]:
         """The answers, in the conversations' order; at most `rows` are decoded together."""
         generations = [self.prepare(conversation, sampling) for conversation in conversations]
-        # Prompts of like length are read together, so that little of the work is padding.
+        # Prompts of similar length are batched, to reduce padding.
         waiting = sorted(generations, key=lambda generation: len(generation.prompt), reverse=True)
         batch = self.new_batch()
         while waiting or batch.rows:
             free = rows - len(batch.rows)
-            # A prompt read alone costs nearly as much as several: wait until a quarter of the rows is free.
+            # Prefill of one prompt costs nearly as much as of several: wait until a quarter of the rows is free.
             if waiting and (not batch.rows or free * 4 >= rows):
                 newcomers, waiting = waiting[:free], waiting[free:]
                 batch.admit(newcomers)
@@ -99,7 +99,7 @@ class Engine:
         return [completion_of(generation) for generation in generations]
 
     def stream(self, conversation: Sequence[Message], sampling: Sampling) -> Iterator[str]:
-        """The answer's text in pieces, as they come."""
+        """The answer's text in pieces, as they are generated."""
         generation = self.prepare(conversation, sampling)
         batch = self.new_batch()
         batch.admit([generation])
@@ -113,7 +113,7 @@ class Engine:
 
 
 def completion_of(generation: Generation) -> Completion:
-    """A finished generation as a value."""
+    """The completion of a finished generation."""
     if generation.finish_reason is None:
         raise ValueError("the answer is not finished; step its batch until it is")
     return Completion("".join(generation.pieces), generation.finish_reason, len(generation.prompt), generation.produced)

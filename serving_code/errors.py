@@ -1,4 +1,4 @@
-"""Refusals in the shape that OpenAI's clients read, each with what to do."""
+"""Error responses in OpenAI's shape; each message says what to do."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TYPES = {
 
 
 class Refusal(Exception):
-    """A request that is not answered: `status` is the HTTP status, `message` says what to do."""
+    """A request that is refused: `status` is the HTTP status, `message` says what to do."""
 
     def __init__(
         self,
@@ -38,12 +38,12 @@ class Refusal(Exception):
         return {"error": {"message": self.message, "type": kind, "param": self.param, "code": self.code}}
 
     def response(self) -> JSONResponse:
-        """The whole answer."""
+        """The HTTP response."""
         return JSONResponse(self.body(), self.status, headers=self.headers)
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:
-    """A hint that names the valid name nearest to a mistyped one, or all of them."""
+    """A hint with the valid name closest to a mistyped one, or all valid names."""
     names = sorted(valid)
     close = difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.5)
     return f"did you mean {close[0]!r}?" if close else f"valid are {', '.join(names)}"

@@ -1,4 +1,4 @@
-"""What a request must show and how much it may ask: the key, the body's size, and a place in the queue."""
+"""Checks and limits of a request: its key, the size of its body, and a place in the queue."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from serving_code.errors import Refusal
 
 @dataclass(frozen=True)
 class Limits:
-    """`max_concurrency` answers are decoded together, `max_queue` more may wait; `max_body` is in bytes."""
+    """`max_concurrency` answers are decoded together, and `max_queue` more may wait; `max_body` is in bytes."""
 
     max_concurrency: int = 8
     max_queue: int = 32
@@ -27,14 +27,14 @@ class Limits:
     default_temperature: float = 0.0
 
     def __post_init__(self) -> None:
-        least = {"max_concurrency": 1, "max_queue": 0, "max_body": 1, "max_inputs": 1, "default_max_new_tokens": 1}
-        for name, minimum in least.items():
+        minimums = {"max_concurrency": 1, "max_queue": 0, "max_body": 1, "max_inputs": 1, "default_max_new_tokens": 1}
+        for name, minimum in minimums.items():
             if getattr(self, name) < minimum:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least {minimum}")
 
 
 def check_key(authorization: str | None, key: str | None) -> None:
-    """Refuse with 401 unless the header holds the key; no key set, none asked."""
+    """Refuse with 401 unless the header holds the key; without a key set, none is required."""
     if key is None:
         return
     scheme, _, given = (authorization or "").partition(" ")
@@ -94,11 +94,11 @@ class Admission:
 
     @contextmanager
     def places(self, count: int) -> Iterator[None]:
-        """Hold `count` places, or refuse with 429. A large request alone is let in."""
+        """Hold `count` places, or refuse with 429. A request above the limit is admitted when it is the only one."""
         if self.inside and self.inside + count > self._capacity:
             raise Refusal(
                 429,
-                f"{self.inside} answers are being made or wait for their turn and at most {self._capacity} may; "
+                f"{self.inside} answers are being generated or waiting, and the limit is {self._capacity}; "
                 "try again after the seconds in Retry-After",
                 code="too_many_requests",
                 headers={"Retry-After": "1"},

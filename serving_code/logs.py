@@ -1,4 +1,4 @@
-"""One JSON object a line on standard error. Prompts, answers and keys are never logged."""
+"""Logs to standard error, one JSON object per line. Prompts, answers and keys are never logged."""
 
 from __future__ import annotations
 
@@ -39,5 +39,5 @@ def log_to_stderr() -> None:
         logger = logging.getLogger(name)
         logger.handlers, logger.propagate = [handler], False
         logger.setLevel(logging.INFO)
-    # Starting up and shutting down are logged by this package's own events.
+    # This package logs its own events for startup and shutdown.
     logging.getLogger("uvicorn").setLevel(logging.WARNING)

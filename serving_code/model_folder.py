@@ -1,4 +1,4 @@
-"""A model folder on disk becomes a model and a tokenizer in memory, and nothing in the folder is executed."""
+"""Loads a model and its tokenizer from a folder without executing anything in the folder."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ DType = Literal["auto", "bfloat16", "float32"]
 
 
 class UnsafeModel(ValueError):
-    """The folder holds something that would be executed when it is loaded."""
+    """The folder holds a file that would run code when loaded."""
 
 
 class UnusableModel(ValueError):
@@ -24,7 +24,7 @@ class UnusableModel(ValueError):
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A causal language model ready for inference, its tokenizer, the ids that end an answer, its limit in tokens."""
+    """A causal language model ready for inference, its tokenizer, end token ids and context length."""
 
     model: Any
     tokenizer: Any
@@ -39,7 +39,9 @@ def refuse_unsafe(folder: Path) -> None:
         if path.suffix in PICKLES:
             raise UnsafeModel(f"{path} is a pickle, which can run code when loaded; convert the weights to safetensors")
         if path.suffix == ".py":
-            raise UnsafeModel(f"{path} is code beside a model; only architectures that transformers has are served")
+            raise UnsafeModel(
+                f"{path} is code in a model folder; only architectures built into transformers are served"
+            )
         if path.suffix == ".json" and path.name.endswith("config.json") and "auto_map" in _json(path):
             raise UnsafeModel(
                 f"{path} has an auto_map, which names code to run; remove it and use a native architecture"
@@ -69,7 +71,7 @@ def load_model_folder(folder: Path, dtype: DType = "auto") -> LoadedModel:
 
 
 def end_ids(model: Any, tokenizer: Any) -> frozenset[int]:
-    """Every id that ends an answer: the Phi-3 family has several (generation_config), and the tokenizer names one."""
+    """Every token id that ends an answer: the Phi-3 family has several (generation_config), the tokenizer names one."""
     ids: set[int] = set()
     for source in (getattr(model, "generation_config", None), model.config):
         value = getattr(source, "eos_token_id", None)
@@ -82,10 +84,10 @@ def end_ids(model: Any, tokenizer: Any) -> frozenset[int]:
 
 
 def context_length(config: Any) -> int:
-    """How many tokens prompt and answer may have together.
+    """Maximum tokens of prompt and answer together.
 
-    A longrope model (Phi-3.5 with 128k) changes its rotary factors when any row of a batch passes the original length,
-    which would change the other rows' answers and spoil what is cached: it is held to the original length.
+    A longrope model (Phi-3.5 with 128k) changes its rotary factors when any row of a batch exceeds the original length,
+    which would change the other rows' answers and invalidate the cache: it is limited to the original length.
     """
     longest = int(config.max_position_embeddings)
     rope = getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None) or {}

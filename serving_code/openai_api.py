@@ -1,4 +1,4 @@
-"""POST /v1/chat/completions and GET /v1/models, as OpenAI's own clients speak them."""
+"""POST /v1/chat/completions and GET /v1/models, compatible with OpenAI's clients."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 async def models(request: Request) -> JSONResponse:
-    """The one model that is served."""
+    """The served model, as a list of one."""
     service: Service = request.app.state.service
     model = {"id": service.identity.model_name, "object": "model", "created": service.created, "owned_by": "phi-assets"}
     return JSONResponse({"object": "list", "data": [model]})
@@ -40,9 +40,9 @@ async def chat_completions(request: Request) -> Response:
     if not chat.stream:
         [answer] = await service.complete(request, [chat.turns], chat.sampling, field="messages", status=400)
         request.state.usage = usage(answer)
-        service.keep(request, [(_id(request), chat.turns, answer.text)])
+        service.store(request, [(_id(request), chat.turns, answer.text)])
         return JSONResponse(_whole(request, service, answer))
-    # Places are taken before the first byte, so that a full house is a 429 and not a broken stream.
+    # The place is taken before the first byte, so that a full queue gives a 429 and not a broken stream.
     request.state.held.enter_context(service.admission.places(1))
     generation = await service.prepare(engine, chat.turns, chat.sampling, field="messages", status=400)
     return StreamingResponse(
@@ -55,7 +55,7 @@ async def chat_completions(request: Request) -> Response:
 async def _events(
     request: Request, service: Service, batcher: Batcher, generation: Generation, chat: ChatRequest
 ) -> AsyncIterator[str]:
-    """Server-sent events: the role, the text, why it ended, the usage if asked, and the end mark."""
+    """Server-sent events: the role, the text, the finish reason, the usage if requested, and the end marker."""
 
     def chunk(delta: dict[str, str], finish_reason: str | None = None) -> str:
         choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
@@ -70,17 +70,19 @@ async def _events(
                     yield chunk({"content": progress.delta})
                 if progress.completion:
                     request.state.usage = usage(progress.completion)
-                    service.keep(request, [(_id(request), chat.turns, progress.completion.text)])
+                    service.store(request, [(_id(request), chat.turns, progress.completion.text)])
                     yield chunk({}, progress.completion.finish_reason)
         if chat.include_usage:
             envelope = _envelope(request, service, "chat.completion.chunk")
             yield _sse(envelope | {"choices": [], "usage": request.state.usage})
         yield "data: [DONE]\n\n"
     except Exception:
-        # The status line is long sent: all that is left is to say it in the stream.
+        # The status line is already sent, so the error can only go into the stream.
         event("stream_failed", level=logging.ERROR, exc_info=True, request_id=request.state.request_id)
         yield _sse(
-            Refusal(500, "the answer broke off in the model; send the request again", code="generation_failed").body()
+            Refusal(
+                500, "the model failed while generating the answer; send the request again", code="generation_failed"
+            ).body()
         )
 
 
@@ -109,7 +111,7 @@ def _id(request: Request) -> str:
 
 
 def usage(answer: Completion) -> dict[str, int]:
-    """Tokens read and written."""
+    """Token counts of prompt and answer."""
     return {
         "prompt_tokens": answer.prompt_tokens,
         "completion_tokens": answer.completion_tokens,

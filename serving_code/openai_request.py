@@ -1,4 +1,4 @@
-"""The body of a chat completion: what is understood, what is refused, and what is left aside."""
+"""Parses the body of a chat completion: supported, refused and ignored fields."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ ROLES = {"system": "system", "developer": "system", "user": "user", "assistant":
 
 
 class StreamOptions(BaseModel):
-    """Whether the last chunk of a stream tells the usage."""
+    """Whether the last chunk of a stream holds the usage."""
 
     include_usage: bool | None = False
 
 
 class ChatBody(BaseModel):
-    """The fields that change the answer. Others are kept apart, to be logged: clients send more than a server knows."""
+    """The fields that change the answer. Other fields, which clients often send, are collected and logged."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -42,7 +42,7 @@ class ChatBody(BaseModel):
 
 @dataclass(frozen=True)
 class ChatRequest:
-    """A chat completion to be made. `ignored` names the fields that were left aside."""
+    """A parsed chat completion request. `ignored` names the fields that were not used."""
 
     turns: list[Message]
     sampling: Sampling
@@ -61,7 +61,9 @@ def parse_chat(body: dict[str, Any], limits: Limits) -> ChatRequest:
         name = ".".join(str(part) for part in first["loc"])
         raise Refusal(400, f"{name}: {first['msg']}; correct it", code="invalid_value", param=name) from e
     if chat.n not in (None, 1):
-        raise Refusal(400, f"n is {chat.n}; one choice per request is made: send n=1", code="unsupported", param="n")
+        raise Refusal(
+            400, f"n is {chat.n}; only one choice per request is supported: send n=1", code="unsupported", param="n"
+        )
     return ChatRequest(
         turns=[_turn(turn, f"messages[{at}]") for at, turn in enumerate(chat.messages)],
         sampling=_sampling(chat, limits),
@@ -88,7 +90,7 @@ def _sampling(chat: ChatBody, limits: Limits) -> Sampling:
 
 
 def _refuse_unsupported(body: dict[str, Any]) -> None:
-    """What would change the answer and cannot be done is refused, never ignored."""
+    """Refuse unsupported fields that would change the answer, instead of ignoring them."""
     for name in ("tools", "functions"):
         if body.get(name):
             raise _unsupported(name, f"this model calls no tools; leave {name} out")
@@ -96,10 +98,12 @@ def _refuse_unsupported(body: dict[str, Any]) -> None:
         if body.get(name):
             raise _unsupported(name, f"{name} is not supported; leave it out")
     if any(kind != "text" for kind in _listed(body.get("modalities"))):
-        raise _unsupported("modalities", 'only text is answered; send modalities ["text"] or leave it out')
+        raise _unsupported("modalities", 'only text is supported; send modalities ["text"] or leave it out')
     response_format = body.get("response_format")
     if isinstance(response_format, dict) and response_format.get("type", "text") != "text":
-        raise _unsupported("response_format", "only free text is answered; ask for JSON in the messages and check it")
+        raise _unsupported(
+            "response_format", "only free text is supported; ask for JSON in the messages and validate it"
+        )
 
 
 def _listed(value: Any) -> list[Any]:

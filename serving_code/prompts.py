@@ -1,4 +1,4 @@
-"""A conversation becomes tokens by the model's own chat template; what a person wrote is never a control token."""
+"""Encodes a conversation with the model's own chat template; user text never becomes a control token."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class UnusablePrompt(ValueError):
 
 
 class PromptEncoder:
-    """Encodes conversations; safe to use from several threads, which a tokenizer is not."""
+    """Encodes conversations. Thread-safe, unlike a tokenizer."""
 
     def __init__(self, tokenizer: Any) -> None:
         # A fast tokenizer that one thread reconfigures while another uses it raises "Already borrowed".
@@ -34,12 +34,14 @@ class PromptEncoder:
         except TemplateError as e:
             raise UnusablePrompt(f"the model's chat template refuses these messages: {e}") from e
         except (TypeError, UnicodeEncodeError) as e:
-            raise UnusablePrompt("a message holds half a surrogate pair, which is no text; send valid Unicode") from e
+            raise UnusablePrompt(
+                "a message holds an unpaired surrogate, which is not valid text; send valid Unicode"
+            ) from e
 
     def _encode(self, conversation: Sequence[Message]) -> list[int]:
-        """Text that spells a control token (`<|end|>`) is encoded apart, as the letters it is written with.
+        """Encode the prompt; a message that contains a control token (`<|end|>`) is encoded separately, as plain text.
 
-        All other conversations go through the tokenizer whole, exactly as in training.
+        Conversations without one are tokenised as a whole, exactly as in training.
         """
         literal: dict[str, str] = {}
         messages = []
@@ -47,13 +49,13 @@ class PromptEncoder:
             content = turn["content"]
             content.encode()
             if any(token in content for token in self._control):
-                mark = f"\ue000{secrets.token_hex(8)}\ue001"
-                literal[mark], content = content, mark
+                placeholder = f"\ue000{secrets.token_hex(8)}\ue001"
+                literal[placeholder], content = content, placeholder
             messages.append({"role": turn["role"], "content": content})
         text = self._tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
         ids: list[int] = []
-        for mark, content in literal.items():
-            before, found, text = text.partition(mark)
+        for placeholder, content in literal.items():
+            before, found, text = text.partition(placeholder)
             ids += self._ids(before) + (self._ids(content, literal=True) if found else [])
             text = text if found else before
         return ids + self._ids(text)

@@ -1,4 +1,4 @@
-"""How the next token is chosen: greedy, or drawn from the model's distribution with a seed of the request's own."""
+"""Chooses the next token: greedy, or drawn from the model's distribution with a seed per request."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MAX_STOP_STRINGS = 16
 
 @dataclass(frozen=True)
 class Sampling:
-    """How one answer is generated. `temperature` 0 is greedy; `seed` None draws afresh each time."""
+    """How one answer is generated. `temperature` 0 is greedy; `seed` None uses a random seed."""
 
     max_new_tokens: int = 128
     temperature: float = 0.0
@@ -36,7 +36,7 @@ class Sampling:
 
 
 def new_generator(sampling: Sampling) -> torch.Generator | None:
-    """The request's own source of randomness, so that who shares its batch never changes its draws; None if greedy."""
+    """A random generator per request, so that other rows of the batch do not change its draws; None if greedy."""
     import torch
 
     if sampling.temperature == 0.0:
@@ -45,7 +45,7 @@ def new_generator(sampling: Sampling) -> torch.Generator | None:
     if sampling.seed is None:
         generator.seed()
     else:
-        # Clients send any 64-bit integer, negative ones too; torch takes 0 to 2**64 - 1.
+        # Clients may send any 64-bit integer, including negative ones; torch accepts 0 to 2**64 - 1.
         generator.manual_seed(sampling.seed % 2**64)
     return generator
 

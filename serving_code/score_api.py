@@ -19,7 +19,7 @@ ROLES = ("system", "user", "assistant")
 
 
 class Params(BaseModel):
-    """How to generate. The names and the defaults are those of transformers' text-generation pipeline."""
+    """Generation parameters, with the names and defaults of transformers' text-generation pipeline."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -63,14 +63,14 @@ async def score(request: Request) -> JSONResponse:
     }
     texts = [answer.text for answer in answers]
     ids = (f"{request.state.request_id}/{at}" for at in range(len(texts)))
-    service.keep(request, list(zip(ids, conversations, texts, strict=True)))
+    service.store(request, list(zip(ids, conversations, texts, strict=True)))
     if params.return_full_text:
         texts = [f"{full_prompt(given)}\n{text}" for given, text in zip(inputs, texts, strict=True)]
     return JSONResponse(texts)
 
 
 def parse(body: dict[str, Any], limits: Limits) -> tuple[list[str | list[Message]], Params]:
-    """The inputs and how to answer them. Raises Refusal (422) with the field at fault and the nearest valid one."""
+    """The inputs and their parameters. Raises Refusal (422) with the wrong field and the closest valid one."""
     _only(body, ("input_data", "params"), "")
     if "input_data" not in body:
         raise Refusal(422, "input_data is missing; send a list of texts or of conversations", param="input_data")
@@ -78,7 +78,7 @@ def parse(body: dict[str, Any], limits: Limits) -> tuple[list[str | list[Message
     if isinstance(given, dict):
         _only(given, ("input_string", "parameters"), "input_data.")
         if params is not None and "parameters" in given:
-            raise Refusal(422, "params and input_data.parameters are both there; send one of them", param="params")
+            raise Refusal(422, "params and input_data.parameters are both given; send one of them", param="params")
         params = given.get("parameters", params)
         given = given.get("input_string")
     return _inputs(given, limits), _params({} if params is None else params)
@@ -108,7 +108,7 @@ def _inputs(given: Any, limits: Limits) -> list[str | list[Message]]:
     if len(given) > limits.max_inputs:
         raise Refusal(
             422,
-            f"input_data has {len(given)} inputs and at most {limits.max_inputs} are taken; send fewer at a time",
+            f"input_data has {len(given)} inputs and at most {limits.max_inputs} are accepted; send fewer at a time",
             code="too_many_inputs",
             param="input_data",
         )
@@ -145,10 +145,10 @@ def _only(given: dict[str, Any], valid: Sequence[str], where: str) -> None:
 
 
 def turns_of(given: str | list[Message]) -> list[Message]:
-    """A text is one user turn."""
+    """The input as a conversation: a text is one user turn."""
     return [Message(role="user", content=given)] if isinstance(given, str) else given
 
 
 def full_prompt(given: str | list[Message]) -> str:
-    """What stands before the answer when the full text is asked for: the text itself, or all turns' contents."""
+    """The text before the answer when the full text is requested: the input text, or the contents of all turns."""
     return given if isinstance(given, str) else "\n".join(turn["content"] for turn in given)

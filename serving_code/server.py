@@ -1,4 +1,4 @@
-"""The HTTP server: routes, what holds for every request, and starting and stopping."""
+"""The HTTP server: routes, middleware for every request, startup and shutdown."""
 
 from __future__ import annotations
 
@@ -44,25 +44,25 @@ HELP = {
 
 
 async def help_page(request: Request) -> JSONResponse:
-    """What can be asked here."""
+    """The routes, with example requests."""
     service: Service = request.app.state.service
     return JSONResponse({"serves": service.identity.headers(), "routes": HELP})
 
 
 async def livez(request: Request) -> JSONResponse:
-    """The process is alive."""
+    """200 while the process is alive."""
     return JSONResponse({"status": "alive"})
 
 
 async def readyz(request: Request) -> JSONResponse:
-    """The model is loaded; Refusal (503) before."""
+    """200 once the model is loaded; Refusal (503) before."""
     service: Service = request.app.state.service
     service.ready()
     return JSONResponse({"status": "ready", "serves": service.identity.headers()})
 
 
-class EveryRequest:
-    """Gives each request an id, asks for the key, signs the answer, and logs one line about it."""
+class RequestMiddleware:
+    """Gives each request an id, checks the key, adds the identity headers, and logs one line per request."""
 
     def __init__(self, app: ASGIApp, service: Service) -> None:
         self._app, self._service = app, service
@@ -76,11 +76,11 @@ class EveryRequest:
         request.state.request_id = given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
         request.state.created = int(time.time())
         request.state.usage = {}
-        # What a streamed answer holds is given back here: a stream whose client is gone may never be started.
+        # Releases the place of a streamed answer: a stream whose client disconnected may never be started.
         request.state.held = ExitStack()
         started, status = time.monotonic(), 0
 
-        async def signed_send(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
@@ -93,13 +93,13 @@ class EveryRequest:
         try:
             if scope["path"] not in OPEN_PATHS:
                 check_key(request.headers.get("authorization"), self._service.key)
-            await self._app(scope, receive, signed_send)
+            await self._app(scope, receive, send_with_headers)
         except Refusal as e:
-            await e.response()(scope, receive, signed_send)
+            await e.response()(scope, receive, send_with_headers)
         except Exception:
             event("crash", level=logging.ERROR, exc_info=True, request_id=request.state.request_id)
             if not status:
-                await _crashed(request.state.request_id).response()(scope, receive, signed_send)
+                await _internal_error(request.state.request_id).response()(scope, receive, send_with_headers)
         finally:
             request.state.held.close()
             if scope["path"] not in OPEN_PATHS:
@@ -125,27 +125,29 @@ async def on_refusal(request: Request, error: Exception) -> Response:
 
 
 async def on_http_error(request: Request, error: Exception) -> Response:
-    """Unknown paths and methods."""
+    """A 404 or 405 for an unknown path or method."""
     assert isinstance(error, HTTPException)
     return Refusal(
         error.status_code,
-        f"{request.method} {request.url.path} is not served here ({error.detail}); GET / lists what is",
+        f"{request.method} {request.url.path} is not a route of this server ({error.detail}); GET / lists the routes",
         headers=error.headers,
     ).response()
 
 
 async def on_client_gone(request: Request, error: Exception) -> Response:
-    """Nobody reads this; 499 is how nginx logs it."""
+    """A response for the log only; nginx uses 499 for a client that disconnected."""
     return Response(status_code=499)
 
 
-def _crashed(request_id: str) -> Refusal:
-    """An error of ours: the log has the traceback, the client an id to quote."""
-    return Refusal(500, f"the server failed; send the request again, or quote id {request_id}", code="internal_error")
+def _internal_error(request_id: str) -> Refusal:
+    """The response to an internal error: the log has the traceback, the client an id to quote."""
+    return Refusal(
+        500, f"internal server error; send the request again, or report id {request_id}", code="internal_error"
+    )
 
 
 def build_app(service: Service) -> Starlette:
-    """The application around one service."""
+    """The Starlette application of one service."""
     handlers: dict[type[Exception] | int, Callable[[Request, Exception], Awaitable[Response]]] = {
         Refusal: on_refusal,
         HTTPException: on_http_error,
@@ -163,14 +165,14 @@ def build_app(service: Service) -> Starlette:
         exception_handlers=handlers,  # type: ignore[arg-type]
     )
     app.state.service = service
-    app.add_middleware(EveryRequest, service=service)
+    app.add_middleware(RequestMiddleware, service=service)
     return app
 
 
 def serve(
     service: Service, listener: socket.socket, model_dir: Path, threads: int | None, dtype: DType = "auto"
 ) -> int:
-    """Listen at once, load meanwhile, answer until SIGTERM or SIGINT; the exit code, 1 when loading failed."""
+    """Listen, load in the background, serve until SIGTERM or SIGINT. Returns the exit code, 1 if loading failed."""
     config = uvicorn.Config(
         build_app(service), log_config=None, access_log=False, timeout_graceful_shutdown=DRAIN_SECONDS, lifespan="off"
     )
@@ -184,7 +186,7 @@ def serve(
     host, port = listener.getsockname()[:2]
     event("listening", host=host, port=port, pid=os.getpid(), serves=service.identity.fingerprint())
     service.load_in_background(model_dir, threads, dtype, on_failure=stop)
-    # uvicorn raises the signal again once every answer is out; the handlers turn that into KeyboardInterrupt.
+    # uvicorn raises the signal again once every response is sent; the handlers turn it into KeyboardInterrupt.
     with suppress(KeyboardInterrupt):
         server.run(sockets=[listener])
     if service.batcher:

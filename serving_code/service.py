@@ -1,4 +1,4 @@
-"""The model behind the routes: who it is, whether it is ready, and answers that stop when the client goes away."""
+"""The model behind the routes: identity, readiness, and answers that are cancelled when the client disconnects."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from starlette.requests import Request
 
-from serving_code.answers import AnswerKeeper, Kept
+from serving_code.answers import AnswerStore, Kept
 from serving_code.batching import Batcher
 from serving_code.disconnect import unless_gone
 from serving_code.engine import Completion, Engine, PromptTooLong, Sampling, UnusablePrompt
@@ -26,15 +26,12 @@ from serving_code.prompts import Message
 if TYPE_CHECKING:
     from serving_code.decoding import Generation
 
-if TYPE_CHECKING:
-    pass
-
 PIN = "azureml-model-deployment"
 
 
 @dataclass(frozen=True)
 class Identity:
-    """Which deployment answers, with which registered model."""
+    """The deployment and its registered model."""
 
     deployment: str = "local"
     model_name: str = "model"
@@ -44,10 +41,10 @@ class Identity:
     def __post_init__(self) -> None:
         for name, value in self.headers().items():
             if not value or not value.isascii() or not value.isprintable():
-                raise ValueError(f"{name} is {value!r}; it goes into a header, so give it printable ASCII characters")
+                raise ValueError(f"{name} is {value!r}; it is sent in a header, so give it printable ASCII characters")
 
     def headers(self) -> dict[str, str]:
-        """What every answer carries besides its id."""
+        """The headers of every response, besides the request id."""
         return {
             PIN: self.deployment,
             "x-model-name": self.model_name,
@@ -55,18 +52,18 @@ class Identity:
         }
 
     def fingerprint(self) -> str:
-        """The same in one word, for OpenAI's `system_fingerprint`."""
+        """The identity as one string, for OpenAI's `system_fingerprint`."""
         return f"{self.deployment}/{self.model_name}:{self.model_version}"
 
 
 @dataclass
 class Service:
-    """One loaded or loading model. Everything but `load` runs in the server's event loop."""
+    """One model, loaded or still loading. Everything but `load` runs in the server's event loop."""
 
     identity: Identity
     limits: Limits = field(default_factory=Limits)
     key: str | None = None
-    answers: AnswerKeeper | None = None
+    answers: AnswerStore | None = None
     created: int = field(default_factory=lambda: int(time.time()))
     engine: Engine | None = None
     batcher: Batcher | None = None
@@ -75,14 +72,14 @@ class Service:
     def __post_init__(self) -> None:
         self.admission = Admission(self.limits)
 
-    def keep(self, request: Request, answers: Sequence[tuple[str, Sequence[Message], str]]) -> None:
-        """Hand answers over to be kept: the id that the client sees, the turns before, the text.
+    def store(self, request: Request, answers: Sequence[tuple[str, Sequence[Message], str]]) -> None:
+        """Store answers, each given as the id for the client, the turns before it, and its text.
 
-        A question to one deployment by name is a trial of it before it takes traffic, and is not kept.
+        A request that names a deployment tests it before it takes traffic, and is not stored.
         """
         if self.answers is None or PIN in request.headers:
             return
-        self.answers.keep(
+        self.answers.store(
             Kept(
                 id=answer_id,
                 at=time.time(),
@@ -98,7 +95,7 @@ class Service:
         )
 
     def load(self, model_dir: Path, threads: int | None = None, dtype: DType = "auto") -> None:
-        """Load the model and begin to answer."""
+        """Load the model and start to answer."""
         from transformers.utils.logging import disable_progress_bar
 
         disable_progress_bar()
@@ -126,7 +123,7 @@ class Service:
         if self.engine is None or self.batcher is None:
             raise Refusal(
                 503,
-                "the model is still being loaded; ask GET /readyz until it answers 200, then try again",
+                "the model is still being loaded; poll GET /readyz until it returns 200, then try again",
                 code="model_loading",
                 headers={"Retry-After": "2"},
             )
@@ -152,9 +149,9 @@ class Service:
     async def prepare(
         self, engine: Engine, turns: Sequence[Message], sampling: Sampling, *, field: str, status: int
     ) -> Generation:
-        """The prompt in tokens, made in a thread: a long text takes a while.
+        """A generation with its tokenised prompt; runs in a thread, because a long text takes a while.
 
-        Raises Refusal with this status, naming this field, when it is too long or no conversation for the model.
+        Raises Refusal with this status and field when the prompt is too long or the chat template refuses it.
         """
         try:
             return await asyncio.to_thread(engine.prepare, turns, sampling)
@@ -165,7 +162,7 @@ class Service:
 
 
 async def _all_of(batcher: Batcher, generations: list[Generation]) -> list[Completion]:
-    """Every answer; when one fails, the others are not worked on any longer."""
+    """Every answer; when one fails, the others are cancelled."""
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(batcher.complete(generation)) for generation in generations]
     return [task.result() for task in tasks]

@@ -1,4 +1,4 @@
-"""Tokens become text piece by piece: no broken characters, and nothing of a stop string."""
+"""Decodes tokens to text incrementally, without broken characters or parts of a stop string."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ REPLACEMENT = "\ufffd"
 class TextStream:
     """Turns token ids into text deltas whose concatenation is the answer.
 
-    A delta never holds half of a UTF-8 character, and text that might be the beginning of a stop string is held back
-    until it is known not to be.
+    A delta never holds a partial UTF-8 character. Text that may be the beginning of a stop string is buffered until it
+    is known not to be.
     """
 
     def __init__(self, decode: Callable[[Sequence[int]], str], stop: Sequence[str] = ()) -> None:
         self._decode = decode
         self._stop = tuple(stop)
         self._ids: list[int] = []
-        # Decoding starts a little before the new tokens: some tokenizers drop the space before a text's first word.
+        # Decoding starts a few tokens earlier: some tokenizers drop the space before the first word of a text.
         self._window = 0
         self._read = 0
         self._held = ""
         self.stopped = False
 
     def push(self, token: int) -> str:
-        """The text that is certain after one more token; `stopped` is set when a stop string has appeared."""
+        """The text that is final after one more token; sets `stopped` when a stop string has appeared."""
         self._ids.append(token)
         known, text = self._window_texts()
         if text.endswith(REPLACEMENT) or len(text) <= len(known):
@@ -34,7 +34,7 @@ class TextStream:
         return self._release(text[len(known) :])
 
     def finish(self) -> str:
-        """The rest of the text when no more tokens come; bytes of an unfinished character are dropped."""
+        """The rest of the text after the last token; bytes of an incomplete character are dropped."""
         if self.stopped:
             return ""
         known, text = self._window_texts()
@@ -61,6 +61,6 @@ class TextStream:
 
 
 def _overlap(text: str, stop: str) -> int:
-    """How many of the last characters of `text` might be the beginning of `stop`."""
+    """How many of the last characters of `text` may be the beginning of `stop`."""
     longest = min(len(text), len(stop) - 1)
     return next((size for size in range(longest, 0, -1) if text.endswith(stop[:size])), 0)

@@ -1,4 +1,4 @@
-"""Tiny models that babble, and a real server around one in this process."""
+"""Tiny random models, and a real server with one in this process."""
 
 import socket
 import threading
@@ -12,7 +12,7 @@ import httpx
 import pytest
 import uvicorn
 
-from serving_code.answers import AnswerKeeper
+from serving_code.answers import AnswerStore
 from serving_code.engine import Engine
 from serving_code.limits import Limits
 from serving_code.server import build_app
@@ -42,7 +42,7 @@ def lively_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def endless_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model that never ends its answer: it writes newlines until it may not go on."""
+    """A model that never ends its answer: it writes newlines up to the token limit."""
     return write_model(tmp_path_factory.mktemp("endless"))
 
 
@@ -74,9 +74,9 @@ class Running:
 
 @contextmanager
 def running_server(
-    model: Path | None, limits: Limits | None = None, key: str | None = KEY, answers: AnswerKeeper | None = None
+    model: Path | None, limits: Limits | None = None, key: str | None = KEY, answers: AnswerStore | None = None
 ) -> Iterator[Running]:
-    """The server on a free port, in a thread; without a model it is never ready."""
+    """Run the server on a free port in a thread; without a model it is never ready."""
     service = Service(Identity("blue", "tiny", "3", "d1g3st"), limits or Limits(), key, answers)
     if model:
         service.load(model, dtype="float32")
@@ -106,14 +106,14 @@ def server(lively_model: Path) -> Iterator[Running]:
 
 @pytest.fixture(scope="session")
 def slow_server(endless_model: Path) -> Iterator[Running]:
-    """One answer at a time, one more may wait; an answer can last for seconds."""
+    """A server that decodes one answer at a time, with a queue of one; an answer can take seconds."""
     with running_server(endless_model, Limits(max_concurrency=1, max_queue=1)) as running:
         yield running
 
 
 @pytest.fixture
 def eventually() -> Callable[[Callable[[], bool]], None]:
-    """Wait until something holds; fail when it never does."""
+    """Wait until the condition holds; fail on timeout."""
 
     def wait(holds: Callable[[], bool]) -> None:
         deadline = time.monotonic() + 30

@@ -1,4 +1,4 @@
-"""Questions and answers kept in a file: by a real server around a tiny model, and by the keeper alone."""
+"""Storing questions and answers in a file: by a real server with a tiny model, and by AnswerStore alone."""
 
 import json
 import sqlite3
@@ -8,8 +8,8 @@ from contextlib import closing
 
 import pytest
 
-from serving_code.__main__ import _keeper
-from serving_code.answers import DAY, AnswerKeeper, Kept, connect, write
+from serving_code.__main__ import _answer_store
+from serving_code.answers import DAY, AnswerStore, Kept, connect, write
 from tests.unit.serving_code.conftest import running_server
 
 
@@ -40,7 +40,7 @@ def file(tmp_path):
 
 @pytest.fixture
 def keeping(lively_model, file):
-    with running_server(lively_model, answers=AnswerKeeper(file, days=7)) as running:
+    with running_server(lively_model, answers=AnswerStore(file, days=7)) as running:
         yield running
 
 
@@ -104,11 +104,11 @@ def test_a_question_to_one_deployment_by_name_is_a_trial_and_not_kept(keeping, f
 
 def test_an_answer_goes_out_although_it_cannot_be_kept(lively_model, tmp_path, caplog):
     (tmp_path / "home").write_text("a file where a folder should be", encoding="utf-8")
-    with running_server(lively_model, answers=AnswerKeeper(tmp_path / "home" / "answers.sqlite", 7)) as running:
+    with running_server(lively_model, answers=AnswerStore(tmp_path / "home" / "answers.sqlite", 7)) as running:
         response = running.chat(max_tokens=2)
 
     assert response.status_code == 200
-    lost = [record.fields for record in caplog.records if record.getMessage() == "answers_not_kept"]
+    lost = [record.fields for record in caplog.records if record.getMessage() == "answers_not_stored"]
     assert [fields["count"] for fields in lost if fields["what"] == "write"] == [1]
     assert "FileExistsError" in lost[0]["error"] or "NotADirectoryError" in lost[0]["error"]
 
@@ -126,10 +126,10 @@ def test_an_answer_goes_out_while_another_process_holds_the_file(keeping, file):
 
 
 def test_two_keepers_write_the_same_new_file(file):
-    keepers = [AnswerKeeper(file, 7) for _ in range(4)]
+    keepers = [AnswerStore(file, 7) for _ in range(4)]
     for number in range(100):
         for at, keeper in enumerate(keepers):
-            keeper.keep([kept(f"{at}-{number}")])
+            keeper.store([kept(f"{at}-{number}")])
     for keeper in keepers:
         keeper.close()
 
@@ -148,7 +148,7 @@ def test_what_is_older_than_the_days_goes_when_a_server_starts(file):
     with closing(connect(file)) as connection:
         write(connection, [kept("old", time.time() - 8 * DAY), kept("young", time.time() - 6 * DAY)])
 
-    AnswerKeeper(file, days=7).close()
+    AnswerStore(file, days=7).close()
 
     assert [row["id"] for row in rows(file)] == ["young"]
 
@@ -157,6 +157,6 @@ def test_with_zero_days_none_are_kept_and_none_stay(file):
     with closing(connect(file)) as connection:
         write(connection, [kept("young")])
 
-    assert _keeper(file, 0) is None
+    assert _answer_store(file, 0) is None
     assert rows(file) == []
     assert b"Who?" not in file.read_bytes()

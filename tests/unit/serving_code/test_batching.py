@@ -1,4 +1,4 @@
-"""Requests share one batch as they come, leave it when they go, and one that fails takes nobody's server down."""
+"""Requests join and leave one running batch, and one that fails does not affect the others or the server."""
 
 import asyncio
 import threading
@@ -20,7 +20,7 @@ def batcher(endless):
 
 
 def finished(batcher: Batcher, engine: Engine, tokens: int, order: list[int]) -> threading.Event:
-    """Ask for so many tokens; the event is set, and the number noted, when they are there."""
+    """Request `tokens` tokens; sets the event and records the number when they have arrived."""
     done = threading.Event()
 
     def deliver(progress):

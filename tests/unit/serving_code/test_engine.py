@@ -1,4 +1,4 @@
-"""Answers do not depend on who shares the batch, end where they should, and stay within the model's context."""
+"""Answers do not depend on other rows of the batch, end at stop tokens, and stay within the model's context."""
 
 from typing import Any
 
@@ -146,7 +146,7 @@ def test_an_answer_is_cut_at_the_end_of_the_context(tmp_path):
 def test_a_prompt_longer_than_the_context_is_refused_with_both_numbers(tmp_path):
     engine = Engine.load(write_model(tmp_path, context_length=64))
 
-    with pytest.raises(PromptTooLong, match=r"has \d{3} tokens and the model takes 64"):
+    with pytest.raises(PromptTooLong, match=r"has \d{3} tokens and the context length, answer included, is 64"):
         engine.complete(ask("hello " * 100), Sampling())
 
 

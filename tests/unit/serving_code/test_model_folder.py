@@ -1,4 +1,4 @@
-"""A model folder is data: what could run code is refused, and what is missing is named."""
+"""Loading a model folder refuses files that could run code, and names missing files."""
 
 import json
 from types import SimpleNamespace

@@ -1,4 +1,4 @@
-"""`python -m serving_code` as a process: it listens at once, stops gracefully, and says why when it cannot serve."""
+"""`python -m serving_code` as a process: it listens at once, stops gracefully, and reports why it cannot serve."""
 
 import json
 import os
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.integration
 
 
 class Program:
-    """The program with its log, stopped at the end of the test."""
+    """A process of the program with its log, stopped at the end of the test."""
 
     def __init__(self, *arguments: str, **environment: str) -> None:
         reader, writer = os.pipe()

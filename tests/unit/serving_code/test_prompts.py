@@ -1,4 +1,4 @@
-"""Prompts are what training saw, and nobody can write a turn that is not theirs."""
+"""Prompts equal those of training, and user text cannot inject a turn."""
 
 from concurrent.futures import ThreadPoolExecutor
 

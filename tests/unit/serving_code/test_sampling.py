@@ -1,4 +1,4 @@
-"""How tokens are drawn, against the distribution that was asked for."""
+"""Tokens are drawn from the requested distribution."""
 
 import math
 

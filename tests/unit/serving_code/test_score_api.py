@@ -1,4 +1,4 @@
-"""POST /score by the guide's contract: a list of texts for a list of inputs, and an unknown field is named."""
+"""POST /score by the guide's contract: returns a list of texts for a list of inputs, and names unknown fields."""
 
 import pytest
 

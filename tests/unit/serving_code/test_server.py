@@ -1,4 +1,4 @@
-"""What holds for every request: the key, the limits, the ids, and that each refusal says what to do."""
+"""The middleware of every request: key, limits and ids; each refusal says what to do."""
 
 import json
 import logging

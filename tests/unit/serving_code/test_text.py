@@ -1,4 +1,4 @@
-"""Tokens become text: whole characters, no stop strings, and the same text however it is cut."""
+"""Decoding to text: whole characters, no stop strings, and the same text for any split into deltas."""
 
 import pytest
 from hypothesis import given
