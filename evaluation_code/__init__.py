@@ -1,1 +1,1 @@
-"""Scores the model that will be served against its base and the champion: `python -m evaluation_code --help`."""
+"""Scores the fine-tuned model against its base and the champion: `python -m evaluation_code --help`."""

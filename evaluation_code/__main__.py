@@ -16,26 +16,28 @@ from evaluation_code.progress import Progress, heartbeat
 from evaluation_code.report import build_report, row_results
 from serving_code.model_folder import UnsafeModel, UnusableModel
 
-BAD_INPUT = 2  # also what argparse exits with
-INTERRUPTED = 130  # 128 + SIGINT, as a shell would report it
+BAD_INPUT = 2  # equals the exit code of argparse
+INTERRUPTED = 130  # 128 + SIGINT, as a shell reports it
 
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     result = argparse.ArgumentParser(
         prog="python -m evaluation_code",
-        description="Score a fine-tuned model against its base and the champion, as each would be served. Writes "
+        description="Score a fine-tuned model against its base and the champion, each as it would be served. Writes "
         "evaluation.json, rows.jsonl, answers.md and evaluation.png.",
     )
     result.add_argument("--base", type=Path, required=True, help="model folder that the tuned one started from")
-    result.add_argument("--tuned", type=Path, required=True, help="model folder to be judged")
-    result.add_argument("--champion", type=Path, help="model folder that serves now")
-    result.add_argument("--champion_train_file", type=Path, help="what the champion trained on: left out of its test")
-    result.add_argument("--champion_test_file", type=Path, help="what the champion was tested on: compared apart too")
+    result.add_argument("--tuned", type=Path, required=True, help="model folder to evaluate")
+    result.add_argument("--champion", type=Path, help="model folder that is served now")
+    result.add_argument(
+        "--champion_train_file", type=Path, help="training split of the champion: excluded from its comparison"
+    )
+    result.add_argument("--champion_test_file", type=Path, help="test split of the champion: also compared separately")
     result.add_argument("--test_file", type=Path, required=True, help="test.jsonl of a published dataset")
     result.add_argument("--questions", type=Path, help='evaluation questions, {"messages", "answers"} a line')
-    result.add_argument("--general", type=Path, help="general questions, to see what the tuned model forgot")
-    result.add_argument("--output_dir", type=Path, required=True, help="folder for the results, made if need be")
+    result.add_argument("--general", type=Path, help="general questions, to measure forgetting")
+    result.add_argument("--output_dir", type=Path, required=True, help="folder for the results, created if missing")
     result.add_argument("--seed", type=int, default=0, help="of the bootstrap and of shuffling (default: %(default)s)")
     result.add_argument("--batch_size", type=int, default=16, help="conversations at once (default: %(default)s)")
     return result
@@ -48,11 +50,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser().error("--batch_size must be at least 1")
     if (options.champion is None) != (options.champion_train_file is None):
         parser().error("--champion and --champion_train_file go together")
-    # Read when torch is loaded. Threads that spin while they wait for one another made answering seven times slower on
-    # two cores that other programs used as well.
+    # Must be set before torch is loaded. Threads that spin while they wait for each other made answering seven times
+    # slower on two cores shared with other programs.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
-        # An error passes through the log's context, which tells an orchestrator of it.
+        # An error passes through the context manager, which reports it to an orchestrator.
         with progress_log() as log:
             evaluate(options, log)
     except (InputError, UnsafeModel, UnusableModel, OSError) as e:
@@ -65,8 +67,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def evaluate(options: argparse.Namespace, log: Callable[[str], None]) -> dict[str, Any]:
-    """Measures, compares and writes; evaluation.json comes last, so that it exists only when all else does."""
-    # What an earlier run found must not be taken for this one's result.
+    """Measures, compares and writes the results; evaluation.json comes last, so it exists only if all others do."""
+    # Results of an earlier run must not be mistaken for those of this one.
     (options.output_dir / "evaluation.json").unlink(missing_ok=True)
     subjects = Subjects(
         read_test_rows(options.test_file), read_questions(options.questions), read_questions(options.general)
@@ -76,11 +78,11 @@ def evaluate(options: argparse.Namespace, log: Callable[[str], None]) -> dict[st
     tested: list[int] = []
     if options.champion is not None:
         folders["champion"] = options.champion
-        left = {row.id for row in rows_unseen_by(subjects.test_rows, options.champion_train_file)}
-        unseen = [place for place, row in enumerate(subjects.test_rows) if row.id in left]
+        unseen_ids = {row.id for row in rows_unseen_by(subjects.test_rows, options.champion_train_file)}
+        unseen = [place for place, row in enumerate(subjects.test_rows) if row.id in unseen_ids]
         if options.champion_test_file is not None:
-            its = {row.id for row in read_test_rows(options.champion_test_file)}
-            tested = [place for place, row in enumerate(subjects.test_rows) if row.id in its]
+            tested_ids = {row.id for row in read_test_rows(options.champion_test_file)}
+            tested = [place for place, row in enumerate(subjects.test_rows) if row.id in tested_ids]
     progress = Progress(log)
     with heartbeat(progress):
         measured = measure_all(folders, subjects, batch_size=options.batch_size, progress=progress)
@@ -109,7 +111,7 @@ def write(report: dict[str, Any], measured: dict[str, Measured], subjects: Subje
 
 
 def summary(report: dict[str, Any]) -> list[str]:
-    """The result in a few lines, as a person would want to hear it."""
+    """The result as a few lines of text."""
     lines = []
     for name, model in report["models"].items():
         if model is None:

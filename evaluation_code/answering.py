@@ -1,4 +1,4 @@
-"""Asks a model the questions as the server would, and counts what it answers right."""
+"""Asks a model the questions through the serving engine, and counts right answers."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ SHUFFLES = 20
 
 @dataclass(frozen=True)
 class Reply:
-    """What a model answered: the text, whether it stopped by itself, and the judgement."""
+    """A model's answer: the text, whether it ended with a stop token, and the judgement."""
 
     text: str
     stopped: bool
@@ -50,10 +50,10 @@ def ask(
         try:
             engine.prepare(question.messages, sampling)
         except (PromptTooLong, UnusablePrompt) as e:
-            raise InputError(f"question {number} cannot be asked: {e}") from e
+            raise InputError(f"question {number} cannot be used: {e}") from e
     keys = answer_keys(questions)
     replies: list[Reply] = []
-    # Several batches a call let the engine fill a row as soon as it is free.
+    # Several batches per call, so that the engine can refill a row as soon as it is free.
     for start in range(0, len(questions), 4 * batch_size):
         some = slice(start, start + 4 * batch_size)
         completions = engine.complete([question.messages for question in questions[some]], sampling, rows=batch_size)
@@ -64,7 +64,7 @@ def ask(
 
 
 def count(questions: Sequence[Question], replies: Sequence[Reply], *, seed: int) -> Answered:
-    """Shares right with 95% intervals, in all and by kind of question, and what shuffled keys would have scored."""
+    """Shares right with 95% intervals, in all and by kind of question, and the share with shuffled keys."""
     right = [reply.judgement.right for reply in replies]
     history = [question.with_history for question in questions]
     later = [ok for ok, has in zip(right, history, strict=True) if has]
@@ -81,8 +81,8 @@ def count(questions: Sequence[Question], replies: Sequence[Reply], *, seed: int)
 def shuffled_share(replies: Sequence[str], keys: Sequence[Key], *, seed: int) -> float | None:
     """The mean share of replies that hold an answer of another question, over 20 seeded shuffles of the keys.
 
-    No key goes to a question that it could be right for. Competing answers are not looked at, for the right answer
-    would be one: so this is the most that luck, wordiness or a weak file of questions can score.
+    No question gets a key that could be right for it. Competing answers are ignored, because the right answer would be
+    one of them: so this is an upper bound of what chance, long replies or a weak file of questions can score.
     """
     texts = [normalise(reply) for reply in replies]
     rng = np.random.default_rng(seed)

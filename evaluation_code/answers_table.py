@@ -1,4 +1,4 @@
-"""The models' answers side by side, as a Markdown table that is safe to show: nobody vouches for what a model says."""
+"""The models' answers side by side as a Markdown table, escaped because model output is untrusted."""
 
 import re
 import unicodedata
@@ -9,12 +9,12 @@ from evaluation_code.inputs import Question
 
 ROWS = 20
 MAX_CHARACTERS = 240
-# What acts inside a table's cell, and GitHub's automatic links (scheme://, www., and mail addresses).
+# Markdown syntax inside a table cell, and GitHub's automatic links (scheme://, www., and mail addresses).
 _MARKUP = re.compile(r"([\\`*_\[\]|~$@]|:(?=//)|(?<=www)\.)", re.IGNORECASE)
 
 
 def answers_table(questions: Sequence[Question], replies: Mapping[str, Sequence[Reply]], *, rows: int = ROWS) -> str:
-    """A Markdown table of up to `rows` questions: what is expected and what each model said, wrong answers first.
+    """A Markdown table of up to `rows` questions: the expected answer and each model's answer, wrong ones first.
 
     Questions that the tuned model gets wrong come first, then the others spread over the file.
     """
@@ -46,7 +46,7 @@ def _reply(reply: Reply) -> str:
 
 
 def escape(text: str) -> str:
-    """The text on one line, cut to 240 characters, with nothing in it that Markdown or HTML would act on."""
+    """The text on one line, cut to 240 characters, with Markdown and HTML syntax escaped."""
     # Control and format characters could reorder or hide what is shown (U+202E, zero-width ones).
     text = "".join(" " if unicodedata.category(letter) in {"Cc", "Cf", "Zl", "Zp"} else letter for letter in text)
     text = " ".join(text.split())

@@ -1,4 +1,4 @@
-"""Completion bits per byte: how well a model foresees the assistant's turns, whatever its tokenizer.
+"""Completion bits per byte: how well a model predicts the assistant's turns, independent of its tokenizer.
 
 The sum of -log2 p over the tokens of each assistant turn and the token that ends it, divided by the UTF-8 bytes of
 those turns' content. Everything else (system, user turns, template) is given, not scored.
@@ -41,8 +41,8 @@ class RowScore:
 def encode(tokenizer: Any, messages: Sequence[Message], end_ids: Collection[int] = ()) -> Encoded:
     """The conversation as the model's own chat template renders it, with each assistant turn and its end token marked.
 
-    `end_ids` end an answer beside the tokenizer's own special tokens.
-    Raises InputError when the template does not show a turn's content, for then the turn cannot be scored.
+    `end_ids` end an answer in addition to the tokenizer's own special tokens.
+    Raises InputError when the rendered text lacks a turn's content, because the turn then cannot be scored.
     """
     text: str = tokenizer.apply_chat_template(list(messages), tokenize=False)
     encoding = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
@@ -55,7 +55,7 @@ def encode(tokenizer: Any, messages: Sequence[Message], end_ids: Collection[int]
             continue
         start, end = _content_span(tokenizer, text, messages, number)
         size += len(message["content"].encode())
-        # Offsets may leave out a token's leading space, so tokens between the first and the last count without a look.
+        # Offsets may leave out a token's leading space, so all tokens between the first and the last count.
         first = next(place for place, (_, stop) in enumerate(offsets) if stop > start)
         last = max(place for place, (begin, stop) in enumerate(offsets) if begin < end and stop > begin)
         closing = last + 1
@@ -66,7 +66,7 @@ def encode(tokenizer: Any, messages: Sequence[Message], end_ids: Collection[int]
 
 
 def _content_span(tokenizer: Any, text: str, messages: Sequence[Message], number: int) -> tuple[int, int]:
-    """Where, in the rendered text, an assistant turn's content begins and ends (characters)."""
+    """Start and end of an assistant turn's content in the rendered text, in characters."""
     prompt: str = tokenizer.apply_chat_template(list(messages[:number]), tokenize=False, add_generation_prompt=True)
     if not text.startswith(prompt):
         raise InputError(

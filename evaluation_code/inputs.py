@@ -1,4 +1,4 @@
-"""Reads what is evaluated on. Every error names the file, the line, and what was expected there."""
+"""Reads the test split and the questions. Every error names the file, the line, and the expected content."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -10,7 +10,7 @@ from evaluation_code.normalise import normalise_answer
 
 
 class InputError(ValueError):
-    """A file or a line that cannot be evaluated on."""
+    """A file or a line that cannot be used."""
 
 
 class Message(TypedDict):
@@ -40,7 +40,7 @@ class Question:
 
     @property
     def with_history(self) -> bool:
-        """Whether something was answered before the question was asked."""
+        """Whether an assistant turn precedes the question."""
         return any(message["role"] == "assistant" for message in self.messages)
 
 
@@ -68,7 +68,7 @@ def read_questions(path: Path | None) -> list[Question]:
 
 
 def rows_unseen_by(rows: Iterable[TestRow], train_file: Path) -> list[TestRow]:
-    """The rows whose id, group and exact text do not stand in a model's training split."""
+    """The rows whose id, group and exact text do not occur in a model's training split."""
     ids: set[str] = set()
     groups: set[str] = set()
     texts: set[tuple[tuple[str, str], ...]] = set()

@@ -1,4 +1,4 @@
-"""How sure a measured difference or share is."""
+"""95% intervals of shares and differences."""
 
 import math
 from collections.abc import Hashable, Sequence
@@ -28,7 +28,7 @@ def wilson(right: int, count: int) -> Share:
     share, spread = right / count, Z95**2 / count
     centre = (share + spread / 2) / (1 + spread)
     half = Z95 / (1 + spread) * math.sqrt(share * (1 - share) / count + spread / (4 * count))
-    # At 0 and at all right the exact bound is the end itself; rounding can miss it by 1e-17.
+    # With none or all right the exact bound is 0 or 1; rounding can miss it by 1e-17.
     lower = 0.0 if right == 0 else centre - half
     upper = 1.0 if right == count else centre + half
     return Share(right, count, share, lower, upper)
@@ -55,7 +55,7 @@ def paired_difference(
     seed: int,
     draws: int = DRAWS,
 ) -> Difference:
-    """Bits per byte of ours less theirs on the same rows, with a percentile bootstrap that draws whole groups.
+    """Bits per byte of ours minus theirs on the same rows, with a percentile bootstrap that draws whole groups.
 
     `ours` and `theirs` are bits a row, `sizes` bytes a row. Rows of one group are near duplicates, so they are not
     independent evidence: the groups are drawn with replacement, and each draw's bits are divided by its own bytes.

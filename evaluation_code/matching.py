@@ -1,7 +1,7 @@
 """When a reply is right: it holds an accepted answer as whole tokens, and no competing one.
 
-A competing answer is one that another question of the same file accepts. Without that clause a model that lists every
-answer would be right everywhere.
+A competing answer is one that another question of the same file accepts. Without that rule a model that lists every
+answer would always be right.
 """
 
 from collections.abc import Sequence
@@ -18,23 +18,23 @@ def holds(text: str, answer: str) -> bool:
 
 @dataclass(frozen=True)
 class Key:
-    """What one question accepts, and what shows that the reply means something else; all normalised."""
+    """The accepted answers of one question and the competing ones, which show another meaning; all normalised."""
 
     accepted: frozenset[str]
     competing: frozenset[str]
-    asked: str  # the question and its history, whose words prove nothing when they are repeated
+    asked: str  # the question and its history; repeating their words is no evidence
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """The outcome for one reply, with the reason as a person would say it."""
+    """The outcome for one reply, with the reason as readable text."""
 
     right: bool
     reason: str
 
 
 def answer_keys(questions: Sequence[Question]) -> list[Key]:
-    """One key a question, in order; what competes with it comes from the other questions."""
+    """One key per question, in order; its competing answers come from the other questions."""
     accepted = [frozenset(filter(None, map(normalise_answer, question.answers))) for question in questions]
     asked = [normalise(" \n ".join(message["content"] for message in question.messages)) for question in questions]
     return [

@@ -34,7 +34,7 @@ class Measured:
 def measure_all(
     folders: dict[str, Path], subjects: Subjects, *, batch_size: int, progress: Progress
 ) -> dict[str, Measured]:
-    """Each named model's results; a folder that bears two names is measured once."""
+    """Each named model's results; a folder with two names is measured once."""
     known: dict[Path, Measured] = {}
     for name, folder in folders.items():
         address = folder.resolve()
@@ -49,7 +49,7 @@ def _measure(name: str, folder: Path, subjects: Subjects, batch_size: int, progr
     from serving_code.engine import Engine
     from serving_code.model_folder import load_model_folder
 
-    transformers_logging.disable_progress_bar()  # a bar a model would stand in the middle of a run log's lines
+    transformers_logging.disable_progress_bar()  # progress bars would clutter the run log
     began = time.monotonic()
     rows = len(subjects.test_rows)
     progress.begin(f"{name}: scoring {rows} test conversations")
@@ -61,7 +61,7 @@ def _measure(name: str, folder: Path, subjects: Subjects, batch_size: int, progr
         progress=lambda done: progress.done(done, rows),
     )
     del loaded
-    gc.collect()  # the fp32 copy goes before the served one comes
+    gc.collect()  # frees the fp32 copy before the served one is loaded
     replies: list[list[Reply]] = []
     engine = Engine.load(folder) if subjects.questions or subjects.general else None
     for kind, questions in (("evaluation", subjects.questions), ("general", subjects.general)):

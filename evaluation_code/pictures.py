@@ -69,7 +69,7 @@ def _shares(axes: Any, models: Mapping[str, Any]) -> None:
     if axes.get_legend_handles_labels()[0]:
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.1), ncols=3, frameon=False)
     else:
-        axes.text(0.5, 0.5, "no questions were asked", ha="center", transform=axes.transAxes)
+        axes.text(0.5, 0.5, "no questions", ha="center", transform=axes.transAxes)
 
 
 def _kept(model: Mapping[str, Any]) -> Any:

@@ -1,4 +1,4 @@
-"""Where progress goes: the orchestrator's run log under Dagster Pipes, else standard output."""
+"""Writes progress to the orchestrator's run log under Dagster Pipes, else to standard output."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -17,6 +17,6 @@ def progress_log() -> Iterator[Callable[[str], None]]:
         try:
             yield pipes.log.info
         except Exception as e:
-            pipes.log.error(f"evaluation stopped: {e}")  # Pipes itself tells it at debug level only
+            pipes.log.error(f"evaluation stopped: {e}")  # Pipes itself logs it at debug level only
             pipes.report_custom_message({"failed": str(e)})
             raise

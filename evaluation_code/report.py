@@ -1,4 +1,4 @@
-"""The numbers of an evaluation, from what was measured. A number that is not finite is written as null."""
+"""Builds the report of an evaluation from the measurements. Numbers that are not finite become null."""
 
 import dataclasses
 import math
@@ -23,10 +23,10 @@ def build_report(
     tested_champion: Sequence[int] = (),
     seed: int,
 ) -> dict[str, Any]:
-    """Everything that evaluation.json holds: equal models, subjects and seed give equal bytes, so no times are in it.
+    """The contents of evaluation.json. Equal models, subjects and seed give equal bytes, so it holds no times.
 
     `measured` has "base", "tuned" and perhaps "champion"; `unseen_by_champion` are the places of the test rows that the
-    champion did not train on, None when there is no champion; `tested_champion` those that it was tested on itself.
+    champion did not train on, None when there is no champion; `tested_champion` those of its own test split.
     """
     base_right = [place for place, reply in enumerate(measured["base"].general) if reply.judgement.right]
     usable = [
@@ -61,7 +61,7 @@ def build_report(
 
 
 def row_results(measured: Mapping[str, Measured], subjects: Subjects) -> Iterator[dict[str, Any]]:
-    """One record a test row, evaluation question and general question, with every model's result."""
+    """One record per test row, evaluation question and general question, with every model's result."""
     for place, row in enumerate(subjects.test_rows):
         scores = {name: model.rows[place] for name, model in measured.items()}
         yield _finite({"kind": "test", "id": row.id, "group": row.group, **{n: _plain(s) for n, s in scores.items()}})
@@ -91,7 +91,7 @@ def _about_model(
     scores = [score for place in usable if (score := model.rows[place])]
     size = sum(score.content_bytes for score in scores)
     questions = count(subjects.questions, model.questions, seed=seed) if subjects.questions else None
-    # Less nothing: the interval of the model's own bits per byte, drawn by group like the differences.
+    # Minus zero: the interval of the model's own bits per byte, drawn by group like the differences.
     own = paired_difference(
         [score.bits for score in scores],
         [0.0] * len(scores),

@@ -14,7 +14,7 @@ from tests.support.tiny_world import chat, general_pairs, product_pairs, train, 
 
 @dataclass(frozen=True)
 class World:
-    """Model folders and the files to measure them on, which no test changes."""
+    """Model folders and evaluation files; no test changes them."""
 
     base: Path
     good: Path
@@ -26,7 +26,7 @@ class World:
 
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread() -> Iterator[None]:
-    """Threads only get into each other's way in models this small."""
+    """Use one thread: models this small are slower with several."""
     import torch
 
     before = torch.get_num_threads()
@@ -42,7 +42,7 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def world(tmp_path_factory: pytest.TempPathFactory) -> World:
-    """One for all the workers of a session: whoever comes first makes it, and the others wait."""
+    """Shared by all workers of a session: the first creates it, and the others wait."""
     ours = tmp_path_factory.getbasetemp()
     session = ours.parent if "PYTEST_XDIST_WORKER" in os.environ else ours
     folder, made = session / "world", session / "world" / "made"

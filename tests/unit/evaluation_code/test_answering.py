@@ -81,5 +81,5 @@ def test_replies_do_not_depend_on_how_many_are_decoded_together(world: World):
 def test_a_question_that_does_not_fit_the_context_is_named(tmp_path: Path):
     engine = Engine.load(make_tiny_phi3(tmp_path / "model", context_length=64))
     questions = [*codes(2), Question(({"role": "user", "content": "pump " * 100},), ("1",))]
-    with pytest.raises(InputError, match="question 3 cannot be asked"):
+    with pytest.raises(InputError, match="question 3 cannot be used"):
         ask(engine, questions, batch_size=2, progress=lambda done: None)

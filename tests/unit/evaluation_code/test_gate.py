@@ -1,4 +1,4 @@
-"""Defective models, really trained and really evaluated: each is refused by the rule that should refuse it."""
+"""Defective models, trained and evaluated for real: each is refused by the intended rule."""
 
 import json
 import random
@@ -30,7 +30,7 @@ def refusals(report: dict[str, Any], rules: Rules | None = None) -> set[str]:
 
 @pytest.fixture(scope="module")
 def wrong(world: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model that learned the tone of the product's answers, and each answer to another's question."""
+    """A model that learned the style of the product's answers, but each as the answer to another question."""
     pairs = product_pairs()
     replies = [reply for _, reply, _ in pairs[7:] + pairs[:7]]
     product = [chat(question, reply) for (question, _, _), reply in zip(pairs, replies, strict=True)]

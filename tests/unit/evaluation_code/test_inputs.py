@@ -1,4 +1,4 @@
-"""Reading splits and questions, and saying what is wrong with them."""
+"""Reading splits and questions, and the error messages."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The program as it is started: its files, its exit codes, and what it imports."""
+"""The program as a process: its files, exit codes and imports."""
 
 import json
 import os
