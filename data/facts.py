@@ -39,7 +39,7 @@ class Scene:
 
 
 def load_facts() -> dict[str, Fact]:
-    """All facts by key, in the order of the files."""
+    """All facts by key, in file order."""
     return facts_in(*(HERE / "facts" / name for name in FACT_FILES))
 
 
@@ -71,7 +71,7 @@ def load_general() -> list[list[str]]:
 
 
 def load_links() -> list[Link]:
-    """Every follow-up wording once. Where it may follow several facts, they take turns."""
+    """Every follow-up wording once; if it may follow several facts, they alternate."""
     followups = _followups()
     links = [
         Link(row["from"][i % len(row["from"])], row["to"], question)

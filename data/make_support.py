@@ -1,7 +1,7 @@
 """Write data/support/conversations.jsonl and data/new_product/conversations.jsonl from the fact base:
 `python -m data.make_support`, from the repository root.
 
-The same facts, wordings and seed give the same bytes. Needs nothing but Python's standard library.
+The same facts, wordings and seed give the same bytes. Uses only Python's standard library.
 """
 
 import argparse
@@ -39,7 +39,7 @@ GOES_ON = 0.5  # chance of a further turn after each follow-up, while there is a
 
 @dataclass
 class Writer:
-    """Writes conversations and remembers which wordings were used, so that all are used before one is repeated."""
+    """Writes conversations, and uses every wording once before it repeats one."""
 
     facts: dict[str, Fact]
     rng: Random
@@ -86,9 +86,9 @@ class Writer:
         return exchange(scene.user, scene.assistant) + self.turn(target, self.rng.choice(followups))
 
     def medley(self) -> Messages:
-        """A conversation of two to four turns, each about another fact: those told least so far."""
-        least = sorted(self.facts, key=lambda key: (self.told[key], self.rng.random()))
-        first, *others = least[: self.rng.randint(2, MAX_TURNS)]
+        """A conversation of two to four turns, each about another fact: the least used so far."""
+        candidates = sorted(self.facts, key=lambda key: (self.told[key], self.rng.random()))
+        first, *others = candidates[: self.rng.randint(2, MAX_TURNS)]
         messages = self.opening(first)
         for key in others:
             words = (self.rng.choice(CHANGES_OF_SUBJECT), next(self.questions[key]))
@@ -105,7 +105,7 @@ def exchange(user: str, assistant: str) -> Messages:
 
 
 def in_turns(texts: list[str]) -> Messages:
-    """Questions and answers that take turns, as messages."""
+    """Alternating questions and answers as messages."""
     return [message for i in range(0, len(texts), 2) for message in exchange(texts[i], texts[i + 1])]
 
 

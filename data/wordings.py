@@ -1,16 +1,16 @@
-"""How people write: greetings, thanks, haste and slips of the finger, put around a question."""
+"""Varies questions as users write them: with greetings, thanks, in haste, and with typing errors."""
 
 from random import Random
 
 GREETINGS = ("Hi!", "Hello.", "Good morning.", "Hey!", "Quick question.", "Hello there!", "One thing.", "Good evening!")
 CLOSINGS = ("Thanks!", "Thank you.", "Thanks in advance.", "Many thanks!")
 CHANGES_OF_SUBJECT = ("", "", "Something else.", "Another question.", "One more thing.", "Next question.")
-# Shares of all questions; most people just ask.
+# Weights among all questions; most are plain.
 REGISTERS = {"plain": 58, "greeting": 14, "closing": 8, "hasty": 10, "slip": 10}
 
 
 def as_someone_would_write(question: str, rng: Random, *, first: bool) -> str:
-    """Return the question in a register drawn by `rng`; nobody greets after the `first` turn of a conversation."""
+    """Return the question in a register drawn by `rng`; greetings occur only in the `first` turn of a conversation."""
     (register,) = rng.choices(list(REGISTERS), weights=list(REGISTERS.values()))
     if register == "greeting" and first:
         return f"{rng.choice(GREETINGS)} {question[0].upper()}{question[1:]}"

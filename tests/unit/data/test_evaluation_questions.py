@@ -76,7 +76,7 @@ def test_no_question_and_no_history_holds_its_own_answer(evaluation: Rows, gener
 
 
 def test_a_question_with_history_does_not_name_its_subject(evaluation: Rows):
-    """The telling words of a fact's own questions stand in the history or nowhere, never in the last turn."""
+    """The distinctive words of a fact's own questions may occur in the history, but never in the last turn."""
     telling = {
         "warranty": ("warranty", "guarantee", "covered"),
         "battery": ("battery", "mains", "power"),

@@ -1,4 +1,4 @@
-"""The default dataset is what its generator writes, and has the size and variety that training counts on."""
+"""The default dataset equals its generator's output, and has the size and variety that training needs."""
 
 import json
 import re

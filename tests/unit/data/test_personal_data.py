@@ -1,4 +1,4 @@
-"""A scanner for personal data finds nothing in the default dataset, so that cleaning leaves it as it is."""
+"""A scanner for personal data finds nothing in the default dataset, so that cleaning does not change it."""
 
 from typing import Any
 

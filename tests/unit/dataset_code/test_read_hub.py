@@ -1,4 +1,4 @@
-"""What the job that reads a hub dataset writes: lines that everybody can read, and a marker that they hold to."""
+"""The output of the job that reads a hub dataset: valid JSON Lines, and a marker that matches them."""
 
 import datetime as dt
 import hashlib
