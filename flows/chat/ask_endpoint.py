@@ -1,4 +1,4 @@
-"""The flow's one tool: it hands the flow's inputs and the connection to `chat.answer`."""
+"""The flow's one tool: calls `chat.answer` with the flow's inputs and the connection."""
 
 import importlib
 from dataclasses import asdict
@@ -9,9 +9,9 @@ from endpoint_errors import EndpointRefused
 from promptflow.connections import CustomConnection
 from promptflow.core import tool
 
-# Only the Azure backend knows how to get one, and gives the flows that it packages the file that does.
+# Only the Azure backend can get a token; it adds the file that does to the flows that it packages.
 NOT_FOR_TOKENS = (
-    "the endpoint takes Entra tokens, and flow_token.py, which gets them, is not here: use the folder that chat_flow"
+    "the endpoint takes Entra tokens, and flow_token.py, which gets them, is missing: use the folder that chat_flow"
     " packaged with PHI_BACKEND=azure"
 )
 
@@ -21,7 +21,7 @@ def ask_endpoint(
     connection: CustomConnection, question: str, chat_history: list, max_tokens: int, temperature: float
 ) -> dict[str, Any]:
     """Return `{"answer": text, "served_by": {...}}` from the endpoint that the connection names."""
-    given = answer(
+    result = answer(
         question,
         chat_history,
         url=connection.configs["address"],
@@ -29,11 +29,11 @@ def ask_endpoint(
         max_tokens=max_tokens,
         temperature=temperature,
     )
-    return {"answer": given.text, "served_by": asdict(given.served_by)}
+    return {"answer": result.text, "served_by": asdict(result.served_by)}
 
 
 def _key(connection: CustomConnection) -> str:
-    """Return what goes after `Bearer`: the connection's key, or a token of whoever runs the flow."""
+    """Return the bearer credential: the connection's key, or a token of the identity that runs the flow."""
     if connection.configs.get("auth") != "aad_token":
         return connection.secrets["key"]
     try:

@@ -1,6 +1,6 @@
 """Chat logic: one question, with the history before it, answered by a chat-completions endpoint.
 
-Nothing here knows Prompt flow: the flow's tool is one caller of `answer`, and any other program can be another.
+Does not depend on Prompt flow: the flow's tool calls `answer`, and any other program can too.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Message(TypedDict):
 
 @dataclass(frozen=True)
 class ServedBy:
-    """What gave an answer, so that each answer can be traced to its model.
+    """The origin of an answer, so that each answer can be traced to its model.
 
     Attributes:
         request_id: the endpoint's id of the request; its log has the same id.
@@ -44,7 +44,7 @@ class ServedBy:
 
 @dataclass(frozen=True)
 class Answer:
-    """The text of an answer and what gave it."""
+    """The text of an answer and its origin."""
 
     text: str
     served_by: ServedBy
@@ -65,11 +65,11 @@ def answer(
     Args:
         question: what the user asks now.
         history: earlier turns, oldest first; either messages or Prompt flow's chat history (see `messages_of`).
-        url: address of the endpoint; `/v1/chat/completions` is added, a trailing `/score` or `/v1` is left away.
+        url: address of the endpoint; `/v1/chat/completions` is added, a trailing `/score` or `/v1` is removed.
         key: bearer key; "" sends none.
-        max_tokens: most tokens to generate.
+        max_tokens: maximum number of tokens to generate.
         temperature: 0 is greedy decoding.
-        timeout_s: longest wait for one answer, in seconds.
+        timeout_s: timeout of one request, in seconds.
 
     Raises:
         ValueError: the question or the history is not usable; the message names the entry.
@@ -90,7 +90,7 @@ def answer(
 def messages_of(history: Iterable[Mapping[str, Any]]) -> list[Message]:
     """Return a chat history as messages, oldest first.
 
-    An entry is a message (`{"role": ..., "content": ...}`) or a turn as Prompt flow keeps it
+    An entry is a message (`{"role": ..., "content": ...}`) or a turn in Prompt flow's format
     (`{"inputs": {"question": ...}, "outputs": {"answer": ...}}`).
 
     Raises:

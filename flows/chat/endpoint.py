@@ -1,4 +1,4 @@
-"""One request to a model's endpoint, with the patience that an overloaded one asks for."""
+"""Sends one request to a model's endpoint, with retries when it is overloaded."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
-from endpoint_errors import EndpointRefused, EndpointUnreachable, explain, meant, unreachable
+from endpoint_errors import EndpointRefused, EndpointUnreachable, effective_status, explain, unreachable
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 BUSY = (429, 503)
-# An overloaded endpoint says when to come back; more than two returns would outlast the patience of a person who chats.
+# An overloaded endpoint says when to retry; more than two retries take too long for a user in a chat.
 RETRIES = 2
 LONGEST_PAUSE_S = 10.0
 
@@ -32,10 +32,10 @@ def chat_url(address: str) -> str:
 
 
 def post(url: str, body: Mapping[str, Any], *, key: str, timeout_s: float) -> tuple[httpx.Response, float]:
-    """Return the endpoint's answer of status 200, and the seconds that it took with its retries.
+    """Return the endpoint's answer of status 200, and the seconds that it took, retries included.
 
-    429 and 503, of the endpoint or of the model's server behind Azure's 424, are tried again, when the endpoint says
-    (Retry-After) or after 1 and 2 seconds.
+    429 and 503, of the endpoint or of the model's server behind Azure's 424, are retried, after the delay
+    in Retry-After or after 1 and 2 seconds.
 
     Raises:
         EndpointUnreachable: nothing answered within `timeout_s` seconds.
@@ -43,8 +43,8 @@ def post(url: str, body: Mapping[str, Any], *, key: str, timeout_s: float) -> tu
     """
     headers = {"authorization": f"Bearer {key}"} if key else {}
     parts = urlsplit(url)
-    # Loopback takes no proxy from the environment, which could not reach it. Certificates are loaded for https only,
-    # because loading them costs more than a loopback request.
+    # Loopback ignores proxies of the environment, which could not reach it. Certificates are loaded for https only,
+    # because loading them takes longer than a loopback request.
     trust_env = parts.hostname not in LOOPBACK
     with httpx.Client(timeout=timeout_s, trust_env=trust_env, verify=parts.scheme == "https") as client:
         started = time.monotonic()
@@ -52,7 +52,7 @@ def post(url: str, body: Mapping[str, Any], *, key: str, timeout_s: float) -> tu
             response = _once(client, url, body, headers, timeout_s)
             if response.status_code == 200:
                 return response, time.monotonic() - started
-            if meant(response.status_code, response.headers) not in BUSY or attempt == RETRIES:
+            if effective_status(response.status_code, response.headers) not in BUSY or attempt == RETRIES:
                 raise EndpointRefused(explain(url, response.status_code, response.headers, response.text))
             time.sleep(_pause(response, attempt))
     raise AssertionError("the last attempt either returned or raised")
@@ -68,9 +68,9 @@ def _once(
 
 
 def _pause(response: httpx.Response, attempt: int) -> float:
-    """Return the seconds to wait before the next attempt: what the endpoint asks for, else 1, 2, ..."""
+    """Return the seconds to wait before the next attempt: the endpoint's Retry-After, else 1, 2, ..."""
     try:
-        asked = float(response.headers.get("retry-after", ""))
+        delay = float(response.headers.get("retry-after", ""))
     except ValueError:
-        asked = float(2**attempt)
-    return min(max(asked, 0.1), LONGEST_PAUSE_S)
+        delay = float(2**attempt)
+    return min(max(delay, 0.1), LONGEST_PAUSE_S)

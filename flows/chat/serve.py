@@ -1,8 +1,8 @@
-"""Serves this flow where nobody has made its connection, as in a container.
+"""Creates the flow's connection and serves the flow, as in a container.
 
 The endpoint's address and key come from ENDPOINT_ADDRESS and ENDPOINT_KEY. With ENDPOINT_AUTH=aad_token there is no
-key: whoever this process is signed in as is asked for a token. They become Prompt flow's connection, then
-`pf flow serve` takes over on HOST:PORT (127.0.0.1:8080 unless set).
+key: the identity that this process is signed in as gets a token. Creates Prompt flow's connection from them, then
+replaces itself with `pf flow serve` on HOST:PORT (127.0.0.1:8080 unless set).
 """
 
 import os
@@ -11,22 +11,20 @@ import sys
 from pathlib import Path
 
 FLOW = Path(__file__).resolve().parent
-# Without `trace: none` each server starts a second one, for traces, on port 23333.
+# Without `trace: none` each server starts a second one for traces, on port 23333.
 CONFIGURATION = "telemetry:\n  enabled: false\ntrace:\n  destination: none\nconnection:\n  provider: local\n"
-# Prompt flow wants a secret in every connection of this kind.
+# Prompt flow requires a secret in every custom connection.
 NO_KEY = "none"
 
 
 def main() -> None:
-    """Make the connection and become the server."""
+    """Create the connection and replace this process with the server."""
     auth = os.environ.get("ENDPOINT_AUTH", "key")
     if auth not in ("key", "aad_token"):
         sys.exit(f"ENDPOINT_AUTH is {auth!r}; it must be key or aad_token")
     if auth == "aad_token":
         if not (FLOW / "flow_token.py").exists():
-            sys.exit(
-                "flow_token.py, which gets Entra tokens, is missing: serve what was packaged with PHI_BACKEND=azure"
-            )
+            sys.exit("flow_token.py, which gets Entra tokens, is missing: serve a flow packaged with PHI_BACKEND=azure")
         os.environ["ENDPOINT_KEY"] = NO_KEY
     missing = [name for name in ("ENDPOINT_ADDRESS", "ENDPOINT_KEY") if not os.environ.get(name)]
     if missing:
@@ -40,7 +38,7 @@ def main() -> None:
 
 
 def prepare_state() -> Path:
-    """Return Prompt flow's folder, which now exists and keeps its encryption key; set before the first import of it."""
+    """Create and return Prompt flow's folder, which holds its encryption key; call before importing Prompt flow."""
     state = Path(os.environ.setdefault("PF_HOME_DIRECTORY", str(Path.home() / ".phi-chat-flow")))
     state.mkdir(parents=True, exist_ok=True, mode=0o700)
     if not (state / "pf.yaml").exists():
@@ -53,15 +51,15 @@ def prepare_state() -> Path:
 
 
 def make_connection(address: str, key: str, auth: str) -> None:
-    """Store the connection under the name that flow.dag.yaml asks for."""
+    """Store the connection under the name in flow.dag.yaml."""
     from promptflow.client import PFClient
     from promptflow.entities import CustomConnection
 
-    found = re.search(r"^\s+connection: (\S+)", (FLOW / "flow.dag.yaml").read_text(encoding="utf-8"), re.MULTILINE)
-    if found is None:
+    match = re.search(r"^\s+connection: (\S+)", (FLOW / "flow.dag.yaml").read_text(encoding="utf-8"), re.MULTILINE)
+    if match is None:
         sys.exit(f"{FLOW / 'flow.dag.yaml'} names no connection")
-    connection = CustomConnection(name=found.group(1), configs={"address": address, "auth": auth}, secrets={"key": key})
-    # Its annotation says the class; an instance is what it takes.
+    connection = CustomConnection(name=match.group(1), configs={"address": address, "auth": auth}, secrets={"key": key})
+    # Annotated as a class in Prompt flow, but takes an instance.
     PFClient().connections.create_or_update(connection)  # pyright: ignore[reportArgumentType]
 
 

@@ -20,5 +20,5 @@ def mark_answer(answer: str, row: int, questions_file: str) -> dict[str, Any]:
 
 @lru_cache(maxsize=4)
 def _keys(questions_file: str, modified: int) -> list[Key]:
-    """Return the file's keys; they take all questions together, so they are made once for a batch."""
+    """Return the file's keys, cached because they are computed from all questions together."""
     return answer_keys(read_questions(Path(questions_file)))

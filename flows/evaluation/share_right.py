@@ -5,7 +5,7 @@ from promptflow.core import log_metric, tool
 
 @tool
 def share_right(marks: list) -> float:
-    """Return right answers among all, and log it; a batch without rows has no share."""
+    """Return and log the share of right answers. Raises ValueError for a batch without rows."""
     if not marks:
         raise ValueError("no row was marked; run the evaluation flow over at least one answer")
     share = sum(mark["right"] for mark in marks) / len(marks)

@@ -1,4 +1,4 @@
-"""The chat function, against a real HTTP server: what it sends, what it returns, and what it says when that fails."""
+"""The chat function against a real HTTP server: its requests, answers and error messages."""
 
 import ast
 import importlib

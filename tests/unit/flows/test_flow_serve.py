@@ -121,4 +121,4 @@ def test_the_source_cannot_get_entra_tokens_and_says_what_can(tmp_path):
         [sys.executable, str(CHAT_FLOW / "serve.py")], env=environment, capture_output=True, text=True, check=False
     )
     assert done.returncode == 1
-    assert "serve what was packaged with PHI_BACKEND=azure" in done.stderr
+    assert "serve a flow packaged with PHI_BACKEND=azure" in done.stderr
