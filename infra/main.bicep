@@ -3,7 +3,7 @@ targetScope = 'subscription'
 metadata name = 'phi-assets'
 metadata description = 'Everything that phi-assets needs in an Azure subscription, in one resource group.'
 
-// As long as azd takes them; PHI_AZURE_NAME is shorter.
+// The limits of azd; those of PHI_AZURE_NAME are tighter.
 @description('Name of this installation: PHI_AZURE_NAME of phi-assets, AZURE_ENV_NAME of azd. The group is rg-<name>.')
 @minLength(1)
 @maxLength(64)
@@ -33,7 +33,7 @@ param purgeProtection bool = false
 param templateHash string = ''
 
 // Storage accounts, vaults, registries and Cosmos accounts share one namespace with all of Azure.
-// However the name and the region are spelt, such as 'East US 2', it is the same installation.
+// Normalised, so that another spelling of name or region, such as 'East US 2', is the same installation.
 var token = uniqueString(subscription().subscriptionId, toLower(environmentName), toLower(replace(location, ' ', '')))
 
 var groupName = 'rg-${environmentName}'
@@ -49,7 +49,7 @@ var names = {
 }
 var chat = { database: 'chat', container: 'history' }
 
-// Worked out from the names: a module's output would be known only after its deployment.
+// Computed from the names: a module's output is known only after its deployment.
 var groupId = subscriptionResourceId('Microsoft.Resources/resourceGroups', groupName)
 var chatDatabaseId = '${groupId}/providers/Microsoft.DocumentDB/databaseAccounts/${names.chat_database}'
 var ids = {
@@ -72,15 +72,15 @@ var roles = {
   'Storage Blob Data Reader': '2a2b9908-6ea1-4ae2-8e65-a410df84e7d1'
   AcrPull: '7f951dda-4ed3-4680-a7ca-43fe172d538d'
   'AzureML Data Scientist': 'f6c7c914-8db3-469d-8ca1-694a8f32e121'
-  // Cosmos DB's own, not Azure's: it lives in each account.
+  // A role of Cosmos DB, not of Azure: it is defined in each account.
   'Cosmos DB Built-in Data Contributor': '00000000-0000-0000-0000-000000000002'
 }
 
-// What stands between a resource's id and the name of an assignment on it.
+// The path between a resource's id and the name of an assignment on it.
 var azureRoles = 'providers/Microsoft.Authorization/roleAssignments'
 var cosmosRoles = 'sqlRoleAssignments'
 
-// Who may do what where. docs/decisions/0009 says why each is there, and why no other is.
+// The role assignments. docs/decisions/0009 gives the reason for each, and for leaving out others.
 var jobRoles = {
   keyless: [
     { to: 'job', on: 'storage_account', role: 'Storage Blob Data Contributor' }
@@ -102,7 +102,7 @@ var grants = map(concat(jobRoles[accessMode], rolesInBothModes), grant => {
   to: grant.to
   on: grant.on
   role: roles[grant.role]
-  // Known before the identity exists, hence by its resource id and not by its principal id.
+  // Uses the identity's resource id and not its principal id, because it is known before the identity exists.
   name: guid(ids[grant.on], grant.to == 'job' ? ids.managed_identity : principalId, roles[grant.role])
 })
 

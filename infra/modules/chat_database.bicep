@@ -15,7 +15,7 @@ param databaseName string
 @description('Name of the container: one item is one turn of a conversation.')
 param containerName string
 
-// Few conversations come near the 20 GB that one partition may hold, and they spread evenly.
+// A conversation stays far below the limit of 20 GB per partition, and conversations are distributed evenly.
 @description('Partition key of the container: turns are written and read a conversation at a time, from one partition.')
 param partitionKey string = '/conversation_id'
 

@@ -15,7 +15,7 @@ resource registry 'Microsoft.ContainerRegistry/registries@2025-11-01' = {
   tags: tags
   sku: { name: 'Basic' }
   properties: {
-    // The admin user is a password that everyone shares; AcrPull on an identity does the same.
+    // The admin user has one shared password; AcrPull on an identity gives the same access.
     adminUserEnabled: false
     publicNetworkAccess: 'Enabled'
   }

@@ -21,9 +21,9 @@ resource vault 'Microsoft.KeyVault/vaults@2025-05-01' = {
     sku: { family: 'A', name: 'standard' }
     enableRbacAuthorization: true
     enableSoftDelete: true
-    // The least that Azure allows: the vault's name is free again after a week, if nobody purges it before.
+    // The minimum that Azure allows: the vault's name is available again after a week, or once it is purged.
     softDeleteRetentionInDays: 7
-    // Azure refuses false: off is said by leaving it out.
+    // Azure rejects false: omit the property to turn it off.
     enablePurgeProtection: purgeProtection ? true : null
     publicNetworkAccess: 'Enabled'
   }

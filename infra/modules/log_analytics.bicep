@@ -15,7 +15,7 @@ resource workspace 'Microsoft.OperationalInsights/workspaces@2025-02-01' = {
   tags: tags
   properties: {
     sku: { name: 'PerGB2018' }
-    // Up to here, keeping costs nothing.
+    // The longest retention without charge.
     retentionInDays: 30
   }
 }

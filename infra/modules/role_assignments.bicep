@@ -59,8 +59,8 @@ resource identity 'Microsoft.ManagedIdentity/userAssignedIdentities@2024-11-30' 
   name: identityName
 }
 
-// A principal a few seconds old is not everywhere in Entra yet: saying that it is a ServicePrincipal spares the
-// look-up, which would end in PrincipalNotFound.
+// A new principal takes a while to replicate in Entra: principalType ServicePrincipal skips the lookup, which would fail
+// with PrincipalNotFound.
 resource onGroup 'Microsoft.Authorization/roleAssignments@2022-04-01' = [
   for grant in filter(grants, grant => grant.on == 'resource_group'): {
     name: grant.name
@@ -109,7 +109,7 @@ resource onWorkspace 'Microsoft.Authorization/roleAssignments@2022-04-01' = [
 ]
 
 // On the account and not the database: a client reads the account's metadata before it reaches any database.
-// One after the other: an account changes one thing at a time.
+// Sequential: an account accepts one change at a time.
 @batchSize(1)
 resource onDatabase 'Microsoft.DocumentDB/databaseAccounts/sqlRoleAssignments@2025-10-15' = [
   for grant in filter(grants, grant => grant.on == 'chat_database'): {

@@ -1,4 +1,4 @@
-"""The resources that a deployment makes, and what each of the two access modes changes in them."""
+"""The resources of a deployment, and their differences between the two access modes."""
 
 import json
 import re
