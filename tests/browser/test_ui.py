@@ -18,7 +18,7 @@ def test_an_asset_is_materialised_by_clicking(browser, dg_dev):
     from selenium.webdriver.common.by import By
 
     browser.get(f"{dg_dev}/assets/training_compute")
-    wait_for(browser, lambda page: "The compute that training will run on" in text_of(page))
+    wait_for(browser, lambda page: "The compute that training runs on" in text_of(page))
     assert "Never materialized" in text_of(browser)
 
     browser.find_element(By.XPATH, "//button[contains(., 'Materialize')]").click()

@@ -142,7 +142,7 @@ def test_the_command_shows_asks_and_deletes_only_after_the_right_word(place):
     wrong = phi(place, "teardown", input="yes\n")
 
     assert nobody.returncode == 1
-    assert f"type {place.name} into its input, or say --yes" in nobody.stderr
+    assert f"write {place.name} to standard input, or pass --yes" in nobody.stderr
     assert wrong.returncode == 1
     assert "nothing was deleted" in wrong.stdout
     assert f"chat-{place.name}/blue" in wrong.stdout
