@@ -215,5 +215,7 @@ def test_a_workspace_that_azure_may_keep_is_asked_about_before_it_is_ended(place
 
     said = phi(place, "teardown", "--all", input=f"{place.name}\n")
     assert said.returncode == 0, said.stderr
-    assert f"Azure was asked to purge what it may have retained: deleted workspace {workspace_name(place)}" in said.stdout
+    assert (
+        f"Azure was asked to purge what it may have retained: deleted workspace {workspace_name(place)}" in said.stdout
+    )
     assert workspace.lower() not in left(place)
