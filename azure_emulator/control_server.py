@@ -21,7 +21,6 @@ from azure_emulator.messages import AzureError
 from azure_emulator.resource_manager import put_resource
 from azure_emulator.resource_manager.builtin_roles import role_of
 from azure_emulator.resource_manager.resource_ids import name_of
-from azure_emulator.resource_manager.soft_deleted import foreign_deleted_vault
 from azure_emulator.scoring.faults import KINDS as FAULTS
 from azure_emulator.scoring.faults import Fault
 from azure_emulator.scoring.live_endpoints import new_key
@@ -134,7 +133,7 @@ class ControlCommands:
         self._emulator.taken_names.add(name.lower())
 
     def soft_delete_vault(self, name: str) -> None:
-        self._emulator.soft_deleted.add_vault(foreign_deleted_vault(self._emulator, name, "eastus2"))
+        self._emulator.soft_deleted.add_foreign_vault(self._emulator.subscription, name, "eastus2")
 
     def soft_deleted(self) -> list[str]:
         return self._emulator.soft_deleted.ids()

@@ -4,25 +4,23 @@ from __future__ import annotations
 
 import time
 import uuid
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from azure_emulator.messages import Answer, AzureError, Call
 from azure_emulator.resource_manager.resources import Resource
-
-if TYPE_CHECKING:
-    from azure_emulator.emulator import Emulator
+from azure_emulator.state import EmulatorState
 
 HOST = ".vault.azure.net"
 
 
-def find_vault(emulator: Emulator, host: str) -> Resource | None:
+def find_vault(emulator: EmulatorState, host: str) -> Resource | None:
     name = host.removesuffix(HOST)
     return next(
         (r for r in emulator.resources.of_type("Microsoft.KeyVault/vaults") if r.body["name"].lower() == name), None
     )
 
 
-def handle(emulator: Emulator, call: Call) -> Answer:
+def handle(emulator: EmulatorState, call: Call) -> Answer:
     """Answer GET, PUT and DELETE of /secrets/name. Raises AzureError."""
     vault = find_vault(emulator, call.host)
     if vault is None:
@@ -57,7 +55,7 @@ def _new(host: str, name: str, body: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _require(emulator: Emulator, oid: str, vault: str, action: str) -> None:
+def _require(emulator: EmulatorState, oid: str, vault: str, action: str) -> None:
     if not emulator.authorization.allows(oid, action, vault, data=True):
         raise AzureError(
             403,

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from azure_emulator.machine_learning.addresses import of_datastore
 from azure_emulator.messages import Answer, AzureError, Call
 from azure_emulator.resource_manager.put_resource import require
 from azure_emulator.resource_manager.resources import Resource
-
-if TYPE_CHECKING:
-    from azure_emulator.emulator import Emulator
+from azure_emulator.state import EmulatorState
 
 _READ = "Microsoft.MachineLearningServices/workspaces/jobs/read"
 _WRITE = "Microsoft.MachineLearningServices/workspaces/experiments/runs/write"
@@ -30,7 +28,7 @@ def public(call: Call) -> Answer | None:
     return Answer(dict.fromkeys(("api", "history", "experimentation", "modelmanagement", "mlflow", "dataset"), address))
 
 
-def handle(emulator: Emulator, call: Call) -> Answer:
+def handle(emulator: EmulatorState, call: Call) -> Answer:
     """Answer requests for a run's details and metadata, and change its labels. Raises AzureError."""
     workspace = _WORKSPACE.match(call.path)
     if workspace is None:
@@ -52,12 +50,12 @@ def handle(emulator: Emulator, call: Call) -> Answer:
     return Answer(_details(emulator, job) if run["details"] else _metadata(job))
 
 
-def _run_data(emulator: Emulator, call: Call, workspace: str) -> Answer:
+def _run_data(emulator: EmulatorState, call: Call, workspace: str) -> Answer:
     require(emulator, call.oid, _READ, workspace)
     return Answer({"runMetadata": _metadata(_job(emulator, workspace, (call.body or {}).get("runId", "")))})
 
 
-def _resolved(emulator: Emulator, call: Call, workspace: str) -> Answer:
+def _resolved(emulator: EmulatorState, call: Call, workspace: str) -> Answer:
     """Return the addresses of job outputs, by the ids from `rundata`."""
     require(emulator, call.oid, _READ, workspace)
     values: dict[str, Any] = {}
@@ -72,7 +70,7 @@ def _resolved(emulator: Emulator, call: Call, workspace: str) -> Answer:
     return Answer({"values": values})
 
 
-def _job(emulator: Emulator, workspace: str, name: str) -> Resource:
+def _job(emulator: EmulatorState, workspace: str, name: str) -> Resource:
     job = emulator.resources.find(f"{workspace}/jobs/{name}")
     if job is None:
         raise AzureError(404, "UserError", f"Run {name} was not found.")
@@ -101,7 +99,7 @@ def _metadata(job: Resource) -> dict[str, Any]:
     }
 
 
-def _details(emulator: Emulator, job: Resource) -> dict[str, Any]:
+def _details(emulator: EmulatorState, job: Resource) -> dict[str, Any]:
     workspace = job.id.rsplit("/jobs/", 1)[0]
     store = emulator.resources.find(f"{workspace}/datastores/workspaceartifactstore")
     assert store

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from azure_emulator.identity.identities import TENANT
 from azure_emulator.messages import Answer, Call
-
-if TYPE_CHECKING:
-    from azure_emulator.emulator import Emulator
+from azure_emulator.state import EmulatorState
 
 _ALIASES = ["login.microsoftonline.com", "login.windows.net", "login.microsoft.com", "sts.windows.net"]
 
 
-def handle(emulator: Emulator, call: Call) -> Answer:
+def handle(emulator: EmulatorState, call: Call) -> Answer:
     """Answer requests for discovery documents and tokens."""
     if call.path == "/common/discovery/instance":
         cloud = {"preferred_network": _ALIASES[0], "preferred_cache": "login.windows.net", "aliases": _ALIASES}
@@ -34,7 +30,7 @@ def handle(emulator: Emulator, call: Call) -> Answer:
     return Answer({"error": "not_found", "error_description": call.path}, 404)
 
 
-def _token(emulator: Emulator, call: Call) -> Answer:
+def _token(emulator: EmulatorState, call: Call) -> Answer:
     form = call.body or {}
     client = emulator.directory.by_client_id(str(form.get("client_id", "")))
     if call.path.split("/")[1] not in (TENANT, "common", "organizations"):

@@ -6,23 +6,34 @@ import logging
 import queue
 import threading
 import time
-from typing import TYPE_CHECKING, Literal
+from collections import Counter
+from typing import Literal, Protocol
 
 from azure_emulator.jobs.contract import JobRun, OnChange, Status
 from azure_emulator.jobs.data import JobFailed
 from azure_emulator.jobs.node import Node
 
-if TYPE_CHECKING:
-    from azure_emulator.jobs.runner import JobRunner
-
 _LOG = logging.getLogger(__name__)
 Ending = Literal["cancelled", "node back", "node lost", "shut down"]
+
+
+class Runner(Protocol):
+    """What a job needs of its runner."""
+
+    node_retries: int
+    seconds_to_stop: float
+    seconds_after_limit: float
+    executions: Counter[str]
+
+    def new_node(self, run: JobRun) -> Node: ...
+    def write_log(self, run: JobRun, text: str) -> None: ...
+    def forget(self, id: str) -> None: ...
 
 
 class Job:
     """Runs in `thread`. `end` queues events from outside, which are handled in order."""
 
-    def __init__(self, runner: JobRunner, run: JobRun, on_change: OnChange) -> None:
+    def __init__(self, runner: Runner, run: JobRun, on_change: OnChange) -> None:
         self._runner, self._run, self._on_change = runner, run, on_change
         self._endings: queue.SimpleQueue[Ending] = queue.SimpleQueue()
         self._silent = False

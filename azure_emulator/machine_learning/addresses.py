@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
 
 from azure_emulator.jobs.contract import BlobPath
 from azure_emulator.messages import AzureError
-
-if TYPE_CHECKING:
-    from azure_emulator.emulator import Emulator
+from azure_emulator.state import EmulatorState
 
 _DATASTORE = re.compile(r"azureml://(?:.*/)?datastores/(?P<name>[^/]+)/(?:paths/)?(?P<path>.*)", re.IGNORECASE)
 _JOB = re.compile(
@@ -21,7 +18,7 @@ _ASSET_URI = {"data": "dataUri", "models": "modelUri", "codes": "codeUri"}
 _ASSET = re.compile(r".*/(?P<kind>data|models|codes)/[^/]+/versions/[^/]+", re.IGNORECASE)
 
 
-def blob_path(emulator: Emulator, workspace: str, uri: str) -> BlobPath:
+def blob_path(emulator: EmulatorState, workspace: str, uri: str) -> BlobPath:
     """Return the blob or blob folder of an address in the workspace. Raises AzureError (UserError)."""
     plain = uri.removeprefix("azureml:") if uri.lower().startswith("azureml:/subscriptions") else uri
     asset = _ASSET.fullmatch(plain)
@@ -50,14 +47,14 @@ def of_datastore(workspace: str, name: str, path: str) -> str:
     return f"{start}/datastores/{name}/paths/{path}"
 
 
-def _in_datastore(emulator: Emulator, workspace: str, name: str, path: str, uri: str) -> BlobPath:
+def _in_datastore(emulator: EmulatorState, workspace: str, name: str, path: str, uri: str) -> BlobPath:
     store = emulator.resources.find(f"{workspace}/datastores/{name}")
     if store is None:
         raise _unknown(uri, f"the workspace has no datastore '{name}'")
     return BlobPath(store.properties["accountName"], store.properties["containerName"], path)
 
 
-def _of_job(emulator: Emulator, workspace: str, job: str, output: str, path: str, uri: str) -> BlobPath:
+def _of_job(emulator: EmulatorState, workspace: str, job: str, output: str, path: str, uri: str) -> BlobPath:
     resource = emulator.resources.find(f"{workspace}/jobs/{job}")
     outputs = (resource.properties.get("outputs") or {}) if resource else {}
     # `artifacts` is the job's own folder, which the SDK calls `default`.

@@ -6,7 +6,7 @@ import re
 import threading
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from azure_emulator.messages import AzureError
 from azure_emulator.resource_manager import skus
@@ -14,9 +14,7 @@ from azure_emulator.resource_manager.linked_access import require_assignable
 from azure_emulator.resource_manager.resource_ids import is_within
 from azure_emulator.resource_manager.resource_types import Put
 from azure_emulator.resource_manager.resources import Resource, now
-
-if TYPE_CHECKING:
-    from azure_emulator.emulator import Emulator
+from azure_emulator.state import EmulatorState
 
 _NODE_SECONDS = 1.0
 _DURATION = re.compile(r"P(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+(?:\.\d+)?)S)?)?")
@@ -70,7 +68,7 @@ def complete(put: Put) -> None:
     put.properties["createdOn"] = put.stored_or_new("createdOn", now)
 
 
-def _require_quota_for_minimum(emulator: Emulator, size: skus.VmSize, minimum: int) -> None:
+def _require_quota_for_minimum(emulator: EmulatorState, size: skus.VmSize, minimum: int) -> None:
     for name in (size.family, skus.TOTAL):
         limit = emulator.quota.limit(name)
         if minimum * size.vcpus > limit:
@@ -94,7 +92,7 @@ def _resolve_identities(put: Put) -> None:
         named[id] = shown
 
 
-def settle(emulator: Emulator, cluster: Resource) -> None:
+def settle(emulator: EmulatorState, cluster: Resource) -> None:
     inner = cluster.properties["properties"]
     inner.setdefault("allocationState", "Steady")
     inner.setdefault("errors", [])
@@ -102,7 +100,7 @@ def settle(emulator: Emulator, cluster: Resource) -> None:
     emulator.clusters.show(cluster)
 
 
-def dropped(emulator: Emulator, cluster: Resource) -> None:
+def dropped(emulator: EmulatorState, cluster: Resource) -> None:
     emulator.clusters.forget(cluster.id)
 
 
@@ -122,7 +120,7 @@ class _Nodes:
 class Clusters:
     """Allocates nodes to jobs. With `capacity` False no new node is allocated."""
 
-    def __init__(self, emulator: Emulator) -> None:
+    def __init__(self, emulator: EmulatorState) -> None:
         self._emulator = emulator
         self._lock = threading.RLock()
         self._nodes: dict[str, _Nodes] = {}

@@ -4,26 +4,24 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from azure_emulator.machine_learning.connections import TYPE, invalid
 from azure_emulator.messages import Answer, Call, not_found
 from azure_emulator.resource_manager import put_resource
 from azure_emulator.resource_manager.resource_ids import name_of
 from azure_emulator.resource_manager.resources import Resource
-
-if TYPE_CHECKING:
-    from azure_emulator.emulator import Emulator
+from azure_emulator.state import EmulatorState
 
 # Listed only with includeAll: azure-ai-ml's include_data_connections.
 _DATA = frozenset({"azureblob", "adlsgen2", "azureonelake"})
 
 
-def _put(emulator: Emulator, call: Call) -> Answer:
+def _put(emulator: EmulatorState, call: Call) -> Answer:
     return _write(emulator, call, _object(call))
 
 
-def _patch(emulator: Emulator, call: Call) -> Answer:
+def _patch(emulator: EmulatorState, call: Call) -> Answer:
     old = emulator.resources.find(call.path)
     if old is None:
         raise not_found(call.path)
@@ -33,7 +31,7 @@ def _patch(emulator: Emulator, call: Call) -> Answer:
     )
 
 
-def _write(emulator: Emulator, call: Call, body: dict[str, Any]) -> Answer:
+def _write(emulator: EmulatorState, call: Call, body: dict[str, Any]) -> Answer:
     with emulator.resources.lock:
         kept = put_resource.put(emulator, call.oid, call.path, body, call.api_version)
         kept.resource.hidden["credentials"] = copy.deepcopy(body["properties"].get("credentials"))
@@ -43,7 +41,7 @@ def _write(emulator: Emulator, call: Call, body: dict[str, Any]) -> Answer:
         return Answer(kept.resource.shown())
 
 
-def _list_secrets(emulator: Emulator, call: Call, id: str) -> Answer:
+def _list_secrets(emulator: EmulatorState, call: Call, id: str) -> Answer:
     put_resource.require(emulator, call.oid, f"{TYPE}/listsecrets/action", id)
     resource = emulator.resources.find(id)
     if resource is None:
@@ -53,7 +51,7 @@ def _list_secrets(emulator: Emulator, call: Call, id: str) -> Answer:
     return Answer(shown)
 
 
-def _list(emulator: Emulator, call: Call, workspace: str) -> Answer:
+def _list(emulator: EmulatorState, call: Call, workspace: str) -> Answer:
     put_resource.require(emulator, call.oid, f"{TYPE}/read", workspace)
     rows = [r for r in emulator.resources.children(f"{workspace}/connections") if _wanted(r, call.query)]
     return Answer({"value": [r.shown() for r in rows]})

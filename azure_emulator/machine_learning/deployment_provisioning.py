@@ -9,9 +9,8 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import httpx
 
@@ -27,23 +26,13 @@ from azure_emulator.resource_manager.resources import Resource
 from azure_emulator.scoring.container import Container, Route
 from azure_emulator.scoring.faults import Fault
 from azure_emulator.scoring.image import BuildFailed, Image, build
-
-if TYPE_CHECKING:
-    from azure_emulator.emulator import Emulator
+from azure_emulator.state import EmulatorState, ProvisioningFailed
 
 _GUIDE = "Please see troubleshooting guide, available here: https://aka.ms/oe-tsg#error-"
 _MACHINE_SECONDS = 2.0
 _BUILD_SECONDS = 1.0
 _RESTART_SECONDS = 10.0
 ROUTES = ("livenessRoute", "readinessRoute", "scoringRoute")
-
-
-@dataclass
-class ProvisioningFailed(Exception):
-    """The error that ends a deployment's provisioning as Failed."""
-
-    code: str
-    message: str
 
 
 class DeploymentProvisioner:
@@ -53,7 +42,7 @@ class DeploymentProvisioner:
     start faster at a small scale.
     """
 
-    def __init__(self, emulator: Emulator) -> None:
+    def __init__(self, emulator: EmulatorState) -> None:
         self._emulator = emulator
         self._closing = threading.Event()
         self._threads: list[threading.Thread] = []

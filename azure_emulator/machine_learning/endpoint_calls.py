@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from azure_emulator.machine_learning import endpoint_writes as writes
 from azure_emulator.machine_learning.endpoint_writes import existing
@@ -13,22 +13,20 @@ from azure_emulator.resource_manager.resource_ids import name_of, type_of
 from azure_emulator.resource_manager.resources import Resource
 from azure_emulator.scoring.access import AUDIENCE
 from azure_emulator.scoring.live_endpoints import new_key
-
-if TYPE_CHECKING:
-    from azure_emulator.emulator import Emulator
+from azure_emulator.state import EmulatorState
 
 _LOGS = ("InferenceServer", "StorageInitializer", None)
 _TOKEN_SECONDS = 3600
 
 
-def _list_keys(emulator: Emulator, call: Call, id: str) -> Answer:
+def _list_keys(emulator: EmulatorState, call: Call, id: str) -> Answer:
     put_resource.require(emulator, call.oid, f"{type_of(id)}/listKeys/action", id)
     _require_mode(existing(emulator, id), "Key", "listKeys")
     live = emulator.scoring.of(id)
     return Answer(dict(live.keys) if live else {})
 
 
-def _regenerate_keys(emulator: Emulator, call: Call, id: str) -> Answer:
+def _regenerate_keys(emulator: EmulatorState, call: Call, id: str) -> Answer:
     put_resource.require(emulator, call.oid, f"{type_of(id)}/regenerateKeys/action", id)
     asked = object_of(call)
     kind = {"primary": "primaryKey", "secondary": "secondaryKey"}.get(str(asked.get("keyType")).lower())
@@ -45,7 +43,7 @@ def _regenerate_keys(emulator: Emulator, call: Call, id: str) -> Answer:
     return Answer(None, 202, operation.headers)
 
 
-def _token(emulator: Emulator, call: Call, id: str) -> Answer:
+def _token(emulator: EmulatorState, call: Call, id: str) -> Answer:
     put_resource.require(emulator, call.oid, f"{type_of(id)}/token/action", id)
     resource = existing(emulator, id)
     if resource.properties["authMode"] == "Key":
@@ -61,7 +59,7 @@ def _token(emulator: Emulator, call: Call, id: str) -> Answer:
     )
 
 
-def _logs(emulator: Emulator, call: Call, id: str, endpoint: str) -> Answer:
+def _logs(emulator: EmulatorState, call: Call, id: str, endpoint: str) -> Answer:
     put_resource.require(emulator, call.oid, f"{type_of(id)}/getLogs/action", id)
     existing(emulator, id)
     asked = call.body or {}
@@ -76,7 +74,7 @@ def _logs(emulator: Emulator, call: Call, id: str, endpoint: str) -> Answer:
     return Answer({"content": instance + (slot.tail(lines or 50) if slot else "")})
 
 
-def _skus(emulator: Emulator, call: Call, id: str, endpoint: str) -> Answer:
+def _skus(emulator: EmulatorState, call: Call, id: str, endpoint: str) -> Answer:
     put_resource.require(emulator, call.oid, f"{type_of(id)}/read", id)
     size = skus.find(existing(emulator, id).properties["instanceType"])
     capacity = {"minimum": 1, "maximum": 50, "default": 1, "scaleType": "Manual"}

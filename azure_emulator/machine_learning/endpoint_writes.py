@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from azure_emulator.machine_learning import endpoints, online_deployments, traffic
-from azure_emulator.machine_learning.deployment_provisioning import ProvisioningFailed
 from azure_emulator.messages import Answer, AzureError, Call, merged, not_found, object_of
 from azure_emulator.resource_manager import put_resource
 from azure_emulator.resource_manager.operations import Progress
 from azure_emulator.resource_manager.resource_ids import name_of, parent_of, plain, provider_of, type_of
 from azure_emulator.resource_manager.resources import Resource
-
-if TYPE_CHECKING:
-    from azure_emulator.emulator import Emulator
+from azure_emulator.state import EmulatorState, ProvisioningFailed
 
 ENDPOINT_SECONDS = 1.0
 
@@ -28,7 +25,7 @@ class Operation:
     headers: dict[str, str] = field(default_factory=dict)
 
 
-def begin(emulator: Emulator, call: Call, resource: Resource, state: str) -> Operation:
+def begin(emulator: EmulatorState, call: Call, resource: Resource, state: str) -> Operation:
     """Start an operation on the resource. The caller holds the resources' lock."""
     operation = Operation()
     id = emulator.operations.start(lambda: Progress(operation.state, operation.error))
@@ -46,7 +43,7 @@ def _set_state(resource: Resource, state: str) -> None:
 
 
 def _finish(
-    emulator: Emulator, id: str, operation: Operation, failed: ProvisioningFailed | None = None
+    emulator: EmulatorState, id: str, operation: Operation, failed: ProvisioningFailed | None = None
 ) -> Resource | None:
     """End the operation. Return the resource if it still exists. The caller holds the resources' lock."""
     resource = emulator.resources.find(id)
@@ -59,7 +56,7 @@ def _finish(
     return resource
 
 
-def require_idle(emulator: Emulator, endpoint_id: str) -> None:
+def require_idle(emulator: EmulatorState, endpoint_id: str) -> None:
     """Raise Conflict while a write on the endpoint or one of its deployments is in progress.
 
     how-to-troubleshoot-online-endpoints: "When an operation is already in progress, any new operation on that same
@@ -78,16 +75,16 @@ def require_idle(emulator: Emulator, endpoint_id: str) -> None:
             )
 
 
-def put_endpoint(emulator: Emulator, call: Call, id: str) -> Answer:
+def put_endpoint(emulator: EmulatorState, call: Call, id: str) -> Answer:
     return _write_endpoint(emulator, call, id, object_of(call))
 
 
-def patch_endpoint(emulator: Emulator, call: Call, id: str) -> Answer:
+def patch_endpoint(emulator: EmulatorState, call: Call, id: str) -> Answer:
     old = existing(emulator, id)
     return _write_endpoint(emulator, call, id, merged(old.asked, object_of(call)))
 
 
-def _write_endpoint(emulator: Emulator, call: Call, id: str, body: dict[str, Any]) -> Answer:
+def _write_endpoint(emulator: EmulatorState, call: Call, id: str, body: dict[str, Any]) -> Answer:
     put_resource.require(emulator, call.oid, f"{type_of(id)}/write", id)
     keys = (body.get("properties") or {}).get("keys") or {}
     with emulator.resources.lock:
@@ -105,7 +102,7 @@ def _write_endpoint(emulator: Emulator, call: Call, id: str, body: dict[str, Any
     return Answer(shown, 201 if kept.created else 200, operation.headers)
 
 
-def end_endpoint(emulator: Emulator, id: str, operation: Operation) -> None:
+def end_endpoint(emulator: EmulatorState, id: str, operation: Operation) -> None:
     with emulator.resources.lock:
         missing = endpoints.missing_providers(emulator)
         if missing:
@@ -121,22 +118,22 @@ def end_endpoint(emulator: Emulator, id: str, operation: Operation) -> None:
             endpoints.settled(emulator, resource)
 
 
-def delete_endpoint(emulator: Emulator, call: Call, id: str) -> Answer:
+def delete_endpoint(emulator: EmulatorState, call: Call, id: str) -> Answer:
     return _delete(emulator, call, id, id)
 
 
-def put_deployment(emulator: Emulator, call: Call, id: str, endpoint: str) -> Answer:
+def put_deployment(emulator: EmulatorState, call: Call, id: str, endpoint: str) -> Answer:
     return _write_deployment(emulator, call, id, endpoint, object_of(call))
 
 
-def patch_deployment(emulator: Emulator, call: Call, id: str, endpoint: str) -> Answer:
+def patch_deployment(emulator: EmulatorState, call: Call, id: str, endpoint: str) -> Answer:
     old, asked = existing(emulator, id), object_of(call)
     if set(asked) - {"tags", "sku"}:
         raise AzureError(400, "InvalidRequestContent", "A PATCH of a deployment changes its tags and its sku only.")
     return _write_deployment(emulator, call, id, endpoint, merged(old.asked, asked))
 
 
-def _write_deployment(emulator: Emulator, call: Call, id: str, endpoint: str, body: dict[str, Any]) -> Answer:
+def _write_deployment(emulator: EmulatorState, call: Call, id: str, endpoint: str, body: dict[str, Any]) -> Answer:
     put_resource.require(emulator, call.oid, f"{type_of(id)}/write", id)
     with emulator.resources.lock:
         require_idle(emulator, endpoint)
@@ -153,7 +150,7 @@ def _write_deployment(emulator: Emulator, call: Call, id: str, endpoint: str, bo
     return Answer(shown, 201 if kept.created else 200, operation.headers)
 
 
-def _end_deployment(emulator: Emulator, id: str, operation: Operation, failed: ProvisioningFailed | None) -> None:
+def _end_deployment(emulator: EmulatorState, id: str, operation: Operation, failed: ProvisioningFailed | None) -> None:
     with emulator.resources.lock:
         resource = _finish(emulator, id, operation, failed)
         live = emulator.scoring.of(parent_of(id))
@@ -174,11 +171,11 @@ def _work(deployment: Resource) -> dict[str, Any]:
     return {key: deployment.properties.get(key) for key in online_deployments.WORK}
 
 
-def delete_deployment(emulator: Emulator, call: Call, id: str, endpoint: str) -> Answer:
+def delete_deployment(emulator: EmulatorState, call: Call, id: str, endpoint: str) -> Answer:
     return _delete(emulator, call, id, endpoint)
 
 
-def _delete(emulator: Emulator, call: Call, id: str, endpoint: str) -> Answer:
+def _delete(emulator: EmulatorState, call: Call, id: str, endpoint: str) -> Answer:
     """Delete an endpoint or deployment with everything below it; its containers end in the background."""
     put_resource.require(emulator, call.oid, f"{type_of(id)}/delete", id)
     with emulator.resources.lock:
@@ -199,7 +196,7 @@ def _delete(emulator: Emulator, call: Call, id: str, endpoint: str) -> Answer:
     return Answer(None, 202, operation.headers)
 
 
-def _end_delete(emulator: Emulator, id: str, endpoint: str, operation: Operation) -> None:
+def _end_delete(emulator: EmulatorState, id: str, endpoint: str, operation: Operation) -> None:
     with emulator.resources.lock:
         put_resource.drop(emulator, id)
         rest = emulator.resources.find(endpoint)
@@ -208,7 +205,7 @@ def _end_delete(emulator: Emulator, id: str, endpoint: str, operation: Operation
         operation.state = "Succeeded"
 
 
-def existing(emulator: Emulator, id: str) -> Resource:
+def existing(emulator: EmulatorState, id: str) -> Resource:
     resource = emulator.resources.find(id)
     if resource is None:
         raise not_found(id)

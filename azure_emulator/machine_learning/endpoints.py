@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from azure_emulator.identity.identities import TENANT
 from azure_emulator.machine_learning import traffic
@@ -13,9 +13,7 @@ from azure_emulator.resource_manager.resource_ids import name_of, parent_of, pla
 from azure_emulator.resource_manager.resource_types import Put
 from azure_emulator.resource_manager.resources import Resource
 from azure_emulator.scoring.live_endpoints import HOST
-
-if TYPE_CHECKING:
-    from azure_emulator.emulator import Emulator
+from azure_emulator.state import EmulatorState
 
 TYPE = "Microsoft.MachineLearningServices/workspaces/onlineEndpoints"
 # Without these, a managed endpoint fails: how-to-troubleshoot-online-endpoints, "Subscription not registered".
@@ -50,7 +48,7 @@ def complete(put: Put) -> None:
     put.properties["swaggerUri"] = put.stored_or_new("swaggerUri", lambda: f"{base}/swagger.json")
 
 
-def missing_providers(emulator: Emulator) -> list[str]:
+def missing_providers(emulator: EmulatorState) -> list[str]:
     return [name for name in PROVIDERS if emulator.providers.state(name) != "Registered"]
 
 
@@ -62,7 +60,7 @@ def identity_of(endpoint: Resource) -> tuple[str | None, str | None, str]:
     return identity.get("principalId"), endpoint.hidden.get("client_id"), f"the identity of {endpoint.id}"
 
 
-def settled(emulator: Emulator, endpoint: Resource) -> None:
+def settled(emulator: EmulatorState, endpoint: Resource) -> None:
     """Open the endpoint with the requested traffic."""
     live = emulator.scoring.of(endpoint.id)
     if live:
@@ -70,11 +68,11 @@ def settled(emulator: Emulator, endpoint: Resource) -> None:
         live.shift(endpoint.properties.get("traffic") or {})
 
 
-def dropped(emulator: Emulator, endpoint: Resource) -> None:
+def dropped(emulator: EmulatorState, endpoint: Resource) -> None:
     emulator.scoring.close(endpoint.id)
 
 
-def _taken(emulator: Emulator, id: str, region: str) -> bool:
+def _taken(emulator: EmulatorState, id: str, region: str) -> bool:
     same = (r for r in emulator.resources.of_type(TYPE) if name_of(r.id).lower() == name_of(id).lower())
     return name_of(id).lower() in emulator.taken_names or any(
         r.id.lower() != id.lower() and plain(r.body["location"]) == region for r in same
@@ -103,7 +101,7 @@ def _resolve_identity(put: Put) -> None:
     put.body["identity"] = identity
 
 
-def grant_system_identity(emulator: Emulator, endpoint: Resource, creator: str) -> None:
+def grant_system_identity(emulator: EmulatorState, endpoint: Resource, creator: str) -> None:
     """Assign roles to a new endpoint's system identity where its creator may assign roles."""
     oid = (endpoint.body.get("identity") or {}).get("principalId")
     workspace = emulator.resources.find(parent_of(endpoint.id))

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from azure_emulator.resource_manager.resources import Resource
-
-if TYPE_CHECKING:
-    from azure_emulator.emulator import Emulator
+from azure_emulator.state import EmulatorState
 
 PULL = "Microsoft.ContainerRegistry/registries/pull/read"
 
 
-def registry_without_pull_access(emulator: Emulator, workspace: str, oid: str | None) -> Resource | None:
+def registry_without_pull_access(emulator: EmulatorState, workspace: str, oid: str | None) -> Resource | None:
     """Return the workspace's registry if the identity may not pull from it, else None."""
     found = emulator.resources.find(workspace)
     registry = emulator.resources.find((found.properties.get("containerRegistry") or "") if found else "")

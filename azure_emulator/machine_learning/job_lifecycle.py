@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING
 
 from azure_emulator.jobs.contract import TERMINAL
 from azure_emulator.machine_learning.images import registry_without_pull_access
 from azure_emulator.machine_learning.job_runs import job_run
 from azure_emulator.resource_manager.resource_ids import name_of, parent_of
 from azure_emulator.resource_manager.resources import Resource, now
-
-if TYPE_CHECKING:
-    from azure_emulator.emulator import Emulator
+from azure_emulator.state import EmulatorState
 
 _STEP_SECONDS = 0.3
 _CAPACITY_POLL_SECONDS = 0.25
@@ -21,7 +18,7 @@ _CAPACITY_POLL_SECONDS = 0.25
 class Jobs:
     """Moves jobs through Starting, Preparing (image) and Queued (node), then hands them to the runner."""
 
-    def __init__(self, emulator: Emulator) -> None:
+    def __init__(self, emulator: EmulatorState) -> None:
         self._emulator = emulator
         self._lock = threading.RLock()
         self._submitted: dict[str, Resource] = {}  # by lower-cased id

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from azure_emulator.jobs.contract import BlobPath, JobInput, JobOutput, JobRun
 from azure_emulator.machine_learning.addresses import blob_path
@@ -11,9 +11,7 @@ from azure_emulator.machine_learning.clusters import seconds_of
 from azure_emulator.messages import AzureError
 from azure_emulator.resource_manager.resource_ids import name_of, parent_of
 from azure_emulator.resource_manager.resources import Resource
-
-if TYPE_CHECKING:
-    from azure_emulator.emulator import Emulator
+from azure_emulator.state import EmulatorState
 
 _PLACE = re.compile(r"\$\{\{\s*(inputs|outputs)\.(\w+)\s*\}\}")
 _FILES: dict[str, Literal["uri_file", "uri_folder"]] = {
@@ -24,7 +22,7 @@ _FILES: dict[str, Literal["uri_file", "uri_folder"]] = {
 _MODELS = frozenset({"custom_model", "mlflow_model", "triton_model"})
 
 
-def job_run(emulator: Emulator, id: str, asked: dict[str, Any], cluster: Resource | None) -> JobRun:
+def job_run(emulator: EmulatorState, id: str, asked: dict[str, Any], cluster: Resource | None) -> JobRun:
     """Return the job as the runner needs it. Raises AzureError (UserError) for an invalid address."""
     assert cluster is not None
     workspace, name = parent_of(id), name_of(id)
@@ -55,7 +53,7 @@ def job_run(emulator: Emulator, id: str, asked: dict[str, Any], cluster: Resourc
     )
 
 
-def _identity_based(emulator: Emulator, workspace: str) -> bool:
+def _identity_based(emulator: EmulatorState, workspace: str) -> bool:
     """Return whether mounts use the job's identity: they do unless the datastore has a valid account key."""
     store = emulator.resources.find(f"{workspace}/datastores/workspaceblobstore")
     if store is None or store.properties["credentials"]["credentialsType"] != "AccountKey":
@@ -64,7 +62,7 @@ def _identity_based(emulator: Emulator, workspace: str) -> bool:
     return not (account and account.shared_keys)
 
 
-def _input(emulator: Emulator, workspace: str, name: str, value: dict[str, Any]) -> JobInput:
+def _input(emulator: EmulatorState, workspace: str, name: str, value: dict[str, Any]) -> JobInput:
     kind = value.get("jobInputType")
     if kind == "literal":
         return JobInput("literal", str(value["value"]))

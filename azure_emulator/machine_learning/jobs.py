@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from azure_emulator.machine_learning.addresses import of_datastore
 from azure_emulator.machine_learning.clusters import seconds_of
@@ -11,9 +11,7 @@ from azure_emulator.messages import AzureError
 from azure_emulator.resource_manager.resource_ids import parent_of
 from azure_emulator.resource_manager.resource_types import Put
 from azure_emulator.resource_manager.resources import Resource
-
-if TYPE_CHECKING:
-    from azure_emulator.emulator import Emulator
+from azure_emulator.state import EmulatorState
 
 _MUTABLE = frozenset({"description", "tags", "displayName", "properties", "isArchived", "services", "status"})
 
@@ -39,7 +37,7 @@ def complete(put: Put) -> None:
     _add_labels(put, workspace)
 
 
-def settle(emulator: Emulator, job: Resource) -> None:
+def settle(emulator: EmulatorState, job: Resource) -> None:
     """Start a new job."""
     job.properties.pop("provisioningState", None)
     emulator.jobs.begin(job)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from azure_emulator.machine_learning.clusters import seconds_of
 from azure_emulator.messages import AzureError
@@ -12,9 +12,7 @@ from azure_emulator.resource_manager import skus
 from azure_emulator.resource_manager.resource_ids import parent_of, plain
 from azure_emulator.resource_manager.resource_types import Put
 from azure_emulator.resource_manager.resources import Resource
-
-if TYPE_CHECKING:
-    from azure_emulator.emulator import Emulator
+from azure_emulator.state import EmulatorState
 
 TYPE = "Microsoft.MachineLearningServices/workspaces/onlineEndpoints/deployments"
 _LONGEST_REQUEST = 180
@@ -63,7 +61,7 @@ def vcpus_of(size: skus.VmSize, instances: int) -> int:
     return (instances if exempt else math.ceil(1.2 * instances)) * size.vcpus
 
 
-def vcpus_in_use(emulator: Emulator, quota: str, under: str, but: str) -> int:
+def vcpus_in_use(emulator: EmulatorState, quota: str, under: str, but: str) -> int:
     """Return the vCPUs of a quota that deployments below an id use, failed ones included."""
     total = 0
     for deployment in emulator.resources.of_type(TYPE, under):
@@ -73,7 +71,7 @@ def vcpus_in_use(emulator: Emulator, quota: str, under: str, but: str) -> int:
     return total
 
 
-def dropped(emulator: Emulator, deployment: Resource) -> None:
+def dropped(emulator: EmulatorState, deployment: Resource) -> None:
     emulator.scoring.remove(deployment.id)
 
 

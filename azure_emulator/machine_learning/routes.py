@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from azure_emulator.machine_learning import connection_calls, endpoint_calls
 from azure_emulator.messages import RETRY_AFTER, Answer, AzureError, Call, not_found
@@ -11,14 +11,12 @@ from azure_emulator.resource_manager import put_resource, skus
 from azure_emulator.resource_manager.operations import Progress
 from azure_emulator.resource_manager.resource_ids import name_of, parent_of, provider_of, type_of
 from azure_emulator.resource_manager.resources import Resource
-
-if TYPE_CHECKING:
-    from azure_emulator.emulator import Emulator
+from azure_emulator.state import EmulatorState
 
 _ML = "Microsoft.MachineLearningServices/workspaces"
 
 
-def _put_compute(emulator: Emulator, call: Call) -> Answer:
+def _put_compute(emulator: EmulatorState, call: Call) -> Answer:
     kept = put_resource.put(emulator, call.oid, call.path, call.body or {}, call.api_version)
     headers: dict[str, str] = {}
     if kept.resource.state in ("Creating", "Updating"):
@@ -26,7 +24,7 @@ def _put_compute(emulator: Emulator, call: Call) -> Answer:
     return Answer(kept.resource.shown(), 201 if kept.created else 200, headers)
 
 
-def _delete_compute(emulator: Emulator, call: Call) -> Answer:
+def _delete_compute(emulator: EmulatorState, call: Call) -> Answer:
     put_resource.require(emulator, call.oid, f"{_ML}/computes/delete", call.path)
     cluster = _existing(emulator, call.path)
     cluster.properties["provisioningState"] = "Deleting"
@@ -40,12 +38,12 @@ def _delete_compute(emulator: Emulator, call: Call) -> Answer:
     return Answer(None, 202, headers)
 
 
-def _put_job(emulator: Emulator, call: Call) -> Answer:
+def _put_job(emulator: EmulatorState, call: Call) -> Answer:
     kept = put_resource.put(emulator, call.oid, call.path, call.body or {}, call.api_version)
     return Answer(kept.resource.shown(), 201 if kept.created else 200)
 
 
-def _cancel_job(emulator: Emulator, call: Call, id: str) -> Answer:
+def _cancel_job(emulator: EmulatorState, call: Call, id: str) -> Answer:
     put_resource.require(emulator, call.oid, f"{_ML}/jobs/cancel/action", id)
     job = _existing(emulator, id)
     emulator.jobs.cancel(job)
@@ -61,13 +59,13 @@ def _cancel_job(emulator: Emulator, call: Call, id: str) -> Answer:
     return Answer(None, 202, {"Location": f"{address}?api-version={call.api_version}", **RETRY_AFTER})
 
 
-def _operation_result(emulator: Emulator, call: Call, id: str) -> Answer:
+def _operation_result(emulator: EmulatorState, call: Call, id: str) -> Answer:
     running = emulator.operations.poll(id).body["status"] == "InProgress"
     headers = {"Location": f"https://{call.host}{call.path}?api-version={call.api_version}", **RETRY_AFTER}
     return Answer(None, 202, headers) if running else Answer(None, 200)
 
 
-def _list_jobs(emulator: Emulator, call: Call, workspace: str) -> Answer:
+def _list_jobs(emulator: EmulatorState, call: Call, workspace: str) -> Answer:
     put_resource.require(emulator, call.oid, f"{_ML}/jobs/read", workspace)
     rows = [r.shown() for r in emulator.resources.children(f"{workspace}/jobs")]
     wanted = dict(part.split("=", 1) for part in call.query.get("tag", "").split(",") if "=" in part)
@@ -76,7 +74,7 @@ def _list_jobs(emulator: Emulator, call: Call, workspace: str) -> Answer:
     return Answer({"value": rows})
 
 
-def _start_upload(emulator: Emulator, call: Call, version: str) -> Answer:
+def _start_upload(emulator: EmulatorState, call: Call, version: str) -> Answer:
     """Create a container for a new version, with a SAS."""
     workspace = parent_of(parent_of(version))
     put_resource.require(emulator, call.oid, f"{type_of(version)}/startPendingUpload/action", version)
@@ -99,7 +97,7 @@ def _start_upload(emulator: Emulator, call: Call, version: str) -> Answer:
     )
 
 
-def _datastore_secrets(emulator: Emulator, call: Call, id: str) -> Answer:
+def _datastore_secrets(emulator: EmulatorState, call: Call, id: str) -> Answer:
     put_resource.require(emulator, call.oid, f"{_ML}/datastores/listSecrets/action", id)
     store = _existing(emulator, id)
     kind, account = store.properties["credentials"]["credentialsType"], store.properties["accountName"]
@@ -111,7 +109,7 @@ def _datastore_secrets(emulator: Emulator, call: Call, id: str) -> Answer:
     return Answer({"secretsType": kind, "key": emulator.blobs.key_of(account)})
 
 
-def _list_datastores(emulator: Emulator, call: Call, workspace: str) -> Answer:
+def _list_datastores(emulator: EmulatorState, call: Call, workspace: str) -> Answer:
     put_resource.require(emulator, call.oid, f"{_ML}/datastores/read", workspace)
     rows = [r.shown() for r in emulator.resources.children(f"{workspace}/datastores")]
     if call.query.get("isDefault"):
@@ -119,7 +117,7 @@ def _list_datastores(emulator: Emulator, call: Call, workspace: str) -> Answer:
     return Answer({"value": rows})
 
 
-def _list_versions(emulator: Emulator, call: Call, collection: str) -> Answer:
+def _list_versions(emulator: EmulatorState, call: Call, collection: str) -> Answer:
     kind = collection.rsplit("/", 3)[-3]
     put_resource.require(emulator, call.oid, f"{_ML}/{kind}/versions/read", collection)
     wanted = call.query.get("hash")
@@ -140,7 +138,7 @@ def _list_versions(emulator: Emulator, call: Call, collection: str) -> Answer:
     return Answer({"value": rows[: int(top)] if top else rows})
 
 
-def _workspace_keys(emulator: Emulator, call: Call, id: str) -> Answer:
+def _workspace_keys(emulator: EmulatorState, call: Call, id: str) -> Answer:
     put_resource.require(emulator, call.oid, f"{_ML}/listKeys/action", id)
     workspace = _existing(emulator, id)
     account = name_of(workspace.properties["storageAccount"])
@@ -152,13 +150,13 @@ def _workspace_keys(emulator: Emulator, call: Call, id: str) -> Answer:
     )
 
 
-def _cluster_nodes(emulator: Emulator, call: Call, id: str) -> Answer:
+def _cluster_nodes(emulator: EmulatorState, call: Call, id: str) -> Answer:
     put_resource.require(emulator, call.oid, f"{_ML}/computes/listNodes/action", id)
     _existing(emulator, id)
     return Answer({"nodes": []})
 
 
-def _sizes(emulator: Emulator, call: Call, location: str) -> Answer:
+def _sizes(emulator: EmulatorState, call: Call, location: str) -> Answer:
     emulator.providers.require("Microsoft.MachineLearningServices")
     put_resource.require(emulator, call.oid, "Microsoft.MachineLearningServices/locations/vmsizes/read", call.path)
     emulator.providers.require_location(_ML, location)
@@ -179,14 +177,14 @@ def _sizes(emulator: Emulator, call: Call, location: str) -> Answer:
     return Answer({"value": rows})
 
 
-def _follow(emulator: Emulator, call: Call, resource: Resource, kind: str) -> dict[str, str]:
+def _follow(emulator: EmulatorState, call: Call, resource: Resource, kind: str) -> dict[str, str]:
     operation = emulator.operations.start(lambda: Progress(resource.state, resource.hidden.get("error")))
     return emulator.operations.headers(
         operation, emulator.subscription, provider_of(resource.id), kind, call.api_version
     )
 
 
-def _existing(emulator: Emulator, id: str) -> Resource:
+def _existing(emulator: EmulatorState, id: str) -> Resource:
     resource = emulator.resources.find(id)
     if resource is None:
         raise not_found(id)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from azure_emulator.messages import AzureError
-
-if TYPE_CHECKING:
-    from azure_emulator.emulator import Emulator
+from azure_emulator.state import EmulatorState
 
 
-def require_valid(emulator: Emulator, endpoint_id: str, properties: dict[str, Any]) -> None:
+def require_valid(emulator: EmulatorState, endpoint_id: str, properties: dict[str, Any]) -> None:
     """Raise AzureError (BadRequest) for traffic to a deployment that does not serve, or an invalid sum."""
     traffic, mirror = properties.get("traffic") or {}, properties.get("mirrorTraffic") or {}
     for name, share in {**traffic, **mirror}.items():
@@ -27,7 +25,7 @@ def require_valid(emulator: Emulator, endpoint_id: str, properties: dict[str, An
         raise _refused(f"The mirror traffic percentages sum to {sum(mirror.values())}: at most 50 is possible.")
 
 
-def share_of(emulator: Emulator, endpoint_id: str, deployment: str) -> int:
+def share_of(emulator: EmulatorState, endpoint_id: str, deployment: str) -> int:
     """Return the deployment's current or requested share, whichever is larger."""
     endpoint = emulator.resources.find(endpoint_id)
     shown = (endpoint.properties.get("traffic") or {}).get(deployment, 0) if endpoint else 0

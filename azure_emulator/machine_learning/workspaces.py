@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from typing import TYPE_CHECKING
 
 from azure_emulator.identity.identities import TENANT
 from azure_emulator.messages import AzureError
@@ -11,9 +10,7 @@ from azure_emulator.resource_manager.builtin_roles import role_id
 from azure_emulator.resource_manager.resource_ids import name_of
 from azure_emulator.resource_manager.resource_types import Put
 from azure_emulator.resource_manager.resources import Resource
-
-if TYPE_CHECKING:
-    from azure_emulator.emulator import Emulator
+from azure_emulator.state import EmulatorState
 
 _DEPENDENCIES = {
     "storageAccount": "Microsoft.Storage/storageAccounts",
@@ -70,7 +67,7 @@ def _give_identity(put: Put) -> None:
     put.body["identity"] = {**identity, "principalId": oid, "tenantId": TENANT}
 
 
-def settle(emulator: Emulator, workspace: Resource) -> None:
+def settle(emulator: EmulatorState, workspace: Resource) -> None:
     """Create the system datastores and containers, and assign roles to the workspace's identity."""
     account_id = workspace.properties["storageAccount"]
     account, oid = name_of(account_id), workspace.body["identity"]["principalId"]
@@ -107,7 +104,7 @@ def complete_datastore(put: Put) -> None:
     put.properties["credentials"] = {"credentialsType": credentials.get("credentialsType", "None")}
 
 
-def dropped(emulator: Emulator, workspace: Resource) -> None:
+def dropped(emulator: EmulatorState, workspace: Resource) -> None:
     """Cancel the workspace's jobs and free their names."""
     for id in emulator.jobs.ids_in(workspace.id):
         emulator.runner.cancel(id)

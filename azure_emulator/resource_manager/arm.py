@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from azure_emulator.identity.identities import TENANT
 from azure_emulator.machine_learning import routes as machine_learning
@@ -21,15 +20,13 @@ from azure_emulator.resource_manager.operations import Progress
 from azure_emulator.resource_manager.resource_ids import is_collection, provider_of, subscription_of, type_of
 from azure_emulator.resource_manager.resources import Resource
 from azure_emulator.resource_manager.subscription import missing
-
-if TYPE_CHECKING:
-    from azure_emulator.emulator import Emulator
+from azure_emulator.state import EmulatorState
 
 Handler = Callable[..., Answer]
 _API_VERSION = re.compile(r"\d{4}-\d{2}-\d{2}(-preview|-privatepreview)?")
 
 
-def handle(emulator: Emulator, call: Call) -> Answer:
+def handle(emulator: EmulatorState, call: Call) -> Answer:
     """Answer a call whose token is already checked. Raises AzureError."""
     if not _API_VERSION.fullmatch(call.api_version):
         raise AzureError(
@@ -48,7 +45,7 @@ def handle(emulator: Emulator, call: Call) -> Answer:
     return _generic(emulator, call)
 
 
-def _require_usable_subscription(emulator: Emulator, call: Call) -> None:
+def _require_usable_subscription(emulator: EmulatorState, call: Call) -> None:
     """Raise AzureError for a token of another tenant, and for a write to a disabled subscription."""
     if emulator.subscription_tenant != TENANT:
         raise AzureError(
@@ -66,7 +63,7 @@ def _require_usable_subscription(emulator: Emulator, call: Call) -> None:
         )
 
 
-def public(emulator: Emulator, call: Call) -> Answer | None:
+def public(emulator: EmulatorState, call: Call) -> Answer | None:
     """Answer requests that need no token; None for others."""
     if call.path == "/metadata/endpoints":
         cloud = {
@@ -88,7 +85,7 @@ def public(emulator: Emulator, call: Call) -> Answer | None:
     return None
 
 
-def _generic(emulator: Emulator, call: Call) -> Answer:
+def _generic(emulator: EmulatorState, call: Call) -> Answer:
     type, id = type_of(call.path), call.path.rstrip("/")
     if call.method in ("GET", "HEAD"):
         put_resource.require(emulator, call.oid, f"{_read_type(id)}/read", id)
@@ -116,7 +113,7 @@ def _generic(emulator: Emulator, call: Call) -> Answer:
     return Answer(status=200 if there else 204)
 
 
-def _after_put(emulator: Emulator, call: Call, kept: put_resource.PutResult) -> Answer:
+def _after_put(emulator: EmulatorState, call: Call, kept: put_resource.PutResult) -> Answer:
     resource = kept.resource
     headers: dict[str, str] = {}
     if kept.changed and resource.state in ("Creating", "Updating"):
@@ -124,18 +121,18 @@ def _after_put(emulator: Emulator, call: Call, kept: put_resource.PutResult) -> 
     return Answer(resource.shown(), 201 if kept.created else 200, headers)
 
 
-def follow(emulator: Emulator, call: Call, resource: Resource, kind: str = "operationStatuses") -> dict[str, str]:
+def follow(emulator: EmulatorState, call: Call, resource: Resource, kind: str = "operationStatuses") -> dict[str, str]:
     """Return headers that let the client poll until the resource is provisioned."""
     id = emulator.operations.start(lambda: Progress(resource.state, resource.hidden.get("error")))
     return emulator.operations.headers(id, emulator.subscription, provider_of(resource.id), kind, call.api_version)
 
 
-def _operation(emulator: Emulator, call: Call, id: str, scope: str = "", name: str = "") -> Answer:
+def _operation(emulator: EmulatorState, call: Call, id: str, scope: str = "", name: str = "") -> Answer:
     # No role is checked: Azure documents none for operation addresses.
     return emulator.operations.poll(id)
 
 
-def _listed(emulator: Emulator, collection: str) -> list[Resource]:
+def _listed(emulator: EmulatorState, collection: str) -> list[Resource]:
     kind = type_of(collection + "/x")
     if kind.lower() == "microsoft.authorization/roleassignments":
         return [

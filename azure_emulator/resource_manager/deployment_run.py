@@ -5,16 +5,14 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from azure_emulator.messages import AzureError
 from azure_emulator.resource_manager import put_resource
 from azure_emulator.resource_manager.references import needs, resolve
 from azure_emulator.resource_manager.resource_ids import group_of, name_of
 from azure_emulator.resource_manager.resources import Resource, now
-
-if TYPE_CHECKING:
-    from azure_emulator.emulator import Emulator
+from azure_emulator.state import EmulatorState
 
 _TIMEOUT_SECONDS = 120.0
 _UNDER_WAY = frozenset({"Creating", "Updating", "Accepted"})
@@ -37,7 +35,7 @@ class DeploymentRun:
 
     def __init__(
         self,
-        emulator: Emulator,
+        emulator: EmulatorState,
         oid: str,
         record: Resource,
         resources: list[dict[str, Any]],

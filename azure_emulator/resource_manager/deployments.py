@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import uuid
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from azure_emulator.messages import RETRY_AFTER, Answer, AzureError, Call, object_of
 from azure_emulator.resource_manager import put_resource
@@ -16,16 +16,14 @@ from azure_emulator.resource_manager.references import in_order
 from azure_emulator.resource_manager.resource_ids import name_of, plain
 from azure_emulator.resource_manager.resources import Resource, now
 from azure_emulator.resource_manager.what_if import changes
-
-if TYPE_CHECKING:
-    from azure_emulator.emulator import Emulator
+from azure_emulator.state import EmulatorState
 
 _TYPE = "Microsoft.Resources/deployments"
 _WHAT_IF_SECONDS = 2.0
 _RUNNING = frozenset({"Accepted", "Running"})
 
 
-def create(emulator: Emulator, call: Call, scope: str, name: str) -> Answer:
+def create(emulator: EmulatorState, call: Call, scope: str, name: str) -> Answer:
     """Start a deployment. Raises AzureError if it is refused before anything is created."""
     id = call.path.rstrip("/")
     put_resource.require(emulator, call.oid, f"{_TYPE}/write", id)
@@ -65,7 +63,7 @@ def create(emulator: Emulator, call: Call, scope: str, name: str) -> Answer:
     return Answer(record.shown(), 200 if old else 201, {"Azure-AsyncOperation": address, **RETRY_AFTER})
 
 
-def get(emulator: Emulator, call: Call, scope: str, name: str) -> Answer:
+def get(emulator: EmulatorState, call: Call, scope: str, name: str) -> Answer:
     put_resource.require(emulator, call.oid, f"{_TYPE}/read", call.path)
     record = emulator.resources.find(call.path)
     if call.method == "HEAD":
@@ -73,17 +71,17 @@ def get(emulator: Emulator, call: Call, scope: str, name: str) -> Answer:
     return Answer(_existing(record, name).shown())
 
 
-def delete(emulator: Emulator, call: Call, scope: str, name: str) -> Answer:
+def delete(emulator: EmulatorState, call: Call, scope: str, name: str) -> Answer:
     put_resource.require(emulator, call.oid, f"{_TYPE}/delete", call.path)
     return Answer(status=204 if not emulator.resources.drop(call.path) else 200)
 
 
-def list_all(emulator: Emulator, call: Call, scope: str) -> Answer:
+def list_all(emulator: EmulatorState, call: Call, scope: str) -> Answer:
     put_resource.require(emulator, call.oid, f"{_TYPE}/read", scope)
     return Answer({"value": [record.shown() for record in emulator.resources.children(call.path)]})
 
 
-def operations(emulator: Emulator, call: Call, scope: str, name: str) -> Answer:
+def operations(emulator: EmulatorState, call: Call, scope: str, name: str) -> Answer:
     """Return the deployment's operations, one per resource."""
     put_resource.require(emulator, call.oid, f"{_TYPE}/operations/read", call.path)
     record = _existing(emulator.resources.find(f"{scope}/providers/{_TYPE}/{name}"), name)
@@ -91,12 +89,12 @@ def operations(emulator: Emulator, call: Call, scope: str, name: str) -> Answer:
     return Answer({"value": [{**row, "id": f"{record.id}/operations/{row['operationId']}"} for row in rows]})
 
 
-def act(emulator: Emulator, call: Call, scope: str, name: str, action: str) -> Answer:
+def act(emulator: EmulatorState, call: Call, scope: str, name: str, action: str) -> Answer:
     put_resource.require(emulator, call.oid, f"{_TYPE}/{action}/action", call.path)
     return _ACTIONS[action.lower()](emulator, call, scope, name)
 
 
-def _what_if(emulator: Emulator, call: Call, scope: str, name: str) -> Answer:
+def _what_if(emulator: EmulatorState, call: Call, scope: str, name: str) -> Answer:
     predicted, _ = _evaluated(emulator, call, scope)
     _preflight(emulator, call.oid, predicted)
     result = {"changes": changes(emulator, in_order(predicted)), "diagnostics": []}
@@ -108,7 +106,7 @@ def _what_if(emulator: Emulator, call: Call, scope: str, name: str) -> Answer:
     return Answer(None, 202, {"Location": f"{address}?api-version={call.api_version}", **RETRY_AFTER})
 
 
-def _validate(emulator: Emulator, call: Call, scope: str, name: str) -> Answer:
+def _validate(emulator: EmulatorState, call: Call, scope: str, name: str) -> Answer:
     predicted, _ = _evaluated(emulator, call, scope)
     _preflight(emulator, call.oid, predicted)
     ids = [{"id": resource["id"]} for resource in predicted]
@@ -116,7 +114,7 @@ def _validate(emulator: Emulator, call: Call, scope: str, name: str) -> Answer:
     return Answer({"id": f"{scope}/providers/{_TYPE}/{name}", "name": name, "type": _TYPE, "properties": state})
 
 
-def _cancel(emulator: Emulator, call: Call, scope: str, name: str) -> Answer:
+def _cancel(emulator: EmulatorState, call: Call, scope: str, name: str) -> Answer:
     record = _existing(emulator.resources.find(f"{scope}/providers/{_TYPE}/{name}"), name)
     if record.state not in _RUNNING:
         raise AzureError(
@@ -126,12 +124,12 @@ def _cancel(emulator: Emulator, call: Call, scope: str, name: str) -> Answer:
     return Answer(status=204)
 
 
-def _export(emulator: Emulator, call: Call, scope: str, name: str) -> Answer:
+def _export(emulator: EmulatorState, call: Call, scope: str, name: str) -> Answer:
     record = _existing(emulator.resources.find(f"{scope}/providers/{_TYPE}/{name}"), name)
     return Answer({"template": record.hidden["template"]})
 
 
-_ACTIONS: dict[str, Callable[[Emulator, Call, str, str], Answer]] = {
+_ACTIONS: dict[str, Callable[[EmulatorState, Call, str, str], Answer]] = {
     "whatif": _what_if,
     "validate": _validate,
     "cancel": _cancel,
@@ -149,7 +147,7 @@ def _without_what_if_settings(body: dict[str, Any]) -> dict[str, Any]:
     return {**body, "properties": {k: v for k, v in body["properties"].items() if k != "whatIfSettings"}}
 
 
-def _evaluated(emulator: Emulator, call: Call, scope: str) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+def _evaluated(emulator: EmulatorState, call: Call, scope: str) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     emulator.schemas.check(_TYPE, call.api_version, _without_what_if_settings(object_of(call)))
     asked = call.body.get("properties") or {}
     if not isinstance(asked.get("template"), dict):
@@ -185,7 +183,7 @@ def _require_same_place(location: str | None, old: Resource | None) -> None:
         )
 
 
-def _preflight(emulator: Emulator, oid: str, predicted: list[dict[str, Any]]) -> None:
+def _preflight(emulator: EmulatorState, oid: str, predicted: list[dict[str, Any]]) -> None:
     """Check providers, permissions, locations, names and schemas. Raises AzureError before anything is created."""
     for resource in predicted:
         emulator.providers.require(resource["type"].split("/")[0])

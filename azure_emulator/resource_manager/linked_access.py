@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from azure_emulator.messages import AzureError
-
-if TYPE_CHECKING:
-    from azure_emulator.emulator import Emulator
+from azure_emulator.state import EmulatorState
 
 _ASSIGN = "Microsoft.ManagedIdentity/userAssignedIdentities/assign/action"
 
 
-def require_assignable(emulator: Emulator, oid: str, identity_id: str) -> None:
+def require_assignable(emulator: EmulatorState, oid: str, identity_id: str) -> None:
     """Raise LinkedAuthorizationFailed unless the principal may attach the identity."""
     if not emulator.authorization.allows(oid, _ASSIGN, identity_id):
         raise AzureError(

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from azure_emulator.messages import Answer, AzureError, Call
 from azure_emulator.resource_manager.builtin_roles import ROLES
 from azure_emulator.resource_manager.put_resource import require
-
-if TYPE_CHECKING:
-    from azure_emulator.emulator import Emulator
+from azure_emulator.state import EmulatorState
 
 _CHECKED = {
     "microsoft.storage": "Microsoft.Storage/storageAccounts",
@@ -18,7 +16,7 @@ _CHECKED = {
 }
 
 
-def check_name(emulator: Emulator, call: Call, namespace: str) -> Answer:
+def check_name(emulator: EmulatorState, call: Call, namespace: str) -> Answer:
     """Answer POST checkNameAvailability of storage, vaults and registries."""
     type = _CHECKED.get(namespace.lower())
     if type is None:
@@ -36,12 +34,12 @@ def check_name(emulator: Emulator, call: Call, namespace: str) -> Answer:
     )
 
 
-def cosmos_name(emulator: Emulator, call: Call, name: str) -> Answer:
+def cosmos_name(emulator: EmulatorState, call: Call, name: str) -> Answer:
     """Answer HEAD of a Cosmos DB account's name: 200 if it exists anywhere."""
     return Answer(status=200 if _taken(emulator, "Microsoft.DocumentDB/databaseAccounts", name) else 404)
 
 
-def permissions(emulator: Emulator, call: Call, scope: str) -> Answer:
+def permissions(emulator: EmulatorState, call: Call, scope: str) -> Answer:
     """Return the permissions of the caller's roles at the scope or above it."""
     rows = []
     for assignment in emulator.authorization.all():
@@ -58,7 +56,7 @@ def permissions(emulator: Emulator, call: Call, scope: str) -> Answer:
     return Answer({"value": rows})
 
 
-def _taken(emulator: Emulator, type: str, name: str) -> bool:
+def _taken(emulator: EmulatorState, type: str, name: str) -> bool:
     if type == "Microsoft.KeyVault/vaults" and name.lower() in emulator.soft_deleted.vaults:
         return True
     live = (r for r in emulator.resources.of_type(type) if r.body["name"].lower() == name.lower())

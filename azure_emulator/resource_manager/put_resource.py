@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from azure_emulator.messages import AzureError
 from azure_emulator.resource_manager.resource_ids import (
@@ -19,9 +19,7 @@ from azure_emulator.resource_manager.resource_ids import (
 from azure_emulator.resource_manager.resource_types import Put
 from azure_emulator.resource_manager.resources import Resource
 from azure_emulator.services import KINDS
-
-if TYPE_CHECKING:
-    from azure_emulator.emulator import Emulator
+from azure_emulator.state import EmulatorState
 
 _NOT_STORED = ("id", "name", "type", "apiVersion", "dependsOn", "scope", "comments", "condition")
 
@@ -35,7 +33,7 @@ class PutResult:
     changed: bool
 
 
-def require(emulator: Emulator, oid: str, action: str, scope: str) -> None:
+def require(emulator: EmulatorState, oid: str, action: str, scope: str) -> None:
     """Raise AuthorizationFailed unless the principal may do the action at the scope."""
     if not emulator.authorization.allows(oid, action, scope):
         principal = emulator.directory.find(oid)
@@ -49,7 +47,7 @@ def require(emulator: Emulator, oid: str, action: str, scope: str) -> None:
         )
 
 
-def check(emulator: Emulator, id: str, body: dict[str, Any], api_version: str) -> None:
+def check(emulator: EmulatorState, id: str, body: dict[str, Any], api_version: str) -> None:
     """Check namespace, location, name and schema, as ARM does before the service. Raises AzureError."""
     type = type_of(id)
     kind = KINDS.get(type.lower())
@@ -72,7 +70,7 @@ def check(emulator: Emulator, id: str, body: dict[str, Any], api_version: str) -
     emulator.schemas.check(type, api_version, body)
 
 
-def put(emulator: Emulator, oid: str, id: str, body: dict[str, Any], api_version: str) -> PutResult:
+def put(emulator: EmulatorState, oid: str, id: str, body: dict[str, Any], api_version: str) -> PutResult:
     """Create or update a resource, which is Creating for as long as its kind takes. Raises AzureError."""
     asked = {key: copy.deepcopy(value) for key, value in body.items() if key not in _NOT_STORED}
     require(emulator, oid, f"{type_of(id)}/write", id)
@@ -104,7 +102,7 @@ def put(emulator: Emulator, oid: str, id: str, body: dict[str, Any], api_version
     return PutResult(resource, created=old is None, changed=True)
 
 
-def drop(emulator: Emulator, id: str) -> bool:
+def drop(emulator: EmulatorState, id: str) -> bool:
     """Delete the resource and everything below it. Return whether it existed."""
     dropped = emulator.resources.drop(id)
     for resource in dropped:
@@ -114,7 +112,7 @@ def drop(emulator: Emulator, id: str) -> bool:
     return bool(dropped)
 
 
-def _require_parents(emulator: Emulator, id: str) -> None:
+def _require_parents(emulator: EmulatorState, id: str) -> None:
     group = group_of(id)
     if group and group.lower() != id.lower() and emulator.resources.find(group) is None:
         raise AzureError(404, "ResourceGroupNotFound", f"Resource group '{name_of(group)}' could not be found.")

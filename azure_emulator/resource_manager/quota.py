@@ -5,64 +5,23 @@ Each provider and family has one limit for all regions, and usages count the mac
 
 from __future__ import annotations
 
-import threading
 import uuid
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any
 
 from azure_emulator.messages import RETRY_AFTER, Answer, AzureError, Call, object_of
 from azure_emulator.resource_manager import skus
 from azure_emulator.resource_manager.operations import Progress
 from azure_emulator.resource_manager.put_resource import require
+from azure_emulator.resource_manager.quota_limits import COMPUTE, ML, TITLES, known
 from azure_emulator.resource_manager.resource_ids import plain
 from azure_emulator.resource_manager.resources import now
+from azure_emulator.state import EmulatorState
 
-if TYPE_CHECKING:
-    from azure_emulator.emulator import Emulator
-
-TOTAL = skus.TOTAL
-ML, COMPUTE = "Microsoft.MachineLearningServices", "Microsoft.Compute"
-_TITLES = {
-    ML: skus.TITLES,
-    COMPUTE: {name: title.replace(" Cluster Dedicated", "") for name, title in skus.FAMILIES.items()}
-    | {"cores": "Total Regional vCPUs"},
-}
 _API_VERSION = "2025-09-01"
 
 
-class Quota:
-    """Each provider's limits in vCPUs. `verdict` decides whether a request is granted, refused or left waiting.
-
-    Limits are per provider: a grant for Compute does not change Azure ML's limit.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._limits = {
-            provider: {name: 100 if name in skus.FAMILIES else 300 for name in titles}
-            for provider, titles in _TITLES.items()
-        }
-        self.verdict: Literal["grant", "refuse", "wait"] = "grant"
-        self.requests: dict[str, dict[str, Any]] = {}
-
-    def limit(self, family: str, provider: str = ML) -> int:
-        with self._lock:
-            return self._limits[provider][known(family, provider)]
-
-    def set_limit(self, family: str, vcpus: int, provider: str = ML) -> None:
-        with self._lock:
-            self._limits[provider][known(family, provider)] = vcpus
-
-
-def known(family: str, provider: str) -> str:
-    """Return the quota's name as the provider spells it. Raises AzureError."""
-    found = next((name for name in _TITLES[provider] if name.lower() == family.lower()), None)
-    if found is None:
-        raise AzureError(404, "ResourceNotFound", f"There is no quota named '{family}'.")
-    return found
-
-
-def _usages(emulator: Emulator, call: Call, location: str) -> Answer:
+def _usages(emulator: EmulatorState, call: Call, location: str) -> Answer:
     emulator.providers.require("Microsoft.MachineLearningServices")
     require(emulator, call.oid, "Microsoft.MachineLearningServices/locations/usages/read", call.path)
     emulator.providers.require_location("Microsoft.MachineLearningServices/workspaces", location)
@@ -74,7 +33,7 @@ def _usages(emulator: Emulator, call: Call, location: str) -> Answer:
     return Answer({"value": rows})
 
 
-def _places(emulator: Emulator, location: str, name: str) -> Iterator[tuple[str, int, str]]:
+def _places(emulator: EmulatorState, location: str, name: str) -> Iterator[tuple[str, int, str]]:
     """Yield the rows of one quota: id, limit, and the id below which machines count.
 
     Azure lists the subscription first, then workspaces and their clusters, which have no own limit here.
@@ -108,7 +67,7 @@ def _provider(scope: str) -> str:
     return COMPUTE if f"/{COMPUTE}/".lower() in scope.lower() else ML
 
 
-def _quota(emulator: Emulator, family: str, scope: str) -> dict[str, Any]:
+def _quota(emulator: EmulatorState, family: str, scope: str) -> dict[str, Any]:
     provider = _provider(scope)
     name = known(family, provider)
     return {
@@ -117,7 +76,7 @@ def _quota(emulator: Emulator, family: str, scope: str) -> dict[str, Any]:
         "type": "Microsoft.Quota/Quotas",
         "properties": {
             "limit": {"limitObjectType": "LimitValue", "value": emulator.quota.limit(name, provider)},
-            "name": {"value": name, "localizedValue": _TITLES[provider][name]},
+            "name": {"value": name, "localizedValue": TITLES[provider][name]},
             "unit": "Count",
             "isQuotaApplicable": True,
             "properties": {},
@@ -125,15 +84,15 @@ def _quota(emulator: Emulator, family: str, scope: str) -> dict[str, Any]:
     }
 
 
-def _get_quotas(emulator: Emulator, call: Call, scope: str, family: str | None = None) -> Answer:
+def _get_quotas(emulator: EmulatorState, call: Call, scope: str, family: str | None = None) -> Answer:
     emulator.providers.require("Microsoft.Quota")
     require(emulator, call.oid, "Microsoft.Quota/quotas/read", scope)
     if family:
         return Answer(_quota(emulator, family, scope))
-    return Answer({"value": [_quota(emulator, name, scope) for name in _TITLES[_provider(scope)]]})
+    return Answer({"value": [_quota(emulator, name, scope) for name in TITLES[_provider(scope)]]})
 
 
-def _get_usages(emulator: Emulator, call: Call, scope: str, family: str | None = None) -> Answer:
+def _get_usages(emulator: EmulatorState, call: Call, scope: str, family: str | None = None) -> Answer:
     emulator.providers.require("Microsoft.Quota")
     require(emulator, call.oid, "Microsoft.Quota/usages/read", scope)
     provider = _provider(scope)
@@ -145,16 +104,16 @@ def _get_usages(emulator: Emulator, call: Call, scope: str, family: str | None =
             "properties": {
                 # Azure ML's machines do not count as Compute usage.
                 "usages": {"value": emulator.vcpus_in_use(name) if provider == ML else 0},
-                "name": {"value": name, "localizedValue": _TITLES[provider][name]},
+                "name": {"value": name, "localizedValue": TITLES[provider][name]},
                 "unit": "Count",
             },
         }
-        for name in ([known(family, provider)] if family else _TITLES[provider])
+        for name in ([known(family, provider)] if family else TITLES[provider])
     ]
     return Answer(rows[0] if family else {"value": rows})
 
 
-def _request(emulator: Emulator, call: Call, scope: str, family: str) -> Answer:
+def _request(emulator: EmulatorState, call: Call, scope: str, family: str) -> Answer:
     """Submit a request for a new limit; it is decided later."""
     emulator.providers.require("Microsoft.Quota")
     require(emulator, call.oid, "Microsoft.Quota/quotas/write", scope)
@@ -180,7 +139,7 @@ def _request(emulator: Emulator, call: Call, scope: str, family: str) -> Answer:
             "requestSubmitTime": now(),
             "value": [
                 {
-                    "name": {"value": family, "localizedValue": _TITLES[provider][family]},
+                    "name": {"value": family, "localizedValue": TITLES[provider][family]},
                     "limit": {"limitObjectType": "LimitValue", "value": value},
                     "provisioningState": "InProgress",
                     "unit": "Count",
@@ -201,7 +160,7 @@ def _request(emulator: Emulator, call: Call, scope: str, family: str) -> Answer:
     )
 
 
-def _decide(emulator: Emulator, request: dict[str, Any], family: str, value: int, provider: str) -> None:
+def _decide(emulator: EmulatorState, request: dict[str, Any], family: str, value: int, provider: str) -> None:
     properties = request["properties"]
     if emulator.quota.verdict == "wait":
         return
@@ -219,7 +178,7 @@ def _decide(emulator: Emulator, request: dict[str, Any], family: str, value: int
         properties["error"] = {"code": "ContactSupport", "message": message}
 
 
-def _progress(emulator: Emulator, request: dict[str, Any], family: str, scope: str) -> Progress:
+def _progress(emulator: EmulatorState, request: dict[str, Any], family: str, scope: str) -> Progress:
     properties = request["properties"]
     done = properties["provisioningState"] == "Succeeded"
     return Progress(
@@ -229,7 +188,7 @@ def _progress(emulator: Emulator, request: dict[str, Any], family: str, scope: s
     )
 
 
-def _get_requests(emulator: Emulator, call: Call, scope: str, id: str | None = None) -> Answer:
+def _get_requests(emulator: EmulatorState, call: Call, scope: str, id: str | None = None) -> Answer:
     emulator.providers.require("Microsoft.Quota")
     require(emulator, call.oid, "Microsoft.Quota/quotaRequests/read", scope)
     if id is None:

@@ -5,21 +5,19 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from azure_emulator.messages import AzureError
 from azure_emulator.resource_manager.resource_ids import name_of
 from azure_emulator.resource_manager.resources import Resource
-
-if TYPE_CHECKING:
-    from azure_emulator.emulator import Emulator
+from azure_emulator.state import EmulatorState
 
 
 @dataclass
 class Put:
     """A PUT in progress. `complete` functions add Azure's properties to `body` and change nothing else."""
 
-    emulator: Emulator
+    emulator: EmulatorState
     id: str
     body: dict[str, Any]
     old: Resource | None
@@ -53,8 +51,8 @@ class Kind:
 
     type: str
     complete: Callable[[Put], None] = lambda put: None
-    settle: Callable[[Emulator, Resource], None] = lambda emulator, resource: None
-    dropped: Callable[[Emulator, Resource], None] = lambda emulator, resource: None
+    settle: Callable[[EmulatorState, Resource], None] = lambda emulator, resource: None
+    dropped: Callable[[EmulatorState, Resource], None] = lambda emulator, resource: None
     name: str = r"[A-Za-z0-9._()\-]{1,90}"
     name_error: tuple[str, str] = ("InvalidResourceName", "Resource name {name} is invalid.")
     seconds: float = 0.0

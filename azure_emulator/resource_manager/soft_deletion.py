@@ -3,40 +3,37 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from azure_emulator.messages import RETRY_AFTER, Answer, AzureError, Call
 from azure_emulator.resource_manager import put_resource
 from azure_emulator.resource_manager.operations import Progress
 from azure_emulator.resource_manager.resource_ids import provider_of
-from azure_emulator.resource_manager.soft_deleted import deleted_vault_body
-
-if TYPE_CHECKING:
-    from azure_emulator.emulator import Emulator
+from azure_emulator.state import EmulatorState
 
 _ML = "Microsoft.MachineLearningServices/workspaces"
 _LOGS = "Microsoft.OperationalInsights/workspaces"
 _RETENTION_DAYS = 7
 
 
-def drop_group(emulator: Emulator, id: str) -> None:
+def drop_group(emulator: EmulatorState, id: str) -> None:
     """Delete a resource group and its contents, which soft-deletes vaults and workspaces."""
     for kind, kept in ((_ML, emulator.soft_deleted.workspaces), (_LOGS, emulator.soft_deleted.logs)):
         kept.update(resource.id.lower() for resource in emulator.resources.of_type(kind, id))
     put_resource.drop(emulator, id)
 
 
-def delete_workspace(emulator: Emulator, call: Call) -> Answer:
+def delete_workspace(emulator: EmulatorState, call: Call) -> Answer:
     """Soft-delete a workspace (Azure: 14 days). forceToPurge=true deletes it for good, also after a soft deletion."""
     return _delete(emulator, call, _ML, emulator.soft_deleted.workspaces, call.query.get("forceToPurge"))
 
 
-def delete_logs(emulator: Emulator, call: Call) -> Answer:
+def delete_logs(emulator: EmulatorState, call: Call) -> Answer:
     """Soft-delete a Log Analytics workspace (Azure: 14 days); force=true deletes it for good."""
     return _delete(emulator, call, _LOGS, emulator.soft_deleted.logs, call.query.get("force"))
 
 
-def _delete(emulator: Emulator, call: Call, kind: str, kept: set[str], force: str | None) -> Answer:
+def _delete(emulator: EmulatorState, call: Call, kind: str, kept: set[str], force: str | None) -> Answer:
     id, forever = call.path.rstrip("/").lower(), str(force).lower() == "true"
     put_resource.require(emulator, call.oid, f"{kind}/delete", id)
     resource = emulator.resources.find(id)
@@ -64,19 +61,19 @@ def _delete(emulator: Emulator, call: Call, kind: str, kept: set[str], force: st
     )
 
 
-def deleted_vaults(emulator: Emulator, call: Call) -> Answer:
+def deleted_vaults(emulator: EmulatorState, call: Call) -> Answer:
     put_resource.require(emulator, call.oid, "Microsoft.KeyVault/deletedVaults/read", call.path)
     return Answer({"value": [_shown(emulator, body) for body in list(emulator.soft_deleted.vaults.values())]})
 
 
-def deleted_vault(emulator: Emulator, call: Call, location: str, name: str) -> Answer:
+def deleted_vault(emulator: EmulatorState, call: Call, location: str, name: str) -> Answer:
     put_resource.require(emulator, call.oid, "Microsoft.KeyVault/locations/deletedVaults/read", call.path)
-    return Answer(_shown(emulator, deleted_vault_body(emulator, name)))
+    return Answer(_shown(emulator, emulator.soft_deleted.vault(name)))
 
 
-def purge_vault(emulator: Emulator, call: Call, location: str, name: str) -> Answer:
+def purge_vault(emulator: EmulatorState, call: Call, location: str, name: str) -> Answer:
     put_resource.require(emulator, call.oid, "Microsoft.KeyVault/locations/deletedVaults/purge/action", call.path)
-    body = deleted_vault_body(emulator, name)
+    body = emulator.soft_deleted.vault(name)
     if body["properties"].get("enablePurgeProtection"):
         raise AzureError(405, "MethodNotAllowed", 'Operation "DeletedVaultPurge" is not allowed.')
     emulator.clock.after(1.0, lambda: emulator.soft_deleted.vaults.pop(name.lower(), None))
@@ -90,7 +87,7 @@ def purge_vault(emulator: Emulator, call: Call, location: str, name: str) -> Ans
     return Answer(None, 202, {"Location": address, **RETRY_AFTER})
 
 
-def _shown(emulator: Emulator, body: dict[str, Any]) -> dict[str, Any]:
+def _shown(emulator: EmulatorState, body: dict[str, Any]) -> dict[str, Any]:
     today = dt.datetime.now(dt.UTC)
     location = body["location"]
     return {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from azure_emulator.messages import RETRY_AFTER, Answer, AzureError, Call, not_found
 from azure_emulator.resource_manager import put_resource, soft_deletion
@@ -10,12 +10,10 @@ from azure_emulator.resource_manager.operations import Progress
 from azure_emulator.resource_manager.providers import KNOWN_REGIONS
 from azure_emulator.resource_manager.resource_ids import name_of, type_of
 from azure_emulator.services import roles
-
-if TYPE_CHECKING:
-    from azure_emulator.emulator import Emulator
+from azure_emulator.state import EmulatorState
 
 
-def delete_group(emulator: Emulator, call: Call, name: str) -> Answer:
+def delete_group(emulator: EmulatorState, call: Call, name: str) -> Answer:
     id = call.path.rstrip("/")
     put_resource.require(emulator, call.oid, "Microsoft.Resources/subscriptions/resourceGroups/delete", id)
     group = emulator.resources.find(id)
@@ -30,7 +28,7 @@ def delete_group(emulator: Emulator, call: Call, name: str) -> Answer:
     return Answer(None, 202, {"Location": f"{address}?api-version={call.api_version}", **RETRY_AFTER})
 
 
-def group_resources(emulator: Emulator, call: Call, name: str) -> Answer:
+def group_resources(emulator: EmulatorState, call: Call, name: str) -> Answer:
     """List the top-level resources of the group, without deployments, roles and child resources."""
     group = call.path.rstrip("/").rsplit("/", 1)[0]
     put_resource.require(emulator, call.oid, "Microsoft.Resources/subscriptions/resourceGroups/read", group)
@@ -47,7 +45,7 @@ def group_resources(emulator: Emulator, call: Call, name: str) -> Answer:
     return Answer({"value": tracked})
 
 
-def operation_result(emulator: Emulator, call: Call, id: str) -> Answer:
+def operation_result(emulator: EmulatorState, call: Call, id: str) -> Answer:
     """Return 202 without a body while the operation runs, then 200 with its result, if any."""
     polled = emulator.operations.poll(id)
     if polled.body["status"] == "InProgress":
@@ -59,16 +57,16 @@ def _address(call: Call) -> str:
     return f"https://{call.host}{call.path}?api-version={call.api_version}"
 
 
-def one(emulator: Emulator, call: Call) -> Answer:
+def one(emulator: EmulatorState, call: Call) -> Answer:
     put_resource.require(emulator, call.oid, "Microsoft.Resources/subscriptions/read", call.path)
     return Answer(_subscription_body(emulator))
 
 
-def all_of_them(emulator: Emulator, call: Call) -> Answer:
+def all_of_them(emulator: EmulatorState, call: Call) -> Answer:
     return Answer({"value": [_subscription_body(emulator)]})
 
 
-def _subscription_body(emulator: Emulator) -> dict[str, Any]:
+def _subscription_body(emulator: EmulatorState) -> dict[str, Any]:
     return {
         "id": f"/subscriptions/{emulator.subscription}",
         "subscriptionId": emulator.subscription,
@@ -80,35 +78,35 @@ def _subscription_body(emulator: Emulator) -> dict[str, Any]:
     }
 
 
-def locations(emulator: Emulator, call: Call) -> Answer:
+def locations(emulator: EmulatorState, call: Call) -> Answer:
     put_resource.require(emulator, call.oid, "Microsoft.Resources/subscriptions/locations/read", call.path)
     prefix = f"/subscriptions/{emulator.subscription}/locations"
     rows = [{"id": f"{prefix}/{r}", "name": r, "displayName": r, "regionalDisplayName": r} for r in KNOWN_REGIONS]
     return Answer({"value": rows})
 
 
-def provider(emulator: Emulator, call: Call, namespace: str) -> Answer:
+def provider(emulator: EmulatorState, call: Call, namespace: str) -> Answer:
     put_resource.require(emulator, call.oid, "Microsoft.Resources/subscriptions/providers/read", call.path)
     return Answer(emulator.providers.shown(namespace))
 
 
-def provider_list(emulator: Emulator, call: Call) -> Answer:
+def provider_list(emulator: EmulatorState, call: Call) -> Answer:
     put_resource.require(emulator, call.oid, "Microsoft.Resources/subscriptions/providers/read", call.path)
     return Answer({"value": emulator.providers.all()})
 
 
-def register(emulator: Emulator, call: Call, namespace: str) -> Answer:
+def register(emulator: EmulatorState, call: Call, namespace: str) -> Answer:
     put_resource.require(emulator, call.oid, f"{namespace}/register/action", f"/subscriptions/{emulator.subscription}")
     return Answer(emulator.providers.register(namespace))
 
 
-def role_definition(emulator: Emulator, call: Call, scope: str, guid: str) -> Answer:
+def role_definition(emulator: EmulatorState, call: Call, scope: str, guid: str) -> Answer:
     if scope:  # without a scope, everyone may read built-in roles
         put_resource.require(emulator, call.oid, "Microsoft.Authorization/roleDefinitions/read", scope)
     return Answer(roles.definition(guid))
 
 
-def storage_keys(emulator: Emulator, call: Call, account: str) -> Answer:
+def storage_keys(emulator: EmulatorState, call: Call, account: str) -> Answer:
     id = call.path[: call.path.rindex("/")]
     resource = emulator.resources.find(id)
     if resource is None:

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from azure_emulator.resource_manager.references import has_reference
-
-if TYPE_CHECKING:
-    from azure_emulator.emulator import Emulator
+from azure_emulator.state import EmulatorState
 
 _PARTS = ("properties", "tags", "sku", "kind", "identity", "location")
 
 
-def changes(emulator: Emulator, predicted: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def changes(emulator: EmulatorState, predicted: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return one row per resource: Create, NoChange or Modify."""
     return [_change(emulator, resource) for resource in predicted]
 
 
-def _change(emulator: Emulator, resource: dict[str, Any]) -> dict[str, Any]:
+def _change(emulator: EmulatorState, resource: dict[str, Any]) -> dict[str, Any]:
     row: dict[str, Any] = {"resourceId": resource["id"], "deploymentId": None, "symbolicName": None}
     live = emulator.resources.find(resource["id"])
     if live is None:

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import hmac
-from typing import TYPE_CHECKING
 
 from azure_emulator.identity.tokens import InvalidToken
 from azure_emulator.scoring.live_endpoints import LiveEndpoint
-
-if TYPE_CHECKING:
-    from azure_emulator.emulator import Emulator
+from azure_emulator.state import EmulatorState
 
 AUDIENCE = "https://ml.azure.com"
 SCORE = "Microsoft.MachineLearningServices/workspaces/onlineEndpoints/score/action"
@@ -23,7 +20,7 @@ class Refused(Exception):
         self.status, self.message, self.headers = status, message, headers or {}
 
 
-def caller_of(emulator: Emulator, endpoint: LiveEndpoint, authorization: str, expired: bool = False) -> str:
+def caller_of(emulator: EmulatorState, endpoint: LiveEndpoint, authorization: str, expired: bool = False) -> str:
     """Return the caller's object id, or "key". Raises Refused (401)."""
     scheme, _, given = authorization.partition(" ")
     if scheme.lower() != "bearer" or not given or expired:

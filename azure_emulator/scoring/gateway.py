@@ -10,7 +10,7 @@ import contextlib
 import json
 import uuid
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import unquote
 
 import httpx
@@ -20,9 +20,7 @@ from azure_emulator.messages import read_body
 from azure_emulator.scoring.access import Refused, caller_of
 from azure_emulator.scoring.garbled_answers import garbled
 from azure_emulator.scoring.live_endpoints import LiveDeployment, LiveEndpoint
-
-if TYPE_CHECKING:
-    from azure_emulator.emulator import Emulator
+from azure_emulator.state import EmulatorState
 
 _PIN = "azureml-model-deployment"
 # Headers of one connection, and credentials, which the platform checks and the container never sees.
@@ -35,7 +33,7 @@ _NOT_RETURNED = (_NOT_FORWARDED | {"date", "server"}) - {"content-length"}
 class Gateway:
     """An ASGI application for all live endpoints, with one HTTP client and no threads."""
 
-    def __init__(self, emulator: Emulator) -> None:
+    def __init__(self, emulator: EmulatorState) -> None:
         self._emulator = emulator
         self._client: httpx.AsyncClient | None = None
 

@@ -4,9 +4,9 @@ import uuid
 
 from azure_emulator.identity.identities import TENANT
 from azure_emulator.messages import AzureError
-from azure_emulator.resource_manager import soft_deleted
 from azure_emulator.resource_manager.resource_types import Kind, Put
 from azure_emulator.resource_manager.resources import Resource
+from azure_emulator.state import EmulatorState
 
 
 def _group(put: Put) -> None:
@@ -25,7 +25,7 @@ def _identity(put: Put) -> None:
 def _vault(put: Put) -> None:
     if put.properties.get("createMode") == "recover" and not put.old:
         # Azure restores the deleted vault and ignores the rest of the PUT.
-        put.body = soft_deleted.recovered_vault(put.emulator, put.id)
+        put.body = put.emulator.soft_deleted.recovered_vault(put.id)
         return
     put.properties.pop("createMode", None)
     if not put.old and put.name.lower() in put.emulator.soft_deleted.vaults:
@@ -56,10 +56,14 @@ def _vault(put: Put) -> None:
     put.properties["vaultUri"] = f"https://{put.name.lower()}.vault.azure.net/"
 
 
-def _vault_settled(emulator, resource: Resource) -> None:
+def _vault_settled(emulator: EmulatorState, resource: Resource) -> None:
     if emulator.resources.find(resource.id) is None:  # deleted meanwhile: it stays soft-deleted
         return
     emulator.soft_deleted.vaults.pop(resource.body["name"].lower(), None)
+
+
+def _vault_dropped(emulator: EmulatorState, resource: Resource) -> None:
+    emulator.soft_deleted.add_vault(resource.body)
 
 
 def _insights(put: Put) -> None:
@@ -91,7 +95,7 @@ KINDS = (
         "Microsoft.KeyVault/vaults",
         _vault,
         settle=_vault_settled,
-        dropped=soft_deleted.vault_dropped,
+        dropped=_vault_dropped,
         name=r"(?!.*--)[A-Za-z][A-Za-z0-9-]{1,22}[A-Za-z0-9]",
         name_error=(
             "VaultNameNotValid",
