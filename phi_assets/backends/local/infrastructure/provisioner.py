@@ -8,7 +8,6 @@ from pathlib import Path
 
 from phi_assets.backends import content_store
 from phi_assets.backends.local.evaluation.registry import MlflowRegistry
-from phi_assets.backends.local.infrastructure import provisioner
 from phi_assets.ports.infrastructure import Provisioner
 from phi_assets.records import Compute, Record, TrainingEnvironment, Workspace
 from phi_assets.settings import PROJECT
@@ -23,7 +22,7 @@ class LocalProvisioner(Provisioner):
     state: str
 
     def find(self, digest: str) -> Record | None:
-        for record in (provisioner.this_machine(), provisioner.this_environment()):
+        for record in (this_machine(), provisioner.this_environment()):
             if record.digest == digest:
                 return record
         return content_store.find(
@@ -41,13 +40,13 @@ class LocalProvisioner(Provisioner):
         return workspace
 
     def ensure_compute(self) -> Compute:
-        return provisioner.this_machine()
+        return this_machine()
 
     def ensure_environment(self) -> TrainingEnvironment:
-        return provisioner.this_environment()
+        return this_environment()
 
     def differing_packages(self) -> list[str]:
-        return provisioner.differing_packages()
+        return differing_packages()
 
     @property
     def _root(self) -> Path:
