@@ -22,7 +22,7 @@ class LocalProvisioner(Provisioner):
     state: str
 
     def find(self, digest: str) -> Record | None:
-        for record in (this_machine(), provisioner.this_environment()):
+        for record in (this_machine(), this_environment()):
             if record.digest == digest:
                 return record
         return content_store.find(
