@@ -1,1 +1,1 @@
-"""What differs between a laptop and Azure: one abstract resource for each capability, in a file for each stage."""
+"""Abstract resources that each backend implements, in one file per stage."""

@@ -1,7 +1,7 @@
-"""What all ports share.
+"""The base class of all ports.
 
-Every port can `find(digest)`: the record of what really exists under that digest now, or None. The event log only knows
-what once was made; a deleted folder or a dead endpoint is seen here.
+The event log records what was materialised. `Port.find` checks whether it still exists, so that a deleted folder or a
+stopped endpoint is noticed.
 """
 
 from abc import ABC, abstractmethod
@@ -12,20 +12,20 @@ import dagster as dg
 from phi_assets import records
 
 Log = Callable[[str], None]
-StepContext = dg.AssetExecutionContext | dg.OpExecutionContext  # of an asset, or of a candidate's op
+StepContext = dg.AssetExecutionContext | dg.OpExecutionContext  # of an asset, or of the op of a candidate model
 
 
 class Port(dg.ConfigurableResource, ABC):
-    """A capability that keeps things under their digests."""
+    """A resource that stores records by digest."""
 
     @abstractmethod
     def find(self, digest: str) -> records.Record | None:
-        """The record of what exists under the digest now; None when it is gone, or damaged."""
+        """Return the record stored under the digest; None if its files are missing or damaged."""
 
     def invalidate(self) -> None:
-        """What `find` remembered of the world is forgotten: another process may have changed it since."""
+        """Drop what `find` cached, because another process may have changed the stored state."""
 
     def missing_reason(self, digest: str) -> str:
-        """Why `find` found nothing."""
+        """Return why `find` returned None."""
         del digest
         return "what was made is gone"

@@ -12,7 +12,10 @@ class ConnectionStore(Port):
 
     @abstractmethod
     def connect(self, endpoint: records.Endpoint, key: str) -> records.Connection:
-        """A connection to the endpoint with its present key; with none where it takes Entra tokens."""
+        """Create or update the connection to the endpoint.
+
+        It holds the current key, or none if the endpoint takes Entra tokens.
+        """
 
 
 class FlowStore(Port):
@@ -20,10 +23,13 @@ class FlowStore(Port):
 
     @abstractmethod
     def package(self, connection: records.Connection, log: Log) -> records.FlowPackage:
-        """The chat flow as a folder that answered a question, and one with history, at the live endpoint."""
+        """Package the chat flow as a folder.
+
+        Before that it answers one question without and one with history at the live endpoint.
+        """
 
     @abstractmethod
     def evaluate(
         self, package: records.FlowPackage, deployment: records.Deployment, questions: Path | None, log: Log
     ) -> records.FlowEvaluation:
-        """A batch run of the flow over the questions. A failed row is a result, not an end."""
+        """Run the flow over all questions. A row that fails is part of the result and does not end the run."""

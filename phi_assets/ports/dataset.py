@@ -1,4 +1,4 @@
-"""Conversations as they come in, and the immutable dataset versions published from them."""
+"""Raw conversations, and the immutable dataset versions published from them."""
 
 from abc import abstractmethod
 from pathlib import Path
@@ -12,23 +12,26 @@ if TYPE_CHECKING:
 
 
 class DatasetStore(Port):
-    """The conversations as they come, and the immutable versions published from them."""
+    """Reads raw conversations and publishes immutable dataset versions."""
 
     @abstractmethod
     def feeds(self, *, patient: bool = True) -> "list[Feed]":
-        """Where conversations come from, in the order of reading.
+        """Return the sources of conversations, in reading order.
 
-        `patient`: what may still be on its way, such as a role, is waited for, as a run can and a sensor cannot.
+        `patient` waits for what may take minutes, such as a new role assignment. Runs can wait; sensors cannot.
         """
 
     @abstractmethod
     def source_fingerprint(self) -> str:
-        """SHA-256 over the set of the raw conversations' contents. Raises when they cannot be read."""
+        """Return a SHA-256 over the contents of all raw files, in any order. Raises if one cannot be read."""
 
     @abstractmethod
     def publish(self, log: Log) -> records.DatasetVersion:
-        """Read, clean, split and publish; rows published before stay on their side. The same content is one version."""
+        """Read, clean, split and publish the conversations.
+
+        A row keeps the split that it was first published in. The same content gives the same version.
+        """
 
     @abstractmethod
     def folder(self, version: records.DatasetVersion) -> Path:
-        """A local folder with the version's files."""
+        """Return a local folder with the version's files."""

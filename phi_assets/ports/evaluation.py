@@ -1,4 +1,4 @@
-"""How good a model is, and the registry of the versions that passed."""
+"""Model evaluation, and the registry of model versions that passed it."""
 
 from abc import abstractmethod
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from phi_assets.ports.base import Port, StepContext
 
 @dataclass(frozen=True)
 class Contest:
-    """Who is measured against whom, and on what."""
+    """The models that one evaluation compares, and its dataset."""
 
     base: records.BaseModel
     tuned: records.ModelVersion
@@ -23,19 +23,19 @@ class Contest:
 
 
 class Evaluator(Port):
-    """Runs evaluation_code somewhere, and keeps its report."""
+    """Runs evaluation_code and stores its report."""
 
     @abstractmethod
     def evaluate(self, context: StepContext, contest: Contest) -> records.Evaluation:
-        """The measured quality of the tuned model, the base and the champion."""
+        """Measure the tuned model, the base model and the champion."""
 
     @abstractmethod
     def report(self, evaluation: records.Evaluation) -> dict[str, Any]:
-        """Every number of the evaluation."""
+        """Return the content of evaluation.json."""
 
     @abstractmethod
     def folder(self, evaluation: records.Evaluation) -> Path:
-        """A local folder with evaluation.json, answers.md and the pictures."""
+        """Return a local folder with evaluation.json, answers.md and the plots."""
 
 
 class ModelRegistry(Port):
@@ -43,54 +43,61 @@ class ModelRegistry(Port):
 
     @abstractmethod
     def champion(self) -> records.RegisteredModel | None:
-        """The champion; None before the first, or when its weights are gone."""
+        """Return the champion; None if there is none yet or its weights are missing."""
 
     @abstractmethod
     def version(self, number: str) -> records.RegisteredModel | None:
-        """The version of that number, whether or not its weights are still there; None when there never was one."""
+        """Return the version with that number, even if its weights are missing; None if it never existed."""
 
     @abstractmethod
     def versions(self) -> list[Version]:
-        """Every version, the newest first: champion, former or withdrawn, and why."""
+        """Return all versions, newest first, each with its status (champion, former or withdrawn) and reason."""
 
     @abstractmethod
     def log_training(self, model: records.ModelVersion, folder: Path, tags: Mapping[str, str]) -> str:
-        """The id of a tracked run with the training's parameters, metrics and pictures.
+        """Log the training's parameters, metrics and plots to a tracking run. Return the run's id.
 
-        One run a model, and one more for each candidate's name (tag phi/candidate) that it was trained under.
+        A model has one run, and one more for each candidate name (tag phi/candidate) under which it was trained.
         """
 
     @abstractmethod
     def log_evaluation(
         self, model: records.ModelVersion, evaluation: records.Evaluation, scores: Scores, candidate: str = ""
     ) -> str | None:
-        """The id of that run, with the scores too; None when it is not tracked any more."""
+        """Add the scores to the model's tracking run. Return the run's id, or None if the run was deleted."""
 
     @abstractmethod
     def trainings(self) -> list[Trained]:
-        """Every tracked training, of candidates and of the graph."""
+        """Return all tracked trainings: those of the asset graph and those of candidates."""
 
     @abstractmethod
     def register(
         self, model: records.ModelVersion, evaluation: records.Evaluation, tags: Mapping[str, str]
     ) -> records.RegisteredModel:
-        """A new champion, or the present one where this model is it, or was withdrawn.
+        """Register the model as the new champion, and return the champion.
 
-        Raises ChampionChanged when the champion is not the one that was compared with.
+        The champion stays if it is this model, or if this model was withdrawn. Raises ChampionChanged if the champion
+        is not the one that the evaluation compared with.
         """
 
     @abstractmethod
     def promote(self, number: str, reason: str, run: str) -> records.RegisteredModel:
-        """The version is champion, and who was is withdrawn. Raises CannotPromote. `run` is the Dagster run."""
+        """Make the version champion and withdraw the previous champion. `run` is the Dagster run's id.
+
+        Raises CannotPromote.
+        """
 
     @abstractmethod
     def rollback(self, reason: str, run: str) -> records.RegisteredModel:
-        """The former champion is champion, and who was is withdrawn: once a run. Raises CannotPromote."""
+        """Make the former champion champion again and withdraw the current one.
+
+        A repeat with the same `run` changes nothing. Raises CannotPromote.
+        """
 
     @abstractmethod
     def publish_card(self, model: records.RegisteredModel, text: str, pictures: Mapping[str, Path]) -> str:
-        """The address of the model's README.md, which lies beside its weights with its pictures, by their names."""
+        """Store the model card as README.md beside the weights, with its pictures by file name. Return its address."""
 
     @abstractmethod
     def card(self, model: records.RegisteredModel) -> str | None:
-        """The model's README.md; None when it has none."""
+        """Return the text of the model's README.md, or None."""

@@ -1,4 +1,4 @@
-"""The place, the machine and the packages that the graph works with."""
+"""Workspace, compute, packages and cloud resources that the graph uses."""
 
 from abc import abstractmethod
 from collections.abc import Mapping
@@ -9,57 +9,57 @@ from phi_assets.ports.base import Log, Port
 
 
 class CloudResources(Port):
-    """The resources that one deployment makes in a cloud subscription, one asset each."""
+    """The resources that one template deployment creates in a cloud subscription, each an asset."""
 
     @abstractmethod
     def ensure(self, log: Log) -> Mapping[str, records.CloudResource]:
-        """Every resource by its asset's name, deployed only when the template changed or the live state drifted."""
+        """Return all resources by asset name. Deploys only if the template changed or the live state drifted."""
 
     @abstractmethod
     def planned(self) -> str:
-        """What the cloud forecast before the last deployment of this process; a word when there was none."""
+        """Return the what-if forecast of this process's last deployment, or a note that there was none."""
 
     @abstractmethod
     def examine(self, asset: str) -> Mapping[str, CheckOutcome]:
-        """The verdict of every live check of an asset, by the check's name."""
+        """Return the outcome of each live check of the asset, by check name."""
 
 
 class ComputeQuota(Port):
-    """How much compute the cloud allows."""
+    """The vCPU quota of the cloud subscription."""
 
     @abstractmethod
     def ensure(self, log: Log) -> records.Quota:
-        """What is needed, allowed and used now; asks for more where the settings say so."""
+        """Return the vCPUs that are needed, allowed and in use. Requests more if the settings allow it."""
 
     @abstractmethod
     def judge(self, quota: records.Quota) -> Mapping[str, CheckOutcome]:
-        """The verdict of each check on it, by the check's name."""
+        """Return the outcome of each quota check, by check name."""
 
 
 class Provisioner(Port):
-    """Makes sure of the place, the machine and the packages that the graph works with."""
+    """Creates the workspace, compute and environment if they are missing."""
 
     @abstractmethod
     def ensure_workspace(self) -> records.Workspace:
-        """The place where runs and models are tracked, made when it is missing."""
+        """Return the workspace that tracks runs and models; create it if it is missing."""
 
     @abstractmethod
     def ensure_compute(self) -> records.Compute:
-        """What training will run on."""
+        """Return the compute that training runs on."""
 
     @abstractmethod
     def ensure_environment(self) -> records.TrainingEnvironment:
-        """The locked packages that training will run with."""
+        """Return the locked packages that training runs with."""
 
     def resource(self, record: records.Workspace | records.Compute) -> records.CloudResource | None:
-        """What the cloud knows the workspace or the compute as, its price and its page; None on a laptop."""
+        """Return the cloud resource behind the record, with its price and portal page; None on a laptop."""
         del record
         return None
 
     def examine_compute(self) -> Mapping[str, CheckOutcome]:
-        """The verdict of each live check of the compute, by the check's name; none on a laptop."""
+        """Return the outcome of each live check of the compute, by check name; empty on a laptop."""
         return {}
 
     @abstractmethod
     def differing_packages(self) -> list[str]:
-        """A line for each package of the environment that is not in its locked version."""
+        """Return a line for each package whose version differs from the lock file."""

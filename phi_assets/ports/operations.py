@@ -1,4 +1,4 @@
-"""What looks after a place in a cloud: whether it is ready, what it costs, taking it down. Only a cloud has these."""
+"""Operations of a cloud backend: preflight checks, cost report and teardown. A laptop has none of them."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -11,9 +11,9 @@ from phi_assets.ports.base import Log
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What one look at the place found: fine, worth knowing, or in the graph's way, and then what to do.
+    """The result of one preflight check. A problem blocks the graph and has a remedy.
 
-    `unseen`: it could not be looked at yet, so that it may be any of these.
+    `unseen`: the check could not run yet.
     """
 
     subject: str
@@ -23,16 +23,16 @@ class Diagnosis:
 
 
 class Preflight(dg.ConfigurableResource, ABC):
-    """Looks at the place where the graph is to run, before anything is made. Writes nothing."""
+    """Checks the subscription before anything is deployed. Writes nothing."""
 
     @abstractmethod
     def look(self, log: Log) -> list[Diagnosis]:
-        """Every diagnosis; one look that fails hides no other."""
+        """Run all checks, also after one of them fails."""
 
 
 @dataclass(frozen=True)
 class Standing:
-    """A thing that exists, and what it costs in US dollars a day as it stands now."""
+    """An existing resource, and its current cost in US dollars a day."""
 
     name: str
     kind: str
@@ -42,9 +42,9 @@ class Standing:
 
 @dataclass(frozen=True)
 class JobCost:
-    """A job, its minutes on the machine, and what they cost in US dollars. `ended` is False while it runs.
+    """A job, its minutes of compute, and their cost in US dollars. `ended` is False while it runs.
 
-    `remark` says why a number is missing; it is 0 then.
+    A number that is not known is 0, and `remark` says why.
     """
 
     name: str
@@ -59,7 +59,7 @@ class JobCost:
 
 @dataclass(frozen=True)
 class Bill:
-    """What exists and what was run, priced from a dated table; `budget` is a month's, None where none is set."""
+    """Resources and jobs, priced from a dated table. `budget` is for a month, in US dollars; None if not set."""
 
     standing: tuple[Standing, ...]
     jobs: tuple[JobCost, ...]
@@ -74,16 +74,16 @@ class Bill:
 
     @property
     def left(self) -> float | None:
-        """Of the month's budget; below zero when it is overspent."""
+        """Return the rest of the month's budget; negative if it is overspent."""
         return None if self.budget is None else round(self.budget - self.spent_this_month, 2)
 
 
 class CostReport(dg.ConfigurableResource, ABC):
-    """What the place costs."""
+    """Reports costs."""
 
     @abstractmethod
     def measure(self, log: Log) -> Bill:
-        """What exists now, what the last jobs cost, and what is left of the budget."""
+        """Return the cost of all existing resources and of the last jobs, and the budget."""
 
 
 TeardownAction = Literal["delete", "keep", "block"]
@@ -91,7 +91,7 @@ TeardownAction = Literal["delete", "keep", "block"]
 
 @dataclass(frozen=True)
 class TeardownItem:
-    """A thing that a teardown deletes, or leaves alone, or must not go on because of."""
+    """A resource that a teardown deletes, keeps, or is blocked by."""
 
     kind: str
     name: str
@@ -101,27 +101,29 @@ class TeardownItem:
 
 
 class Teardown(dg.ConfigurableResource, ABC):
-    """Takes down what was made."""
+    """Deletes what the graph created."""
 
     @property
     @abstractmethod
     def confirmation(self) -> str:
-        """The word that a person types to say yes."""
+        """The text that a user types to confirm."""
 
     @abstractmethod
     def plan(self, everything: bool, log: Log) -> list[TeardownItem]:
-        """What a teardown would delete, in that order: what costs money while idle, or everything; and what it would
-        not. Writes nothing. Raises BackendError where it may not be asked at all.
+        """Return what a teardown would delete, in that order, and what it would keep. Writes nothing.
+
+        By default it deletes what costs money while idle; with `everything`, all resources. Raises BackendError if the
+        backend refuses teardowns.
         """
 
     def obstacle(self, plan: list[TeardownItem]) -> str:
-        """Why a plan must not be carried out, and the remedy; empty when it may be."""
+        """Return why the plan must not be executed, with the remedy; empty if it may be."""
         del plan
         return ""
 
     @abstractmethod
     def take_down(self, everything: bool, log: Log) -> list[str]:
-        """What the plan names is gone. A line for each thing that could not be deleted for good, with the reason.
+        """Delete what the plan names. Return a line, with the reason, for each resource that could not be purged.
 
-        Raises BackendError, having deleted nothing, when a thing of the plan blocks it.
+        Raises BackendError, before anything is deleted, if an item of the plan blocks it.
         """

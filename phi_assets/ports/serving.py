@@ -1,4 +1,4 @@
-"""The endpoint that models are served from."""
+"""The scoring endpoint that serves models."""
 
 from abc import abstractmethod
 from typing import Any
@@ -8,38 +8,41 @@ from phi_assets.ports.base import Log, Port
 
 
 class EndpointHost(Port):
-    """A stable address with a key, and named deployments that share its traffic."""
+    """An endpoint with a stable address, and named deployments that share its traffic."""
 
     @abstractmethod
     def ensure_endpoint(self, log: Log) -> records.Endpoint:
-        """The endpoint, made or started when it is missing. Never deletes a live one."""
+        """Return the endpoint; create or start it if necessary. Never deletes a live one."""
 
     @abstractmethod
     def deploy(self, model: records.RegisteredModel, log: Log) -> records.Deployment:
-        """The model behind the endpoint with all traffic; on failure the old deployment keeps it, and this raises."""
+        """Deploy the model and move all traffic to it.
+
+        If that fails, the old deployment keeps the traffic, and this raises.
+        """
 
     @abstractmethod
     def key(self) -> str:
-        """The endpoint's key, for the Authorization header."""
+        """Return the endpoint's key for the Authorization header."""
 
     @property
     def remedy(self) -> str:
-        """What to do when the endpoint does not answer."""
+        """The remedy if the endpoint does not answer."""
         return "`phi run` makes it, or starts the servers again"
 
     @property
     def keeps_answers(self) -> bool:
-        """Whether its servers keep what they answer in this home; else who asks has to."""
+        """Whether the servers store their answers in this home. If not, the client has to."""
         return False
 
     @abstractmethod
     def start(self, log: Log) -> None:
-        """Bring up what is recorded and not running; changes no record. Raises EndpointDown."""
+        """Start the recorded deployments that do not run; no record changes. Raises EndpointDown."""
 
     @abstractmethod
     def stop(self, log: Log) -> None:
-        """End what runs; the record stays."""
+        """Stop all servers. The records stay."""
 
     @abstractmethod
     def status(self) -> dict[str, Any]:
-        """Address, deployments, their traffic, and whether they answer."""
+        """Return address, deployments, their traffic, and whether they answer."""

@@ -1,4 +1,4 @@
-"""The base model, and the fine-tuning of it."""
+"""The base model and its fine-tuning."""
 
 from abc import abstractmethod
 from pathlib import Path
@@ -9,19 +9,19 @@ from phi_assets.ports.base import Log, Port, StepContext
 
 
 class BaseModelStore(Port):
-    """The pretrained model that the settings name."""
+    """Stores the pretrained model that the settings name."""
 
     @abstractmethod
     def resolve(self, log: Log) -> records.BaseModel:
-        """The model as a checked folder, made when it is missing."""
+        """Return the model as a verified folder; fetch or convert it if it is missing."""
 
     @abstractmethod
     def folder(self, model: records.BaseModel) -> Path:
-        """A local folder with the model's files."""
+        """Return a local folder with the model's files."""
 
 
 class Trainer(Port):
-    """Runs training_code/fine_tune.py somewhere, and keeps what it made."""
+    """Runs training_code/fine_tune.py and stores the model."""
 
     @abstractmethod
     def train(
@@ -31,17 +31,17 @@ class Trainer(Port):
         base: records.BaseModel,
         recipe: Recipe | None = None,
     ) -> records.ModelVersion:
-        """A model fine-tuned by the recipe; None: by the preset of the settings.
+        """Fine-tune the base model by the recipe; None takes the preset of the settings.
 
-        What the same recipe made of the same data is found, not trained again, and a run that was cut short is taken up
-        again. Raises when training did not end well.
+        A stored model of the same recipe and data is returned without training, and an interrupted training resumes
+        from its checkpoint. Raises if training fails.
         """
 
     @abstractmethod
     def folder(self, model: records.ModelVersion) -> Path:
-        """A local folder with model/, report.json and the pictures."""
+        """Return a local folder with model/, report.json and the plots."""
 
     def page(self, model: records.ModelVersion) -> str:
-        """Where the training is looked at outside this home; empty where that is nowhere."""
+        """Return the address of the training's page outside this home, or an empty string."""
         del model
         return ""
