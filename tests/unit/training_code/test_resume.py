@@ -82,6 +82,7 @@ def test_every_moment_is_died_of_again_and_again():
     assert {moment for moments in AGAIN.values() for moment in moments} == set(MOMENTS)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("moments", AGAIN.values(), ids=AGAIN)
 def test_a_run_that_is_killed_again_and_again_still_gets_there(
     moments: tuple[str, ...], settings: Make, expected: str, tmp_path: Path

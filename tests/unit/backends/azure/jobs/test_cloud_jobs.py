@@ -136,6 +136,7 @@ def test_a_cancelled_run_cancels_its_job_and_leaves_no_materialisation(work: Wor
     assert not found["materialised"]
 
 
+@pytest.mark.long
 def test_a_job_whose_node_is_lost_and_that_then_fails_goes_on_from_its_checkpoint_each_time(work: Work):
     work.epochs = 30  # some six seconds
 
