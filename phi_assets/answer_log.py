@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from serving_code.answers import Kept, connect, sweep, write
+from serving_code.answers import StoredAnswer, connect, sweep, write
 
 ANSWERS = "answers.sqlite"
 ROW = "row:"  # no client can choose an id with a colon
@@ -30,17 +30,17 @@ class Answers:
     def __init__(self, state: Path, days: float) -> None:
         self.path, self.days = state / ANSWERS, days
 
-    def newest(self, count: int) -> list[Kept]:
+    def newest(self, count: int) -> list[StoredAnswer]:
         """The newest answers, newest first."""
         return self._rows("ORDER BY number DESC LIMIT ?", (count,))
 
-    def last(self) -> Kept:
+    def last(self) -> StoredAnswer:
         """The newest answer. Raises UnknownAnswer if there is none."""
         for found in self.newest(1):
             return found
         raise UnknownAnswer(f"no answer is kept yet; {self._rule()}. Ask one: phi ask 'Who are you?'")
 
-    def find(self, answer_id: str) -> list[Kept]:
+    def find(self, answer_id: str) -> list[StoredAnswer]:
         """All answers with the id, or with `row:<number>`, newest first. Raises UnknownAnswer.
 
         The request's id from the header x-request-id is accepted too, if the request has a single answer.
@@ -54,7 +54,7 @@ class Answers:
             raise UnknownAnswer(f"no answer {answer_id!r} is kept; {self._rule()}{self._known()}")
         return found
 
-    def keep(self, answer: Kept) -> None:
+    def keep(self, answer: StoredAnswer) -> None:
         """Store the answer and delete expired ones; with 0 days, store nothing and delete all."""
         if self.days <= 0 and not self.path.is_file():
             return
@@ -63,7 +63,7 @@ class Answers:
                 write(connection, [answer])
             sweep(connection, self.days, answer.at)
 
-    def _of_request(self, request_id: str) -> list[Kept]:
+    def _of_request(self, request_id: str) -> list[StoredAnswer]:
         """The answer to a /score request with one input. Raises UnknownAnswer for several inputs."""
         start = f"{request_id}/"
         found = self._rows("WHERE substr(id, 1, ?) = ? ORDER BY number DESC", (len(start), start))
@@ -73,13 +73,13 @@ class Answers:
             raise UnknownAnswer(f"request {request_id} had {len(ids)} inputs; ask for one of them: {shown}")
         return found
 
-    def _rows(self, rest: str, values: tuple[Any, ...]) -> list[Kept]:
+    def _rows(self, rest: str, values: tuple[Any, ...]) -> list[StoredAnswer]:
         if not self.path.is_file():
             return []
         with self._opened() as connection:
             connection.row_factory = sqlite3.Row
             rows = connection.execute(f"SELECT * FROM answers {rest}", values).fetchall()
-        return [Kept(**{**dict(row), "messages": json.loads(row["messages"])}) for row in rows]
+        return [StoredAnswer(**{**dict(row), "messages": json.loads(row["messages"])}) for row in rows]
 
     @contextmanager
     def _opened(self) -> Iterator[sqlite3.Connection]:
@@ -99,7 +99,7 @@ class Answers:
         return f"; the newest: {newest} (all: phi answers)" if newest else ", and there are none yet"
 
 
-def question(answer: Kept) -> str:
+def question(answer: StoredAnswer) -> str:
     """The question: the last user turn."""
     asked = [turn["content"] for turn in answer.messages if turn["role"] == "user"]
     return asked[-1] if asked else ""

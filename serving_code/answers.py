@@ -48,7 +48,7 @@ CLOSE_SECONDS = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Kept:
+class StoredAnswer:
     """One answer: its id for the client, time (seconds since 1970), deployment and model, and the conversation.
 
     `number` distinguishes answers for which clients sent the same id; 0 before it is written.
@@ -83,7 +83,7 @@ def connect(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def write(connection: sqlite3.Connection, answers: Iterable[Kept]) -> None:
+def write(connection: sqlite3.Connection, answers: Iterable[StoredAnswer]) -> None:
     """Insert the answers; the same id twice makes two rows."""
     rows = [
         (
@@ -121,12 +121,12 @@ class AnswerStore:
 
     def __init__(self, path: Path, days: float) -> None:
         self._path, self._days = path, days
-        self._waiting: queue.Queue[Kept | None] = queue.Queue(MAX_QUEUED)
+        self._waiting: queue.Queue[StoredAnswer | None] = queue.Queue(MAX_QUEUED)
         self._connection: sqlite3.Connection | None = None
         self._thread = threading.Thread(target=self._run, name="answers", daemon=True)
         self._thread.start()
 
-    def store(self, answers: Iterable[Kept]) -> None:
+    def store(self, answers: Iterable[StoredAnswer]) -> None:
         """Queue the answers for writing. Returns at once, and raises nothing."""
         lost = 0
         for answer in answers:
@@ -159,9 +159,9 @@ class AnswerStore:
         if self._connection:
             self._connection.close()
 
-    def _next_batch(self, seconds: float) -> tuple[list[Kept], bool]:
+    def _next_batch(self, seconds: float) -> tuple[list[StoredAnswer], bool]:
         """The queued answers, after waiting at most `seconds`, and whether more may come."""
-        batch: list[Kept] = []
+        batch: list[StoredAnswer] = []
         try:
             answer = self._waiting.get(timeout=seconds)
             while answer is not None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from starlette.requests import Request
 
-from serving_code.answers import AnswerStore, Kept
+from serving_code.answers import AnswerStore, StoredAnswer
 from serving_code.batching import Batcher
 from serving_code.disconnect import unless_gone
 from serving_code.engine import Completion, Engine, PromptTooLong, Sampling, UnusablePrompt
@@ -80,7 +80,7 @@ class Service:
         if self.answers is None or PIN in request.headers:
             return
         self.answers.store(
-            Kept(
+            StoredAnswer(
                 id=answer_id,
                 at=time.time(),
                 route=request.url.path,

@@ -14,7 +14,7 @@ from phi_assets.settings import Settings
 
 if TYPE_CHECKING:
     from phi_assets.backends.dataset_versions import DatasetFolders, Published
-    from phi_assets.conversations.sources.feeds import Feed, Look
+    from phi_assets.conversations.sources.feeds import Feed, Scan
 
 
 @dataclass
@@ -51,24 +51,24 @@ class DatasetPreparation:
 
     def fingerprint(self, feeds: "Iterable[Feed]") -> str:
         """SHA-256 over the set of contents of these feeds, after waiting for files that are being written."""
-        from phi_assets.conversations.sources.feeds import fingerprint, look_when_settled
+        from phi_assets.conversations.sources.feeds import fingerprint, scan_when_settled
 
-        return fingerprint(look_when_settled(feeds, dg.get_dagster_logger().info))
+        return fingerprint(scan_when_settled(feeds, dg.get_dagster_logger().info))
 
     def publish(
-        self, feeds: "Iterable[Feed]", log: Log, fetch: "Callable[[list[Look]], list[Look]]" = list
+        self, feeds: "Iterable[Feed]", log: Log, fetch: "Callable[[list[Scan]], list[Scan]]" = list
     ) -> DatasetVersion:
         """Publish the version of these feeds. `fetch` may download remote content to local files."""
         from phi_assets.conversations.options import CleaningOptions
         from phi_assets.conversations.prepare import prepare
-        from phi_assets.conversations.sources.feeds import look_when_settled
+        from phi_assets.conversations.sources.feeds import scan_when_settled
 
-        looks = fetch(look_when_settled(feeds, log))
-        for look in looks:
-            for each in look.left:
-                log(f"left alone: {look.feed}/{each.name}: {each.reason}")
+        scans = fetch(scan_when_settled(feeds, log))
+        for scan in scans:
+            for each in scan.skipped:
+                log(f"skipped: {scan.feed}/{each.name}: {each.reason}")
         prepared = prepare(
-            looks,
+            scans,
             CleaningOptions(**self.cleaning),
             self._versions.assignment(),
             lambda stage, rows: log(f"{stage}: {rows:,} rows"),

@@ -15,7 +15,7 @@ from phi_assets.instance import home
 from phi_assets.ports.serving import EndpointHost
 from phi_assets.records import BaseModel, Deployment
 from phi_assets.settings import Settings
-from serving_code.answers import Kept
+from serving_code.answers import StoredAnswer
 
 MAX_NEW_TOKENS = 128
 
@@ -90,7 +90,7 @@ def _messages(question: str) -> list[Any]:
 
 def _keep(settings: Settings, question: str, answer: Answer, *, model_digest: str, route: str = "phi ask") -> None:
     """Store the answer for `phi why`; print a warning if that fails."""
-    kept = Kept(
+    kept = StoredAnswer(
         id=answer.id,
         at=time.time(),
         route=route,

@@ -27,12 +27,12 @@ NOTHING_TO_EXAMINE = "nothing to examine: PHI_BACKEND=local runs on this machine
 
 
 def preflight(settings: Settings, *, as_json: bool) -> int:
-    """Return 0 when everything was examined and nothing would stop a run, else 1."""
+    """Return 0 if every check ran and found no problem, else 1."""
     port = build_resources(settings).get("preflight")
     if port is None:
         print(json.dumps([]) if as_json else NOTHING_TO_EXAMINE)
         return 0
-    found = port.look(quiet)
+    found = port.diagnose(quiet)
     lacking = summary(found)
     if as_json:
         print(json.dumps([dataclasses.asdict(each) for each in found], ensure_ascii=False, indent=2))
@@ -44,18 +44,18 @@ def preflight(settings: Settings, *, as_json: bool) -> int:
         verdict = Text(each.verdict, style=COLOURS[each.verdict])
         table.add_row(verdict, each.subject, Text(each.description), Text(each.remedy))
     console.print(table)
-    console.print(lacking or "nothing stands in the way of `phi run`")
+    console.print(lacking or "no problem found: `phi run` can start")
     return 1 if lacking else 0
 
 
 def summary(found: Sequence[Diagnosis]) -> str:
-    """What is not well yet; empty when all was looked at and there is no problem."""
+    """Return the numbers of problems and of checks that could not run yet; empty if there are none."""
     problems = sum(each.verdict == "problem" for each in found)
     unseen = sum(each.verdict == "unseen" for each in found)
-    parts = [f"{problems} to mend first"] if problems else []
+    parts = [f"{problems} to fix first"] if problems else []
     if unseen:
-        first = "mend what is said above" if problems else "register what is said above"
-        parts.append(f"{unseen} could not be looked at yet: {first}, and look again")
+        first = "fix the problems above" if problems else "register the providers above"
+        parts.append(f"{unseen} could not be checked yet: {first}, and check again")
     return "; ".join(parts)
 
 

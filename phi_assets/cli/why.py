@@ -14,7 +14,7 @@ from phi_assets.instance import home, server
 from phi_assets.lineage.steps import SIMILARITY, Step, steps
 from phi_assets.lineage.trace import Lineage, trace
 from phi_assets.settings import Settings
-from serving_code.answers import Kept
+from serving_code.answers import StoredAnswer
 
 LINEAGE = "/assets/online_deployment?view=lineage&lineageScope=upstream"
 NO_UI = "not running: `phi dev` starts it, with a page for each of these runs and assets"
@@ -103,5 +103,5 @@ def _link(step: Step, ui: str) -> str:
     return f"{step.run}  {ui}/runs/{step.run}" if ui else step.run
 
 
-def _as_object(answer: Kept) -> dict[str, Any]:
+def _as_object(answer: StoredAnswer) -> dict[str, Any]:
     return {**dataclasses.asdict(answer), "question": question(answer)}

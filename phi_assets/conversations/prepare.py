@@ -13,7 +13,7 @@ from phi_assets.conversations.grouping import Assignment
 from phi_assets.conversations.options import CleaningOptions
 from phi_assets.conversations.quarantine import Quarantined, change, count_kinds, count_reasons, drop, drop_broken
 from phi_assets.conversations.rows import Broken, Conversation, Rejected, Row, SourceError, conversation_id
-from phi_assets.conversations.sources.feeds import Look, Piece, fingerprint, path_stat
+from phi_assets.conversations.sources.feeds import Piece, Scan, fingerprint, path_stat
 from phi_assets.conversations.sources.read_source import read_source
 from phi_assets.conversations.splitting import Split, split, verbatim_share
 
@@ -31,7 +31,7 @@ class Prepared:
 
 
 def prepare(
-    looks: Iterable[Look],
+    scans: Iterable[Scan],
     options: CleaningOptions,
     keep: Assignment,
     progress: Progress = lambda stage, rows: None,
@@ -41,13 +41,13 @@ def prepare(
     The same content under another name is read once. `progress` is called with the stage (`read`, `split`) and a number
     of rows, every thousand rows. Raises SourceError.
     """
-    looks = list(looks)
+    scans = list(scans)
     collection = _Collection(options)
     sources: list[dict[str, Any]] = []
     read: dict[str, str] = {}
-    for look in looks:
-        for piece in look.pieces:
-            entry: dict[str, Any] = {"feed": look.feed, "name": piece.name, "sha256": piece.sha256}
+    for scan in scans:
+        for piece in scan.pieces:
+            entry: dict[str, Any] = {"feed": scan.feed, "name": piece.name, "sha256": piece.sha256}
             if first := read.get(piece.sha256):
                 sources.append({**entry, "rows": 0, "broken": 0, "same_as": first})
                 continue
@@ -58,10 +58,10 @@ def prepare(
     progress("split", sum(made.counts().values()))
     quarantine = collection.account(made)
     facts = {
-        "source": looks[0].feed if looks else "",
-        "source_fingerprint": fingerprint(looks),
+        "source": scans[0].feed if scans else "",
+        "source_fingerprint": fingerprint(scans),
         "sources": sources,
-        "left_alone": {f"{look.feed}: {each.name}": each.reason for look in looks for each in look.left},
+        "skipped": {f"{scan.feed}: {each.name}": each.reason for scan in scans for each in scan.skipped},
         **_facts(options, collection, made, quarantine),
     }
     return Prepared(made, quarantine, facts)

@@ -16,7 +16,7 @@ from phi_assets.ports.dataset import DatasetStore
 from phi_assets.ports.evaluation import ModelRegistry
 from phi_assets.ports.training import BaseModelStore, Trainer
 from phi_assets.records import BaseModel, DatasetVersion, RegisteredModel
-from serving_code.answers import Kept
+from serving_code.answers import StoredAnswer
 
 
 class NotTraceable(LookupError):
@@ -31,8 +31,8 @@ class Lineage:
     what was not found.
     """
 
-    answer: Kept
-    others: tuple[Kept, ...]
+    answer: StoredAnswer
+    others: tuple[StoredAnswer, ...]
     deployed: Deployed | None
     model_state: str
     model_digest: str
@@ -51,7 +51,7 @@ class Lineage:
         return question(self.answer)
 
 
-def trace(instance: dg.DagsterInstance, resources: Mapping[str, Any], found: list[Kept]) -> Lineage:
+def trace(instance: dg.DagsterInstance, resources: Mapping[str, Any], found: list[StoredAnswer]) -> Lineage:
     """Return the path of the first of `found`, all with one id. Raises NotTraceable for an answer of the base model."""
     answer, notes = found[0], list[str]()
     if answer.route == BASE:
@@ -85,7 +85,7 @@ def trace(instance: dg.DagsterInstance, resources: Mapping[str, Any], found: lis
     )
 
 
-def _version(registry: ModelRegistry, answer: Kept, notes: list[str]) -> Version | None:
+def _version(registry: ModelRegistry, answer: StoredAnswer, notes: list[str]) -> Version | None:
     """Return the registered version of the answer; None, with a note, where the registry does not have it any more."""
     named = f"{answer.model_name} {answer.model_version}"
     known = (each for each in registry.versions() if f"{each.model.name} {each.number}" == named)
@@ -150,7 +150,7 @@ def _files(store: DatasetStore, dataset: DatasetVersion | None) -> tuple[str, ..
     )
 
 
-def _nearest(store: DatasetStore, dataset: DatasetVersion | None, answer: Kept) -> list[Near]:
+def _nearest(store: DatasetStore, dataset: DatasetVersion | None, answer: StoredAnswer) -> list[Near]:
     if dataset is None:
         return []
     folder: Path = store.folder(dataset)

@@ -17,7 +17,7 @@ LOSS_CURVE, EVALUATION = "loss_curve.png", "evaluation.png"
 
 
 @dataclass(frozen=True)
-class Kept:
+class Stores:
     """The stores of a model's history."""
 
     datasets: DatasetStore
@@ -45,27 +45,27 @@ class Facts:
         return None not in (self.manifest, self.base, self.training, self.evaluation)
 
 
-def gather(version: Version, evaluation: str, data_licence: str | None, kept: Kept) -> Facts:
+def gather(version: Version, evaluation: str, data_licence: str | None, stores: Stores) -> Facts:
     """Return the facts of this version; `evaluation` is the digest of its evaluation."""
     model = version.model
-    trained = kept.trainer.find(model.model_digest)
+    trained = stores.trainer.find(model.model_digest)
     trained = trained if isinstance(trained, ModelVersion) else None
-    base: Any = kept.bases.find(trained.base_digest) if trained else None
-    dataset: Any = kept.datasets.find(model.dataset_digest)
-    measured: Any = kept.evaluator.find(evaluation) if evaluation else None
+    base: Any = stores.bases.find(trained.base_digest) if trained else None
+    dataset: Any = stores.datasets.find(model.dataset_digest)
+    measured: Any = stores.evaluator.find(evaluation) if evaluation else None
     places = {
-        LOSS_CURVE: kept.trainer.folder(trained) / LOSS_CURVE if trained else None,
-        EVALUATION: kept.evaluator.folder(measured) / EVALUATION if measured else None,
+        LOSS_CURVE: stores.trainer.folder(trained) / LOSS_CURVE if trained else None,
+        EVALUATION: stores.evaluator.folder(measured) / EVALUATION if measured else None,
     }
     return Facts(
         model=model,
         data_licence=data_licence,
-        manifest=_json(kept.datasets.folder(dataset) / "manifest.json") if dataset else None,
+        manifest=_json(stores.datasets.folder(dataset) / "manifest.json") if dataset else None,
         base=base,
-        base_licence=licence_of(base.source, kept.bases.folder(base)) if base else SEE_ITS_PAGE,
+        base_licence=licence_of(base.source, stores.bases.folder(base)) if base else SEE_ITS_PAGE,
         trained=trained,
-        training=_json(kept.trainer.folder(trained) / "report.json") if trained else None,
-        evaluation=kept.evaluator.report(measured) if measured else None,
+        training=_json(stores.trainer.folder(trained) / "report.json") if trained else None,
+        evaluation=stores.evaluator.report(measured) if measured else None,
         pictures={name: place for name, place in places.items() if place and place.is_file()},
     )
 

@@ -14,7 +14,7 @@ STEPS = {
     "fine_tuned_model": "the run's log includes the training log; the old model keeps serving. Fix the error, then "
     "launch the job `retrain`",
     "online_deployment": "the previous deployment keeps the traffic; fix the error, then launch the job `redeploy`",
-    "look_ahead": "fix the reported problems, then run `phi preflight`",
+    "run_preflight": "fix the reported problems, then run `phi preflight`",
 }
 STEP = "fix the error, then run `phi run`, which makes what is missing and nothing else"
 RUN = "its finished assets are stored; launch it again, or run `phi run`"

@@ -26,7 +26,7 @@ class Preflight(dg.ConfigurableResource, ABC):
     """Checks the subscription before anything is deployed. Writes nothing."""
 
     @abstractmethod
-    def look(self, log: Log) -> list[Diagnosis]:
+    def diagnose(self, log: Log) -> list[Diagnosis]:
         """Run all checks, also after one of them fails."""
 
 

@@ -10,7 +10,7 @@ import pytest
 from phi_assets.conversations.options import CleaningOptions
 from phi_assets.conversations.prepare import Prepared, prepare
 from phi_assets.conversations.sources.address import FileSource
-from phi_assets.conversations.sources.feeds import Look, pieces_of
+from phi_assets.conversations.sources.feeds import Scan, pieces_of
 
 WORDS = [
     f"{first}{last}"
@@ -19,9 +19,9 @@ WORDS = [
 ]
 
 
-def look_at(path: Path) -> list[Look]:
+def scan_file(path: Path) -> list[Scan]:
     """Return a feed with everything in a file or a folder."""
-    return [Look(str(path), pieces_of(FileSource(path)))]
+    return [Scan(str(path), pieces_of(FileSource(path)))]
 
 
 def dialogue(question: str, answer: str) -> dict[str, Any]:
@@ -64,6 +64,6 @@ def prepared(write_lines: Callable[..., Path]) -> Callable[..., Prepared]:
     """Prepare rows with the given options; no row was published before."""
 
     def run(rows: Iterable[Any], **options: Any) -> Prepared:
-        return prepare(look_at(write_lines(rows)), CleaningOptions(**options), {})
+        return prepare(scan_file(write_lines(rows)), CleaningOptions(**options), {})
 
     return run

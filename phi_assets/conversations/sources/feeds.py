@@ -1,6 +1,6 @@
 """Feeds: the sources of raw conversations. Each lists what it holds now and what it skips.
 
-A new kind of source is one class with a `title` and a `look`.
+A new kind of source is one class with a `title` and a `scan`.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Piece:
 
 
 @dataclass(frozen=True)
-class LeftAlone:
+class Skipped:
     """A file that is skipped, and the reason. `known`: an earlier version was complete, so it is being rewritten."""
 
     name: str
@@ -45,17 +45,17 @@ class LeftAlone:
 
 
 @dataclass(frozen=True)
-class Look:
+class Scan:
     """The content of a feed at one time, in the order of reading."""
 
     feed: str
     pieces: tuple[Piece, ...] = ()
-    left: tuple[LeftAlone, ...] = ()
+    skipped: tuple[Skipped, ...] = ()
 
     @property
     def changing(self) -> bool:
         """Whether a file that was complete before is being rewritten, and will soon be complete again."""
-        return any(each.known for each in self.left)
+        return any(each.known for each in self.skipped)
 
 
 class Feed(Protocol):
@@ -66,7 +66,7 @@ class Feed(Protocol):
         """The name shown to users: a path or an address."""
         ...
 
-    def look(self) -> Look:
+    def scan(self) -> Scan:
         """The current content. Raises when the source can't be reached."""
         ...
 
@@ -83,8 +83,8 @@ class FolderFeed:
     def title(self) -> str:
         return str(self.folder)
 
-    def look(self) -> Look:
-        others: list[LeftAlone] = []
+    def scan(self) -> Scan:
+        others: list[Skipped] = []
         candidates: list[tuple[str, Path]] = []
         for path in _visible(self.folder):
             name = path.relative_to(self.folder).as_posix()
@@ -93,8 +93,8 @@ class FolderFeed:
             if path.suffix.lower() in SUFFIXES:
                 candidates.append((name, path))
             else:
-                others.append(LeftAlone(name, f"it is not one of {', '.join(SUFFIXES)}"))
-        return _look(self.title, candidates, others, self.hashes)
+                others.append(Skipped(name, f"it is not one of {', '.join(SUFFIXES)}"))
+        return _scan(self.title, candidates, others, self.hashes)
 
 
 @dataclass(frozen=True)
@@ -113,33 +113,33 @@ class NamedFeed:
     def title(self) -> str:
         return str(self.source)
 
-    def look(self) -> Look:
+    def scan(self) -> Scan:
         """The current content. Raises SourceError when there is nothing to read, or the hub can't be reached."""
         if isinstance(self.source, HubSource):
-            return Look(self.title, pieces_of(self.source))
+            return Scan(self.title, pieces_of(self.source))
         files = [
             (name, path)
             for name, path in self.source.files()
             if not (self.apart_from and self.apart_from in path.parents)
         ]
         if self.source.path.is_file():
-            return Look(self.title, pieces_of(self.source, self.hashes))
-        return _look(self.title, files, [], self.hashes, quiet_seconds=0.0)
+            return Scan(self.title, pieces_of(self.source, self.hashes))
+        return _scan(self.title, files, [], self.hashes, quiet_seconds=0.0)
 
 
-def look_when_settled(
+def scan_when_settled(
     feeds: Iterable[Feed], log: Callable[[str], None], seconds: float = SETTLED_SECONDS
-) -> list[Look]:
+) -> list[Scan]:
     """The content of the feeds, after waiting at most `seconds` for known files that are being rewritten.
 
     Without the wait, this dataset version would lack those files and the next one would contain them again.
     """
     feeds, deadline = list(feeds), time.monotonic() + seconds
     while True:
-        looks = [feed.look() for feed in feeds]
-        changing = [f"{each.name}: {each.reason}" for look in looks for each in look.left if each.known]
+        scans = [feed.scan() for feed in feeds]
+        changing = [f"{each.name}: {each.reason}" for scan in scans for each in scan.skipped if each.known]
         if not changing or time.monotonic() >= deadline:
-            return looks
+            return scans
         log(f"waiting for {'; '.join(changing)}")
         time.sleep(1)
 
@@ -156,9 +156,9 @@ def pieces_of(source: FileSource | HubSource, hashes: Hashes | None = None) -> t
     return tuple(_piece(name, path, path_stat(path), hashes) for name, path in source.files())
 
 
-def fingerprint(looks: Iterable[Look]) -> str:
+def fingerprint(scans: Iterable[Scan]) -> str:
     """SHA-256 (hex) over the set of contents: file names and copies make no difference."""
-    return digest_of(piece.sha256 for look in looks for piece in look.pieces)
+    return digest_of(piece.sha256 for scan in scans for piece in scan.pieces)
 
 
 def digest_of(contents: Iterable[str]) -> str:
@@ -174,13 +174,13 @@ def path_stat(path: Path) -> os.stat_result:
         raise _unreadable(path, e) from e
 
 
-def _look(
+def _scan(
     title: str,
     candidates: list[tuple[str, Path]],
-    left: list[LeftAlone],
+    skipped: list[Skipped],
     hashes: Hashes,
     quiet_seconds: float = QUIET_SECONDS,
-) -> Look:
+) -> Scan:
     pieces = []
     for name, path in sorted(candidates):
         known = hashes.knows(path)
@@ -188,15 +188,15 @@ def _look(
             stat = path.stat()
             reason = unfinished(path, stat, quiet_seconds)
             if reason:
-                left.append(LeftAlone(name, reason, known))
+                skipped.append(Skipped(name, reason, known))
             else:
                 pieces.append(_piece(name, path, stat, hashes))
         except FileNotFoundError:
             continue  # deleted since the folder was listed
         except (OSError, SourceError) as e:
-            left.append(LeftAlone(name, f"it can't be read: {getattr(e, 'strerror', None) or e}", known))
+            skipped.append(Skipped(name, f"it can't be read: {getattr(e, 'strerror', None) or e}", known))
     hashes.save()
-    return Look(title, tuple(pieces), tuple(left))
+    return Scan(title, tuple(pieces), tuple(skipped))
 
 
 def _piece(name: str, path: Path, stat: os.stat_result, hashes: Hashes | None) -> Piece:

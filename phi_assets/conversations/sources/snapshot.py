@@ -7,7 +7,7 @@ from pathlib import Path
 
 import orjson
 
-from phi_assets.conversations.sources.feeds import Feed, Look, Piece, digest_of
+from phi_assets.conversations.sources.feeds import Feed, Piece, Scan, digest_of
 from phi_assets.files import atomic_write
 
 Part = Mapping[str, str]  # names by the hash of their content
@@ -15,19 +15,19 @@ CAN_WAIT = "as before, for now"
 
 
 @dataclass(frozen=True)
-class Seen:
+class Snapshot:
     """The content of all feeds together. `unknown` names feeds that failed and have no stored content."""
 
     digest: str
     parts: Mapping[str, Part]
-    looks: tuple[Look, ...]
+    scans: tuple[Scan, ...]
     failures: Mapping[str, str]
     unknown: tuple[str, ...]
     new: tuple[str, ...]
     gone: tuple[str, ...]
 
-    def left_alone(self) -> list[str]:
-        return [f"{each.name}, {each.reason}" for look in self.looks for each in look.left]
+    def skipped(self) -> list[str]:
+        return [f"{each.name}, {each.reason}" for scan in self.scans for each in scan.skipped]
 
     def counts(self) -> str:
         """The number of files in each feed, as text."""
@@ -39,18 +39,18 @@ class Seen:
         return [f"{title}: {message} ({CAN_WAIT})" for title, message in self.failures.items()]
 
 
-def see(feeds: Iterable[Feed], stored: Path) -> Seen:
+def take_snapshot(feeds: Iterable[Feed], stored: Path) -> Snapshot:
     """Read every feed. The stored content of a feed is used when the feed fails or is being rewritten.
 
     The contents are stored in the file `stored`; when that is lost, only the current content of each feed counts.
     """
-    last, parts, looks = _read(stored), {}, []
+    last, parts, scans = _read(stored), {}, []
     failures: dict[str, str] = {}
     unknown: list[str] = []
     for feed in feeds:
         title = feed.title
         try:
-            look = feed.look()
+            scan = feed.scan()
         except Exception as e:  # an error of one feed must not stop the others
             failures[title] = _brief(e)
             if title in last:
@@ -58,17 +58,17 @@ def see(feeds: Iterable[Feed], stored: Path) -> Seen:
             else:
                 unknown.append(title)
             continue
-        looks.append(look)
-        parts[title] = last[title] if look.changing and title in last else _part(look.pieces)
+        scans.append(scan)
+        parts[title] = last[title] if scan.changing and title in last else _part(scan.pieces)
     before = {digest for part in last.values() for digest in part}
     now = {digest: name for part in parts.values() for digest, name in part.items()}
     old = {digest: name for part in last.values() for digest, name in part.items()}
     if parts != last:
         atomic_write(stored, orjson.dumps({**{title: last[title] for title in unknown if title in last}, **parts}))
-    return Seen(
+    return Snapshot(
         digest=digest_of(now),
         parts=parts,
-        looks=tuple(looks),
+        scans=tuple(scans),
         failures=failures,
         unknown=tuple(unknown),
         new=tuple(sorted(now[digest] for digest in now.keys() - before)),

@@ -4,7 +4,7 @@ import json
 
 import dagster as dg
 
-from phi_assets.conversations.sources.snapshot import Seen, see
+from phi_assets.conversations.sources.snapshot import Snapshot, take_snapshot
 from phi_assets.graph.run_tags import sensor_status
 from phi_assets.graph.staleness import DATA_VERSION, observed
 from phi_assets.instance.home import is_at_work
@@ -24,33 +24,35 @@ def new_conversations(context: dg.SensorEvaluationContext, dataset_store: Datase
     if is_at_work(current(), "run"):
         words = "a `phi` command works on this home and observes the sources itself; later files are observed after it"
         return dg.SensorResult(skip_reason=words, cursor=context.cursor)
-    seen = see(dataset_store.feeds(patient=False), current().state / "intake" / "parts.json")
-    cursor = json.dumps({title: len(part) for title, part in seen.parts.items()} | {"digest": seen.digest})
-    if seen.unknown:
-        return dg.SensorResult(skip_reason=f"could not read every source: {'; '.join(seen.troubles())}", cursor=cursor)
+    snapshot = take_snapshot(dataset_store.feeds(patient=False), current().state / "intake" / "parts.json")
+    cursor = json.dumps({title: len(part) for title, part in snapshot.parts.items()} | {"digest": snapshot.digest})
+    if snapshot.unknown:
+        return dg.SensorResult(
+            skip_reason=f"could not read every source: {'; '.join(snapshot.troubles())}", cursor=cursor
+        )
     before = observed(context.instance, RAW)
-    if before == seen.digest:
-        return dg.SensorResult(skip_reason=_nothing_new(seen), cursor=cursor)
+    if before == snapshot.digest:
+        return dg.SensorResult(skip_reason=_nothing_new(snapshot), cursor=cursor)
     return dg.SensorResult(
-        asset_events=[dg.AssetObservation(RAW, metadata=_describe(seen), tags={DATA_VERSION: seen.digest})],
+        asset_events=[dg.AssetObservation(RAW, metadata=_describe(snapshot), tags={DATA_VERSION: snapshot.digest})],
         cursor=cursor,
     )
 
 
-def _nothing_new(seen: Seen) -> str:
-    parts = [f"nothing new: {seen.counts()}"]
-    if left := seen.left_alone():
+def _nothing_new(snapshot: Snapshot) -> str:
+    parts = [f"nothing new: {snapshot.counts()}"]
+    if left := snapshot.skipped():
         parts.append(f"ignored: {_listed(left)}")
-    return ". ".join([*parts, *seen.troubles()])
+    return ". ".join([*parts, *snapshot.troubles()])
 
 
-def _describe(seen: Seen) -> dict[str, dg.MetadataValue]:
+def _describe(snapshot: Snapshot) -> dict[str, dg.MetadataValue]:
     return {
-        "files": dg.MetadataValue.text(seen.counts()),
-        "new": dg.MetadataValue.text(_listed(seen.new)),
-        "gone": dg.MetadataValue.text(_listed(seen.gone)),
-        "left_alone": dg.MetadataValue.text(_listed(seen.left_alone())),
-        "not_reached": dg.MetadataValue.text("; ".join(seen.troubles()) or "none"),
+        "files": dg.MetadataValue.text(snapshot.counts()),
+        "new": dg.MetadataValue.text(_listed(snapshot.new)),
+        "gone": dg.MetadataValue.text(_listed(snapshot.gone)),
+        "skipped": dg.MetadataValue.text(_listed(snapshot.skipped())),
+        "not_reached": dg.MetadataValue.text("; ".join(snapshot.troubles()) or "none"),
     }
 
 

@@ -5,7 +5,7 @@ import dagster as dg
 from phi_assets.graph import check_gates, code_versions, metadata_values
 from phi_assets.graph.catalog import ML
 from phi_assets.model_card import record
-from phi_assets.model_card.facts import Kept, gather
+from phi_assets.model_card.facts import Stores, gather
 from phi_assets.model_card.text import write
 from phi_assets.ports.dataset import DatasetStore
 from phi_assets.ports.evaluation import Evaluator, ModelRegistry
@@ -38,8 +38,8 @@ def model_card(
     if model_evaluation.model_digest == registered_model.model_digest:
         check_gates.require_passed(context.instance, "model_evaluation", model_evaluation.digest)
         measured = model_evaluation.digest
-    kept = Kept(dataset_store, base_model_store, trainer, evaluator)
-    facts = gather(version, measured, current().dataset_license, kept)
+    stores = Stores(dataset_store, base_model_store, trainer, evaluator)
+    facts = gather(version, measured, current().dataset_license, stores)
     published = registry.card(registered_model)
     # The published card may hold facts that this home does not have.
     text = published if published and not facts.complete else write(facts)

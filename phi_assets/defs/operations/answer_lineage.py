@@ -28,7 +28,7 @@ class Asked(dg.Config):
     out=dg.Out(dg.Nothing),
     description="Trace an answer to its deployment, model version, training and dataset, and to similar conversations.",
 )
-def look_back(
+def trace_answer(
     context: dg.OpExecutionContext,
     config: Asked,
     registry: ModelRegistry,
@@ -83,8 +83,8 @@ def _nearest(lineage: Lineage) -> dg.MarkdownMetadataValue:
 
 
 @dg.job(
-    config={"ops": {"look_back": {"config": Asked().model_dump()}}},
+    config={"ops": {"trace_answer": {"config": Asked().model_dump()}}},
     description="Trace an answer to its data, as `phi why` does: set the answer's id, or none for the newest.",
 )
 def why() -> None:
-    look_back()
+    trace_answer()

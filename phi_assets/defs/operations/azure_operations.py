@@ -11,8 +11,8 @@ from phi_assets.ports.operations import Bill, CostReport, Diagnosis, Preflight, 
     out=dg.Out(dg.Nothing),
     description="Fail when something would stop the graph, or cannot be checked yet, with the remedy of each problem.",
 )
-def look_ahead(context: dg.OpExecutionContext, preflight: Preflight) -> None:
-    found = preflight.look(context.log.info)
+def run_preflight(context: dg.OpExecutionContext, preflight: Preflight) -> None:
+    found = preflight.diagnose(context.log.info)
     lacking = [each for each in found if each.verdict in ("problem", "unseen")]
     problems = sum(each.verdict == "problem" for each in found)
     metadata = {
@@ -30,7 +30,7 @@ def look_ahead(context: dg.OpExecutionContext, preflight: Preflight) -> None:
     out=dg.Out(dg.Nothing),
     description="Report what exists and its cost, the cost of the last jobs, and the remaining budget.",
 )
-def add_up(context: dg.OpExecutionContext, cost_report: CostReport) -> None:
+def report_costs(context: dg.OpExecutionContext, cost_report: CostReport) -> None:
     bill = cost_report.measure(context.log.info)
     left = {"budget": bill.budget, "left": bill.left} if bill.budget is not None and bill.left is not None else {}
     context.add_output_metadata(
@@ -102,14 +102,14 @@ def plan_table(plan: list[TeardownItem]) -> dg.MarkdownMetadataValue:
 
 @dg.job(description="Check the subscription before the first deployment: problems and remedies. Writes nothing.")
 def preflight() -> None:
-    look_ahead()
+    run_preflight()
 
 
 @dg.job(
     description="Report what exists in the cloud, its cost a day, the cost of the last jobs, and the remaining budget."
 )
 def cost() -> None:
-    add_up()
+    report_costs()
 
 
 @dg.job(

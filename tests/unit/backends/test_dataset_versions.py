@@ -11,7 +11,7 @@ import pytest
 from phi_assets.backends.dataset_versions import DatasetFolders, PlacesChanged, Published
 from phi_assets.conversations.options import CleaningOptions
 from phi_assets.conversations.prepare import Prepared, prepare
-from tests.support.conversations import dialogue, distinct, look_at
+from tests.support.conversations import dialogue, distinct, scan_file
 
 
 @pytest.fixture
@@ -88,7 +88,7 @@ def test_published_files_are_read_only(store: DatasetFolders, prepared: Callable
 
 def test_another_content_is_another_version_and_the_latest(store: DatasetFolders, write_lines: Callable[..., Path]):
     def run(count: int) -> Published:
-        source = look_at(write_lines(distinct(number) for number in range(count)))
+        source = scan_file(write_lines(distinct(number) for number in range(count)))
         return publish(store, prepare(source, CleaningOptions(), store.assignment()))
 
     assert store.latest() is None
@@ -159,7 +159,7 @@ def test_rows_published_once_keep_their_place_over_removal_and_return(store: Dat
     def run(numbers: range) -> dict[str, str]:
         path = tmp_path / "raw.jsonl"
         path.write_text("".join(json.dumps(distinct(number)) + "\n" for number in numbers))
-        done = prepare(look_at(path), CleaningOptions(), store.assignment())
+        done = prepare(scan_file(path), CleaningOptions(), store.assignment())
         publish(store, done)
         return {row.id: side for side in done.split.rows for row in done.split.rows[side]}
 
@@ -192,7 +192,7 @@ def test_what_a_killed_publisher_left_behind_is_swept_away(store: DatasetFolders
 
 
 def _publish_once(root: Path, rows: Path) -> str:
-    done = prepare(look_at(rows), CleaningOptions(), {})
+    done = prepare(scan_file(rows), CleaningOptions(), {})
     return publish(DatasetFolders(root), done).digest
 
 

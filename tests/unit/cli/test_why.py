@@ -294,7 +294,7 @@ def test_the_job_shows_the_same_path_with_links(asked):
 
     job = definitions().resolve_job_def("why")
     with home.instance(settings) as instance:
-        config = {"ops": {"look_back": {"config": {"answer": answer["id"]}}}}
+        config = {"ops": {"trace_answer": {"config": {"answer": answer["id"]}}}}
         done = job.execute_in_process(run_config=config, instance=instance)
     (output,) = [event for event in done.all_events if event.event_type_value == "STEP_OUTPUT"]
     shown: Any = output.event_specific_data.metadata
@@ -310,7 +310,7 @@ def test_the_job_fails_in_words_for_an_unknown_answer(asked):
 
     job = definitions().resolve_job_def("why")
     with home.instance(settings) as instance:
-        config = {"ops": {"look_back": {"config": {"answer": "none"}}}}
+        config = {"ops": {"trace_answer": {"config": {"answer": "none"}}}}
         done = job.execute_in_process(run_config=config, instance=instance, raise_on_error=False)
     (failure,) = done.get_step_failure_events()
     assert "no answer 'none' is kept" in failure.step_failure_data.user_failure_data.description

@@ -11,7 +11,7 @@ import pytest
 from phi_assets.conversations.options import CleaningOptions
 from phi_assets.conversations.prepare import Prepared, prepare
 from phi_assets.conversations.sources.feeds import fingerprint
-from tests.support.conversations import dialogue, distinct, look_at, published, reasons
+from tests.support.conversations import dialogue, distinct, published, reasons, scan_file
 
 BREAKS: list[tuple[Any, str]] = [
     (b'{"messages": [{"role": "user", "content": "cut o', "truncated_json"),
@@ -45,7 +45,7 @@ def test_a_json_array_names_the_lines_of_its_bad_elements_too(tmp_path: Path):
     rows[4] = dialogue("<|user|>", "x")
     path = tmp_path / "raw.json"
     path.write_text(json.dumps(rows, indent=2))
-    done = prepare(look_at(path), CleaningOptions(), {})
+    done = prepare(scan_file(path), CleaningOptions(), {})
     (record,) = done.quarantine
     lines = path.read_text().splitlines()
     assert "<|user|>" in "".join(lines[record.line - 1 : record.line + 6])
@@ -112,7 +112,7 @@ def test_values_that_json_does_not_know_are_shown_too(tmp_path: Path):
 
     rows = [{"question": "q", "at": datetime.datetime(2024, 1, 1), "blob": b"\x00\x01"}]
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "raw.parquet")
-    done = prepare(look_at(tmp_path / "raw.parquet"), CleaningOptions(), {})
+    done = prepare(scan_file(tmp_path / "raw.parquet"), CleaningOptions(), {})
     shown = json.loads(done.quarantine[0].to_line())
     assert shown["reason"] == "unknown_shape"
     assert shown["row"]["blob"] == "<2 bytes>"
@@ -120,7 +120,7 @@ def test_values_that_json_does_not_know_are_shown_too(tmp_path: Path):
 
 
 def test_facts_tell_the_source_its_fingerprint_and_every_setting(write_lines: Callable[..., Path]):
-    source = look_at(write_lines([distinct(1)]))
+    source = scan_file(write_lines([distinct(1)]))
     facts = prepare(source, CleaningOptions(seed=7, columns={"content": "text"}), {}).facts
     assert facts["source"] == source[0].feed
     assert facts["source_fingerprint"] == fingerprint(source)
@@ -131,7 +131,7 @@ def test_facts_tell_the_source_its_fingerprint_and_every_setting(write_lines: Ca
 def test_progress_is_told_while_reading_and_after_splitting(write_lines: Callable[..., Path]):
     told: list[tuple[str, int]] = []
     rows = [distinct(number) for number in range(1_001)]
-    prepare(look_at(write_lines(rows)), CleaningOptions(), {}, lambda stage, done: told.append((stage, done)))
+    prepare(scan_file(write_lines(rows)), CleaningOptions(), {}, lambda stage, done: told.append((stage, done)))
     assert told == [("read", 1_000), ("read", 1_001), ("split", 1_001)]
 
 

@@ -9,7 +9,7 @@ from contextlib import closing
 import pytest
 
 from serving_code.__main__ import _answer_store
-from serving_code.answers import DAY, AnswerStore, Kept, connect, write
+from serving_code.answers import DAY, AnswerStore, StoredAnswer, connect, write
 from tests.unit.serving_code.conftest import running_server
 
 
@@ -19,8 +19,8 @@ def rows(path) -> list[dict]:
         return [dict(row) for row in connection.execute("SELECT * FROM answers ORDER BY number")]
 
 
-def kept(answer_id: str, at: float | None = None) -> Kept:
-    return Kept(
+def kept(answer_id: str, at: float | None = None) -> StoredAnswer:
+    return StoredAnswer(
         id=answer_id,
         at=time.time() if at is None else at,
         route="/score",

@@ -12,10 +12,10 @@ from phi_assets.backends.azure.client.outputs import NotDeployed
 from phi_assets.backends.azure.client.retry import log_to_run, with_deadline
 from phi_assets.backends.azure.storage.blob import NoDatastore, WorkspaceBlobs
 from phi_assets.conversations.sources.address import SUFFIXES
-from phi_assets.conversations.sources.feeds import LeftAlone, Look, Piece
+from phi_assets.conversations.sources.feeds import Piece, Scan, Skipped
 from phi_assets.files import atomic_write, file_sha256
 
-LOOK_SECONDS = 45.0  # Dagster's timeout for a sensor tick is 60
+SCAN_SECONDS = 45.0  # Dagster's timeout for a sensor tick is 60
 INDEX = "index.json"
 
 
@@ -24,7 +24,7 @@ class BlobFeed:
     """Every blob under `prefix`: Azure lists a blob only once it is committed, so that each is complete.
 
     Only new and changed blobs are downloaded, and deleted ones are removed from the mirror. Before the workspace exists
-    the feed is empty. `role_minutes` is how long to wait for a role; 0 limits a look to LOOK_SECONDS, for a sensor.
+    the feed is empty. `role_minutes` is how long to wait for a role; 0 limits a scan to SCAN_SECONDS, for a sensor.
     """
 
     clients: AzureClients
@@ -36,18 +36,18 @@ class BlobFeed:
     def title(self) -> str:
         return f"blobs under {self.prefix}"
 
-    def look(self) -> Look:
+    def scan(self) -> Scan:
         """Read the feed. Raises AzureRefused, NotSignedIn or GaveUp when the container cannot be read."""
         if self.role_minutes:
-            return self._look()
-        return with_deadline(f"reading {self.title}", self._look, LOOK_SECONDS)
+            return self._scan()
+        return with_deadline(f"reading {self.title}", self._scan, SCAN_SECONDS)
 
-    def _look(self) -> Look:
+    def _scan(self) -> Scan:
         blobs = WorkspaceBlobs(self.clients, log_to_run, self.role_minutes)
         try:
             etags = blobs.etags(self.prefix)
         except (NotDeployed, NoDatastore):
-            return Look(self.title)
+            return Scan(self.title)
         read, left = self._classified(etags)
         index = self._index()
         self._forget(index, read)
@@ -65,10 +65,10 @@ class BlobFeed:
                 found = path.stat()
                 pieces.append(Piece(name, path, held["sha256"], (found.st_size, found.st_mtime_ns)))
             else:
-                left.append(LeftAlone(name, "it is empty"))
-        return Look(self.title, tuple(pieces), tuple(left))
+                left.append(Skipped(name, "it is empty"))
+        return Scan(self.title, tuple(pieces), tuple(left))
 
-    def _classified(self, etags: Mapping[str, str]) -> tuple[list[str], list[LeftAlone]]:
+    def _classified(self, etags: Mapping[str, str]) -> tuple[list[str], list[Skipped]]:
         """The sorted names to read, and those to skip with the reason; folders and hidden files are ignored."""
         read, left = [], []
         for name in sorted(etags):
@@ -78,7 +78,7 @@ class BlobFeed:
             if PurePosixPath(name).suffix.lower() in SUFFIXES:
                 read.append(name)
             else:
-                left.append(LeftAlone(name, f"it is not one of {', '.join(SUFFIXES)}"))
+                left.append(Skipped(name, f"it is not one of {', '.join(SUFFIXES)}"))
         return read, left
 
     def _held(self, name: str, entry: dict | None, etag: str) -> dict | None:

@@ -15,7 +15,7 @@ from phi_assets.records import DatasetVersion
 
 if TYPE_CHECKING:
     from phi_assets.backends.azure.storage.blob import WorkspaceBlobs
-    from phi_assets.conversations.sources.feeds import Feed, Look
+    from phi_assets.conversations.sources.feeds import Feed, Scan
 
 ASSET = "phi-chat-dataset"
 ROOT = "phi/datasets/"
@@ -79,7 +79,7 @@ class AzureDatasetStore(DatasetStore):
             self._blobs(log_to_run).download(folder_of(version.digest), folder)
         return folder
 
-    def _fetch(self, log: Log) -> "Callable[[list[Look]], list[Look]]":
+    def _fetch(self, log: Log) -> "Callable[[list[Scan]], list[Scan]]":
         if self.reading is None:
             return list
         from phi_assets.backends.azure.jobs.cloud_jobs import JobLimits

@@ -107,7 +107,7 @@ class CloudJobs:
         with open_pipes(self.context if job.pipes else None, self.blobs, watch.name, lines) as pipes:
             log = JobLog(self.blobs, watch.name, lines, pipes.message)
 
-            def look() -> None:
+            def on_poll() -> None:
                 self.own_run.raise_if_stopped()
                 pipes.follow()
                 log.follow()
@@ -116,7 +116,7 @@ class CloudJobs:
                 self._submit(job, watch, pipes.variables)
             else:
                 self.log(f"adopting job {watch.name}, which an earlier run submitted")
-            end = watch.to_the_end(look, self.seconds)
+            end = watch.to_the_end(on_poll, self.seconds)
             pipes.follow(over=True)
             log.follow(over=True)
         if end.status != "Completed":

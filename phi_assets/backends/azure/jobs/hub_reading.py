@@ -13,7 +13,7 @@ from phi_assets.backends.azure.jobs.spec import CloudJob, recipe
 from phi_assets.backends.azure.storage import blob
 from phi_assets.conversations.rows import SourceError
 from phi_assets.conversations.sources.address import HubSource, RowsFile
-from phi_assets.conversations.sources.feeds import Look, Piece
+from phi_assets.conversations.sources.feeds import Piece, Scan
 from phi_assets.errors import BackendError
 from phi_assets.files import file_sha256
 from phi_assets.ports.base import Log
@@ -42,11 +42,11 @@ class HubReading:
     folder: Path
     log: Log
 
-    def bring(self, looks: list[Look]) -> list[Look]:
-        """The same looks, with every split of a hub dataset replaced by a local file. Raises JobFailed."""
-        result = [replace(look, pieces=tuple(self._fetched(piece) for piece in look.pieces)) for look in looks]
+    def bring(self, scans: list[Scan]) -> list[Scan]:
+        """The same scans, with every split of a hub dataset replaced by a local file. Raises JobFailed."""
+        result = [replace(scan, pieces=tuple(self._fetched(piece) for piece in scan.pieces)) for scan in scans]
         used = {
-            piece.origin.path.parent for look in result for piece in look.pieces if isinstance(piece.origin, RowsFile)
+            piece.origin.path.parent for scan in result for piece in scan.pieces if isinstance(piece.origin, RowsFile)
         }
         for other in self.folder.iterdir() if self.folder.is_dir() else ():
             if other not in used:  # of another commit: it remains on Blob

@@ -75,9 +75,10 @@ class Watch:
         """As `now`, with retries, also while a role is propagating. Raises AzureRefused or GaveUp."""
         return call_waiting_for_role(self.now, f"reading job {self.name}", self.log, self.limits.role_minutes)
 
-    def to_the_end(self, look: Callable[[], None], seconds: float) -> Ended:
-        """Poll the job until it ends, and return how it ended. Calls `look` at each poll; `seconds` is the job's own
-        limit.
+    def to_the_end(self, on_poll: Callable[[], None], seconds: float) -> Ended:
+        """Poll the job until it ends, and return how it ended. Calls `on_poll` at each poll.
+
+        `seconds` is the job's own time limit.
 
         Raises NoMachine when it waits too long for a machine, NeverEnded when it exceeds every limit.
         """
@@ -96,7 +97,7 @@ class Watch:
             if status_of(job) != status:
                 status = status_of(job)
                 self.log(f"job {self.name}: {status}")
-            look()
+            on_poll()
             if status in ENDED:
                 self.over = True
                 return ended(job)

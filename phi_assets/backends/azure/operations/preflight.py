@@ -46,19 +46,19 @@ class AzurePreflight(Preflight):
     quota: dict[str, Any]  # the fields of AzureQuota, because nested Dagster resources need extra configuration
     monthly_budget: float | None
 
-    def look(self, log: Log) -> list[Diagnosis]:
+    def diagnose(self, log: Log) -> list[Diagnosis]:
         of, seen = clients(self.account), SharedResults()
         found = _guarded("credential", lambda: [preflight_account.credential(of, log)])
         if _well(found):
             found += _guarded("subscription", lambda: [preflight_account.subscription(of, log)])
         readable, last = _well(found), found[-1].subject
-        for subject, look in self._looks(of, seen, log).items():
+        for subject, check in self._checks(of, seen, log).items():
             # Without a readable subscription each of these would only repeat that problem.
             unseen = Diagnosis(subject, "unseen", "not checked", f"fix the {last} first, and check again")
-            found += _guarded(subject, look) if readable else [unseen]
+            found += _guarded(subject, check) if readable else [unseen]
         return [*found, *_guarded("retirements", self._retirements), *_guarded("budget", self._budget)]
 
-    def _looks(self, of: AzureClients, seen: SharedResults, log: Log) -> Mapping[str, Callable[[], list[Diagnosis]]]:
+    def _checks(self, of: AzureClients, seen: SharedResults, log: Log) -> Mapping[str, Callable[[], list[Diagnosis]]]:
         def roles() -> list[Diagnosis]:
             seen.rights = preflight_account.rights(of, log)
             return preflight_account.roles(of, seen.rights)
@@ -126,12 +126,12 @@ class AzurePreflight(Preflight):
         return [Diagnosis("budget", "ok", f"{described}; the budget is {self.monthly_budget:g}")]
 
 
-def _guarded(subject: str, look: Callable[[], list[Diagnosis]]) -> list[Diagnosis]:
+def _guarded(subject: str, check: Callable[[], list[Diagnosis]]) -> list[Diagnosis]:
     """The diagnoses of a check; a check that raises becomes a diagnosis with the error's remedy."""
     from azure.core.exceptions import AzureError
 
     try:
-        return look()
+        return check()
     except NotChecked as e:
         return [Diagnosis(subject, "unseen", str(e), e.remedy)]
     except BackendError as e:

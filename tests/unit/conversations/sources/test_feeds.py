@@ -18,7 +18,7 @@ from phi_assets.conversations.quality_checks import check_broken_share
 from phi_assets.conversations.rows import SourceError
 from phi_assets.conversations.sources import feeds
 from phi_assets.conversations.sources.address import FileSource, HubSource
-from phi_assets.conversations.sources.feeds import FolderFeed, Look, NamedFeed, Piece, fingerprint
+from phi_assets.conversations.sources.feeds import FolderFeed, NamedFeed, Piece, Scan, fingerprint
 from phi_assets.conversations.sources.hash_cache import Hashes
 from tests.support.conversations import distinct, published
 from tests.support.loopback_hub import LoopbackHub, run_hub
@@ -46,12 +46,12 @@ def put(path: Path, content: str | bytes, seconds_ago: float = 60) -> Path:
     return path
 
 
-def names(look: Look) -> list[str]:
-    return [piece.name for piece in look.pieces]
+def names(scan: Scan) -> list[str]:
+    return [piece.name for piece in scan.pieces]
 
 
-def left(look: Look) -> dict[str, str]:
-    return {each.name: each.reason for each in look.left}
+def left(scan: Scan) -> dict[str, str]:
+    return {each.name: each.reason for each in scan.skipped}
 
 
 def lines(numbers: range) -> str:
@@ -61,13 +61,13 @@ def lines(numbers: range) -> str:
 def test_a_folder_is_read_with_its_subfolders_and_without_what_is_hidden(feed: FolderFeed, inbox: Path):
     for name in ("b.jsonl", "a/c.json", ".hidden.jsonl", ".cache/x.jsonl", "a/note.part"):
         put(inbox / name, LINE)
-    look = feed.look()
-    assert names(look) == ["a/c.json", "b.jsonl"]
-    assert left(look) == {"a/note.part": "it is not one of .json, .jsonl, .ndjson, .parquet"}
+    scan = feed.scan()
+    assert names(scan) == ["a/c.json", "b.jsonl"]
+    assert left(scan) == {"a/note.part": "it is not one of .json, .jsonl, .ndjson, .parquet"}
 
 
 def test_a_folder_that_is_not_there_holds_nothing(tmp_path: Path):
-    assert FolderFeed(tmp_path / "nowhere", Hashes(tmp_path / "hashes.json")).look().pieces == ()
+    assert FolderFeed(tmp_path / "nowhere", Hashes(tmp_path / "hashes.json")).scan().pieces == ()
 
 
 @pytest.mark.parametrize(
@@ -80,13 +80,13 @@ def test_a_folder_that_is_not_there_holds_nothing(tmp_path: Path):
         ("cut.parquet", b"PAR1 and no end", 9_999, "Parquet"),
     ],
 )
-def test_what_is_not_complete_is_left_alone(
+def test_what_is_not_complete_is_skipped(
     feed: FolderFeed, inbox: Path, name: str, content: str | bytes, seconds_ago: float, reason: str
 ):
     put(inbox / name, content, seconds_ago)
-    look = feed.look()
-    assert names(look) == []
-    assert reason in left(look)[name]
+    scan = feed.scan()
+    assert names(scan) == []
+    assert reason in left(scan)[name]
 
 
 @pytest.mark.parametrize(
@@ -104,64 +104,64 @@ def test_what_is_not_complete_is_left_alone(
 )
 def test_what_is_complete_is_read(feed: FolderFeed, inbox: Path, name: str, content: str | bytes, seconds_ago: float):
     put(inbox / name, content, seconds_ago)
-    assert names(feed.look()) == [name]
+    assert names(feed.scan()) == [name]
 
 
 def test_a_file_that_is_open_but_quiet_is_read_as_it_is(feed: FolderFeed, inbox: Path):
     path = put(inbox / "slow.jsonl", LINE, 60)
     with path.open("ab"):
-        assert names(feed.look()) == ["slow.jsonl"]
-        assert names(NamedFeed(FileSource(path), feed.hashes).look()) == ["slow.jsonl"]
+        assert names(feed.scan()) == ["slow.jsonl"]
+        assert names(NamedFeed(FileSource(path), feed.hashes).scan()) == ["slow.jsonl"]
 
 
 def test_names_and_copies_do_not_count_and_content_does(feed: FolderFeed, inbox: Path):
     path = put(inbox / "a.jsonl", LINE)
-    first = fingerprint([feed.look()])
+    first = fingerprint([feed.scan()])
     path = path.rename(inbox / "z.jsonl")
     put(inbox / "deep" / "copy.jsonl", LINE)
-    assert fingerprint([feed.look()]) == first
+    assert fingerprint([feed.scan()]) == first
     put(path, lines(range(2)))
-    assert fingerprint([feed.look()]) != first
+    assert fingerprint([feed.scan()]) != first
 
 
 def test_a_file_is_hashed_again_only_when_it_changed(feed: FolderFeed, inbox: Path, tmp_path: Path):
     path = put(inbox / "a.jsonl", LINE)
-    first = feed.look().pieces
+    first = feed.scan().pieces
     path.chmod(0)  # a second read would be refused; root may read it anyway, so the cache is checked as well
     again = FolderFeed(inbox, Hashes(tmp_path / "hashes.json"))
     assert again.hashes.knows(path)
     path.chmod(0o600)
-    assert again.look().pieces == first
+    assert again.scan().pieces == first
     (tmp_path / "hashes.json").write_text('{"damaged": ')
-    assert FolderFeed(inbox, Hashes(tmp_path / "hashes.json")).look().pieces == first
+    assert FolderFeed(inbox, Hashes(tmp_path / "hashes.json")).scan().pieces == first
 
 
 def test_a_file_that_is_rewritten_is_known_to_come_back(feed: FolderFeed, inbox: Path):
     put(inbox / "a.jsonl", LINE)
-    feed.look()
+    feed.scan()
     put(inbox / "a.jsonl", LINE, 0)
     put(inbox / "b.jsonl", LINE, 0)
-    look = feed.look()
-    assert look.changing
-    assert [(each.name, each.known) for each in look.left] == [("a.jsonl", True), ("b.jsonl", False)]
+    scan = feed.scan()
+    assert scan.changing
+    assert [(each.name, each.known) for each in scan.skipped] == [("a.jsonl", True), ("b.jsonl", False)]
 
 
 def test_reading_waits_for_a_file_that_is_rewritten(feed: FolderFeed, inbox: Path):
     put(inbox / "a.jsonl", LINE)
-    feed.look()
+    feed.scan()
     put(inbox / "a.jsonl", LINE, 3.5)
     messages: list[str] = []
-    (look,) = feeds.look_when_settled([feed], messages.append)
-    assert names(look) == ["a.jsonl"]
+    (scan,) = feeds.scan_when_settled([feed], messages.append)
+    assert names(scan) == ["a.jsonl"]
     assert messages
 
 
 def test_a_file_that_changes_while_it_is_read_is_not_published(feed: FolderFeed, inbox: Path):
     path = put(inbox / "a.jsonl", LINE)
-    look = feed.look()
+    scan = feed.scan()
     put(path, LINE * 2)
     with pytest.raises(SourceError, match=r"a\.jsonl was changed while it was read"):
-        prepare([look], CleaningOptions(), {})
+        prepare([scan], CleaningOptions(), {})
 
 
 def test_another_kind_of_feed_is_one_small_class(tmp_path: Path):
@@ -170,12 +170,12 @@ def test_another_kind_of_feed_is_one_small_class(tmp_path: Path):
         answers: Path
         title: str = "answers that people liked"
 
-        def look(self) -> Look:
+        def scan(self) -> Scan:
             content = self.answers.read_bytes()
-            return Look(self.title, (Piece("liked", self.answers, hashlib.sha256(content).hexdigest()),))
+            return Scan(self.title, (Piece("liked", self.answers, hashlib.sha256(content).hexdigest()),))
 
     feed: feeds.Feed = Rated(put(tmp_path / "answers.jsonl", lines(range(3))))
-    done = prepare([feed.look()], CleaningOptions(), {})
+    done = prepare([feed.scan()], CleaningOptions(), {})
     assert len(published(done)) == 3
     assert done.facts["sources"][0]["feed"] == "answers that people liked"
 
@@ -224,8 +224,8 @@ def test_a_dataset_within_or_around_the_inbox_is_not_read_twice(tmp_path: Path, 
     put(inbox / "mine.jsonl", lines(range(10)))
     put(inbox / "mine" / "deep.jsonl", lines(range(10, 20)))
     put(tmp_path / "outside.jsonl", lines(range(20, 30)))
-    looks = [feed.look() for feed in store(tmp_path, (tmp_path / source).resolve(), inbox).feeds()]
-    found = [str(piece.origin) for look in looks for piece in look.pieces]
+    scans = [feed.scan() for feed in store(tmp_path, (tmp_path / source).resolve(), inbox).feeds()]
+    found = [str(piece.origin) for scan in scans for piece in scan.pieces]
     inside = {str(inbox / "mine.jsonl"), str(inbox / "mine" / "deep.jsonl")}
     assert sorted(found) == sorted(inside | ({str(tmp_path / "outside.jsonl")} if source == "." else set()))
 
@@ -255,10 +255,10 @@ def test_the_content_of_a_hub_dataset_is_the_commit_of_its_revision(tmp_path: Pa
         monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", hub.address)
         monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
         feed = NamedFeed(HubSource("a/b", "train"), Hashes(tmp_path / "hashes.json"))
-        before = feed.look()
-        assert feed.look() == before
+        before = feed.scan()
+        assert feed.scan() == before
         assert before.pieces[0].origin == HubSource("a/b", "train", first)
         hub.repositories["a/b"][second] = tmp_path / "data"
-        assert fingerprint([feed.look()]) != fingerprint([before])
+        assert fingerprint([feed.scan()]) != fingerprint([before])
         pinned = NamedFeed(HubSource("a/b", "train", first), Hashes(tmp_path / "hashes.json"))
-        assert fingerprint([pinned.look()]) == fingerprint([before])
+        assert fingerprint([pinned.scan()]) == fingerprint([before])

@@ -11,7 +11,7 @@ import pytest
 
 from phi_assets.backends.local.dataset.store import LocalDatasetStore
 from phi_assets.conversations.rows import SourceError
-from phi_assets.conversations.sources.feeds import Feed, Look
+from phi_assets.conversations.sources.feeds import Feed, Scan
 from phi_assets.graph.staleness import DATA_VERSION, observed
 from phi_assets.settings import current
 from tests.unit.conversations.sources.test_feeds import lines, put
@@ -61,7 +61,7 @@ def watch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Watch]:
     store = LocalDatasetStore(state=str(tmp_path / "home/local"), source=str(base), cleaning={}, inbox=str(inbox))
     with dg.DagsterInstance.ephemeral() as instance:
         watching = Watch(instance, store, inbox)
-        assert isinstance(watching.tick(), dg.AssetObservation)  # the first look
+        assert isinstance(watching.tick(), dg.AssetObservation)  # the first scan
         yield watching
     current.cache_clear()
 
@@ -134,7 +134,7 @@ def test_what_a_run_observed_is_not_repeated(watch: Watch):
 class Unreachable:
     title = "a far place"
 
-    def look(self) -> Look:
+    def scan(self) -> Scan:
         raise SourceError("no answer")
 
 
@@ -152,8 +152,8 @@ class WithFarPlace(LocalDatasetStore):
         class Empty:
             title = "a far place"
 
-            def look(self) -> Look:
-                return Look(self.title)
+            def scan(self) -> Scan:
+                return Scan(self.title)
 
         return [*super().feeds(patient=patient), Empty()]
 

@@ -12,7 +12,7 @@ from phi_assets.backends.azure.client.azure_errors import AzureRefused
 from phi_assets.backends.azure.dataset.blob_feed import BlobFeed
 from phi_assets.backends.azure.dataset.store import AzureDatasetStore
 from phi_assets.backends.azure.storage import blob, data_assets
-from phi_assets.conversations.sources.feeds import Look
+from phi_assets.conversations.sources.feeds import Scan
 from phi_assets.ports.dataset import DatasetStore
 from tests.support.azure_jobs import MARKS, Work, prepared
 from tests.support.azure_place import Place
@@ -144,26 +144,26 @@ def test_blobs_under_the_inbox_are_new_conversations_and_fetched_once(work: Work
         for name, content in named.items():
             blobs(work).write(f"inbox/{name}.jsonl", content)
 
-    assert inbox().look() == Look("blobs under inbox/")
+    assert inbox().scan() == Scan("blobs under inbox/")
     send(one=b'{"messages": []}\n', two=b'{"messages": [1]}\n', empty=b"")
     blobs(work).write("inbox/.hidden.jsonl", b"{}\n")
     blobs(work).write("inbox/../up/three.csv", b"a,b\n")
-    first = inbox(patient=False).look()
+    first = inbox(patient=False).scan()
     assert [piece.name for piece in first.pieces] == ["inbox/one.jsonl", "inbox/two.jsonl"]
-    assert {each.name.rpartition("/")[2] for each in first.left} == {"empty.jsonl"}
+    assert {each.name.rpartition("/")[2] for each in first.skipped} == {"empty.jsonl"}
     work.control.forget_requests()
-    assert inbox().look() == first
+    assert inbox().scan() == first
     assert len(work.control.requests(service="blob")) == 1
     (tmp_path / "mirror" / "index.json").write_text("damaged")
     send(one=b'{"messages": [2]}\n')
     blobs(work).remove("inbox/two.jsonl")
-    changed = inbox().look()
+    changed = inbox().scan()
     assert [piece.name for piece in changed.pieces] == ["inbox/one.jsonl"]
     assert changed.pieces[0].sha256 != first.pieces[0].sha256
     assert isinstance(changed.pieces[0].origin, Path)
     assert changed.pieces[0].origin.read_bytes() == b'{"messages": [2]}\n'
     work.control.forget_requests()
-    inbox().look()
+    inbox().scan()
     assert len(work.control.requests(service="blob")) == 1
     blobs(work).remove("inbox/")
 
@@ -186,7 +186,7 @@ def test_conversations_on_blob_are_published_beside_those_here_and_once(work: Wo
 
 def test_before_the_workspace_exists_there_are_no_blobs(control: Control, tmp_path):
     nowhere = Place(control, tmp_path, "nowhere")
-    assert BlobFeed(nowhere.clients, "inbox/", tmp_path / "mirror", 0.0).look().pieces == ()
+    assert BlobFeed(nowhere.clients, "inbox/", tmp_path / "mirror", 0.0).scan().pieces == ()
 
 
 def test_the_store_is_a_dataset_store(work: Work):

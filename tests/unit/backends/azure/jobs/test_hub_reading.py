@@ -21,7 +21,7 @@ from phi_assets.backends.azure.jobs.job_errors import JobFailed
 from phi_assets.backends.azure.storage import blob
 from phi_assets.conversations.rows import SourceError
 from phi_assets.conversations.sources.address import HubSource
-from phi_assets.conversations.sources.feeds import Look, Piece
+from phi_assets.conversations.sources.feeds import Piece, Scan
 from phi_assets.errors import BackendError
 from phi_assets.records import DatasetVersion
 from phi_assets.settings import PROJECT
@@ -169,10 +169,10 @@ def test_who_looks_asks_the_hub_for_the_commit_and_azure_for_nothing(
     named = store(work, tmp_path, name).feeds(patient=False)[0]
     work.control.forget_requests()
 
-    before = named.look()
+    before = named.scan()
     hub.repositories[name][SECOND] = hub.repositories[name][FIRST]
 
-    assert named.look().pieces[0].sha256 != before.pieces[0].sha256
+    assert named.scan().pieces[0].sha256 != before.pieces[0].sha256
     assert not hub.fetched
     assert not work.control.requests()
 
@@ -223,22 +223,22 @@ def test_a_hub_that_the_cluster_cannot_reach_is_told_and_the_next_attempt_reads_
 ):
     import huggingface_hub.constants
 
-    look = Look("the dataset", (Piece("the dataset", HubSource(name, "train", FIRST), "0" * 64),))
+    scan = Scan("the dataset", (Piece("the dataset", HubSource(name, "train", FIRST), "0" * 64),))
     limits = JobLimits(role_minutes=0.5, **LIMITS)
     reading = HubReading(work.place.clients, limits, tmp_path / "hub-rows", work.place.log)
     with monkeypatch.context() as patched:
         patched.setattr(huggingface_hub.constants, "ENDPOINT", "http://127.0.0.1:1")
         with pytest.raises(JobFailed, match=r"the job can't reach the Hugging Face hub .*PHI_AZURE_READ_DATASETS=here"):
-            reading.bring([look])
+            reading.bring([scan])
         patched.setattr(huggingface_hub.constants, "ENDPOINT", "https://me:secret@example.org")
         with pytest.raises(SourceError, match="HF_ENDPOINT contains a password"):
-            reading.bring([look])
+            reading.bring([scan])
 
-    (brought,) = reading.bring([look])
+    (brought,) = reading.bring([scan])
 
     assert sorted(job["name"][-2:] for job in jobs(work, name)) == ["-1", "-2"]
     assert len(brought.pieces[0].origin.path.read_bytes().splitlines()) == 62  # pyright: ignore
-    assert reading.bring([look]) == [brought]
+    assert reading.bring([scan]) == [brought]
 
 
 def test_rows_on_blob_that_are_not_what_the_job_wrote_are_refused_and_read_anew(

@@ -241,7 +241,7 @@ def test_the_command_and_the_job_tell_the_bill(place):
         outputs = [
             event.step_output_data.metadata
             for event in result.all_events
-            if event.event_type_value == "STEP_OUTPUT" and event.step_key == "add_up"
+            if event.event_type_value == "STEP_OUTPUT" and event.step_key == "report_costs"
         ]
     assert "training" in str(outputs[0]["standing"].value)
     assert outputs[0]["dollars_a_day"].value == as_json["dollars_a_day"]

@@ -48,7 +48,7 @@ def place(control, tmp_path) -> Place:
 
 
 def look(place: Place) -> list[Diagnosis]:
-    return place.resources["preflight"].look(place.log)
+    return place.resources["preflight"].diagnose(place.log)
 
 
 def problems(place: Place) -> list[Diagnosis]:
@@ -236,8 +236,8 @@ def test_what_cannot_be_asked_before_a_registration_says_so_and_counts(place):
     unseen = [each for each in found if each.verdict == "unseen"]
     assert [each.subject for each in unseen] == ["sizes", "quota", "names"]
     assert all("register it, and check again: az provider register --namespace " in each.remedy for each in unseen)
-    assert summary(found) == "3 could not be looked at yet: register what is said above, and look again"
-    failed = launch(place).failure_data_for_node("look_ahead")
+    assert summary(found) == "3 could not be checked yet: register the providers above, and check again"
+    failed = launch(place).failure_data_for_node("run_preflight")
     assert failed
     assert failed.user_failure_data
     assert "az provider register --namespace Microsoft.Storage" in str(failed.user_failure_data.description)
@@ -326,7 +326,7 @@ def test_the_command_and_the_job_say_the_same(place, monkeypatch, capsys):
 
     assert code == 1
     assert [each["subject"] for each in told if each["verdict"] == "problem"] == ["roles"]
-    failed = result.failure_data_for_node("look_ahead")
+    failed = result.failure_data_for_node("run_preflight")
     assert failed
     assert failed.user_failure_data
     assert "roleAssignments/write" in str(failed.user_failure_data.metadata["diagnoses"].value)
