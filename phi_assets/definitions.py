@@ -1,38 +1,76 @@
-"""The code location: every asset, check, job and sensor of `defs/` that the chosen backend has, and its resources."""
+"""The code location: everything in `defs/` that the chosen backend has, and the backend's resources.
 
+Whatever is added to `defs/` is loaded too: Python modules, components and `defs.yaml` files.
+"""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
-from phi_assets import defs
 from phi_assets.backends import select
-from phi_assets.defs.operations.jobs import JOBS
-from phi_assets.defs.operations.schedules import SCHEDULES
-from phi_assets.defs.operations.sensors import SENSORS
-from phi_assets.graph import catalog
-from phi_assets.graph.dagster_internals import with_code_references
-from phi_assets.settings import current
+from phi_assets.graph import asset_facts, code_versions
+from phi_assets.graph.dagster_internals import load_folder, with_code_references
+from phi_assets.settings import Settings, current
 
 
 @dg.definitions
 def definitions() -> dg.Definitions:
     """Return the definitions. Each run is one process; heavy work runs in child processes."""
-    assets: list[Any] = list(dg.load_assets_from_package_module(defs))
-    checks = dg.load_asset_checks_from_package_module(defs)
+    settings = current()
+    loaded, tree = load_folder(Path(__file__).parent)
+    resources = {**(loaded.resources or {}), **select.build_resources(settings)}
+    assets, absent = _assets(loaded.assets or (), settings.backend)
     return dg.Definitions(
-        assets=with_code_references([asset for asset in assets if catalog.has(_names(asset.keys))]),
+        assets=with_versions(with_code_references(assets), resources, settings),
         asset_checks=[
             check
-            for check in checks
-            if catalog.has([check.node_def.name, *_names(key.asset_key for key in check.check_keys)])
+            for check in loaded.asset_checks or ()
+            if all(asset_facts.is_here(spec.metadata, settings.backend) for spec in check.check_specs)
+            and absent.isdisjoint(key.asset_key for key in check.check_keys)
         ],
-        jobs=[job for job in JOBS if catalog.has([job.name])],
-        schedules=SCHEDULES,
-        sensors=SENSORS,
-        resources=select.build_resources(current()),
-        executor=dg.in_process_executor,
+        jobs=_here(loaded.jobs, settings.backend),
+        schedules=_here(loaded.schedules, settings.backend),
+        sensors=_here(loaded.sensors, settings.backend),
+        resources=resources,
+        executor=loaded.executor or dg.in_process_executor,
+        loggers=loaded.loggers,
+        metadata=loaded.metadata,
+        component_tree=tree,
     )
 
 
-def _names(keys: Any) -> list[str]:
-    return [key.to_user_string() for key in keys]
+def with_versions(assets: Iterable[Any], resources: Mapping[str, Any], settings: Settings) -> list[Any]:
+    """Return the assets with the code version of each that has facts. A user's asset keeps its own, or none."""
+
+    def versioned(spec: dg.AssetSpec) -> dg.AssetSpec:
+        code = code_versions.code_of(spec, resources)
+        return spec.replace_attributes(code_version=code_versions.of(code, settings)) if code else spec
+
+    return [
+        dg.map_asset_specs(versioned, [asset])[0] if isinstance(asset, dg.AssetsDefinition | dg.AssetSpec) else asset
+        for asset in assets
+    ]
+
+
+def _assets(assets: Iterable[Any], backend: str) -> tuple[list[Any], set[dg.AssetKey]]:
+    """Return the assets that the backend has, and the keys of those that it lacks.
+
+    An asset that several modules import is loaded from each of them, and is returned once.
+    """
+    here: list[Any] = []
+    absent: set[dg.AssetKey] = set()
+    for asset in {id(each): each for each in assets}.values():
+        specs = [asset] if isinstance(asset, dg.AssetSpec) else getattr(asset, "specs", ())
+        lacking = {spec.key for spec in specs if not asset_facts.is_here(spec.metadata, backend)}
+        absent |= lacking
+        if not lacking:
+            here.append(asset)
+    return here, absent
+
+
+def _here(found: Iterable[Any] | None, backend: str) -> list[Any]:
+    """Return the jobs, schedules or sensors that the backend has, each once."""
+    by_name = {each.name: each for each in found or ()}
+    return [each for each in by_name.values() if asset_facts.is_here(getattr(each, "metadata", None) or {}, backend)]

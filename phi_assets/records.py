@@ -2,12 +2,20 @@
 
 A record is small and holds no secret. `digest` is the Dagster data version of the asset that returned it: equal digests
 mean that nothing downstream is stale.
+
+Records outlive releases. A class raises its `schema` when a field is renamed, removed or given another meaning, and
+converts the values of older schemas in `upgrade`. A new field with a default needs neither.
 """
 
 import dataclasses
 import json
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar, Self
+
+
+class RecordUnreadable(ValueError):
+    """The text of a record is damaged, or another release wrote it in a form that this release cannot read."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,6 +23,7 @@ class Record:
     """Base class of all records, with the digest of what it describes (hexadecimal SHA-256, or a prefix)."""
 
     kinds: ClassVar[dict[str, type["Record"]]] = {}
+    schema: ClassVar[int] = 1
 
     digest: str
 
@@ -22,16 +31,55 @@ class Record:
         Record.kinds[cls.__name__] = cls
 
     def to_json(self) -> str:
-        return json.dumps({"record": type(self).__name__, **dataclasses.asdict(self)}, indent=2, ensure_ascii=False)
+        head = {"record": type(self).__name__, "schema": self.schema}
+        return json.dumps({**head, **dataclasses.asdict(self)}, indent=2, ensure_ascii=False)
+
+    @classmethod
+    def upgrade(cls, values: dict[str, Any], schema: int) -> dict[str, Any]:
+        """Return the values of a record of an older schema as those of the current one."""
+        del schema
+        return values
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """Return the record that `to_json` wrote. Raises TypeError for a record of another class."""
-        values: dict[str, Any] = json.loads(text)
-        kind = Record.kinds[values.pop("record")]
+        """Return the record that `to_json` wrote. Raises RecordUnreadable, also for a record of another class."""
+        try:
+            values: dict[str, Any] = json.loads(text)
+            name, schema = values.pop("record"), values.pop("schema", 1)  # the first records had no number
+        except (ValueError, TypeError, AttributeError, KeyError) as e:
+            raise RecordUnreadable("its record is damaged") from e
+        kind = Record.kinds.get(name)
+        if kind is None:
+            raise RecordUnreadable(f"its record is a {name}, which this release of phi-assets does not know")
         if not issubclass(kind, cls):
-            raise TypeError(f"expected a {cls.__name__}, found a {kind.__name__}")
-        made: Any = kind  # its fields are what `asdict` wrote, with tuples as lists
+            raise RecordUnreadable(f"its record is a {kind.__name__}, and a {cls.__name__} is expected")
+        if not isinstance(schema, int) or schema > kind.schema:
+            raise RecordUnreadable(
+                f"its record has schema {schema} and was written by a newer release of phi-assets; this one reads "
+                f"schema {kind.schema} of a {name}"
+            )
+        return kind._of(kind.upgrade(values, schema) if schema < kind.schema else values)
+
+    @classmethod
+    def load(cls, file: Path) -> Self | None:
+        """Return the record in the file, None if there is no file. Raises RecordUnreadable."""
+        try:
+            text = file.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return None
+        except UnicodeDecodeError as e:
+            raise RecordUnreadable("its record is damaged") from e
+        return cls.from_json(text)
+
+    @classmethod
+    def _of(cls, values: dict[str, Any]) -> Any:
+        fields = {field.name: field for field in dataclasses.fields(cls)}
+        required = {name for name, field in fields.items() if field.default is dataclasses.MISSING}
+        lacking, unknown = sorted(required - set(values)), sorted(set(values) - set(fields))
+        if lacking or unknown:
+            wrong = [*(f"lacks {name}" for name in lacking), *(f"has an unknown {name}" for name in unknown)]
+            raise RecordUnreadable(f"its record {' and '.join(wrong)}: another release of phi-assets wrote it")
+        made: Any = cls  # `asdict` wrote tuples as lists
         return made(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from phi_assets.files import atomic_write
-from phi_assets.records import Record
+from phi_assets.records import Record, RecordUnreadable
 
 RECORD = "record.json"
 DIGITS = 16  # of a SHA-256 in a folder's name: 64 bits, far beyond a chance collision among a home's versions
@@ -22,13 +22,13 @@ def put(record: Record, folder: Path) -> None:
 
 
 def find(root: Path, digest: str, complete: Callable[[Path], bool]) -> Record | None:
-    """The record of the digest, if its folder passes `complete`; otherwise None."""
+    """The record of the digest, if it can be read and its folder passes `complete`; otherwise None."""
     folder = place(root, digest)
-    path = folder / RECORD
-    if not path.is_file() or not complete(folder):
+    try:
+        record = Record.load(folder / RECORD)
+    except RecordUnreadable:
         return None
-    record = Record.from_json(path.read_text(encoding="utf-8"))
-    return record if record.digest == digest else None
+    return record if record and record.digest == digest and complete(folder) else None
 
 
 def accept(staged: Path, root: Path, digest: str) -> Path:

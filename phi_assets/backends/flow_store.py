@@ -2,24 +2,43 @@
 
 import hashlib
 import shutil
+from dataclasses import replace
 from pathlib import Path
+from typing import ClassVar
 
 from phi_assets.backends import content_store
-from phi_assets.ports.base import Log
+from phi_assets.ports.base import Decides, Log
 from phi_assets.ports.chat import FlowStore
 from phi_assets.records import Connection, Deployment, FlowEvaluation, FlowPackage, Record
 from phi_assets.settings import PROJECT
 
 SOURCE = PROJECT / "flows" / "chat"
 ROWS = "rows.jsonl"
+CHILDREN = "phi_assets/prompt_flow"
 
 
 class PromptFlowStore(FlowStore):
     """Runs Prompt flow in child processes with its state in this home only, on a laptop and on Azure."""
 
+    decides: ClassVar = {
+        "chat_flow": Decides(programs=("flows/chat", *(f"{CHILDREN}/{name}.py" for name in ("trial", "trial_child")))),
+        "chat_flow_evaluation": Decides(
+            programs=(
+                "flows",
+                "evaluation_code",
+                *(f"{CHILDREN}/{name}.py" for name in ("flow_evaluation", "batch_run", "batch_child")),
+            )
+        ),
+    }
     state: str
     concurrency: int
     sign_in: str = ""  # file added to a package that gets the backend's tokens; empty when the endpoint takes a key
+
+    def decided_by(self, asset: str) -> Decides | None:
+        found = super().decided_by(asset)
+        if found is None or not self.sign_in:
+            return found
+        return replace(found, programs=(*found.programs, Path(self.sign_in).relative_to(PROJECT).as_posix()))
 
     def find(self, digest: str) -> Record | None:
         from phi_assets.prompt_flow.package import is_intact

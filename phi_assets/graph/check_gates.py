@@ -6,7 +6,7 @@ that it judged, and the downstream asset finds that result in Dagster's event lo
 """
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 import dagster as dg
 
@@ -20,33 +20,22 @@ VERDICTS = 100  # maximum number of results that are searched for a version that
 WAIT_SECONDS = 600.0
 GOING_ON = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.QUEUED]
 
-# The blocking checks of each asset. Every asset directly downstream requires their verdicts before it starts.
-BLOCKING: dict[str, tuple[str, ...]] = {
-    "gpu_quota": ("enough_quota", "cost_within_ceiling"),
-    "chat_dataset": (
-        "schema",
-        "no_leakage_between_splits",
-        "no_exact_duplicates",
-        "minimum_rows",
-        "few_broken_rows",
-        "fits_context",
-    ),
-    "model_evaluation": (
-        "better_than_base",
-        "not_worse_than_champion",
-        "answers_questions",
-        "keeps_general_answers",
-        "enough_evidence",
-    ),
-    "chat_flow_evaluation": ("answers_right",),
-}
+BLOCKING: dict[str, tuple[str, ...]] = {}
+"""The blocking checks of each asset, from `blocking`. Every asset directly downstream requires their verdicts."""
 
-# Assets whose subject changes outside the graph: they are materialised again before any asset directly downstream.
-LIVE = ("gpu_quota",)
+CHECKED_IN: dict[str, set[str]] = {}
+"""The modules that declare an asset's blocking checks: their code decides what may follow."""
 
 
 class NotPassed(dg.Failure):
     """A blocking check failed, or is missing, on the input of an asset."""
+
+
+def blocking(module: str, asset: str, checks: Mapping[str, str]) -> list[dg.AssetCheckSpec]:
+    """Declare blocking checks of an asset: name and description of each. `module` is the caller's `__name__`."""
+    BLOCKING[asset] = tuple(dict.fromkeys((*BLOCKING.get(asset, ()), *checks)))
+    CHECKED_IN.setdefault(asset, set()).add(module)
+    return [dg.AssetCheckSpec(name, asset=asset, blocking=True, description=text) for name, text in checks.items()]
 
 
 def check_result(name: str, asset: str, subject: str, outcome: CheckOutcome) -> dg.AssetCheckResult:
@@ -117,7 +106,12 @@ def _is_being_made(instance: dg.DagsterInstance, asset: str, but_by: str) -> boo
 
 
 def require_passed(instance: dg.DagsterInstance, asset: str, subject: str) -> None:
-    """Raise NotPassed, with each check that is missing or failed on the asset's version `subject`."""
+    """Raise NotPassed, with each check that is missing or failed on the asset's version `subject`.
+
+    Raises LookupError when no blocking check of the asset is loaded: without them nothing would be refused.
+    """
+    if asset not in BLOCKING:
+        raise LookupError(f"no blocking check of {asset} is loaded: import the module that declares them")
     missing = [
         f"{asset}: check {name} has not judged version {subject[:12]}; materialise {asset} again"
         for name in missing_verdicts(instance, asset, subject)

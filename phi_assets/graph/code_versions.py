@@ -1,259 +1,186 @@
-"""Code versions: a hash of the source that an asset executes and of the settings that it reads.
+"""Code versions: a hash of the logic that decides an asset's result, and of the settings that it reads.
 
-The table `READS` is the only rule. Dagster compares the hash with the one of the last materialisation, so a changed
-preset retrains, and a changed README does nothing. Every setting is in the table, or in `NO_VERSION` with its
-reason.
+The logic is what the asset's function reaches: statements of its own module by name, other modules by import. It ends
+at BOUNDARIES, whose values count and not their code. What the chosen backend adds is declared by the resource that
+makes the asset (`Port.decides`). Dagster compares the hash with that of the last materialisation.
 """
 
+import ast
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
+from typing import Any
 
-from phi_assets.files import tree_sha256
-from phi_assets.graph.catalog import DEPLOYED as DEPLOYED_ASSETS
-from phi_assets.settings import PROJECT, Settings, current
+import dagster as dg
+
+from phi_assets import code_digest
+from phi_assets.graph import asset_facts, check_gates
+from phi_assets.graph.dagster_internals import definition_line
+from phi_assets.models.recipes import preset_file
+from phi_assets.ports.base import Port
+from phi_assets.settings import PROJECT, Settings
+
+PACKAGE = "phi_assets"
+BACKENDS = f"{PACKAGE}.backends."
+# Imports are not followed into these: their values count where they are read, or they decide nothing that is stored.
+BOUNDARIES: dict[str, str] = {
+    "phi_assets.backends": "the chosen implementation declares its modules",
+    "phi_assets.ports": "interfaces",
+    "phi_assets.records": "the digest counts",
+    "phi_assets.settings": "the values count",
+    "phi_assets.graph": "decides when assets are made",
+    "phi_assets.models.experiments": "reports",
+    "phi_assets.lineage": "reports",
+    "phi_assets.errors": "messages",
+    "phi_assets.redaction": "messages",
+    "phi_assets.outcome": "a type",
+    "phi_assets.files": "reads and writes files",
+    "phi_assets.code_digest": "decides what is made again",
+    "phi_assets.sqlite_cache": "a cache",
+    "phi_assets.answer_log": "stores answers",
+}
+PICTURES = ".metadata"  # the modules of defs/ that describe a result in Dagster's UI
 
 
 @dataclass(frozen=True)
-class Reads:
-    """What decides an asset's result, apart from its inputs: source trees or files, and names of settings.
+class Code:
+    """What decides an asset: a function of a module, further modules, programs and files, and settings."""
 
-    `local` and `azure` are files of that backend; `azure_source` and `azure_settings` apply to Azure only.
-    """
-
-    source: tuple[str, ...]
+    module: str
+    function: str
+    modules: tuple[str, ...] = ()
+    programs: tuple[str, ...] = field(default=(), metadata={"doc": "folders and files, relative to the project"})
     settings: tuple[str, ...] = ()
-    local: tuple[str, ...] = ()
-    azure: tuple[str, ...] = ()
-    azure_source: tuple[str, ...] = ()
-    azure_settings: tuple[str, ...] = ()
-
-    def files(self, backend: str) -> tuple[str, ...]:
-        """Return every source of a backend."""
-        own = {"local": (LOCAL, self.local, ()), "azure": (AZURE, self.azure, self.azure_source)}
-        folder, names, trees = own[backend]
-        return (*self.source, *(f"{folder}/{name}.py" for name in names), *trees)
-
-    def values(self, backend: str) -> tuple[str, ...]:
-        """Return the names of the settings that apply to a backend."""
-        return (*self.settings, *(self.azure_settings if backend == "azure" else ()))
 
 
-def of_stage(stage: str, *names: str) -> tuple[str, ...]:
-    """Return files of a stage's folder that decide a result; sensors and automation in it do not."""
-    return tuple(f"phi_assets/defs/{stage}/{name}.py" for name in names)
+def code_of(spec: dg.AssetSpec, resources: Mapping[str, Any]) -> Code | None:
+    """Return what decides the asset; None for an asset without facts, such as one that a user adds."""
+    if asset_facts.SETTINGS not in spec.metadata:
+        return None
+    name = spec.key.to_user_string()
+    place = definition_line(spec)
+    assert place, f"{name} has no code reference"
+    module = _module_of(place[0])
+    port = resources.get(asset_facts.text(spec.metadata.get(asset_facts.PORT)))
+    backend = port.decided_by(name) if isinstance(port, Port) else None
+    return Code(
+        module=module,
+        function=_function_at(*place),
+        modules=(*sorted(check_gates.CHECKED_IN.get(name, ())), *(backend.modules if backend else ())),
+        programs=(*asset_facts.text(spec.metadata.get(asset_facts.FILES, ())), *(backend.programs if backend else ())),
+        settings=(*asset_facts.text(spec.metadata[asset_facts.SETTINGS]), *(backend.settings if backend else ())),
+    )
 
 
-LOCAL = "phi_assets/backends/local"
-AZURE = "phi_assets/backends/azure"
-INFRASTRUCTURE = "phi_assets/defs/infrastructure"
-ENDPOINT = (
-    "serving/host",
-    "serving/endpoint",
-    "serving/servers",
-    "serving/state",
-    "serving/router",
-    "serving/processes",
-)
-EVALUATION = of_stage("evaluation", "assets", "checks", "metadata", "promotion_config", "questions")
-PLACE = ("azure_subscription_id", "azure_location", "azure_name")
-DEPLOYED = Reads(
-    (f"{INFRASTRUCTURE}/azure_resources.py", "phi_assets/bicep_template.py", "infra/main.json"),
-    azure=("infrastructure/cloud_resources", "infrastructure/deployment", "infrastructure/live_state"),
-    azure_settings=(*PLACE, "azure_access_mode", "azure_purge_protection"),
-)
-
-READS: dict[str, Reads] = {
-    **dict.fromkeys(DEPLOYED_ASSETS, DEPLOYED),
-    "gpu_quota": Reads(
-        (f"{INFRASTRUCTURE}/gpu_quota.py",),
-        azure=("infrastructure/quota", "infrastructure/prices"),
-        azure_settings=(
-            "azure_subscription_id",
-            "azure_location",
-            "azure_vm_size",
-            "azure_nodes",
-            "azure_endpoint_vm_size",
-            "azure_endpoint_instances",
-            "azure_max_job_cost",
-            "azure_idle_minutes",
-            "azure_request_quota",
-            "max_train_minutes",
-        ),
-    ),
-    "ml_workspace": Reads(
-        (f"{INFRASTRUCTURE}/assets.py",),
-        local=("infrastructure/provisioner", "evaluation/registry"),
-        azure=("infrastructure/provisioner",),
-        azure_settings=PLACE,
-    ),
-    "training_compute": Reads(
-        (f"{INFRASTRUCTURE}/assets.py",),
-        local=("infrastructure/provisioner",),
-        azure=("infrastructure/provisioner", "infrastructure/compute"),
-        azure_settings=(*PLACE, "azure_vm_size", "azure_nodes", "azure_idle_minutes"),
-    ),
-    "training_environment": Reads(
-        (f"{INFRASTRUCTURE}/assets.py",),
-        local=("infrastructure/provisioner",),
-        azure=("infrastructure/provisioner", "infrastructure/training_environment", "infrastructure/ml_environment"),
-        azure_settings=PLACE,
-    ),
-    "raw_conversations": Reads(
-        tuple(
-            f"phi_assets/conversations/sources/{name}.py"
-            for name in ("address", "hub_dataset", "feeds", "complete_files", "hash_cache")
-        ),
-        ("dataset",),
-        azure=("dataset/blob_feed",),
-    ),
-    "chat_dataset": Reads(
-        (
-            *of_stage("dataset", "assets", "checks", "metadata"),
-            "phi_assets/conversations",
-            "phi_assets/backends/dataset_preparation.py",
-            "phi_assets/backends/dataset_versions.py",
-        ),
-        (
-            "dataset",
-            "columns",
-            "validation_share",
-            "test_share",
-            "near_duplicate_threshold",
-            "personal_data",
-            "max_conversation_characters",
-            "max_broken_share",
-            "min_rows",
-        ),
-        local=("dataset/store",),
-        azure=("dataset/store", "storage/data_assets", "dataset/blob_feed", "jobs/hub_reading"),
-        azure_source=("dataset_code",),
-        azure_settings=PLACE,
-    ),
-    "base_model": Reads(
-        ("phi_assets/base_models", f"{LOCAL}/training/base_model_store.py"),
-        ("base_model",),
-        azure=("training/base_model_store", "storage/data_assets"),
-        azure_settings=PLACE,
-    ),
-    "fine_tuned_model": Reads(
-        (*of_stage("training", "assets", "metadata"), "phi_assets/models/recipes.py", "training_code"),
-        ("preset",),
-        local=("training/trainer", "pipes_child"),
-        azure=("training/trainer", "jobs/spec"),
-        azure_source=("training_code/environment",),
-        azure_settings=PLACE,
-    ),
-    "evaluation_questions": Reads(
-        ("phi_assets/defs/evaluation/questions.py",),
-        ("evaluation_questions",),
-    ),
-    "model_evaluation": Reads(
-        (
-            *EVALUATION,
-            "phi_assets/models/promotion_rules.py",
-            "phi_assets/backends/evaluation_reports.py",
-            "evaluation_code",
-            "serving_code",
-        ),
-        ("evaluation_questions", "promote_on_insufficient_evidence"),
-        local=("evaluation/evaluator", "evaluation/child", "pipes_child"),
-        azure=("evaluation/evaluator", "jobs/spec"),
-        azure_settings=PLACE,
-    ),
-    "registered_model": Reads(
-        (*EVALUATION, "phi_assets/models/champions.py"),
-        local=("evaluation/registry",),
-        azure=("evaluation/registry",),
-        azure_settings=PLACE,
-    ),
-    "model_card": Reads(
-        (*of_stage("evaluation", "model_card"), "phi_assets/model_card"),
-        ("dataset_license",),
-        azure_settings=PLACE,
-    ),
-    "online_endpoint": Reads(
-        ("phi_assets/defs/serving",),
-        local=ENDPOINT,
-        azure=("serving/endpoint", "serving/state", "serving/host"),
-        azure_settings=(*PLACE, "azure_endpoint_auth"),
-    ),
-    "online_deployment": Reads(
-        ("phi_assets/defs/serving", "phi_assets/endpoint_client.py", "serving_code"),
-        local=ENDPOINT,
-        azure=(
-            "serving/deployment_spec",
-            "serving/blue_green",
-            "serving/canary",
-            "serving/image",
-            "infrastructure/ml_environment",
-        ),
-        azure_source=("serving_code/environment",),
-        azure_settings=(
-            *PLACE,
-            "azure_endpoint_vm_size",
-            "azure_endpoint_instances",
-            "azure_endpoint_concurrency",
-            "azure_request_seconds",
-        ),
-    ),
-    "endpoint_connection": Reads(
-        ("phi_assets/defs/chat", "phi_assets/prompt_flow"),
-        local=("chat/connection_store",),
-        azure=("chat/connection_store",),
-        azure_settings=PLACE,
-    ),
-    "chat_flow": Reads(
-        ("phi_assets/defs/chat", "phi_assets/prompt_flow", "phi_assets/backends/flow_store.py", "flows/chat"),
-        azure=("chat/flow_token",),
-    ),
-    "chat_flow_evaluation": Reads(
-        (
-            "phi_assets/defs/chat",
-            "phi_assets/prompt_flow",
-            "phi_assets/backends/flow_store.py",
-            "flows",
-            "evaluation_code",
-        ),
-        ("evaluation_questions", "min_flow_share_right"),
-    ),
-}
-
-NO_VERSION: dict[str, str] = {
-    "backend": "each backend has a Dagster instance of its own",
-    "home": "each home has a Dagster instance of its own",
-    "max_train_minutes": "decides whether training starts, not what it makes",
-    "flow_concurrency": "decides how fast the batch run is, not what it answers",
-    "inbox": "the content of the folder matters, not its address",
-    "azure_inbox": "the content of the folder matters, not its address",
-    "azure_read_datasets": "decides where a hub dataset is read, not what it holds",
-    "automation": "decides whether runs start by themselves",
-    "watch_seconds": "decides the polling interval",
-    "retrain_min_new": "decides when training starts, not what it makes",
-    "retrain_min_growth": "decides when training starts, not what it makes",
-    "retrain_min_drift": "decides when training starts, not what it makes",
-    "retrain_cooldown_minutes": "decides when training starts, not what it makes",
-    "stale_hours": "decides when a check warns",
-    "superseded_days": "decides when a check warns",
-    "keep_answers_days": "decides how long answers are stored, not what they are",
-    "webhook": "the receiver of failure messages",
-    "webhook_format": "the format of failure messages",
-    "ui_port": "where Dagster's UI listens",
-    "azure_queue_minutes": "decides the timeout of a queued job, not what it makes",
-    "azure_role_minutes": "decides the timeout of role propagation",
-    "azure_monthly_budget": "decides whether training starts, not what it makes",
-    "azure_canary_share": "decides how a new deployment is tried, not what serves in the end",
-    "azure_canary_minutes": "decides how long a new deployment is tried, not what serves in the end",
-}
-
-
-def of(asset: str, settings: Settings | None = None, project: Path = PROJECT) -> str:
-    """The code version of an asset: 16 hexadecimal digits. Raises KeyError for an asset that is not in the table."""
-    reads = READS[asset]
-    chosen = settings or current()
+def of(code: Code, settings: Settings, project: Path = PROJECT) -> str:
+    """Return a code version: 16 hexadecimal digits."""
     digest = hashlib.sha256()
-    for tree in reads.files(chosen.backend):
-        digest.update(tree_sha256(project / tree).encode())
-    for name in reads.values(chosen.backend):
-        digest.update(f"{name}={getattr(chosen, name)!r}\n".encode())
+    digest.update(code_digest.of_digests(_digests(code, project)).encode())
+    digest.update(code_digest.of_trees(project / program for program in code.programs).encode())
+    for name in sorted(code.settings):
+        digest.update(f"{name}={value_of(name, settings, project)!r}\n".encode())
     return digest.hexdigest()[:16]
+
+
+def value_of(name: str, settings: Settings, project: Path = PROJECT) -> Any:
+    """Return what counts of a setting: its value; of a preset the values that it holds, sorted by name."""
+    if name != "preset":
+        return getattr(settings, name)
+    import yaml
+
+    file = preset_file(settings)
+    file = project / file.relative_to(PROJECT) if file.is_relative_to(PROJECT) else file
+    return sorted(yaml.safe_load(file.read_text(encoding="utf-8")).items()) if file.is_file() else settings.preset
+
+
+def modules_of(code: Code, project: Path = PROJECT) -> set[str]:
+    """Return the modules of phi_assets that decide the asset, its own included."""
+    return {code.module, *_closure(_roots(code, project))}
+
+
+def _digests(code: Code, project: Path) -> Iterator[str]:
+    own = _tree(project, code.module)
+    yield code_digest.of_statements(code_digest.reached_from(own, code.function))
+    for module in _closure(_roots(code, project)) - {code.module}:
+        yield code_digest.of_python(_file(project, module).read_bytes())
+
+
+def _roots(code: Code, project: Path) -> list[str]:
+    """Return the modules that the function's own statements import, and the declared ones."""
+    statements = code_digest.reached_from(_tree(project, code.module), code.function)
+    return [*_imported(statements), *code.modules]
+
+
+def _imported(statements: Iterable[ast.stmt]) -> Iterator[str]:
+    known = _imports()
+    for node in (node for statement in statements for node in ast.walk(statement)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name in known)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            for alias in node.names:
+                inner = f"{node.module}.{alias.name}"
+                if inner in known or node.module in known:
+                    yield inner if inner in known else node.module
+
+
+def _closure(roots: Iterable[str]) -> set[str]:
+    """Return the roots and all modules that they import, directly or not, up to the boundaries.
+
+    A module of a backend counts when it is a root: no asset imports one, so that it was declared.
+    """
+    known = _imports()
+    reached, waiting = set[str](), [root for root in roots if root.startswith(BACKENDS) or not _is_boundary(root)]
+    while waiting:
+        module = waiting.pop()
+        if module not in reached:
+            reached.add(module)
+            waiting += [each for each in known.get(module, ()) if not _is_boundary(each)]
+    return reached
+
+
+def _is_boundary(module: str) -> bool:
+    if module.startswith(f"{PACKAGE}.defs.") and module.endswith(PICTURES):
+        return True
+    return any(module == each or module.startswith(f"{each}.") for each in BOUNDARIES)
+
+
+@cache
+def _imports() -> dict[str, frozenset[str]]:
+    """Return the modules that each module of phi_assets imports, those in functions too, without type checking."""
+    import grimp
+
+    graph = grimp.build_graph(
+        PACKAGE, include_external_packages=False, exclude_type_checking_imports=True, cache_dir=None
+    )
+    return {module: frozenset(graph.find_modules_directly_imported_by(module)) for module in graph.modules}
+
+
+def _file(project: Path, module: str) -> Path:
+    path = project.joinpath(*module.split("."))
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+
+
+def _tree(project: Path, module: str) -> ast.Module:
+    return _parsed(_file(project, module).read_bytes())
+
+
+@cache
+def _parsed(source: bytes) -> ast.Module:
+    return ast.parse(source)
+
+
+def _module_of(file: str) -> str:
+    parts = Path(file).resolve().relative_to(PROJECT.resolve()).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def _function_at(file: str, line: int) -> str:
+    """Return the name of the top-level function whose definition, decorators included, covers the line."""
+    for node in _parsed(Path(file).read_bytes()).body:
+        if isinstance(node, ast.FunctionDef):
+            first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
+            if first <= line <= (node.end_lineno or node.lineno):
+                return node.name
+    raise LookupError(f"{file}:{line} is not in a top-level function")

@@ -6,40 +6,78 @@ successor; they are called without the warning that Dagster gives at every start
 instance has no equivalent method.
 """
 
-import functools
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
 
-def observed_source(spec: dg.AssetSpec) -> Callable[[Callable[..., dg.DataVersion]], dg.AssetsDefinition]:
+def observed_source(spec: dg.AssetSpec) -> Callable[[Callable[..., dg.ObserveResult]], dg.AssetsDefinition]:
     """Return a decorator for an observable source: downstream assets become stale when its data version changes.
 
     `dagster.multi_observable_source_asset` with one asset; unlike `observable_source_asset` it keeps owners and kinds.
     """
-
-    def decorate(observe: Callable[..., dg.DataVersion]) -> dg.AssetsDefinition:
-        @functools.wraps(observe)
-        def observed(*arguments: Any, **resources: Any) -> dg.ObserveResult:
-            return dg.ObserveResult(asset_key=spec.key, data_version=observe(*arguments, **resources))
-
-        observed.__annotations__["return"] = dg.ObserveResult
-        with _without_beta_warnings():
-            return dg.multi_observable_source_asset(specs=[spec])(observed)
-
-    return decorate
+    with _without_previews():
+        return dg.multi_observable_source_asset(specs=[spec])
 
 
 def with_code_references(assets: Sequence[Any]) -> list[Any]:
     """Return the assets, each with the file and line of its definition, which the UI links to."""
-    with _without_beta_warnings():
+    with _without_previews():
         return list(dg.with_source_code_references(list(assets)))
 
 
-def _without_beta_warnings() -> warnings.catch_warnings:
-    return warnings.catch_warnings(action="ignore", category=dg.BetaWarning)
+def definition_line(spec: dg.AssetSpec) -> tuple[str, int] | None:
+    """Return file and line of the asset's definition, after `with_code_references`; None without a reference."""
+    found = spec.metadata.get("dagster/code_references")
+    for reference in found.code_references if found else ():
+        if isinstance(reference, dg.LocalFileCodeReference) and reference.line_number:
+            return reference.file_path, reference.line_number
+    return None
+
+
+def load_folder(path: Path) -> tuple[dg.Definitions, dg.ComponentTree]:
+    """Return everything that the project's `defs` folder defines, with its component tree.
+
+    What `dagster.load_from_defs_folder` returns, except the list of the component types of all installed packages: it
+    would import each of them, and dagster-azure alone takes longer than all other definitions.
+    """
+    with _without_previews():
+        tree = dg.ComponentTree.for_project(path)
+        return tree.build_defs_at_path(tree.defs_module_path), tree
+
+
+def stale_causes(
+    instance: dg.DagsterInstance, definitions: dg.Definitions, keys: Sequence[dg.AssetKey]
+) -> dict[dg.AssetKey, list[str]]:
+    """Return the reasons why Dagster calls each asset stale or missing; none for a fresh one.
+
+    `CachingStaleStatusResolver`, from which Dagster's UI has them too.
+    """
+    from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
+    from dagster._core.loader import LoadingContextForTest
+
+    resolver = CachingStaleStatusResolver(instance, definitions.resolve_asset_graph(), LoadingContextForTest(instance))
+    causes: dict[dg.AssetKey, list[str]] = {}
+    for key in keys:
+        status = resolver.get_status(key)
+        if status == StaleStatus.MISSING:
+            causes[key] = ["never made"]
+        else:
+            found = resolver.get_stale_root_causes(key) if status == StaleStatus.STALE else []
+            causes[key] = [f"{cause.asset_key.to_user_string()}: {cause.reason}" for cause in found]
+    return causes
+
+
+@contextmanager
+def _without_previews() -> Iterator[None]:
+    with warnings.catch_warnings():
+        for category in (dg.BetaWarning, dg.PreviewWarning):
+            warnings.simplefilter("ignore", category)
+        yield
 
 
 def check_history(instance: dg.DagsterInstance, key: dg.AssetCheckKey, limit: int) -> Iterator[Any]:

@@ -1,44 +1,75 @@
-"""The project's only I/O manager: an asset's record, as JSON, in the home's `records` folder.
+"""The I/O manager: an asset's record as JSON in the home's `records` folder, and any other value pickled.
 
-An op's output for the next op is in its `steps` folder, by run and step.
+An op's record for the next op is in its `steps` folder, by run and step.
 """
 
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 
 from phi_assets.files import atomic_write
-from phi_assets.records import Record
+from phi_assets.records import Record, RecordUnreadable
 
 
 class RecordIOManager(dg.ConfigurableIOManager):
-    """The latest record of each asset, one file per asset key. Raises RecordMissing where there is none."""
+    """The latest record of each asset, one file per asset key. Raises RecordMissing where there is none.
+
+    What is not a record goes to Dagster's own FilesystemIOManager, in the folder `values` beside `records`.
+    """
 
     folder: str
 
-    def handle_output(self, context: dg.OutputContext, obj: Record | None) -> None:
+    def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
         if obj is None:
+            return
+        if not isinstance(obj, Record):
+            self._values.handle_output(context, obj)
             return
         path = self._path(context.asset_key) if context.has_asset_key else self._path_of_step(context)
         atomic_write(path, obj.to_json())
         context.add_output_metadata({"record": dg.MetadataValue.path(str(path))})
 
-    def load_input(self, context: dg.InputContext) -> Record:
+    def load_input(self, context: dg.InputContext) -> Any:
         if not context.has_asset_key and context.upstream_output:
-            return Record.from_json(self._path_of_step(context.upstream_output).read_text(encoding="utf-8"))
+            stored = Record.load(self._path_of_step(context.upstream_output))
+            return stored or self._values.load_input(context)
+        if context.has_asset_key and not self._path(context.asset_key).is_file() and self._has_value(context):
+            return self._values.load_input(context)
         return self.require(context.asset_key)
+
+    @property
+    def _values(self) -> dg.IOManager:
+        folder = Path(self.folder).with_name("values")
+        return dg.FilesystemIOManager(base_dir=str(folder)).create_io_manager(dg.build_init_resource_context())
+
+    def _has_value(self, context: dg.InputContext) -> bool:
+        return Path(self.folder).with_name("values").joinpath(*context.asset_key.path).exists()
 
     def require(self, key: dg.AssetKey) -> Record:
         """Return the asset's last record. Raises RecordMissing."""
-        record = self.latest(key)
+        try:
+            record = Record.load(self._path(key))
+        except RecordUnreadable as e:
+            raise RecordMissing(f"{key.to_user_string()} cannot be used, because {e}; materialise it again") from e
         if record is None:
             raise RecordMissing(f"{key.to_user_string()} does not exist yet; materialise it first")
         return record
 
     def latest(self, key: dg.AssetKey) -> Record | None:
-        """Return the asset's last record; None when it was never materialised in this home."""
-        path = self._path(key)
-        return Record.from_json(path.read_text(encoding="utf-8")) if path.is_file() else None
+        """Return the asset's last record; None when it was never materialised in this home, or cannot be read."""
+        try:
+            return Record.load(self._path(key))
+        except RecordUnreadable:
+            return None
+
+    def unreadable(self, key: dg.AssetKey) -> str:
+        """Return why the asset's last record cannot be read; empty when it can, or when there is none."""
+        try:
+            Record.load(self._path(key))
+        except RecordUnreadable as e:
+            return f"{e} ({self._path(key)})"
+        return ""
 
     def _path_of_step(self, context: dg.OutputContext) -> Path:
         return Path(self.folder, "steps", *context.get_identifier()).with_suffix(".json")

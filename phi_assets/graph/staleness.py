@@ -11,8 +11,8 @@ from typing import Any, Literal
 
 import dagster as dg
 
-from phi_assets.graph import check_gates
-from phi_assets.graph.catalog import KEPT_BY, PLACE
+from phi_assets.graph import asset_facts, check_gates
+from phi_assets.graph.dagster_internals import stale_causes
 from phi_assets.graph.io_manager import RecordIOManager
 from phi_assets.models import champions
 from phi_assets.records import Evaluation, Record
@@ -23,6 +23,8 @@ INPUT_PREFIX = "dagster/input_data_version/"
 
 
 Status = Literal["fresh", "missing", "stale", "blocked", "observed"]
+PLACE = "cloud_resources"
+"""The resource (port) of what all others store in. While a part of it is missing, a query there would hang."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,7 @@ class AssetState:
     since: float | None = field(default=None, metadata={"doc": "seconds since 1970 of the last materialisation"})
     run_id: str | None = None
     failed_checks: tuple[str, ...] = ()
+    live: bool = field(default=False, metadata={"doc": "made again before any asset directly downstream"})
 
     @property
     def needs_work(self) -> bool:
@@ -53,6 +56,9 @@ class Asset:
     upstream: tuple[str, ...]
     code_version: str | None
     source: bool
+    port: str | None = field(default=None, metadata={"doc": "the resource that stores it; None of a user's asset"})
+    live: bool = False
+    partitioned: bool = False
 
 
 def assets_of(definitions: dg.Definitions) -> list[Asset]:
@@ -66,6 +72,9 @@ def assets_of(definitions: dg.Definitions) -> list[Asset]:
             upstream=tuple(sorted(key.to_user_string() for key in node.parent_keys)),
             code_version=node.code_version,
             source=not node.is_materializable,
+            port=asset_facts.text(node.metadata.get(asset_facts.PORT)),
+            live=asset_facts.LIVE in node.tags,
+            partitioned=node.partitions_def is not None,
         )
         for node in nodes
     ]
@@ -74,16 +83,20 @@ def assets_of(definitions: dg.Definitions) -> list[Asset]:
 def asset_states(instance: dg.DagsterInstance, definitions: dg.Definitions) -> dict[str, AssetState]:
     """Return the state of every asset, upstream assets first.
 
-    Downstream of a missing cloud resource no port is queried: what is stored there is assumed to exist until then.
+    Downstream of a missing cloud resource no port is queried: what is stored there is assumed to exist until then. An
+    asset without a port, such as one that a user added, is judged by Dagster's own staleness.
     """
     resources: Mapping[str, Any] = definitions.resources or {}
-    io_manager: RecordIOManager = resources["io_manager"]
-    for name in {KEPT_BY[asset.name] for asset in assets_of(definitions) if not asset.source}:
+    records: RecordIOManager = resources["io_manager"]
+    assets = assets_of(definitions)
+    for name in {asset.port for asset in assets if asset.port and not asset.source}:
         resources[name].invalidate()
+    others = [dg.AssetKey.from_user_string(each.name) for each in assets if not each.port and not each.source]
+    causes = stale_causes(instance, definitions, others) if others else {}
     states: dict[str, AssetState] = {}
     versions: dict[str, str | None] = {}
     damaged: set[str] = set()
-    for asset in assets_of(definitions):
+    for asset in assets:
         key = dg.AssetKey.from_user_string(asset.name)
         if asset.source:
             versions[asset.name] = observed(instance, key)
@@ -92,13 +105,18 @@ def asset_states(instance: dg.DagsterInstance, definitions: dg.Definitions) -> d
         event = instance.get_latest_materialization_event(key)
         tags = event.asset_materialization.tags or {} if event and event.asset_materialization else {}
         versions[asset.name] = tags.get(DATA_VERSION)
-        record = io_manager.latest(key)
-        port = resources[KEPT_BY[asset.name]]
-        unreachable = KEPT_BY[asset.name] != PLACE and not damaged.isdisjoint(asset.upstream)
+        if asset.port is None:
+            states[asset.name] = _judged_by_dagster(asset, event, causes[key], states)
+            continue
+        record = records.latest(key)
+        port = resources[asset.port]
+        unreachable = asset.port != PLACE and not damaged.isdisjoint(asset.upstream)
         kept = record and (record if unreachable else port.find(record.digest))
-        if unreachable or (record and not kept and KEPT_BY[asset.name] == PLACE):
+        if unreachable or (record and not kept and asset.port == PLACE):
             damaged.add(asset.name)
         status, reasons = _judge(instance, asset, tags, versions, record, kept)
+        if record is None and (unreadable := records.unreadable(key)):
+            reasons = [f"never made, because {unreadable}"]
         if record and not kept and tags:
             reasons = [port.missing_reason(record.digest)]
         if unreachable and status == "fresh":
@@ -119,6 +137,7 @@ def asset_states(instance: dg.DagsterInstance, definitions: dg.Definitions) -> d
             since=event.timestamp if event else None,
             run_id=event.run_id if event else None,
             failed_checks=tuple(failed),
+            live=asset.live,
         )
     return states
 
@@ -128,10 +147,10 @@ def damaged_assets(definitions: dg.Definitions) -> dict[str, str]:
     resources: Mapping[str, Any] = definitions.resources or {}
     if PLACE not in resources:
         return {}
-    port, io_manager = resources[PLACE], resources["io_manager"]
+    port, stored = resources[PLACE], resources["io_manager"]
     port.invalidate()
-    of_place = [asset.name for asset in assets_of(definitions) if KEPT_BY.get(asset.name) == PLACE]
-    records = {name: io_manager.latest(dg.AssetKey(name)) for name in of_place}
+    of_place = [asset.name for asset in assets_of(definitions) if asset.port == PLACE]
+    records = {name: stored.latest(dg.AssetKey(name)) for name in of_place}
     return {
         name: port.missing_reason(record.digest)
         for name, record in records.items()
@@ -143,7 +162,7 @@ def next_assets(states: Mapping[str, AssetState]) -> list[str]:
     """Return the assets that one run should make: those that need work and whose inputs are certain in that run.
 
     An asset waits for a later run when an asset further upstream is made now and the assets between may stay unchanged.
-    The assets of `check_gates.LIVE` are made again before any asset directly downstream of them.
+    An asset that is `live` is made again before any asset directly downstream of it.
     """
     wave: set[str] = set()
     touched: set[str] = set()  # assets downstream of the wave
@@ -153,8 +172,27 @@ def next_assets(states: Mapping[str, AssetState]) -> list[str]:
         certain = all(name in wave or (name not in touched and _usable(states[name])) for name in state.upstream)
         if state.needs_work and certain:
             wave.add(state.name)
-    wave |= {name for each in wave for name in states[each].upstream if name in check_gates.LIVE}
+    wave |= {name for each in wave for name in states[each].upstream if states[name].live}
     return [name for name in states if name in wave]
+
+
+def _judged_by_dagster(
+    asset: Asset, event: dg.EventLogEntry | None, causes: list[str], states: Mapping[str, AssetState]
+) -> AssetState:
+    """Return the state of an asset without a port. Partitions are not made by `phi run`: it does not know which."""
+    status: Status = "stale" if event and causes else "missing" if causes else "fresh"
+    if asset.partitioned:
+        status, causes = "observed", ["partitioned: materialise its partitions in Dagster's UI"]
+    refused = [line for name in asset.upstream for line in states[name].failed_checks] if causes else []
+    return AssetState(
+        name=asset.name,
+        group=asset.group,
+        upstream=asset.upstream,
+        status="blocked" if refused and status != "observed" else status,
+        reasons=tuple(refused or causes),
+        since=event.timestamp if event else None,
+        run_id=event.run_id if event else None,
+    )
 
 
 def _usable(state: AssetState) -> bool:

@@ -7,6 +7,18 @@ from phi_assets import records
 from phi_assets.outcome import CheckOutcome
 from phi_assets.ports.base import Log, Port
 
+DEPLOYED = (
+    "resource_group",
+    "storage_account",
+    "key_vault",
+    "application_insights",
+    "container_registry",
+    "managed_identity",
+    "chat_database",
+    "role_assignments",
+)
+"""The assets whose resources `CloudResources.ensure` returns."""
+
 
 class CloudResources(Port):
     """The resources that one template deployment creates in a cloud subscription, each an asset."""

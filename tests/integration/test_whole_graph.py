@@ -3,6 +3,7 @@
 It ends with two versions, between which `phi rollback` changes the champion: real runs, registry and card.
 """
 
+import json
 import os
 import re
 import subprocess
@@ -15,6 +16,7 @@ import pytest
 from phi_assets.instance import home as homes
 from phi_assets.settings import PROJECT, Settings, read
 from tests.support.homes import OWN, Home, made, tiny_home
+from tests.support.project_copy import run_in, with_own_definitions
 
 pytestmark = [
     pytest.mark.integration,
@@ -24,6 +26,7 @@ pytestmark = [
 ]
 
 ROWS = 150
+MAIN = "phi_assets.cli.main"
 ALL = {
     "ml_workspace",
     "training_compute",
@@ -198,3 +201,19 @@ def test_the_gate_asked_again_does_not_bring_the_withdrawn_one_back(home):
 
     assert any("withdrawn: it is rude. Version 1 stays champion" in words for words in said)
     assert states(listed(home)) == {"1": "champion", "2": "withdrawn"}
+
+
+def test_what_a_user_adds_is_shown_and_made(home, tmp_path):
+    project = with_own_definitions(tmp_path / "project")
+    own = {"word_count", "longest", "greeting_of_a_component"}
+
+    status = json.loads(run_in(project, "-m", MAIN, "status", "--json", environment=home.settings).stdout)
+    assert {asset["name"] for asset in status["assets"] if asset["status"] == "missing"} == own
+    assert set(status["would_run"]) == own
+
+    done = run_in(project, "-m", MAIN, "run", environment=home.settings)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert made(done.stdout) == own
+
+    again = run_in(project, "-m", MAIN, "run", environment=home.settings)
+    assert made(again.stdout) == set()

@@ -14,7 +14,7 @@ from phi_assets.backends.azure.client import credential, rest
 from phi_assets.backends.azure.client.clients import AzureClients
 from phi_assets.backends.azure.infrastructure import compute, deleted_vaults, deployment, deployment_run, live_state
 from phi_assets.backends.azure.operations import teardown
-from phi_assets.graph import catalog
+from phi_assets.ports.infrastructure import DEPLOYED
 from phi_assets.settings import PROJECT
 from tests.support.azure_place import Place
 from tests.support.graph_facts import AZURE
@@ -92,7 +92,7 @@ def left(place: Place) -> list[str]:
 
 
 def stands(place: Place) -> bool:
-    return all(place.failed_checks(asset) == [] for asset in (*catalog.DEPLOYED, "ml_workspace"))
+    return all(place.failed_checks(asset) == [] for asset in (*DEPLOYED, "ml_workspace"))
 
 
 def refuse_as_busy(monkeypatch: pytest.MonkeyPatch, part: str, times: int) -> None:

@@ -6,8 +6,14 @@ from collections.abc import Mapping
 import dagster as dg
 from dagster._core.events import AssetObservationData, StepMaterializationData
 
+from phi_assets.defs.chat import checks as _chat
+from phi_assets.defs.dataset import checks as _dataset
+from phi_assets.defs.evaluation import checks as _evaluation
+from phi_assets.defs.infrastructure import gpu_quota as _infrastructure
 from phi_assets.graph import check_gates
 from phi_assets.graph.staleness import CODE_VERSION, DATA_VERSION, INPUT_PREFIX
+
+DECLARED_IN = (_chat, _dataset, _evaluation, _infrastructure)  # importing them declares the blocking checks
 
 
 def observed(instance: dg.DagsterInstance, asset: str, version: str, hours_ago: float = 0) -> None:

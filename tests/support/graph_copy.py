@@ -5,10 +5,11 @@ A process reads its settings once and loads one backend; copies of both backends
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 
-from phi_assets.graph import catalog, code_versions, staleness
+from phi_assets.graph import asset_facts, code_versions, staleness
 from phi_assets.graph.dagster_internals import observed_source
 from phi_assets.graph.io_manager import RecordIOManager
 from phi_assets.ports.base import Port
@@ -36,7 +37,11 @@ class GraphCopy:
 
     def __init__(self, backend: str, instance: dg.DagsterInstance, folder: Path) -> None:
         self.backend = backend
-        self.assets = facts_of(backend)["graph"]["assets"]
+        known = facts_of(backend)
+        self.assets = known["graph"]["assets"]
+        self.ports: dict[str, str | None] = known["ports"]
+        self.live: list[str] = known["live"]
+        self.code = {name: _code(values) for name, values in known["code"].items()}
         self.instance = instance
         self.records = RecordIOManager(folder=str(folder))
         self.versions: dict[str, str] = {}
@@ -48,7 +53,9 @@ class GraphCopy:
                 name,
                 deps=asset["upstream"],
                 group_name=asset["group"],
-                code_version=code_versions.of(name, settings, project),
+                code_version=code_versions.of(self.code[name], settings, project),
+                metadata={asset_facts.PORT: self.ports[name]} if self.ports[name] else {},
+                tags={asset_facts.LIVE: "true"} if name in self.live else {},
             )
             for name, asset in self.assets.items()
         ]
@@ -57,7 +64,7 @@ class GraphCopy:
         def work():
             raise AssertionError("a copied graph executes nothing")
 
-        ports = dict.fromkeys(catalog.KEPT_BY.values(), Everything(backend=self.backend))
+        ports = dict.fromkeys(filter(None, self.ports.values()), Everything(backend=self.backend))
         return dg.Definitions(
             assets=[work, *(observed_source(spec)(_observe) for spec in specs if self._is_source(spec))],
             resources={**ports, "io_manager": self.records},
@@ -88,5 +95,10 @@ class GraphCopy:
         path.write_text(Copy(digest=version).to_json(), encoding="utf-8")
 
 
-def _observe() -> dg.DataVersion:
+def _code(values: dict[str, Any]) -> code_versions.Code:
+    plain: Any = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+    return code_versions.Code(**plain)
+
+
+def _observe() -> dg.ObserveResult:
     raise AssertionError("a copied graph executes nothing")

@@ -1,13 +1,12 @@
 """Facts of a backend's definitions, gathered in a subprocess: the backend is chosen when definitions are loaded."""
 
+import dataclasses
 import json
 import os
 import subprocess
 import sys
 from functools import cache
 from typing import Any
-
-from phi_assets.graph import catalog
 
 BACKENDS = ("local", "azure")
 AZURE = {
@@ -36,7 +35,8 @@ def facts_of(backend: str) -> dict[str, Any]:
 def facts() -> dict[str, Any]:
     """Return the graph of the snapshot that reviewers read, and further facts that tests assert."""
     from phi_assets.definitions import definitions
-    from phi_assets.graph import code_versions
+    from phi_assets.graph import asset_facts as metadata
+    from phi_assets.graph import check_gates, code_versions
 
     loaded = definitions()
     heavy = [name for name in HEAVY if name in sys.modules]
@@ -62,9 +62,16 @@ def facts() -> dict[str, Any]:
             if "dagster/code_references" in spec.metadata
         ],
         "blocking": blocking,
+        "gates": check_gates.BLOCKING,
         "resources": sorted(loaded.resources or {}),
-        "versions": {name: code_versions.of(name) for name in nodes},
-        "also_after": {name: catalog.also_after(name) for name in nodes},
+        "versions": {name: node.code_version for name, node in nodes.items()},
+        "ports": {name: node.metadata.get(metadata.PORT) for name, node in nodes.items()},
+        "live": [name for name, node in nodes.items() if metadata.LIVE in node.tags],
+        "code": {
+            spec.key.to_user_string(): dataclasses.asdict(code)
+            for spec in loaded.resolve_all_asset_specs()
+            if (code := code_versions.code_of(spec, loaded.resources or {}))
+        },
     }
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import dagster as dg
 
 from phi_assets.graph import check_gates
+from phi_assets.graph.asset_facts import stored_by
 from phi_assets.graph.dagster_internals import observed_source
 from phi_assets.graph.io_manager import RecordIOManager
 from phi_assets.outcome import CheckOutcome
@@ -30,7 +31,7 @@ class Cupboard(Port):
         return Thing(digest=digest) if (Path(self.folder) / digest).exists() else None
 
 
-KEPT_BY = {"grain": "cupboard", "flour": "cupboard", "bread": "cupboard"}
+MADE = ("grain", "flour", "bread")
 
 
 def toy_graph(
@@ -40,22 +41,27 @@ def toy_graph(
     makes = {"grain": "g1", "flour": "f1", "bread": "b1", **(content or {})}
 
     @observed_source(dg.AssetSpec("field"))
-    def field() -> dg.DataVersion:
-        return dg.DataVersion(source)
+    def field() -> dg.ObserveResult:
+        return dg.ObserveResult(data_version=dg.DataVersion(source))
 
     def result(cupboard: Cupboard, name: str) -> dg.MaterializeResult:
         return dg.MaterializeResult(value=cupboard.put(makes[name]), data_version=dg.DataVersion(makes[name]))
 
-    @dg.asset(deps=[field], code_version=changes.get("grain_code", "1"))
+    @dg.asset(
+        deps=[field],
+        tags=changes.get("grain_tags", {}),
+        metadata=stored_by("cupboard"),
+        code_version=changes.get("grain_code", "1"),
+    )
     def grain(cupboard: Cupboard) -> dg.MaterializeResult[Thing]:
         return result(cupboard, "grain")
 
-    @dg.asset(code_version=changes.get("flour_code", "1"))
+    @dg.asset(code_version=changes.get("flour_code", "1"), metadata=stored_by(changes.get("elsewhere", "cupboard")))
     def flour(context: dg.AssetExecutionContext, grain: Thing, cupboard: Cupboard) -> dg.MaterializeResult[Thing]:
         check_gates.require_passed(context.instance, "grain", grain.digest)
         return result(cupboard, "flour")
 
-    @dg.asset(code_version=changes.get("bread_code", "1"))
+    @dg.asset(code_version=changes.get("bread_code", "1"), metadata=stored_by(changes.get("elsewhere", "cupboard")))
     def bread(flour: Thing, cupboard: Cupboard) -> dg.MaterializeResult[Thing]:
         return result(cupboard, "bread")
 

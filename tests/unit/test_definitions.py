@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from phi_assets.graph import catalog, check_gates
 from phi_assets.settings import PROJECT
-from tests.support.graph_facts import BACKENDS, facts_of
+from tests.support.graph_facts import AZURE, BACKENDS, facts_of
+from tests.support.project_copy import run_in, with_own_definitions
 
 SNAPSHOTS = {
     "local": Path(__file__).parent / "asset_graph.json",
@@ -47,11 +47,10 @@ def test_every_asset_has_what_a_person_looks_for(facts):
         assert name in facts["code_references"], name
 
 
-def test_every_blocking_check_is_in_the_gates_table(facts):
-    here = facts["graph"]["assets"]
-
-    expected = {asset: set(names) for asset, names in check_gates.BLOCKING.items() if asset in here}
-    assert {asset: set(names) for asset, names in facts["blocking"].items()} == expected
+def test_every_blocking_check_is_required_by_the_gates(facts):
+    assert {asset: set(names) for asset, names in facts["blocking"].items()} == {
+        asset: set(names) for asset, names in facts["gates"].items() if asset in facts["graph"]["assets"]
+    }
 
 
 def test_every_asset_behind_a_blocking_check_asks_for_its_verdict(facts):
@@ -65,22 +64,49 @@ def test_every_asset_behind_a_blocking_check_asks_for_its_verdict(facts):
     bodies["resource_group"] = bodies["cloud_resources_deployed"]
     for gated in facts["blocking"]:
         for behind in facts["children"][gated]:
-            for_all = f"require_deps_passed(context.instance, also_after('{behind}'))" in bodies[behind]
+            for_all = "require_deps_passed(context.instance, " in bodies[behind]
             named = f"require_passed(context.instance, '{gated}'" in bodies[behind]
-            assert named or (for_all and gated in facts["also_after"][behind]), (gated, behind)
+            assert named or (for_all and gated == "gpu_quota"), (gated, behind)
 
 
-def test_every_asset_is_kept_by_a_port(facts):
+def test_every_asset_is_stored_by_a_port(facts):
     made = set(facts["graph"]["assets"]) - SOURCES
 
-    assert made <= set(catalog.KEPT_BY)
-    assert {catalog.KEPT_BY[name] for name in made} <= set(facts["resources"])
+    assert {name for name, port in facts["ports"].items() if port} >= made
+    assert {facts["ports"][name] for name in made} <= set(facts["resources"])
 
 
-def test_every_asset_that_a_port_keeps_is_in_a_graph():
-    everywhere = {name for backend in BACKENDS for name in facts_of(backend)["graph"]["assets"]}
+LISTED = """
+import json
+from phi_assets.definitions import definitions
+loaded = definitions()
+graph = loaded.resolve_asset_graph()
+print(json.dumps({
+    "assets": [key.to_user_string() for key in graph.get_all_asset_keys()],
+    "checks": [key.name for key in graph.asset_check_keys],
+    "jobs": [job.name for job in loaded.jobs],
+    "schedules": [schedule.name for schedule in loaded.schedules],
+    "sensors": [sensor.name for sensor in loaded.sensors],
+    "all": loaded.get_repository_def().name,
+}))
+"""
 
-    assert set(catalog.KEPT_BY) == everywhere - SOURCES
+
+@pytest.mark.integration
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_whatever_a_user_adds_is_loaded(backend, tmp_path):
+    project = with_own_definitions(tmp_path / "project")
+
+    done = run_in(project, "-c", LISTED, environment=AZURE if backend == "azure" else {})
+
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    here = facts_of(backend)["graph"]
+    assert set(found["assets"]) - set(here["assets"]) == {"word_count", "longest", "greeting_of_a_component"}
+    assert "some_words" in found["checks"]
+    assert set(found["jobs"]) - set(here["jobs"]) == {"count_words"}
+    assert set(found["schedules"]) - set(here["schedules"]) == {"nightly"}
+    assert set(found["sensors"]) - set(here["sensors"]) == {"now_and_then"}
 
 
 def test_loading_the_definitions_imports_nothing_heavy(facts):

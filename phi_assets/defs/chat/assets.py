@@ -3,17 +3,14 @@
 import dagster as dg
 
 from phi_assets.defs.chat.metadata import describe_flow_evaluation, describe_package
-from phi_assets.defs.evaluation.questions import evaluation_questions
-from phi_assets.defs.serving.assets import online_deployment
-from phi_assets.graph import code_versions
-from phi_assets.graph.catalog import ML
+from phi_assets.graph.asset_facts import ML, stored_by
 from phi_assets.ports.chat import ConnectionStore, FlowStore
 from phi_assets.ports.serving import EndpointHost
 from phi_assets.records import Connection, Deployment, Endpoint, FlowEvaluation, FlowPackage
 from phi_assets.settings import current
 
 
-@dg.asset(group_name="chat", kinds={"promptflow"}, owners=ML, code_version=code_versions.of("endpoint_connection"))
+@dg.asset(group_name="chat", kinds={"promptflow"}, owners=ML, metadata=stored_by("connection_store"))
 def endpoint_connection(
     online_endpoint: Endpoint, endpoint_host: EndpointHost, connection_store: ConnectionStore
 ) -> dg.MaterializeResult[Connection]:
@@ -30,8 +27,8 @@ def endpoint_connection(
     group_name="chat",
     kinds={"promptflow"},
     owners=ML,
-    deps=[online_deployment],
-    code_version=code_versions.of("chat_flow"),
+    deps=["online_deployment"],
+    metadata=stored_by("flow_store"),
 )
 def chat_flow(
     context: dg.AssetExecutionContext, endpoint_connection: Connection, flow_store: FlowStore
@@ -47,8 +44,8 @@ def chat_flow(
     group_name="chat",
     kinds={"promptflow"},
     owners=ML,
-    deps=[evaluation_questions],
-    code_version=code_versions.of("chat_flow_evaluation"),
+    deps=["evaluation_questions"],
+    metadata=stored_by("flow_store", "evaluation_questions", "min_flow_share_right"),
 )
 def chat_flow_evaluation(
     context: dg.AssetExecutionContext,

@@ -10,6 +10,9 @@ from phi_assets.settings import current
 DESCRIPTION = "The flow answers at least PHI_MIN_FLOW_SHARE_RIGHT of the evaluation questions correctly."
 
 
+check_gates.blocking(__name__, "chat_flow_evaluation", {"answers_right": DESCRIPTION})
+
+
 @dg.asset_check(asset="chat_flow_evaluation", blocking=True, description=DESCRIPTION)
 def answers_right(chat_flow_evaluation: FlowEvaluation) -> dg.AssetCheckResult:
     """Passes, with a description that says so, when there are no evaluation questions."""

@@ -4,11 +4,12 @@ import dagster as dg
 
 from phi_assets.defs.dataset.automation import TAKE_IN_NEW_DATA
 from phi_assets.defs.dataset.metadata import describe_dataset
-from phi_assets.graph import check_gates, code_versions
-from phi_assets.graph.catalog import ML, also_after
+from phi_assets.graph import check_gates
+from phi_assets.graph.asset_facts import ML, on_azure, stored_by
 from phi_assets.graph.dagster_internals import observed_source
 from phi_assets.ports.dataset import DatasetStore
 from phi_assets.records import DatasetVersion
+from phi_assets.settings import current
 
 
 @observed_source(
@@ -18,26 +19,42 @@ from phi_assets.records import DatasetVersion
         kinds={"json"},
         owners=ML,
         description="Conversations of PHI_DATASET and the inbox; the data version is a hash of their contents.",
-        code_version=code_versions.of("raw_conversations"),
+        metadata=stored_by("dataset_store", "dataset"),
     )
 )
-def raw_conversations(dataset_store: DatasetStore) -> dg.DataVersion:
-    return dg.DataVersion(dataset_store.source_fingerprint())
+def raw_conversations(dataset_store: DatasetStore) -> dg.ObserveResult:
+    return dg.ObserveResult(data_version=dg.DataVersion(dataset_store.source_fingerprint()))
+
+
+# A job that reads a hub dataset needs compute too.
+FOR_A_JOB = ("gpu_quota", "training_compute", "training_environment")
+NEEDS = on_azure("ml_workspace", "role_assignments", *(FOR_A_JOB if current().reads_on_azure else ()))
 
 
 @dg.asset(
     group_name="dataset",
     kinds={"jsonl"},
     owners=ML,
-    deps=[raw_conversations, *also_after("chat_dataset")],
-    code_version=code_versions.of("chat_dataset"),
+    deps=[raw_conversations, *NEEDS],
+    metadata=stored_by(
+        "dataset_store",
+        "dataset",
+        "columns",
+        "validation_share",
+        "test_share",
+        "near_duplicate_threshold",
+        "personal_data",
+        "max_conversation_characters",
+        "max_broken_share",
+        "min_rows",
+    ),
     automation_condition=TAKE_IN_NEW_DATA,
 )
 def chat_dataset(
     context: dg.AssetExecutionContext, dataset_store: DatasetStore
 ) -> dg.MaterializeResult[DatasetVersion]:
     """Clean conversations in frozen train, validation and test splits, published as one immutable version."""
-    check_gates.require_deps_passed(context.instance, also_after("chat_dataset"))
+    check_gates.require_deps_passed(context.instance, NEEDS)
     version = dataset_store.publish(context.log.info)
     return dg.MaterializeResult(
         value=version,

@@ -20,11 +20,10 @@ DESCRIPTIONS = {
 }
 
 
-def _spec(name: str) -> dg.AssetCheckSpec:
-    return dg.AssetCheckSpec(name, asset="chat_dataset", blocking=True, description=DESCRIPTIONS[name])
+SPECS = {spec.name: spec for spec in check_gates.blocking(__name__, "chat_dataset", DESCRIPTIONS)}
 
 
-@dg.multi_asset_check(specs=[_spec(name) for name in check_gates.BLOCKING["chat_dataset"] if name != "fits_context"])
+@dg.multi_asset_check(specs=[spec for name, spec in SPECS.items() if name != "fits_context"])
 def published_dataset(chat_dataset: DatasetVersion, dataset_store: DatasetStore) -> Iterator[dg.AssetCheckResult]:
     """Yield the results of the checks that read only the published files."""
     from phi_assets.conversations.quality_checks import examine

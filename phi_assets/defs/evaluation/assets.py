@@ -5,21 +5,22 @@ import dagster as dg
 from phi_assets.defs.evaluation.checks import promotion_outcomes
 from phi_assets.defs.evaluation.metadata import describe_evaluation
 from phi_assets.defs.evaluation.promotion_config import Promotion, by_hand, describe_change, tags_of, why_not
-from phi_assets.defs.evaluation.questions import evaluation_questions
-from phi_assets.graph import check_gates, code_versions
-from phi_assets.graph.catalog import ML, also_after
+from phi_assets.graph import check_gates
+from phi_assets.graph.asset_facts import ML, on_azure, stored_by
 from phi_assets.models.experiments import scores_of
 from phi_assets.ports.dataset import DatasetStore
 from phi_assets.ports.evaluation import Contest, Evaluator, ModelRegistry
 from phi_assets.records import BaseModel, DatasetVersion, Evaluation, ModelVersion, RegisteredModel
+
+NEEDS = on_azure("gpu_quota")
 
 
 @dg.asset(
     group_name="evaluation",
     kinds={"pytorch"},
     owners=ML,
-    deps=[evaluation_questions, *also_after("model_evaluation")],
-    code_version=code_versions.of("model_evaluation"),
+    deps=["evaluation_questions", *NEEDS],
+    metadata=stored_by("evaluator", "evaluation_questions", "promote_on_insufficient_evidence"),
 )
 def model_evaluation(
     context: dg.AssetExecutionContext,
@@ -31,7 +32,7 @@ def model_evaluation(
     registry: ModelRegistry,
 ) -> dg.MaterializeResult[Evaluation]:
     """The fine-tuned model measured against the base and the champion: on the test split and on questions."""
-    check_gates.require_deps_passed(context.instance, also_after("model_evaluation"))
+    check_gates.require_deps_passed(context.instance, NEEDS)
     # Newer data may have been published while the model was trained; it is judged by what it could know.
     trained_on = dataset_store.find(fine_tuned_model.dataset_digest)
     dataset = trained_on if isinstance(trained_on, DatasetVersion) else chat_dataset
@@ -47,7 +48,7 @@ def model_evaluation(
     )
 
 
-@dg.asset(group_name="evaluation", kinds={"mlflow"}, owners=ML, code_version=code_versions.of("registered_model"))
+@dg.asset(group_name="evaluation", kinds={"mlflow"}, owners=ML, metadata=stored_by("registry"))
 def registered_model(
     context: dg.AssetExecutionContext,
     config: Promotion,

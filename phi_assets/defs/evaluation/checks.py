@@ -27,12 +27,7 @@ def promotion_outcomes(report: Mapping[str, Any]) -> dict[str, CheckOutcome]:
     return decide(report, Rules(promote_on_insufficient_evidence=current().promote_on_insufficient_evidence))
 
 
-@dg.multi_asset_check(
-    specs=[
-        dg.AssetCheckSpec(name, asset="model_evaluation", blocking=True, description=DESCRIPTIONS[name])
-        for name in check_gates.BLOCKING["model_evaluation"]
-    ]
-)
+@dg.multi_asset_check(specs=check_gates.blocking(__name__, "model_evaluation", DESCRIPTIONS))
 def promotion(model_evaluation: Evaluation, evaluator: Evaluator) -> Iterator[dg.AssetCheckResult]:
     """The verdict of every promotion rule on this evaluation."""
     for name, outcome in promotion_outcomes(evaluator.report(model_evaluation)).items():

@@ -2,8 +2,8 @@
 
 import dagster as dg
 
-from phi_assets.graph import check_gates, code_versions, metadata_values
-from phi_assets.graph.catalog import ML
+from phi_assets.graph import check_gates, metadata_values
+from phi_assets.graph.asset_facts import ML, stored_by
 from phi_assets.model_card import record
 from phi_assets.model_card.facts import Stores, gather
 from phi_assets.model_card.text import write
@@ -18,7 +18,7 @@ from phi_assets.settings import current
     group_name="evaluation",
     kinds={"markdown"},
     owners=ML,
-    code_version=code_versions.of("model_card"),
+    metadata=stored_by("registry", "dataset_license", files=["phi_assets/model_card/card.jinja"]),
     # The deployment of the champion must not wait for its card.
     op_tags={"dagster/priority": "-1"},
 )

@@ -4,8 +4,7 @@ import hashlib
 
 import dagster as dg
 
-from phi_assets.graph import code_versions
-from phi_assets.graph.catalog import ML
+from phi_assets.graph.asset_facts import ML, decided_by
 from phi_assets.graph.dagster_internals import observed_source
 from phi_assets.settings import GENERAL_QUESTIONS, current
 
@@ -17,12 +16,12 @@ from phi_assets.settings import GENERAL_QUESTIONS, current
         kinds={"json"},
         owners=ML,
         description="Questions of PHI_EVALUATION_QUESTIONS and general questions; the data version is their hash.",
-        code_version=code_versions.of("evaluation_questions"),
+        metadata=decided_by("evaluation_questions"),
     )
 )
-def evaluation_questions() -> dg.DataVersion:
+def evaluation_questions() -> dg.ObserveResult:
     digest = hashlib.sha256()
     for path in (current().questions_file, GENERAL_QUESTIONS):
         digest.update(path.read_bytes() if path else b"none")
         digest.update(b"\0")
-    return dg.DataVersion(digest.hexdigest())
+    return dg.ObserveResult(data_version=dg.DataVersion(digest.hexdigest()))

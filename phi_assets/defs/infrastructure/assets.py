@@ -3,18 +3,18 @@
 import dagster as dg
 
 from phi_assets.defs.infrastructure.metadata import describe_if_any
-from phi_assets.graph import check_gates, code_versions, metadata_values
-from phi_assets.graph.catalog import PLATFORM, also_after, has
+from phi_assets.graph import check_gates, metadata_values
+from phi_assets.graph.asset_facts import PLATFORM, on_azure, stored_by
 from phi_assets.ports.infrastructure import Provisioner
 from phi_assets.records import Compute, TrainingEnvironment, Workspace
 
 
 @dg.asset(
     group_name="infrastructure",
-    kinds={"azure" if has(["resource_group"]) else "mlflow"},
+    kinds={"azure" if on_azure("resource_group") else "mlflow"},
     owners=PLATFORM,
-    deps=also_after("ml_workspace"),
-    code_version=code_versions.of("ml_workspace"),
+    deps=on_azure("storage_account", "key_vault", "application_insights", "container_registry"),
+    metadata=stored_by("provisioner"),
 )
 def ml_workspace(provisioner: Provisioner) -> dg.MaterializeResult[Workspace]:
     """The workspace that tracks runs and registers models."""
@@ -30,16 +30,19 @@ def ml_workspace(provisioner: Provisioner) -> dg.MaterializeResult[Workspace]:
     )
 
 
+COMPUTE_NEEDS = on_azure("ml_workspace", "managed_identity", "gpu_quota")
+
+
 @dg.asset(
     group_name="infrastructure",
     kinds={"python"},
     owners=PLATFORM,
-    deps=also_after("training_compute"),
-    code_version=code_versions.of("training_compute"),
+    deps=COMPUTE_NEEDS,
+    metadata=stored_by("provisioner"),
 )
 def training_compute(context: dg.AssetExecutionContext, provisioner: Provisioner) -> dg.MaterializeResult[Compute]:
     """The compute that training runs on: device, cores and memory."""
-    check_gates.require_deps_passed(context.instance, also_after("training_compute"))
+    check_gates.require_deps_passed(context.instance, COMPUTE_NEEDS)
     compute = provisioner.ensure_compute()
     return dg.MaterializeResult(
         value=compute,
@@ -58,8 +61,8 @@ def training_compute(context: dg.AssetExecutionContext, provisioner: Provisioner
     group_name="infrastructure",
     kinds={"python"},
     owners=PLATFORM,
-    deps=also_after("training_environment"),
-    code_version=code_versions.of("training_environment"),
+    deps=on_azure("ml_workspace", "role_assignments"),
+    metadata=stored_by("provisioner"),
 )
 def training_environment(provisioner: Provisioner) -> dg.MaterializeResult[TrainingEnvironment]:
     """The locked packages that training runs with."""

@@ -5,13 +5,14 @@ from collections.abc import Iterator
 import dagster as dg
 
 from phi_assets.defs.infrastructure.metadata import describe_resource
-from phi_assets.graph import check_gates, code_versions
-from phi_assets.graph.catalog import PLATFORM, also_after
-from phi_assets.ports.infrastructure import CloudResources
+from phi_assets.graph import check_gates
+from phi_assets.graph.asset_facts import ONLY_ON_AZURE, PLATFORM, stored_by
+from phi_assets.ports.infrastructure import DEPLOYED, CloudResources
 
+QUOTA = "gpu_quota"
 # Description and upstream assets of each resource.
 ASSETS: dict[str, tuple[str, tuple[str, ...]]] = {
-    "resource_group": ("A resource group that holds everything of this project, and nothing else.", ()),
+    "resource_group": ("A resource group that holds everything of this project, and nothing else.", (QUOTA,)),
     "storage_account": (
         "Blob storage for datasets, models, job logs and progress messages; accessed by identity.",
         ("resource_group",),
@@ -41,25 +42,23 @@ ASSETS: dict[str, tuple[str, tuple[str, ...]]] = {
             kinds={"azure", "bicep"},
             owners=PLATFORM,
             description=description,
-            code_version=code_versions.of(name),
+            metadata={**stored_by("cloud_resources"), **ONLY_ON_AZURE},
             is_required=False,  # a run may select some of them
         )
         for name, (description, _) in ASSETS.items()
     },
-    deps=also_after("resource_group"),
-    internal_asset_deps={
-        name: {dg.AssetKey(upstream) for upstream in (*above, *also_after(name))} for name, (_, above) in ASSETS.items()
-    },
+    deps=[QUOTA],
+    internal_asset_deps={name: {dg.AssetKey(upstream) for upstream in above} for name, (_, above) in ASSETS.items()},
     can_subset=True,
 )
 def cloud_resources_deployed(
     context: dg.AssetExecutionContext, cloud_resources: CloudResources
 ) -> Iterator[dg.MaterializeResult]:
     """The resources of infra/main.bicep, deployed together when the template changed or the live state differs."""
-    check_gates.require_deps_passed(context.instance, also_after("resource_group"))
+    check_gates.require_deps_passed(context.instance, [QUOTA])
     made = cloud_resources.ensure(context.log.info)
     planned = cloud_resources.planned()
-    for name in ASSETS:
+    for name in DEPLOYED:
         if dg.AssetKey(name) in context.selected_asset_keys:
             yield dg.MaterializeResult(
                 asset_key=name,

@@ -2,11 +2,10 @@
 
 import dagster as dg
 
-from phi_assets.defs.infrastructure.assets import training_environment
 from phi_assets.ports.infrastructure import Provisioner
 
 
-@dg.asset_check(asset=training_environment, description="The packages that training uses are the locked ones.")
+@dg.asset_check(asset="training_environment", description="The packages that training uses are the locked ones.")
 def installed_as_locked(provisioner: Provisioner) -> dg.AssetCheckResult:
     differing = provisioner.differing_packages()
     return dg.AssetCheckResult(

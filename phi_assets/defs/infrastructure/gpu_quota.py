@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import dagster as dg
 
 from phi_assets.defs.infrastructure.metadata import describe_quota
-from phi_assets.graph import check_gates, code_versions
-from phi_assets.graph.catalog import PLATFORM
+from phi_assets.graph import check_gates
+from phi_assets.graph.asset_facts import LIVE, ONLY_ON_AZURE, PLATFORM, stored_by
 from phi_assets.ports.infrastructure import ComputeQuota
 from phi_assets.records import Quota
 
@@ -19,19 +19,20 @@ DESCRIPTIONS = {
 }
 
 
-@dg.asset(group_name="infrastructure", kinds={"azure"}, owners=PLATFORM, code_version=code_versions.of("gpu_quota"))
+@dg.asset(
+    group_name="infrastructure",
+    kinds={"azure"},
+    owners=PLATFORM,
+    tags={LIVE: "true"},
+    metadata={**stored_by("compute_quota"), **ONLY_ON_AZURE},
+)
 def gpu_quota(context: dg.AssetExecutionContext, compute_quota: ComputeQuota) -> dg.MaterializeResult[Quota]:
     """The vCPU quota of Azure ML in the region, and the vCPUs that training and the endpoint need."""
     quota = compute_quota.ensure(context.log.info)
     return dg.MaterializeResult(value=quota, data_version=dg.DataVersion(quota.digest), metadata=describe_quota(quota))
 
 
-@dg.multi_asset_check(
-    specs=[
-        dg.AssetCheckSpec(name, asset="gpu_quota", blocking=True, description=DESCRIPTIONS[name])
-        for name in check_gates.BLOCKING["gpu_quota"]
-    ]
-)
+@dg.multi_asset_check(specs=check_gates.blocking(__name__, "gpu_quota", DESCRIPTIONS))
 def affordable(gpu_quota: Quota, compute_quota: ComputeQuota) -> Iterator[dg.AssetCheckResult]:
     """Yield the results of both checks."""
     for name, outcome in compute_quota.judge(gpu_quota).items():

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import dagster as dg
 
 from phi_assets import bicep_template
+from phi_assets.graph.asset_facts import ONLY_ON_AZURE
 from phi_assets.ports.infrastructure import CloudResources, Provisioner
 from phi_assets.settings import current
 
@@ -57,7 +58,10 @@ CLUSTER = {
 
 
 @dg.multi_asset_check(
-    specs=[dg.AssetCheckSpec(name, asset="training_compute", description=words) for name, words in CLUSTER.items()],
+    specs=[
+        dg.AssetCheckSpec(name, asset="training_compute", description=words, metadata=ONLY_ON_AZURE)
+        for name, words in CLUSTER.items()
+    ],
 )
 def cluster_as_set(provisioner: Provisioner) -> Iterator[dg.AssetCheckResult]:
     """Compare the live cluster with the settings; materialising the asset again corrects what Azure can change."""
@@ -69,7 +73,7 @@ def cluster_as_set(provisioner: Provisioner) -> Iterator[dg.AssetCheckResult]:
 
 @dg.multi_asset_check(
     specs=[
-        dg.AssetCheckSpec(check, asset=asset, description=description)
+        dg.AssetCheckSpec(check, asset=asset, description=description, metadata=ONLY_ON_AZURE)
         for asset, checks in CHECKS.items()
         for check, description in checks.items()
     ],

@@ -4,6 +4,7 @@ import dagster as dg
 from pydantic import Field
 
 from phi_assets.graph import metadata_values
+from phi_assets.graph.asset_facts import ONLY_ON_AZURE
 from phi_assets.ports.operations import Bill, CostReport, Diagnosis, Preflight, Teardown, TeardownItem
 
 
@@ -100,23 +101,25 @@ def plan_table(plan: list[TeardownItem]) -> dg.MarkdownMetadataValue:
     return metadata_values.table(("kind", "name", "remark", "action"), rows)
 
 
-@dg.job(description="Check the subscription before the first deployment: problems and remedies. Writes nothing.")
+@dg.job(
+    metadata=ONLY_ON_AZURE,
+    description="Check the subscription before the first deployment: problems and remedies. Writes nothing.",
+)
 def preflight() -> None:
     run_preflight()
 
 
 @dg.job(
-    description="Report what exists in the cloud, its cost a day, the cost of the last jobs, and the remaining budget."
+    metadata=ONLY_ON_AZURE,
+    description="Report what exists in the cloud, its cost a day, the cost of the last jobs, and the remaining budget.",
 )
 def cost() -> None:
     report_costs()
 
 
 @dg.job(
-    description="Delete endpoints and clusters, or everything. Without `confirm` it only shows the plan, and fails."
+    metadata=ONLY_ON_AZURE,
+    description="Delete endpoints and clusters, or everything. Without `confirm` it only shows the plan, and fails.",
 )
 def teardown() -> None:
     take_down()
-
-
-CLOUD_JOBS = (preflight, cost, teardown)

@@ -8,9 +8,9 @@ from pydantic import Field
 
 from phi_assets.defs.evaluation.checks import promotion_outcomes
 from phi_assets.defs.evaluation.metadata import describe_evaluation
+from phi_assets.defs.training.assets import NEEDS
 from phi_assets.defs.training.metadata import describe_training
 from phi_assets.graph import check_gates, metadata_values
-from phi_assets.graph.catalog import also_after
 from phi_assets.graph.io_manager import RecordIOManager
 from phi_assets.graph.run_tags import CANDIDATE
 from phi_assets.models import recipes
@@ -70,7 +70,7 @@ def train_candidate(
     context.instance.add_run_tags(context.run_id, {CANDIDATE: recipe.candidate})
     dataset: Any = io_manager.require(dg.AssetKey("chat_dataset"))
     base: Any = io_manager.require(dg.AssetKey("base_model"))
-    check_gates.require_deps_passed(context.instance, also_after("fine_tuned_model"))
+    check_gates.require_deps_passed(context.instance, NEEDS)
     check_gates.require_passed(context.instance, "chat_dataset", dataset.digest)
     model = trainer.train(context, dataset, base, recipe)
     folder = trainer.folder(model)

@@ -80,9 +80,6 @@ def little_drift(dataset_store: DatasetStore, io_manager: dg.ResourceParam[Recor
     return _warning(find)
 
 
-CHECKS = (taken_in, trained_on_newest_dataset, serves_the_champion, little_drift)
-
-
 def _folder(store: DatasetStore, digest: str) -> Path | None:
     found = store.find(digest)
     return store.folder(found) if isinstance(found, DatasetVersion) else None

@@ -2,22 +2,17 @@
 
 import dagster as dg
 
-from phi_assets.defs.operations.answer_lineage import why
-from phi_assets.defs.operations.azure_operations import CLOUD_JOBS
-from phi_assets.defs.operations.candidates import candidate
-from phi_assets.defs.operations.freshness_checks import CHECKS
-from phi_assets.graph import check_gates
-from phi_assets.graph.catalog import has
+from phi_assets.graph.asset_facts import LIVE
+from phi_assets.graph.run_tags import schedule_status
 
 everything = dg.define_asset_job(
     "everything",
     selection=dg.AssetSelection.all(),
     description="Materialise the whole graph, from the data to the chat flow.",
 )
-_judged_now = [name for name in check_gates.LIVE if has([name])]
 retrain = dg.define_asset_job(
     "retrain",
-    selection=dg.AssetSelection.assets(*_judged_now) | dg.AssetSelection.assets("fine_tuned_model").downstream(),
+    selection=dg.AssetSelection.tag(LIVE, "true") | dg.AssetSelection.assets("fine_tuned_model").downstream(),
     description="Train on the newest dataset, evaluate, and deploy what passes. Sensor `retraining_policy` starts it.",
 )
 redeploy = dg.define_asset_job(
@@ -43,10 +38,22 @@ observe_sources = dg.define_asset_job(
     selection=dg.AssetSelection.assets("raw_conversations", "evaluation_questions"),
     description="Observe whether the conversations or the evaluation questions have changed.",
 )
+FRESHNESS = (
+    ("taken_in", "raw_conversations"),
+    ("trained_on_newest_dataset", "fine_tuned_model"),
+    ("serves_the_champion", "online_deployment"),
+    ("little_drift", "chat_dataset"),
+)
 freshness = dg.define_asset_job(
     "freshness",
-    selection=dg.AssetSelection.checks(*(key for check in CHECKS for key in check.check_keys)),
+    selection=dg.AssetSelection.checks(*(dg.AssetCheckKey(dg.AssetKey(asset), name) for name, asset in FRESHNESS)),
     description="Warn of data that is not in the dataset or not trained on, of drift, and of an outdated deployment.",
 )
 
-JOBS = (everything, retrain, redeploy, promote, rollback, observe_sources, freshness, candidate, why, *CLOUD_JOBS)
+hourly_freshness = dg.ScheduleDefinition(
+    name="hourly_freshness",
+    job=freshness,
+    cron_schedule="0 * * * *",
+    default_status=schedule_status(),
+    description="Runs the freshness checks every hour; they only warn, and materialise nothing.",
+)

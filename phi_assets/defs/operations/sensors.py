@@ -1,11 +1,7 @@
-"""All sensors, and the monitor of runs whose process ended."""
+"""The sensor that ends runs whose process is gone."""
 
 import dagster as dg
 
-from phi_assets.defs.dataset.automation import dataset_automation
-from phi_assets.defs.dataset.sensors import new_conversations
-from phi_assets.defs.operations.alerts import alerts
-from phi_assets.defs.training.sensors import retraining_policy
 from phi_assets.instance.dead_runs import fail_dead_runs
 from phi_assets.instance.home import set_pools
 
@@ -19,6 +15,3 @@ def dead_run_monitor(context: dg.SensorEvaluationContext) -> dg.SkipReason:
     set_pools(context.instance)  # under `dg dev` and `dagster dev` no `phi` command sets them
     dead = fail_dead_runs(context.instance)
     return dg.SkipReason(f"marked as failed: {', '.join(dead)}" if dead else "every run has a running process")
-
-
-SENSORS = (dead_run_monitor, alerts, new_conversations, dataset_automation, retraining_policy)

@@ -2,10 +2,8 @@
 
 import dagster as dg
 
-from phi_assets.defs.infrastructure.assets import ml_workspace
 from phi_assets.defs.serving.metadata import describe_deployment, describe_endpoint
-from phi_assets.graph import code_versions
-from phi_assets.graph.catalog import PLATFORM, also_after
+from phi_assets.graph.asset_facts import PLATFORM, on_azure, stored_by
 from phi_assets.ports.serving import EndpointHost
 from phi_assets.records import Deployment, Endpoint, RegisteredModel
 
@@ -14,8 +12,8 @@ from phi_assets.records import Deployment, Endpoint, RegisteredModel
     group_name="serving",
     kinds={"python"},
     owners=PLATFORM,
-    deps=[ml_workspace, *also_after("online_endpoint")],
-    code_version=code_versions.of("online_endpoint"),
+    deps=["ml_workspace", *on_azure("managed_identity", "role_assignments")],
+    metadata=stored_by("endpoint_host"),
 )
 def online_endpoint(context: dg.AssetExecutionContext, endpoint_host: EndpointHost) -> dg.MaterializeResult[Endpoint]:
     """A stable address with a key, independent of its deployments."""
@@ -27,7 +25,7 @@ def online_endpoint(context: dg.AssetExecutionContext, endpoint_host: EndpointHo
     )
 
 
-@dg.asset(group_name="serving", kinds={"python"}, owners=PLATFORM, code_version=code_versions.of("online_deployment"))
+@dg.asset(group_name="serving", kinds={"python"}, owners=PLATFORM, metadata=stored_by("endpoint_host"))
 def online_deployment(
     context: dg.AssetExecutionContext,
     online_endpoint: Endpoint,

@@ -2,10 +2,9 @@
 
 import dagster as dg
 
-from phi_assets.defs.infrastructure.assets import ml_workspace, training_compute, training_environment
 from phi_assets.defs.training.metadata import describe_base, describe_training
-from phi_assets.graph import check_gates, code_versions
-from phi_assets.graph.catalog import ML, also_after
+from phi_assets.graph import check_gates
+from phi_assets.graph.asset_facts import ML, on_azure, stored_by
 from phi_assets.ports.evaluation import ModelRegistry
 from phi_assets.ports.training import BaseModelStore, Trainer
 from phi_assets.records import BaseModel, DatasetVersion, ModelVersion
@@ -15,8 +14,8 @@ from phi_assets.records import BaseModel, DatasetVersion, ModelVersion
     group_name="training",
     kinds={"huggingface", "safetensors"},
     owners=ML,
-    deps=also_after("base_model"),
-    code_version=code_versions.of("base_model"),
+    deps=on_azure("ml_workspace", "role_assignments"),
+    metadata=stored_by("base_model_store", "base_model"),
 )
 def base_model(context: dg.AssetExecutionContext, base_model_store: BaseModelStore) -> dg.MaterializeResult[BaseModel]:
     """The pretrained model that fine-tuning starts from: safetensors, no remote code, one end-of-sequence token."""
@@ -28,12 +27,15 @@ def base_model(context: dg.AssetExecutionContext, base_model_store: BaseModelSto
     )
 
 
+NEEDS = on_azure("gpu_quota", "role_assignments")
+
+
 @dg.asset(
     group_name="training",
     kinds={"pytorch", "safetensors"},
     owners=ML,
-    deps=[ml_workspace, training_compute, training_environment, *also_after("fine_tuned_model")],
-    code_version=code_versions.of("fine_tuned_model"),
+    deps=["ml_workspace", "training_compute", "training_environment", *NEEDS],
+    metadata=stored_by("trainer", "preset"),
     pool="training",
 )
 def fine_tuned_model(
@@ -44,7 +46,7 @@ def fine_tuned_model(
     registry: ModelRegistry,
 ) -> dg.MaterializeResult[ModelVersion]:
     """The base model fine-tuned on the training split, as safetensors, with its report and its loss curve."""
-    check_gates.require_deps_passed(context.instance, also_after("fine_tuned_model"))
+    check_gates.require_deps_passed(context.instance, NEEDS)
     check_gates.wait_for_verdicts(
         context.instance, "chat_dataset", chat_dataset.digest, context.log.info, run=context.run.run_id
     )

@@ -14,7 +14,7 @@ from dataset_code import read_hub
 from phi_assets.backends.azure.jobs import hub_reading
 from phi_assets.conversations.sources.address import HubSource, RowsFile
 from phi_assets.conversations.sources.read_source import read_source
-from phi_assets.graph.catalog import FOR_A_JOB
+from phi_assets.defs.dataset.assets import FOR_A_JOB
 from tests.support.graph_facts import environment
 
 SOURCE = HubSource("a/b", "train", "1" * 40)

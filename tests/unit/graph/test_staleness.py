@@ -5,18 +5,18 @@ import pytest
 
 from phi_assets.backends.local.evaluation.registry import MlflowRegistry
 from phi_assets.graph import check_gates, staleness
+from phi_assets.graph.asset_facts import LIVE, stored_by
 from phi_assets.graph.io_manager import RecordIOManager
 from phi_assets.outcome import CheckOutcome
 from phi_assets.ports.base import Port
 from phi_assets.records import Evaluation
 from tests.support.fake_records import a_model, evaluated
-from tests.support.toy_graph import KEPT_BY, Cupboard, toy_graph
+from tests.support.toy_graph import MADE, Cupboard, toy_graph
 from tests.unit.backends.local.evaluation.test_registry import written
 
 
 @pytest.fixture(autouse=True)
 def toy(monkeypatch):
-    monkeypatch.setattr(staleness, "KEPT_BY", KEPT_BY)
     monkeypatch.setattr(check_gates, "BLOCKING", {"grain": ("clean",)})
 
 
@@ -77,9 +77,8 @@ def test_a_changed_source_makes_what_reads_it_stale_and_the_rest_waits(instance,
     assert wave(instance, graph) == ["grain"]
 
 
-def test_what_is_true_for_the_moment_is_asked_again_before_what_stands_behind_it(instance, tmp_path, monkeypatch):
-    monkeypatch.setattr(check_gates, "LIVE", ("grain",))
-    graph = made(instance, tmp_path)
+def test_what_is_true_for_the_moment_is_asked_again_before_what_stands_behind_it(instance, tmp_path):
+    graph = made(instance, tmp_path, grain_tags={LIVE: "true"})
     assert wave(instance, graph) == []
 
     (tmp_path / "f1").unlink()
@@ -87,10 +86,10 @@ def test_what_is_true_for_the_moment_is_asked_again_before_what_stands_behind_it
 
 
 def test_what_stands_on_a_damaged_place_is_asked_for_once_that_is_mended(instance, tmp_path, monkeypatch):
-    graph = made(instance, tmp_path)
+    made(instance, tmp_path)
     elsewhere = Cupboard(folder=str(tmp_path / "unreachable"))
+    graph = toy_graph(tmp_path, elsewhere="elsewhere")
     graph = dg.Definitions.merge(graph, dg.Definitions(resources={"elsewhere": elsewhere}))
-    monkeypatch.setattr(staleness, "KEPT_BY", {"grain": "cupboard", "flour": "elsewhere", "bread": "elsewhere"})
     monkeypatch.setattr(staleness, "PLACE", "cupboard")
 
     (tmp_path / "g1").rename(tmp_path / "away")
@@ -218,7 +217,7 @@ def test_dagsters_own_view_agrees(instance, tmp_path):
 
     stale = {name for name, status in statuses(instance, graph).items() if status == "stale"}
     assert stale == {"grain", "bread"}
-    assert {name for name in KEPT_BY if theirs.get_status(dg.AssetKey(name)) == StaleStatus.STALE} >= stale
+    assert {name for name in MADE if theirs.get_status(dg.AssetKey(name)) == StaleStatus.STALE} >= stale
 
 
 def test_a_keeper_says_why_what_was_made_is_gone(instance, tmp_path, monkeypatch):
@@ -258,14 +257,13 @@ class Drawer(Port):
 
 @pytest.mark.parametrize("clean", [True, False], ids=["passed", "refused"])
 def test_what_passed_against_another_champion_is_evaluated_again(instance, tmp_path, monkeypatch, clean):
-    monkeypatch.setattr(staleness, "KEPT_BY", {"model_evaluation": "evaluator"})
     monkeypatch.setattr(check_gates, "BLOCKING", {"model_evaluation": ("clean",)})
     registry = MlflowRegistry(home=str(tmp_path / "mlflow"))
     for number, name in enumerate(["a", "b"]):
         model = written(tmp_path, name)
         registry.register(model, evaluated(model, f"phi-chat/{number}" if number else None), {})
 
-    @dg.asset(name="model_evaluation", code_version="1")
+    @dg.asset(name="model_evaluation", code_version="1", metadata=stored_by("evaluator"))
     def measured(evaluator: Drawer) -> dg.MaterializeResult[Evaluation]:
         return dg.MaterializeResult(value=evaluator.kept, data_version=dg.DataVersion("e"))
 

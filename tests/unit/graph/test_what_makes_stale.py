@@ -1,12 +1,14 @@
-"""What makes an asset stale: each source tree and each setting is changed, on both backends.
+"""What makes an asset stale: each product file and each setting is changed, on both backends.
 
-`stale` and `reached` are written by hand; the graph is the one that the definitions have. `reached` is what the runs
-after a change materialise when each of them gives a different result.
+All expectations are written by hand; the graph is the one that the definitions have. `reached` is what the runs after a
+change materialise when each of them gives a different result.
 """
 
+import ast
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from fnmatch import fnmatch
 from pathlib import Path
 
 import dagster as dg
@@ -14,8 +16,7 @@ import pytest
 from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
 from dagster._core.loader import LoadingContextForTest
 
-from phi_assets import files
-from phi_assets.graph import check_gates, code_versions, staleness
+from phi_assets.graph import code_versions, staleness
 from phi_assets.settings import PROJECT, Settings, read
 from tests.support.graph_copy import GraphCopy
 from tests.support.graph_facts import AZURE, BACKENDS
@@ -72,28 +73,21 @@ OTHER_SUBSCRIPTION = "00000000-0000-0000-0000-0000000000bb"
 BOTH = [
     Row("README.md"),
     Row("training_code/fine_tune.py", {"fine_tuned_model"}, FROM_TRAINING),
-    Row("training_code/presets/laptop.yaml", {"fine_tuned_model"}, FROM_TRAINING),
     Row("evaluation_code/matching.py", EVALUATIONS, FROM_EVALUATION),
     Row("serving_code/server.py", {"model_evaluation", "online_deployment"}, FROM_EVALUATION),
     Row("flows/chat/flow.dag.yaml", FLOWS, FLOWS),
     Row("flows/evaluation/flow.dag.yaml", {"chat_flow_evaluation"}, {"chat_flow_evaluation"}),
     data("phi_assets/conversations/cleaning.py"),
     data("phi_assets/conversations/sources/feeds.py", observed=RAW),
-    data("phi_assets/defs/dataset/assets.py"),
+    data("phi_assets/defs/dataset/assets.py", observed=RAW),
     Row("phi_assets/base_models/convert.py", {"base_model"}, {"base_model", *FROM_TRAINING}),
-    Row("phi_assets/models/recipes.py", {"fine_tuned_model"}, FROM_TRAINING),
+    Row("phi_assets/models/recipes.py", {"chat_dataset", "fine_tuned_model"}, {"chat_dataset", *FROM_TRAINING}),
     Row("phi_assets/models/promotion_rules.py", {"model_evaluation"}, FROM_EVALUATION),
     Row("phi_assets/model_card/text.py", {"model_card"}, {"model_card"}),
-    Row("phi_assets/endpoint_client.py", {"online_deployment"}, FROM_DEPLOYMENT),
-    Row("phi_assets/prompt_flow/package.py", CHAT, CHAT),
-    Row("phi_assets/defs/training/assets.py", {"fine_tuned_model"}, FROM_TRAINING),
+    Row("phi_assets/prompt_flow/package.py", FLOWS, FLOWS),
+    Row("phi_assets/defs/training/assets.py", {"base_model", "fine_tuned_model"}, {"base_model", *FROM_TRAINING}),
     Row("phi_assets/defs/evaluation/assets.py", {"model_evaluation", "registered_model"}, FROM_EVALUATION),
-    Row(
-        "phi_assets/defs/evaluation/questions.py",
-        {"model_evaluation", "registered_model"},
-        FROM_EVALUATION,
-        observed=QUESTIONS,
-    ),
+    Row("phi_assets/defs/evaluation/questions.py", observed=QUESTIONS),
     Row("phi_assets/defs/serving/assets.py", {"online_endpoint", "online_deployment"}, FROM_ENDPOINT),
     Row("phi_assets/defs/chat/assets.py", CHAT, CHAT),
     data("dataset", "other.jsonl", observed=RAW),
@@ -150,7 +144,7 @@ ON_A_LAPTOP = [
     Row(WORKSPACE_SOURCE, WORKSPACE, {*WORKSPACE, *FROM_TRAINING, *FROM_ENDPOINT}),
     Row("phi_assets/backends/local/training/trainer.py", {"fine_tuned_model"}, FROM_TRAINING),
 ]
-VALUES_OF_NO_VERSION = {
+VALUES_OF_UNREAD = {
     "home": "/elsewhere",
     "automation": "off",
     "retrain_min_drift": "0.7",
@@ -158,9 +152,16 @@ VALUES_OF_NO_VERSION = {
     "webhook_format": "teams",
     "azure_read_datasets": "azure",
 }
+# Settings that decide when, where or how fast something is made, whom it is told, or how long it is kept.
 UNREAD = [
-    Row(name, value=VALUES_OF_NO_VERSION.get(name, "7"))
-    for name in sorted(set(code_versions.NO_VERSION) - {"backend", "max_train_minutes"})
+    Row(name, value=VALUES_OF_UNREAD.get(name, "7"))
+    for name in (
+        *("home", "inbox", "azure_inbox", "azure_read_datasets", "automation", "watch_seconds", "ui_port"),
+        *("retrain_min_new", "retrain_min_growth", "retrain_min_drift", "retrain_cooldown_minutes"),
+        *("stale_hours", "superseded_days", "keep_answers_days", "webhook", "webhook_format", "flow_concurrency"),
+        *("azure_queue_minutes", "azure_role_minutes", "azure_monthly_budget"),
+        *("azure_canary_share", "azure_canary_minutes"),
+    )
 ]
 
 
@@ -211,18 +212,44 @@ def defined(graph: GraphCopy, backend: str, project: Path, **others: str) -> dg.
 
 
 def changed(graph: GraphCopy, backend: str, project: Path, row: Row) -> dg.Definitions:
-    """Return the definitions with the setting's other value, or with a line added to the source file."""
+    """Return the definitions with the setting's other value, or with a line of logic added to the source file."""
     if row.what in Settings.model_fields:
         return defined(graph, backend, project, **{f"PHI_{row.what.upper()}": row.value})
     file = project / row.what
     before = file.read_bytes()
     try:
-        file.write_bytes(before + b"\n")
-        files.tree_sha256.cache_clear()
+        file.write_bytes(with_more_logic(file))
         return defined(graph, backend, project)
     finally:
         file.write_bytes(before)
-        files.tree_sha256.cache_clear()
+
+
+def with_more_logic(file: Path) -> bytes:
+    """Return the file's content with a statement more in the module and in each of its functions."""
+    if file.suffix != ".py":
+        return file.read_bytes() + b"\n"
+    tree = ast.parse(file.read_bytes())
+    more = ast.parse("changed = 1").body
+    for node in [tree, *(node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))]:
+        node.body = [*node.body, *more]
+    return ast.unparse(tree).encode()
+
+
+FORM = "'''Another text.'''\nimport string as text\nlog(1)\n_LOG.info(2)"
+
+
+def in_another_form(file: Path) -> bytes:
+    """Return the file's content in other words: formatted anew, with comments, docstrings, imports and log calls."""
+    if file.suffix != ".py":
+        return file.read_bytes()
+    tree = ast.parse(file.read_bytes())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            node.body = [
+                *ast.parse("'''Another text.'''\nimport string as text\nlog(1)\n_LOG.info(2)").body,
+                *node.body,
+            ]
+    return f"# A comment.\n{ast.unparse(ast.fix_missing_locations(tree))}\n# Another.\n".encode()
 
 
 def row_of(backend: str, what: str) -> Row:
@@ -244,7 +271,7 @@ def runs_after(graph: GraphCopy, definitions: dg.Definitions, content: str) -> l
     made: list[str] = []
     while wave := staleness.next_assets(states := graph.asset_states(definitions)):
         asked = {name for name in wave if states[name].status == "fresh"}
-        assert asked <= set(check_gates.LIVE)
+        assert asked <= set(graph.live)
         graph.make(definitions, asked, "as before")
         graph.make(definitions, [name for name in wave if name not in asked], content)
         made += [name for name in wave if name not in asked]
@@ -313,6 +340,184 @@ def test_dagsters_own_view_agrees(backend, what, copies, project):
     assert {theirs.get_stale_causes(keys[name])[0].category.value for name in row.stale} <= {"CODE"}
 
 
+# What one more line of logic in a file makes stale, by pattern; the last pattern that fits counts. A pair of sets is
+# for (laptop, Azure); a source asset is observed anew.
+NOTHING: set[str] = set()
+ENDPOINT = {"online_endpoint", "online_deployment"}
+DATA = {"chat_dataset"}
+READS_RAW = {"raw_conversations", "chat_dataset"}
+FILES: list[tuple[str, set[str] | tuple[set[str], set[str]]]] = [
+    ("phi_assets/**", NOTHING),
+    ("phi_assets/defs/infrastructure/assets.py", WORKSPACE),
+    ("phi_assets/defs/infrastructure/azure_resources.py", (NOTHING, AZURE_RESOURCES)),
+    ("phi_assets/defs/infrastructure/gpu_quota.py", (NOTHING, {"gpu_quota"})),
+    ("phi_assets/defs/dataset/assets.py", READS_RAW),
+    ("phi_assets/defs/dataset/checks.py", DATA),
+    ("phi_assets/defs/training/assets.py", {"base_model", "fine_tuned_model"}),
+    ("phi_assets/defs/evaluation/assets.py", {"model_evaluation", "registered_model"}),
+    ("phi_assets/defs/evaluation/checks.py", {"model_evaluation"}),
+    ("phi_assets/defs/evaluation/promotion_config.py", {"registered_model"}),
+    ("phi_assets/defs/evaluation/questions.py", QUESTIONS),
+    ("phi_assets/defs/evaluation/model_card.py", {"model_card"}),
+    ("phi_assets/defs/serving/assets.py", ENDPOINT),
+    ("phi_assets/defs/chat/assets.py", CHAT),
+    ("phi_assets/defs/chat/checks.py", {"chat_flow_evaluation"}),
+    ("phi_assets/conversations/**", DATA),
+    ("phi_assets/conversations/drift.py", NOTHING),
+    ("phi_assets/conversations/sources/snapshot.py", NOTHING),
+    *(
+        (f"phi_assets/conversations/{name}.py", (DATA, READS_RAW))
+        for name in ("rows", "formats/json_lines", *(f"sources/{each}" for each in ("address", "complete_files")))
+    ),
+    *(
+        (f"phi_assets/conversations/sources/{name}.py", (DATA, READS_RAW))
+        for name in ("feeds", "hash_cache", "hub_dataset")
+    ),
+    ("phi_assets/base_models/**", {"base_model"}),
+    ("phi_assets/base_models/__init__.py", NOTHING),
+    ("phi_assets/models/recipes.py", {"chat_dataset", "fine_tuned_model"}),
+    ("phi_assets/models/promotion_rules.py", {"model_evaluation"}),
+    (
+        "phi_assets/models/champions.py",
+        (
+            {"ml_workspace", "model_evaluation", "registered_model", "model_card"},
+            {"model_evaluation", "registered_model", "model_card"},
+        ),
+    ),
+    ("phi_assets/model_card/**", {"model_card"}),
+    (
+        "phi_assets/model_card/record.py",
+        ({"ml_workspace", "registered_model", "model_card"}, {"registered_model", "model_card"}),
+    ),
+    ("phi_assets/endpoint_client.py", (ENDPOINT, {"online_deployment"})),
+    ("phi_assets/bicep_template.py", (NOTHING, AZURE_RESOURCES)),
+    ("phi_assets/prompt_flow/*", FLOWS),
+    ("phi_assets/prompt_flow/connect*.py", {"endpoint_connection"}),
+    ("phi_assets/prompt_flow/child_process.py", CHAT),
+    ("phi_assets/prompt_flow/environment.py", CHAT),
+    ("phi_assets/prompt_flow/batch_*.py", {"chat_flow_evaluation"}),
+    ("phi_assets/prompt_flow/trial_child.py", {"chat_flow"}),
+    ("phi_assets/backends/dataset_*.py", DATA),
+    ("phi_assets/backends/evaluation_reports.py", {"model_evaluation"}),
+    ("phi_assets/backends/flow_store.py", FLOWS),
+    ("phi_assets/backends/local/infrastructure/provisioner.py", (WORKSPACE, NOTHING)),
+    ("phi_assets/backends/local/dataset/store.py", (READS_RAW, NOTHING)),
+    ("phi_assets/backends/local/training/base_model_store.py", ({"base_model"}, NOTHING)),
+    ("phi_assets/backends/local/training/trainer.py", ({"fine_tuned_model"}, NOTHING)),
+    ("phi_assets/backends/local/pipes_child.py", ({"fine_tuned_model", "model_evaluation"}, NOTHING)),
+    ("phi_assets/backends/local/evaluation/*", ({"model_evaluation"}, NOTHING)),
+    ("phi_assets/backends/local/evaluation/registry.py", ({"ml_workspace", "registered_model"}, NOTHING)),
+    ("phi_assets/backends/local/serving/*", (ENDPOINT, NOTHING)),
+    ("phi_assets/backends/local/chat/*", ({"endpoint_connection"}, NOTHING)),
+    ("phi_assets/backends/azure/infrastructure/cloud_resources.py", (NOTHING, AZURE_RESOURCES)),
+    ("phi_assets/backends/azure/infrastructure/deployment.py", (NOTHING, AZURE_RESOURCES)),
+    ("phi_assets/backends/azure/infrastructure/live_state.py", (NOTHING, AZURE_RESOURCES)),
+    ("phi_assets/backends/azure/infrastructure/quota.py", (NOTHING, {"gpu_quota"})),
+    ("phi_assets/backends/azure/infrastructure/prices.py", (NOTHING, {"gpu_quota"})),
+    ("phi_assets/backends/azure/infrastructure/provisioner.py", (NOTHING, WORKSPACE)),
+    ("phi_assets/backends/azure/infrastructure/compute.py", (NOTHING, {"training_compute"})),
+    ("phi_assets/backends/azure/infrastructure/training_environment.py", (NOTHING, {"training_environment"})),
+    (
+        "phi_assets/backends/azure/infrastructure/ml_environment.py",
+        (NOTHING, {"training_environment", "online_deployment"}),
+    ),
+    ("phi_assets/backends/azure/storage/data_assets.py", (NOTHING, {"chat_dataset", "base_model"})),
+    ("phi_assets/backends/azure/dataset/*", (NOTHING, READS_RAW)),
+    ("phi_assets/backends/azure/jobs/hub_reading.py", (NOTHING, DATA)),
+    ("phi_assets/backends/azure/jobs/spec.py", (NOTHING, {"fine_tuned_model", "model_evaluation"})),
+    ("phi_assets/backends/azure/training/base_model_store.py", (NOTHING, {"base_model"})),
+    ("phi_assets/backends/azure/training/trainer.py", (NOTHING, {"fine_tuned_model"})),
+    ("phi_assets/backends/azure/evaluation/evaluator.py", (NOTHING, {"model_evaluation"})),
+    ("phi_assets/backends/azure/evaluation/registry.py", (NOTHING, {"registered_model", "model_card"})),
+    ("phi_assets/backends/azure/serving/*", (NOTHING, {"online_deployment"})),
+    ("phi_assets/backends/azure/serving/host.py", (NOTHING, ENDPOINT)),
+    ("phi_assets/backends/azure/serving/endpoint.py", (NOTHING, {"online_endpoint"})),
+    ("phi_assets/backends/azure/serving/state.py", (NOTHING, {"online_endpoint"})),
+    ("phi_assets/backends/azure/serving/lease.py", NOTHING),
+    ("phi_assets/backends/azure/chat/connection_store.py", (NOTHING, {"endpoint_connection"})),
+    ("phi_assets/backends/azure/chat/flow_token.py", (NOTHING, FLOWS)),
+    ("dataset_code/**", (NOTHING, DATA)),
+    ("training_code/**", {"fine_tuned_model"}),
+    ("training_code/presets/*", NOTHING),
+    ("training_code/environment/*", NOTHING),
+    ("training_code/environment/Dockerfile", (NOTHING, {"fine_tuned_model"})),
+    ("evaluation_code/**", EVALUATIONS),
+    ("serving_code/**", {"model_evaluation", "online_deployment"}),
+    ("serving_code/environment/*", (NOTHING, {"online_deployment"})),
+    ("flows/**", FLOWS),
+    ("flows/evaluation/*", {"chat_flow_evaluation"}),
+    ("flows/chat/README.md", NOTHING),
+    ("infra/**", NOTHING),
+    ("infra/main.json", (NOTHING, AZURE_RESOURCES)),
+]
+
+
+def expected_of(path: str, backend: str) -> set[str]:
+    found = [stale for pattern, stale in FILES if fnmatch(path, pattern)]
+    assert found, f"no expectation for {path}"
+    return found[-1][BACKENDS.index(backend)] if isinstance(found[-1], tuple) else found[-1]
+
+
+def product_files(project: Path) -> list[str]:
+    """Return every file of the product's trees; an __init__.py with no more than a docstring has no logic."""
+    paths = [path for tree in TREES for path in sorted((project / tree).rglob("*")) if path.is_file()]
+    bare = [path for path in paths if path.name == "__init__.py" and len(ast.parse(path.read_bytes()).body) < 2]
+    return [path.relative_to(project).as_posix() for path in paths if path not in bare]
+
+
+def versions_of(graph: GraphCopy, backend: str, project: Path) -> dict[str, str]:
+    settings = read(dict(BASE[backend]))
+    return {name: code_versions.of(code, settings, project) for name, code in graph.code.items()}
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_line_of_logic_in_each_file_makes_exactly_this_stale(backend, copies, project):
+    graph = copies[backend]
+    before = versions_of(graph, backend, project)
+    wrong: dict[str, tuple[set[str], set[str]]] = {}
+    for name in product_files(project):
+        file = project / name
+        content = file.read_bytes()
+        file.write_bytes(with_more_logic(file))
+        after = versions_of(graph, backend, project)
+        file.write_bytes(content)
+        changed = {asset for asset in after if after[asset] != before[asset]}
+        if changed != expected_of(name, backend):
+            wrong[name] = (changed, expected_of(name, backend))
+
+    assert wrong == {}, "file: (made stale, expected)"
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_another_form_of_every_file_makes_nothing_stale(backend, copies, tmp_path, project):
+    """Comments, docstrings, formatting, import lines and log calls, in all files at once."""
+    graph = copies[backend]
+    other = tmp_path / "project"
+    shutil.copytree(project, other)
+    for name in product_files(other):
+        (other / name).write_bytes(in_another_form(other / name))
+
+    assert versions_of(graph, backend, other) == versions_of(graph, backend, project)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_of_a_preset_the_values_count_and_only_of_the_one_that_is_used(backend, copies, project):
+    graph = copies[backend]
+    preset = read(dict(BASE[backend])).preset
+    used = project / "training_code" / "presets" / f"{preset}.yaml"
+    before = versions_of(graph, backend, project)
+    content = used.read_text()
+
+    used.write_text(f"# a comment\n\n{content}")
+    same = versions_of(graph, backend, project)
+    used.write_text(content.replace("epochs: ", "epochs: 1"))
+    after = versions_of(graph, backend, project)
+    used.write_text(content)
+
+    assert same == before
+    assert {name for name in after if after[name] != before[name]} == {"fine_tuned_model"}
+
+
 def test_the_table_reaches_the_same_wherever_the_same_is_stale():
     for backend in BACKENDS:
         for row in TABLE[backend]:
@@ -320,8 +525,7 @@ def test_the_table_reaches_the_same_wherever_the_same_is_stale():
                 assert row.reached == BY_STALE[backend, frozenset(row.stale)].reached, row.what
 
 
-def test_the_table_has_every_setting_and_every_tree():
+def test_the_table_has_every_setting():
     rows = {row.what for row in TABLE["azure"]}
 
     assert rows & set(Settings.model_fields) == set(Settings.model_fields) - {"backend"}
-    assert {name.partition("/")[0] for name in rows if "/" in name} == set(TREES)

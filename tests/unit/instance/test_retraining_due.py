@@ -9,6 +9,7 @@ import pytest
 
 from phi_assets.backends.dataset_preparation import cleaning_options
 from phi_assets.backends.local.dataset.store import LocalDatasetStore
+from phi_assets.defs.dataset.checks import DESCRIPTIONS
 from phi_assets.graph import check_gates
 from phi_assets.graph.io_manager import RecordIOManager
 from phi_assets.graph.run_tags import STOPPED
@@ -56,7 +57,7 @@ class World:
         return version
 
     def judge(self, version: DatasetVersion, *, passed: bool) -> None:
-        for name in check_gates.BLOCKING["chat_dataset"]:
+        for name in DESCRIPTIONS:
             self.instance.report_runless_asset_event(
                 dg.AssetCheckEvaluation(
                     asset_key=dg.AssetKey("chat_dataset"),
@@ -241,9 +242,7 @@ def test_a_verdict_on_a_version_is_found_behind_those_on_newer_ones(world):
 
     assert check_gates.failed_checks(world.instance, "chat_dataset", old.digest) == []
     assert check_gates.missing_verdicts(world.instance, "chat_dataset", old.digest) == []
-    assert len(check_gates.failed_checks(world.instance, "chat_dataset", newer.digest)) == len(
-        check_gates.BLOCKING["chat_dataset"]
-    )
+    assert len(check_gates.failed_checks(world.instance, "chat_dataset", newer.digest)) == len(DESCRIPTIONS)
 
 
 def test_a_version_that_is_still_being_checked_is_waited_for(world):

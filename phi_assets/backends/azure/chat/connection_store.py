@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
+from phi_assets.backends.azure.client.account import SUBSCRIPTION
 from phi_assets.backends.azure.client.azure_errors import AzureRefused, refused, status_of
 from phi_assets.backends.azure.client.clients import AzureClients, clients
 from phi_assets.backends.azure.client.outputs import NotDeployed
@@ -12,7 +13,7 @@ from phi_assets.backends.azure.client.retry import log_to_run, with_retries
 from phi_assets.backends.azure.client.role_delay import wait_for_role
 from phi_assets.backends.azure.serving.endpoint import keys_of
 from phi_assets.errors import BackendError
-from phi_assets.ports.base import Log
+from phi_assets.ports.base import Decides, Log
 from phi_assets.ports.chat import ConnectionStore
 from phi_assets.prompt_flow.connections import (
     CONNECTION,
@@ -96,6 +97,9 @@ class WorkspaceConnection:
 class AzureConnectionStore(ConnectionStore):
     """Two connections with the same content; with Entra tokens neither contains a secret."""
 
+    decides: ClassVar = {
+        "endpoint_connection": Decides(programs=("phi_assets/prompt_flow/connect_child.py",), settings=SUBSCRIPTION),
+    }
     account: dict[str, str]
     state: str
     role_minutes: float = 30.0

@@ -8,6 +8,8 @@ from typing import Literal, Self, cast
 from phi_assets.settings import Settings
 
 AccessMode = Literal["keyless", "guide"]
+SUBSCRIPTION = ("azure_subscription_id", "azure_location", "azure_name")
+"""The settings that say where everything is."""
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,14 @@
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from phi_assets.backends.azure.client.account import SUBSCRIPTION
 from phi_assets.backends.azure.client.clients import AzureClients, clients
 from phi_assets.backends.azure.client.retry import log_to_run
 from phi_assets.backends.azure.storage import blob, data_assets
 from phi_assets.backends.dataset_preparation import DatasetPreparation
-from phi_assets.ports.base import Log
+from phi_assets.ports.base import Decides, Log
 from phi_assets.ports.dataset import DatasetStore
 from phi_assets.records import DatasetVersion
 
@@ -28,6 +29,20 @@ class AzureDatasetStore(DatasetStore):
     `reading` contains the limits of the job that reads a hub dataset; None: this machine reads it.
     """
 
+    decides: ClassVar = {
+        "raw_conversations": Decides(modules=("azure.dataset.blob_feed",)),
+        "chat_dataset": Decides(
+            modules=(
+                "dataset_preparation",
+                "dataset_versions",
+                "azure.storage.data_assets",
+                "azure.dataset.blob_feed",
+                "azure.jobs.hub_reading",
+            ),
+            programs=("dataset_code",),
+            settings=SUBSCRIPTION,
+        ),
+    }
     account: dict[str, str]
     state: str
     source: str

@@ -2,9 +2,11 @@
 
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+from phi_assets import code_digest
 from phi_assets.backends import content_store, evaluation_reports
+from phi_assets.backends.azure.client.account import SUBSCRIPTION
 from phi_assets.backends.azure.client.clients import clients
 from phi_assets.backends.azure.dataset.store import ASSET as DATASET
 from phi_assets.backends.azure.dataset.store import folder_of as dataset_folder
@@ -13,8 +15,7 @@ from phi_assets.backends.azure.jobs.spec import CloudJob, files_digest, recipe
 from phi_assets.backends.azure.jobs.watch import link_metadata
 from phi_assets.backends.azure.storage import blob, data_assets
 from phi_assets.backends.azure.training.base_model_store import ASSET as BASE_MODEL
-from phi_assets.files import tree_sha256
-from phi_assets.ports.base import StepContext
+from phi_assets.ports.base import Decides, StepContext
 from phi_assets.ports.evaluation import Contest, Evaluator
 from phi_assets.records import Evaluation
 from phi_assets.settings import GENERAL_QUESTIONS, PROJECT
@@ -26,6 +27,13 @@ QUESTIONS, GENERAL = "data/questions.jsonl", "data/general_questions.jsonl"
 class AzureEvaluator(Evaluator):
     """Scores models in a job of the workspace; stores reports in the home by digest."""
 
+    decides: ClassVar = {
+        "model_evaluation": Decides(
+            modules=("evaluation_reports", "azure.jobs.spec"),
+            programs=("evaluation_code", "serving_code"),
+            settings=SUBSCRIPTION,
+        ),
+    }
     account: dict[str, str]
     state: str
     questions_file: str | None
@@ -63,7 +71,7 @@ class AzureEvaluator(Evaluator):
             contest.dataset.digest,
             contest.champion.model_digest if contest.champion else "",
             contest.champion.dataset_digest if contest.champion else "",
-            *(tree_sha256(tree) for tree in code.values()),
+            *(code_digest.of_trees([tree]) for tree in code.values()),
             files_digest(path.read_bytes() for path in (GENERAL_QUESTIONS, self._questions) if path),
         )
         inputs = {

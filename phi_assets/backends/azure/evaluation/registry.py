@@ -3,8 +3,9 @@
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+from phi_assets.backends.azure.client.account import SUBSCRIPTION
 from phi_assets.backends.azure.client.azure_errors import status_of
 from phi_assets.backends.azure.client.clients import AzureClients, clients
 from phi_assets.backends.azure.client.outputs import NotDeployed
@@ -16,6 +17,7 @@ from phi_assets.model_card import record
 from phi_assets.models import champions
 from phi_assets.models.champions import Version
 from phi_assets.models.experiments import Scores, Trained
+from phi_assets.ports.base import Decides
 from phi_assets.ports.evaluation import ModelRegistry
 from phi_assets.records import Evaluation, ModelCard, ModelVersion, RegisteredModel
 
@@ -26,6 +28,10 @@ WEIGHTS = "model.safetensors"
 class AzureModelRegistry(ModelRegistry):
     """Model versions in the workspace. Weights stay in training's output folder, which a version refers to."""
 
+    decides: ClassVar = {
+        "registered_model": Decides(settings=SUBSCRIPTION),
+        "model_card": Decides(settings=SUBSCRIPTION),
+    }
     account: dict[str, str]
     role_minutes: float = 30.0
 

@@ -2,18 +2,18 @@
 
 import hashlib
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from phi_assets.backends.azure.client import outputs, rest
+from phi_assets.backends.azure.client.account import SUBSCRIPTION
 from phi_assets.backends.azure.client.clients import AzureClients, clients
 from phi_assets.backends.azure.client.outputs import NotDeployed, Outputs
 from phi_assets.backends.azure.client.portal_links import link
 from phi_assets.backends.azure.infrastructure import deployment, live_state
 from phi_assets.backends.azure.infrastructure.prices import DATED, MONTHLY
-from phi_assets.graph import catalog
 from phi_assets.outcome import CheckOutcome
-from phi_assets.ports.base import Log
-from phi_assets.ports.infrastructure import CloudResources
+from phi_assets.ports.base import Decides, Log
+from phi_assets.ports.infrastructure import DEPLOYED, CloudResources
 from phi_assets.records import CloudResource
 
 DIFFERS = "it differs from the template: "
@@ -22,13 +22,21 @@ DIFFERS = "it differs from the template: "
 class AzureResources(CloudResources):
     """The resources that one deployment at subscription scope creates in one resource group."""
 
+    decides: ClassVar = dict.fromkeys(
+        DEPLOYED,
+        Decides(
+            modules=("azure.infrastructure.deployment", "azure.infrastructure.live_state"),
+            programs=("infra/main.json",),
+            settings=(*SUBSCRIPTION, "azure_access_mode", "azure_purge_protection"),
+        ),
+    )
     account: dict[str, str]
     purge_protection: bool
 
     def ensure(self, log: Log) -> Mapping[str, CloudResource]:
         deployed = deployment.ensure(self._clients, self.purge_protection, log)
         _planned[self._clients.account.group_id] = deployed.planned
-        return {name: record_of(name, self._clients, deployed.outputs) for name in catalog.DEPLOYED}
+        return {name: record_of(name, self._clients, deployed.outputs) for name in DEPLOYED}
 
     def planned(self) -> str:
         return _planned.get(self._clients.account.group_id, "nothing was deployed")
@@ -61,7 +69,7 @@ class AzureResources(CloudResources):
 
     def _named(self, digest: str) -> str | None:
         found = outputs.read(self._clients.account)
-        return next((name for name in catalog.DEPLOYED if found and _digest(name, found) == digest), None)
+        return next((name for name in DEPLOYED if found and _digest(name, found) == digest), None)
 
     @property
     def _clients(self) -> AzureClients:

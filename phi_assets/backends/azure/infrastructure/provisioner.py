@@ -4,14 +4,17 @@ content.
 
 import hashlib
 from collections.abc import Mapping
+from typing import ClassVar
 
 from phi_assets.backends.azure.client import outputs
+from phi_assets.backends.azure.client.account import SUBSCRIPTION
 from phi_assets.backends.azure.client.azure_errors import AzureRefused
 from phi_assets.backends.azure.client.clients import AzureClients, clients
 from phi_assets.backends.azure.client.retry import log_to_run
 from phi_assets.backends.azure.infrastructure import compute, deployment, live_state, training_environment
 from phi_assets.backends.azure.infrastructure.cloud_resources import record_of
 from phi_assets.outcome import CheckOutcome
+from phi_assets.ports.base import Decides
 from phi_assets.ports.infrastructure import Provisioner
 from phi_assets.records import CloudResource, Compute, Record, TrainingEnvironment, Workspace
 
@@ -19,6 +22,17 @@ from phi_assets.records import CloudResource, Compute, Record, TrainingEnvironme
 class AzureProvisioner(Provisioner):
     """The Azure ML workspace, training cluster and training environment."""
 
+    decides: ClassVar = {
+        "ml_workspace": Decides(settings=SUBSCRIPTION),
+        "training_compute": Decides(
+            modules=("azure.infrastructure.compute",),
+            settings=(*SUBSCRIPTION, "azure_vm_size", "azure_nodes", "azure_idle_minutes"),
+        ),
+        "training_environment": Decides(
+            modules=("azure.infrastructure.training_environment", "azure.infrastructure.ml_environment"),
+            settings=SUBSCRIPTION,
+        ),
+    }
     account: dict[str, str]
     purge_protection: bool
     vm_size: str

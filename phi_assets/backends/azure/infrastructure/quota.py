@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from phi_assets.backends.azure.client import portal_links, rest
 from phi_assets.backends.azure.client.azure_errors import refused
@@ -18,9 +18,9 @@ from phi_assets.backends.azure.infrastructure.compute import nodes_now
 from phi_assets.backends.azure.infrastructure.quota_request import request_more
 from phi_assets.files import atomic_write
 from phi_assets.outcome import CheckOutcome
-from phi_assets.ports.base import Log
+from phi_assets.ports.base import Decides, Log
 from phi_assets.ports.infrastructure import ComputeQuota
-from phi_assets.records import Quota, Record
+from phi_assets.records import Quota, Record, RecordUnreadable
 
 USAGES = "providers/Microsoft.MachineLearningServices/locations/{location}/usages"
 USAGES_VERSION = "2025-09-01"
@@ -53,6 +53,23 @@ class Serving:
 class AzureQuota(ComputeQuota):
     """The quotas of the training machine's family, of the endpoint machine's family, and of the region."""
 
+    decides: ClassVar = {
+        "gpu_quota": Decides(
+            modules=("azure.infrastructure.prices",),
+            settings=(
+                "azure_subscription_id",
+                "azure_location",
+                "azure_vm_size",
+                "azure_nodes",
+                "azure_endpoint_vm_size",
+                "azure_endpoint_instances",
+                "azure_max_job_cost",
+                "azure_idle_minutes",
+                "azure_request_quota",
+                "max_train_minutes",
+            ),
+        ),
+    }
     account: dict[str, str]
     vm_size: str
     nodes: int
@@ -99,11 +116,11 @@ class AzureQuota(ComputeQuota):
 
     def find(self, digest: str) -> Record | None:
         """The last measured quota if it was sufficient; a shortage is measured again in every run."""
-        path = _file(self._clients.account.folder, digest)
-        if not path.is_file():
+        try:
+            quota = Quota.load(_file(self._clients.account.folder, digest))
+        except RecordUnreadable:
             return None
-        quota = Quota.from_json(path.read_text(encoding="utf-8"))
-        return quota if all(outcome.passed for outcome in self.judge(quota).values()) else None
+        return quota if quota and all(outcome.passed for outcome in self.judge(quota).values()) else None
 
     def missing_reason(self, digest: str) -> str:
         del digest

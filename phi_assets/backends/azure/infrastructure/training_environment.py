@@ -1,10 +1,11 @@
 """The training environment: an image of this project, versioned by the hash of its folder, built once by Azure ML."""
 
+import hashlib
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from phi_assets import files
+from phi_assets import code_digest, files
 from phi_assets.backends.azure.client.clients import AzureClients
 from phi_assets.backends.azure.infrastructure import ml_environment
 from phi_assets.backends.azure.infrastructure.ml_environment import DIGITS
@@ -17,19 +18,25 @@ if TYPE_CHECKING:
 
 NAME = "phi-training"
 FOLDER = PROJECT / "training_code" / "environment"
+DOCKERFILE = FOLDER / "Dockerfile"
 REQUIREMENTS = FOLDER / "requirements.txt"
 LOCK = PROJECT / "requirements" / "lock.txt"
 SHOWN = ("torch", "transformers", "trl", "peft", "accelerate", "datasets", "safetensors", "dagster-pipes")
 
 
 @cache
-def digest() -> str:
-    """SHA-256 of the folder's content."""
-    return files.tree_sha256(FOLDER)
-
-
 def version() -> str:
-    return digest()[:DIGITS]
+    """The version of the image: the start of the SHA-256 of the folder's content."""
+    return files.tree_sha256(FOLDER)[:DIGITS]
+
+
+def digest() -> str:
+    """SHA-256 over the Dockerfile and the names of the packages.
+
+    Their releases are recorded and do not count: a new release makes a new image, and no model is trained again for it.
+    """
+    names = "\n".join(sorted(pins(REQUIREMENTS)))
+    return hashlib.sha256(f"{code_digest.of_trees([DOCKERFILE])}\n{names}".encode()).hexdigest()
 
 
 def reference(clients: AzureClients) -> str:

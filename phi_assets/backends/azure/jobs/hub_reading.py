@@ -6,7 +6,7 @@ import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from phi_assets import files
+from phi_assets import code_digest
 from phi_assets.backends.azure.client.clients import AzureClients
 from phi_assets.backends.azure.jobs.cloud_jobs import CloudJobs, JobLimits
 from phi_assets.backends.azure.jobs.spec import CloudJob, recipe
@@ -61,7 +61,7 @@ class HubReading:
     def _rows(self, source: HubSource) -> Path:
         """The file with the rows of a source whose revision is a commit."""
         commit = str(source.revision)
-        made_of = recipe(source.name, commit, source.split, files.tree_sha256(CODE))
+        made_of = recipe(source.name, commit, source.split, code_digest.of_trees([CODE]))
         stored = self.folder / made_of[:32]
         if _is_complete(stored):
             return stored / ROWS

@@ -3,8 +3,9 @@
 import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, ClassVar
 
+from phi_assets.backends.azure.client.account import SUBSCRIPTION
 from phi_assets.backends.azure.client.azure_errors import AzureRefused
 from phi_assets.backends.azure.client.clients import AzureClients, clients
 from phi_assets.backends.azure.client.names import endpoint_name
@@ -17,7 +18,7 @@ from phi_assets.backends.azure.serving.deployment_spec import Machines, WantedDe
 from phi_assets.backends.azure.serving.endpoint import OnlineEndpoint
 from phi_assets.backends.azure.serving.state import NOTHING, PROVEN, EndpointState
 from phi_assets.backends.azure.storage.blob import WorkspaceBlobs
-from phi_assets.ports.base import Log
+from phi_assets.ports.base import Decides, Log
 from phi_assets.ports.serving import EndpointHost
 from phi_assets.records import Deployment, Endpoint, Record, RegisteredModel
 
@@ -32,6 +33,28 @@ class AzureEndpointHost(EndpointHost):
     it.
     """
 
+    decides: ClassVar = {
+        "online_endpoint": Decides(
+            modules=("azure.serving.endpoint", "azure.serving.state"), settings=(*SUBSCRIPTION, "azure_endpoint_auth")
+        ),
+        "online_deployment": Decides(
+            modules=(
+                "azure.serving.deployment_spec",
+                "azure.serving.blue_green",
+                "azure.serving.canary",
+                "azure.serving.image",
+                "azure.infrastructure.ml_environment",
+            ),
+            programs=("serving_code", "serving_code/environment"),
+            settings=(
+                *SUBSCRIPTION,
+                "azure_endpoint_vm_size",
+                "azure_endpoint_instances",
+                "azure_endpoint_concurrency",
+                "azure_request_seconds",
+            ),
+        ),
+    }
     account: dict[str, str]
     vm_size: str
     instances: int = 1

@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from phi_assets import files
+from phi_assets import code_digest, files
 from phi_assets.backends.azure.client.clients import AzureClients
 from phi_assets.backends.azure.infrastructure import ml_environment
 from phi_assets.backends.azure.infrastructure.ml_environment import DIGITS
@@ -34,7 +34,7 @@ ROUTES = {
 @cache
 def digest() -> str:
     """SHA-256 over the image's recipe and the server that is copied into it."""
-    trees = [files.tree_sha256(tree) for tree in (CODE, FOLDER)]
+    trees = [code_digest.of_trees([CODE]), files.tree_sha256(FOLDER)]
     return hashlib.sha256(f"{trees}\n{sorted(ROUTES.items())}".encode()).hexdigest()
 
 

@@ -2,11 +2,13 @@
 
 import dataclasses
 from pathlib import Path
+from typing import ClassVar
 
+from phi_assets.backends.azure.client.account import SUBSCRIPTION
 from phi_assets.backends.azure.client.clients import AzureClients, clients
 from phi_assets.backends.azure.client.retry import log_to_run
 from phi_assets.backends.azure.storage import blob, data_assets
-from phi_assets.ports.base import Log
+from phi_assets.ports.base import Decides, Log
 from phi_assets.ports.training import BaseModelStore
 from phi_assets.records import BaseModel
 from phi_assets.settings import PROJECT
@@ -18,6 +20,9 @@ ROOT = "phi/base_models/"
 class AzureBaseModelStore(BaseModelStore):
     """Resolves the model that PHI_BASE_MODEL names locally, and uploads it once to the workspace."""
 
+    decides: ClassVar = {
+        "base_model": Decides(modules=("azure.storage.data_assets",), settings=SUBSCRIPTION),
+    }
     account: dict[str, str]
     state: str
     base_model: str

@@ -5,10 +5,11 @@ import json
 import shutil
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from phi_assets import files
+from phi_assets import code_digest
 from phi_assets.backends import content_store
+from phi_assets.backends.azure.client.account import SUBSCRIPTION
 from phi_assets.backends.azure.client.clients import AzureClients, clients
 from phi_assets.backends.azure.client.outputs import NotDeployed
 from phi_assets.backends.azure.client.retry import log_to_run
@@ -20,7 +21,7 @@ from phi_assets.backends.azure.jobs.watch import Ended, link_metadata
 from phi_assets.backends.azure.storage import blob, data_assets
 from phi_assets.backends.azure.training.base_model_store import ASSET as BASE_MODEL
 from phi_assets.models.recipes import Recipe
-from phi_assets.ports.base import StepContext
+from phi_assets.ports.base import Decides, StepContext
 from phi_assets.ports.training import Trainer
 from phi_assets.records import BaseModel, DatasetVersion, ModelVersion
 from phi_assets.settings import PROJECT
@@ -35,6 +36,13 @@ OWN_PRESET = "preset.yaml"
 class AzureTrainer(Trainer):
     """Fine-tunes in a job of the workspace. Weights are never downloaded: the job computes their digest."""
 
+    decides: ClassVar = {
+        "fine_tuned_model": Decides(
+            modules=("azure.jobs.spec",),
+            programs=("training_code", "training_code/environment/Dockerfile"),
+            settings=SUBSCRIPTION,
+        ),
+    }
     account: dict[str, str]
     state: str
     preset: str
@@ -67,7 +75,7 @@ class AzureTrainer(Trainer):
         self, context: StepContext, dataset: DatasetVersion, base: BaseModel, recipe: Recipe | None = None
     ) -> ModelVersion:
         chosen = recipe or Recipe(self.preset)
-        code = code_digest()
+        code = program_digest()
         made_of = job_recipe(dataset.digest, base.digest, code, chosen.digest)
         place = f"{ROOT}{made_of[:32]}/"
         jobs = CloudJobs(self._clients, self._limits, context.log.info, context)
@@ -185,11 +193,9 @@ class AzureTrainer(Trainer):
 
 
 @cache
-def code_digest() -> str:
-    """SHA-256 over the training code and the image that it runs in."""
-    program = PROJECT / "training_code"
-    trees = (program, program / files.ENVIRONMENT)
-    return hashlib.sha256("\n".join(map(files.tree_sha256, trees)).encode()).hexdigest()
+def program_digest() -> str:
+    """SHA-256 over the logic of the training code and its Dockerfile. Releases of libraries do not count."""
+    return code_digest.of_trees([PROJECT / "training_code", PROJECT / "training_code" / "environment" / "Dockerfile"])
 
 
 def _report(folder: Path) -> dict[str, Any]:

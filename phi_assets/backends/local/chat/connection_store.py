@@ -1,7 +1,9 @@
 """The endpoint's connection in this home's Prompt flow."""
 
 from pathlib import Path
+from typing import ClassVar
 
+from phi_assets.ports.base import Decides
 from phi_assets.ports.chat import ConnectionStore
 from phi_assets.prompt_flow.connections import CONNECTION, LocalConnections
 from phi_assets.records import Connection, Endpoint
@@ -10,6 +12,9 @@ from phi_assets.records import Connection, Endpoint
 class LocalConnectionStore(ConnectionStore):
     """Connections stored by Prompt flow's own client, with keys encrypted at rest."""
 
+    decides: ClassVar = {
+        "endpoint_connection": Decides(programs=("phi_assets/prompt_flow/connect_child.py",)),
+    }
     state: str
 
     def connect(self, endpoint: Endpoint, key: str) -> Connection:

@@ -2,10 +2,10 @@
 
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from phi_assets.backends.dataset_preparation import DatasetPreparation
-from phi_assets.ports.base import Log
+from phi_assets.ports.base import Decides, Log
 from phi_assets.ports.dataset import DatasetStore
 from phi_assets.records import DatasetVersion
 
@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 class LocalDatasetStore(DatasetStore):
     """Reads the dataset of PHI_DATASET and the inbox, and publishes JSON Lines on this machine."""
 
+    decides: ClassVar = {
+        "raw_conversations": Decides(),
+        "chat_dataset": Decides(modules=("dataset_preparation", "dataset_versions")),
+    }
     state: str
     source: str
     cleaning: dict[str, Any]

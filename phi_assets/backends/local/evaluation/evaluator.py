@@ -2,11 +2,11 @@
 
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from phi_assets.backends import content_store, evaluation_reports
 from phi_assets.backends.local.pipes_child import run_program
-from phi_assets.ports.base import StepContext
+from phi_assets.ports.base import Decides, StepContext
 from phi_assets.ports.evaluation import Contest, Evaluator
 from phi_assets.records import Evaluation
 from phi_assets.settings import GENERAL_QUESTIONS
@@ -17,6 +17,12 @@ CHILD = "phi_assets.backends.local.evaluation.child"
 class LocalEvaluator(Evaluator):
     """Scores models with the engine that serves them; stores reports under the home by digest."""
 
+    decides: ClassVar = {
+        "model_evaluation": Decides(
+            modules=("evaluation_reports", "local.evaluation.child", "local.pipes_child"),
+            programs=("evaluation_code", "serving_code"),
+        ),
+    }
     state: str
     questions_file: str | None
 

@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from phi_assets.backends.local.training import tracking
 from phi_assets.files import atomic_write, locked
@@ -14,6 +14,7 @@ from phi_assets.model_card import record
 from phi_assets.models import champions
 from phi_assets.models.champions import Version
 from phi_assets.models.experiments import Scores, Trained
+from phi_assets.ports.base import Decides
 from phi_assets.ports.evaluation import ModelRegistry
 from phi_assets.records import Evaluation, ModelCard, ModelVersion, RegisteredModel
 from phi_assets.sqlite_cache import SqliteCache
@@ -30,6 +31,9 @@ DATABASE = "mlflow.db"
 class MlflowRegistry(ModelRegistry):
     """Model versions in an MLflow registry. A version refers to the folder where training stored the weights."""
 
+    decides: ClassVar = {
+        "registered_model": Decides(),
+    }
     home: str
 
     @property

@@ -5,9 +5,11 @@ import os
 import platform
 from importlib import metadata
 from pathlib import Path
+from typing import ClassVar
 
 from phi_assets.backends import content_store
 from phi_assets.backends.local.evaluation.registry import MlflowRegistry
+from phi_assets.ports.base import Decides
 from phi_assets.ports.infrastructure import Provisioner
 from phi_assets.records import Compute, Record, TrainingEnvironment, Workspace
 from phi_assets.settings import PROJECT
@@ -19,6 +21,11 @@ SHOWN = ("torch", "transformers", "trl", "peft", "accelerate", "datasets", "mlfl
 class LocalProvisioner(Provisioner):
     """The laptop's workspace, compute and environment."""
 
+    decides: ClassVar = {
+        "ml_workspace": Decides(modules=("local.evaluation.registry",)),
+        "training_compute": Decides(),
+        "training_environment": Decides(),
+    }
     state: str
 
     def find(self, digest: str) -> Record | None:
@@ -70,21 +77,29 @@ def this_machine() -> Compute:
 
 
 def this_environment(lock: Path = LOCK) -> TrainingEnvironment:
-    """The locked packages. The digest is that of the lock file; a check compares the installed packages with it."""
+    """The locked packages. The digest is over their names: releases are recorded and make no model stale.
+
+    A check compares the installed packages with the lock file.
+    """
     return TrainingEnvironment(
-        digest=hashlib.sha256(lock.read_bytes()).hexdigest(),
+        digest=hashlib.sha256("\n".join(sorted(locked_packages(lock))).encode()).hexdigest(),
         name=lock.name,
         packages={name: metadata.version(name) for name in SHOWN},
     )
 
 
-def differing_packages(lock: Path = LOCK) -> list[str]:
-    """A line for each package of `SHOWN` whose installed version differs from the lock file."""
-    locked = dict(
+def locked_packages(lock: Path) -> dict[str, str]:
+    """Package and version of each line of a lock file."""
+    return dict(
         line.split(" ")[0].split(";")[0].strip().split("==", 1)
         for line in lock.read_text(encoding="utf-8").splitlines()
         if "==" in line and not line.lstrip().startswith("#")
     )
+
+
+def differing_packages(lock: Path = LOCK) -> list[str]:
+    """A line for each package of `SHOWN` whose installed version differs from the lock file."""
+    locked = locked_packages(lock)
     installed = {name: metadata.version(name).partition("+")[0] for name in SHOWN}
     return [
         f"{name}: locked {locked[name]}, installed {installed[name]}"

@@ -3,12 +3,12 @@
 import hashlib
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from phi_assets.answer_log import ANSWERS
 from phi_assets.backends import content_store
 from phi_assets.errors import EndpointDown
-from phi_assets.ports.base import Log
+from phi_assets.ports.base import Decides, Log
 from phi_assets.ports.serving import EndpointHost
 from phi_assets.records import Deployment, Endpoint, Record, RegisteredModel
 
@@ -22,6 +22,27 @@ NAME = "phi-chat"
 class LocalEndpointHost(EndpointHost):
     """Deploys to servers that outlive the run; `phi down` stops them, `phi run` starts them again."""
 
+    decides: ClassVar = {
+        "online_endpoint": Decides(
+            modules=(
+                "local.serving.endpoint",
+                "local.serving.servers",
+                "local.serving.state",
+                "local.serving.router",
+                "local.serving.processes",
+            )
+        ),
+        "online_deployment": Decides(
+            modules=(
+                "local.serving.endpoint",
+                "local.serving.servers",
+                "local.serving.state",
+                "local.serving.router",
+                "local.serving.processes",
+            ),
+            programs=("serving_code",),
+        ),
+    }
     state: str
     keep_answers_days: float = 0
 

@@ -1,15 +1,15 @@
 """Starts the processes of an endpoint on this machine: its router, and one server per deployment."""
 
 import errno
-import hashlib
 import os
 import random
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from phi_assets import code_digest
 from phi_assets.backends.local.serving.processes import ServerProcess
 from phi_assets.backends.local.serving.state import HOST, DeploymentState
 
@@ -35,13 +35,13 @@ class AddressTaken(EndpointError):
 
 def serving_digest() -> str:
     """Return the SHA-256 of the serving code."""
-    return _digest(sorted((PROJECT / "serving_code").glob("*.py")))
+    return code_digest.of_trees([PROJECT / "serving_code"])
 
 
 def router_digest() -> str:
     """Return the SHA-256 of the router's code."""
     shared = [PROJECT / "serving_code" / f"{name}.py" for name in ("disconnect", "errors", "limits", "logs")]
-    return _digest([HERE / "router.py", HERE / "state.py", *shared])
+    return code_digest.of_files([HERE / "router.py", HERE / "state.py", *shared])
 
 
 def stable_listener() -> socket.socket:
@@ -133,10 +133,3 @@ def _environment(extra: Mapping[str, str]) -> dict[str, str]:
     removed = ("SERVING_", "AZUREML_", "PHI_LIFELINE", "DAGSTER_PIPES_")
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(removed)}
     return {**inherited, "PYTHONPATH": str(PROJECT), "TOKENIZERS_PARALLELISM": "false", **extra}
-
-
-def _digest(files: Iterable[Path]) -> str:
-    digest = hashlib.sha256()
-    for file in files:
-        digest.update(file.name.encode() + b"\0" + hashlib.sha256(file.read_bytes()).digest())
-    return digest.hexdigest()

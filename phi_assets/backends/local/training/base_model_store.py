@@ -1,8 +1,9 @@
 """Base models as folders under the home."""
 
 from pathlib import Path
+from typing import ClassVar
 
-from phi_assets.ports.base import Log
+from phi_assets.ports.base import Decides, Log
 from phi_assets.ports.training import BaseModelStore
 from phi_assets.records import BaseModel
 from phi_assets.settings import PROJECT
@@ -11,6 +12,9 @@ from phi_assets.settings import PROJECT
 class LocalBaseModelStore(BaseModelStore):
     """Prepares the model of PHI_BASE_MODEL from a package, the hub or a folder."""
 
+    decides: ClassVar = {
+        "base_model": Decides(),
+    }
     state: str
     base_model: str
 

@@ -1,16 +1,16 @@
 """Training on this machine: training_code/fine_tune.py as a child process."""
 
 import hashlib
-import importlib.metadata
 import shutil
 from pathlib import Path
+from typing import ClassVar
 
-from phi_assets import files
+from phi_assets import code_digest
 from phi_assets.backends import content_store
 from phi_assets.backends.local.pipes_child import run_program
 from phi_assets.files import atomic_write, file_sha256
 from phi_assets.models.recipes import Recipe
-from phi_assets.ports.base import StepContext
+from phi_assets.ports.base import Decides, StepContext
 from phi_assets.ports.training import Trainer
 from phi_assets.records import BaseModel, DatasetVersion, ModelVersion
 from phi_assets.settings import PROJECT
@@ -22,6 +22,9 @@ WEIGHTS = Path("model", "model.safetensors")
 class LocalTrainer(Trainer):
     """Fine-tunes on this machine's CPU; stores models under the home by digest."""
 
+    decides: ClassVar = {
+        "fine_tuned_model": Decides(modules=("local.pipes_child",), programs=("training_code",)),
+    }
     state: str
     preset: str
     max_minutes: float
@@ -37,7 +40,7 @@ class LocalTrainer(Trainer):
         self, context: StepContext, dataset: DatasetVersion, base: BaseModel, recipe: Recipe | None = None
     ) -> ModelVersion:
         chosen = recipe or Recipe(self.preset)
-        code = files.tree_sha256(PROJECT / "training_code")
+        code = code_digest.of_trees([PROJECT / "training_code"])
         inputs_digest = _inputs_digest(dataset, base, code, chosen)
         made = self._trained_before(inputs_digest, code)
         if made:
@@ -110,13 +113,8 @@ class LocalTrainer(Trainer):
 
 
 def _inputs_digest(dataset: DatasetVersion, base: BaseModel, code: str, recipe: Recipe) -> str:
-    """SHA-256 over everything that determines the weights."""
-    from training_code.checkpoints import LIBRARIES
-
-    libraries = [f"{name}={importlib.metadata.version(name)}" for name in LIBRARIES]
-    return hashlib.sha256(
-        "\n".join((dataset.digest, base.digest, code, recipe.digest, *libraries)).encode()
-    ).hexdigest()
+    """SHA-256 over what determines the weights; the report records the releases of the libraries."""
+    return hashlib.sha256("\n".join((dataset.digest, base.digest, code, recipe.digest)).encode()).hexdigest()
 
 
 def _digest(weights: Path, code: str) -> str:

@@ -123,8 +123,8 @@ def test_a_failed_blocking_check_of_the_place_is_not_passed(passed, requested, i
     """As on Azure, where the dataset stands on roles that are checked."""
 
     @observed_source(dg.AssetSpec("raw_conversations"))
-    def raw_conversations() -> dg.DataVersion:
-        return dg.DataVersion("")
+    def raw_conversations() -> dg.ObserveResult:
+        return dg.ObserveResult(data_version=dg.DataVersion(""))
 
     @dg.asset
     def role_assignments() -> None: ...

@@ -8,7 +8,7 @@ from phi_assets import bicep_template
 from phi_assets.backends.azure.client import credential
 from phi_assets.backends.azure.client.azure_errors import AzureRefused, NotSignedIn
 from phi_assets.backends.azure.infrastructure import deployment, live_state
-from phi_assets.graph import catalog
+from phi_assets.ports.infrastructure import DEPLOYED
 from tests.support.azure_place import Place, names
 
 pytestmark = [pytest.mark.azure, pytest.mark.integration]
@@ -64,8 +64,8 @@ def deployments(control: Control, place: Place) -> list[dict]:
 def test_everything_stands_after_one_deployment_and_every_live_check_passes(place):
     made = place.deploy()
 
-    assert tuple(made) == catalog.DEPLOYED
-    failed = {asset: place.failed_checks(asset) for asset in (*catalog.DEPLOYED, "ml_workspace")}
+    assert tuple(made) == DEPLOYED
+    failed = {asset: place.failed_checks(asset) for asset in (*DEPLOYED, "ml_workspace")}
     assert {asset: checks for asset, checks in failed.items() if checks} == {}
     assert all(
         record.portal.startswith("https://portal.azure.com/#resource/subscriptions/") for record in made.values()
@@ -80,7 +80,7 @@ def test_the_guides_mode_passes_its_own_checks(place):
 
     place.deploy()
 
-    failed = {asset: place.failed_checks(asset) for asset in (*catalog.DEPLOYED, "ml_workspace")}
+    failed = {asset: place.failed_checks(asset) for asset in (*DEPLOYED, "ml_workspace")}
     assert {asset: checks for asset, checks in failed.items() if checks} == {}
 
 
@@ -253,7 +253,7 @@ def test_a_third_of_all_calls_failing_still_ends_in_one_of_everything(place, see
     place.resources["provisioner"].ensure_environment()
     place.control.clear_faults()
 
-    assert all(place.failed_checks(asset) == [] for asset in (*catalog.DEPLOYED, "ml_workspace"))
+    assert all(place.failed_checks(asset) == [] for asset in (*DEPLOYED, "ml_workspace"))
     done = [
         request for request in deployments(place.control, place) if request["fault"] not in ("429", "503", "timeout")
     ]

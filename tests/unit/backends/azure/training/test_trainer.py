@@ -9,7 +9,7 @@ import pytest
 
 from azure_emulator.control import Control
 from phi_assets.backends.azure.storage import blob
-from phi_assets.backends.azure.training.trainer import code_digest
+from phi_assets.backends.azure.training.trainer import program_digest
 from phi_assets.models.experiments import Scores
 from phi_assets.records import ModelVersion
 from tests.support.azure_jobs import MARKS, Outcome, Work, prepared
@@ -66,7 +66,7 @@ def test_weights_stay_on_blob_and_the_report_comes_to_this_machine(work: Work, t
 
 def test_the_digest_is_that_of_the_weights_and_of_the_code_that_trained_them(work: Work, trained: ModelVersion):
     weights = blobs(work).read(blob.path_of(trained.address) + "/model.safetensors")
-    code = code_digest()
+    code = program_digest()
     assert trained.digest == hashlib.sha256(f"{hashlib.sha256(weights).hexdigest()}\n{code}".encode()).hexdigest()
     assert work.trainer.find(trained.digest) == trained
 

@@ -1,0 +1,52 @@
+"""Facts about definitions for which Dagster has no field, as metadata of the asset, check, job, sensor or schedule.
+
+An asset's facts are the resource (port) that stores it, and the settings that decide its result. An asset without them,
+such as one that a user adds, is judged by Dagster's own staleness.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from phi_assets.settings import current
+
+PORT = "phi/port"
+SETTINGS = "phi/settings"
+FILES = "phi/files"
+BACKEND = "phi/backend"
+LIVE = "phi/live"
+"""Tag of an asset whose subject changes outside the graph: it is made again before any asset directly downstream."""
+
+ML = ["team:ml"]
+PLATFORM = ["team:platform"]
+ONLY_ON_AZURE = {BACKEND: "azure"}
+"""Metadata of an asset, check, job, sensor or schedule that the laptop's backend lacks."""
+
+
+def stored_by(port: str, *settings: str, files: Sequence[str] = ()) -> dict[str, Any]:
+    """Return an asset's metadata: the resource that stores it, and the settings that decide it on every backend.
+
+    `files` are files that its code reads, relative to the project.
+
+    Settings of one backend only, source modules and programs are declared by the resource (`Port.decides`).
+    """
+    return {PORT: port, **decided_by(*settings), **({FILES: list(files)} if files else {})}
+
+
+def decided_by(*settings: str) -> dict[str, Any]:
+    """Return the metadata of a source asset that no resource stores: the settings that decide it."""
+    return {SETTINGS: list(settings)}
+
+
+def on_azure(*assets: str) -> tuple[str, ...]:
+    """Return the names with the Azure backend, and none with another: for upstream assets that only Azure needs."""
+    return assets if current().backend == "azure" else ()
+
+
+def is_here(metadata: Mapping[str, Any], backend: str) -> bool:
+    """Return whether a definition with this metadata exists on the backend."""
+    return text(metadata.get(BACKEND, backend)) == backend
+
+
+def text(value: Any) -> Any:
+    """Return the plain value of a metadata entry, which Dagster may have wrapped."""
+    return getattr(value, "value", value)
