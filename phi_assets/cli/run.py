@@ -13,6 +13,7 @@ from phi_assets.cli import ask
 from phi_assets.cli import console as screen
 from phi_assets.cli.console import console, say
 from phi_assets.graph import staleness
+from phi_assets.graph.dagster_internals import job_of
 from phi_assets.graph.run_tags import BY_COMMAND, FOLLOWED
 from phi_assets.graph.staleness import AssetState
 from phi_assets.instance import dead_runs, home, runs, server
@@ -164,7 +165,7 @@ def make_graph(settings: Settings, instance: dg.DagsterInstance, definitions: dg
 
 def _observe(instance: dg.DagsterInstance, definitions: dg.Definitions, made: Made) -> bool:
     # In this process, which has loaded the definitions: a new process would take longer to start than the observation.
-    done = definitions.resolve_job_def("observe_sources").execute_in_process(
+    done = job_of(definitions, "observe_sources").execute_in_process(
         instance=instance, run_config=NO_CONSOLE_LOG, tags={**FOLLOWED, **BY_COMMAND}, raise_on_error=False
     )
     outcome = runs.follow(instance, done.run_id, lambda _who, _words: None)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 import dagster as dg
 
-from phi_assets.graph.dagster_internals import check_history
+from phi_assets.graph.dagster_internals import check_history, runs
 from phi_assets.outcome import CheckOutcome
 
 SUBJECT = "subject"
@@ -101,7 +101,7 @@ def wait_for_verdicts(
 
 
 def _is_being_made(instance: dg.DagsterInstance, asset: str, but_by: str) -> bool:
-    others = [run for run in instance.get_runs(filters=dg.RunsFilter(statuses=GOING_ON)) if run.run_id != but_by]
+    others = [run for run in runs(instance, dg.RunsFilter(statuses=GOING_ON)) if run.run_id != but_by]
     return any(run.asset_selection and dg.AssetKey(asset) in run.asset_selection for run in others)
 
 

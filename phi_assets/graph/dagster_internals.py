@@ -1,13 +1,13 @@
 """Every use of a Dagster API that is beta or not public, so that an upgrade of Dagster has one file to verify.
 
-Beta: `multi_observable_source_asset` and `with_source_code_references`. They have been in use for years and have no
-successor; they are called without the warning that Dagster gives at every start. Not public:
-`DagsterInstance.event_log_storage` (`dagster._core.storage.event_log.base.EventLogStorage`), for which the public
-instance has no equivalent method.
+Beta or preview: `multi_observable_source_asset`, `with_source_code_references` and `ComponentTree`; they are called
+without the warning that Dagster gives at every start. Not public: the asset graph, the staleness resolver, and methods
+of `DagsterInstance` and of its `event_log_storage` (`dagster._core.storage.event_log.base.EventLogStorage`) that have
+no public equivalent. Each function has a test that fails when Dagster changes what it uses.
 """
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -50,6 +50,60 @@ def load_folder(path: Path) -> tuple[dg.Definitions, dg.ComponentTree]:
         return tree.build_defs_at_path(tree.defs_module_path), tree
 
 
+def asset_graph(definitions: dg.Definitions) -> Any:
+    """Return the graph of the definitions: `Definitions.resolve_asset_graph`."""
+    return definitions.resolve_asset_graph()
+
+
+def graph_nodes(definitions: dg.Definitions) -> list[Any]:
+    """Return the graph's nodes, upstream assets first: `AssetNode` with key, group_name, parent_keys, metadata, ..."""
+    graph = asset_graph(definitions)
+    return [graph.get(key) for level in graph.toposorted_asset_keys_by_level for key in sorted(level)]
+
+
+def job_of(definitions: dg.Definitions, name: str) -> dg.JobDefinition:
+    """Return a job of the definitions with its resources: `Definitions.resolve_job_def`."""
+    return definitions.resolve_job_def(name)
+
+
+def open_instance(home: Path) -> dg.DagsterInstance:
+    """Open the Dagster instance of a home, a context manager: `DagsterInstance.from_config`."""
+    return dg.DagsterInstance.from_config(str(home))
+
+
+def runs(
+    instance: dg.DagsterInstance, filters: dg.RunsFilter | None = None, limit: int | None = None
+) -> Sequence[dg.DagsterRun]:
+    """Return the runs that the filters accept, the newest first: `DagsterInstance.get_runs`."""
+    return instance.get_runs(filters=filters, limit=limit)
+
+
+def add_run_tags(instance: dg.DagsterInstance, run_id: str, tags: Mapping[str, str]) -> None:
+    """Add tags to a run: `DagsterInstance.add_run_tags`."""
+    instance.add_run_tags(run_id, dict(tags))
+
+
+def fail_run(instance: dg.DagsterInstance, run: dg.DagsterRun, message: str) -> None:
+    """End a run as failed: `DagsterInstance.report_run_failed`."""
+    instance.report_run_failed(run, message)
+
+
+def events_of_run(
+    instance: dg.DagsterInstance,
+    run_id: str,
+    kinds: dg.DagsterEventType | set[dg.DagsterEventType] | None = None,
+    cursor: str | None = None,
+    limit: int | None = None,
+) -> Any:
+    """Return a page of a run's events, with `records`, `cursor` and `has_more`: `get_records_for_run`."""
+    return instance.get_records_for_run(run_id, cursor=cursor, of_type=kinds, limit=limit)
+
+
+def log_of_run(instance: dg.DagsterInstance, run_id: str, kind: dg.DagsterEventType) -> Sequence[dg.EventLogEntry]:
+    """Return all events of one kind of a run, the oldest first: `DagsterInstance.all_logs`."""
+    return instance.all_logs(run_id, of_type=kind)
+
+
 def stale_causes(
     instance: dg.DagsterInstance, definitions: dg.Definitions, keys: Sequence[dg.AssetKey]
 ) -> dict[dg.AssetKey, list[str]]:
@@ -60,7 +114,7 @@ def stale_causes(
     from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
     from dagster._core.loader import LoadingContextForTest
 
-    resolver = CachingStaleStatusResolver(instance, definitions.resolve_asset_graph(), LoadingContextForTest(instance))
+    resolver = CachingStaleStatusResolver(instance, asset_graph(definitions), LoadingContextForTest(instance))
     causes: dict[dg.AssetKey, list[str]] = {}
     for key in keys:
         status = resolver.get_status(key)

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import dagster as dg
 
 from phi_assets.graph import asset_facts, check_gates
-from phi_assets.graph.dagster_internals import stale_causes
+from phi_assets.graph.dagster_internals import graph_nodes, stale_causes
 from phi_assets.graph.io_manager import RecordIOManager
 from phi_assets.models import champions
 from phi_assets.records import Evaluation, Record
@@ -63,8 +63,6 @@ class Asset:
 
 def assets_of(definitions: dg.Definitions) -> list[Asset]:
     """Return every asset of the graph, upstream assets first."""
-    graph = definitions.resolve_asset_graph()
-    nodes = [graph.get(key) for level in graph.toposorted_asset_keys_by_level for key in sorted(level)]
     return [
         Asset(
             name=node.key.to_user_string(),
@@ -76,7 +74,7 @@ def assets_of(definitions: dg.Definitions) -> list[Asset]:
             live=asset_facts.LIVE in node.tags,
             partitioned=node.partitions_def is not None,
         )
-        for node in nodes
+        for node in graph_nodes(definitions)
     ]
 
 

@@ -5,7 +5,7 @@ import re
 import dagster as dg
 import psutil
 
-from phi_assets.graph.dagster_internals import free_slots_of_ended_runs
+from phi_assets.graph.dagster_internals import fail_run, free_slots_of_ended_runs, log_of_run, runs
 
 STARTED = re.compile(r"\(pid: (\d+)\)")
 IN_PROGRESS = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
@@ -14,11 +14,11 @@ IN_PROGRESS = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.Dag
 def fail_dead_runs(instance: dg.DagsterInstance) -> list[str]:
     """Mark runs as failed whose process does not exist any more, and return their ids."""
     dead = []
-    for run in instance.get_runs(filters=dg.RunsFilter(statuses=IN_PROGRESS)):
+    for run in runs(instance, dg.RunsFilter(statuses=IN_PROGRESS)):
         found = _process_of(instance, run.run_id)
         if found is None or _lives(*found):
             continue
-        instance.report_run_failed(run, f"process {found[0]} of this run ended; the assets that it finished stay")
+        fail_run(instance, run, f"process {found[0]} of this run ended; the assets that it finished stay")
         dead.append(run.run_id)
     free_slots_of_ended_runs(instance)
     return dead
@@ -26,7 +26,7 @@ def fail_dead_runs(instance: dg.DagsterInstance) -> list[str]:
 
 def _process_of(instance: dg.DagsterInstance, run_id: str) -> tuple[int, float] | None:
     """Return the run's process id and the time of its event; None while the run has no process yet."""
-    for record in instance.all_logs(run_id, of_type=dg.DagsterEventType.ENGINE_EVENT):
+    for record in log_of_run(instance, run_id, dg.DagsterEventType.ENGINE_EVENT):
         matched = STARTED.search(record.user_message or record.message or "")
         if matched:
             return int(matched.group(1)), record.timestamp

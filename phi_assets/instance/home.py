@@ -12,7 +12,7 @@ from typing import TextIO
 import dagster as dg
 
 from phi_assets.files import is_locked
-from phi_assets.graph.dagster_internals import set_pool_limit
+from phi_assets.graph.dagster_internals import open_instance, set_pool_limit
 from phi_assets.settings import PROJECT, Settings
 
 POOLS = {"training": 1}  # a new instance does not apply the default limit until a limit is set once
@@ -35,7 +35,7 @@ def instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
     settings.inbox.mkdir(parents=True, exist_ok=True)
     _copy_if_changed(PROJECT / "dagster.yaml", home / "dagster.yaml")
     os.environ.update(environment(settings))
-    with dg.DagsterInstance.from_config(str(home)) as opened:
+    with open_instance(home) as opened:
         set_pools(opened)
         yield opened
 

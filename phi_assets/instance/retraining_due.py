@@ -10,6 +10,8 @@ from typing import Any
 import dagster as dg
 
 from phi_assets.graph import check_gates
+from phi_assets.graph.dagster_internals import log_of_run
+from phi_assets.graph.dagster_internals import runs as runs_of
 from phi_assets.graph.io_manager import RecordIOManager
 from phi_assets.graph.run_tags import STOPPED
 from phi_assets.instance.home import is_at_work
@@ -88,7 +90,7 @@ def _refused(instance: dg.DagsterInstance, dataset: DatasetVersion) -> str:
 def _run_under_way(instance: dg.DagsterInstance) -> dg.DagsterRun | None:
     """Return a run in progress that makes the dataset, trains or deploys: the decision waits for its end."""
     about = {dg.AssetKey("chat_dataset"), MODEL, dg.AssetKey("registered_model"), dg.AssetKey("online_deployment")}
-    runs = instance.get_runs(filters=dg.RunsFilter(statuses=OPEN))
+    runs = runs_of(instance, dg.RunsFilter(statuses=OPEN))
     makes_assets = [run for run in runs if run.asset_selection is None or run.asset_selection & about]
     return next((run for run in makes_assets if run.job_name not in MAKE_NOTHING), None)
 
@@ -96,12 +98,12 @@ def _run_under_way(instance: dg.DagsterInstance) -> dg.DagsterRun | None:
 def _tries(instance: dg.DagsterInstance, dataset: DatasetVersion) -> list[dg.DagsterRun]:
     """Return the failed or canceled runs that the policy started on this dataset, the newest first."""
     filters = dg.RunsFilter(tags={DATASET: dataset.digest}, statuses=WITHOUT_RESULT)
-    return list(instance.get_runs(filters=filters, limit=MOST_TRIES))
+    return list(runs_of(instance, filters, MOST_TRIES))
 
 
 def _only_stopped(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
     """Return whether the run failed only because Dagster was stopped while it ran."""
-    failures = instance.all_logs(run.run_id, of_type=dg.DagsterEventType.STEP_FAILURE)
+    failures = log_of_run(instance, run.run_id, dg.DagsterEventType.STEP_FAILURE)
     own = [entry.get_dagster_event().step_failure_data.user_failure_data for entry in failures]
     return any(data and STOPPED in data.metadata for data in own)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import dagster as dg
 
+from phi_assets.graph.dagster_internals import events_of_run, runs
 from phi_assets.graph.run_tags import BY_COMMAND, FOLLOWED
 from phi_assets.instance.dead_runs import fail_dead_runs
 from phi_assets.instance.server import Interface
@@ -56,7 +57,7 @@ def cancel(interface: Interface, run_id: str) -> None:
 def under_way(instance: dg.DagsterInstance) -> list[str]:
     """Return the ids of unfinished runs of an earlier `phi run`."""
     open_statuses = [status for status in dg.DagsterRunStatus if status not in ENDED]
-    return [run.run_id for run in instance.get_runs(filters=dg.RunsFilter(statuses=open_statuses, tags=FOLLOWED))]
+    return [run.run_id for run in runs(instance, dg.RunsFilter(statuses=open_statuses, tags=FOLLOWED))]
 
 
 def follow(instance: dg.DagsterInstance, run_id: str, say: Say) -> Outcome:
@@ -96,7 +97,7 @@ def _events(instance: dg.DagsterInstance, run_id: str) -> Iterator[dg.EventLogEn
     while True:
         run = instance.get_run_by_id(run_id)
         ended = run is None or run.status in ENDED
-        page = instance.get_records_for_run(run_id, cursor=cursor)
+        page = events_of_run(instance, run_id, cursor=cursor)
         yield from (record.event_log_entry for record in page.records)
         cursor = page.cursor
         if ended and not page.has_more:

@@ -16,6 +16,7 @@ import dagster as dg
 import psutil
 
 from phi_assets import files
+from phi_assets.graph.dagster_internals import runs
 from phi_assets.instance.dead_runs import IN_PROGRESS
 from phi_assets.instance.home import environment
 from phi_assets.settings import PROJECT, Settings, variables
@@ -103,7 +104,7 @@ def make_way(settings: Settings, instance: dg.DagsterInstance) -> None:
     found = find(settings)
     if found and found.foreground:
         raise DagsterNotReady(f"`phi dev` runs already, on {found.address}")
-    if found and instance.get_runs(filters=dg.RunsFilter(statuses=IN_PROGRESS), limit=1):
+    if found and runs(instance, dg.RunsFilter(statuses=IN_PROGRESS), 1):
         raise DagsterNotReady(
             f"Dagster runs in the background, on {found.address}, with a run under way; wait for it, or `phi down`"
         )

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import dagster as dg
 
+from phi_assets.graph.dagster_internals import events_of_run
+
 DEPLOYMENT, MODEL = dg.AssetKey("online_deployment"), dg.AssetKey("fine_tuned_model")
 CODE, INPUT = "dagster/code_version", "dagster/input_data_version/"
 MOST_EVENTS = 500
@@ -49,7 +51,7 @@ def trained_from(instance: dg.DagsterInstance, run_id: str) -> TrainedFrom | Non
     """Return the training of the run, where the model's own record is missing; None when the event log has none."""
     if not run_id:
         return None
-    page = instance.get_records_for_run(run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION)
+    page = events_of_run(instance, run_id, dg.DagsterEventType.ASSET_MATERIALIZATION)
     for record in page.records:
         event = record.asset_materialization
         if event and event.asset_key == MODEL:

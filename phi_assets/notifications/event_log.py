@@ -13,7 +13,7 @@ from typing import Any
 import dagster as dg
 
 from phi_assets.graph import check_gates
-from phi_assets.graph.dagster_internals import events_after, newest_event
+from phi_assets.graph.dagster_internals import events_after, events_of_run, newest_event
 from phi_assets.notifications.step_errors import Error, of_run, of_step
 
 Kind = dg.DagsterEventType
@@ -124,7 +124,7 @@ def _ending(instance: dg.DagsterInstance, number: int, entry: dg.EventLogEntry) 
 def _events(instance: dg.DagsterInstance, run_id: str) -> Iterator[dg.EventLogEntry]:
     cursor, more = None, True
     while more:
-        page = instance.get_records_for_run(run_id, cursor=cursor, of_type=set(OF_A_RUN), limit=PAGE)
+        page = events_of_run(instance, run_id, set(OF_A_RUN), cursor, PAGE)
         yield from (record.event_log_entry for record in page.records)
         cursor, more = page.cursor, page.has_more
 

@@ -11,6 +11,7 @@ from phi_assets.defs.evaluation.metadata import describe_evaluation
 from phi_assets.defs.training.assets import NEEDS
 from phi_assets.defs.training.metadata import describe_training
 from phi_assets.graph import check_gates, metadata_values
+from phi_assets.graph.dagster_internals import add_run_tags
 from phi_assets.graph.io_manager import RecordIOManager
 from phi_assets.graph.run_tags import CANDIDATE
 from phi_assets.models import recipes
@@ -67,7 +68,7 @@ def train_candidate(
     registry: ModelRegistry,
 ) -> ModelVersion:
     recipe = config.recipe()
-    context.instance.add_run_tags(context.run_id, {CANDIDATE: recipe.candidate})
+    add_run_tags(context.instance, context.run_id, {CANDIDATE: recipe.candidate})
     dataset: Any = io_manager.require(dg.AssetKey("chat_dataset"))
     base: Any = io_manager.require(dg.AssetKey("base_model"))
     check_gates.require_deps_passed(context.instance, NEEDS)

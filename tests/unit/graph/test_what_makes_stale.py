@@ -78,7 +78,6 @@ BOTH = [
     Row("flows/chat/flow.dag.yaml", FLOWS, FLOWS),
     Row("flows/evaluation/flow.dag.yaml", {"chat_flow_evaluation"}, {"chat_flow_evaluation"}),
     data("phi_assets/conversations/cleaning.py"),
-    data("phi_assets/conversations/sources/feeds.py", observed=RAW),
     data("phi_assets/defs/dataset/assets.py", observed=RAW),
     Row("phi_assets/base_models/convert.py", {"base_model"}, {"base_model", *FROM_TRAINING}),
     Row("phi_assets/models/recipes.py", {"chat_dataset", "fine_tuned_model"}, {"chat_dataset", *FROM_TRAINING}),
@@ -107,6 +106,7 @@ BOTH = [
     Row("dataset_license", {"model_card"}, {"model_card"}, "mit"),
 ]
 ON_AZURE = [
+    data("phi_assets/conversations/sources/feeds.py", observed=RAW),
     Row(WORKSPACE_SOURCE, WORKSPACE, {*ON_RESOURCES, *FROM_TRAINING, *FROM_ENDPOINT}),
     Row("infra/main.json", AZURE_RESOURCES, ALL_BUT_QUOTA),
     Row("phi_assets/bicep_template.py", AZURE_RESOURCES, ALL_BUT_QUOTA),
@@ -141,6 +141,7 @@ ON_AZURE = [
     Row("azure_request_seconds", {"online_deployment"}, FROM_DEPLOYMENT, "60"),
 ]
 ON_A_LAPTOP = [
+    data("phi_assets/conversations/sources/feeds.py"),
     Row(WORKSPACE_SOURCE, WORKSPACE, {*WORKSPACE, *FROM_TRAINING, *FROM_ENDPOINT}),
     Row("phi_assets/backends/local/training/trainer.py", {"fine_tuned_model"}, FROM_TRAINING),
 ]

@@ -145,14 +145,18 @@ def test_a_machine_that_is_not_offered_names_the_setting(place):
 
 
 @pytest.mark.guide("conda-yml", "training-environment")
-def test_the_environment_is_known_by_the_content_of_its_folder(place):
+def test_the_image_is_known_by_the_content_of_its_folder_and_what_it_decides_by_its_packages(place, monkeypatch):
     made = place.resources["provisioner"].ensure_environment()
 
-    assert made.name == f"phi-training:{made.digest[:24]}"
+    assert made.name == f"phi-training:{training_environment.version()}"
     assert made.packages["torch"]
     assert training_environment.reference(place.clients) == f"azureml:{made.name}"
     assert place.resources["provisioner"].find(made.digest) == made
     assert place.resources["provisioner"].differing_packages() == []
+    # A new release makes a new image, which is missing here, and stays the environment that models were trained in.
+    monkeypatch.setattr(training_environment, "version", lambda: "of another release")
+    assert training_environment.digest() == made.digest
+    assert place.resources["provisioner"].find(made.digest) is None
 
 
 def test_a_role_that_is_on_its_way_is_waited_for_with_a_word(place, monkeypatch):

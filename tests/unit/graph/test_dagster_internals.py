@@ -1,0 +1,186 @@
+"""Canaries: each function fails here when Dagster changes what it uses, and no other module uses it."""
+
+import ast
+import inspect
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from dagster._annotations import is_public
+
+from phi_assets.graph import dagster_internals
+from phi_assets.instance import home
+from phi_assets.settings import PROJECT, read
+
+
+@dagster_internals.observed_source(dg.AssetSpec("source", owners=["team:ml"], kinds={"json"}))
+def source() -> dg.ObserveResult:
+    return dg.ObserveResult(data_version=dg.DataVersion("s1"))
+
+
+@dg.asset(deps=[source], pool="training")
+def made(context: dg.AssetExecutionContext) -> None:
+    context.log.info("made")
+
+
+@dg.asset_check(asset=made)
+def good() -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(passed=True, metadata={"subject": "m1"})
+
+
+@dg.asset
+def fails() -> None:
+    raise dg.Failure("on purpose")
+
+
+DEFINITIONS = dg.Definitions(assets=[source, made, fails], asset_checks=[good])
+MADE = dg.AssetKey("made")
+
+
+@pytest.fixture
+def instance(tmp_path: Path):
+    """A real instance of a home: an ephemeral one has no pools."""
+    with home.instance(read({"PHI_HOME": str(tmp_path)})) as opened:
+        yield opened
+
+
+def test_a_job_of_the_definitions_has_its_name():
+    @dg.job
+    def mine() -> None: ...
+
+    assert dagster_internals.job_of(dg.Definitions(jobs=[mine]), "mine").name == "mine"
+
+
+def run(instance: dg.DagsterInstance, *names: str) -> dg.ExecuteInProcessResult:
+    job = DEFINITIONS.resolve_implicit_global_asset_job_def()
+    return job.execute_in_process(
+        instance=instance, asset_selection=[dg.AssetKey(name) for name in names], raise_on_error=False
+    )
+
+
+def test_a_source_keeps_its_owners_and_kinds_and_says_where_it_is_defined():
+    assets = dagster_internals.with_code_references([source, made])
+
+    specs = {spec.key.to_user_string(): spec for asset in assets for spec in asset.specs}
+    assert (list(specs["source"].owners), specs["source"].kinds) == (["team:ml"], {"json"})
+    for name, function in (("source", "def source"), ("made", "def made")):
+        place = dagster_internals.definition_line(specs[name])
+        assert place
+        lines = Path(place[0]).read_text(encoding="utf-8").splitlines()
+        assert any(line.startswith(function) for line in lines[place[1] - 1 : place[1] + 3])
+    assert dagster_internals.definition_line(dg.AssetSpec("elsewhere")) is None
+
+
+def test_the_folder_of_definitions_is_loaded_with_its_tree():
+    loaded, tree = dagster_internals.load_folder(PROJECT / "phi_assets")
+
+    assert {each.name for each in loaded.jobs or ()} >= {"retrain", "candidate", "freshness"}
+    assert tree.defs_module_path == PROJECT / "phi_assets" / "defs"
+
+
+def test_the_graph_s_nodes_have_what_staleness_reads():
+    nodes = {node.key.to_user_string(): node for node in dagster_internals.graph_nodes(DEFINITIONS)}
+
+    assert list(nodes)[-1] == "made"
+    assert nodes["made"].parent_keys == {dg.AssetKey("source")}
+    assert not nodes["source"].is_materializable
+    assert nodes["made"].is_materializable
+    assert nodes["made"].group_name == "default"
+    assert (nodes["made"].code_version, nodes["made"].partitions_def) == (None, None)
+    assert (dict(nodes["made"].metadata), dict(nodes["made"].tags)) == ({}, {})
+
+
+def test_dagster_says_why_an_asset_is_stale(instance):
+    causes = dagster_internals.stale_causes(instance, DEFINITIONS, [MADE])
+    assert causes == {MADE: ["never made"]}
+
+    run(instance, "source")
+    run(instance, "made")
+    assert dagster_internals.stale_causes(instance, DEFINITIONS, [MADE]) == {MADE: []}
+
+    event = dg.AssetObservation("source", tags={"dagster/data_version": "s2"})
+    instance.report_runless_asset_event(event)
+    assert len(dagster_internals.stale_causes(instance, DEFINITIONS, [MADE])[MADE]) == 1
+
+
+def test_runs_their_events_and_their_tags_are_found(instance):
+    done = run(instance, "made", "fails")
+
+    (found,) = dagster_internals.runs(instance, dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE]), 1)
+    assert found.run_id == done.run_id
+    dagster_internals.add_run_tags(instance, done.run_id, {"mine": "yes"})
+    assert dagster_internals.runs(instance, dg.RunsFilter(tags={"mine": "yes"}))
+
+    page = dagster_internals.events_of_run(instance, done.run_id, dg.DagsterEventType.ASSET_MATERIALIZATION, limit=5)
+    assert [record.event_log_entry.asset_materialization.asset_key for record in page.records] == [MADE]
+    assert not page.has_more
+    (failure,) = dagster_internals.log_of_run(instance, done.run_id, dg.DagsterEventType.STEP_FAILURE)
+    assert failure.get_dagster_event().step_failure_data.user_failure_data.description == "on purpose"
+
+
+def test_a_run_is_ended_as_failed(instance):
+    @dg.job
+    def unfinished() -> None: ...
+
+    started = instance.create_run_for_job(unfinished, status=dg.DagsterRunStatus.STARTED)
+    dagster_internals.fail_run(instance, started, "its process ended")
+
+    ended = instance.get_run_by_id(started.run_id)
+    assert ended
+    assert ended.status == dg.DagsterRunStatus.FAILURE
+
+
+def test_checks_plans_and_the_newest_events_are_read_from_the_event_log(instance):
+    assert dagster_internals.newest_event(instance) == 0
+    done = run(instance, "made")
+    newest = dagster_internals.newest_event(instance)
+
+    (verdict,) = dagster_internals.check_history(instance, dg.AssetCheckKey(MADE, "good"), 3)
+    assert (verdict.passed, verdict.metadata["subject"].value) == (True, "m1")
+    assert dagster_internals.last_planned_run(instance, MADE) == done.run_id
+    found = dagster_internals.events_after(instance, 0, dg.DagsterEventType.ASSET_CHECK_EVALUATION, 10)
+    assert [entry.run_id for entry in found.values()] == [done.run_id]
+    assert dagster_internals.events_after(instance, newest, dg.DagsterEventType.ASSET_CHECK_EVALUATION, 10) == {}
+
+
+def test_pools_have_their_slots_and_those_of_ended_runs_are_freed(instance):
+    storage = instance.event_log_storage
+    dagster_internals.set_pool_limit(instance, "training", 1)
+    assert storage.get_concurrency_info("training").slot_count == 1
+
+    done = run(instance, "made")
+    storage.claim_concurrency_slot("training", done.run_id, "made")
+    assert storage.get_concurrency_info("training").claimed_slots
+    dagster_internals.free_slots_of_ended_runs(instance)
+    assert not storage.get_concurrency_info("training").claimed_slots
+
+
+def test_every_function_has_a_canary():
+    source = Path(__file__).read_text(encoding="utf-8")
+    functions = inspect.getmembers(dagster_internals, inspect.isfunction)
+    own = {name for name, each in functions if each.__module__ == dagster_internals.__name__ and name[0] != "_"}
+
+    assert {name for name in own if f"dagster_internals.{name}" not in source} <= {"asset_graph", "open_instance"}
+
+
+def test_no_other_module_uses_what_dagster_does_not_call_public():
+    """Methods of an instance and of definitions by name, and modules whose name begins with an underscore."""
+    hidden = {
+        name
+        for kind in (dg.DagsterInstance, dg.Definitions)
+        for name, member in inspect.getmembers_static(kind)
+        if inspect.isfunction(member) and name[0] != "_" and not is_public(member)
+    }
+    found: list[str] = []
+    for path in sorted((PROJECT / "phi_assets").rglob("*.py")):
+        if path.name == "dagster_internals.py":
+            continue
+        for node in ast.walk(ast.parse(path.read_bytes())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("dagster._"):
+                found.append(f"{path.name}: {node.module}")
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in hidden:
+                owner = ast.unparse(node.func.value)
+                if owner.rpartition(".")[2] in ("instance", "opened", "definitions", "loaded", "graph"):
+                    found.append(f"{path.name}: {owner}.{node.func.attr}")
+
+    assert found == []
