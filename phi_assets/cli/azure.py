@@ -19,9 +19,6 @@ NOTHING_TO_DELETE = (
     "nothing to delete: PHI_BACKEND=local creates no cloud resources; `phi down` stops the local servers"
 )
 
-NOTHING_TO_PAY = "nothing to pay: PHI_BACKEND=local runs on this machine and rents none"
-FREE = Bill(standing=(), jobs=(), spent_this_month=0.0, budget=None, notes=(NOTHING_TO_PAY,), portal="")
-
 COLOURS = {"ok": "green", "warning": "yellow", "problem": "red", "unseen": "yellow"}
 NOTHING_TO_EXAMINE = "nothing to examine: PHI_BACKEND=local runs on this machine and uses no cloud"
 
@@ -61,16 +58,15 @@ def summary(found: Sequence[Diagnosis]) -> str:
 
 def cost(settings: Settings, *, as_json: bool) -> int:
     """Print the costs and return 0, also when the budget is spent: this is a report."""
-    port = build_resources(settings).get("cost_report")
-    bill: Bill = port.measure(quiet) if port else FREE
+    bill: Bill = build_resources(settings)["cost_report"].measure(quiet)
     if as_json:
         report = {**dataclasses.asdict(bill), "dollars_a_day": bill.dollars_a_day, "left": bill.left}
         print(json.dumps(report, ensure_ascii=False, indent=2))
         return 0
-    if port:
+    if bill.portal:
         _show_bill(bill)
     else:
-        print(NOTHING_TO_PAY)
+        print("\n".join(bill.notes))
     return 0
 
 

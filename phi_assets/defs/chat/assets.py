@@ -7,7 +7,7 @@ from phi_assets.graph.asset_facts import ML, stored_by
 from phi_assets.ports.chat import ConnectionStore, FlowStore
 from phi_assets.ports.serving import EndpointHost
 from phi_assets.records import Connection, Deployment, Endpoint, FlowEvaluation, FlowPackage
-from phi_assets.settings import current
+from phi_assets.settings import Settings
 
 
 @dg.asset(group_name="chat", kinds={"promptflow"}, owners=ML, metadata=stored_by("connection_store"))
@@ -52,9 +52,10 @@ def chat_flow_evaluation(
     chat_flow: FlowPackage,
     online_deployment: Deployment,
     flow_store: FlowStore,
+    settings: dg.ResourceParam[Settings],
 ) -> dg.MaterializeResult[FlowEvaluation]:
     """The chat flow's answers to the evaluation questions, scored row by row by Prompt flow's batch run."""
-    evaluation = flow_store.evaluate(chat_flow, online_deployment, current().questions_file, context.log.info)
+    evaluation = flow_store.evaluate(chat_flow, online_deployment, settings.questions_file, context.log.info)
     return dg.MaterializeResult(
         value=evaluation,
         data_version=dg.DataVersion(evaluation.digest),

@@ -5,7 +5,7 @@ import dagster as dg
 from phi_assets.graph import check_gates
 from phi_assets.outcome import CheckOutcome
 from phi_assets.records import FlowEvaluation
-from phi_assets.settings import current
+from phi_assets.settings import Settings
 
 DESCRIPTION = "The flow answers at least PHI_MIN_FLOW_SHARE_RIGHT of the evaluation questions correctly."
 
@@ -14,9 +14,9 @@ check_gates.blocking(__name__, "chat_flow_evaluation", {"answers_right": DESCRIP
 
 
 @dg.asset_check(asset="chat_flow_evaluation", blocking=True, description=DESCRIPTION)
-def answers_right(chat_flow_evaluation: FlowEvaluation) -> dg.AssetCheckResult:
+def answers_right(chat_flow_evaluation: FlowEvaluation, settings: dg.ResourceParam[Settings]) -> dg.AssetCheckResult:
     """Passes, with a description that says so, when there are no evaluation questions."""
-    share, minimum = chat_flow_evaluation.share_right, current().min_flow_share_right
+    share, minimum = chat_flow_evaluation.share_right, settings.min_flow_share_right
     passed = share is None or share >= minimum
     described = (
         "no evaluation questions, so there is nothing to compare with"

@@ -8,7 +8,7 @@ from phi_assets.graph import check_gates
 from phi_assets.ports.dataset import DatasetStore
 from phi_assets.ports.training import BaseModelStore
 from phi_assets.records import BaseModel, DatasetVersion
-from phi_assets.settings import current
+from phi_assets.settings import Settings
 
 DESCRIPTIONS = {
     "schema": "Every row has an id, a group, and messages whose roles alternate and end with the assistant.",
@@ -24,11 +24,12 @@ SPECS = {spec.name: spec for spec in check_gates.blocking(__name__, "chat_datase
 
 
 @dg.multi_asset_check(specs=[spec for name, spec in SPECS.items() if name != "fits_context"])
-def published_dataset(chat_dataset: DatasetVersion, dataset_store: DatasetStore) -> Iterator[dg.AssetCheckResult]:
+def published_dataset(
+    chat_dataset: DatasetVersion, dataset_store: DatasetStore, settings: dg.ResourceParam[Settings]
+) -> Iterator[dg.AssetCheckResult]:
     """Yield the results of the checks that read only the published files."""
     from phi_assets.conversations.quality_checks import examine
 
-    settings = current()
     folder = dataset_store.folder(chat_dataset)
     outcomes = examine(folder, min_rows=settings.min_rows, max_broken_share=settings.max_broken_share)
     for name, outcome in outcomes.items():
@@ -46,11 +47,12 @@ def fits_context(
     base_model: BaseModel,
     dataset_store: DatasetStore,
     base_model_store: BaseModelStore,
+    settings: dg.ResourceParam[Settings],
 ) -> dg.AssetCheckResult:
     """Counted with the base model's own tokenizer and chat template."""
     from phi_assets.conversations.quality_checks import fits
     from phi_assets.models.recipes import preset_value
 
-    length = min(int(preset_value(current(), "max_length")), base_model.context_length)
+    length = min(int(preset_value(settings, "max_length")), base_model.context_length)
     outcome = fits(dataset_store.folder(chat_dataset), base_model_store.folder(base_model), max_length=length)
     return check_gates.check_result("fits_context", "chat_dataset", chat_dataset.digest, outcome)

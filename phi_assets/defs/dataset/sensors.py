@@ -9,7 +9,7 @@ from phi_assets.graph.run_tags import sensor_status
 from phi_assets.graph.staleness import DATA_VERSION, observed
 from phi_assets.instance.home import is_at_work
 from phi_assets.ports.dataset import DatasetStore
-from phi_assets.settings import current
+from phi_assets.settings import Settings, current
 
 RAW = dg.AssetKey("raw_conversations")
 _NAMED = 20  # maximum number of files that are listed by name
@@ -20,11 +20,13 @@ _NAMED = 20  # maximum number of files that are listed by name
     default_status=sensor_status(),
     description="Observes raw_conversations when their content changed; a copy or a renamed file is no change.",
 )
-def new_conversations(context: dg.SensorEvaluationContext, dataset_store: DatasetStore) -> dg.SensorResult:
-    if is_at_work(current(), "run"):
+def new_conversations(
+    context: dg.SensorEvaluationContext, dataset_store: DatasetStore, settings: dg.ResourceParam[Settings]
+) -> dg.SensorResult:
+    if is_at_work(settings, "run"):
         words = "a `phi` command works on this home and observes the sources itself; later files are observed after it"
         return dg.SensorResult(skip_reason=words, cursor=context.cursor)
-    snapshot = take_snapshot(dataset_store.feeds(patient=False), current().state / "intake" / "parts.json")
+    snapshot = take_snapshot(dataset_store.feeds(patient=False), settings.state / "intake" / "parts.json")
     cursor = json.dumps({title: len(part) for title, part in snapshot.parts.items()} | {"digest": snapshot.digest})
     if snapshot.unknown:
         return dg.SensorResult(

@@ -11,6 +11,7 @@ from phi_assets.models.experiments import scores_of
 from phi_assets.ports.dataset import DatasetStore
 from phi_assets.ports.evaluation import Contest, Evaluator, ModelRegistry
 from phi_assets.records import BaseModel, DatasetVersion, Evaluation, ModelVersion, RegisteredModel
+from phi_assets.settings import Settings
 
 NEEDS = on_azure("gpu_quota")
 
@@ -30,6 +31,7 @@ def model_evaluation(
     dataset_store: DatasetStore,
     evaluator: Evaluator,
     registry: ModelRegistry,
+    settings: dg.ResourceParam[Settings],
 ) -> dg.MaterializeResult[Evaluation]:
     """The fine-tuned model measured against the base and the champion: on the test split and on questions."""
     check_gates.require_deps_passed(context.instance, NEEDS)
@@ -40,7 +42,7 @@ def model_evaluation(
     contest = Contest(base_model, fine_tuned_model, dataset, registry.champion())
     evaluation = evaluator.evaluate(context, contest)
     report = evaluator.report(evaluation)
-    registry.log_evaluation(fine_tuned_model, evaluation, scores_of(report, promotion_outcomes(report)))
+    registry.log_evaluation(fine_tuned_model, evaluation, scores_of(report, promotion_outcomes(report, settings)))
     return dg.MaterializeResult(
         value=evaluation,
         data_version=dg.DataVersion(evaluation.digest),

@@ -10,7 +10,7 @@ from phi_assets.models.promotion_rules import Rules, decide
 from phi_assets.outcome import CheckOutcome
 from phi_assets.ports.evaluation import Evaluator
 from phi_assets.records import Evaluation
-from phi_assets.settings import current
+from phi_assets.settings import Settings
 
 DESCRIPTIONS = {
     "better_than_base": "Fewer bits per byte than the base on the test split: the 95% bound is below zero.",
@@ -22,13 +22,15 @@ DESCRIPTIONS = {
 }
 
 
-def promotion_outcomes(report: Mapping[str, Any]) -> dict[str, CheckOutcome]:
-    """The outcome of each promotion rule on an evaluation's report, with the settings in force."""
-    return decide(report, Rules(promote_on_insufficient_evidence=current().promote_on_insufficient_evidence))
+def promotion_outcomes(report: Mapping[str, Any], settings: Settings) -> dict[str, CheckOutcome]:
+    """The outcome of each promotion rule on an evaluation's report, with these settings."""
+    return decide(report, Rules(promote_on_insufficient_evidence=settings.promote_on_insufficient_evidence))
 
 
 @dg.multi_asset_check(specs=check_gates.blocking(__name__, "model_evaluation", DESCRIPTIONS))
-def promotion(model_evaluation: Evaluation, evaluator: Evaluator) -> Iterator[dg.AssetCheckResult]:
+def promotion(
+    model_evaluation: Evaluation, evaluator: Evaluator, settings: dg.ResourceParam[Settings]
+) -> Iterator[dg.AssetCheckResult]:
     """The verdict of every promotion rule on this evaluation."""
-    for name, outcome in promotion_outcomes(evaluator.report(model_evaluation)).items():
+    for name, outcome in promotion_outcomes(evaluator.report(model_evaluation), settings).items():
         yield check_gates.check_result(name, "model_evaluation", model_evaluation.digest, outcome)

@@ -11,7 +11,7 @@ from phi_assets.ports.dataset import DatasetStore
 from phi_assets.ports.evaluation import Evaluator, ModelRegistry
 from phi_assets.ports.training import BaseModelStore, Trainer
 from phi_assets.records import Evaluation, ModelCard, RegisteredModel
-from phi_assets.settings import current
+from phi_assets.settings import Settings
 
 
 @dg.asset(
@@ -31,6 +31,7 @@ def model_card(
     trainer: Trainer,
     evaluator: Evaluator,
     registry: ModelRegistry,
+    settings: dg.ResourceParam[Settings],
 ) -> dg.MaterializeResult[ModelCard]:
     """The champion's README.md, with its weights: data, metrics, pictures, use and limits, licences, reproduction."""
     version = next(each for each in registry.versions() if each.number == registered_model.version)
@@ -39,7 +40,7 @@ def model_card(
         check_gates.require_passed(context.instance, "model_evaluation", model_evaluation.digest)
         measured = model_evaluation.digest
     stores = Stores(dataset_store, base_model_store, trainer, evaluator)
-    facts = gather(version, measured, current().dataset_license, stores)
+    facts = gather(version, measured, settings.dataset_license, stores)
     published = registry.card(registered_model)
     # The published card may hold facts that this home does not have.
     text = published if published and not facts.complete else write(facts)

@@ -6,7 +6,7 @@ import dagster as dg
 
 from phi_assets.graph.asset_facts import ML, decided_by
 from phi_assets.graph.dagster_internals import observed_source
-from phi_assets.settings import GENERAL_QUESTIONS, current
+from phi_assets.settings import GENERAL_QUESTIONS, Settings
 
 
 @observed_source(
@@ -19,9 +19,9 @@ from phi_assets.settings import GENERAL_QUESTIONS, current
         metadata=decided_by("evaluation_questions"),
     )
 )
-def evaluation_questions() -> dg.ObserveResult:
+def evaluation_questions(settings: dg.ResourceParam[Settings]) -> dg.ObserveResult:
     digest = hashlib.sha256()
-    for path in (current().questions_file, GENERAL_QUESTIONS):
+    for path in (settings.questions_file, GENERAL_QUESTIONS):
         digest.update(path.read_bytes() if path else b"none")
         digest.update(b"\0")
     return dg.ObserveResult(data_version=dg.DataVersion(digest.hexdigest()))

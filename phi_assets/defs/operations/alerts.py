@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from phi_assets.settings import current
+from phi_assets.settings import Settings, current
 
 
 def _status() -> dg.DefaultSensorStatus:
@@ -14,12 +14,12 @@ def _status() -> dg.DefaultSensorStatus:
     default_status=_status(),
     description="Sends failed runs, steps and checks to the webhook, once for each incident.",
 )
-def alerts(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+def alerts(context: dg.SensorEvaluationContext, settings: dg.ResourceParam[Settings]) -> dg.SkipReason:
     from phi_assets.notifications.send import tick
 
-    webhook = current().webhook
+    webhook = settings.webhook
     if webhook is None:
         return dg.SkipReason("PHI_WEBHOOK is not set: no failure messages are sent")
-    cursor, report = tick(context.instance, current(), webhook, context.cursor)
+    cursor, report = tick(context.instance, settings, webhook, context.cursor)
     context.update_cursor(cursor)
     return dg.SkipReason("; ".join(report) or "nothing new failed")

@@ -13,7 +13,7 @@ from phi_assets.lineage.trace import Lineage, NotTraceable, trace
 from phi_assets.ports.dataset import DatasetStore
 from phi_assets.ports.evaluation import ModelRegistry
 from phi_assets.ports.training import BaseModelStore, Trainer
-from phi_assets.settings import current
+from phi_assets.settings import Settings
 
 
 class Asked(dg.Config):
@@ -35,8 +35,9 @@ def trace_answer(
     trainer: Trainer,
     dataset_store: DatasetStore,
     base_model_store: BaseModelStore,
+    settings: dg.ResourceParam[Settings],
 ) -> None:
-    answers = Answers(current().state, current().keep_answers_days)
+    answers = Answers(settings.state, settings.keep_answers_days)
     resources = {
         "registry": registry,
         "trainer": trainer,

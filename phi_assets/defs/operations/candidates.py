@@ -10,6 +10,7 @@ from phi_assets.defs.evaluation.checks import promotion_outcomes
 from phi_assets.defs.evaluation.metadata import describe_evaluation
 from phi_assets.defs.training.assets import NEEDS
 from phi_assets.defs.training.metadata import describe_training
+from phi_assets.defs.training.training_config import DATASET, dataset_of
 from phi_assets.graph import check_gates, metadata_values
 from phi_assets.graph.dagster_internals import add_run_tags
 from phi_assets.graph.io_manager import RecordIOManager
@@ -21,7 +22,7 @@ from phi_assets.ports.dataset import DatasetStore
 from phi_assets.ports.evaluation import Contest, Evaluator, ModelRegistry
 from phi_assets.ports.training import BaseModelStore, Trainer
 from phi_assets.records import BaseModel, DatasetVersion, ModelVersion
-from phi_assets.settings import current
+from phi_assets.settings import Settings
 
 ADOPT = (
     "To make this the recipe of the graph: save the preset below as a file, such as `winner.yaml`, set "
@@ -40,6 +41,7 @@ class Candidate(dg.Config):
     preset: str = Field(
         default="", description="a preset of training_code/presets, or a YAML file; empty: the value of PHI_PRESET"
     )
+    dataset: str = Field(default="", description=DATASET)
     method: str | None = Field(default=None, description="training method: full, lora or qlora")
     learning_rate: float | None = Field(default=None, description="highest learning rate")
     epochs: float | None = Field(default=None, description="passes over the training split")
@@ -53,10 +55,10 @@ class Candidate(dg.Config):
         default=None, description="random seed of the order, the adapter's initial weights and dropout"
     )
 
-    def recipe(self) -> recipes.Recipe:
+    def recipe(self, settings: Settings) -> recipes.Recipe:
         """Raises WrongRecipe."""
-        wanted = {key: value for key, value in self.model_dump().items() if key not in ("name", "preset")}
-        return recipes.of(self.preset or current().preset, wanted, self.name)
+        wanted = {key: value for key, value in self.model_dump().items() if key not in ("name", "preset", "dataset")}
+        return recipes.of(self.preset or settings.preset, wanted, self.name)
 
 
 @dg.op(pool="training", description="Train another recipe on the newest dataset; the graph's own model stays.")
@@ -66,10 +68,12 @@ def train_candidate(
     io_manager: dg.ResourceParam[RecordIOManager],
     trainer: Trainer,
     registry: ModelRegistry,
+    dataset_store: DatasetStore,
+    settings: dg.ResourceParam[Settings],
 ) -> ModelVersion:
-    recipe = config.recipe()
+    recipe = config.recipe(settings)
     add_run_tags(context.instance, context.run_id, {CANDIDATE: recipe.candidate})
-    dataset: Any = io_manager.require(dg.AssetKey("chat_dataset"))
+    dataset = dataset_of(config.dataset, dataset_store, io_manager.require(dg.AssetKey("chat_dataset")))
     base: Any = io_manager.require(dg.AssetKey("base_model"))
     check_gates.require_deps_passed(context.instance, NEEDS)
     check_gates.require_passed(context.instance, "chat_dataset", dataset.digest)
@@ -100,6 +104,7 @@ def evaluate_candidate(
     base_model_store: BaseModelStore,
     evaluator: Evaluator,
     registry: ModelRegistry,
+    settings: dg.ResourceParam[Settings],
 ) -> None:
     dataset, base = dataset_store.find(model.dataset_digest), base_model_store.find(model.base_digest)
     if not isinstance(dataset, DatasetVersion) or not isinstance(base, BaseModel):
@@ -108,7 +113,7 @@ def evaluate_candidate(
         )
     evaluation = evaluator.evaluate(context, Contest(base, model, dataset, registry.champion()))
     report = evaluator.report(evaluation)
-    found = promotion_outcomes(report)
+    found = promotion_outcomes(report, settings)
     scores = scores_of(report, found)
     run = context.instance.get_run_by_id(context.run_id)  # context.run lacks the tags that the op above added
     registry.log_evaluation(model, evaluation, scores, run.tags.get(CANDIDATE, "") if run else "")

@@ -13,7 +13,7 @@ from phi_assets.ports.dataset import DatasetStore
 from phi_assets.ports.evaluation import ModelRegistry
 from phi_assets.ports.serving import EndpointHost
 from phi_assets.records import DatasetVersion, ModelVersion
-from phi_assets.settings import current
+from phi_assets.settings import Settings
 
 TAKEN_IN = (
     "The dataset was made from the current raw conversations, or they have waited for less than PHI_STALE_HOURS. "
@@ -36,20 +36,22 @@ DRIFT = (
 
 
 @dg.asset_check(asset="raw_conversations", description=TAKEN_IN)
-def taken_in(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
+def taken_in(context: dg.AssetCheckExecutionContext, settings: dg.ResourceParam[Settings]) -> dg.AssetCheckResult:
     """Passes without new content: only content that waits counts, not the time without any."""
     remedy = "check that sensor `dataset_automation` is on, or start `phi run`"
-    hours = current().stale_hours
+    hours = settings.stale_hours
     return _warning(
         lambda: passed_on(context.instance, "raw_conversations", "chat_dataset", hours=hours, remedy=remedy)
     )
 
 
 @dg.asset_check(asset="fine_tuned_model", description=TRAINED)
-def trained_on_newest_dataset(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
+def trained_on_newest_dataset(
+    context: dg.AssetCheckExecutionContext, settings: dg.ResourceParam[Settings]
+) -> dg.AssetCheckResult:
     """By the dataset's digest, so that a dataset made again with the same content supersedes nothing."""
     remedy = "see the reason in the ticks of sensor `retraining_policy`, or start job `retrain`"
-    hours = current().superseded_days * 24
+    hours = settings.superseded_days * 24
     return _warning(lambda: passed_on(context.instance, "chat_dataset", "fine_tuned_model", hours=hours, remedy=remedy))
 
 
@@ -62,7 +64,11 @@ def serves_the_champion(
 
 
 @dg.asset_check(asset="chat_dataset", description=DRIFT)
-def little_drift(dataset_store: DatasetStore, io_manager: dg.ResourceParam[RecordIOManager]) -> dg.AssetCheckResult:
+def little_drift(
+    dataset_store: DatasetStore,
+    io_manager: dg.ResourceParam[RecordIOManager],
+    settings: dg.ResourceParam[Settings],
+) -> dg.AssetCheckResult:
     """Reads the records of this home, so that it passes before the first training."""
 
     def find() -> CheckOutcome:
@@ -73,8 +79,8 @@ def little_drift(dataset_store: DatasetStore, io_manager: dg.ResourceParam[Recor
         return drifted_little(
             _folder(dataset_store, model.dataset_digest),
             dataset_store.folder(dataset),
-            most=current().retrain_min_drift,
-            by_itself=current().automation == "on",
+            most=settings.retrain_min_drift,
+            by_itself=settings.automation == "on",
         )
 
     return _warning(find)

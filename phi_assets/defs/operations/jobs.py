@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from phi_assets.defs.training.training_config import Training
 from phi_assets.graph.asset_facts import LIVE
 from phi_assets.graph.run_tags import schedule_status
 
@@ -13,6 +14,8 @@ everything = dg.define_asset_job(
 retrain = dg.define_asset_job(
     "retrain",
     selection=dg.AssetSelection.tag(LIVE, "true") | dg.AssetSelection.assets("fine_tuned_model").downstream(),
+    # Empty values too: the launchpad then shows every option.
+    config={"ops": {"fine_tuned_model": {"config": Training().model_dump()}}},
     description="Train on the newest dataset, evaluate, and deploy what passes. Sensor `retraining_policy` starts it.",
 )
 redeploy = dg.define_asset_job(

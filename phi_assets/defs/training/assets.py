@@ -3,8 +3,10 @@
 import dagster as dg
 
 from phi_assets.defs.training.metadata import describe_base, describe_training
+from phi_assets.defs.training.training_config import Training, dataset_of
 from phi_assets.graph import check_gates
 from phi_assets.graph.asset_facts import ML, on_azure, stored_by
+from phi_assets.ports.dataset import DatasetStore
 from phi_assets.ports.evaluation import ModelRegistry
 from phi_assets.ports.training import BaseModelStore, Trainer
 from phi_assets.records import BaseModel, DatasetVersion, ModelVersion
@@ -42,18 +44,21 @@ def fine_tuned_model(
     context: dg.AssetExecutionContext,
     chat_dataset: DatasetVersion,
     base_model: BaseModel,
+    config: Training,
     trainer: Trainer,
     registry: ModelRegistry,
+    dataset_store: DatasetStore,
 ) -> dg.MaterializeResult[ModelVersion]:
     """The base model fine-tuned on the training split, as safetensors, with its report and its loss curve."""
     check_gates.require_deps_passed(context.instance, NEEDS)
+    dataset = dataset_of(config.dataset, dataset_store, chat_dataset)
     check_gates.wait_for_verdicts(
-        context.instance, "chat_dataset", chat_dataset.digest, context.log.info, run=context.run.run_id
+        context.instance, "chat_dataset", dataset.digest, context.log.info, run=context.run.run_id
     )
-    check_gates.require_passed(context.instance, "chat_dataset", chat_dataset.digest)
-    model = trainer.train(context, chat_dataset, base_model)
+    check_gates.require_passed(context.instance, "chat_dataset", dataset.digest)
+    model = trainer.train(context, dataset, base_model, config.recipe())
     folder = trainer.folder(model)
-    run_id = registry.log_training(model, folder, {"dagster_run": context.run_id, "dataset": chat_dataset.digest})
+    run_id = registry.log_training(model, folder, {"dagster_run": context.run_id, "dataset": dataset.digest})
     return dg.MaterializeResult(
         value=model,
         data_version=dg.DataVersion(model.digest),

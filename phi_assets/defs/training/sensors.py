@@ -2,10 +2,12 @@
 
 import dagster as dg
 
-from phi_assets.backends.select import build_resources
+from phi_assets.graph.io_manager import RecordIOManager
 from phi_assets.graph.run_tags import FOLLOWED, RETRIED_WHEN_KILLED, sensor_status
 from phi_assets.instance.retraining_due import is_due
-from phi_assets.settings import current
+from phi_assets.ports.dataset import DatasetStore
+from phi_assets.ports.operations import CostReport
+from phi_assets.settings import Settings, current
 
 
 @dg.sensor(
@@ -14,8 +16,15 @@ from phi_assets.settings import current
     default_status=sensor_status(),
     description="Starts job `retrain` when enough new conversations arrived; each tick gives its reason.",
 )
-def retraining_policy(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-    due = is_due(context.instance, current(), build_resources(current()))
+def retraining_policy(
+    context: dg.SensorEvaluationContext,
+    io_manager: dg.ResourceParam[RecordIOManager],
+    dataset_store: DatasetStore,
+    cost_report: CostReport,
+    settings: dg.ResourceParam[Settings],
+) -> dg.RunRequest | dg.SkipReason:
+    resources = {"io_manager": io_manager, "dataset_store": dataset_store, "cost_report": cost_report}
+    due = is_due(context.instance, settings, resources)
     if not due.decision.start:
         return dg.SkipReason(due.decision.reason)
     context.log.info(due.decision.reason)
