@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from serving_code.answers import StoredAnswer, connect, sweep, write
+from serving_code.sqlite_schema import NewerSchema
 
 ANSWERS = "answers.sqlite"
 ROW = "row:"  # no client can choose an id with a colon
@@ -86,6 +87,8 @@ class Answers:
         try:
             with closing(connect(self.path)) as connection:
                 yield connection
+        except NewerSchema as e:
+            raise AnswersUnreadable(str(e)) from e
         except (sqlite3.Error, OSError) as e:
             raise AnswersUnreadable(f"{self.path}: {e}; where it is damaged, move it away: a new one is begun") from e
 

@@ -12,6 +12,7 @@ import dagster as dg
 from phi_assets.backends import select
 from phi_assets.graph import asset_facts, code_versions
 from phi_assets.graph.dagster_internals import load_folder, with_code_references
+from phi_assets.instance import home
 from phi_assets.settings import Settings, current
 
 
@@ -19,6 +20,7 @@ from phi_assets.settings import Settings, current
 def definitions() -> dg.Definitions:
     """Return the definitions. Each run is one process; heavy work runs in child processes."""
     settings = current()
+    home.version_of(settings)  # refuses a newer release's home: Dagster's own commands do without `phi`
     loaded, tree = load_folder(Path(__file__).parent)
     resources = {**(loaded.resources or {}), **select.build_resources(settings)}
     assets, absent = _assets(loaded.assets or (), settings.backend)

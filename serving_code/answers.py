@@ -19,8 +19,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from serving_code.logs import event
+from serving_code.sqlite_schema import prepare
 
-SCHEMA = """
+MIGRATIONS = (
+    """
 CREATE TABLE IF NOT EXISTS answers (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
     id TEXT NOT NULL,
@@ -35,7 +37,8 @@ CREATE TABLE IF NOT EXISTS answers (
 );
 CREATE INDEX IF NOT EXISTS answers_by_id ON answers (id);
 CREATE INDEX IF NOT EXISTS answers_by_time ON answers (at);
-"""
+""",
+)
 INSERT = (
     "INSERT INTO answers (id, at, route, deployment, model_name, model_version, model_digest, messages, answer) "
     "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
@@ -73,10 +76,10 @@ def connect(path: Path) -> sqlite3.Connection:
     os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
     connection = sqlite3.connect(path, timeout=BUSY_SECONDS)
     try:
+        prepare(connection, path.name, MIGRATIONS)  # first: nothing is written to a newer release's file
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=NORMAL")
         connection.execute("PRAGMA secure_delete=ON")  # overwrites deleted rows, so that free pages hold none
-        connection.executescript(SCHEMA)
     except BaseException:
         connection.close()
         raise

@@ -4,22 +4,52 @@ import fcntl
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
 import dagster as dg
 
-from phi_assets.files import is_locked
+from phi_assets.files import atomic_write, is_locked
 from phi_assets.graph.dagster_internals import open_instance, set_pool_limit
-from phi_assets.settings import PROJECT, Settings
+from phi_assets.settings import PROJECT, Settings, SettingsError
 
 POOLS = {"training": 1}  # a new instance does not apply the default limit until a limit is set once
 
 
+VERSION = "version"
+MIGRATIONS: tuple[Callable[[Settings], None], ...] = (lambda _: None,)
+"""Migration n converts a home of version n to version n + 1. Version 0 is a home without a version file, or a new one;
+version 1 differs from it by that file only."""
+
+
 class Busy(RuntimeError):
     """Another command holds the lock of this home."""
+
+
+def version_of(settings: Settings) -> int:
+    """Return the version of the home's state. Raises SettingsError for a home of a newer release."""
+    file = settings.state / VERSION
+    try:
+        version = int(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        version = 0
+    except ValueError as e:
+        raise SettingsError(f"{file} is damaged: it must hold the number of the home's version") from e
+    if version > len(MIGRATIONS):
+        raise SettingsError(
+            f"{settings.state} has version {version} and was written by a newer release of phi-assets, and this one "
+            f"knows version {len(MIGRATIONS)}: use that release, or another PHI_HOME"
+        )
+    return version
+
+
+def migrate(settings: Settings) -> None:
+    """Bring the home's state to this release's version. Raises SettingsError as `version_of`."""
+    for number in range(version_of(settings), len(MIGRATIONS)):
+        MIGRATIONS[number](settings)
+        atomic_write(settings.state / VERSION, f"{number + 1}\n")
 
 
 def environment(settings: Settings) -> dict[str, str]:
@@ -29,7 +59,11 @@ def environment(settings: Settings) -> dict[str, str]:
 
 @contextmanager
 def instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
-    """Open this home's Dagster instance, with the project's dagster.yaml and pools."""
+    """Open this home's Dagster instance, with the project's dagster.yaml and pools.
+
+    Raises SettingsError for a home of a newer release.
+    """
+    migrate(settings)
     home = settings.dagster_home
     home.mkdir(parents=True, exist_ok=True)
     settings.inbox.mkdir(parents=True, exist_ok=True)

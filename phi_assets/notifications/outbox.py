@@ -15,11 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from serving_code.sqlite_schema import prepare
+
 CLAIM_SECONDS = 60.0  # longer than the timeout of one POST
 FIRST_RETRY_SECONDS = 15.0
 MAX_RETRY_SECONDS = 3600.0
 # Existing outboxes have these names: an incident is a row of `causes`, and `told` is when a notification was received.
-SCHEMA = """
+MIGRATIONS = (
+    """
 CREATE TABLE IF NOT EXISTS place (name TEXT PRIMARY KEY, value REAL NOT NULL);
 CREATE TABLE IF NOT EXISTS notifications (
     id INTEGER PRIMARY KEY AUTOINCREMENT, event INTEGER NOT NULL, message TEXT NOT NULL,
@@ -29,7 +32,8 @@ CREATE TABLE IF NOT EXISTS causes (
     kind TEXT, name TEXT, detail TEXT, subject TEXT, notification INTEGER NOT NULL,
     PRIMARY KEY (kind, name, detail, subject)
 );
-"""
+""",
+)
 
 
 @dataclass(frozen=True)
@@ -103,7 +107,7 @@ class Outbox:
         self.damaged: Path | None = None
         try:
             self._connection = _open(path)
-        except sqlite3.OperationalError:  # locked, disk full, no permission: the file itself is intact
+        except sqlite3.OperationalError:  # locked, disk full, no permission, a newer release: the file is intact
             raise
         except sqlite3.DatabaseError:
             self.damaged = path.replace(path.with_suffix(f".damaged-{time.time_ns()}"))
@@ -166,7 +170,7 @@ def _open(path: Path) -> sqlite3.Connection:
     try:
         if connection.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
             raise sqlite3.DatabaseError(f"{path} is damaged")
-        connection.executescript(SCHEMA)
+        prepare(connection, path.name, MIGRATIONS)
     except BaseException:
         connection.close()
         raise

@@ -355,6 +355,7 @@ FILES: list[tuple[str, set[str] | tuple[set[str], set[str]]]] = [
     ("phi_assets/defs/dataset/assets.py", READS_RAW),
     ("phi_assets/defs/dataset/checks.py", DATA),
     ("phi_assets/defs/training/assets.py", {"base_model", "fine_tuned_model"}),
+    ("phi_assets/defs/training/training_config.py", {"fine_tuned_model"}),
     ("phi_assets/defs/evaluation/assets.py", {"model_evaluation", "registered_model"}),
     ("phi_assets/defs/evaluation/checks.py", {"model_evaluation"}),
     ("phi_assets/defs/evaluation/promotion_config.py", {"registered_model"}),

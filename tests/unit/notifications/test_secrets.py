@@ -10,6 +10,7 @@ from phi_assets import settings
 from phi_assets.cli import main
 from phi_assets.defs.operations.alerts import alerts
 from phi_assets.notifications.send import outbox_path
+from phi_assets.settings import current
 from tests.support.toy_checks import Toy
 from tests.unit.notifications.conftest import SECRET
 
@@ -70,7 +71,7 @@ def test_the_webhooks_address_is_in_no_log_no_tick_and_no_outbox(
     webhook.answers = list(answers)
     Toy(failing={"fresh"}).run(instance, "report")
 
-    with dg.build_sensor_context(instance=instance, cursor=watch.cursor) as context:
+    with dg.build_sensor_context(instance=instance, cursor=watch.cursor, resources={"settings": current()}) as context:
         skipped = alerts(context)
         cursor = context.cursor
 
@@ -110,7 +111,7 @@ def test_a_refused_test_message_is_said_with_what_came_back(in_force, webhook, c
 
 def test_without_a_webhook_the_sensor_and_the_command_say_so(in_force, instance, capsys):
     in_force(PHI_WEBHOOK="")
-    with dg.build_sensor_context(instance=instance) as context:
+    with dg.build_sensor_context(instance=instance, resources={"settings": current()}) as context:
         assert (
             str(getattr(alerts(context), "skip_message", "")) == "PHI_WEBHOOK is not set: no failure messages are sent"
         )

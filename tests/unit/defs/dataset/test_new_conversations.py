@@ -33,7 +33,9 @@ class Watch:
         from phi_assets.defs.dataset.sensors import new_conversations
 
         with dg.build_sensor_context(
-            instance=self.instance, cursor=self.cursor, resources={"dataset_store": store or self.store}
+            instance=self.instance,
+            cursor=self.cursor,
+            resources={"dataset_store": store or self.store, "settings": current()},
         ) as context:
             result = new_conversations(context)
         assert isinstance(result, dg.SensorResult)
