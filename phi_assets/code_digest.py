@@ -12,13 +12,14 @@ from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
 
-LOGGERS = frozenset({"log", "_log", "LOG", "_LOG", "logger", "_logger", "LOGGER"})
+LOGGERS = frozenset({"log", "_log", "LOG", "_LOG", "logger", "_logger", "LOGGER", "say", "event"})
+"""Functions that log, and owners of methods that do; `event` is that of the server's structured log."""
 LEVELS = frozenset({"debug", "info", "warning", "error", "exception", "critical", "log"})
 # Fields that say how something was written, and fields that only one of the releases has.
 IGNORED = frozenset({"ctx", "kind", "type_comment", "type_params", "type_ignores", "lineno", "simple"})
-NOT_SOURCE = frozenset({"__pycache__", ".promptflow", "environment", "presets"})
-"""Folders of a program that do not decide what its code does: images have their own digest, of a preset the values
-count that are used."""
+NOT_SOURCE = frozenset({"__pycache__", ".promptflow", "environment", "presets", "pictures.py"})
+"""What lies with a program and does not decide its result: its image, which has its own digest; presets, of which the
+values in use count; and pictures of the result."""
 SUFFIXES = frozenset({".py", ".yaml", ".yml", ".jinja", ".jinja2", ".txt", ".json", ".toml", ".Dockerfile", ""})
 
 _Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef

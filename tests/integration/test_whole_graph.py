@@ -217,3 +217,24 @@ def test_what_a_user_adds_is_shown_and_made(home, tmp_path):
 
     again = run_in(project, "-m", MAIN, "run", environment=home.settings)
     assert made(again.stdout) == set()
+
+
+def test_records_that_cannot_be_read_are_made_again_with_a_sentence_each(home):
+    records = home.folder / "home" / "local" / "records"
+    whole = {
+        name: (records / f"{name}.json").read_text("utf-8") for name in ("ml_workspace", "model_card", "chat_flow")
+    }
+    (records / "ml_workspace.json").write_text(whole["ml_workspace"][:50], encoding="utf-8")
+    (records / "model_card.json").write_text(whole["model_card"].replace('"address"', '"url"'), encoding="utf-8")
+    (records / "chat_flow.json").write_text(whole["chat_flow"].replace("FlowPackage", "Unicorn"), encoding="utf-8")
+
+    states = {asset["name"]: asset for asset in home.told("status")["assets"]}
+    reasons = {name: states[name]["reasons"] for name in whole}
+    assert {states[name]["status"] for name in whole} == {"missing"}
+    assert [len(each) for each in reasons.values()] == [1, 1, 1]
+    assert "never made, because its record is damaged" in reasons["ml_workspace"][0]
+    assert "never made, because its record lacks address and has an unknown url" in reasons["model_card"][0]
+    assert "never made, because its record is a Unicorn, which this release" in reasons["chat_flow"][0]
+
+    assert home.run() == set(whole)
+    assert set(home.status().values()) == {"fresh"}

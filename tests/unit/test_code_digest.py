@@ -87,7 +87,7 @@ def test_a_file_that_is_renamed_or_moved_is_the_same(tmp_path: Path):
 def test_presets_images_and_what_is_no_source_do_not_count(tmp_path: Path):
     (tmp_path / "program.py").write_text(SOURCE)
     before = code_digest.of_trees([tmp_path])
-    for name in ("presets/own.yaml", "environment/Dockerfile", "__pycache__/program.pyc", "README.md"):
+    for name in ("presets/own.yaml", "environment/Dockerfile", "__pycache__/program.pyc", "README.md", "pictures.py"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("more")
 
