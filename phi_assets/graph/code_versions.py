@@ -92,7 +92,13 @@ def value_of(name: str, settings: Settings, project: Path = PROJECT) -> Any:
 
     file = preset_file(settings)
     file = project / file.relative_to(PROJECT) if file.is_relative_to(PROJECT) else file
-    return sorted(yaml.safe_load(file.read_text(encoding="utf-8")).items()) if file.is_file() else settings.preset
+    if not file.is_file():
+        return settings.preset
+    text = file.read_text(encoding="utf-8")
+    try:
+        return sorted(yaml.safe_load(text).items())
+    except (yaml.YAMLError, AttributeError, TypeError):
+        return text  # training refuses it, with its reason
 
 
 def modules_of(code: Code, project: Path = PROJECT) -> set[str]:
