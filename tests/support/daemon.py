@@ -54,7 +54,7 @@ class Watched:
     def stop(self) -> None:
         if self.process and self.process.poll() is None:
             self.process.send_signal(signal.SIGINT)
-            self.process.wait(60)
+            self.process.wait(180)
 
     def kill_daemon(self) -> None:
         """Kill the daemon with SIGKILL, and wait until `phi dev` has ended."""
@@ -62,7 +62,7 @@ class Watched:
         family = psutil.Process(self.process.pid).children(recursive=True)
         (daemon,) = [each for each in family if any("dagster._daemon" in word for word in _command(each))]
         daemon.kill()
-        self.process.wait(60)
+        self.process.wait(180)
 
     @contextmanager
     def instance(self) -> Iterator[dg.DagsterInstance]:
