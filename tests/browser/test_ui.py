@@ -30,6 +30,19 @@ def test_an_asset_is_materialised_by_clicking(browser, dg_dev):
     wait_for(browser, lambda page: "Success" in text_of(page))
 
 
+@pytest.mark.parametrize(
+    ("job", "op", "fields"),
+    [
+        ("retrain", "fine_tuned_model", ("preset", "dataset")),
+        ("candidate", "train_candidate", ("preset", "dataset", "learning_rate", "lora_rank")),
+    ],
+)
+def test_the_launchpad_shows_what_a_training_and_a_candidate_can_be_told(browser, dg_dev, job, op, fields):
+    browser.get(f"{dg_dev}/locations/phi_assets/jobs/{job}/playground")
+
+    wait_for(browser, lambda page: op in text_of(page) and all(f"{name}:" in text_of(page) for name in fields))
+
+
 @pytest.mark.long
 @pytest.mark.integration
 def test_dagster_dev_and_dg_dev_give_the_location_the_same_name(tmp_path, dg_dev):
