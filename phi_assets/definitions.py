@@ -11,7 +11,7 @@ import dagster as dg
 
 from phi_assets.backends import select
 from phi_assets.graph import asset_facts, code_versions
-from phi_assets.graph.dagster_internals import load_folder, with_code_references
+from phi_assets.graph.dagster_internals import check_specs_of, load_folder, specs_of, with_code_references
 from phi_assets.instance import home
 from phi_assets.settings import Settings, current
 
@@ -29,8 +29,8 @@ def definitions() -> dg.Definitions:
         asset_checks=[
             check
             for check in loaded.asset_checks or ()
-            if all(asset_facts.is_here(spec.metadata, settings.backend) for spec in check.check_specs)
-            and absent.isdisjoint(key.asset_key for key in check.check_keys)
+            if all(asset_facts.is_here(spec.metadata, settings.backend) for spec in check_specs_of(check))
+            and absent.isdisjoint(spec.asset_key for spec in check_specs_of(check))
         ],
         jobs=_here(loaded.jobs, settings.backend),
         schedules=_here(loaded.schedules, settings.backend),
@@ -64,8 +64,7 @@ def _assets(assets: Iterable[Any], backend: str) -> tuple[list[Any], set[dg.Asse
     here: list[Any] = []
     absent: set[dg.AssetKey] = set()
     for asset in {id(each): each for each in assets}.values():
-        specs = [asset] if isinstance(asset, dg.AssetSpec) else getattr(asset, "specs", ())
-        lacking = {spec.key for spec in specs if not asset_facts.is_here(spec.metadata, backend)}
+        lacking = {spec.key for spec in specs_of(asset) if not asset_facts.is_here(spec.metadata, backend)}
         absent |= lacking
         if not lacking:
             here.append(asset)

@@ -61,6 +61,16 @@ def graph_nodes(definitions: dg.Definitions) -> list[Any]:
     return [graph.get(key) for level in graph.toposorted_asset_keys_by_level for key in sorted(level)]
 
 
+def specs_of(asset: Any) -> Sequence[dg.AssetSpec]:
+    """Return the specs of an asset definition: `AssetsDefinition.specs`; none of a kind that has none."""
+    return [asset] if isinstance(asset, dg.AssetSpec) else list(getattr(asset, "specs", ()))
+
+
+def check_specs_of(check: dg.AssetsDefinition) -> Sequence[dg.AssetCheckSpec]:
+    """Return the specs of a check definition: `AssetsDefinition.check_specs`."""
+    return list(check.check_specs)
+
+
 def job_of(definitions: dg.Definitions, name: str) -> dg.JobDefinition:
     """Return a job of the definitions with its resources: `Definitions.resolve_job_def`."""
     return definitions.resolve_job_def(name)

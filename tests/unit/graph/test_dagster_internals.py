@@ -44,6 +44,13 @@ def instance(tmp_path: Path):
         yield opened
 
 
+def test_definitions_have_the_specs_of_their_assets_and_checks():
+    assert [spec.key for spec in dagster_internals.specs_of(made)] == [MADE]
+    assert [spec.key.to_user_string() for spec in dagster_internals.specs_of(dg.AssetSpec("one"))] == ["one"]
+    (spec,) = dagster_internals.check_specs_of(good)
+    assert (spec.name, spec.asset_key) == ("good", MADE)
+
+
 def test_a_job_of_the_definitions_has_its_name():
     @dg.job
     def mine() -> None: ...
