@@ -11,7 +11,7 @@ import dagster as dg
 from phi_assets.graph.dagster_internals import events_of_run, runs
 from phi_assets.graph.run_tags import BY_COMMAND, FOLLOWED
 from phi_assets.instance.dead_runs import fail_dead_runs
-from phi_assets.instance.server import Interface
+from phi_assets.instance.server import DagsterNotReady, Interface
 
 POLL_SECONDS = 0.5
 LOOK_SECONDS = 5.0
@@ -39,12 +39,22 @@ class Outcome:
 def submit(
     interface: Interface, job: str, assets: list[str] | None = None, config: Mapping[str, Any] | None = None
 ) -> str:
-    """Start a run of the job, or of some of its assets, and return its id. The UI shows it live, and can cancel it."""
-    from dagster_graphql import DagsterGraphQLClient
+    """Start a run of the job, or of some of its assets, and return its id. The UI shows it live, and can cancel it.
+
+    Raises DagsterNotReady when Dagster refuses it.
+    """
+    from dagster_graphql import DagsterGraphQLClient, DagsterGraphQLClientError
 
     client = DagsterGraphQLClient("127.0.0.1", port_number=interface.port)
     tags = {**FOLLOWED, **BY_COMMAND}
-    return client.submit_job_execution(job, run_config=dict(config or {}), tags=tags, asset_selection=assets)
+    keys = None if assets is None else [dg.AssetKey.from_user_string(name) for name in assets]
+    try:
+        return client.submit_job_execution(job, run_config=dict(config or {}), tags=tags, asset_selection=keys)
+    except (DagsterGraphQLClientError, KeyError) as e:  # KeyError: an answer without the message that the client reads
+        raise DagsterNotReady(
+            f"Dagster refused a run of job {job} with {', '.join(assets or ['all its assets'])} ({e}); "
+            f"{interface.address}/locations shows whether the definitions are loaded"
+        ) from e
 
 
 def cancel(interface: Interface, run_id: str) -> None:

@@ -16,7 +16,7 @@ import pytest
 from phi_assets.instance import home as homes
 from phi_assets.settings import PROJECT, Settings, read
 from tests.support.homes import OWN, Home, made, tiny_home
-from tests.support.project_copy import run_in, with_own_definitions
+from tests.support.project_copy import MADE, run_in, with_own_definitions
 
 pytestmark = [
     pytest.mark.integration,
@@ -205,15 +205,14 @@ def test_the_gate_asked_again_does_not_bring_the_withdrawn_one_back(home):
 
 def test_what_a_user_adds_is_shown_and_made(home, tmp_path):
     project = with_own_definitions(tmp_path / "project")
-    own = {"word_count", "longest", "greeting_of_a_component"}
 
     status = json.loads(run_in(project, "-m", MAIN, "status", "--json", environment=home.settings).stdout)
-    assert {asset["name"] for asset in status["assets"] if asset["status"] == "missing"} == own
-    assert set(status["would_run"]) == own
+    assert {asset["name"] for asset in status["assets"] if asset["status"] == "missing"} == MADE
+    assert set(status["would_run"]) == MADE
 
     done = run_in(project, "-m", MAIN, "run", environment=home.settings)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert made(done.stdout) == own
+    assert made(done.stdout) == MADE
 
     again = run_in(project, "-m", MAIN, "run", environment=home.settings)
     assert made(again.stdout) == set()

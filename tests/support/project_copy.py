@@ -38,6 +38,22 @@ def now_and_then(context: dg.SensorEvaluationContext) -> dg.SkipReason:
     return dg.SkipReason("not now")
 
 
+@dg.asset(key_prefix=["team", "reports"])
+def weekly(longest: int) -> set[int]:
+    return {longest}
+
+
+@dg.multi_asset(specs=[dg.AssetSpec("left", deps=["word_count"]), dg.AssetSpec("right")], can_subset=True)
+def sides(context: dg.AssetExecutionContext):
+    for key in context.selected_asset_keys:
+        yield dg.MaterializeResult(asset_key=key)
+
+
+@dg.asset(partitions_def=dg.StaticPartitionsDefinition(["one", "two"]), deps=[dg.AssetSpec("made_elsewhere")])
+def in_parts(context: dg.AssetExecutionContext) -> str:
+    return context.partition_key
+
+
 class Greeting(dg.Component, dg.Model, dg.Resolvable):
     name: str
 
@@ -48,6 +64,13 @@ class Greeting(dg.Component, dg.Model, dg.Resolvable):
 
         return dg.Definitions(assets=[greeting])
 """
+
+
+MADE = {"word_count", "longest", "team/reports/weekly", "left", "right", "greeting_of_a_component"}
+"""Its assets that `phi run` makes."""
+
+OBSERVED = {"in_parts", "made_elsewhere"}
+"""Its assets that `phi run` does not make: partitions, and what another system makes."""
 
 
 def with_own_definitions(folder: Path) -> Path:

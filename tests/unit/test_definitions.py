@@ -7,7 +7,7 @@ import pytest
 
 from phi_assets.settings import PROJECT
 from tests.support.graph_facts import AZURE, BACKENDS, facts_of
-from tests.support.project_copy import run_in, with_own_definitions
+from tests.support.project_copy import MADE, OBSERVED, run_in, with_own_definitions
 
 SNAPSHOTS = {
     "local": Path(__file__).parent / "asset_graph.json",
@@ -102,7 +102,7 @@ def test_whatever_a_user_adds_is_loaded(backend, tmp_path):
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     here = facts_of(backend)["graph"]
-    assert set(found["assets"]) - set(here["assets"]) == {"word_count", "longest", "greeting_of_a_component"}
+    assert set(found["assets"]) - set(here["assets"]) == MADE | OBSERVED
     assert "some_words" in found["checks"]
     assert set(found["jobs"]) - set(here["jobs"]) == {"count_words"}
     assert set(found["schedules"]) - set(here["schedules"]) == {"nightly"}
