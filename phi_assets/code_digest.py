@@ -8,31 +8,32 @@ releases: 3.11 and 3.12 give the same digests.
 import ast
 import copy
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
+
+from phi_assets.files import ENVIRONMENT, file_sha256, source_files
 
 LOGGERS = frozenset({"log", "_log", "LOG", "_LOG", "logger", "_logger", "LOGGER", "say", "event"})
 """Functions that log, and owners of methods that do; `event` is that of the server's structured log."""
 LEVELS = frozenset({"debug", "info", "warning", "error", "exception", "critical", "log"})
 # Fields that say how something was written, and fields that only one of the releases has.
 IGNORED = frozenset({"ctx", "kind", "type_comment", "type_params", "type_ignores", "lineno", "simple"})
-NOT_SOURCE = frozenset({"__pycache__", ".promptflow", "environment", "presets", "pictures.py"})
+NOT_LOGIC = frozenset({ENVIRONMENT, "presets", "pictures.py"})
 """What lies with a program and does not decide its result: its image, which has its own digest; presets, of which the
 values in use count; and pictures of the result."""
-SUFFIXES = frozenset({".py", ".yaml", ".yml", ".jinja", ".jinja2", ".txt", ".json", ".toml", ".Dockerfile", ""})
 
 _Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 
 def of_files(paths: Iterable[Path]) -> str:
     """Return the SHA-256 (hex) of a set of files: Python files by their logic, others by their bytes."""
-    return of_digests(of_python(path.read_bytes()) if path.suffix == ".py" else _of_bytes(path) for path in paths)
+    return of_digests(of_python(path.read_bytes()) if path.suffix == ".py" else file_sha256(path) for path in paths)
 
 
 def of_trees(trees: Iterable[Path]) -> str:
     """Return `of_files` of the source files in the trees; a tree may be a single file."""
-    return of_files(path for tree in trees for path in source_files(tree))
+    return of_files(path for tree in trees for path in source_files(tree, NOT_LOGIC))
 
 
 def of_digests(digests: Iterable[str]) -> str:
@@ -52,21 +53,6 @@ def of_statements(statements: Iterable[ast.stmt]) -> str:
     for statement in _logic(list(statements)):
         _write(statement, text)
     return hashlib.sha256("".join(text).encode()).hexdigest()
-
-
-def source_files(tree: Path) -> Iterator[Path]:
-    """Yield the source files of a tree, or the file itself, sorted by path."""
-    if tree.is_file():
-        yield tree
-        return
-    for path in sorted(tree.rglob("*")):
-        inner = path.relative_to(tree).parts
-        if path.is_file() and path.suffix in SUFFIXES and NOT_SOURCE.isdisjoint(inner):
-            yield path
-
-
-def _of_bytes(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _logic(body: list[ast.stmt]) -> list[ast.stmt]:
@@ -104,12 +90,15 @@ def _fields(kind: type[ast.AST]) -> tuple[tuple[str, str], ...]:
 
 
 def _write(node: object, text: list[str]) -> None:
-    if isinstance(node, ast.JoinedStr):
+    if isinstance(node, ast.Name):  # the most frequent two, without their context and kind
+        text.append(f"(Name {node.id})")
+    elif isinstance(node, ast.Constant):
+        text.append(f"({type(node.value).__name__}:{node.value!r})")
+    elif isinstance(node, ast.JoinedStr):
         _write_f_string(node, text)
     elif isinstance(node, ast.AST):
-        kind = type(node)
-        text.append(f"({kind.__name__}")
-        for name, before in _fields(kind):
+        text.append(f"({type(node).__name__}")
+        for name, before in _fields(type(node)):
             value = getattr(node, name, None)
             if value is None or value == []:
                 continue

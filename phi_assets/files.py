@@ -5,7 +5,7 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import TextIO
 
 NEVER_UPLOADED = shutil.ignore_patterns("__pycache__", "*.pyc", ".DS_Store")
 ENVIRONMENT = "environment"
+GENERATED = frozenset({"__pycache__", ".promptflow"})
 SOURCE_SUFFIXES = frozenset({".py", ".yaml", ".yml", ".jinja", ".jinja2", ".txt", ".json", ".toml", ".Dockerfile", ""})
 
 
@@ -71,16 +72,17 @@ def tree_sha256(tree: Path) -> str:
     A program's `environment/` does not count: it defines an image, and has its own digest.
     """
     digest = hashlib.sha256()
-    for path in _source_files(tree):
+    for path in source_files(tree, [ENVIRONMENT]):
         digest.update(f"{path.relative_to(tree.parent).as_posix()}\0".encode())
         digest.update(path.read_bytes())
         digest.update(b"\0")
     return digest.hexdigest()
 
 
-def _source_files(tree: Path) -> Iterable[Path]:
+def source_files(tree: Path, apart_from: Collection[str] = ()) -> list[Path]:
+    """Return the source files of a tree, sorted, or the file itself, without files and folders named `apart_from`."""
     if tree.is_file():
         return [tree]
     found = (path for path in tree.rglob("*") if path.is_file() and path.suffix in SOURCE_SUFFIXES)
-    excluded = {"__pycache__", ".promptflow", ENVIRONMENT}
+    excluded = GENERATED.union(apart_from)
     return sorted(path for path in found if excluded.isdisjoint(path.relative_to(tree).parts))

@@ -44,9 +44,9 @@ def on_azure(*assets: str) -> tuple[str, ...]:
 
 def is_here(metadata: Mapping[str, Any], backend: str) -> bool:
     """Return whether a definition with this metadata exists on the backend."""
-    return text(metadata.get(BACKEND, backend)) == backend
+    return plain(metadata.get(BACKEND, backend)) == backend
 
 
-def text(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Return the plain value of a metadata entry, which Dagster may have wrapped."""
     return getattr(value, "value", value)

@@ -7,15 +7,19 @@ makes the asset (`Port.decides`). Dagster compares the hash with that of the las
 
 import ast
 import hashlib
+import json
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import platformdirs
 
 from phi_assets import code_digest
+from phi_assets.files import atomic_write, tree_sha256
 from phi_assets.graph import asset_facts, check_gates
 from phi_assets.graph.dagster_internals import definition_line
 from phi_assets.models.recipes import preset_file
@@ -23,6 +27,8 @@ from phi_assets.ports.base import Port
 from phi_assets.settings import PROJECT, Settings
 
 PACKAGE = "phi_assets"
+CACHE = platformdirs.user_cache_path("phi-assets") / "logic.json"
+MOST_CACHED = 400  # of some 20 for each state of the source
 BACKENDS = f"{PACKAGE}.backends."
 # Imports are not followed into these: their values count where they are read, or they decide nothing that is stored.
 BOUNDARIES: dict[str, str] = {
@@ -63,22 +69,21 @@ def code_of(spec: dg.AssetSpec, resources: Mapping[str, Any]) -> Code | None:
     place = definition_line(spec)
     assert place, f"{name} has no code reference"
     module = _module_of(place[0])
-    port = resources.get(asset_facts.text(spec.metadata.get(asset_facts.PORT)))
+    port = resources.get(asset_facts.plain(spec.metadata.get(asset_facts.PORT)))
     backend = port.decided_by(name) if isinstance(port, Port) else None
     return Code(
         module=module,
         function=_function_at(*place),
         modules=(*sorted(check_gates.CHECKED_IN.get(name, ())), *(backend.modules if backend else ())),
-        programs=(*asset_facts.text(spec.metadata.get(asset_facts.FILES, ())), *(backend.programs if backend else ())),
-        settings=(*asset_facts.text(spec.metadata[asset_facts.SETTINGS]), *(backend.settings if backend else ())),
+        programs=(*asset_facts.plain(spec.metadata.get(asset_facts.FILES, ())), *(backend.programs if backend else ())),
+        settings=(*asset_facts.plain(spec.metadata[asset_facts.SETTINGS]), *(backend.settings if backend else ())),
     )
 
 
 def of(code: Code, settings: Settings, project: Path = PROJECT) -> str:
     """Return a code version: 16 hexadecimal digits."""
     digest = hashlib.sha256()
-    digest.update(code_digest.of_digests(_digests(code, project)).encode())
-    digest.update(code_digest.of_trees(project / program for program in code.programs).encode())
+    digest.update((_known_logic(code) if project == PROJECT else _logic(code, project)).encode())
     for name in sorted(code.settings):
         digest.update(f"{name}={value_of(name, settings, project)!r}\n".encode())
     return digest.hexdigest()[:16]
@@ -101,22 +106,44 @@ def value_of(name: str, settings: Settings, project: Path = PROJECT) -> Any:
         return text  # training refuses it, with its reason
 
 
-def modules_of(code: Code, project: Path = PROJECT) -> set[str]:
-    """Return the modules of phi_assets that decide the asset, its own included."""
-    return {code.module, *_closure(_roots(code, project))}
+def _known_logic(code: Code) -> str:
+    """Return `_logic` of the project itself, from the user's cache folder while no source file has changed.
+
+    Most of the time of loading the definitions would go into it otherwise.
+    """
+    sources = [tree_sha256(PROJECT / tree) for tree in (PACKAGE, *code.programs)]
+    key = hashlib.sha256("\n".join((repr(code), *sources)).encode()).hexdigest()
+    known = _cached()
+    if key not in known:
+        known[key] = _logic(code, PROJECT)
+        with suppress(OSError):
+            atomic_write(CACHE, json.dumps(dict(list(known.items())[-MOST_CACHED:])))
+    return known[key]
+
+
+@cache
+def _cached() -> dict[str, str]:
+    try:
+        return dict(json.loads(CACHE.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return {}
+
+
+def _logic(code: Code, project: Path) -> str:
+    programs = code_digest.of_trees(project / program for program in code.programs)
+    return f"{code_digest.of_digests(_digests(code, project))} {programs}"
 
 
 def _digests(code: Code, project: Path) -> Iterator[str]:
-    own = _tree(project, code.module)
-    yield code_digest.of_statements(code_digest.reached_from(own, code.function))
-    for module in _closure(_roots(code, project)) - {code.module}:
+    statements = _statements(code, project)
+    yield code_digest.of_statements(statements)
+    for module in _closure([*_imported(statements), *code.modules]) - {code.module}:
         yield code_digest.of_python(_file(project, module).read_bytes())
 
 
-def _roots(code: Code, project: Path) -> list[str]:
-    """Return the modules that the function's own statements import, and the declared ones."""
-    statements = code_digest.reached_from(_tree(project, code.module), code.function)
-    return [*_imported(statements), *code.modules]
+def _statements(code: Code, project: Path) -> list[ast.stmt]:
+    """Return the statements of the asset's own module that its function reaches."""
+    return code_digest.reached_from(_parsed(_file(project, code.module).read_bytes()), code.function)
 
 
 def _imported(statements: Iterable[ast.stmt]) -> Iterator[str]:
@@ -166,10 +193,6 @@ def _imports() -> dict[str, frozenset[str]]:
 def _file(project: Path, module: str) -> Path:
     path = project.joinpath(*module.split("."))
     return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
-
-
-def _tree(project: Path, module: str) -> ast.Module:
-    return _parsed(_file(project, module).read_bytes())
 
 
 @cache

@@ -70,7 +70,7 @@ def assets_of(definitions: dg.Definitions) -> list[Asset]:
             upstream=tuple(sorted(key.to_user_string() for key in node.parent_keys)),
             code_version=node.code_version,
             source=not node.is_materializable,
-            port=asset_facts.text(node.metadata.get(asset_facts.PORT)),
+            port=asset_facts.plain(node.metadata.get(asset_facts.PORT)),
             live=asset_facts.LIVE in node.tags,
             partitioned=node.partitions_def is not None,
         )

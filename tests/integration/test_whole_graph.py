@@ -14,6 +14,7 @@ import dagster as dg
 import pytest
 
 from phi_assets.instance import home as homes
+from phi_assets.instance import runs, server
 from phi_assets.settings import PROJECT, Settings, read
 from tests.support.homes import OWN, Home, made, tiny_home
 from tests.support.project_copy import MADE, run_in, with_own_definitions
@@ -191,8 +192,6 @@ def test_a_run_afterwards_makes_nothing_and_leaves_it_so(home):
 def test_the_gate_asked_again_does_not_bring_the_withdrawn_one_back(home):
     from dagster_graphql import DagsterGraphQLClient
 
-    from phi_assets.instance import runs
-
     client = DagsterGraphQLClient("127.0.0.1", port_number=int(home.ui().rpartition(":")[2]))
     run_id = client.submit_job_execution("everything", asset_selection=["registered_model"])
     said: list[str] = []
@@ -237,3 +236,11 @@ def test_records_that_cannot_be_read_are_made_again_with_a_sentence_each(home):
 
     assert home.run() == set(whole)
     assert set(home.status().values()) == {"fresh"}
+
+
+def test_a_run_that_dagster_refuses_is_an_error_with_a_place_to_look(home):
+    ui = server.find(settings_of(home))
+    assert ui
+
+    with pytest.raises(server.DagsterNotReady, match=r"Dagster refused a run of job .* with no_such_asset .*/loc"):
+        runs.submit(ui, "everything", ["no_such_asset"])

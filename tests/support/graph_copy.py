@@ -41,7 +41,7 @@ class GraphCopy:
         self.assets = known["graph"]["assets"]
         self.ports: dict[str, str | None] = known["ports"]
         self.live: list[str] = known["live"]
-        self.code = {name: _code(values) for name, values in known["code"].items()}
+        self.code = code_of_assets(backend)
         self.instance = instance
         self.records = RecordIOManager(folder=str(folder))
         self.versions: dict[str, str] = {}
@@ -93,6 +93,11 @@ class GraphCopy:
         path = Path(self.records.folder, name).with_suffix(".json")
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(Copy(digest=version).to_json(), encoding="utf-8")
+
+
+def code_of_assets(backend: str) -> dict[str, code_versions.Code]:
+    """Return what decides each asset of the backend."""
+    return {name: _code(values) for name, values in facts_of(backend)["code"].items()}
 
 
 def _code(values: dict[str, Any]) -> code_versions.Code:

@@ -1,14 +1,11 @@
-"""What makes an asset stale: each product file and each setting is changed, on both backends.
+"""What makes an asset stale, and what runs then make: files and each setting are changed, on both backends.
 
 All expectations are written by hand; the graph is the one that the definitions have. `reached` is what the runs after a
 change materialise when each of them gives a different result.
 """
 
-import ast
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from fnmatch import fnmatch
 from pathlib import Path
 
 import dagster as dg
@@ -16,35 +13,31 @@ import pytest
 from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
 from dagster._core.loader import LoadingContextForTest
 
-from phi_assets.graph import code_versions, staleness
-from phi_assets.settings import PROJECT, Settings, read
+from phi_assets.graph import staleness
+from phi_assets.settings import Settings, read
+from tests.support.asset_sets import (
+    ALL_BUT_QUOTA,
+    ALL_OF_AZURE,
+    AZURE_RESOURCES,
+    CHAT,
+    EVALUATIONS,
+    FLOWS,
+    FROM_DEPLOYMENT,
+    FROM_ENDPOINT,
+    FROM_EVALUATION,
+    FROM_TRAINING,
+    NAMES_DEPLOYMENT,
+    ON_RESOURCES,
+    QUESTIONS,
+    RAW,
+    WORKSPACE,
+    WORKSPACE_SOURCE,
+)
+from tests.support.changed_source import copy_of_the_product, with_more_logic
 from tests.support.graph_copy import GraphCopy
 from tests.support.graph_facts import AZURE, BACKENDS
 
-TREES = ("phi_assets", "dataset_code", "training_code", "evaluation_code", "serving_code", "flows", "infra")
 BASE = {"local": {}, "azure": AZURE}
-
-FLOWS = {"chat_flow", "chat_flow_evaluation"}
-FROM_DEPLOYMENT = {"online_deployment", *FLOWS}
-FROM_EVALUATION = {"model_evaluation", "registered_model", "model_card", *FROM_DEPLOYMENT}
-FROM_TRAINING = {"fine_tuned_model", *FROM_EVALUATION}
-FROM_ENDPOINT = {"online_endpoint", "endpoint_connection", *FROM_DEPLOYMENT}
-AZURE_RESOURCES = {
-    "resource_group",
-    "storage_account",
-    "key_vault",
-    "application_insights",
-    "container_registry",
-    "managed_identity",
-    "chat_database",
-    "role_assignments",
-}
-ON_RESOURCES = {"ml_workspace", "training_compute", "training_environment", "chat_dataset", "base_model"}
-ALL_OF_AZURE = {*AZURE_RESOURCES, *ON_RESOURCES, *FROM_TRAINING, *FROM_ENDPOINT, "gpu_quota"}
-ALL_BUT_QUOTA = ALL_OF_AZURE - {"gpu_quota"}
-# A flow is in the home and does not name the deployment: it depends on its connection.
-NAMES_DEPLOYMENT = ALL_BUT_QUOTA - FLOWS
-EVALUATIONS = {"model_evaluation", "chat_flow_evaluation"}
 
 
 @dataclass(frozen=True)
@@ -64,10 +57,6 @@ def data(what: str, value: str = "7", **more: set[str]) -> Row:
     return Row(what, {"chat_dataset"}, {"chat_dataset", *FROM_TRAINING}, value, **more)
 
 
-RAW, QUESTIONS = {"raw_conversations"}, {"evaluation_questions"}
-CHAT = {"endpoint_connection", *FLOWS}
-WORKSPACE_SOURCE = "phi_assets/defs/infrastructure/assets.py"
-WORKSPACE = {"ml_workspace", "training_compute", "training_environment"}
 FROM_COMPUTE = {"training_compute", *FROM_TRAINING}
 OTHER_SUBSCRIPTION = "00000000-0000-0000-0000-0000000000bb"
 BOTH = [
@@ -181,12 +170,7 @@ ONCE = [pytest.param(backend, row, id=f"{backend}-{row.what}") for (backend, _),
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory) -> Path:
-    """A copy of the source that can be changed."""
-    folder = tmp_path_factory.mktemp("project")
-    for tree in TREES:
-        shutil.copytree(PROJECT / tree, folder / tree, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(PROJECT / "README.md", folder)
-    return folder
+    return copy_of_the_product(tmp_path_factory.mktemp("project"))
 
 
 @pytest.fixture(scope="module")
@@ -223,34 +207,6 @@ def changed(graph: GraphCopy, backend: str, project: Path, row: Row) -> dg.Defin
         return defined(graph, backend, project)
     finally:
         file.write_bytes(before)
-
-
-def with_more_logic(file: Path) -> bytes:
-    """Return the file's content with a statement more in the module and in each of its functions."""
-    if file.suffix != ".py":
-        return file.read_bytes() + b"\n"
-    tree = ast.parse(file.read_bytes())
-    more = ast.parse("changed = 1").body
-    for node in [tree, *(node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))]:
-        node.body = [*node.body, *more]
-    return ast.unparse(tree).encode()
-
-
-FORM = "'''Another text.'''\nimport string as text\nlog(1)\n_LOG.info(2)"
-
-
-def in_another_form(file: Path) -> bytes:
-    """Return the file's content in other words: formatted anew, with comments, docstrings, imports and log calls."""
-    if file.suffix != ".py":
-        return file.read_bytes()
-    tree = ast.parse(file.read_bytes())
-    for node in ast.walk(tree):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            node.body = [
-                *ast.parse("'''Another text.'''\nimport string as text\nlog(1)\n_LOG.info(2)").body,
-                *node.body,
-            ]
-    return f"# A comment.\n{ast.unparse(ast.fix_missing_locations(tree))}\n# Another.\n".encode()
 
 
 def row_of(backend: str, what: str) -> Row:
@@ -339,187 +295,6 @@ def test_dagsters_own_view_agrees(backend, what, copies, project):
     keys = {name: dg.AssetKey(name) for name, asset in graph.assets.items() if not asset["source"]}
     assert {name for name, key in keys.items() if theirs.get_status(key) == StaleStatus.STALE} == row.stale
     assert {theirs.get_stale_causes(keys[name])[0].category.value for name in row.stale} <= {"CODE"}
-
-
-# What one more line of logic in a file makes stale, by pattern; the last pattern that fits counts. A pair of sets is
-# for (laptop, Azure); a source asset is observed anew.
-NOTHING: set[str] = set()
-ENDPOINT = {"online_endpoint", "online_deployment"}
-DATA = {"chat_dataset"}
-READS_RAW = {"raw_conversations", "chat_dataset"}
-FILES: list[tuple[str, set[str] | tuple[set[str], set[str]]]] = [
-    ("phi_assets/**", NOTHING),
-    ("phi_assets/defs/infrastructure/assets.py", WORKSPACE),
-    ("phi_assets/defs/infrastructure/azure_resources.py", (NOTHING, AZURE_RESOURCES)),
-    ("phi_assets/defs/infrastructure/gpu_quota.py", (NOTHING, {"gpu_quota"})),
-    ("phi_assets/defs/dataset/assets.py", READS_RAW),
-    ("phi_assets/defs/dataset/checks.py", DATA),
-    ("phi_assets/defs/training/assets.py", {"base_model", "fine_tuned_model"}),
-    ("phi_assets/defs/training/training_config.py", {"fine_tuned_model"}),
-    ("phi_assets/defs/evaluation/assets.py", {"model_evaluation", "registered_model"}),
-    ("phi_assets/defs/evaluation/checks.py", {"model_evaluation"}),
-    ("phi_assets/defs/evaluation/promotion_config.py", {"registered_model"}),
-    ("phi_assets/defs/evaluation/questions.py", QUESTIONS),
-    ("phi_assets/defs/evaluation/model_card.py", {"model_card"}),
-    ("phi_assets/defs/serving/assets.py", ENDPOINT),
-    ("phi_assets/defs/chat/assets.py", CHAT),
-    ("phi_assets/defs/chat/checks.py", {"chat_flow_evaluation"}),
-    ("phi_assets/conversations/**", DATA),
-    ("phi_assets/conversations/drift.py", NOTHING),
-    ("phi_assets/conversations/sources/snapshot.py", NOTHING),
-    *(
-        (f"phi_assets/conversations/{name}.py", (DATA, READS_RAW))
-        for name in ("rows", "formats/json_lines", *(f"sources/{each}" for each in ("address", "complete_files")))
-    ),
-    *(
-        (f"phi_assets/conversations/sources/{name}.py", (DATA, READS_RAW))
-        for name in ("feeds", "hash_cache", "hub_dataset")
-    ),
-    ("phi_assets/base_models/**", {"base_model"}),
-    ("phi_assets/base_models/__init__.py", NOTHING),
-    ("phi_assets/models/recipes.py", {"chat_dataset", "fine_tuned_model"}),
-    ("phi_assets/models/promotion_rules.py", {"model_evaluation"}),
-    (
-        "phi_assets/models/champions.py",
-        (
-            {"ml_workspace", "model_evaluation", "registered_model", "model_card"},
-            {"model_evaluation", "registered_model", "model_card"},
-        ),
-    ),
-    ("phi_assets/model_card/**", {"model_card"}),
-    (
-        "phi_assets/model_card/record.py",
-        ({"ml_workspace", "registered_model", "model_card"}, {"registered_model", "model_card"}),
-    ),
-    ("phi_assets/endpoint_client.py", (ENDPOINT, {"online_deployment"})),
-    ("phi_assets/bicep_template.py", (NOTHING, AZURE_RESOURCES)),
-    ("phi_assets/prompt_flow/*", FLOWS),
-    ("phi_assets/prompt_flow/connect*.py", {"endpoint_connection"}),
-    ("phi_assets/prompt_flow/child_process.py", CHAT),
-    ("phi_assets/prompt_flow/environment.py", CHAT),
-    ("phi_assets/prompt_flow/batch_*.py", {"chat_flow_evaluation"}),
-    ("phi_assets/prompt_flow/trial_child.py", {"chat_flow"}),
-    ("phi_assets/backends/dataset_*.py", DATA),
-    ("phi_assets/backends/evaluation_reports.py", {"model_evaluation"}),
-    ("phi_assets/backends/flow_store.py", FLOWS),
-    ("phi_assets/backends/local/infrastructure/provisioner.py", (WORKSPACE, NOTHING)),
-    ("phi_assets/backends/local/dataset/store.py", (READS_RAW, NOTHING)),
-    ("phi_assets/backends/local/training/base_model_store.py", ({"base_model"}, NOTHING)),
-    ("phi_assets/backends/local/training/trainer.py", ({"fine_tuned_model"}, NOTHING)),
-    ("phi_assets/backends/local/pipes_child.py", ({"fine_tuned_model", "model_evaluation"}, NOTHING)),
-    ("phi_assets/backends/local/evaluation/*", ({"model_evaluation"}, NOTHING)),
-    ("phi_assets/backends/local/evaluation/registry.py", ({"ml_workspace", "registered_model"}, NOTHING)),
-    ("phi_assets/backends/local/serving/*", (ENDPOINT, NOTHING)),
-    ("phi_assets/backends/local/chat/*", ({"endpoint_connection"}, NOTHING)),
-    ("phi_assets/backends/azure/infrastructure/cloud_resources.py", (NOTHING, AZURE_RESOURCES)),
-    ("phi_assets/backends/azure/infrastructure/deployment.py", (NOTHING, AZURE_RESOURCES)),
-    ("phi_assets/backends/azure/infrastructure/live_state.py", (NOTHING, AZURE_RESOURCES)),
-    ("phi_assets/backends/azure/infrastructure/quota.py", (NOTHING, {"gpu_quota"})),
-    ("phi_assets/backends/azure/infrastructure/prices.py", (NOTHING, {"gpu_quota"})),
-    ("phi_assets/backends/azure/infrastructure/provisioner.py", (NOTHING, WORKSPACE)),
-    ("phi_assets/backends/azure/infrastructure/compute.py", (NOTHING, {"training_compute"})),
-    ("phi_assets/backends/azure/infrastructure/training_environment.py", (NOTHING, {"training_environment"})),
-    (
-        "phi_assets/backends/azure/infrastructure/ml_environment.py",
-        (NOTHING, {"training_environment", "online_deployment"}),
-    ),
-    ("phi_assets/backends/azure/storage/data_assets.py", (NOTHING, {"chat_dataset", "base_model"})),
-    ("phi_assets/backends/azure/dataset/*", (NOTHING, READS_RAW)),
-    ("phi_assets/backends/azure/jobs/hub_reading.py", (NOTHING, DATA)),
-    ("phi_assets/backends/azure/jobs/spec.py", (NOTHING, {"fine_tuned_model", "model_evaluation"})),
-    ("phi_assets/backends/azure/training/base_model_store.py", (NOTHING, {"base_model"})),
-    ("phi_assets/backends/azure/training/trainer.py", (NOTHING, {"fine_tuned_model"})),
-    ("phi_assets/backends/azure/evaluation/evaluator.py", (NOTHING, {"model_evaluation"})),
-    ("phi_assets/backends/azure/evaluation/registry.py", (NOTHING, {"registered_model", "model_card"})),
-    ("phi_assets/backends/azure/serving/*", (NOTHING, {"online_deployment"})),
-    ("phi_assets/backends/azure/serving/host.py", (NOTHING, ENDPOINT)),
-    ("phi_assets/backends/azure/serving/endpoint.py", (NOTHING, {"online_endpoint"})),
-    ("phi_assets/backends/azure/serving/state.py", (NOTHING, {"online_endpoint"})),
-    ("phi_assets/backends/azure/serving/lease.py", NOTHING),
-    ("phi_assets/backends/azure/chat/connection_store.py", (NOTHING, {"endpoint_connection"})),
-    ("phi_assets/backends/azure/chat/flow_token.py", (NOTHING, FLOWS)),
-    ("dataset_code/**", (NOTHING, DATA)),
-    ("training_code/**", {"fine_tuned_model"}),
-    ("training_code/presets/*", NOTHING),
-    ("training_code/pictures.py", NOTHING),
-    ("training_code/environment/*", NOTHING),
-    ("training_code/environment/Dockerfile", (NOTHING, {"fine_tuned_model"})),
-    ("evaluation_code/**", EVALUATIONS),
-    ("evaluation_code/pictures.py", NOTHING),
-    ("serving_code/**", {"model_evaluation", "online_deployment"}),
-    ("serving_code/environment/*", (NOTHING, {"online_deployment"})),
-    ("flows/**", FLOWS),
-    ("flows/evaluation/*", {"chat_flow_evaluation"}),
-    ("flows/chat/README.md", NOTHING),
-    ("infra/**", NOTHING),
-    ("infra/main.json", (NOTHING, AZURE_RESOURCES)),
-]
-
-
-def expected_of(path: str, backend: str) -> set[str]:
-    found = [stale for pattern, stale in FILES if fnmatch(path, pattern)]
-    assert found, f"no expectation for {path}"
-    return found[-1][BACKENDS.index(backend)] if isinstance(found[-1], tuple) else found[-1]
-
-
-def product_files(project: Path) -> list[str]:
-    """Return every file of the product's trees; an __init__.py with no more than a docstring has no logic."""
-    paths = [path for tree in TREES for path in sorted((project / tree).rglob("*")) if path.is_file()]
-    bare = [path for path in paths if path.name == "__init__.py" and len(ast.parse(path.read_bytes()).body) < 2]
-    return [path.relative_to(project).as_posix() for path in paths if path not in bare]
-
-
-def versions_of(graph: GraphCopy, backend: str, project: Path) -> dict[str, str]:
-    settings = read(dict(BASE[backend]))
-    return {name: code_versions.of(code, settings, project) for name, code in graph.code.items()}
-
-
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_a_line_of_logic_in_each_file_makes_exactly_this_stale(backend, copies, project):
-    graph = copies[backend]
-    before = versions_of(graph, backend, project)
-    wrong: dict[str, tuple[set[str], set[str]]] = {}
-    for name in product_files(project):
-        file = project / name
-        content = file.read_bytes()
-        file.write_bytes(with_more_logic(file))
-        after = versions_of(graph, backend, project)
-        file.write_bytes(content)
-        changed = {asset for asset in after if after[asset] != before[asset]}
-        if changed != expected_of(name, backend):
-            wrong[name] = (changed, expected_of(name, backend))
-
-    assert wrong == {}, "file: (made stale, expected)"
-
-
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_another_form_of_every_file_makes_nothing_stale(backend, copies, tmp_path, project):
-    """Comments, docstrings, formatting, import lines and log calls, in all files at once."""
-    graph = copies[backend]
-    other = tmp_path / "project"
-    shutil.copytree(project, other)
-    for name in product_files(other):
-        (other / name).write_bytes(in_another_form(other / name))
-
-    assert versions_of(graph, backend, other) == versions_of(graph, backend, project)
-
-
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_of_a_preset_the_values_count_and_only_of_the_one_that_is_used(backend, copies, project):
-    graph = copies[backend]
-    preset = read(dict(BASE[backend])).preset
-    used = project / "training_code" / "presets" / f"{preset}.yaml"
-    before = versions_of(graph, backend, project)
-    content = used.read_text()
-
-    used.write_text(f"# a comment\n\n{content}")
-    same = versions_of(graph, backend, project)
-    used.write_text(content.replace("epochs: ", "epochs: 1"))
-    after = versions_of(graph, backend, project)
-    used.write_text(content)
-
-    assert same == before
-    assert {name for name in after if after[name] != before[name]} == {"fine_tuned_model"}
 
 
 def test_the_table_reaches_the_same_wherever_the_same_is_stale():

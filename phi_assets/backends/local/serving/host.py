@@ -18,30 +18,16 @@ if TYPE_CHECKING:
 
 NAME = "phi-chat"
 
+SERVERS = tuple(f"local.serving.{name}" for name in ("endpoint", "servers", "state", "router", "processes"))
+"""The modules of both assets, without `phi_assets.backends.`."""
+
 
 class LocalEndpointHost(EndpointHost):
     """Deploys to servers that outlive the run; `phi down` stops them, `phi run` starts them again."""
 
     decides: ClassVar = {
-        "online_endpoint": Decides(
-            modules=(
-                "local.serving.endpoint",
-                "local.serving.servers",
-                "local.serving.state",
-                "local.serving.router",
-                "local.serving.processes",
-            )
-        ),
-        "online_deployment": Decides(
-            modules=(
-                "local.serving.endpoint",
-                "local.serving.servers",
-                "local.serving.state",
-                "local.serving.router",
-                "local.serving.processes",
-            ),
-            programs=("serving_code",),
-        ),
+        "online_endpoint": Decides(modules=SERVERS),
+        "online_deployment": Decides(modules=SERVERS, programs=("serving_code",)),
     }
     state: str
     keep_answers_days: float = 0

@@ -1,0 +1,27 @@
+"""Names of assets by what stands before or behind them, for expectations that are written by hand."""
+
+FLOWS = {"chat_flow", "chat_flow_evaluation"}
+FROM_DEPLOYMENT = {"online_deployment", *FLOWS}
+FROM_EVALUATION = {"model_evaluation", "registered_model", "model_card", *FROM_DEPLOYMENT}
+FROM_TRAINING = {"fine_tuned_model", *FROM_EVALUATION}
+FROM_ENDPOINT = {"online_endpoint", "endpoint_connection", *FROM_DEPLOYMENT}
+AZURE_RESOURCES = {
+    "resource_group",
+    "storage_account",
+    "key_vault",
+    "application_insights",
+    "container_registry",
+    "managed_identity",
+    "chat_database",
+    "role_assignments",
+}
+ON_RESOURCES = {"ml_workspace", "training_compute", "training_environment", "chat_dataset", "base_model"}
+ALL_OF_AZURE = {*AZURE_RESOURCES, *ON_RESOURCES, *FROM_TRAINING, *FROM_ENDPOINT, "gpu_quota"}
+ALL_BUT_QUOTA = ALL_OF_AZURE - {"gpu_quota"}
+# A flow is in the home and does not name the deployment: it depends on its connection.
+NAMES_DEPLOYMENT = ALL_BUT_QUOTA - FLOWS
+EVALUATIONS = {"model_evaluation", "chat_flow_evaluation"}
+RAW, QUESTIONS = {"raw_conversations"}, {"evaluation_questions"}
+CHAT = {"endpoint_connection", *FLOWS}
+WORKSPACE_SOURCE = "phi_assets/defs/infrastructure/assets.py"
+WORKSPACE = {"ml_workspace", "training_compute", "training_environment"}
