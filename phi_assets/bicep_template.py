@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from phi_assets.settings import PROJECT
+from phi_assets.project import PROJECT
 
 TEMPLATE = PROJECT / "infra" / "main.json"
 ALWAYS_THERE = frozenset({"Microsoft.Resources", "Microsoft.Authorization"})

@@ -23,18 +23,18 @@ def definitions() -> dg.Definitions:
     home.version_of(settings)  # refuses a newer release's home: Dagster's own commands do without `phi`
     loaded, tree = load_folder(Path(__file__).parent)
     resources = {**(loaded.resources or {}), **select.build_resources(settings)}
-    assets, absent = _assets(loaded.assets or (), settings.backend)
+    assets, absent = _assets(loaded.assets or (), settings)
     return dg.Definitions(
         assets=with_versions(with_code_references(assets), resources, settings),
         asset_checks=[
             check
             for check in loaded.asset_checks or ()
-            if all(asset_facts.is_here(spec.metadata, settings.backend) for spec in check_specs_of(check))
+            if all(asset_facts.is_here(spec.metadata, settings) for spec in check_specs_of(check))
             and absent.isdisjoint(spec.asset_key for spec in check_specs_of(check))
         ],
-        jobs=_here(loaded.jobs, settings.backend),
-        schedules=_here(loaded.schedules, settings.backend),
-        sensors=_here(loaded.sensors, settings.backend),
+        jobs=_here(loaded.jobs, settings),
+        schedules=_here(loaded.schedules, settings),
+        sensors=_here(loaded.sensors, settings),
         resources=resources,
         executor=loaded.executor or dg.in_process_executor,
         loggers=loaded.loggers,
@@ -56,22 +56,22 @@ def with_versions(assets: Iterable[Any], resources: Mapping[str, Any], settings:
     ]
 
 
-def _assets(assets: Iterable[Any], backend: str) -> tuple[list[Any], set[dg.AssetKey]]:
-    """Return the assets that the backend has, and the keys of those that it lacks.
+def _assets(assets: Iterable[Any], settings: Settings) -> tuple[list[Any], set[dg.AssetKey]]:
+    """Return the assets that the settings leave in, and the keys of those that they leave out.
 
     An asset that several modules import is loaded from each of them, and is returned once.
     """
     here: list[Any] = []
     absent: set[dg.AssetKey] = set()
     for asset in {id(each): each for each in assets}.values():
-        lacking = {spec.key for spec in specs_of(asset) if not asset_facts.is_here(spec.metadata, backend)}
+        lacking = {spec.key for spec in specs_of(asset) if not asset_facts.is_here(spec.metadata, settings)}
         absent |= lacking
         if not lacking:
             here.append(asset)
     return here, absent
 
 
-def _here(found: Iterable[Any] | None, backend: str) -> list[Any]:
-    """Return the jobs, schedules or sensors that the backend has, each once."""
+def _here(found: Iterable[Any] | None, settings: Settings) -> list[Any]:
+    """Return the jobs, schedules or sensors that the settings leave in, each once."""
     by_name = {each.name: each for each in found or ()}
-    return [each for each in by_name.values() if asset_facts.is_here(getattr(each, "metadata", None) or {}, backend)]
+    return [each for each in by_name.values() if asset_facts.is_here(getattr(each, "metadata", None) or {}, settings)]

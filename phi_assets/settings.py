@@ -1,4 +1,4 @@
-"""Every setting of the project, typed, read once from `PHI_*` variables and the `.env` file beside pyproject.toml."""
+"""Every setting of the project, typed, read once from `PHI_*` variables and a `.env` file."""
 
 import difflib
 import os
@@ -19,7 +19,8 @@ from pydantic import (
     model_validator,
 )
 
-PROJECT = Path(__file__).resolve().parent.parent
+from phi_assets.project import INSTALLED, PROJECT, WORKING_FOLDER
+
 PREFIX = "PHI_"
 OWN_DATASET = PROJECT / "data" / "support" / "conversations.jsonl"
 OWN_QUESTIONS = PROJECT / "data" / "support" / "evaluation.jsonl"
@@ -58,7 +59,7 @@ class SettingsError(ValueError):
 
 
 class Settings(BaseModel):
-    """All settings. Relative paths start at the project's folder."""
+    """All settings. Relative paths start at the project's folder, or at the current folder for an installed package."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
@@ -66,7 +67,7 @@ class Settings(BaseModel):
     home: Path = Field(Path(".phi"), description="folder of all state: data, models, Dagster's own storage")
 
     dataset: str = Field(
-        str(OWN_DATASET.relative_to(PROJECT)),
+        str(OWN_DATASET if INSTALLED else OWN_DATASET.relative_to(PROJECT)),
         description="a file or folder of JSON, JSON Lines or Parquet, or hf:<dataset>[@revision]:<split>",
     )
     columns: dict[str, str] = Field(
@@ -107,6 +108,9 @@ class Settings(BaseModel):
     )
     min_flow_share_right: float = Field(
         0.5, ge=0, le=1, description="minimum share of evaluation questions that the chat flow must answer correctly"
+    )
+    prompt_flow: Literal["on", "off"] = Field(
+        "on", description="whether the graph has Prompt flow's assets; off leaves out its packages too"
     )
     flow_concurrency: int = Field(
         4, ge=1, le=64, description="number of concurrent questions in Prompt flow's batch run"
@@ -240,7 +244,7 @@ class Settings(BaseModel):
         names = sorted(path.stem for path in PRESETS.glob("*.yaml"))
         if value in names:
             return value
-        path = (PROJECT / Path(value).expanduser()).resolve()
+        path = (WORKING_FOLDER / Path(value).expanduser()).resolve()
         if path.suffix in {".yaml", ".yml"} and path.is_file():
             return str(path)
         raise ValueError(f"neither a preset nor a YAML file{_nearest(value, names)} (presets: {', '.join(names)})")
@@ -301,7 +305,7 @@ class Settings(BaseModel):
     @field_validator("home")
     @classmethod
     def _absolute(cls, value: Path) -> Path:
-        return (PROJECT / value.expanduser()).resolve()
+        return (WORKING_FOLDER / value.expanduser()).resolve()
 
     @field_validator("webhook")
     @classmethod
@@ -313,7 +317,7 @@ class Settings(BaseModel):
     @field_validator("inbox")
     @classmethod
     def _in_the_home(cls, value: Path, info: ValidationInfo) -> Path:
-        return (info.data.get("home", PROJECT) / value.expanduser()).resolve()
+        return (info.data.get("home", WORKING_FOLDER) / value.expanduser()).resolve()
 
     @property
     def state(self) -> Path:
@@ -328,15 +332,15 @@ class Settings(BaseModel):
     def questions_file(self) -> Path | None:
         """Return the file of evaluation questions; None when only the test split is used."""
         if self.evaluation_questions == "auto":
-            return OWN_QUESTIONS if (PROJECT / self.dataset).resolve() == OWN_DATASET else None
+            return OWN_QUESTIONS if (WORKING_FOLDER / self.dataset).resolve() == OWN_DATASET else None
         if self.evaluation_questions == "none":
             return None
-        return (PROJECT / Path(self.evaluation_questions).expanduser()).resolve()
+        return (WORKING_FOLDER / Path(self.evaluation_questions).expanduser()).resolve()
 
     @property
     def dataset_address(self) -> str:
         """Return the dataset's address; a relative path is made absolute."""
-        return self.dataset if self.dataset.startswith("hf:") else str((PROJECT / self.dataset).resolve())
+        return self.dataset if self.dataset.startswith("hf:") else str((WORKING_FOLDER / self.dataset).resolve())
 
     @property
     def reads_on_azure(self) -> bool:
@@ -346,7 +350,7 @@ class Settings(BaseModel):
 
 def variables() -> dict[str, str]:
     """Return every `PHI_*` variable: those of `.env`, overridden by those of the process environment."""
-    written = {name: value or "" for name, value in dotenv_values(PROJECT / ".env").items()}
+    written = {name: value or "" for name, value in dotenv_values(WORKING_FOLDER / ".env").items()}
     return {name: value for name, value in {**written, **os.environ}.items() if name.startswith(PREFIX)}
 
 

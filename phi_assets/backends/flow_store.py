@@ -9,19 +9,22 @@ from typing import ClassVar
 from phi_assets.backends import content_store
 from phi_assets.ports.base import Decides, Log
 from phi_assets.ports.chat import FlowStore
+from phi_assets.project import PACKAGE, PROJECT
 from phi_assets.records import Connection, Deployment, FlowEvaluation, FlowPackage, Record
-from phi_assets.settings import PROJECT
 
 SOURCE = PROJECT / "flows" / "chat"
 ROWS = "rows.jsonl"
 CHILDREN = "phi_assets/prompt_flow"
+LOCK = "requirements/lock-promptflow.txt"
 
 
 class PromptFlowStore(FlowStore):
     """Runs Prompt flow in child processes with its state in this home only, on a laptop and on Azure."""
 
     decides: ClassVar = {
-        "chat_flow": Decides(programs=("flows/chat", *(f"{CHILDREN}/{name}.py" for name in ("trial", "trial_child")))),
+        "chat_flow": Decides(
+            programs=("flows/chat", LOCK, *(f"{CHILDREN}/{name}.py" for name in ("trial", "trial_child")))
+        ),
         "chat_flow_evaluation": Decides(
             programs=(
                 "flows",
@@ -38,7 +41,7 @@ class PromptFlowStore(FlowStore):
         found = super().decided_by(asset)
         if found is None or not self.sign_in:
             return found
-        return replace(found, programs=(*found.programs, Path(self.sign_in).relative_to(PROJECT).as_posix()))
+        return replace(found, programs=(*found.programs, Path(self.sign_in).relative_to(PACKAGE.parent).as_posix()))
 
     def find(self, digest: str) -> Record | None:
         from phi_assets.prompt_flow.package import is_intact
@@ -53,7 +56,7 @@ class PromptFlowStore(FlowStore):
         from phi_assets.prompt_flow.package import package_flow
         from phi_assets.prompt_flow.trial import prove_flow
 
-        environment = prompt_flow_environment(Path(self.state))
+        environment = prompt_flow_environment(Path(self.state), log)
         folder, digest = package_flow(
             SOURCE,
             self._packages,
@@ -83,7 +86,7 @@ class PromptFlowStore(FlowStore):
         from phi_assets.prompt_flow.environment import prompt_flow_environment
         from phi_assets.prompt_flow.flow_evaluation import run_flow_evaluation
 
-        environment = prompt_flow_environment(Path(self.state))
+        environment = prompt_flow_environment(Path(self.state), log)
         result = run_flow_evaluation(Path(package.address), questions, work, environment, log, workers=self.concurrency)
         return result.share_right, len(result.rows)
 

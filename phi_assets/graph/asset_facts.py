@@ -7,12 +7,13 @@ such as one that a user adds, is judged by Dagster's own staleness.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from phi_assets.settings import current
+from phi_assets.settings import Settings, current
 
 PORT = "phi/port"
 SETTINGS = "phi/settings"
 FILES = "phi/files"
 BACKEND = "phi/backend"
+PROMPT_FLOW = "phi/prompt_flow"
 LIVE = "phi/live"
 """Tag of an asset whose subject changes outside the graph: it is made again before any asset directly downstream."""
 
@@ -20,6 +21,8 @@ ML = ["team:ml"]
 PLATFORM = ["team:platform"]
 ONLY_ON_AZURE = {BACKEND: "azure"}
 """Metadata of an asset, check, job, sensor or schedule that the laptop's backend lacks."""
+NEEDS_PROMPT_FLOW = {PROMPT_FLOW: True}
+"""Metadata of one that PHI_PROMPT_FLOW=off leaves out; checks of such an asset are left out with it."""
 
 
 def stored_by(port: str, *settings: str, files: Sequence[str] = ()) -> dict[str, Any]:
@@ -42,9 +45,11 @@ def on_azure(*assets: str) -> tuple[str, ...]:
     return assets if current().backend == "azure" else ()
 
 
-def is_here(metadata: Mapping[str, Any], backend: str) -> bool:
-    """Return whether a definition with this metadata exists on the backend."""
-    return plain(metadata.get(BACKEND, backend)) == backend
+def is_here(metadata: Mapping[str, Any], settings: Settings) -> bool:
+    """Return whether a definition with this metadata exists on the chosen backend, with or without Prompt flow."""
+    if plain(metadata.get(PROMPT_FLOW, False)) and settings.prompt_flow == "off":
+        return False
+    return plain(metadata.get(BACKEND, settings.backend)) == settings.backend
 
 
 def plain(value: Any) -> Any:

@@ -18,13 +18,13 @@ from typing import Any
 import dagster as dg
 import platformdirs
 
-from phi_assets import code_digest
+from phi_assets import code_digest, project
 from phi_assets.files import atomic_write, tree_sha256
 from phi_assets.graph import asset_facts, check_gates
 from phi_assets.graph.dagster_internals import definition_line
 from phi_assets.models.recipes import preset_file
 from phi_assets.ports.base import Port
-from phi_assets.settings import PROJECT, Settings
+from phi_assets.settings import Settings
 
 PACKAGE = "phi_assets"
 CACHE = platformdirs.user_cache_path("phi-assets") / "logic.json"
@@ -80,23 +80,24 @@ def code_of(spec: dg.AssetSpec, resources: Mapping[str, Any]) -> Code | None:
     )
 
 
-def of(code: Code, settings: Settings, project: Path = PROJECT) -> str:
-    """Return a code version: 16 hexadecimal digits."""
+def of(code: Code, settings: Settings, checkout: Path | None = None) -> str:
+    """Return a code version: 16 hexadecimal digits. `checkout`: another one than this, to compare with."""
     digest = hashlib.sha256()
-    digest.update((_known_logic(code) if project == PROJECT else _logic(code, project)).encode())
+    digest.update((_logic(code, checkout) if checkout else _known_logic(code)).encode())
     for name in sorted(code.settings):
-        digest.update(f"{name}={value_of(name, settings, project)!r}\n".encode())
+        digest.update(f"{name}={value_of(name, settings, checkout)!r}\n".encode())
     return digest.hexdigest()[:16]
 
 
-def value_of(name: str, settings: Settings, project: Path = PROJECT) -> Any:
+def value_of(name: str, settings: Settings, checkout: Path | None = None) -> Any:
     """Return what counts of a setting: its value; of a preset the values that it holds, sorted by name."""
     if name != "preset":
         return getattr(settings, name)
     import yaml
 
     file = preset_file(settings)
-    file = project / file.relative_to(PROJECT) if file.is_relative_to(PROJECT) else file
+    if checkout and file.is_relative_to(project.PROJECT):
+        file = checkout / file.relative_to(project.PROJECT)
     if not file.is_file():
         return settings.preset
     text = file.read_text(encoding="utf-8")
@@ -111,11 +112,11 @@ def _known_logic(code: Code) -> str:
 
     Most of the time of loading the definitions would go into it otherwise.
     """
-    sources = [tree_sha256(PROJECT / tree) for tree in (PACKAGE, *code.programs)]
+    sources = [tree_sha256(project.source(tree)) for tree in (PACKAGE, *code.programs)]
     key = hashlib.sha256("\n".join((repr(code), *sources)).encode()).hexdigest()
     known = _cached()
     if key not in known:
-        known[key] = _logic(code, PROJECT)
+        known[key] = _logic(code)
         with suppress(OSError):
             atomic_write(CACHE, json.dumps(dict(list(known.items())[-MOST_CACHED:])))
     return known[key]
@@ -129,21 +130,21 @@ def _cached() -> dict[str, str]:
         return {}
 
 
-def _logic(code: Code, project: Path) -> str:
-    programs = code_digest.of_trees(project / program for program in code.programs)
-    return f"{code_digest.of_digests(_digests(code, project))} {programs}"
+def _logic(code: Code, checkout: Path | None = None) -> str:
+    programs = code_digest.of_trees(_path(checkout, program) for program in code.programs)
+    return f"{code_digest.of_digests(_digests(code, checkout))} {programs}"
 
 
-def _digests(code: Code, project: Path) -> Iterator[str]:
-    statements = _statements(code, project)
+def _digests(code: Code, checkout: Path | None) -> Iterator[str]:
+    statements = _statements(code, checkout)
     yield code_digest.of_statements(statements)
     for module in _closure([*_imported(statements), *code.modules]) - {code.module}:
-        yield code_digest.of_python(_file(project, module).read_bytes())
+        yield code_digest.of_python(_file(checkout, module).read_bytes())
 
 
-def _statements(code: Code, project: Path) -> list[ast.stmt]:
+def _statements(code: Code, checkout: Path | None) -> list[ast.stmt]:
     """Return the statements of the asset's own module that its function reaches."""
-    return code_digest.reached_from(_parsed(_file(project, code.module).read_bytes()), code.function)
+    return code_digest.reached_from(_parsed(_file(checkout, code.module).read_bytes()), code.function)
 
 
 def _imported(statements: Iterable[ast.stmt]) -> Iterator[str]:
@@ -190,8 +191,12 @@ def _imports() -> dict[str, frozenset[str]]:
     return {module: frozenset(graph.find_modules_directly_imported_by(module)) for module in graph.modules}
 
 
-def _file(project: Path, module: str) -> Path:
-    path = project.joinpath(*module.split("."))
+def _path(checkout: Path | None, path: str) -> Path:
+    return checkout / path if checkout else project.source(path)
+
+
+def _file(checkout: Path | None, module: str) -> Path:
+    path = _path(checkout, module.replace(".", "/"))
     return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
 
 
@@ -201,7 +206,7 @@ def _parsed(source: bytes) -> ast.Module:
 
 
 def _module_of(file: str) -> str:
-    parts = Path(file).resolve().relative_to(PROJECT.resolve()).with_suffix("").parts
+    parts = Path(file).resolve().relative_to(project.PACKAGE.parent).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 

@@ -13,7 +13,8 @@ import dagster as dg
 
 from phi_assets.files import atomic_write, is_locked
 from phi_assets.graph.dagster_internals import open_instance, set_pool_limit
-from phi_assets.settings import PROJECT, Settings, SettingsError
+from phi_assets.project import PROJECT
+from phi_assets.settings import Settings, SettingsError
 
 POOLS = {"training": 1}  # a new instance does not apply the default limit until a limit is set once
 

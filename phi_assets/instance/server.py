@@ -19,7 +19,8 @@ from phi_assets import files
 from phi_assets.graph.dagster_internals import runs
 from phi_assets.instance.dead_runs import IN_PROGRESS
 from phi_assets.instance.home import environment
-from phi_assets.settings import PROJECT, Settings, variables
+from phi_assets.project import PROJECT, WORKING_FOLDER, source
+from phi_assets.settings import Settings, variables
 
 SOURCE_TREES = ("phi_assets", "dataset_code", "training_code", "evaluation_code", "serving_code", "flows")
 START_SECONDS = 90
@@ -48,7 +49,7 @@ class Interface:
 def loaded_from(settings: Settings) -> str:
     """Return a digest of code and settings, which a code server loads once: another digest needs a restart."""
     written = sorted({**variables(), **environment(settings)}.items())
-    code = [files.tree_sha256(PROJECT / tree) for tree in SOURCE_TREES]
+    code = [files.tree_sha256(source(tree)) for tree in SOURCE_TREES]
     return hashlib.sha256(f"{code}{written}".encode()).hexdigest()
 
 
@@ -83,7 +84,7 @@ def ensure(settings: Settings, log_file: Path) -> Interface:
     with log_file.open("wb") as log:
         process = subprocess.Popen(
             command(port),
-            cwd=PROJECT,
+            cwd=WORKING_FOLDER,
             env={**os.environ, **environment(settings)},
             stdin=subprocess.DEVNULL,
             stdout=log,

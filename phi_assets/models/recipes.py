@@ -13,7 +13,8 @@ from typing import Any
 
 import dagster as dg
 
-from phi_assets.settings import PRESETS, PROJECT, Settings
+from phi_assets.project import WORKING_FOLDER
+from phi_assets.settings import PRESETS, Settings
 
 # Paths are not part of a recipe, but training_code requires them.
 NOWHERE = dict.fromkeys(("base_model", "train_file", "validation_file", "output_dir"), ".")
@@ -75,7 +76,7 @@ def of(preset: str, wanted: Mapping[str, Any], candidate: str = "") -> Recipe:
     """
     from training_code.settings import build, read_preset
 
-    own = PROJECT / Path(preset).expanduser()
+    own = WORKING_FOLDER / Path(preset).expanduser()
     name = str(own) if own.suffix in (".yaml", ".yml") and own.is_file() else preset
     given = {key: value for key, value in wanted.items() if value is not None}
     with _in_its_words():

@@ -14,6 +14,13 @@ import dagster as dg
 from phi_assets import records
 
 Log = Callable[[str], None]
+
+
+def no_log(line: str) -> None:
+    """Discard a progress line."""
+    del line
+
+
 StepContext = dg.AssetExecutionContext | dg.OpExecutionContext  # of an asset, or of the op of a candidate model
 
 

@@ -4,14 +4,14 @@ from abc import abstractmethod
 from pathlib import Path
 
 from phi_assets import records
-from phi_assets.ports.base import Log, Port
+from phi_assets.ports.base import Log, Port, no_log
 
 
 class ConnectionStore(Port):
     """Prompt flow connections."""
 
     @abstractmethod
-    def connect(self, endpoint: records.Endpoint, key: str) -> records.Connection:
+    def connect(self, endpoint: records.Endpoint, key: str, log: Log = no_log) -> records.Connection:
         """Create or update the connection to the endpoint.
 
         It holds the current key, or none if the endpoint takes Entra tokens.

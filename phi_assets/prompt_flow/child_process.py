@@ -43,8 +43,9 @@ def run_child(
 ) -> dict[str, Any]:
     """Return the reply of the program `module` to `request`; its process group has ended afterwards.
 
-    The request goes in through standard input, because other users can read a command line. `log` gets the child's
-    progress lines; `secrets` are masked in everything that is logged or raised.
+    `environment` is of `prompt_flow_environment`; the child runs in the virtual environment that it names. The request
+    goes in through standard input, because other users can read a command line. `log` gets the child's progress lines;
+    `secrets` are masked in everything that is logged or raised.
 
     Raises:
         PromptFlowFailed: with the child's error, or with the end of its output.
@@ -52,7 +53,7 @@ def run_child(
     with tempfile.TemporaryDirectory(prefix="prompt-flow-") as folder:
         reply = Path(folder) / "reply.json"
         child = subprocess.Popen(
-            [sys.executable, "-m", module],
+            [Path(environment["VIRTUAL_ENV"]) / "bin" / "python", "-m", module],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

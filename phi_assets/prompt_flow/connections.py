@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,7 +57,9 @@ class LocalConnections:
     def __init__(self, home: Path) -> None:
         self.home = home
 
-    def ensure(self, name: str, address: str, key: str, auth: str = KEY) -> str:
+    def ensure(
+        self, name: str, address: str, key: str, auth: str = KEY, log: Callable[[str], None] | None = None
+    ) -> str:
         """Store a CustomConnection (configs `address` and `auth`, secret `key`) and return its digest.
 
         An equal connection is not written again. The key is encrypted in Prompt flow's database; the encryption key is
@@ -73,7 +75,7 @@ class LocalConnections:
         wanted = StoredConnection(name, address, auth, fingerprint(stored_key))
         if self._cached(name) != wanted:
             request = {"do": "make", "name": name, "address": address, "auth": auth, "key": stored_key}
-            stored = self._run(request, secrets=[] if stored_key == NO_KEY else [stored_key])
+            stored = self._run(request, secrets=[] if stored_key == NO_KEY else [stored_key], log=log)
             if stored != wanted:
                 raise PromptFlowFailed(f"connection {name!r} was written but reads back as {stored}, not {wanted}")
         return wanted.digest
@@ -84,9 +86,11 @@ class LocalConnections:
             return None
         return self._cached(name) or self._run({"do": "find", "name": name})
 
-    def _run(self, request: dict[str, Any], secrets: Sequence[str] = ()) -> StoredConnection | None:
+    def _run(
+        self, request: dict[str, Any], secrets: Sequence[str] = (), log: Callable[[str], None] | None = None
+    ) -> StoredConnection | None:
         """Return the connection from Prompt flow's client, and cache it: the child process takes seconds."""
-        reply = run_child(CHILD, request, prompt_flow_environment(self.home), secrets=secrets)
+        reply = run_child(CHILD, request, prompt_flow_environment(self.home, log), secrets=secrets)
         found, name = reply["connection"], request["name"]
         if not found:  # not cached: a database that another process has locked may be readable soon
             return None

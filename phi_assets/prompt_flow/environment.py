@@ -1,15 +1,17 @@
-"""The location of Prompt flow's state, and the environment variables that disable telemetry and tracing."""
+"""The environment variables of Prompt flow's processes: its packages, its state, and no telemetry or tracing."""
 
 from __future__ import annotations
 
 import os
 import shlex
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from phi_assets.files import atomic_write
+from phi_assets.project import PROJECT
+from phi_assets.prompt_flow import virtual_environment
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 # In the folder `prompt_flow` of a home: the connections, and the key that encrypts them.
 DATABASE, KEYRING = "pf.sqlite", "keyring.cfg"
 # Without `trace: none` every run leaves a trace server running on port 23333.
@@ -25,16 +27,17 @@ connection:
 VERSION_CHECK = '{"last_check_time": "2999-01-01 00:00:00.000000", "last_hint_time": "2999-01-01 00:00:00.000000"}'
 
 
-def prompt_flow_environment(home: Path) -> dict[str, str]:
+def prompt_flow_environment(home: Path, log: Callable[[str], None] | None = None) -> dict[str, str]:
     """Return the complete environment for a process that uses Prompt flow: this process's plus the variables below.
 
-    Prompt flow reads them when it is imported: set them for a new process, never in one that has imported it.
+    Prompt flow reads them when it is imported: set them for a new process, never in one that has imported it. `log`
+    gets progress while its packages are installed. Raises PromptFlowFailed when they cannot be installed.
     """
-    return {**os.environ, **prompt_flow_variables(home)}
+    return {**os.environ, **prompt_flow_variables(home, log)}
 
 
-def prompt_flow_variables(home: Path) -> dict[str, str]:
-    """Return the variables that point Prompt flow to the state in `home` and disable telemetry and tracing.
+def prompt_flow_variables(home: Path, log: Callable[[str], None] | None = None) -> dict[str, str]:
+    """Return the variables that point to Prompt flow's packages and its state in `home`, without telemetry or tracing.
 
     Afterwards `<home>/prompt_flow` exists, readable by this user only, with Prompt flow's configuration in it. It holds
     the connections and the key that encrypts them, so two homes share nothing.
@@ -42,6 +45,7 @@ def prompt_flow_variables(home: Path) -> dict[str, str]:
     `home` may lie anywhere. Only `pf flow build` needs it under the user's home folder, because it writes the path of
     the connection database relative to that; packages here are made without it.
     """
+    packages = virtual_environment.ensure(home, log)
     folder = home.resolve() / "prompt_flow"
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     _write_once(folder / "pf.yaml", CONFIGURATION)
@@ -59,9 +63,10 @@ def prompt_flow_variables(home: Path) -> dict[str, str]:
         "PF_BATCH_METHOD": "fork" if sys.platform == "linux" else "spawn",
         # A packaged flow is identified by its content, so running it must not write files.
         "PYTHONDONTWRITEBYTECODE": "1",
-        "PYTHONPATH": os.pathsep.join(filter(None, [str(REPOSITORY), os.environ.get("PYTHONPATH", "")])),
+        "VIRTUAL_ENV": str(packages),
+        "PYTHONPATH": os.pathsep.join([str(PROJECT), str(packages / virtual_environment.CODE)]),
         # `pf` starts other programs by name.
-        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]),
+        "PATH": os.pathsep.join([str(packages / "bin"), os.environ.get("PATH", "")]),
     }
 
 
@@ -76,8 +81,5 @@ if __name__ == "__main__":
         sys.exit(
             'usage: eval "$(python -m phi_assets.prompt_flow.environment HOME)"; HOME is the folder with prompt_flow'
         )
-    print(
-        "\n".join(
-            f"export {name}={shlex.quote(value)}" for name, value in prompt_flow_variables(Path(sys.argv[1])).items()
-        )
-    )
+    variables = prompt_flow_variables(Path(sys.argv[1]), lambda line: print(line, file=sys.stderr))
+    print("\n".join(f"export {name}={shlex.quote(value)}" for name, value in variables.items()))

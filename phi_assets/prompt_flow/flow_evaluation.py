@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from phi_assets.files import atomic_write
+from phi_assets.project import PROJECT
 from phi_assets.prompt_flow.child_process import run_child
-from phi_assets.prompt_flow.environment import REPOSITORY
 
-EVALUATION_FLOW = REPOSITORY / "flows" / "evaluation"
+EVALUATION_FLOW = PROJECT / "flows" / "evaluation"
 # The endpoint answers up to eight requests together, but each worker is a process: on two cores, eight take longer to
 # start than they save on a file of eighty questions.
 WORKERS = 4

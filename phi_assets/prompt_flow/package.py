@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from phi_assets.prompt_flow.requirements import pinned_requirements
+from phi_assets.prompt_flow.virtual_environment import LOCK
 
 FLOW_FILE = "flow.dag.yaml"
 # Files that running a flow writes into its folder.
@@ -29,8 +29,8 @@ def package_flow(
 ) -> tuple[Path, str]:
     """Publish the flow in `source` as `<root>/<digest>/` and return that folder and the digest.
 
-    The folder holds the flow, `requirements.txt` with everything pinned to what is installed here, and the Dockerfile
-    and README that the source brings. The same content has the same digest, and is not written again.
+    The folder holds the flow, the lock of the environment that it was tested in as `requirements.txt`, and the
+    Dockerfile and README that the source brings. The same content has the same digest, and is not written again.
 
     Args:
         source: folder of the flow; it is read only.
@@ -87,8 +87,8 @@ def _files(folder: Path) -> Iterator[Path]:
 
 
 def _complete(draft: Path, connection: str | None) -> None:
-    """Write the parts that depend on this environment: pinned requirements, Python version and connection."""
-    (draft / "requirements.txt").write_text("\n".join(pinned_requirements()) + "\n", encoding="utf-8")
+    """Write the parts that depend on this environment: locked requirements, Python version and connection."""
+    shutil.copy(LOCK, draft / "requirements.txt")
     dockerfile = draft / "Dockerfile"
     if dockerfile.exists():
         version = f"ARG PYTHON_VERSION={sys.version_info.major}.{sys.version_info.minor}"

@@ -14,7 +14,7 @@ import httpx
 import psutil
 import pytest
 
-from phi_assets.settings import PROJECT
+from phi_assets.project import PROJECT
 from tests.support.chromium import chromium
 
 START_SECONDS = 120

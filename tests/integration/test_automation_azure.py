@@ -9,7 +9,8 @@ from dagster_graphql import DagsterGraphQLClient
 from phi_assets.backends.azure.client.account import AzureAccount
 from phi_assets.backends.azure.client.clients import clients
 from phi_assets.backends.azure.storage.blob import WorkspaceBlobs
-from phi_assets.settings import PROJECT, read
+from phi_assets.project import PROJECT
+from phi_assets.settings import read
 from tests.integration.test_whole_azure_graph import azure_home
 from tests.support.daemon import Watched
 

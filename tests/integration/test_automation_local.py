@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from phi_assets.settings import PROJECT
+from phi_assets.project import PROJECT
 from tests.support.chromium import chromium, text_of, wait_for
 from tests.support.daemon import Watched, asked_all_the_time, webhook
 from tests.support.homes import OWN, tiny_home

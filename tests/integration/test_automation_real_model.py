@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from phi_assets.settings import PROJECT
+from phi_assets.project import PROJECT
 from tests.support.daemon import Watched, asked_all_the_time, webhook
 from tests.support.homes import OWN, Home
 

@@ -11,7 +11,8 @@ from azure_emulator.process import LocalAzure
 from phi_assets.backends.azure.client.account import AzureAccount
 from phi_assets.backends.azure.client.clients import clients
 from phi_assets.backends.azure.storage import blob
-from phi_assets.settings import PROJECT, read
+from phi_assets.project import PROJECT
+from phi_assets.settings import read
 from tests.integration.test_whole_azure_graph import JOBS, TOKEN, azure_home, writes
 from tests.support.homes import Home
 

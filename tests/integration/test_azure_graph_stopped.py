@@ -13,7 +13,7 @@ import pytest
 from dagster_graphql import DagsterGraphQLClient
 
 from azure_emulator.process import LocalAzure
-from phi_assets.settings import PROJECT
+from phi_assets.project import PROJECT
 from tests.integration.test_whole_azure_graph import azure_home
 from tests.support.azure_jobs import until
 from tests.support.homes import Home

@@ -18,7 +18,7 @@ from phi_assets import settings
 from phi_assets.defs.operations.sensors import dead_run_monitor
 from phi_assets.instance import home, server
 from phi_assets.instance.server import Interface
-from phi_assets.settings import PROJECT
+from phi_assets.project import PROJECT
 from tests.support.homes import OWN, tiny_home
 
 pytestmark = [

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from azure_emulator.process import LocalAzure
-from phi_assets.settings import PROJECT
+from phi_assets.project import PROJECT
 from tests.support.chromium import chromium, links, text_of, wait_for
 from tests.support.graph_facts import AZURE
 from tests.support.homes import OWN, Home, tiny_home

@@ -15,7 +15,8 @@ import pytest
 
 from phi_assets.instance import home as homes
 from phi_assets.instance import runs, server
-from phi_assets.settings import PROJECT, Settings, read
+from phi_assets.project import PROJECT
+from phi_assets.settings import Settings, read
 from tests.support.homes import OWN, Home, made, tiny_home
 from tests.support.project_copy import MADE, run_in, with_own_definitions
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 from azure_emulator import process
 from azure_emulator.identity.identities import SUBSCRIPTION
-from phi_assets.settings import PROJECT
+from phi_assets.project import PROJECT
 
 FIXED = {"PHI_BACKEND": "azure", "PHI_AZURE_SUBSCRIPTION_ID": SUBSCRIPTION}
 DEFAULTS = {

@@ -15,7 +15,7 @@ from phi_assets.backends.azure.client.clients import AzureClients
 from phi_assets.backends.azure.infrastructure import compute, deleted_vaults, deployment, deployment_run, live_state
 from phi_assets.backends.azure.operations import teardown
 from phi_assets.ports.infrastructure import DEPLOYED
-from phi_assets.settings import PROJECT
+from phi_assets.project import PROJECT
 from tests.support.azure_place import Place
 from tests.support.graph_facts import AZURE
 

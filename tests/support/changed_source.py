@@ -4,7 +4,7 @@ import ast
 import shutil
 from pathlib import Path
 
-from phi_assets.settings import PROJECT
+from phi_assets.project import PROJECT
 
 TREES = ("phi_assets", "dataset_code", "training_code", "evaluation_code", "serving_code", "flows", "infra")
 

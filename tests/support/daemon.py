@@ -20,7 +20,7 @@ import psutil
 
 from phi_assets.endpoint_client import NoAnswer, chat
 from phi_assets.graph.run_tags import STOPPED
-from phi_assets.settings import PROJECT
+from phi_assets.project import PROJECT
 from tests.support.homes import Home
 
 ENDED = {dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED}

@@ -13,8 +13,9 @@ from phi_assets.graph import asset_facts, code_versions, staleness
 from phi_assets.graph.dagster_internals import observed_source
 from phi_assets.graph.io_manager import RecordIOManager
 from phi_assets.ports.base import Port
+from phi_assets.project import PROJECT
 from phi_assets.records import Record
-from phi_assets.settings import PROJECT, Settings
+from phi_assets.settings import Settings
 from tests.support import event_log
 from tests.support.graph_facts import facts_of
 

@@ -17,7 +17,8 @@ import pytest
 
 import phi_assets
 from phi_assets.cli.main import main
-from phi_assets.settings import PROJECT, current
+from phi_assets.project import PROJECT
+from phi_assets.settings import current
 from tests.support.tiny_models import make_tiny_phi3
 
 OWN = PROJECT / "data" / "support" / "conversations.jsonl"

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from phi_assets.settings import PROJECT
+from phi_assets.project import PROJECT
 
 LINKED = ("training_code", "serving_code", "evaluation_code", "dataset_code", "flows", "infra", "data", "requirements")
 

@@ -14,6 +14,8 @@ from typing import Any
 import psutil
 import pytest
 
+from phi_assets.project import PROJECT
+from phi_assets.prompt_flow import virtual_environment
 from phi_assets.prompt_flow.connections import CONNECTION, LocalConnections
 from phi_assets.prompt_flow.environment import prompt_flow_environment
 
@@ -94,6 +96,7 @@ def endpoint(endpoint_server: ScriptedEndpoint) -> ScriptedEndpoint:
 @pytest.fixture
 def user_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The user's home folder, which must stay as it was."""
+    virtual_environment.ensure(PROJECT)  # before the home is set: pip keeps a cache in it
     folder = tmp_path / "user"
     folder.mkdir()
     monkeypatch.setenv("HOME", str(folder))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from phi_assets import code_digest
-from phi_assets.settings import PROJECT
+from phi_assets.project import PROJECT
 
 SOURCE = '''"""A module."""
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from phi_assets.settings import PROJECT
+from phi_assets.project import PROJECT
 from tests.support.graph_facts import AZURE, BACKENDS, facts_of
 from tests.support.project_copy import MADE, OBSERVED, run_in, with_own_definitions
 

@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 import grimp
 import pytest
 
-from phi_assets.settings import PROJECT
+from phi_assets.project import PROJECT
 
 PACKAGES = ("phi_assets", "training_code", "serving_code", "evaluation_code", "dataset_code", "azure_emulator")
 ROLES = {"assets", "checks", "metadata", "sensors"}

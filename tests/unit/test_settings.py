@@ -2,7 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from phi_assets.settings import OWN_QUESTIONS, PROJECT, Settings, SettingsError, read
+from phi_assets.project import PROJECT
+from phi_assets.settings import OWN_QUESTIONS, Settings, SettingsError, read
 from tests.support.graph_facts import AZURE
 
 

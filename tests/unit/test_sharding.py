@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from phi_assets.settings import PROJECT
+from phi_assets.project import PROJECT
 from tests.support import sharding
 
 MARKED = "import pytest\n\n@pytest.mark.long\n{marker}\ndef test_long(): ...\n\ndef test_short(): ...\n"

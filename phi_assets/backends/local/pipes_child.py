@@ -9,7 +9,7 @@ import dagster as dg
 
 from phi_assets.graph.run_tags import STOPPED
 from phi_assets.ports.base import StepContext
-from phi_assets.settings import PROJECT
+from phi_assets.project import PROJECT
 from training_code.errors import EXIT_ORCHESTRATOR_GONE
 
 STOP_SECONDS = 10

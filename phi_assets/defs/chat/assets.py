@@ -3,19 +3,24 @@
 import dagster as dg
 
 from phi_assets.defs.chat.metadata import describe_flow_evaluation, describe_package
-from phi_assets.graph.asset_facts import ML, stored_by
+from phi_assets.graph.asset_facts import ML, NEEDS_PROMPT_FLOW, stored_by
 from phi_assets.ports.chat import ConnectionStore, FlowStore
 from phi_assets.ports.serving import EndpointHost
 from phi_assets.records import Connection, Deployment, Endpoint, FlowEvaluation, FlowPackage
 from phi_assets.settings import Settings
 
 
-@dg.asset(group_name="chat", kinds={"promptflow"}, owners=ML, metadata=stored_by("connection_store"))
+@dg.asset(
+    group_name="chat", kinds={"promptflow"}, owners=ML, metadata=NEEDS_PROMPT_FLOW | stored_by("connection_store")
+)
 def endpoint_connection(
-    online_endpoint: Endpoint, endpoint_host: EndpointHost, connection_store: ConnectionStore
+    context: dg.AssetExecutionContext,
+    online_endpoint: Endpoint,
+    endpoint_host: EndpointHost,
+    connection_store: ConnectionStore,
 ) -> dg.MaterializeResult[Connection]:
     """A Prompt flow connection with the endpoint's address and current key, or no key where it takes Entra tokens."""
-    connection = connection_store.connect(online_endpoint, endpoint_host.key())
+    connection = connection_store.connect(online_endpoint, endpoint_host.key(), context.log.info)
     return dg.MaterializeResult(
         value=connection,
         data_version=dg.DataVersion(connection.digest),
@@ -28,7 +33,7 @@ def endpoint_connection(
     kinds={"promptflow"},
     owners=ML,
     deps=["online_deployment"],
-    metadata=stored_by("flow_store"),
+    metadata=NEEDS_PROMPT_FLOW | stored_by("flow_store"),
 )
 def chat_flow(
     context: dg.AssetExecutionContext, endpoint_connection: Connection, flow_store: FlowStore
@@ -45,7 +50,7 @@ def chat_flow(
     kinds={"promptflow"},
     owners=ML,
     deps=["evaluation_questions"],
-    metadata=stored_by("flow_store", "evaluation_questions", "min_flow_share_right"),
+    metadata=NEEDS_PROMPT_FLOW | stored_by("flow_store", "evaluation_questions", "min_flow_share_right"),
 )
 def chat_flow_evaluation(
     context: dg.AssetExecutionContext,

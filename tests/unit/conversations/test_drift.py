@@ -8,7 +8,8 @@ import pytest
 
 from phi_assets.conversations import drift as drift_module
 from phi_assets.conversations.drift import FEWEST_NEW, FEWEST_TRAINED_ON, drift, drift_since, new_rows, texts
-from phi_assets.settings import OWN_DATASET, PROJECT, Settings
+from phi_assets.project import PROJECT
+from phi_assets.settings import OWN_DATASET, Settings
 
 MOST = Settings.model_fields["retrain_min_drift"].default
 NEW_PRODUCT = PROJECT / "data" / "new_product" / "conversations.jsonl"

@@ -13,7 +13,8 @@ import pytest
 
 from phi_assets.backends.azure.infrastructure import prices
 from phi_assets.cli.main import phi
-from phi_assets.settings import PROJECT, Settings
+from phi_assets.project import PROJECT
+from phi_assets.settings import Settings
 
 DOCS, TESTS = PROJECT / "docs", PROJECT / "tests"
 PAGE = (DOCS / "guide.md").read_text(encoding="utf-8")

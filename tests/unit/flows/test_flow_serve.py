@@ -10,17 +10,19 @@ import httpx
 import pytest
 
 from phi_assets.backends.azure.resources import SIGN_IN
+from phi_assets.project import PROJECT
 from phi_assets.prompt_flow.connections import CONNECTION, LocalConnections
 from phi_assets.prompt_flow.environment import prompt_flow_environment
 from phi_assets.prompt_flow.package import is_intact, package_flow
 from phi_assets.prompt_flow.trial import prove_flow
+from phi_assets.prompt_flow.virtual_environment import NAME, python
 from tests.support.server_process import free_port, running
 from tests.support.tiny_models import make_tiny_phi3
 
 pytestmark = pytest.mark.integration
 
-REPOSITORY = Path(__file__).resolve().parents[3]
-CHAT_FLOW = REPOSITORY / "flows" / "chat"
+CHAT_FLOW = PROJECT / "flows" / "chat"
+FLOW_PYTHON = python(PROJECT / NAME)
 KEY = "the-key-of-the-endpoint-0123456789"
 
 
@@ -33,7 +35,7 @@ def model_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     command = [sys.executable, "-m", "serving_code", "--model", str(folder), "--port", str(port)]
     command += ["--deployment", "green", "--model-name", "tiny", "--model-version", "3"]
     address = f"http://127.0.0.1:{port}"
-    with running(command, {**os.environ, "SERVING_KEY": KEY, "PYTHONPATH": str(REPOSITORY)}, f"{address}/readyz"):
+    with running(command, {**os.environ, "SERVING_KEY": KEY, "PYTHONPATH": str(PROJECT)}, f"{address}/readyz"):
         yield address
 
 
@@ -79,7 +81,7 @@ def test_a_package_serves_itself_from_an_address_and_a_key(endpoint, home, tmp_p
         "PYTHONDONTWRITEBYTECODE": "1",
     }
     endpoint.refuse(401, "wrong key")
-    with running([sys.executable, str(folder / "serve.py")], environment, f"http://127.0.0.1:{port}/health"):
+    with running([str(FLOW_PYTHON), str(folder / "serve.py")], environment, f"http://127.0.0.1:{port}/health"):
         score = f"http://127.0.0.1:{port}/score"
         refused = httpx.post(score, json={"question": "Who are you?"}, timeout=60)
         answered = httpx.post(score, json={"question": "Who are you?"}, timeout=60)
@@ -98,9 +100,9 @@ def test_a_package_serves_itself_to_an_endpoint_that_takes_entra_tokens_and_says
     port = free_port()
     given = {"ENDPOINT_ADDRESS": endpoint.address, "ENDPOINT_AUTH": "aad_token", "PORT": str(port)}
     nobody = {name: value for name, value in os.environ.items() if not name.startswith(("AZURE_", "ENDPOINT_"))}
-    state = {"PF_HOME_DIRECTORY": str(home / "prompt_flow"), "PATH": str(Path(sys.executable).parent)}
+    state = {"PF_HOME_DIRECTORY": str(home / "prompt_flow"), "PATH": str(FLOW_PYTHON.parent)}
     environment = {**nobody, **state, **given, "PYTHONDONTWRITEBYTECODE": "1"}
-    with running([sys.executable, str(folder / "serve.py")], environment, f"http://127.0.0.1:{port}/health"):
+    with running([str(FLOW_PYTHON), str(folder / "serve.py")], environment, f"http://127.0.0.1:{port}/health"):
         refused = httpx.post(f"http://127.0.0.1:{port}/score", json={"question": "Who are you?"}, timeout=60)
     assert "run `az login`" in refused.json()["error"]["message"]
     assert endpoint.requests == []

@@ -10,7 +10,8 @@ from dagster._annotations import is_public
 
 from phi_assets.graph import dagster_internals
 from phi_assets.instance import home
-from phi_assets.settings import PROJECT, read
+from phi_assets.project import PROJECT
+from phi_assets.settings import read
 
 
 @dagster_internals.observed_source(dg.AssetSpec("source", owners=["team:ml"], kinds={"json"}))

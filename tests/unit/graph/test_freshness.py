@@ -14,8 +14,9 @@ from phi_assets.graph import freshness
 from phi_assets.graph.freshness import champion_serves, little_drift, passed_on
 from phi_assets.instance import runs
 from phi_assets.outcome import CheckOutcome
+from phi_assets.project import PROJECT
 from phi_assets.records import DatasetVersion, RegisteredModel
-from phi_assets.settings import OWN_DATASET, PROJECT, current
+from phi_assets.settings import OWN_DATASET, current
 from tests.support.event_log import made, observed
 from tests.support.fake_records import a_model
 

@@ -37,7 +37,7 @@ if __name__ == "__main__":
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
     (tmp_path / "worker_child.py").write_text(CHILD)
-    return {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{REPOSITORY}"}
+    return {**os.environ, "VIRTUAL_ENV": sys.prefix, "PYTHONPATH": f"{tmp_path}{os.pathsep}{REPOSITORY}"}
 
 
 def test_a_child_replies_and_its_workers_end_with_it(environment):

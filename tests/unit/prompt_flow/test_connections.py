@@ -4,7 +4,6 @@ import json
 import os
 import stat
 import subprocess
-import sys
 
 import pytest
 
@@ -72,7 +71,7 @@ def test_what_has_not_changed_is_read_once_and_another_s_change_is_seen(home, mo
     assert connections.ensure(CONNECTION, "http://127.0.0.1:8000", KEY) == first.digest
     assert asked == ["make"]
     environment, program = prompt_flow_environment(home), f"from promptflow.client import PFClient as C; {GONE}"
-    subprocess.run([sys.executable, "-c", program], env=environment, check=True)
+    subprocess.run(["python", "-c", program], env=environment, check=True)
     assert connections.find(CONNECTION) is None
 
 
@@ -131,7 +130,7 @@ def test_prompt_flow_asks_nobody_for_its_latest_version_and_sends_nothing(home):
         "print(json.dumps([is_telemetry_enabled(), is_trace_feature_disabled(), asked]))\n"
     )
     done = subprocess.run(
-        [environment["PATH"].split(os.pathsep)[0] + "/python", "-c", program],
+        ["python", "-c", program],
         env=environment,
         capture_output=True,
         text=True,

@@ -1,13 +1,12 @@
 """The packaged flow: known by its content, complete or not there."""
 
 import sys
-from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
 from phi_assets.prompt_flow.package import folder_digest, is_intact, package_flow
-from phi_assets.prompt_flow.requirements import pinned_requirements
+from phi_assets.prompt_flow.virtual_environment import LOCK
 
 CHAT_FLOW = Path(__file__).resolve().parents[3] / "flows" / "chat"
 
@@ -80,20 +79,19 @@ def test_a_file_that_a_backend_adds_is_in_the_package_and_counts(tmp_path):
     assert digest != package_flow(CHAT_FLOW, tmp_path / "packages")[1]
 
 
-def test_a_package_pins_exactly_what_it_was_tested_with(tmp_path):
+def test_a_package_locks_exactly_what_it_was_tested_with(tmp_path):
     folder, _ = package_flow(CHAT_FLOW, tmp_path / "packages")
-    pins = (folder / "requirements.txt").read_text().splitlines()
-    assert all(line.count("==") == 1 for line in pins)
-    for name in ("promptflow", "promptflow-devkit", "httpx", "azure-identity", "keyrings-alt", "flask"):
-        assert f"{name}=={version(name)}" in pins
+    assert (folder / "requirements.txt").read_bytes() == LOCK.read_bytes()
+    assert "--require-hashes" in (folder / "Dockerfile").read_text()
 
 
-def test_nothing_that_the_flow_does_without_is_pinned():
-    names = {line.partition("==")[0] for line in pinned_requirements()}
+def test_nothing_that_the_flow_does_without_is_locked():
+    names = {line.partition("==")[0] for line in LOCK.read_text().splitlines() if "==" in line}
+    assert {"promptflow", "promptflow-devkit", "httpx", "azure-identity", "keyrings-alt", "flask"} <= names
     assert not names & {"torch", "transformers", "dagster", "mlflow", "pytest"}
 
 
-def test_the_image_has_the_python_that_the_pins_were_made_with(tmp_path):
+def test_the_image_has_the_python_that_the_flow_was_tested_with(tmp_path):
     folder, _ = package_flow(CHAT_FLOW, tmp_path / "packages")
     lines = (folder / "Dockerfile").read_text().splitlines()
     assert f"ARG PYTHON_VERSION={sys.version_info.major}.{sys.version_info.minor}" in lines

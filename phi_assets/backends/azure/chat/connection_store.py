@@ -13,7 +13,7 @@ from phi_assets.backends.azure.client.retry import log_to_run, with_retries
 from phi_assets.backends.azure.client.role_delay import wait_for_role
 from phi_assets.backends.azure.serving.endpoint import keys_of
 from phi_assets.errors import BackendError
-from phi_assets.ports.base import Decides, Log
+from phi_assets.ports.base import Decides, Log, no_log
 from phi_assets.ports.chat import ConnectionStore
 from phi_assets.prompt_flow.connections import (
     CONNECTION,
@@ -104,11 +104,11 @@ class AzureConnectionStore(ConnectionStore):
     state: str
     role_minutes: float = 30.0
 
-    def connect(self, endpoint: Endpoint, key: str) -> Connection:
+    def connect(self, endpoint: Endpoint, key: str, log: Log = no_log) -> Connection:
         kept = key_to_keep(endpoint.auth, key)
         wanted = StoredConnection(CONNECTION, endpoint.address, endpoint.auth, fingerprint(kept))
         self._workspace.ensure(wanted, kept, self.role_minutes)
-        self._home.ensure(CONNECTION, endpoint.address, key, endpoint.auth)
+        self._home.ensure(CONNECTION, endpoint.address, key, endpoint.auth, log)
         return _record(wanted)
 
     def find(self, digest: str) -> Connection | None:

@@ -17,8 +17,9 @@ from phi_assets.backends.azure.storage import blob, data_assets
 from phi_assets.backends.azure.training.base_model_store import ASSET as BASE_MODEL
 from phi_assets.ports.base import Decides, StepContext
 from phi_assets.ports.evaluation import Contest, Evaluator
+from phi_assets.project import PROJECT
 from phi_assets.records import Evaluation
-from phi_assets.settings import GENERAL_QUESTIONS, PROJECT
+from phi_assets.settings import GENERAL_QUESTIONS
 
 ROOT = "phi/evaluations/"
 QUESTIONS, GENERAL = "data/questions.jsonl", "data/general_questions.jsonl"

@@ -10,8 +10,8 @@ from phi_assets.backends.azure.client.clients import AzureClients
 from phi_assets.backends.azure.infrastructure import ml_environment
 from phi_assets.backends.azure.infrastructure.ml_environment import DIGITS
 from phi_assets.ports.base import Log
+from phi_assets.project import PROJECT
 from phi_assets.records import TrainingEnvironment
-from phi_assets.settings import PROJECT
 
 if TYPE_CHECKING:
     from azure.ai.ml.entities import Environment

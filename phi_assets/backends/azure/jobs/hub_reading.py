@@ -17,7 +17,7 @@ from phi_assets.conversations.sources.feeds import Piece, Scan
 from phi_assets.errors import BackendError
 from phi_assets.files import file_sha256
 from phi_assets.ports.base import Log
-from phi_assets.settings import PROJECT
+from phi_assets.project import PROJECT
 
 ROOT = "phi/hub/"
 CODE = PROJECT / "dataset_code"

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from phi_assets.ports.operations import Diagnosis
-from phi_assets.settings import PROJECT
+from phi_assets.project import PROJECT
 
 AS_OF = dt.date(2026, 11, 24)
 NOTICES = "https://learn.microsoft.com/azure/virtual-machines/retirement-notices"

@@ -13,7 +13,7 @@ from phi_assets.backends.azure.infrastructure import ml_environment
 from phi_assets.backends.azure.infrastructure.ml_environment import DIGITS
 from phi_assets.files import ENVIRONMENT, NEVER_UPLOADED
 from phi_assets.ports.base import Log
-from phi_assets.settings import PROJECT
+from phi_assets.project import PROJECT
 
 if TYPE_CHECKING:
     from azure.ai.ml.entities import Environment

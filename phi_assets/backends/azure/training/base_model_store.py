@@ -10,8 +10,8 @@ from phi_assets.backends.azure.client.retry import log_to_run
 from phi_assets.backends.azure.storage import blob, data_assets
 from phi_assets.ports.base import Decides, Log
 from phi_assets.ports.training import BaseModelStore
+from phi_assets.project import WORKING_FOLDER
 from phi_assets.records import BaseModel
-from phi_assets.settings import PROJECT
 
 ASSET = "phi-base-model"
 ROOT = "phi/base_models/"
@@ -31,7 +31,7 @@ class AzureBaseModelStore(BaseModelStore):
     def resolve(self, log: Log) -> BaseModel:
         from phi_assets.base_models.resolve import resolve_named
 
-        here = resolve_named(self.base_model, PROJECT, self._root, log)
+        here = resolve_named(self.base_model, WORKING_FOLDER, self._root, log)
         path = folder_of(here.digest)
         sent = self._blobs(log).upload(Path(here.address), path)
         log(f"{blob.address(path)}: {sent} files uploaded")

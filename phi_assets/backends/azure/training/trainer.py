@@ -23,8 +23,8 @@ from phi_assets.backends.azure.training.base_model_store import ASSET as BASE_MO
 from phi_assets.models.recipes import Recipe
 from phi_assets.ports.base import Decides, StepContext
 from phi_assets.ports.training import Trainer
+from phi_assets.project import PROJECT
 from phi_assets.records import BaseModel, DatasetVersion, ModelVersion
-from phi_assets.settings import PROJECT
 
 ROOT = "phi/training/"
 WEIGHTS = "model/model.safetensors"

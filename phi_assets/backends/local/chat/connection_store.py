@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import ClassVar
 
-from phi_assets.ports.base import Decides
+from phi_assets.ports.base import Decides, Log, no_log
 from phi_assets.ports.chat import ConnectionStore
 from phi_assets.prompt_flow.connections import CONNECTION, LocalConnections
 from phi_assets.records import Connection, Endpoint
@@ -17,8 +17,8 @@ class LocalConnectionStore(ConnectionStore):
     }
     state: str
 
-    def connect(self, endpoint: Endpoint, key: str) -> Connection:
-        digest = self._connections.ensure(CONNECTION, endpoint.address, key)
+    def connect(self, endpoint: Endpoint, key: str, log: Log = no_log) -> Connection:
+        digest = self._connections.ensure(CONNECTION, endpoint.address, key, log=log)
         return Connection(digest=digest, name=CONNECTION, address=endpoint.address)
 
     def find(self, digest: str) -> Connection | None:

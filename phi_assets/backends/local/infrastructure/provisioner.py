@@ -11,8 +11,8 @@ from phi_assets.backends import content_store
 from phi_assets.backends.local.evaluation.registry import MlflowRegistry
 from phi_assets.ports.base import Decides
 from phi_assets.ports.infrastructure import Provisioner
+from phi_assets.project import PROJECT
 from phi_assets.records import Compute, Record, TrainingEnvironment, Workspace
-from phi_assets.settings import PROJECT
 
 LOCK = PROJECT / "requirements" / "lock.txt"
 SHOWN = ("torch", "transformers", "trl", "peft", "accelerate", "datasets", "mlflow", "dagster", "promptflow")

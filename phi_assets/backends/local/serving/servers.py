@@ -12,8 +12,8 @@ from pathlib import Path
 from phi_assets import code_digest
 from phi_assets.backends.local.serving.processes import ServerProcess
 from phi_assets.backends.local.serving.state import HOST, DeploymentState
+from phi_assets.project import PROJECT
 
-PROJECT = Path(__file__).resolve().parents[4]
 HERE = Path(__file__).resolve().parent
 # Below the range of ephemeral ports, so that no outgoing connection takes the port while the endpoint is stopped.
 STABLE_PORTS = range(20_000, 32_000)

@@ -5,8 +5,8 @@ from typing import ClassVar
 
 from phi_assets.ports.base import Decides, Log
 from phi_assets.ports.training import BaseModelStore
+from phi_assets.project import WORKING_FOLDER
 from phi_assets.records import BaseModel
-from phi_assets.settings import PROJECT
 
 
 class LocalBaseModelStore(BaseModelStore):
@@ -21,7 +21,7 @@ class LocalBaseModelStore(BaseModelStore):
     def resolve(self, log: Log) -> BaseModel:
         from phi_assets.base_models.resolve import resolve_named
 
-        return resolve_named(self.base_model, PROJECT, self._root, log)
+        return resolve_named(self.base_model, WORKING_FOLDER, self._root, log)
 
     def find(self, digest: str) -> BaseModel | None:
         from phi_assets.base_models.model_store import find_model

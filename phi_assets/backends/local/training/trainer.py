@@ -12,8 +12,8 @@ from phi_assets.files import atomic_write, file_sha256
 from phi_assets.models.recipes import Recipe
 from phi_assets.ports.base import Decides, StepContext
 from phi_assets.ports.training import Trainer
+from phi_assets.project import PROJECT
 from phi_assets.records import BaseModel, DatasetVersion, ModelVersion
-from phi_assets.settings import PROJECT
 
 PROGRAM = "training_code/fine_tune.py"
 WEIGHTS = Path("model", "model.safetensors")

@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -78,7 +77,7 @@ def read_by_prompt_flow(stage: Stage) -> Any:
         "print(json.dumps([type(found).__name__, dict(found.configs), dict(found.secrets)]))\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", program, workspace[2], workspace[4], workspace[8], CONNECTION],
+        ["python", "-c", program, workspace[2], workspace[4], workspace[8], CONNECTION],
         env=prompt_flow_environment(stage.place.clients.account.folder),
         capture_output=True,
         text=True,

@@ -23,8 +23,8 @@ from phi_assets.conversations.rows import SourceError
 from phi_assets.conversations.sources.address import HubSource
 from phi_assets.conversations.sources.feeds import Piece, Scan
 from phi_assets.errors import BackendError
+from phi_assets.project import PROJECT
 from phi_assets.records import DatasetVersion
-from phi_assets.settings import PROJECT
 from tests.support.azure_jobs import CLEANING, MARKS, Work, prepared, until
 from tests.support.azure_place import Place
 from tests.support.loopback_hub import LoopbackHub, run_hub

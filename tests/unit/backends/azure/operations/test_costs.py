@@ -16,7 +16,7 @@ from phi_assets.backends.azure.infrastructure.prices import price_per_hour
 from phi_assets.backends.azure.operations import costs
 from phi_assets.defs.operations.azure_operations import cost
 from phi_assets.ports.operations import Bill
-from phi_assets.settings import PROJECT
+from phi_assets.project import PROJECT
 from tests.support.azure_place import Place
 from tests.support.graph_facts import AZURE
 
