@@ -1,6 +1,5 @@
 """`phi ask`: sends a question to the deployed model or the base model, and reports the provenance of the answer."""
 
-import sys
 import time
 import uuid
 from typing import Any
@@ -9,6 +8,7 @@ import dagster as dg
 
 from phi_assets.answer_log import BASE, Answers, AnswersUnreadable
 from phi_assets.backends.select import build_resources
+from phi_assets.cli.console import print_error
 from phi_assets.endpoint_client import Answer, NoAnswer, chat
 from phi_assets.graph.io_manager import RecordIOManager
 from phi_assets.instance import home
@@ -104,7 +104,7 @@ def _keep(settings: Settings, question: str, answer: Answer, *, model_digest: st
     try:
         Answers(settings.state, settings.keep_answers_days).keep(kept)
     except AnswersUnreadable as e:
-        print(f"phi: the answer is not stored: {e}", file=sys.stderr)
+        print_error(f"the answer is not stored: {e}")
 
 
 def _run_of(settings: Settings, asset: str) -> str | None:

@@ -1,9 +1,11 @@
 """The `phi` command, a thin layer over Dagster's own API."""
 
-import json
+import io
 import os
 import sys
+import traceback
 from collections.abc import Sequence
+from types import TracebackType
 
 import click
 
@@ -14,19 +16,24 @@ as_json = click.option("--json", "as_json", is_flag=True, help="for programs")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one subcommand and return its exit status: 0 success, 1 failure with the reason on stderr, 2 wrong usage."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # characters that the terminal's encoding lacks
+    if arguments is None:
+        sys.excepthook = _print_bug
     try:
         return phi.main(arguments, prog_name="phi", standalone_mode=False) or 0
     except click.ClickException as e:
-        e.show()
+        _print_usage_error(e)
         return e.exit_code
-    except SettingsError as e:
-        print(f"phi: {e}", file=sys.stderr)
-        return 2
     except click.Abort:
-        print("phi: interrupted", file=sys.stderr)
+        _print_error("interrupted")
         return 130
+    except SettingsError as e:
+        _print_error(e)
+        return 2
     except _known_errors() as e:
-        print(f"phi: {e}", file=sys.stderr)
+        _print_error(e)
         return 1
 
 
@@ -89,16 +96,17 @@ def status(as_json: bool) -> int:
 def ask(question: str, base: bool, as_json: bool) -> int:
     """Ask the deployed model a question."""
     from phi_assets.cli import ask
+    from phi_assets.cli.console import print_json, print_text
 
     settings = current()
     answer = ask.ask_base(settings, question) if base else ask.ask_deployed(settings, question)
     if as_json:
-        print(json.dumps(answer, ensure_ascii=False, indent=2))
+        print_json(answer)
     else:
-        print(answer["answer"])
-        print(ask.provenance(answer), file=sys.stderr)
+        print_text(answer["answer"])
+        print_text(ask.provenance(answer), error=True)
         if settings.keep_answers_days > 0 and not base:
-            print(f"where it came from: phi why {answer['id']}", file=sys.stderr)
+            print_text(f"where it came from: phi why {answer['id']}", error=True)
     return 0
 
 
@@ -211,6 +219,28 @@ def _known_errors() -> tuple[type[Exception], ...]:
 
     unknown = (AnswersUnreadable, NotTraceable, UnknownAnswer)
     return (BackendError, Busy, DagsterNotReady, EndpointDown, NothingDeployed, *unknown)
+
+
+def _print_error(message: object) -> None:
+    from phi_assets.cli.console import print_error
+
+    print_error(message)
+
+
+def _print_usage_error(error: click.ClickException) -> None:
+    """Print what click says, in which it repeats arguments as they were typed."""
+    from phi_assets.cli.console import print_text
+
+    said = io.StringIO()
+    error.show(said)
+    print_text(said.getvalue().rstrip(), error=True)
+
+
+def _print_bug(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Print a traceback, whose message may contain any text."""
+    from phi_assets.cli.console import print_text
+
+    print_text("".join(traceback.format_exception(kind, error, trace)).rstrip(), error=True)
 
 
 if __name__ == "__main__":

@@ -1,16 +1,13 @@
 """`phi models`, `phi experiments`, `phi promote` and `phi rollback`: registered versions and tracked trainings."""
 
 import dataclasses
-import json
 from collections.abc import Mapping
 from typing import Any
 
-from rich.table import Table
-from rich.text import Text
-
 from phi_assets.backends.select import build_resources
 from phi_assets.cli.ask import NothingDeployed, ask_deployed
-from phi_assets.cli.console import console, say
+from phi_assets.cli.console import print_field, print_json, print_text, say
+from phi_assets.cli.tables import Column, print_table
 from phi_assets.instance import home, runs, server
 from phi_assets.models import recipes
 from phi_assets.models.champions import Version
@@ -18,25 +15,39 @@ from phi_assets.models.experiments import Trained, best_first, differences
 from phi_assets.settings import Settings
 
 NO_TRAININGS = "no training is tracked yet: `phi run` trains, and job `candidate` tries another recipe"
-NUMBERS = ("loss", "validation loss", "bits per byte", "right", "general kept", "minutes")
-
-COLUMNS = ("version", "state", "model", "dataset", "questions right", "bits per byte", "promoted", "withdrawn")
+VERSIONS = (
+    Column("version"),
+    Column("state", styles={"champion": "green", "withdrawn": "yellow"}),
+    Column("model"),
+    Column("dataset"),
+    Column("questions right"),
+    Column("bits per byte", number=True),
+    Column("promoted", text=True),
+    Column("withdrawn", text=True),
+)
+TRAININGS = (
+    Column("name"),
+    Column("what differs", text=True),
+    Column("dataset"),
+    Column("loss", number=True),
+    Column("validation loss", number=True),
+    Column("bits per byte", number=True),
+    Column("right", number=True),
+    Column("general kept", number=True, optional=True),
+    Column("minutes", number=True, optional=True),
+    Column("gate", text=True),
+)
 
 
 def show(settings: Settings, *, as_json: bool) -> int:
     """Print the registered versions and return 0, also when there are none."""
     versions: list[Version] = build_resources(settings)["registry"].versions()
     if as_json:
-        print(json.dumps([dataclasses.asdict(each) for each in versions], ensure_ascii=False, indent=2))
+        print_json([dataclasses.asdict(each) for each in versions])
     elif not versions:
-        print("no model is registered yet; `phi run` makes one")
+        print_text("no model is registered yet; `phi run` makes one")
     else:
-        table = Table(title="registered models", title_justify="left")
-        for column in COLUMNS:
-            table.add_column(column, overflow="fold")
-        for each in versions:
-            table.add_row(*(Text(cell) for cell in _row(each)))
-        console.print(table)
+        print_table("registered models", VERSIONS, map(_row, versions))
     return 0
 
 
@@ -58,11 +69,11 @@ def experiments(settings: Settings, *, as_json: bool) -> int:
     found = best_first(build_resources(settings)["registry"].trainings())
     reference = recipes.of(settings.preset, {}).learned_from()
     if as_json:
-        print(json.dumps([_as_object(each, reference) for each in found], ensure_ascii=False, indent=2))
+        print_json([_as_object(each, reference) for each in found])
     elif found:
         _show_trainings(found, reference)
     else:
-        print(NO_TRAININGS)
+        print_text(NO_TRAININGS)
     return 0
 
 
@@ -72,26 +83,25 @@ def _as_object(each: Trained, reference: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _show_trainings(found: list[Trained], reference: Mapping[str, Any]) -> None:
-    table = Table(title="trainings, best first", title_justify="left")
-    for column in ("name", "what differs", "dataset", *NUMBERS, "gate"):
-        table.add_column(column, overflow="fold", justify="right" if column in NUMBERS else "left")
-    for each in found:
-        scores = each.scores
-        table.add_row(
-            Text(each.candidate or "the graph's"),
-            Text(", ".join(differences(each, reference)) or "nothing"),
-            each.dataset[:12],
-            _number(each.loss, "{:.3f}"),
-            _number(each.validation_loss, "{:.3f}"),
-            _number(scores and scores.bits_per_byte, "{:.3f}"),
-            _number(scores and scores.right, "{:.0%}"),
-            _number(scores and scores.general_kept, "{:.0%}"),
-            _number(each.minutes, "{:.1f}"),
-            Text(scores.gate if scores else "not evaluated"),
-        )
-    console.print(table)
+    print_table("trainings, best first", TRAININGS, (_training(each, reference) for each in found))
     if len({each.dataset for each in found}) > 1:
-        console.print("Numbers of different datasets are of different test splits: compare within one.")
+        print_text("Numbers of different datasets are of different test splits: compare within one.")
+
+
+def _training(each: Trained, reference: Mapping[str, Any]) -> tuple[str, ...]:
+    scores = each.scores
+    return (
+        each.candidate or "the graph's",
+        ", ".join(differences(each, reference)) or "nothing",
+        each.dataset[:12],
+        _number(each.loss, "{:.3f}"),
+        _number(each.validation_loss, "{:.3f}"),
+        _number(scores and scores.bits_per_byte, "{:.3f}"),
+        _number(scores and scores.right, "{:.0%}"),
+        _number(scores and scores.general_kept, "{:.0%}"),
+        _number(each.minutes, "{:.1f}"),
+        scores.gate if scores else "not evaluated",
+    )
 
 
 def _number(value: float | None, form: str) -> str:
@@ -115,12 +125,12 @@ def _change(settings: Settings, job: str, promotion: dict[str, str]) -> int:
         say(job, f"{run_id[:8]} is live on {ui.address}/runs/{run_id}")
         outcome = runs.follow(instance, run_id, say)
     for error in outcome.errors:
-        console.print(f"  {error}", markup=False)
+        print_text(error.replace("\n", "\n  "), indent=2)
     try:
         answer = ask_deployed(settings, "Hello")
     except NothingDeployed as e:
-        console.print(f"no model answers: {e}", markup=False)
+        print_text(f"no model answers: {e}")
         return 1
     served_by = f"{answer['model']} {answer['model_version']}, deployment {answer['deployment']}"
-    console.print(f"answers now   {served_by}", markup=False)
+    print_field("answers now", served_by)
     return 0 if outcome.ended_well else 1

@@ -1,6 +1,6 @@
 """`phi notify --test`: sends a test message to the webhook that receives failures."""
 
-from phi_assets.cli.console import console
+from phi_assets.cli.console import print_text
 from phi_assets.notifications.messages import Message
 from phi_assets.notifications.webhook import post
 from phi_assets.notifications.webhook_formats import shape_of, shaped
@@ -20,9 +20,9 @@ def send_test(settings: Settings) -> int:
     shape = shape_of(settings.webhook.get_secret_value(), settings.webhook_format)
     answer = post(settings.webhook, shaped(TEST, "", shape))
     if answer.received:
-        console.print(f"received, in {shape}'s shape: status {answer.status} {answer.words}".rstrip(), markup=False)
+        print_text(f"received, in {shape}'s shape: status {answer.status} {answer.words}".rstrip())
         return 0
     response = f"status {answer.status}: {answer.words}" if answer.status else answer.words
-    console.print(f"not received, in {shape}'s shape: {response}", markup=False)
-    console.print("check PHI_WEBHOOK, and PHI_WEBHOOK_FORMAT, which is slack or teams", markup=False)
+    print_text(f"not received, in {shape}'s shape: {response}")
+    print_text("check PHI_WEBHOOK, and PHI_WEBHOOK_FORMAT, which is slack or teams")
     return 1

@@ -2,16 +2,16 @@
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
-from rich.table import Table
 
 from phi_assets.cli import ask
-from phi_assets.cli import console as screen
-from phi_assets.cli.console import console, say
+from phi_assets.cli.console import print_field, print_text, say
+from phi_assets.cli.status import what_exists
+from phi_assets.cli.tables import Column, print_table
 from phi_assets.graph import staleness
 from phi_assets.graph.dagster_internals import job_of
 from phi_assets.graph.run_tags import BY_COMMAND, FOLLOWED
@@ -28,7 +28,11 @@ NO_CONSOLE_LOG = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 RERUN_FOR_DOWNSTREAM = "runs again, for the assets downstream of it"
 
 QUESTIONS_SHOWN = 3
+ANSWER_LINES = 10
+LABEL = 9
 SHARE = "{right} of {count} ({share:.0%})"
+
+OUTCOMES = (Column("asset"), Column("outcome"), Column("seconds", number=True), Column("what exists now", text=True))
 
 API = "POST /score, POST /v1/chat/completions; `phi ask` uses the key"
 
@@ -46,20 +50,42 @@ def run(settings: Settings) -> int:
         resources = graph.resources or {}
         host = resources["endpoint_host"]
         host.start(lambda words: say("endpoint", words))
-        screen.show_outcomes(made.states, made.seconds, made.failed_assets)
+        show_outcomes(made.states, made.seconds, made.failed_assets)
         if made.errors:
-            console.print("[red]not done:[/red]")
+            print_text("not done:", style="red")
             for error in made.errors:
-                console.print(f"  {error}", markup=False)
-            console.print(f"  Dagster's UI: {ui.address}")
+                print_text(error.replace("\n", "\n  "), indent=2)
+            print_text(f"Dagster's UI: {ui.address}", indent=2)
             return 1
         if not made.seconds:
             say("run", "nothing to do: every asset is up to date")
         show_before_and_after(settings, made.states, resources)
-        console.print(f"endpoint  {host.status()['address']}  ({API})")
-        console.print(f"UI        {ui.address}")
+        print_field("endpoint", f"{host.status()['address']} ({API})", width=LABEL)
+        print_field("UI", ui.address, width=LABEL)
         say("run", f"finished in {time.monotonic() - began:.0f} s")
     return 0
+
+
+def show_outcomes(states: Mapping[str, AssetState], seconds: Mapping[str, float], failed: Sequence[str]) -> None:
+    """Print for every asset whether this call materialised it, in how many seconds, and what exists now."""
+    rows = (
+        (
+            state.name,
+            _outcome(state, seconds, failed),
+            f"{seconds[state.name]:.1f}" if state.name in seconds else "",
+            what_exists(state),
+        )
+        for state in states.values()
+    )
+    print_table("outcome", OUTCOMES, rows)
+
+
+def _outcome(state: AssetState, seconds: Mapping[str, float], failed: Sequence[str]) -> str:
+    if state.name in failed:
+        return "failed"
+    if state.name in seconds:
+        return "materialised"
+    return {"fresh": "up to date", "observed": "observed"}.get(state.status, state.status)
 
 
 def show_before_and_after(settings: Settings, states: Mapping[str, AssetState], resources: Mapping[str, Any]) -> None:
@@ -68,7 +94,8 @@ def show_before_and_after(settings: Settings, states: Mapping[str, AssetState], 
     if not isinstance(evaluation, Evaluation):
         return
     evaluator = resources["evaluator"]
-    rows = [json.loads(line) for line in (evaluator.folder(evaluation) / "rows.jsonl").open(encoding="utf-8")]
+    with (evaluator.folder(evaluation) / "rows.jsonl").open(encoding="utf-8") as lines:
+        rows = [json.loads(line) for line in lines]
     questions = [row for row in rows if row["kind"] == "question" and len(row["messages"]) == 1][:QUESTIONS_SHOWN]
     if questions:
         _show_answers(settings, questions, from_endpoint="endpoint_host" in resources)
@@ -76,14 +103,14 @@ def show_before_and_after(settings: Settings, states: Mapping[str, AssetState], 
 
 
 def _show_answers(settings: Settings, questions: list[dict[str, Any]], *, from_endpoint: bool) -> None:
-    table = Table(title="before and after", title_justify="left")
-    for column in ("question", "base model", f"fine-tuned, from the {'endpoint' if from_endpoint else 'evaluation'}"):
-        table.add_column(column, overflow="fold")
+    tuned = f"fine-tuned, from the {'endpoint' if from_endpoint else 'evaluation'}"
+    columns = [Column(title, text=True) for title in ("question", "base model", tuned)]
+    rows = []
     for row in questions:
         text = row["messages"][-1]["content"]
-        tuned = ask.ask_deployed(settings, text)["answer"] if from_endpoint else row["tuned"]["reply"]
-        table.add_row(text, row["base"]["reply"], tuned)
-    console.print(table)
+        reply = ask.ask_deployed(settings, text)["answer"] if from_endpoint else row["tuned"]["reply"]
+        rows.append((text, row["base"]["reply"], reply))
+    print_table("before and after", columns, rows, longest=ANSWER_LINES)
 
 
 def _show_scores(report: Mapping[str, Any]) -> None:
@@ -101,9 +128,9 @@ def _show_scores(report: Mapping[str, Any]) -> None:
         shuffled = (numbers["questions"] or {}).get("shuffled_share")
         if shuffled is not None:
             words.append(f"right with shuffled answer keys: {shuffled:.1%}")
-        console.print(f"{name:<9} {'; '.join(words)}")
+        print_field(name, "; ".join(words), width=LABEL)
     if report["questions"]["note"]:
-        console.print(report["questions"]["note"])
+        print_text(report["questions"]["note"])
 
 
 @dataclass

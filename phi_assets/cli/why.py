@@ -1,15 +1,13 @@
 """`phi why` and `phi answers`: the data behind an answer, and the stored answers."""
 
 import dataclasses
-import json
+import time
 from typing import Any
 
-from rich.table import Table
-from rich.text import Text
-
-from phi_assets.answer_log import Answers, question, when
+from phi_assets.answer_log import Answers, question
 from phi_assets.backends.select import build_resources
-from phi_assets.cli.console import console
+from phi_assets.cli.console import print_field, print_json, print_text
+from phi_assets.cli.tables import Column, print_table
 from phi_assets.instance import home, server
 from phi_assets.lineage.steps import SIMILARITY, Step, steps
 from phi_assets.lineage.trace import Lineage, trace
@@ -18,6 +16,14 @@ from serving_code.answers import StoredAnswer
 
 LINEAGE = "/assets/online_deployment?view=lineage&lineageScope=upstream"
 NO_UI = "not running: `phi dev` starts it, with a page for each of these runs and assets"
+NEAREST_LINES = 3
+COLUMNS = (
+    Column("id"),
+    Column("when"),
+    Column("model"),
+    Column("question", text=True),
+    Column("answer", text=True),
+)
 NO_ANSWERS = "no answer is kept yet; ask one: phi ask 'Who are you?'"
 
 
@@ -32,7 +38,7 @@ def why(settings: Settings, answer_id: str | None, *, as_json: bool) -> int:
         lineage = trace(instance, build_resources(settings), found)
     ui = server.find(settings)
     if as_json:
-        print(json.dumps(as_object(lineage, ui.address if ui else ""), ensure_ascii=False, indent=2))
+        print_json(as_object(lineage, ui.address if ui else ""))
     else:
         _show(lineage, ui.address if ui else "")
     return 0
@@ -42,17 +48,12 @@ def answers(settings: Settings, count: int, *, as_json: bool) -> int:
     """Print the newest answers and return 0, also when there are none. Raises AnswersUnreadable."""
     found = Answers(settings.state, settings.keep_answers_days).newest(count)
     if as_json:
-        print(json.dumps([_as_object(each) for each in found], ensure_ascii=False, indent=2))
+        print_json([_as_object(each) for each in found])
     elif not found:
-        print(NO_ANSWERS if settings.keep_answers_days > 0 else "PHI_KEEP_ANSWERS_DAYS is 0: no answers are kept")
+        print_text(NO_ANSWERS if settings.keep_answers_days > 0 else "PHI_KEEP_ANSWERS_DAYS is 0: no answers are kept")
     else:
-        table = Table(title="answers, the newest first", title_justify="left")
-        for column in ("id", "when", "model", "question", "answer"):
-            table.add_column(column, overflow="fold")
-        for each in found:
-            model = f"{each.model_name} {each.model_version}"
-            table.add_row(*map(Text, (each.id, when(each.at), model, question(each), each.answer)))
-        console.print(table)
+        rows = ((each.id, _when(each), _model(each), question(each), each.answer) for each in found)
+        print_table("answers, the newest first", COLUMNS, rows)
     return 0
 
 
@@ -72,35 +73,40 @@ def as_object(lineage: Lineage, ui: str) -> dict[str, Any]:
 
 
 def _show(lineage: Lineage, ui: str) -> None:
-    _line("question", lineage.question)
-    _line("answered", lineage.answer.answer)
-    console.print()
+    print_field("question", lineage.question)
+    print_field("answered", lineage.answer.answer)
+    print_text("")
     for step in steps(lineage):
-        _line(step.what, step.words)
+        print_field(step.what, step.words)
         if step.run:
-            _line("", f"Dagster run {_link(step, ui)}")
+            print_field("", f"Dagster run {_link(step, ui)}")
         if step.url:
-            _line("", step.url)
-    _line("in Dagster", f"{ui}{LINEAGE}" if ui else NO_UI)
+            print_field("", step.url)
+    print_field("in Dagster", f"{ui}{LINEAGE}" if ui else NO_UI)
     for note in lineage.notes:
-        _line("note", note)
+        print_field("note", note)
     if lineage.others:
         rows = ", ".join(f"phi why row:{each.number}" for each in lineage.others)
-        _line("note", f"its client gave this id to {len(lineage.others)} more; this is the newest. The others: {rows}")
+        others = f"its client gave this id to {len(lineage.others)} more; this is the newest. The others: {rows}"
+        print_field("note", others)
     if lineage.nearest:
-        console.print(f"\n{SIMILARITY}", markup=False)
+        print_text(f"\n{SIMILARITY}")
     for near in lineage.nearest:
-        _line(f"{near.similarity:.2f}", near.id)
-        _line("", f"asked    {near.question}")
-        _line("", f"answered {near.answer}")
-
-
-def _line(what: str, words: str) -> None:
-    console.print(Text.assemble((f"{what:<15} ", "cyan"), " ".join(words.split("\n"))))
+        print_field(f"{near.similarity:.2f}", near.id)
+        print_field("", f"asked: {near.question}", longest=NEAREST_LINES)
+        print_field("", f"answered: {near.answer}", longest=NEAREST_LINES)
 
 
 def _link(step: Step, ui: str) -> str:
     return f"{step.run}  {ui}/runs/{step.run}" if ui else step.run
+
+
+def _when(answer: StoredAnswer) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(answer.at))
+
+
+def _model(answer: StoredAnswer) -> str:
+    return f"{answer.model_name} {answer.model_version}"
 
 
 def _as_object(answer: StoredAnswer) -> dict[str, Any]:

@@ -112,7 +112,7 @@ def refuse_as_busy(monkeypatch: pytest.MonkeyPatch, part: str, times: int) -> No
 
 
 def phi(place: Place, *arguments: str, **given: Any) -> subprocess.CompletedProcess[str]:
-    variables = {**AZURE, "PHI_AZURE_NAME": place.name, "PHI_HOME": str(place.home), "COLUMNS": "200"}
+    variables = {**AZURE, "PHI_AZURE_NAME": place.name, "PHI_HOME": str(place.home)}
     return subprocess.run(
         [sys.executable, "-m", "phi_assets.cli.main", *arguments],
         cwd=PROJECT,

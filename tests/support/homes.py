@@ -106,7 +106,7 @@ def _unload_definitions() -> dict[str, ModuleType]:
 
 def made(output: str) -> set[str]:
     """Return the materialised assets of the command's outcome table."""
-    cells = [[cell.strip() for cell in line.strip("│ \n").split("│")] for line in output.splitlines() if "│" in line]
+    cells = [re.split(" {2,}", line) for line in output.splitlines()]
     return {row[0] for row in cells if len(row) > 1 and row[1] == "materialised"}
 
 
@@ -122,6 +122,5 @@ def tiny_home(folder: Path, dataset: Path, ui_port: int) -> Home:
             "PHI_PRESET": str(folder / "tiny.yaml"),
             "PHI_PROMOTE_ON_INSUFFICIENT_EVIDENCE": "true",
             "PHI_UI_PORT": str(ui_port),
-            "COLUMNS": "200",
         },
     )

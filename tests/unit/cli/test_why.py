@@ -114,7 +114,7 @@ def asked(tmp_path_factory):
             "PHI_NEAR_DUPLICATE_THRESHOLD": "1",
         }
         (folder / "raw.jsonl").write_text(conversations(1), encoding="utf-8")
-        for name, value in {**given, "COLUMNS": "200"}.items():
+        for name, value in given.items():
             patched.setenv(name, value)
         current.cache_clear()
         try:

@@ -216,7 +216,6 @@ def test_the_command_and_the_job_tell_the_bill(place):
         "PHI_AZURE_NAME": place.name,
         "PHI_HOME": str(place.home),
         "PHI_AZURE_MONTHLY_BUDGET": "250",
-        "COLUMNS": "200",
     }
     command = [sys.executable, "-m", "phi_assets.cli.main", "cost"]
 
