@@ -1,4 +1,4 @@
-"""The `phi` command, a thin layer over Dagster's own API."""
+"""The `phi` command: its subcommands and options. What a subcommand does is imported when it runs."""
 
 import io
 import os
@@ -6,10 +6,16 @@ import sys
 import traceback
 from collections.abc import Sequence
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 import click
 
-from phi_assets.settings import SettingsError, current
+from phi_assets.cli.commands import Commands
+
+if TYPE_CHECKING:
+    from phi_assets.settings import Settings
+
+DAILY, MODELS, AZURE, SHELL = "Day to day", "Models and answers", "Azure", "Set up"
 
 as_json = click.option("--json", "as_json", is_flag=True, help="for programs")
 
@@ -29,40 +35,47 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except click.Abort:
         _print_error("interrupted")
         return 130
-    except SettingsError as e:
+    except Exception as e:  # the classes of known errors load Dagster
+        wrong_setting = isinstance(e, _settings_error())
+        if not wrong_setting and not isinstance(e, _known_errors()):
+            raise
         _print_error(e)
-        return 2
-    except _known_errors() as e:
-        _print_error(e)
-        return 1
+        return 2 if wrong_setting else 1
 
 
 @click.group(
+    cls=Commands,
     invoke_without_command=True,
-    epilog="Settings are PHI_* variables; see README.md.",
+    examples=["phi run", "phi ask 'How long is the guarantee?'", "phi why --last"],
+    note="Settings are PHI_* variables, in the environment or in .env; README.md lists them.",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+@click.version_option(package_name="phi-assets")
 @click.pass_context
 def phi(context: click.Context) -> None:
-    """The `phi` command, a thin layer over Dagster's own API."""
+    """Fine-tune a Phi model on your conversations, serve it, and keep it fresh.
+
+    `phi run` makes everything that is missing or out of date; the other commands show what exists and where it came
+    from.
+    """
     if context.invoked_subcommand is None:
         click.echo(context.get_help())
 
 
-@phi.command()
+@phi.command(section=DAILY, examples=["phi run"])
 def run() -> int:
     """Make whatever is missing or stale, and nothing else."""
     from phi_assets.cli.run import run
 
-    return run(current())
+    return run(_current())
 
 
-@phi.command()
+@phi.command(section=DAILY, examples=["phi dev"])
 def dev() -> None:
     """Run Dagster's UI and daemon in the foreground."""
     from phi_assets.instance import home, server
 
-    settings = current()
+    settings = _current()
     with home.instance(settings) as instance:
         server.make_way(settings, instance)
         port = server.free_port(settings.ui_port)
@@ -72,24 +85,26 @@ def dev() -> None:
     os.execvpe(command[0], command, {**os.environ, **home.environment(settings)})
 
 
-@phi.command()
+@phi.command(section=DAILY, examples=["phi down"])
 def down() -> int:
     """Stop the servers, UI and daemon; keep everything made."""
     from phi_assets.cli.down import down
 
-    return down(current())
+    return down(_current())
 
 
-@phi.command()
+@phi.command(section=DAILY, examples=["phi status", "phi status --json | jq .would_run"])
 @as_json
 def status(as_json: bool) -> int:
     """Show what exists, whether it is fresh, and what would run."""
     from phi_assets.cli.status import show
 
-    return show(current(), as_json=as_json)
+    return show(_current(), as_json=as_json)
 
 
-@phi.command()
+@phi.command(
+    section=DAILY, examples=["phi ask 'How long is the guarantee?'", "phi ask --base 'How long is the guarantee?'"]
+)
 @click.argument("question")
 @click.option("--base", is_flag=True, help="ask the base model instead")
 @as_json
@@ -98,7 +113,7 @@ def ask(question: str, base: bool, as_json: bool) -> int:
     from phi_assets.cli import ask
     from phi_assets.cli.console import print_json, print_text
 
-    settings = current()
+    settings = _current()
     answer = ask.ask_base(settings, question) if base else ask.ask_deployed(settings, question)
     if as_json:
         print_json(answer)
@@ -110,8 +125,12 @@ def ask(question: str, base: bool, as_json: bool) -> int:
     return 0
 
 
-@phi.command()
-@click.argument("answer", required=False, help="its id, as the client, `phi ask` or `phi answers` shows it")
+@phi.command(section=MODELS, examples=["phi why --last", "phi why chatcmpl-0f8fad5bd9cb469fa16570867728950e"])
+@click.argument(
+    "answer",
+    required=False,
+    help="its id, as the client, `phi ask` or `phi answers` shows it",
+)
 @click.option("--last", is_flag=True, help="the newest answer")
 @as_json
 def why(answer: str | None, last: bool, as_json: bool) -> int:
@@ -120,92 +139,104 @@ def why(answer: str | None, last: bool, as_json: bool) -> int:
 
     if last == bool(answer):
         raise click.UsageError("give `phi why` one answer's id, or --last; `phi answers` lists them")
-    return why(current(), answer, as_json=as_json)
+    return why(_current(), answer, as_json=as_json)
 
 
-@phi.command()
+@phi.command(section=MODELS, examples=["phi answers -n 5"])
 @click.option("-n", "count", type=click.IntRange(min=1), default=20, show_default=True, help="how many")
 @as_json
 def answers(count: int, as_json: bool) -> int:
     """List the newest answers, with their ids."""
     from phi_assets.cli.why import answers
 
-    return answers(current(), count, as_json=as_json)
+    return answers(_current(), count, as_json=as_json)
 
 
-@phi.command()
+@phi.command(section=MODELS, examples=["phi experiments"])
 @as_json
 def experiments(as_json: bool) -> int:
     """Show every training and candidate side by side, best first."""
     from phi_assets.cli.models import experiments
 
-    return experiments(current(), as_json=as_json)
+    return experiments(_current(), as_json=as_json)
 
 
-@phi.command()
+@phi.command(section=MODELS, examples=["phi models"])
 @as_json
 def models(as_json: bool) -> int:
     """Show every registered version, its state and the reason."""
     from phi_assets.cli.models import show
 
-    return show(current(), as_json=as_json)
+    return show(_current(), as_json=as_json)
 
 
-@phi.command()
+@phi.command(section=MODELS, examples=["phi promote 2 --reason 'version 3 is too terse'"])
 @click.argument("version", help="its number, as `phi models` lists it")
 @click.option("--reason", default="", help="stored with the version that is withdrawn for it")
 def promote(version: str, reason: str) -> int:
     """Make a registered version champion by hand, and deploy it."""
     from phi_assets.cli.models import promote
 
-    return promote(current(), version, reason)
+    return promote(_current(), version, reason)
 
 
-@phi.command()
+@phi.command(section=MODELS, examples=["phi rollback --reason 'it invents prices'"])
 @click.option("--reason", default="", help="stored with the version that is withdrawn")
 def rollback(reason: str) -> int:
     """Withdraw the champion, and deploy the former one."""
     from phi_assets.cli.models import rollback
 
-    return rollback(current(), reason)
+    return rollback(_current(), reason)
 
 
-@phi.command()
+@phi.command(section=AZURE, examples=["phi preflight"])
 @as_json
 def preflight(as_json: bool) -> int:
     """Examine the subscription before anything is made in it."""
     from phi_assets.cli.azure import preflight
 
-    return preflight(current(), as_json=as_json)
+    return preflight(_current(), as_json=as_json)
 
 
-@phi.command()
+@phi.command(section=AZURE, examples=["phi cost"])
 @as_json
 def cost(as_json: bool) -> int:
     """Show costs of resources and jobs on Azure, the budget left."""
     from phi_assets.cli.azure import cost
 
-    return cost(current(), as_json=as_json)
+    return cost(_current(), as_json=as_json)
 
 
-@phi.command()
+@phi.command(section=AZURE, examples=["phi teardown", "phi teardown --all"])
 @click.option("--all", "everything", is_flag=True, help="everything, for good: the whole resource group")
 @click.option("--yes", is_flag=True, help="do not ask")
 def teardown(everything: bool, yes: bool) -> int:
     """Delete endpoints and clusters on Azure after confirmation."""
     from phi_assets.cli.azure import teardown
 
-    return teardown(current(), everything=everything, yes=yes)
+    return teardown(_current(), everything=everything, yes=yes)
 
 
-@phi.command()
+@phi.command(section=SHELL, examples=["phi notify --test"])
 @click.option("--test", is_flag=True, required=True, help="send a test message to PHI_WEBHOOK")
 def notify(test: bool) -> int:
     """Test whether failure messages arrive."""
     from phi_assets.cli.notify import send_test
 
     del test
-    return send_test(current())
+    return send_test(_current())
+
+
+def _current() -> "Settings":
+    from phi_assets.settings import current
+
+    return current()
+
+
+def _settings_error() -> type[Exception]:
+    from phi_assets.settings import SettingsError
+
+    return SettingsError
 
 
 def _known_errors() -> tuple[type[Exception], ...]:
