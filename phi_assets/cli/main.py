@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from phi_assets.cli.commands import Commands
+from phi_assets.cli.completion import SHELLS, answer_ids, script, version_numbers
 
 if TYPE_CHECKING:
     from phi_assets.settings import Settings
@@ -35,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except click.Abort:
         _print_error("interrupted")
         return 130
-    except Exception as e:  # the classes of known errors load Dagster
+    except Exception as e:  # and not SystemExit, with which completion ends: the classes of known errors load Dagster
         wrong_setting = isinstance(e, _settings_error())
         if not wrong_setting and not isinstance(e, _known_errors()):
             raise
@@ -129,6 +130,7 @@ def ask(question: str, base: bool, as_json: bool) -> int:
 @click.argument(
     "answer",
     required=False,
+    shell_complete=answer_ids,
     help="its id, as the client, `phi ask` or `phi answers` shows it",
 )
 @click.option("--last", is_flag=True, help="the newest answer")
@@ -171,7 +173,7 @@ def models(as_json: bool) -> int:
 
 
 @phi.command(section=MODELS, examples=["phi promote 2 --reason 'version 3 is too terse'"])
-@click.argument("version", help="its number, as `phi models` lists it")
+@click.argument("version", shell_complete=version_numbers, help="its number, as `phi models` lists it")
 @click.option("--reason", default="", help="stored with the version that is withdrawn for it")
 def promote(version: str, reason: str) -> int:
     """Make a registered version champion by hand, and deploy it."""
@@ -225,6 +227,16 @@ def notify(test: bool) -> int:
 
     del test
     return send_test(_current())
+
+
+@phi.command(section=SHELL, examples=['eval "$(phi completion bash)"', "phi completion fish | source"])
+@click.argument("shell", type=click.Choice(SHELLS))
+def completion(shell: str) -> None:
+    """Print the script that completes `phi` in a shell.
+
+    To have it in every new shell, write the example's line into ~/.bashrc, ~/.zshrc or ~/.config/fish/config.fish.
+    """
+    click.echo(script(phi, shell))
 
 
 def _current() -> "Settings":

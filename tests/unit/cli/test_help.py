@@ -82,6 +82,6 @@ def test_the_version_is_that_of_the_package(pipe: Screen):
     assert pipe.phi("--version").startswith("phi, version 0.")
 
 
-@pytest.mark.parametrize("arguments", [[], ["--help"], ["run", "--help"], ["--version"]])
+@pytest.mark.parametrize("arguments", [[], ["--help"], ["run", "--help"], ["--version"], ["completion", "fish"]])
 def test_help_loads_nothing_heavy(arguments: list[str]):
     assert loaded_by(f"from phi_assets.cli.main import main\nassert main({arguments}) == 0") == set()
