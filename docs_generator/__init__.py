@@ -1,0 +1,1 @@
+"""Writes what the documentation takes from the code: reference pages, `.env.example`, pictures; checks the site."""
