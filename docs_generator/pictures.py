@@ -1,18 +1,19 @@
 """Takes the screenshots of the documentation from a running Dagster UI, whose home has a complete graph.
 
-`python docs/make_pictures.py ADDRESS [azure|automation]`. Needs Debian's chromium and chromium-driver.
+`python -m docs_generator.pictures ADDRESS [azure|automation]`. Needs Debian's chromium and chromium-driver.
 """
 
 import shutil
 import sys
 import tempfile
 import time
-from pathlib import Path
 
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 
-PICTURES = Path(__file__).parent / "pictures"
+from docs_generator.markdown import DOCS
+
+PICTURES = DOCS / "pictures"
 FLAGS = (
     "--headless=new",
     "--no-sandbox",
