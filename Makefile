@@ -5,7 +5,8 @@ PYTHON ?= $(shell for p in python3 python3.12 python3.11; do $$p -c 'import sys;
 BIN := .venv/bin
 # The extra that the backend needs: `make run` installs Azure's packages only when PHI_BACKEND=azure, here or in .env.
 BACKEND := $(or $(PHI_BACKEND),$(shell sed -n 's/^PHI_BACKEND=//p' .env 2>/dev/null | tail -1))
-LOCKED := $(if $(filter azure,$(BACKEND)),lock-azure,lock)
+# What `make test` installed has everything that the others have.
+LOCKED := $(if $(wildcard .venv/installed-lock-dev),lock-dev,$(if $(filter azure,$(BACKEND)),lock-azure,lock))
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input
 # A lock has a hash for every package and no torch: torch's build, with or without CUDA, depends on the machine.
 FROM_LOCK := $(INSTALL) --no-deps --require-hashes -r
@@ -13,7 +14,7 @@ FROM_LOCK := $(INSTALL) --no-deps --require-hashes -r
 # The suite starts hundreds of processes of our own: each would compile the same sources where bytecode is not kept.
 test test-long: export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: help run dev test test-long check down azure-local azure-local-down clean install lock audit wheel
+.PHONY: help run dev test test-long check docs down azure-local azure-local-down clean install lock audit wheel
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 20
@@ -33,6 +34,9 @@ test-long: .venv/installed-dev azure_emulator/node_modules  ## what takes long: 
 check: .venv/installed-dev  ## format, lint, layers of imports, types, and whether the definitions load
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && PATH="$(CURDIR)/$(BIN):$$PATH" VIRTUAL_ENV="$(CURDIR)/.venv" bash -c 'lint-imports && pyright --warnings && dg check defs'
 
+docs: .venv/installed-docs  ## the documentation as a site in site/: strict, offline, every link checked
+	@$(BIN)/python -m docs_generator settings pages && $(BIN)/zensical build --strict --clean && $(BIN)/python -m docs_generator check
+
 down: .venv/installed  ## stop the servers, the UI and the daemon; keep everything made
 	@$(BIN)/phi down
 
@@ -43,7 +47,7 @@ azure-local-down: .venv/installed-dev  ## stop what azure-local started
 	@$(BIN)/python -m tests.support.azure_local down
 
 clean:  ## stop everything and delete the environment and the default home
-	@if [ -x $(BIN)/phi ]; then $(BIN)/phi down; fi; if [ -d .phi-azure-local ]; then $(BIN)/python -m tests.support.azure_local down; fi; rm -rf .venv .venv-audit .venv-promptflow .venv-promptflow.lock .phi .phi-azure-local build dist *.egg-info .pytest_cache .ruff_cache azure_emulator/resource_manager/evaluated/kept
+	@if [ -x $(BIN)/phi ]; then $(BIN)/phi down; fi; if [ -d .phi-azure-local ]; then $(BIN)/python -m tests.support.azure_local down; fi; rm -rf .venv .venv-audit .venv-promptflow .venv-promptflow.lock .phi .phi-azure-local build dist site .cache *.egg-info .pytest_cache .ruff_cache azure_emulator/resource_manager/evaluated/kept
 
 wheel: .venv/installed-dev  ## the installable package, in dist/
 	@$(BIN)/python -m build --no-isolation --outdir dist .
