@@ -65,6 +65,7 @@ def writes(azure: LocalAzure) -> list[str]:
 
 
 @pytest.mark.guide("training-job")
+@pytest.mark.documented("PHI_AZURE_LOCATION PHI_AZURE_NAME PHI_AZURE_SUBSCRIPTION_ID PHI_BACKEND phi run")
 def test_the_first_run_makes_every_asset_of_an_empty_subscription(azure, home):
     made = home.run()
 

@@ -57,6 +57,7 @@ def home(tmp_path_factory):
     its.phi("down")
 
 
+@pytest.mark.documented("phi run", "PHI_DATASET PHI_HOME phi run")
 def test_the_first_run_makes_every_asset(home):
     assert home.run() == ALL
     assert set(home.status().values()) == {"fresh"}
@@ -72,10 +73,12 @@ def test_the_endpoint_answers_and_says_what_is_behind_the_answer(home):
     assert answer["dagster_run"]
 
 
+@pytest.mark.documented("phi ask --base")
 def test_the_base_model_can_be_asked_too(home):
     assert home.told("ask", "Hello?", "--base")["model"].endswith("tiny")
 
 
+@pytest.mark.documented("phi run", "phi ask", "phi down")
 def test_a_second_run_brings_stopped_servers_back_makes_nothing_and_lets_no_other_run_in(home):
     assert home.phi("down").returncode == 0
     refused = home.phi("ask", "Hello?")
@@ -164,6 +167,7 @@ def test_of_two_versions_the_newer_is_champion_and_its_card_lies_beside_it(home)
     assert "![Evaluation](evaluation.png)" in card(home)
 
 
+@pytest.mark.documented("phi rollback --reason")
 def test_a_rollback_brings_the_former_champion_back_and_says_who_answers(home):
     done = home.phi("rollback", "--reason", "it is rude")
 

@@ -229,6 +229,7 @@ def test_a_person_reads_the_path_and_that_likeness_proves_nothing(asked, capsys)
     assert "`phi dev` starts it" in said
 
 
+@pytest.mark.documented("phi why --last")
 def test_the_last_answer_is_the_newest(asked, capsys):
     newest = told(capsys, "answers", "-n", "1")[0]
 

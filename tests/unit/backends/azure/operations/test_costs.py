@@ -210,6 +210,7 @@ def test_before_a_deployment_nothing_stands_and_nothing_costs(control, tmp_path)
     assert (bill.standing, bill.jobs, bill.dollars_a_day, bill.left) == ((), (), 0, 10)
 
 
+@pytest.mark.documented("phi cost")
 def test_the_command_and_the_job_tell_the_bill(place):
     variables = {
         **AZURE,

@@ -312,6 +312,7 @@ def test_a_third_of_the_calls_failing_changes_no_verdict(place):
     assert problems(place) == []
 
 
+@pytest.mark.documented("phi preflight")
 def test_the_command_and_the_job_say_the_same(place, monkeypatch, capsys):
     plant(place, ("only_role", "Contributor"))
     for key, value in {**settings.variables(), **_variables(place)}.items():

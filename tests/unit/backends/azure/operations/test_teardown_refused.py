@@ -135,6 +135,7 @@ def test_a_purge_that_is_refused_as_busy_is_asked_again(place, monkeypatch):
     assert left(place) == []
 
 
+@pytest.mark.documented("phi teardown")
 def test_the_command_shows_asks_and_deletes_only_after_the_right_word(place):
     serving(place)
 
