@@ -15,6 +15,10 @@ PAGES: dict[str, Callable[[], str]] = {
     **project_pages.PAGES,
 }
 
+WELL = """\
+{index}: every link leads somewhere, and nothing is loaded from elsewhere
+with the search: python -m http.server --bind 127.0.0.1 --directory {folder}"""
+
 
 def write_pages() -> int:
     """Write every generated page below docs/."""
@@ -34,10 +38,7 @@ def write_settings() -> int:
 def check_site() -> int:
     """Print what is wrong with the built site, and return 1 if anything is."""
     wrong = site_check.problems(site_check.SITE)
-    print(
-        "\n".join(wrong)
-        or f"{site_check.SITE / 'index.html'}: every link leads somewhere, nothing is loaded from elsewhere"
-    )
+    print("\n".join(wrong) or WELL.format(index=site_check.SITE / "index.html", folder=site_check.SITE.name))
     return 1 if wrong else 0
 
 
