@@ -12,6 +12,8 @@ SITE = PROJECT / "site"
 # What a browser fetches by itself; a link that a reader follows is not among them.
 LOADED = {("script", "src"), ("img", "src"), ("link", "href"), ("iframe", "src"), ("source", "src"), ("video", "src")}
 LINKS_ONLY = {"canonical", "next", "prev", "edit"}
+# Elements for which the theme's script downloads a library.
+DOWNLOADS = {"mermaid", "pyodide", "glightbox"}
 
 
 @dataclass
@@ -21,6 +23,7 @@ class Page(HTMLParser):
     anchors: set[str] = field(default_factory=set)
     links: list[str] = field(default_factory=list)
     loaded: list[str] = field(default_factory=list)
+    downloads: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         super().__init__()
@@ -29,6 +32,7 @@ class Page(HTMLParser):
         given = {name: value or "" for name, value in attrs}
         if "id" in given:
             self.anchors.add(given["id"])
+        self.downloads |= DOWNLOADS & set(given.get("class", "").split())
         if tag == "a":
             if "name" in given:
                 self.anchors.add(given["name"])
@@ -61,6 +65,7 @@ def _of_page(site: Path, path: Path, page: Page, pages: dict[Path, Page]) -> Ite
     for address in page.loaded:
         if urlsplit(address).scheme not in ("", "data") or urlsplit(address).netloc:
             yield f"{shown}: loads {address}"
+    yield from (f"{shown}: loads the library of {name}" for name in sorted(page.downloads))
     for address in {*page.links, *page.loaded}:
         parts = urlsplit(address)
         if parts.scheme or parts.netloc:

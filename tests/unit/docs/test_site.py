@@ -75,6 +75,7 @@ def test_a_page_of_the_repository_links_to_the_sites_pages():
 def test_the_check_finds_what_is_loaded_from_elsewhere_and_what_leads_nowhere(tmp_path: Path):
     (tmp_path / "index.html").write_text(
         '<h1 id="top"></h1><a href="other.html#there"></a><a href="https://example.org"></a><a href="#top"></a>'
+        '<pre class="mermaid"></pre>'
         '<script src="https://cdn.example.org/a.js"></script><img src="gone.png"><link rel="stylesheet" href="a.css">'
     )
     (tmp_path / "other.html").write_text('<a href="index.html#nowhere"></a><a href="gone.html"></a>')
@@ -84,6 +85,7 @@ def test_the_check_finds_what_is_loaded_from_elsewhere_and_what_leads_nowhere(tm
         "a.css: loads from elsewhere by url(http",
         "index.html: gone.png leads to no file",
         "index.html: loads https://cdn.example.org/a.js",
+        "index.html: loads the library of mermaid",
         "index.html: other.html#there leads to no anchor",
         "other.html: gone.html leads to no file",
         "other.html: index.html#nowhere leads to no anchor",
