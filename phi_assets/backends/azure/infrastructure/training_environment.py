@@ -75,7 +75,10 @@ def differing_packages() -> list[str]:
 
 def pins(path: Path) -> dict[str, str]:
     """Package and version of each pinned line of a requirements file."""
-    lines = (line.split("#")[0].split(";")[0].strip() for line in path.read_text(encoding="utf-8").splitlines())
+    lines = (
+        line.split("#")[0].split(";")[0].split("\\")[0].strip()
+        for line in path.read_text(encoding="utf-8").splitlines()
+    )
     pairs: list[Any] = [line.split("==", 1) for line in lines if "==" in line]
     return {name.strip(): version.strip() for name, version in pairs}
 

@@ -6,9 +6,9 @@ by line.
 
 import datetime as dt
 import re
-import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 
 from phi_assets.ports.operations import Diagnosis
@@ -18,6 +18,7 @@ AS_OF = dt.date(2026, 11, 24)
 NOTICES = "https://learn.microsoft.com/azure/virtual-machines/retirement-notices"
 GUIDES = "https://github.com/MicrosoftDocs/azure-docs/blob/main/articles/virtual-machines"
 IMAGES = ("training_code/environment/Dockerfile", "serving_code/environment/Dockerfile")
+PROMPT_FLOW = PROJECT / "requirements" / "lock-promptflow.txt"
 
 
 @dataclass(frozen=True)
@@ -130,7 +131,8 @@ def uses(vm_size: str, endpoint_vm_size: str, base_model: str) -> list[Use]:
     return [
         *(Use(where, name) for where, name in settings),
         *(Use(path, image) for path in IMAGES for image in _images(PROJECT / path)),
-        *(Use("pyproject.toml", name) for name in _packages(PROJECT / "pyproject.toml")),
+        *(Use("phi-assets", _name(line)) for line in metadata.requires("phi-assets") or ()),
+        *(Use("requirements/lock-promptflow.txt", name) for name in _names(PROMPT_FLOW)),
         *(Use(f"{Path(path).parent}/requirements.txt", name) for path in IMAGES for name in _required(PROJECT / path)),
     ]
 
@@ -153,15 +155,12 @@ def _images(dockerfile: Path) -> list[str]:
 
 
 def _required(dockerfile: Path) -> list[str]:
-    path = dockerfile.with_name("requirements.txt")
+    return _names(dockerfile.with_name("requirements.txt"))
+
+
+def _names(path: Path) -> list[str]:
     lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
     return [name for line in lines if (name := _name(line))]
-
-
-def _packages(pyproject: Path) -> list[str]:
-    if not pyproject.is_file():
-        return []
-    return [_name(line) for line in tomllib.loads(pyproject.read_text(encoding="utf-8"))["project"]["dependencies"]]
 
 
 def _name(requirement: str) -> str:

@@ -15,7 +15,7 @@ from phi_assets.project import PROJECT
 from phi_assets.records import Compute, Record, TrainingEnvironment, Workspace
 
 LOCK = PROJECT / "requirements" / "lock.txt"
-SHOWN = ("torch", "transformers", "trl", "peft", "accelerate", "datasets", "mlflow", "dagster", "promptflow")
+SHOWN = ("torch", "transformers", "trl", "peft", "accelerate", "datasets", "mlflow", "dagster")
 
 
 class LocalProvisioner(Provisioner):
