@@ -1,11 +1,14 @@
 """Where the project's own files lie: in a checkout, or in the installed package; and where relative paths start."""
 
 import sys
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent
-BUNDLED = PACKAGE / "project"
+BUNDLED = PACKAGE / "bundled"
 """The wheel's copy of what lies beside `phi_assets` in a checkout: programs, flows, infra, data, locks."""
+PROGRAMS = frozenset({"dataset_code", "evaluation_code", "serving_code", "training_code"})
 INSTALLED = BUNDLED.is_dir()
 PROJECT = BUNDLED if INSTALLED else PACKAGE.parent
 WORKING_FOLDER = Path.cwd() if INSTALLED else PROJECT
@@ -17,7 +20,19 @@ def source(path: str) -> Path:
     return (PACKAGE.parent if path.split("/")[0] == PACKAGE.name else PROJECT) / path
 
 
+class BundledPrograms(MetaPathFinder):
+    """Finds the bundled programs by the names that they have in a checkout, such as `serving_code`.
+
+    An entry of `sys.path` would not do: Dagster restores `sys.path` after it has imported a code location.
+    """
+
+    @staticmethod
+    def find_spec(name: str, path: object = None, target: object = None) -> ModuleSpec | None:
+        del path, target
+        return PathFinder.find_spec(name, [str(BUNDLED)]) if name in PROGRAMS else None
+
+
 def make_importable() -> None:
-    """Let the bundled programs be imported by their names (`serving_code`, ...), as in a checkout."""
-    if INSTALLED and str(BUNDLED) not in sys.path:
-        sys.path.insert(0, str(BUNDLED))
+    """Let the bundled programs be imported by their names, as in a checkout."""
+    if INSTALLED and BundledPrograms not in sys.meta_path:
+        sys.meta_path.insert(0, BundledPrograms)

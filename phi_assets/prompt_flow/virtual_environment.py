@@ -22,7 +22,7 @@ from phi_assets.prompt_flow.child_process import PromptFlowFailed
 LOCK = PROJECT / "requirements" / "lock-promptflow.txt"
 NAME = ".venv-promptflow"
 COMPLETE = "made-from"  # written last: the fingerprint of what the environment was made from
-CODE = "code"  # folder on the children's path with a link to this package
+CODE = "code"  # folder on the children's path; an installed package is linked there, apart from what lies beside it
 TAIL_LINES = 15
 QUIET = ("--quiet", "--disable-pip-version-check", "--no-input")
 REMEDY = (
@@ -60,7 +60,8 @@ def ensure(home: Path, log: Callable[[str], None] | None = None, *, lock: Path =
                     [*_pip(folder), "install", *QUIET, "--no-deps", "--require-hashes", "-r", str(lock)], held.fileno()
                 )
                 (folder / CODE).mkdir()
-                (folder / CODE / PACKAGE.name).symlink_to(PACKAGE)
+                if INSTALLED:  # in a checkout the package lies beside the programs
+                    (folder / CODE / PACKAGE.name).symlink_to(PACKAGE)
                 atomic_write(folder / COMPLETE, wanted)
             say("Prompt flow's packages are installed")
     return folder
