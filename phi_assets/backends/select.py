@@ -16,7 +16,7 @@ def build_resources(settings: Settings) -> dict[str, Any]:
         from phi_assets.backends.local.resources import local_resources
 
         return {"settings": settings, **local_resources(settings)}
-    if find_spec("azure") is None or find_spec("azure.ai") is None or find_spec("dagster_azure") is None:
+    if find_spec("dagster_azure") is None:
         command = "pip install 'phi-assets[azure]'" if INSTALLED else "make install, or PHI_BACKEND=azure make run"
         raise SettingsError(f"PHI_BACKEND=azure needs packages that are not installed: {command}")
     from phi_assets.backends.azure.resources import azure_resources

@@ -49,10 +49,10 @@ def test_a_folder_that_cannot_be_written_changes_nothing(cache: Path, monkeypatc
 def test_a_changed_source_is_computed_anew(monkeypatch):
     version()
     monkeypatch.setattr(code_versions, "tree_sha256", lambda tree: "other")
-    monkeypatch.setattr(code_versions, "_logic", lambda code, project: "computed")
+    monkeypatch.setattr(code_versions, "_logic", lambda code: "computed")
 
     other = version()
-    monkeypatch.setattr(code_versions, "_logic", lambda code, project: "another")
+    monkeypatch.setattr(code_versions, "_logic", lambda code: "another")
     assert version() == other
 
 

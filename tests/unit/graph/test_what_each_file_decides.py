@@ -78,6 +78,7 @@ FILES: list[tuple[str, set[str] | tuple[set[str], set[str]]]] = [
     ("phi_assets/prompt_flow/connect*.py", {"endpoint_connection"}),
     ("phi_assets/prompt_flow/child_process.py", CHAT),
     ("phi_assets/prompt_flow/environment.py", CHAT),
+    ("phi_assets/prompt_flow/virtual_environment.py", CHAT),
     ("phi_assets/prompt_flow/batch_*.py", {"chat_flow_evaluation"}),
     ("phi_assets/prompt_flow/trial_child.py", {"chat_flow"}),
     ("phi_assets/backends/dataset_*.py", DATA),

@@ -148,7 +148,15 @@ UNREAD = [
     for name in (
         *("home", "inbox", "azure_inbox", "azure_read_datasets", "automation", "watch_seconds", "ui_port"),
         *("retrain_min_new", "retrain_min_growth", "retrain_min_drift", "retrain_cooldown_minutes"),
-        *("stale_hours", "superseded_days", "keep_answers_days", "webhook", "webhook_format", "flow_concurrency"),
+        *(
+            "stale_hours",
+            "superseded_days",
+            "keep_answers_days",
+            "webhook",
+            "webhook_format",
+            "flow_concurrency",
+            "prompt_flow",
+        ),
         *("azure_queue_minutes", "azure_role_minutes", "azure_monthly_budget"),
         *("azure_canary_share", "azure_canary_minutes"),
     )

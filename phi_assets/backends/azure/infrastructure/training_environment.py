@@ -76,7 +76,8 @@ def differing_packages() -> list[str]:
 
 def pins(path: Path) -> dict[str, str]:
     """Package and version of each pinned line of a requirements file."""
-    return dict(re.findall(r"^([\w.-]+)==([^\s;\\]+)", path.read_text(encoding="utf-8"), re.MULTILINE))
+    found = re.findall(r"^([\w.-]+)==([^\s;\\]+)", path.read_text(encoding="utf-8"), re.MULTILINE)
+    return dict(reversed(found))  # of several lines for a package, the first is for the older Python, as in the image
 
 
 def _environment() -> "Environment":
