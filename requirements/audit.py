@@ -1,8 +1,8 @@
 """Compares each lock with public security advisories: `make audit`.
 
-pip-audit asks PyPI's advisory database. A vulnerability with a fix fails, unless advisories.toml says why it cannot touch
-the project. Where the database cannot be reached, the locks are compared with the list in advisories.toml, which is kept
-by hand and dated.
+pip-audit asks PyPI's advisory database. A vulnerability with a fix fails, unless advisories.toml says why it cannot
+touch the project. The locks are compared with the dated list in advisories.toml too, which is kept by hand: an index
+may know no advisories, or not be reached.
 """
 
 import json
