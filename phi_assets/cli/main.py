@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     cls=Commands,
     invoke_without_command=True,
     examples=["phi run", "phi ask 'How long is the guarantee?'", "phi why --last"],
-    note="Settings are PHI_* variables, in the environment or in .env; README.md lists them.",
+    note="Settings are PHI_* variables, in the environment or in .env; .env.example and the documentation list them.",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 @click.version_option(package_name="phi-assets")
