@@ -12,16 +12,9 @@ from selenium import webdriver
 from selenium.webdriver.common.by import By
 
 from docs_generator.markdown import DOCS
+from tests.support.chromium import FLAGS
 
 PICTURES = DOCS / "pictures"
-FLAGS = (
-    "--headless=new",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-dev-shm-usage",
-    "--no-first-run",
-    "--disable-sync",
-)
 SETTLE_SECONDS = 10
 
 

@@ -1,9 +1,11 @@
 """Where the project's own files lie: in a checkout, or in the installed package; and where relative paths start."""
 
 import sys
+from collections.abc import Sequence
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
+from types import ModuleType
 
 PACKAGE = Path(__file__).resolve().parent
 BUNDLED = PACKAGE / "bundled"
@@ -26,13 +28,14 @@ class BundledPrograms(MetaPathFinder):
     An entry of `sys.path` would not do: Dagster restores `sys.path` after it has imported a code location.
     """
 
-    @staticmethod
-    def find_spec(name: str, path: object = None, target: object = None) -> ModuleSpec | None:
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
         del path, target
-        return PathFinder.find_spec(name, [str(BUNDLED)]) if name in PROGRAMS else None
+        return PathFinder.find_spec(fullname, [str(BUNDLED)]) if fullname in PROGRAMS else None
 
 
 def make_importable() -> None:
     """Let the bundled programs be imported by their names, as in a checkout."""
-    if INSTALLED and BundledPrograms not in sys.meta_path:
-        sys.meta_path.insert(0, BundledPrograms)
+    if INSTALLED and not any(isinstance(finder, BundledPrograms) for finder in sys.meta_path):
+        sys.meta_path.insert(0, BundledPrograms())

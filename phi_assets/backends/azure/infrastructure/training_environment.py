@@ -1,15 +1,14 @@
 """The training environment: an image of this project, versioned by the hash of its folder, built once by Azure ML."""
 
 import hashlib
-import re
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from phi_assets import code_digest, files
 from phi_assets.backends.azure.client.clients import AzureClients
 from phi_assets.backends.azure.infrastructure import ml_environment
 from phi_assets.backends.azure.infrastructure.ml_environment import DIGITS
+from phi_assets.lock_files import pins
 from phi_assets.ports.base import Log
 from phi_assets.project import PROJECT
 from phi_assets.records import TrainingEnvironment
@@ -22,6 +21,7 @@ FOLDER = PROJECT / "training_code" / "environment"
 DOCKERFILE = FOLDER / "Dockerfile"
 REQUIREMENTS = FOLDER / "requirements.txt"
 LOCK = PROJECT / "requirements" / "lock.txt"
+IMAGE = {"python_version": "3.11", "python_full_version": "3.11.13", "sys_platform": "linux"}  # as in the Dockerfile
 SHOWN = ("torch", "transformers", "trl", "peft", "accelerate", "datasets", "safetensors", "dagster-pipes")
 
 
@@ -66,18 +66,12 @@ def ensure(clients: AzureClients, role_minutes: float, log: Log) -> TrainingEnvi
 
 def differing_packages() -> list[str]:
     """A line for each package whose version in the environment differs from the lock file's."""
-    locked, used = pins(LOCK), pins(REQUIREMENTS)
+    locked, used = pins(LOCK, IMAGE), pins(REQUIREMENTS)
     return [
         f"{name}: locked {locked[name]}, in the environment {used[name]}"
         for name in used
         if name in locked and locked[name] != used[name]
     ]
-
-
-def pins(path: Path) -> dict[str, str]:
-    """Package and version of each pinned line of a requirements file."""
-    found = re.findall(r"^([\w.-]+)==([^\s;\\]+)", path.read_text(encoding="utf-8"), re.MULTILINE)
-    return dict(reversed(found))  # of several lines for a package, the first is for the older Python, as in the image
 
 
 def _environment() -> "Environment":

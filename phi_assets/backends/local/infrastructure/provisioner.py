@@ -9,6 +9,7 @@ from typing import ClassVar
 
 from phi_assets.backends import content_store
 from phi_assets.backends.local.evaluation.registry import MlflowRegistry
+from phi_assets.lock_files import pins
 from phi_assets.ports.base import Decides
 from phi_assets.ports.infrastructure import Provisioner
 from phi_assets.project import PROJECT
@@ -82,24 +83,15 @@ def this_environment(lock: Path = LOCK) -> TrainingEnvironment:
     A check compares the installed packages with the lock file.
     """
     return TrainingEnvironment(
-        digest=hashlib.sha256("\n".join(sorted(locked_packages(lock))).encode()).hexdigest(),
+        digest=hashlib.sha256("\n".join(sorted(pins(lock))).encode()).hexdigest(),
         name=lock.name,
         packages={name: metadata.version(name) for name in SHOWN},
     )
 
 
-def locked_packages(lock: Path) -> dict[str, str]:
-    """Package and version of each line of a lock file."""
-    return dict(
-        line.split(" ")[0].split(";")[0].strip().split("==", 1)
-        for line in lock.read_text(encoding="utf-8").splitlines()
-        if "==" in line and not line.lstrip().startswith("#")
-    )
-
-
 def differing_packages(lock: Path = LOCK) -> list[str]:
     """A line for each package of `SHOWN` whose installed version differs from the lock file."""
-    locked = locked_packages(lock)
+    locked = pins(lock)
     installed = {name: metadata.version(name).partition("+")[0] for name in SHOWN}
     return [
         f"{name}: locked {locked[name]}, installed {installed[name]}"
