@@ -32,6 +32,7 @@ test-long: .venv/installed-dev azure_emulator/node_modules  ## what takes long: 
 	@$(BIN)/pytest -m long $(if $(SHARD),--shard "$(SHARD)")
 
 check: .venv/installed-dev  ## format, lint, layers of imports, types, and whether the definitions load
+	@$(BIN)/python -m phi_assets.prompt_flow.virtual_environment
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && PATH="$(CURDIR)/$(BIN):$$PATH" VIRTUAL_ENV="$(CURDIR)/.venv" bash -c 'lint-imports && pyright --warnings && dg check defs'
 
 docs: .venv/installed-docs  ## the documentation as a site in site/: strict, offline, every link checked

@@ -130,3 +130,7 @@ def _run(command: list[str], inherited: int) -> None:
 
 def _not_made(reason: str) -> PromptFlowFailed:
     return PromptFlowFailed(f"Prompt flow's environment could not be made: {reason}\n{REMEDY}")
+
+
+if __name__ == "__main__":  # before the type checker, which reads its packages
+    ensure(PROJECT, print)
