@@ -103,7 +103,7 @@ def _run(command: list[str], inherited: int) -> None:
     """Run a command to its end. Raises PromptFlowFailed with the end of its output."""
     environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
     try:
-        process = subprocess.Popen(
+        with subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -113,19 +113,17 @@ def _run(command: list[str], inherited: int) -> None:
             encoding="utf-8",
             errors="replace",
             pass_fds=(inherited,),
-        )
+        ) as process:
+            try:
+                assert process.stdout
+                tail = deque((line.rstrip() for line in process.stdout), maxlen=TAIL_LINES)
+            except BaseException:
+                process.kill()
+                raise
     except OSError as e:
         raise _not_made(str(e)) from e
-    try:
-        assert process.stdout
-        tail = deque((line.rstrip() for line in process.stdout), maxlen=TAIL_LINES)
-        code = process.wait()
-    except BaseException:
-        process.kill()
-        process.wait()
-        raise
-    if code:
-        raise _not_made("\n".join(tail) or f"{command[0]} ended with code {code}")
+    if process.returncode:
+        raise _not_made("\n".join(tail) or f"{command[0]} ended with code {process.returncode}")
 
 
 def _not_made(reason: str) -> PromptFlowFailed:
