@@ -140,6 +140,7 @@ VALUES_OF_UNREAD = {
     "retrain_min_drift": "0.7",
     "webhook": "https://example.org/hook",
     "webhook_format": "teams",
+    "prompt_flow": "off",
     "azure_read_datasets": "azure",
 }
 # Settings that decide when, where or how fast something is made, whom it is told, or how long it is kept.

@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import sysconfig
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -66,12 +67,17 @@ def in_workspace(stage: Stage) -> str:
 
 
 def read_by_prompt_flow(stage: Stage) -> Any:
-    """The workspace's connection as Prompt flow's own provider gives it to a flow that runs on Azure."""
+    """The workspace's connection as Prompt flow's own provider gives it to a flow that runs on Azure.
+
+    The runtime there has azure-ai-ml, which the environment here does without: it is taken from this process's, after Prompt flow
+    was imported with its own packages.
+    """
     workspace = stage.place.id("ml_workspace").split("/")
     program = (
         "import json, sys\n"
         "from azure.identity import AzureCliCredential\n"
         "from promptflow.core._connection_provider._workspace_connection_provider import *\n"
+        f"sys.path.append({sysconfig.get_path('purelib')!r})\n"
         "provider = WorkspaceConnectionProvider(*sys.argv[1:4], credential=AzureCliCredential())\n"
         "found = provider.get(sys.argv[4])\n"
         "print(json.dumps([type(found).__name__, dict(found.configs), dict(found.secrets)]))\n"
@@ -81,8 +87,9 @@ def read_by_prompt_flow(stage: Stage) -> Any:
         env=prompt_flow_environment(stage.place.clients.account.folder),
         capture_output=True,
         text=True,
-        check=True,
+        check=False,
     )
+    assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
 
