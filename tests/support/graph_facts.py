@@ -25,10 +25,12 @@ def environment(backend: str) -> dict[str, str]:
 
 
 @cache
-def facts_of(backend: str) -> dict[str, Any]:
-    """Return `facts` of the backend's definitions."""
+def facts_of(backend: str, *settings: tuple[str, str]) -> dict[str, Any]:
+    """Return `facts` of the backend's definitions with these settings, each a name and a value."""
     command = [sys.executable, "-m", "tests.support.graph_facts"]
-    done = subprocess.run(command, env=environment(backend), capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        command, env={**environment(backend), **dict(settings)}, capture_output=True, text=True, check=True
+    )
     return json.loads(done.stdout)
 
 

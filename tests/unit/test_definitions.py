@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from phi_assets.project import PROJECT
+from tests.support.asset_sets import FLOWS
 from tests.support.graph_facts import AZURE, BACKENDS, facts_of
 from tests.support.project_copy import MADE, OBSERVED, run_in, with_own_definitions
 
@@ -29,6 +30,16 @@ def facts(backend) -> dict[str, Any]:
 def test_the_asset_graph_is_the_one_in_the_snapshot(backend, facts):
     """Run `python -m tests.unit.test_definitions` to write the snapshots anew, and read their diff."""
     assert facts["graph"] == json.loads(SNAPSHOTS[backend].read_text(encoding="utf-8"))
+
+
+def test_without_prompt_flow_its_assets_and_their_checks_are_left_out_and_nothing_else_changes(backend, facts):
+    without = facts_of(backend, ("PHI_PROMPT_FLOW", "off"))["graph"]
+
+    assert facts["graph"]["assets"].keys() - without["assets"].keys() == {"endpoint_connection", *FLOWS}
+    assert without == {
+        **facts["graph"],
+        "assets": {name: facts["graph"]["assets"][name] for name in without["assets"]},
+    }
 
 
 def test_there_is_no_external_key_but_the_two_observed_sources(facts):
