@@ -69,8 +69,8 @@ def in_workspace(stage: Stage) -> str:
 def read_by_prompt_flow(stage: Stage) -> Any:
     """The workspace's connection as Prompt flow's own provider gives it to a flow that runs on Azure.
 
-    The runtime there has azure-ai-ml, which the environment here does without: it is taken from this process's, after Prompt flow
-    was imported with its own packages.
+    The runtime there has azure-ai-ml, which the environment here does without: it is taken from this process's, after
+    Prompt flow was imported with its own packages.
     """
     workspace = stage.place.id("ml_workspace").split("/")
     program = (
