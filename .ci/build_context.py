@@ -6,8 +6,8 @@ from pathlib import Path
 
 from phi_assets.backends.azure.infrastructure import training_environment
 from phi_assets.backends.azure.serving import image
+from phi_assets.project import PROJECT
 from phi_assets.prompt_flow.package import package_flow
-from phi_assets.settings import PROJECT
 
 
 def write(name: str, target: Path) -> None:

@@ -11,7 +11,8 @@ import sys
 from typing import Any
 
 from docs_generator.markdown import page, table
-from phi_assets.settings import PREFIX, PROJECT
+from phi_assets.project import PROJECT
+from phi_assets.settings import PREFIX
 
 # Names in the form that Azure demands; nothing is contacted when definitions are loaded.
 AZURE = {

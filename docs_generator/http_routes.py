@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from docs_generator.markdown import page, table
-from phi_assets.settings import PROJECT
+from phi_assets.project import PROJECT
 
 CODE = PROJECT / "serving_code"
 HELP_KEYS = ("POST /score", "POST /v1/chat/completions")

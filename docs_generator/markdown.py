@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from phi_assets.settings import PROJECT
+from phi_assets.project import PROJECT
 
 DOCS = PROJECT / "docs"
 GENERATED = "<!-- Generated from the code by `make docs`; changes here are lost. -->"

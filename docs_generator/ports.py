@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from docs_generator.markdown import page
-from phi_assets.settings import PROJECT
+from phi_assets.project import PROJECT
 
 PORTS = PROJECT / "phi_assets" / "ports"
 BACKENDS = PROJECT / "phi_assets" / "backends"

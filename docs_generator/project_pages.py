@@ -5,7 +5,7 @@ from collections.abc import Callable
 from functools import partial
 
 from docs_generator.markdown import GENERATED
-from phi_assets.settings import PROJECT
+from phi_assets.project import PROJECT
 
 FILES = {"CHANGELOG.md": "changelog.md", "CONTRIBUTING.md": "contributing.md", "SECURITY.md": "security.md"}
 LINK = re.compile(r"\]\((?!https?://|#)([^)#\s]+)")

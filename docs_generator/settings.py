@@ -6,7 +6,8 @@ import annotated_types
 from pydantic.fields import FieldInfo
 
 from docs_generator.markdown import page, table
-from phi_assets.settings import AUTO, NEEDED_ON_AZURE, PREFIX, PROJECT, SECRETS, Settings
+from phi_assets.project import PROJECT
+from phi_assets.settings import AUTO, NEEDED_ON_AZURE, PREFIX, SECRETS, Settings
 
 EXAMPLE = PROJECT / ".env.example"
 AZURE = "azure_"

@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from phi_assets.settings import PROJECT
+from phi_assets.project import PROJECT
 
 SITE = PROJECT / "site"
 # What a browser fetches by itself; a link that a reader follows is not among them.

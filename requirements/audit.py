@@ -30,7 +30,7 @@ def main() -> int:
         asked = ask_database(lock) if reached else None
         if asked is None and reached:
             reached = False
-            print(f"the advisory database cannot be reached: comparing with the list of {known['as_of']} instead")
+            print(f"the advisory database cannot be reached: comparing with the list of {known['as_of']} only")
         rows = [*(asked or ()), *listed(lock, known["advisory"])]
         found += [f"{name}: {row}" for row in rows if not explained(row, name, known["explained"])]
         print(f"{name}: {len(pins(lock))} packages, {len(rows)} advisories")

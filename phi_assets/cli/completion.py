@@ -57,10 +57,11 @@ def _cached_versions() -> list[str]:
 
 def _state() -> Path:
     """Return the folder of the home's state. Validates no setting: the validators load Dagster."""
-    from phi_assets.settings import PREFIX, PROJECT, Settings, variables
+    from phi_assets.project import WORKING_FOLDER
+    from phi_assets.settings import PREFIX, Settings, variables
 
     given = variables()
     home, backend = (
         given.get(PREFIX + name.upper()) or str(Settings.model_fields[name].default) for name in ("home", "backend")
     )
-    return PROJECT / Path(home).expanduser() / backend
+    return WORKING_FOLDER / Path(home).expanduser() / backend

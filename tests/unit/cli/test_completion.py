@@ -11,7 +11,8 @@ from phi_assets.answer_log import Answers
 from phi_assets.backends.local.evaluation.registry import MlflowRegistry
 from phi_assets.cli.completion import _state
 from phi_assets.cli.main import phi
-from phi_assets.settings import PROJECT, current
+from phi_assets.project import PROJECT
+from phi_assets.settings import current
 from tests.support.made_up_commands import an_answer
 from tests.unit.cli.conftest import Screen
 from tests.unit.cli.test_help import loaded_by

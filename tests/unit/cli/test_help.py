@@ -11,7 +11,7 @@ import pytest
 
 from phi_assets.cli.commands import Command, Commands
 from phi_assets.cli.main import phi
-from phi_assets.settings import PROJECT
+from phi_assets.project import PROJECT
 from tests.unit.cli.conftest import Screen
 
 HEAVY = ("dagster", "mlflow", "torch", "transformers", "azure", "promptflow", "pydantic", "rich", "httpx", "psutil")

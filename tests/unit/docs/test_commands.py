@@ -21,7 +21,8 @@ import pytest
 from azure_emulator.identity import az_login
 from azure_emulator.identity.identities import SUBSCRIPTION
 from phi_assets.cli.main import main, phi
-from phi_assets.settings import INTERNAL, PREFIX, PROJECT, Settings
+from phi_assets.project import PROJECT
+from phi_assets.settings import INTERNAL, PREFIX, Settings
 from tests.support.homes import OWN, made, settings_of_its_own, tiny_home
 
 FOLLOWED = [PROJECT / "README.md", *sorted((PROJECT / "docs/tutorials").glob("*.md"))]

@@ -6,7 +6,7 @@ import pytest
 
 from docs_generator import architecture, asset_graph, commands, http_routes, ports
 from phi_assets.cli.main import phi
-from phi_assets.settings import PROJECT
+from phi_assets.project import PROJECT
 from tests.support.graph_facts import BACKENDS
 
 SNAPSHOTS = {"local": "asset_graph.json", "azure": "asset_graph_azure.json"}

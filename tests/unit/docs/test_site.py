@@ -11,7 +11,7 @@ import pytest
 from docs_generator import site_check
 from docs_generator.__main__ import PAGES
 from docs_generator.project_pages import FILES, project_page
-from phi_assets.settings import PROJECT
+from phi_assets.project import PROJECT
 
 DOCS = PROJECT / "docs"
 SITE = tomllib.loads((PROJECT / "zensical.toml").read_text(encoding="utf-8"))["project"]

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from phi_assets.settings import PROJECT
+from phi_assets.project import PROJECT
 
 WORKFLOWS = sorted((PROJECT / ".github/workflows").glob("*.yml"))
 IMAGES = {"training": "requirements.txt", "serving": "serving_code/server.py", "chat-flow": "flow.dag.yaml"}
