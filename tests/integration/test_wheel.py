@@ -22,28 +22,49 @@ def mine() -> int:
 
 defs = dg.Definitions.merge(definitions(), dg.Definitions(assets=[mine]))
 """
+AZURE = {
+    "PHI_BACKEND": "azure",
+    "PHI_AZURE_SUBSCRIPTION_ID": "00000000-0000-0000-0000-000000000000",
+    "PHI_AZURE_NAME": "phi",
+    "PHI_AZURE_LOCATION": "eastus2",
+}
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel, built by way of the sdist, as `make wheel` does."""
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the sdist and of the wheel that is built from it, as `make wheel` makes them."""
     folder = tmp_path_factory.mktemp("dist")
     command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(folder), str(PROJECT)]
     subprocess.run(command, check=True, capture_output=True)
-    (found,) = folder.glob("*.whl")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def wheel(built: Path) -> Path:
+    (found,) = built.glob("*.whl")
     return found
 
 
 @pytest.fixture(scope="module")
 def python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A Python with the base lock, torch and the wheel, without the extra."""
-    folder = tmp_path_factory.mktemp("environment")
+    return environment(tmp_path_factory.mktemp("environment"), "lock.txt", wheel)
+
+
+@pytest.fixture(scope="module")
+def python_with_azure(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Python with the lock of the extra `azure`, torch and the sdist."""
+    (sdist,) = built.glob("*.tar.gz")
+    return environment(tmp_path_factory.mktemp("azure"), "lock-azure.txt", sdist)
+
+
+def environment(folder: Path, lock: str, distribution: Path) -> Path:
     subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
     python = folder / "bin" / "python"
     quiet = ["--quiet", "--disable-pip-version-check"]
-    for wanted in (["--no-deps", "--require-hashes", "-r", "requirements/lock.txt"], ["torch==2.13.0"]):
+    locked = ["--no-deps", "--require-hashes", "-r", f"requirements/{lock}"]
+    for wanted in (locked, ["torch==2.13.0"], ["--no-deps", str(distribution)]):
         subprocess.run([python, "-m", "pip", "install", *quiet, *wanted], cwd=PROJECT, check=True)
-    subprocess.run([python, "-m", "pip", "install", *quiet, "--no-deps", str(wheel)], check=True)
     subprocess.run([python, "-m", "pip", "check"], check=True)
     return python
 
@@ -76,8 +97,7 @@ def test_phi_run_makes_the_whole_graph_in_an_empty_folder_without_the_extra(pyth
 
 
 def test_azure_without_the_extra_ends_in_one_sentence_with_the_pip_line(python, empty):
-    azure = {"PHI_AZURE_SUBSCRIPTION_ID": f"{'0' * 8}-0000-0000-0000-{'0' * 12}", "PHI_AZURE_NAME": "phi"}
-    done = phi(python, empty, "status", PHI_BACKEND="azure", PHI_AZURE_LOCATION="eastus2", **azure)
+    done = phi(python, empty, "status", **AZURE)
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert "pip install 'phi-assets[azure]'" in done.stderr
@@ -90,3 +110,12 @@ def test_a_user_adds_definitions_by_merging(python, empty):
     assert done.returncode == 0, done.stderr[-3000:]
     assert "'mine'" in done.stdout
     assert "'fine_tuned_model'" in done.stdout
+
+
+def test_with_the_extra_the_definitions_of_the_azure_backend_load(python_with_azure, tmp_path):
+    program = "from phi_assets.definitions import definitions; print(len(definitions().resolve_all_asset_keys()))"
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PHI_", "PYTHON", "DAGSTER_"))}
+    command = [python_with_azure, "-c", program]
+    done = subprocess.run(command, cwd=tmp_path, env={**kept, **AZURE}, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert int(done.stdout) > 14  # those of a laptop, and the infrastructure
