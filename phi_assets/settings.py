@@ -51,7 +51,7 @@ NEEDED_ON_AZURE = ("azure_subscription_id", "azure_location", "azure_name")
 SECRETS = frozenset({"webhook"})
 
 # Variables that the project sets for its own child processes; they are not settings.
-INTERNAL = frozenset({"PHI_LIFELINE"})
+INTERNAL = frozenset({"PHI_LIFELINE", "PHI_PROCESSES"})
 
 
 class SettingsError(ValueError):
@@ -156,6 +156,11 @@ class Settings(BaseModel):
         "auto", description="message format of the webhook; auto: by its URL, else slack"
     )
     ui_port: int = Field(3000, ge=1, le=65535, description="port of Dagster's UI; the next free port when it is in use")
+    ui_hosts: frozenset[str] = Field(
+        frozenset(),
+        description="names besides localhost by which browsers reach Dagster's UI, through a tunnel or proxy of yours, "
+        "separated by commas; Dagster has no login, so the proxy must have one",
+    )
 
     azure_subscription_id: str | None = Field(None, description="Azure: the subscription's id (required)")
     azure_location: str | None = Field(None, description="Azure: the region, such as eastus2 (required)")
@@ -230,6 +235,16 @@ class Settings(BaseModel):
         if any(not name.strip() or not theirs.strip() for name, _, theirs in pairs):
             raise ValueError(f"{value!r} is not of the form messages=dialog,role=speaker")
         return {name.strip(): theirs.strip() for name, _, theirs in pairs}
+
+    @field_validator("ui_hosts", mode="before")
+    @classmethod
+    def _names(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        names = [name.strip().lower() for name in value.split(",") if name.strip()]
+        if any(re.fullmatch(r"[a-z0-9._-]+|[0-9a-f:]+", name) is None for name in names):
+            raise ValueError(f"{value!r} is not of the form phi.example.com,phi.local: names alone, no port")
+        return frozenset(names)
 
     @field_validator("preset", "base_model", "automation", "watch_seconds", "retrain_cooldown_minutes", mode="before")
     @classmethod

@@ -10,7 +10,8 @@ from phi_assets.settings import Settings
 def down(settings: Settings) -> int:
     """Return 0, also when nothing was running; 1 when the endpoint's host could not be reached."""
     # The local processes first: a cloud may be slow or reject the credentials.
-    say("dagster", "UI and daemon stopped" if server.stop(settings) else "UI and daemon were not running")
+    ended = server.stop(settings)
+    say("dagster", f"ended: {', '.join(ended)}" if ended else "UI and daemon were not running")
     host = build_resources(settings).get("endpoint_host")  # a backend may have none yet
     try:
         if host:

@@ -80,11 +80,10 @@ def dev() -> None:
     with home.instance(settings) as instance:
         server.make_way(settings, instance)
         port = server.free_port(settings.ui_port)
-    server.remember(settings, os.getpid(), port, foreground=True)
     print(f"Dagster's UI on http://127.0.0.1:{port}; Ctrl-C ends it", flush=True)
     server.take_signals()
-    command = server.command(port)
-    os.execvpe(command[0], command, {**os.environ, **home.environment(settings)})
+    command = server.command(port, server.loaded_from(settings), "foreground")
+    os.execvpe(command[0], command, server.variables_of_servers(settings))
 
 
 @phi.command(section=DAILY, examples=["phi down"])

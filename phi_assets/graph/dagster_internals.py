@@ -6,6 +6,7 @@ of `DagsterInstance` and of its `event_log_storage` (`dagster._core.storage.even
 no public equivalent. Each function has a test that fails when Dagster changes what it uses.
 """
 
+import json
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -165,9 +166,12 @@ def last_planned_run(instance: dg.DagsterInstance, asset: dg.AssetKey) -> str:
 
 
 def set_pool_limit(instance: dg.DagsterInstance, pool: str, limit: int) -> None:
-    """Set the number of slots of a concurrency pool, where it differs. `EventLogStorage.set_concurrency_slots`."""
+    """Set the number of slots of a concurrency pool that has no limit of its own.
+
+    `EventLogStorage.set_concurrency_slots`.
+    """
     storage = instance.event_log_storage
-    if storage.get_concurrency_info(pool).slot_count != limit:
+    if not any(found.name == pool and not found.from_default for found in storage.get_pool_limits()):
         storage.set_concurrency_slots(pool, limit)
 
 
@@ -200,3 +204,61 @@ def events_after(
     `EventLogStorage.get_logs_for_all_runs_by_log_id`, which Dagster's own daemon reads the event log with.
     """
     return dict(instance.event_log_storage.get_logs_for_all_runs_by_log_id(storage_id, {kind}, limit))
+
+
+def is_default_launcher(instance: dg.DagsterInstance) -> bool:
+    """Return whether runs are processes that the code server starts: `DefaultRunLauncher`, Dagster's default."""
+    from dagster._core.launcher import DefaultRunLauncher
+
+    return isinstance(instance.run_launcher, DefaultRunLauncher)
+
+
+def location_of_run(run: dg.DagsterRun) -> str:
+    """Return the code location that the run was launched from; empty for one that a process started itself."""
+    origin = run.remote_job_origin
+    return origin.repository_origin.code_location_origin.location_name if origin else ""
+
+
+def socket_of_run(run: dg.DagsterRun) -> str:
+    """Return the path of the socket through which the default launcher started the run; empty for another launcher.
+
+    The run's tag `.dagster/grpc_info`, which the launcher sets.
+    """
+    from dagster._core.storage.tags import GRPC_INFO_TAG
+
+    return json.loads(run.tags.get(GRPC_INFO_TAG, "{}")).get("socket") or ""
+
+
+def run_webserver(options: Sequence[str], wrap: Callable[[Any], Any]) -> None:
+    """Run `dagster-webserver` with these options, its ASGI application wrapped.
+
+    Raises RuntimeError, and serves nothing, when Dagster makes its application by another function.
+
+    `dagster_webserver.cli.create_app_from_workspace_process_context`; Dagster has no option for a middleware.
+    """
+    from dagster_webserver import cli
+
+    name = "create_app_from_workspace_process_context"
+    made = getattr(cli, name, None)
+    if made is None:
+        raise RuntimeError("this version of dagster-webserver makes its application in another way: it is not guarded")
+
+    def wrapped(*arguments: Any, **named: Any) -> Any:
+        return wrap(made(*arguments, **named))
+
+    setattr(cli, name, wrapped)
+    cli.dagster_webserver.main(list(options), prog_name="dagster-webserver")
+
+
+def run_daemon(options: Sequence[str]) -> None:
+    """Run `dagster-daemon run` with these options: `dagster._daemon.cli.run_command`."""
+    from dagster._daemon.cli import run_command
+
+    run_command.main(list(options), prog_name="dagster-daemon run")
+
+
+def run_code_server(options: Sequence[str]) -> None:
+    """Run `dagster code-server start` with these options: `dagster._cli.code_server.start_command`."""
+    from dagster._cli.code_server import start_command
+
+    start_command.main(list(options), prog_name="dagster code-server start")

@@ -1,42 +1,85 @@
 """Runs whose process ended. Dagster's default launcher does not notice it, and such runs would block later ones."""
 
+import json
 import re
+from pathlib import Path
 
 import dagster as dg
-import psutil
 
-from phi_assets.graph.dagster_internals import fail_run, free_slots_of_ended_runs, log_of_run, runs
+from phi_assets.files import atomic_write
+from phi_assets.graph.dagster_internals import (
+    fail_run,
+    free_slots_of_ended_runs,
+    is_default_launcher,
+    location_of_run,
+    log_of_run,
+    runs,
+    socket_of_run,
+)
+from phi_assets.instance.supervisor import LOCATION, SOCKET_FOLDER
+from phi_assets.processes import VARIABLE, Process, machine
 
 STARTED = re.compile(r"\(pid: (\d+)\)")
+SEEN = "run_processes.json"
 IN_PROGRESS = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
 
 
 def fail_dead_runs(instance: dg.DagsterInstance) -> list[str]:
-    """Mark runs as failed whose process does not exist any more, and return their ids."""
+    """Mark runs as failed whose process does not exist any more, and return their ids.
+
+    Judged are only runs that the default launcher started in this machine's code server, for this project. Each run's
+    process is recorded at its first judgement: a reused process id is not taken for it.
+    """
+    if not is_default_launcher(instance):  # another launcher knows by itself how its runs are
+        return []
+    seen = Path(instance.root_directory) / SEEN
+    known = _read(seen)
+    found: dict[str, Process] = {}
     dead = []
     for run in runs(instance, dg.RunsFilter(statuses=IN_PROGRESS)):
-        found = _process_of(instance, run.run_id)
-        if found is None or _lives(*found):
+        pid = _process_of(instance, run.run_id) if _ran_here(run) else None
+        if pid is None:
             continue
-        fail_run(instance, run, f"process {found[0]} of this run ended; the assets that it finished stay")
+        process = known.get(run.run_id) or _ours(pid)
+        if process and process.alive:
+            found[run.run_id] = process
+            continue
+        fail_run(instance, run, f"process {pid} of this run ended; the assets that it finished stay")
         dead.append(run.run_id)
+    if found != known:
+        kept = {run_id: [process.pid, process.start] for run_id, process in found.items()}
+        atomic_write(seen, json.dumps(kept), mode=0o600)
     free_slots_of_ended_runs(instance)
     return dead
 
 
-def _process_of(instance: dg.DagsterInstance, run_id: str) -> tuple[int, float] | None:
-    """Return the run's process id and the time of its event; None while the run has no process yet."""
+def _ran_here(run: dg.DagsterRun) -> bool:
+    """Whether this machine's code server of this project started the run: its socket names the machine."""
+    folder = Path(socket_of_run(run)).parent.name
+    return location_of_run(run) == LOCATION and folder.startswith(SOCKET_FOLDER.format(machine=machine()))
+
+
+def _process_of(instance: dg.DagsterInstance, run_id: str) -> int | None:
+    """Return the run's process id; None while the run has no process yet."""
     for record in log_of_run(instance, run_id, dg.DagsterEventType.ENGINE_EVENT):
         matched = STARTED.search(record.user_message or record.message or "")
         if matched:
-            return int(matched.group(1)), record.timestamp
+            return int(matched.group(1))
     return None
 
 
-def _lives(pid: int, seen: float) -> bool:
+def _ours(pid: int) -> Process | None:
+    """Return the process of this id when it has a token of ours; None when another took the id, or it ended."""
+    import psutil
+
     try:
-        process = psutil.Process(pid)
-        # A process that started after that event is another one with a reused id.
-        return process.create_time() <= seen + 1 and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
+        return Process.of(pid) if VARIABLE in psutil.Process(pid).environ() else None
+    except (ProcessLookupError, psutil.Error, OSError):
+        return None
+
+
+def _read(seen: Path) -> dict[str, Process]:
+    try:
+        return {run: Process(*process) for run, process in json.loads(seen.read_text()).items()}
+    except (OSError, ValueError, TypeError, AttributeError):
+        return {}

@@ -1,12 +1,11 @@
 """The home: the folder of all state, Dagster's storage in it, and the locks that `phi` commands hold."""
 
 import fcntl
+import hashlib
 import os
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TextIO
 
 import dagster as dg
@@ -20,6 +19,7 @@ POOLS = {"training": 1}  # a new instance does not apply the default limit until
 
 
 VERSION = "version"
+WRITTEN = "dagster.yaml.sha256"  # of the configuration that this project wrote last
 MIGRATIONS: tuple[Callable[[Settings], None], ...] = (lambda _: None,)
 """Migration n converts a home of version n to version n + 1. Version 0 is a home without a version file, or a new one;
 version 1 differs from it by that file only."""
@@ -68,7 +68,7 @@ def instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
     home = settings.dagster_home
     home.mkdir(parents=True, exist_ok=True)
     settings.inbox.mkdir(parents=True, exist_ok=True)
-    _copy_if_changed(PROJECT / "dagster.yaml", home / "dagster.yaml")
+    _write_configuration(settings)
     os.environ.update(environment(settings))
     with open_instance(home) as opened:
         set_pools(opened)
@@ -120,6 +120,16 @@ def _take(handle: TextIO) -> None:
     fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-def _copy_if_changed(source: Path, target: Path) -> None:
-    if not target.is_file() or target.read_bytes() != source.read_bytes():
-        shutil.copyfile(source, target)
+def _write_configuration(settings: Settings) -> None:
+    """Write Dagster's configuration where there is none, or one that this project wrote: an operator's own stays."""
+    ours = (PROJECT / "dagster.yaml").read_bytes()
+    target, written = settings.dagster_home / "dagster.yaml", settings.state / WRITTEN
+    digest = hashlib.sha256(ours).hexdigest()
+    found = hashlib.sha256(target.read_bytes()).hexdigest() if target.is_file() else None
+    if found == digest:
+        if not written.is_file():
+            atomic_write(written, f"{digest}\n")
+        return
+    if found is None or (written.is_file() and written.read_text(encoding="ascii").strip() == found):
+        atomic_write(target, ours)
+        atomic_write(written, f"{digest}\n")

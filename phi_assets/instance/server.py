@@ -1,15 +1,16 @@
 """This home's Dagster webserver and daemon: start, find and stop them."""
 
-import dataclasses
 import hashlib
-import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
+from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
 
 import dagster as dg
@@ -17,12 +18,17 @@ import psutil
 
 from phi_assets import files
 from phi_assets.graph.dagster_internals import runs
+from phi_assets.instance import record
 from phi_assets.instance.dead_runs import IN_PROGRESS
 from phi_assets.instance.home import environment
-from phi_assets.project import PROJECT, WORKING_FOLDER, source
+from phi_assets.instance.record import Interface, find
+from phi_assets.instance.supervisor import SOCKET_FOLDER, end_all
+from phi_assets.processes import VARIABLE, Process, machine, with_token
+from phi_assets.project import WORKING_FOLDER, source
 from phi_assets.settings import Settings, variables
 
 SOURCE_TREES = ("phi_assets", "dataset_code", "training_code", "evaluation_code", "serving_code", "flows")
+SERVERS = frozenset({"dagster-daemon", "dagster-webserver", "dagster._daemon", "dagster_webserver"})
 START_SECONDS = 90
 STOP_SECONDS = 20
 
@@ -31,35 +37,11 @@ class DagsterNotReady(RuntimeError):
     """The webserver did not start, or its code location did not load."""
 
 
-@dataclass(frozen=True)
-class Interface:
-    """A running `dagster dev`: webserver, daemon and code server. `started` tells a reused id apart."""
-
-    pid: int
-    started: float
-    port: int
-    loaded: str
-    foreground: bool
-
-    @property
-    def address(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-
 def loaded_from(settings: Settings) -> str:
     """Return a digest of code and settings, which a code server loads once: another digest needs a restart."""
     written = sorted({**variables(), **environment(settings)}.items())
     code = [files.tree_sha256(source(tree)) for tree in SOURCE_TREES]
     return hashlib.sha256(f"{code}{written}".encode()).hexdigest()
-
-
-def find(settings: Settings) -> Interface | None:
-    """Return the home's running Dagster, or None."""
-    path = _record(settings)
-    if not path.is_file():
-        return None
-    found = Interface(**json.loads(path.read_text(encoding="utf-8")))
-    return found if _alive(found) else None
 
 
 def ensure(settings: Settings, log_file: Path) -> Interface:
@@ -76,25 +58,24 @@ def ensure(settings: Settings, log_file: Path) -> Interface:
         raise DagsterNotReady(
             f"`phi dev` on {found.address} has other code or settings loaded; end it with Ctrl-C, then run this again"
         )
-    if found:
-        stop(settings)
-    end_orphans(settings)
+    stop(settings)
+    refuse_foreign(settings)
     log_file.parent.mkdir(parents=True, exist_ok=True)
     port = free_port(settings.ui_port)
     with log_file.open("wb") as log:
         process = subprocess.Popen(
-            command(port),
+            command(port, wanted, "background"),
             cwd=WORKING_FOLDER,
-            env={**os.environ, **environment(settings)},
+            env=variables_of_servers(settings),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
             preexec_fn=take_signals,
         )
-    started = remember(settings, process.pid, port, foreground=False)
+    started = record.Interface(Process.of(process.pid), port, wanted, False, machine(), {})
     wait_until_ready(started, log_file)
-    return started
+    return find(settings) or started
 
 
 def make_way(settings: Settings, instance: dg.DagsterInstance) -> None:
@@ -110,52 +91,65 @@ def make_way(settings: Settings, instance: dg.DagsterInstance) -> None:
             f"Dagster runs in the background, on {found.address}, with a run under way; wait for it, or `phi down`"
         )
     stop(settings)
-    end_orphans(settings)
+    refuse_foreign(settings)
 
 
-def command(port: int) -> list[str]:
-    """Return the command line of `dagster dev`, which serves the UI and runs the daemon."""
-    place = ["-w", str(PROJECT / "workspace.yaml"), "-h", "127.0.0.1", "-p", str(port)]
-    return [sys.executable, "-m", "dagster", "dev", *place]
+def command(port: int, loaded: str, place: str) -> list[str]:
+    """Return the command line of the supervisor, which serves the UI and runs the daemon."""
+    return [sys.executable, "-m", "phi_assets.instance.supervisor", str(port), loaded, place]
 
 
-def remember(settings: Settings, pid: int, port: int, *, foreground: bool) -> Interface:
-    """Record a started Dagster, so that other commands find it, and return it."""
-    interface = Interface(pid, psutil.Process(pid).create_time(), port, loaded_from(settings), foreground)
-    _record(settings).parent.mkdir(parents=True, exist_ok=True)
-    _record(settings).write_text(json.dumps(dataclasses.asdict(interface)), encoding="utf-8")
-    return interface
+def variables_of_servers(settings: Settings) -> dict[str, str]:
+    """Return the environment of the supervisor and of all that it starts."""
+    return {**os.environ, **environment(settings), VARIABLE: record.token_of(settings)}
 
 
-def stop(settings: Settings) -> bool:
-    """Stop the home's Dagster and all its processes; return whether one was running."""
-    found = find(settings)
-    if not found:
-        return False
-    family = [psutil.Process(found.pid), *psutil.Process(found.pid).children(recursive=True)]
-    family[0].send_signal(signal.SIGINT)
-    _, alive = psutil.wait_procs(family, timeout=STOP_SECONDS)
-    for process in alive:
-        process.kill()
-    _record(settings).unlink(missing_ok=True)
-    return True
+def stop(settings: Settings) -> list[str]:
+    """End the home's Dagster and every process that it started; return what was ended, as `webserver (1234)`."""
+    recorded = record.read(settings)
+    names: dict[int, str] = {}
+    if recorded:
+        named = {**recorded.servers, "supervisor": recorded.supervisor}
+        names = {process.pid: name for name, process in named.items() if process.alive}
+    token = record.token_of(settings)
+    running = [process.pid for process in with_token(token)]
+    if recorded and recorded.alive and recorded.supervisor.pid in running:
+        supervisor = psutil.Process(recorded.supervisor.pid)
+        with suppress(psutil.Error):
+            supervisor.send_signal(signal.SIGINT)
+            supervisor.wait(STOP_SECONDS)
+    end_all(token, STOP_SECONDS)
+    if recorded and Path(recorded.folder).name.startswith(SOCKET_FOLDER.format(machine=machine())):
+        shutil.rmtree(recorded.folder, ignore_errors=True)
+    record.file(settings).unlink(missing_ok=True)
+    return [f"{names.get(pid, 'child process')} ({pid})" for pid in running]
 
 
-def end_orphans(settings: Settings) -> None:
-    """Kill processes of this home whose `dagster dev` was killed: two daemons would run at the same time."""
+def refuse_foreign(settings: Settings) -> None:
+    """Raise DagsterNotReady when a Dagster that `phi` did not start owns this home.
+
+    Two daemons on one home start every run twice.
+    """
+    token = record.token_of(settings)
     for process in psutil.process_iter():
         try:
-            ours = process.environ().get("DAGSTER_HOME") == str(settings.dagster_home)
-            parent = process.parent()
-            abandoned = parent is None or not _is_dagster(parent)
-            if ours and abandoned and _is_dagster(process) and process.pid != os.getpid():
-                process.kill()
-        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            variables = process.environ()
+            owns = variables.get("DAGSTER_HOME") and Path(variables["DAGSTER_HOME"]) == settings.dagster_home
+            if owns and variables.get(VARIABLE) != token and _is_server(process.cmdline()):
+                raise DagsterNotReady(
+                    f"process {process.pid} (`{' '.join(process.cmdline()[:4])}`) was not started by `phi` and runs "
+                    f"Dagster on {settings.dagster_home}: end it, or choose another PHI_HOME"
+                )
+        except (psutil.Error, OSError):
             continue
 
 
-def _is_dagster(process: psutil.Process) -> bool:
-    return any(word.startswith("dagster") or "/dagster" in word for word in process.cmdline()[:5])
+def _is_server(words: Sequence[str]) -> bool:
+    """Return whether a command line is one of Dagster's servers. Decides only about a refusal, never about an end."""
+    names = [Path(word).name for word in words[:4]]
+    return bool(set(names) & SERVERS) or any(
+        name in ("dagster", "dg") and later == "dev" for name, later in pairwise(names)
+    )
 
 
 def wait_until_ready(interface: Interface, log_file: Path) -> None:
@@ -167,10 +161,10 @@ def wait_until_ready(interface: Interface, log_file: Path) -> None:
             return
         if state == "error":
             raise DagsterNotReady(f"the code location does not load:\n{detail}")
-        if not _alive(interface):
-            raise DagsterNotReady(f"dagster dev ended while starting; the end of {log_file}:\n{_tail(log_file)}")
+        if not interface.alive:
+            raise DagsterNotReady(f"Dagster ended while starting; the end of {log_file}:\n{_tail(log_file)}")
         time.sleep(0.3)
-    raise DagsterNotReady(f"dagster dev was not ready in {START_SECONDS} s; the end of {log_file}:\n{_tail(log_file)}")
+    raise DagsterNotReady(f"Dagster was not ready in {START_SECONDS} s; the end of {log_file}:\n{_tail(log_file)}")
 
 
 def free_port(first: int) -> int:
@@ -202,18 +196,6 @@ def _location_state(interface: Interface) -> tuple[str, str]:
         return "starting", ""
     failed = entry["locationOrLoadError"]["__typename"] == "PythonError"
     return ("error", entry["locationOrLoadError"]["message"]) if failed else ("loaded", "")
-
-
-def _alive(interface: Interface) -> bool:
-    try:
-        process = psutil.Process(interface.pid)
-        return abs(process.create_time() - interface.started) < 1 and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
-
-
-def _record(settings: Settings) -> Path:
-    return settings.state / "interface.json"
 
 
 def _tail(log_file: Path, lines: int = 20) -> str:

@@ -9,6 +9,7 @@ import dagster as dg
 
 from phi_assets.graph.run_tags import STOPPED
 from phi_assets.ports.base import StepContext
+from phi_assets.processes import VARIABLE
 from phi_assets.project import PROJECT
 from training_code.errors import EXIT_ORCHESTRATOR_GONE
 
@@ -71,12 +72,17 @@ def _environment() -> dict[str, str]:
 
 
 def _processes_above() -> list[int]:
-    """The ids of this process and its Dagster parents: code server, daemon or webserver, `dagster dev`."""
+    """The ids of this process and its Dagster parents: code server and supervisor, or `dagster dev`."""
     import psutil
 
+    token = os.environ.get(VARIABLE)
     above = [os.getpid()]
     for process in psutil.Process().parents():
-        if not any("dagster" in word for word in process.cmdline()[:6]):
+        if token:
+            belongs = process.environ().get(VARIABLE) == token
+        else:  # a Dagster that the user started
+            belongs = any("dagster" in word for word in process.cmdline()[:6])
+        if not belongs:
             break
         above.append(process.pid)
     return above

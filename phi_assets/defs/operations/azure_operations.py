@@ -48,11 +48,8 @@ def report_costs(context: dg.OpExecutionContext, cost_report: CostReport) -> Non
 
 
 class TeardownConfig(dg.Config):
-    """What to delete, and the confirmation."""
+    """The confirmation. Only the command `phi teardown --all` deletes everything."""
 
-    everything: bool = Field(
-        False, description="false: endpoints and clusters; true: everything, including the resource group"
-    )
     confirm: str = Field(
         "", description="the value of PHI_AZURE_NAME; anything else deletes nothing and shows the plan"
     )
@@ -60,7 +57,7 @@ class TeardownConfig(dg.Config):
 
 @dg.op(out=dg.Out(dg.Nothing), description="Delete what the plan lists, after confirmation.")
 def take_down(context: dg.OpExecutionContext, config: TeardownConfig, teardown: Teardown) -> None:
-    plan = teardown.plan(config.everything, context.log.info)
+    plan = teardown.plan(False, context.log.info)
     going = [each for each in plan if each.action == "delete"]
     obstacle = teardown.obstacle(plan)
     if obstacle:
@@ -72,7 +69,7 @@ def take_down(context: dg.OpExecutionContext, config: TeardownConfig, teardown: 
             metadata={"plan": plan_table(plan)},
             allow_retries=False,
         )
-    kept = teardown.take_down(config.everything, context.log.info) if going else []
+    kept = teardown.take_down(False, context.log.info) if going else []
     stays = plan_table([each for each in plan if each.action != "delete"])
     context.add_output_metadata(
         {"deleted": plan_table(going), "not deleted": stays, "kept": "; ".join(kept) or "nothing"}
@@ -119,7 +116,7 @@ def cost() -> None:
 
 @dg.job(
     metadata=ONLY_ON_AZURE,
-    description="Delete endpoints and clusters, or everything. Without `confirm` it only shows the plan, and fails.",
+    description="Delete endpoints and clusters. Without `confirm` it only shows the plan, and fails.",
 )
 def teardown() -> None:
     take_down()

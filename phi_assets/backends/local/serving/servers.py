@@ -130,6 +130,6 @@ def answers(port: int, path: str, timeout: float = 5.0) -> bool:
 
 def _environment(extra: Mapping[str, str]) -> dict[str, str]:
     """Return this process's environment without variables that configure the server or tie it to this process."""
-    removed = ("SERVING_", "AZUREML_", "PHI_LIFELINE", "DAGSTER_PIPES_")
+    removed = ("SERVING_", "AZUREML_", "PHI_LIFELINE", "PHI_PROCESSES", "DAGSTER_PIPES_")
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(removed)}
     return {**inherited, "PYTHONPATH": str(PROJECT), "TOKENIZERS_PARALLELISM": "false", **extra}

@@ -1,0 +1,64 @@
+"""The record of a home's running Dagster, from which every command finds it. Imports no Dagster."""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from phi_assets import processes
+from phi_assets.files import atomic_write
+from phi_assets.processes import Process
+from phi_assets.settings import Settings
+
+
+@dataclass(frozen=True)
+class Interface:
+    """A running Dagster: the supervisor's process, and those of code server, webserver and daemon by name."""
+
+    supervisor: Process
+    port: int
+    loaded: str
+    foreground: bool
+    machine: str
+    servers: Mapping[str, Process]
+    folder: str = ""
+    """Of the code server's socket: deleted when the Dagster ends."""
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def alive(self) -> bool:
+        return self.machine == processes.machine() and self.supervisor.alive
+
+
+def write(settings: Settings, interface: Interface) -> None:
+    """Record a started Dagster."""
+    atomic_write(file(settings), json.dumps(dataclasses.asdict(interface)), mode=0o600)
+
+
+def read(settings: Settings) -> Interface | None:
+    """Return the recorded Dagster, running or not; None where nothing, or nothing readable, is recorded."""
+    try:
+        found = json.loads(file(settings).read_text(encoding="utf-8"))
+        servers = {name: Process(**process) for name, process in found.pop("servers").items()}
+        return Interface(supervisor=Process(**found.pop("supervisor")), servers=servers, **found)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return None
+
+
+def find(settings: Settings) -> Interface | None:
+    """Return the home's running Dagster; None where none runs on this machine."""
+    found = read(settings)
+    return found if found and found.alive else None
+
+
+def file(settings: Settings) -> Path:
+    return settings.state / "interface.json"
+
+
+def token_of(settings: Settings) -> str:
+    """Return the token of this home's processes."""
+    return processes.token(settings.state / "processes.token")
