@@ -40,14 +40,17 @@ def take(
         for element in sorted(elements, key=lambda element: element.tag_name not in ("a", "button"))[:1]:
             element.click()
             time.sleep(SETTLE_SECONDS / 2)
+            page.execute_script("document.querySelectorAll('*').forEach(element => { element.scrollTop = 0 })")
     page.save_screenshot(str(PICTURES / name))
     page.quit()
 
 
 def take_laptop(address: str) -> None:
     """Save the graph, the page of the fine-tuned model, and the evaluation's answers."""
-    take(address, "asset-groups", "graph.png", (2200, 1100))
-    take(address, "assets/fine_tuned_model", "fine_tuned_model.png", (1600, 1700), click="Show Markdown")
+    groups = ("infrastructure", "dataset", "training", "evaluation", "serving", "chat")
+    expanded = ",".join(f"global%40global%3A{group}" for group in groups)
+    take(address, f"asset-groups?expanded={expanded}", "graph.png", (3400, 1500), scale=0.6)
+    take(address, "assets/fine_tuned_model", "fine_tuned_model.png", (1600, 1000), click="Show Markdown")
     take(address, "assets/model_evaluation", "evaluation.png", (1600, 1500), click="Show Markdown")
 
 
