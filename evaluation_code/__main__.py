@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from evaluation_code.answers_table import answers_table
 from evaluation_code.inputs import InputError, read_questions, read_test_rows, rows_unseen_by
 from evaluation_code.models import Measured, Subjects, measure_all
 from evaluation_code.pipes import progress_log
@@ -25,7 +24,7 @@ def parser() -> argparse.ArgumentParser:
     result = argparse.ArgumentParser(
         prog="python -m evaluation_code",
         description="Score a fine-tuned model against its base and the champion, each as it would be served. Writes "
-        "evaluation.json, rows.jsonl, answers.md and evaluation.png.",
+        "evaluation.json, rows.jsonl and evaluation.png.",
     )
     result.add_argument("--base", type=Path, required=True, help="model folder that the tuned one started from")
     result.add_argument("--tuned", type=Path, required=True, help="model folder to evaluate")
@@ -95,15 +94,12 @@ def evaluate(options: argparse.Namespace, log: Callable[[str], None]) -> dict[st
 
 
 def write(report: dict[str, Any], measured: dict[str, Measured], subjects: Subjects, folder: Path) -> None:
-    """Writes the four files into the folder."""
+    """Writes the three files into the folder."""
     from evaluation_code.pictures import draw
 
     folder.mkdir(parents=True, exist_ok=True)
     rows = [json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in row_results(measured, subjects)]
     (folder / "rows.jsonl").write_text("".join(rows), encoding="utf-8")
-    order = [name for name in ("base", "tuned", "champion") if name in measured]
-    table = answers_table(subjects.questions, {name: measured[name].questions for name in order})
-    (folder / "answers.md").write_text(table, encoding="utf-8")
     draw(report, folder / "evaluation.png")
     part = folder / "evaluation.json.part"
     part.write_text(json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")

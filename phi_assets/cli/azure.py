@@ -5,10 +5,11 @@ import sys
 from collections.abc import Sequence
 
 from phi_assets.backends.select import build_resources
-from phi_assets.cli.console import plain_text, print_field, print_json, print_text, quiet, say
+from phi_assets.cli.console import print_field, print_json, print_text, quiet, say
 from phi_assets.cli.tables import Column, print_table
 from phi_assets.errors import BackendError
 from phi_assets.instance import home
+from phi_assets.plain_text import plain_text
 from phi_assets.ports.operations import Bill, Diagnosis, JobCost, Teardown, TeardownItem
 from phi_assets.settings import Settings
 

@@ -1,4 +1,4 @@
-"""Prints the output of the `phi` command: every text of users and models is made safe for a terminal here.
+"""Prints the output of the `phi` command: every text of users and models becomes `plain_text` here.
 
 Such text is neither markup nor a control code. On a terminal, lines break between words and fit its width; in a pipe,
 a text is complete and without colours.
@@ -10,7 +10,6 @@ import re
 import shutil
 import sys
 import time
-import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -18,29 +17,14 @@ from rich.cells import cell_len, chop_cells, set_cell_size
 from rich.console import Console
 from rich.text import Text
 
-INVISIBLE = {"Cc", "Cf", "Cs", "Zl", "Zp"}  # Unicode categories: controls, formats, surrogates, separators of lines
-JOINERS = "\u200c\u200d"  # spell words of Persian and Hindi, and join emoji
-TAB = 4
+from phi_assets.plain_text import is_invisible, plain_text
+
 MARKS = 4  # characters that are counted for a cell: marks without a width of their own follow a letter
 NARROWEST = 20
 LABEL = 15
 
 Part = tuple[str, str]
 """A text, and its style for rich; no style is empty."""
-
-
-def plain_text(text: str, *, lines: bool = False) -> str:
-    r"""Return the text without anything that a terminal obeys or hides.
-
-    Control codes, bidirectional overrides, lone surrogates and other invisible characters become escapes such as
-    `\x1b`. Line breaks and tabs become spaces; with `lines`, lines stay and tabs become spaces up to the next stop.
-    """
-    text = text.replace("\r\n", "\n").replace("\r", "\n")
-    text = text.expandtabs(TAB) if lines else text.replace("\n", " ").replace("\t", " ")
-    return "".join(
-        each if each == "\n" or not _is_invisible(each) or _joins(text, at) else _escaped(each)
-        for at, each in enumerate(text)
-    )
 
 
 def one_line(text: str) -> str:
@@ -106,7 +90,7 @@ def quiet(words: str) -> None:
 def print_json(value: Any) -> None:
     """Print the value as JSON in which controls and invisible characters are escaped, so that it reads back equal."""
     text = json.dumps(value, ensure_ascii=False, indent=2)
-    text = "".join(each if each == "\n" or not _is_invisible(each) else json.dumps(each)[1:-1] for each in text)
+    text = "".join(each if each == "\n" or not is_invisible(each) else json.dumps(each)[1:-1] for each in text)
     try:
         text.encode(sys.stdout.encoding or "utf-8")
     except UnicodeEncodeError:
@@ -157,19 +141,3 @@ def padded(text: str, width: int, *, right: bool = False) -> str:
 
 def _text_of(parts: Iterable[Part]) -> str:
     return "".join(text for text, _ in parts)
-
-
-def _is_invisible(each: str) -> bool:
-    return (not each.isascii() and unicodedata.category(each) in INVISIBLE) or each < " " or each == "\x7f"
-
-
-def _joins(text: str, at: int) -> bool:
-    """Return whether the character is a joiner between two characters that are visible and not ASCII."""
-    around = text[at - 1 : at] + text[at + 1 : at + 2]
-    return (
-        text[at] in JOINERS and len(around) == 2 and not any(each.isascii() or _is_invisible(each) for each in around)
-    )
-
-
-def _escaped(each: str) -> str:
-    return each.encode("unicode_escape").decode("ascii")

@@ -13,13 +13,13 @@ from phi_assets.cli.console import (
     Part,
     one_line,
     padded,
-    plain_text,
     print_after,
     print_parts,
     shortened,
     terminal_width,
     wrapped,
 )
+from phi_assets.plain_text import plain_text
 
 GAP, INDENT = "  ", "    "
 EMPTY = "-"

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 import dagster as dg
 
+from phi_assets import markdown
 from phi_assets.graph.dagster_internals import check_history, runs
 from phi_assets.outcome import CheckOutcome
 
@@ -45,7 +46,7 @@ def check_result(name: str, asset: str, subject: str, outcome: CheckOutcome) -> 
         asset_key=asset,
         check_name=name,
         passed=outcome.passed,
-        description=outcome.description,
+        description=markdown.text(outcome.description),
         metadata={SUBJECT: subject, **numbers},
     )
 
@@ -70,7 +71,7 @@ def latest_verdict(instance: dg.DagsterInstance, asset: str, check: str, subject
         for data in check_history(instance, key, limit):
             judged = data.metadata.get(SUBJECT)
             if judged and judged.value == subject:
-                return CheckOutcome(data.passed, data.description or "")
+                return CheckOutcome(data.passed, markdown.plain(data.description or ""))
     return None
 
 

@@ -43,6 +43,8 @@ BOUNDARIES: dict[str, str] = {
     "phi_assets.lineage": "reports",
     "phi_assets.errors": "messages",
     "phi_assets.redaction": "messages",
+    "phi_assets.markdown": "how texts are shown; the model card names it as a file",
+    "phi_assets.plain_text": "as phi_assets.markdown",
     "phi_assets.outcome": "a type",
     "phi_assets.files": "reads and writes files",
     "phi_assets.code_digest": "decides what is made again",

@@ -1,4 +1,8 @@
-"""Metadata as Dagster's UI shows it: pictures, tables, previews."""
+"""Metadata as Dagster's UI shows it: Markdown, pictures, tables, previews.
+
+No other module makes Markdown metadata: Dagster's UI fetches the images of Markdown with the user's own session, and
+executes what such an address asks for. Short Markdown is shown at once, in pages and logs; long Markdown after a click.
+"""
 
 import base64
 import json
@@ -9,28 +13,57 @@ from typing import Any
 
 import dagster as dg
 
+from phi_assets import markdown as markdown_text
+from phi_assets.markdown import Markdown
+from phi_assets.plain_text import plain_text
+
 PREVIEW_CHARACTERS = 160
+CELL_CHARACTERS = 1000
+
+
+def markdown(value: Markdown) -> dg.MarkdownMetadataValue:
+    """Return Markdown of this project. Raises TypeError for a `str`, which may hold a text of users and models."""
+    if not isinstance(value, Markdown):
+        raise TypeError("a str is not Markdown: pass what a function of phi_assets.markdown returns")
+    return dg.MetadataValue.md(str(value))
+
+
+def text(value: object) -> dg.TextMetadataValue:
+    """Return a text of users and models, which Dagster's UI shows without markup, with its invisible characters."""
+    return dg.MetadataValue.text(plain_text(str(value), lines=True))
 
 
 def picture(path: Path) -> dg.MarkdownMetadataValue:
     """Return a PNG embedded in Markdown, so that the UI shows it without access to the file."""
-    content = base64.b64encode(path.read_bytes()).decode()
-    return dg.MetadataValue.md(f"![{path.stem}](data:image/png;base64,{content})")
+    return markdown(Markdown(f"![{path.stem}]({_embedded(path)})"))
 
 
-def with_pictures(text: str, pictures: Mapping[str, Path]) -> str:
-    """Return the Markdown with these PNGs, which it references as files, embedded."""
+def with_pictures(value: Markdown, pictures: Mapping[str, Path]) -> Markdown:
+    """Return Markdown with these PNGs, which lines of their own reference as files, embedded."""
+    lines = value.split("\n")
     for name, path in pictures.items():
-        content = base64.b64encode(path.read_bytes()).decode()
-        text = text.replace(f"]({name})", f"](data:image/png;base64,{content})")
-    return text
+        end = f"]({name})"
+        address = _embedded(path)
+        lines = [
+            f"{line.removesuffix(end)}]({address})" if line.startswith("![") and line.endswith(end) else line
+            for line in lines
+        ]
+    return Markdown("\n".join(lines))
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> dg.MarkdownMetadataValue:
-    """Return a Markdown table."""
-    lines = [f"| {' | '.join(header)} |", f"|{'---|' * len(header)}"]
-    lines += [f"| {' | '.join(_cell(value) for value in row)} |" for row in rows]
-    return dg.MetadataValue.md("\n".join(lines))
+    """Return a table of texts and Markdown, in which long cells are cut."""
+    return markdown(markdown_text.table(header, rows, CELL_CHARACTERS))
+
+
+def bullets(items: Iterable[object]) -> dg.MarkdownMetadataValue:
+    """Return a list of texts."""
+    return markdown(markdown_text.bullets(items))
+
+
+def block(value: str, language: str = "") -> dg.MarkdownMetadataValue:
+    """Return lines as a block of code."""
+    return markdown(markdown_text.block(value, language))
 
 
 def preview(path: Path, rows: int = 5) -> dg.MarkdownMetadataValue:
@@ -38,12 +71,12 @@ def preview(path: Path, rows: int = 5) -> dg.MarkdownMetadataValue:
     with path.open(encoding="utf-8") as handle:
         conversations = [json.loads(line) for line in islice(handle, rows)]
     messages = [
-        (number, message["role"], message["content"][:PREVIEW_CHARACTERS])
+        (number, message["role"], markdown_text.text(message["content"], PREVIEW_CHARACTERS))
         for number, conversation in enumerate(conversations, start=1)
         for message in conversation["messages"]
     ]
     return table(("row", "role", "content"), messages)
 
 
-def _cell(value: Any) -> str:
-    return str(value).replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
+def _embedded(path: Path) -> str:
+    return f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}"

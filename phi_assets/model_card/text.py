@@ -1,11 +1,18 @@
-"""The card's text, without a time or a run, so that equal facts give equal bytes."""
+"""The card's text, without a time or a run, so that equal facts give equal bytes.
 
+Every value of the template is escaped by `markdown.text`, unless it is Markdown.
+"""
+
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from phi_assets import markdown
+from phi_assets.markdown import Markdown
 from phi_assets.model_card.facts import Facts
 from phi_assets.model_card.licences import SEE_ITS_PAGE
+from phi_assets.plain_text import plain_text
 
 TEMPLATE = Path(__file__).with_name("card.jinja")
 MODELS = {"tuned": "this model", "base": "base model", "champion": "champion before it"}
@@ -15,32 +22,48 @@ NOT_SAID = "not said (PHI_DATASET_LICENSE)"
 def write(facts: Facts) -> str:
     """Return Markdown with the front matter that model hubs read."""
     from huggingface_hub import ModelCard
+    from jinja2 import Environment
 
-    card = ModelCard.from_template(
-        _front_matter(facts),
-        template_str=TEMPLATE.read_text(encoding="utf-8"),
+    template = Environment(finalize=markdown.text).from_string(TEMPLATE.read_text(encoding="utf-8"))
+    content = template.render(
+        front_matter=Markdown(_front_matter(facts).to_yaml()),
         facts=facts,
+        command=_command(facts),
+        code=markdown.code,
+        block=markdown.block,
+        joined=markdown.joined,
         base_licence="see the base model's page" if facts.base_licence == SEE_ITS_PAGE else facts.base_licence,
         data_licence=facts.data_licence or NOT_SAID,
         scores=_scores(facts.evaluation),
         comparisons=_comparisons(facts.evaluation),
     )
-    return card.content.rstrip() + "\n"
+    return ModelCard(content).content.rstrip() + "\n"
+
+
+def _command(facts: Facts) -> str:
+    """Return the shell command that makes the model again."""
+    chosen = {
+        "PHI_BASE_MODEL": facts.base.source if facts.base else None,
+        "PHI_PRESET": facts.trained.preset.split(" ")[0] if facts.trained else None,
+    }
+    return " ".join(
+        [*(f"{name}={shlex.quote(plain_text(value))}" for name, value in chosen.items() if value), "phi run"]
+    )
 
 
 def _front_matter(facts: Facts) -> Any:
     from huggingface_hub import ModelCardData
 
-    more: dict[str, Any] = {"dataset_license": facts.data_licence}
+    more: dict[str, Any] = {"dataset_license": facts.data_licence and plain_text(facts.data_licence)}
     if facts.base_licence == SEE_ITS_PAGE:
         more["license_name"] = "see-the-base-model"
     repository = facts.base.source.removeprefix("hf:").partition("@")[0] if facts.base else ""
     return ModelCardData(
         model_name=f"{facts.model.name} {facts.model.version}",
-        base_model=repository if facts.base and facts.base.source.startswith("hf:") else None,
+        base_model=plain_text(repository) if facts.base and facts.base.source.startswith("hf:") else None,
         library_name="transformers",
         pipeline_tag="text-generation",
-        license=facts.base_licence,
+        license=plain_text(facts.base_licence),
         tags=["phi3", "chat"],
         eval_results=_results(facts),
         **more,

@@ -13,6 +13,7 @@ from typing import Any
 
 import dagster as dg
 
+from phi_assets.plain_text import plain_text
 from phi_assets.project import WORKING_FOLDER
 from phi_assets.settings import PRESETS, Settings
 
@@ -66,7 +67,9 @@ class Recipe:
         from training_code.settings import read_preset
 
         values = {**read_preset(self.preset), **self.changes}
-        return f"# {self.label}\n{yaml.safe_dump(values, sort_keys=False, default_flow_style=None, width=120)}"
+        return (
+            f"# {plain_text(self.label)}\n{yaml.safe_dump(values, sort_keys=False, default_flow_style=None, width=120)}"
+        )
 
 
 def of(preset: str, wanted: Mapping[str, Any], candidate: str = "") -> Recipe:

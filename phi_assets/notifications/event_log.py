@@ -12,6 +12,7 @@ from typing import Any
 
 import dagster as dg
 
+from phi_assets import markdown
 from phi_assets.graph import check_gates
 from phi_assets.graph.dagster_internals import events_after, events_of_run, newest_event
 from phi_assets.notifications.step_errors import Error, of_run, of_step
@@ -147,5 +148,5 @@ def _verdict(entry: dg.EventLogEntry) -> CheckEvaluation:
         passed=data.passed,
         blocking=bool(data.blocking),
         warning=data.severity == dg.AssetCheckSeverity.WARN,
-        description=data.description or "",
+        description=markdown.plain(data.description or ""),
     )

@@ -35,7 +35,7 @@ class Evaluator(Port):
 
     @abstractmethod
     def folder(self, evaluation: records.Evaluation) -> Path:
-        """Return a local folder with evaluation.json, answers.md and the plots."""
+        """Return a local folder with evaluation.json, rows.jsonl and the plots."""
 
 
 class ModelRegistry(Port):

@@ -3,6 +3,8 @@
 import unicodedata
 
 JOINERS = "\u200c\u200d"
+# Of category Cf, but visible.
+SIGNS = "\u0600\u0601\u0602\u0603\u0604\u0605\u06dd\u070f\u0890\u0891\u08e2\U000110bd\U000110cd"
 LONG = 10_000
 
 HOSTILE = {
@@ -38,5 +40,5 @@ def dangerous(text: str) -> str:
     return "".join(
         each
         for each in text
-        if each not in f"\n{JOINERS}" and unicodedata.category(each) in {"Cc", "Cf", "Cs", "Zl", "Zp"}
+        if each not in f"\n{JOINERS}{SIGNS}" and unicodedata.category(each) in {"Cc", "Cf", "Cs", "Zl", "Zp"}
     )

@@ -7,6 +7,7 @@ from typing import Any
 import dagster as dg
 
 from phi_assets.graph import metadata_values
+from phi_assets.markdown import Markdown
 from phi_assets.records import FlowEvaluation, FlowPackage
 
 
@@ -14,8 +15,8 @@ def describe_package(package: FlowPackage) -> dict[str, Any]:
     """Return the flow's folder and definition, and how to serve it."""
     folder = Path(package.address)
     return {
-        "flow": dg.MetadataValue.md(f"```yaml\n{(folder / 'flow.dag.yaml').read_text(encoding='utf-8')}\n```"),
-        "readme": dg.MetadataValue.md((folder / "README.md").read_text(encoding="utf-8")),
+        "flow": metadata_values.block((folder / "flow.dag.yaml").read_text(encoding="utf-8"), "yaml"),
+        "readme": metadata_values.markdown(Markdown((folder / "README.md").read_text(encoding="utf-8"))),
         "folder": dg.MetadataValue.path(str(folder)),
     }
 

@@ -45,7 +45,7 @@ def describe_dataset(version: DatasetVersion, folder: Path) -> dict[str, Any]:
         "broken_share": manifest["broken_share"],
         "test_turns_verbatim_in_train": manifest["test_turns_verbatim_in_train"],
         "near_duplicate_groups": manifest["near_duplicate_groups"],
-        "warnings": "\n".join(manifest["warnings"]) or "none",
+        "warnings": metadata_values.text("\n".join(manifest["warnings"]) or "none"),
         "preview": metadata_values.preview(folder / "train.jsonl"),
         "folder": dg.MetadataValue.path(str(folder)),
         "quarantine": dg.MetadataValue.path(str(folder / "quarantine.jsonl")),

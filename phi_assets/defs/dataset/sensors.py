@@ -5,6 +5,7 @@ import json
 import dagster as dg
 
 from phi_assets.conversations.sources.snapshot import Snapshot, take_snapshot
+from phi_assets.graph import metadata_values
 from phi_assets.graph.run_tags import sensor_status
 from phi_assets.graph.staleness import DATA_VERSION, observed
 from phi_assets.instance.home import is_at_work
@@ -50,11 +51,11 @@ def _nothing_new(snapshot: Snapshot) -> str:
 
 def _describe(snapshot: Snapshot) -> dict[str, dg.MetadataValue]:
     return {
-        "files": dg.MetadataValue.text(snapshot.counts()),
-        "new": dg.MetadataValue.text(_listed(snapshot.new)),
-        "gone": dg.MetadataValue.text(_listed(snapshot.gone)),
-        "skipped": dg.MetadataValue.text(_listed(snapshot.skipped())),
-        "not_reached": dg.MetadataValue.text("; ".join(snapshot.troubles()) or "none"),
+        "files": metadata_values.text(snapshot.counts()),
+        "new": metadata_values.text(_listed(snapshot.new)),
+        "gone": metadata_values.text(_listed(snapshot.gone)),
+        "skipped": metadata_values.text(_listed(snapshot.skipped())),
+        "not_reached": metadata_values.text("; ".join(snapshot.troubles()) or "none"),
     }
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import dagster as dg
 
+from phi_assets.defs.evaluation.answers import answers_table, read_questions
 from phi_assets.graph import metadata_values
 from phi_assets.models.experiments import scores_of
 
@@ -17,7 +18,7 @@ def describe_evaluation(report: dict[str, Any], folder: Path) -> dict[str, Any]:
             ("model", "bits per byte", "questions right", "with shuffled answers", "general questions kept"),
             [(name, *_scores(numbers)) for name, numbers in models.items()],
         ),
-        "answers": dg.MetadataValue.md((folder / "answers.md").read_text(encoding="utf-8")),
+        "answers": metadata_values.markdown(answers_table(read_questions(folder))),
         "picture": metadata_values.picture(folder / "evaluation.png"),
         "note": report["questions"]["note"] or "",
         "report": dg.MetadataValue.json(report),

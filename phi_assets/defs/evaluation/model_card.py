@@ -4,6 +4,7 @@ import dagster as dg
 
 from phi_assets.graph import check_gates, metadata_values
 from phi_assets.graph.asset_facts import ML, stored_by
+from phi_assets.markdown import Markdown
 from phi_assets.model_card import record
 from phi_assets.model_card.facts import Stores, gather
 from phi_assets.model_card.text import write
@@ -13,12 +14,14 @@ from phi_assets.ports.training import BaseModelStore, Trainer
 from phi_assets.records import Evaluation, ModelCard, RegisteredModel
 from phi_assets.settings import Settings
 
+CARD_FILES = ["phi_assets/model_card/card.jinja", "phi_assets/markdown.py", "phi_assets/plain_text.py"]
+
 
 @dg.asset(
     group_name="evaluation",
     kinds={"markdown"},
     owners=ML,
-    metadata=stored_by("registry", "dataset_license", files=["phi_assets/model_card/card.jinja"]),
+    metadata=stored_by("registry", "dataset_license", files=CARD_FILES),
     # The deployment of the champion must not wait for its card.
     op_tags={"dagster/priority": "-1"},
 )
@@ -43,14 +46,19 @@ def model_card(
     facts = gather(version, measured, settings.dataset_license, stores)
     published = registry.card(registered_model)
     # The published card may hold facts that this home does not have.
-    text = published if published and not facts.complete else write(facts)
+    keeps = published is not None and not facts.complete
+    text = published if published is not None and keeps else write(facts)
+    body = text.partition("\n---\n")[2]
     registry.publish_card(registered_model, text, facts.pictures)
     card = record.record(registered_model, text)
     return dg.MaterializeResult(
         value=card,
         data_version=dg.DataVersion(card.digest),
         metadata={
-            "card": dg.MetadataValue.md(metadata_values.with_pictures(text.partition("\n---\n")[2], facts.pictures)),
+            # The published card may be of an earlier version, which escaped nothing.
+            "card": metadata_values.block(body, "markdown")
+            if keeps
+            else metadata_values.markdown(metadata_values.with_pictures(Markdown(body), facts.pictures)),
             "address": dg.MetadataValue.path(card.address),
             "version": card.model_version,
         },

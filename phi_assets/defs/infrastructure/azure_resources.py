@@ -5,8 +5,9 @@ from collections.abc import Iterator
 import dagster as dg
 
 from phi_assets.defs.infrastructure.metadata import describe_resource
-from phi_assets.graph import check_gates
+from phi_assets.graph import check_gates, metadata_values
 from phi_assets.graph.asset_facts import ONLY_ON_AZURE, PLATFORM, stored_by
+from phi_assets.markdown import Markdown
 from phi_assets.ports.infrastructure import DEPLOYED, CloudResources
 
 QUOTA = "gpu_quota"
@@ -64,5 +65,5 @@ def cloud_resources_deployed(
                 asset_key=name,
                 value=made[name],
                 data_version=dg.DataVersion(made[name].digest),
-                metadata={**describe_resource(made[name]), "planned": dg.MetadataValue.md(planned)},
+                metadata={**describe_resource(made[name]), "planned": metadata_values.markdown(Markdown(planned))},
             )

@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from phi_assets import markdown
 from phi_assets.ports.infrastructure import Provisioner
 
 
@@ -11,5 +12,5 @@ def installed_as_locked(provisioner: Provisioner) -> dg.AssetCheckResult:
     return dg.AssetCheckResult(
         passed=not differing,
         severity=dg.AssetCheckSeverity.WARN,
-        description="; ".join(differing) or "every package that training uses has its locked version",
+        description=markdown.text("; ".join(differing) or "every package that training uses has its locked version"),
     )

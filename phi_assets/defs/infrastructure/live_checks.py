@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from phi_assets import bicep_template
+from phi_assets import bicep_template, markdown
 from phi_assets.graph.asset_facts import ONLY_ON_AZURE
 from phi_assets.ports.infrastructure import CloudResources, Provisioner
 from phi_assets.settings import current
@@ -67,7 +67,10 @@ def cluster_as_set(provisioner: Provisioner) -> Iterator[dg.AssetCheckResult]:
     """Compare the live cluster with the settings; materialising the asset again corrects what Azure can change."""
     for name, finding in provisioner.examine_compute().items():
         yield dg.AssetCheckResult(
-            asset_key="training_compute", check_name=name, passed=finding.passed, description=finding.description
+            asset_key="training_compute",
+            check_name=name,
+            passed=finding.passed,
+            description=markdown.text(finding.description),
         )
 
 
@@ -89,5 +92,8 @@ def as_deployed(
         for check, finding in found.items():
             if dg.AssetCheckKey(dg.AssetKey(asset), check) in wanted:
                 yield dg.AssetCheckResult(
-                    asset_key=asset, check_name=check, passed=finding.passed, description=finding.description
+                    asset_key=asset,
+                    check_name=check,
+                    passed=finding.passed,
+                    description=markdown.text(finding.description),
                 )

@@ -6,10 +6,12 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
+from phi_assets import markdown
 from phi_assets.answer_log import Answers, AnswersUnreadable, UnknownAnswer
 from phi_assets.graph import metadata_values
 from phi_assets.lineage.steps import SIMILARITY, Step, steps
 from phi_assets.lineage.trace import Lineage, NotTraceable, trace
+from phi_assets.markdown import Markdown
 from phi_assets.ports.dataset import DatasetStore
 from phi_assets.ports.evaluation import ModelRegistry
 from phi_assets.ports.training import BaseModelStore, Trainer
@@ -60,27 +62,27 @@ def describe_lineage(lineage: Lineage) -> Mapping[str, Any]:
     pages = {step.what.replace(" ", "_"): dg.MetadataValue.url(step.url) for step in path if step.url}
     assets = {step.asset: dg.MetadataValue.asset(dg.AssetKey(step.asset)) for step in path if step.asset}
     return {
-        "question": lineage.question,
-        "answer": lineage.answer.answer,
+        "question": metadata_values.text(lineage.question),
+        "answer": metadata_values.text(lineage.answer.answer),
         "path": metadata_values.table(("what", "which", "in Dagster"), rows),
         **runs,
         **pages,
         **assets,
         "nearest_conversations": _nearest(lineage),
-        **({"notes": dg.MetadataValue.md("\n".join(f"- {note}" for note in lineage.notes))} if lineage.notes else {}),
+        **({"notes": metadata_values.bullets(lineage.notes)} if lineage.notes else {}),
     }
 
 
-def _links(step: Step) -> str:
-    run = [f"[run {step.run[:8]}](/runs/{step.run})"] if step.run else []
-    asset = [f"[{step.asset}](/assets/{step.asset})"] if step.asset else []
-    return ", ".join(run + asset)
+def _links(step: Step) -> Markdown:
+    run = [markdown.link(f"run {step.run[:8]}", "runs", step.run)] if step.run else []
+    asset = [markdown.link(step.asset, "assets", step.asset)] if step.asset else []
+    return markdown.joined(run + asset)
 
 
 def _nearest(lineage: Lineage) -> dg.MarkdownMetadataValue:
     rows = [(f"{near.similarity:.2f}", near.id, near.question, near.answer) for near in lineage.nearest]
-    found = metadata_values.table(("similarity", "conversation", "question", "answer"), rows)
-    return dg.MetadataValue.md(f"{SIMILARITY}\n\n{found.value}" if rows else "none")
+    found = markdown.table(("similarity", "conversation", "question", "answer"), rows, metadata_values.CELL_CHARACTERS)
+    return metadata_values.markdown(markdown.joined((SIMILARITY, found), "\n\n") if rows else Markdown("none"))
 
 
 @dg.job(

@@ -41,7 +41,7 @@ def report_costs(context: dg.OpExecutionContext, cost_report: CostReport) -> Non
             **left,
             "standing": standing_table(bill),
             "jobs": jobs_table(bill),
-            "notes": dg.MetadataValue.md("\n".join(f"- {note}" for note in bill.notes)),
+            "notes": metadata_values.bullets(bill.notes),
             "portal": dg.MetadataValue.url(bill.portal),
         }
     )

@@ -6,6 +6,7 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
+from phi_assets import markdown
 from phi_assets.defs.evaluation.checks import promotion_outcomes
 from phi_assets.defs.evaluation.metadata import describe_evaluation
 from phi_assets.defs.training.assets import NEEDS
@@ -15,6 +16,7 @@ from phi_assets.graph import check_gates, metadata_values
 from phi_assets.graph.dagster_internals import add_run_tags
 from phi_assets.graph.io_manager import RecordIOManager
 from phi_assets.graph.run_tags import CANDIDATE
+from phi_assets.markdown import Markdown
 from phi_assets.models import recipes
 from phi_assets.models.experiments import scores_of
 from phi_assets.outcome import CheckOutcome
@@ -24,7 +26,7 @@ from phi_assets.ports.training import BaseModelStore, Trainer
 from phi_assets.records import BaseModel, DatasetVersion, ModelVersion
 from phi_assets.settings import Settings
 
-ADOPT = (
+ADOPT = Markdown(
     "To make this the recipe of the graph: save the preset below as a file, such as `winner.yaml`, set "
     "`PHI_PRESET=winner.yaml` in `.env`, and start `phi run`. The model is not trained again while dataset, base "
     "model and training code are the same; it is evaluated against the current champion, and has to pass the "
@@ -84,9 +86,13 @@ def train_candidate(
     context.add_output_metadata(
         {
             **describe_training(model, folder),
-            "candidate": recipe.candidate,
-            "what_differs": ", ".join(f"{key}={value}" for key, value in recipe.changes.items()) or "nothing",
-            "as_preset": dg.MetadataValue.md(f"{ADOPT}\n\n```yaml\n{recipe.as_preset()}```"),
+            "candidate": metadata_values.text(recipe.candidate),
+            "what_differs": metadata_values.text(
+                ", ".join(f"{key}={value}" for key, value in recipe.changes.items()) or "nothing"
+            ),
+            "as_preset": metadata_values.markdown(
+                markdown.joined((ADOPT, markdown.block(recipe.as_preset(), "yaml")), "\n\n")
+            ),
             "mlflow_run": run_id,
         }
     )

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import dagster as dg
 
+from phi_assets import markdown
 from phi_assets.graph.freshness import champion_serves, passed_on
 from phi_assets.graph.freshness import little_drift as drifted_little
 from phi_assets.graph.io_manager import RecordIOManager
@@ -99,6 +100,6 @@ def _warning(find: Callable[[], CheckOutcome]) -> dg.AssetCheckResult:
     return dg.AssetCheckResult(
         passed=found.passed,
         severity=dg.AssetCheckSeverity.WARN,
-        description=found.description,
+        description=markdown.text(found.description),
         metadata=dict(found.numbers),
     )

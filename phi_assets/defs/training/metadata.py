@@ -14,14 +14,12 @@ from phi_assets.records import BaseModel, ModelVersion
 def describe_base(model: BaseModel, folder: Path) -> dict[str, Any]:
     """Return source, size and notes of the base model."""
     return {
-        "source": model.source,
+        "source": metadata_values.text(model.source),
         "architecture": model.architecture,
         "parameters": model.parameters,
         "context_length": model.context_length,
-        "notes": "\n".join(model.notes) or "none",
-        "chat_template": dg.MetadataValue.md(
-            f"```jinja\n{(folder / 'chat_template.jinja').read_text(encoding='utf-8')}\n```"
-        ),
+        "notes": metadata_values.text("\n".join(model.notes) or "none"),
+        "chat_template": metadata_values.block((folder / "chat_template.jinja").read_text(encoding="utf-8"), "jinja"),
         "folder": dg.MetadataValue.path(str(folder)),
     }
 
@@ -30,7 +28,7 @@ def describe_training(model: ModelVersion, folder: Path) -> dict[str, Any]:
     """Return losses, speed and memory of the training, its loss curve, and which tokens are in the loss."""
     report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
     return {
-        "preset": model.preset,
+        "preset": metadata_values.text(model.preset),
         "dataset": model.dataset_digest[:12],
         "loss_curve": metadata_values.picture(folder / "loss_curve.png"),
         "tokens_in_loss": metadata_values.picture(folder / "mask.png"),

@@ -15,7 +15,8 @@ from contextlib import redirect_stdout
 import pytest
 from rich.cells import cell_len
 
-from phi_assets.cli.console import plain_text, print_json, print_text, say, shortened, terminal_width, wrapped
+from phi_assets.cli.console import print_json, print_text, say, shortened, terminal_width, wrapped
+from phi_assets.plain_text import plain_text
 from phi_assets.project import PROJECT
 from tests.support.hostile_texts import HOSTILE, dangerous
 from tests.unit.cli.conftest import Screen

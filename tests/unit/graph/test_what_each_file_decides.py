@@ -68,6 +68,8 @@ FILES: list[tuple[str, set[str] | tuple[set[str], set[str]]]] = [
         ),
     ),
     ("phi_assets/model_card/**", {"model_card"}),
+    ("phi_assets/markdown.py", {"model_card"}),
+    ("phi_assets/plain_text.py", {"model_card"}),
     (
         "phi_assets/model_card/record.py",
         ({"ml_workspace", "registered_model", "model_card"}, {"registered_model", "model_card"}),

@@ -10,6 +10,7 @@ from phi_assets.model_card.licences import licence_of
 from phi_assets.model_card.text import write
 from phi_assets.records import BaseModel, RegisteredModel
 from tests.support.fake_records import a_model
+from tests.support.hostile_markdown import ALL, bare_addresses, kinds, parsed
 
 MODEL = RegisteredModel(
     digest="m" * 8,
@@ -114,3 +115,43 @@ def test_a_base_model_s_own_card_is_believed_first(tmp_path):
     (tmp_path / "README.md").write_text("---\nlicense: openrail\n---\n\n# Mine\n", encoding="utf-8")
 
     assert licence_of("hf:microsoft/Phi-4-mini-instruct", tmp_path) == "openrail"
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_nothing_that_users_wrote_acts_in_the_card_or_its_front_matter(kind: str):
+    words = ALL[kind]
+    clean = write(everywhere("x"))
+    text = write(everywhere(words))
+
+    body, front_matter = text.partition("\n---\n")[2], ModelCard(text).data.to_dict()
+    assert kinds(body) == kinds(clean.partition("\n---\n")[2]) | (kinds(body) & {"code_inline"})
+    assert list(bare_addresses(body)) == []
+    assert next(token.content for token in parsed(body) if token.type == "fence").count("\n") == 1
+    assert set(front_matter) == set(ModelCard(clean).data.to_dict()) or not words
+    assert "\n" not in front_matter.get("dataset_license", "")
+
+
+def test_the_command_of_the_card_is_quoted_for_a_shell():
+    text = write(replace(FACTS, base=replace(BASE, source="/models/$(touch x); `y`")))
+
+    assert "PHI_BASE_MODEL='/models/$(touch x); `y`' PHI_PRESET=laptop phi run" in text
+
+
+def everywhere(words: str) -> Facts:
+    """Facts with a text wherever users, files and models choose one."""
+    manifest = {
+        **FACTS.manifest,
+        "reasons": {words: 1},
+        "masked": {words: 1},
+        "sources": [{"feed": words, "name": words, "rows": 1}],
+    }
+    return replace(
+        FACTS,
+        data_licence=words,
+        base_licence=words,
+        manifest=manifest,
+        base=replace(BASE, source=words, architecture=words),
+        trained=replace(a_model("m" * 8, "/models/m"), preset=words, code_version=words),
+        training={**FACTS.training, "config": {"learning_rate": words, words: 1}},
+        evaluation={**FACTS.evaluation, "questions": {"note": words}},
+    )

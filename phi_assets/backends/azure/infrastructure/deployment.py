@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from phi_assets import bicep_template
+from phi_assets import bicep_template, markdown
 from phi_assets.backends.azure.client import names, outputs, rest
 from phi_assets.backends.azure.client.account import AzureAccount
 from phi_assets.backends.azure.client.azure_errors import refused
@@ -149,8 +149,7 @@ def forecast(clients: AzureClients, name: str, body: Mapping[str, Any], log: Log
     except (AzureError, BackendError) as e:
         log(f"no forecast of the deployment: {str(e).splitlines()[0]}")
         return NO_FORECAST
-    lines = [
-        f"- {getattr(change.change_type, 'value', change.change_type)} `{change.resource_id}`" for change in changes
-    ]
+    kinds = [(str(getattr(each.change_type, "value", each.change_type)), each.resource_id) for each in changes]
+    lines = [f"- {markdown.text(kind)} {markdown.code(resource)}" for kind, resource in kinds]
     changed = [line for line in lines if line.split(" ")[1] not in UNCHANGED]
     return "\n".join(sorted(changed)) or "no change forecast"

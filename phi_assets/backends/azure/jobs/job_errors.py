@@ -3,13 +3,12 @@
 from collections.abc import Sequence
 from typing import Any
 
-import dagster as dg
-
 from phi_assets.backends.azure.client import rest
 from phi_assets.backends.azure.client.clients import PIPELINE, AzureClients
 from phi_assets.backends.azure.client.retry import with_retries
 from phi_assets.backends.azure.jobs.watch import Ended, link_metadata
 from phi_assets.errors import BackendError
+from phi_assets.graph import metadata_values
 from phi_assets.ports.base import Log
 
 # Errors of a job whose identity lacks a role: for its image and inputs before the program runs, for outputs also after.
@@ -127,7 +126,7 @@ def failure_of(ended: Ended, error: str, lines: Sequence[str], *, refused: bool)
     headline = f"job {ended.name} ended as {ended.status}: {error or 'Azure ML gave no reason'}"
     metadata: dict[str, Any] = link_metadata(ended.link)
     if text:
-        metadata["last_log_lines"] = dg.MetadataValue.md(f"```\n{text}\n```")
+        metadata["last_log_lines"] = metadata_values.block(text)
     kind = RoleMissing if any(part in error for part in MISSING_ROLE_ERRORS) and not refused else JobFailed
     return kind(
         description="\n".join(part for part in (headline, remedy, text, ended.link) if part),

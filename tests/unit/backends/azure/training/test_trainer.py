@@ -89,7 +89,7 @@ def test_the_job_bears_the_tags_and_the_identity(work: Work, trained: ModelVersi
 def test_an_evaluation_s_report_comes_to_this_machine(work: Work, evaluated: Outcome):
     evaluation = evaluated.made
     folder = work.evaluator.folder(evaluation)
-    assert {"evaluation.json", "answers.md", "evaluation.png", "rows.jsonl"} <= {p.name for p in folder.iterdir()}
+    assert {"evaluation.json", "evaluation.png", "rows.jsonl"} <= {p.name for p in folder.iterdir()}
     assert evaluation.digest == hashlib.sha256((folder / "evaluation.json").read_bytes()).hexdigest()
     assert work.evaluator.find(evaluation.digest) == evaluation
     assert work.evaluator.report(evaluation)["models"]["champion"] is None
