@@ -10,6 +10,7 @@ from typing import Any
 from phi_assets.notifications import remedies
 from phi_assets.notifications.event_log import CheckEvaluation, Ending
 from phi_assets.notifications.step_errors import Error
+from phi_assets.plain_text import plain_text
 from phi_assets.redaction import MASK, masked
 from phi_assets.settings import variables
 
@@ -78,11 +79,12 @@ def _message(what: str, why: Iterable[str], remedy: str, ending: Ending) -> Mess
 
 
 def clean(words: str) -> str:
-    """Return the text with this process's secrets, and whatever looks like a secret, masked."""
+    """Return plain text, with this process's secrets, and whatever looks like a secret, masked."""
     known = {**variables(), **os.environ}
     secrets = [value for name, value in known.items() if SECRET_NAME.search(name) and len(value) >= 8]
     paths = [each.partition("://")[2].partition("/")[2] for each in secrets]
-    return SECRET_PATTERN.sub(MASK, masked(words, [*secrets, *(path for path in paths if len(path) >= 8)])).strip()
+    text = SECRET_PATTERN.sub(MASK, masked(words, [*secrets, *(path for path in paths if len(path) >= 8)]))
+    return plain_text(text, lines=True).strip()
 
 
 def cut(text: str, maximum: int) -> str:

@@ -1,7 +1,10 @@
 """Converts a message to the JSON format of Slack or Teams.
 
+A message quotes texts of users and models: it is plain text in both, never Markdown, a link, a mention or an emoji.
+
 Slack: https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks (a header has at most 150 characters, a
-section 3,000, `&`, `<` and `>` are escaped). Teams: an adaptive card for the webhook of Workflows, at most 28 KB:
+section 3,000; `&`, `<` and `>` are escaped, because they begin mentions and links). Teams: an adaptive
+card for the webhook of Workflows, at most 28 KB:
 https://learn.microsoft.com/microsoftteams/platform/webhooks-and-connectors/how-to/connectors-using
 """
 
@@ -37,17 +40,25 @@ def shaped(message: Message, link: str, shape: Shape) -> dict[str, Any]:
 
 
 def _slack(message: Message, link: str) -> dict[str, Any]:
-    where = f"<{link}|open it in Dagster>" if link else _escaped(_without_ui(message))
-    why = cut(_escaped("\n".join(f"• {reason}" for reason in message.why)), SECTION)
-    remedy = cut(_escaped(f"What to do: {message.remedy}"), SECTION)
-    sections = [words for words in (why, remedy, where) if words]
+    why, remedy = "\n".join(f"• {reason}" for reason in message.why), f"What to do: {message.remedy}"
+    sections = [_plain(words, SECTION) for words in (why, remedy, "" if link else _without_ui(message)) if words]
+    if link:
+        sections.append({"type": "mrkdwn", "text": f"<{link}|open it in Dagster>", "verbatim": True})
     return {
-        "text": cut(_escaped("\n".join([message.what, *message.why, f"What to do: {message.remedy}"])), TEXT),
+        # Shown in notifications, and by clients that show no blocks.
+        "text": cut(_escaped("\n".join([message.what, *message.why, remedy])), TEXT),
+        "mrkdwn": False,
+        "unfurl_links": False,
+        "unfurl_media": False,
         "blocks": [
-            {"type": "header", "text": {"type": "plain_text", "text": cut(message.what, HEADER)}},
-            *({"type": "section", "text": {"type": "mrkdwn", "text": words}} for words in sections),
+            {"type": "header", "text": _plain(message.what, HEADER)},
+            *({"type": "section", "text": words} for words in sections),
         ],
     }
+
+
+def _plain(words: str, maximum: int) -> dict[str, Any]:
+    return {"type": "plain_text", "text": cut(_escaped(words), maximum), "emoji": False}
 
 
 def _teams(message: Message, link: str) -> dict[str, Any]:

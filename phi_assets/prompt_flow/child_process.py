@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from phi_assets.files import atomic_write
+from phi_assets.plain_text import plain_text
 
 PROGRESS = "progress: "
 TAIL_LINES = 15
@@ -99,7 +100,7 @@ def _communicate(
         child.stdin.close()
     tail: deque[str] = deque(maxlen=TAIL_LINES)
     for raw in child.stdout:
-        line = _mask(raw.rstrip("\n"), secrets)
+        line = plain_text(_mask(raw.rstrip("\n"), secrets), lines=True)
         if not line.startswith(PROGRESS):
             tail.append(line)
         elif log:

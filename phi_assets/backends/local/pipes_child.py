@@ -3,11 +3,14 @@
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 import dagster as dg
 
 from phi_assets.graph.run_tags import STOPPED
+from phi_assets.plain_text import plain_text
 from phi_assets.ports.base import StepContext
 from phi_assets.processes import VARIABLE
 from phi_assets.project import PROJECT
@@ -27,7 +30,7 @@ def run_program(context: StepContext, arguments: Sequence[str]) -> None:
     with dg.open_pipes_session(
         context=context,
         context_injector=dg.PipesTempFileContextInjector(),
-        message_reader=dg.PipesTempFileMessageReader(),
+        message_reader=PlainMessages(),
     ) as session:
         process = subprocess.Popen(
             [sys.executable, *arguments],
@@ -44,8 +47,30 @@ def run_program(context: StepContext, arguments: Sequence[str]) -> None:
         raise dg.Failure(f"{program}: {reason}", metadata={STOPPED: True}, allow_retries=False)
     if process.returncode:
         reasons = [message[ENDED_BY_ITSELF] for message in session.get_custom_messages() if ENDED_BY_ITSELF in message]
-        reason = reasons[-1] if reasons else f"ended with status {process.returncode}; see its stderr"
-        raise dg.Failure(f"{program}: {reason}", allow_retries=not reasons)
+        reason = str(reasons[-1]) if reasons else f"ended with status {process.returncode}; see its stderr"
+        raise dg.Failure(f"{program}: {plain_text(reason, lines=True)}", allow_retries=not reasons)
+
+
+class PlainMessages(dg.PipesTempFileMessageReader):
+    """Messages of a program, whose log lines quote texts of users: the run's log gets them as plain text."""
+
+    @contextmanager
+    def read_messages(self, handler: dg.PipesMessageHandler) -> Iterator[Any]:
+        handle = handler.handle_message
+
+        def handle_plain(message: Any) -> None:
+            if message["method"] == "log":
+                params = message["params"]
+                message = {**message, "params": {**params, "message": plain_text(str(params["message"]), lines=True)}}
+            handle(message)
+
+        handler.handle_message = handle_plain
+        with super().read_messages(handler) as params:
+            yield params
+
+    @property
+    def expected_writer_count(self) -> int:
+        return 1  # the base class's property is marked as a preview, and warns
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

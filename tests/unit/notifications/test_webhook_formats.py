@@ -2,8 +2,10 @@ import json
 
 import pytest
 
-from phi_assets.notifications.messages import Message
+from phi_assets.notifications.messages import Message, clean
 from phi_assets.notifications.webhook_formats import shape_of, shaped
+from tests.support.hostile_markdown import ALL
+from tests.support.hostile_texts import dangerous
 
 MESSAGE = Message("data: blocking check failed", ("clean: 3 < 5 & *no* more",), "mend the file", "run-1", "retrain")
 LINK = "http://127.0.0.1:3000/runs/run-1"
@@ -32,13 +34,56 @@ def test_slack_gets_a_text_and_blocks_with_the_link():
 
     assert body["text"].startswith("data: blocking check failed\n")
     header, *sections = body["blocks"]
-    assert header == {"type": "header", "text": {"type": "plain_text", "text": "data: blocking check failed"}}
+    assert header["text"] == {"type": "plain_text", "text": "data: blocking check failed", "emoji": False}
     assert {each["type"] for each in sections} == {"section"}
     assert [each["text"]["text"] for each in sections] == [
         "• clean: 3 &lt; 5 &amp; *no* more",
         "What to do: mend the file",
         f"<{LINK}|open it in Dagster>",
     ]
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_slack_shows_what_users_wrote_as_plain_text_that_mentions_and_links_nothing(kind):
+    body = shaped(quoting(ALL[kind]), LINK, "slack")
+
+    texts = [block["text"] for block in body["blocks"]]
+    assert [text["type"] for text in texts] == ["plain_text"] * (len(texts) - 1) + ["mrkdwn"]
+    assert [text["emoji"] for text in texts[:-1]] == [False] * (len(texts) - 1)
+    assert texts[-1]["text"] == f"<{LINK}|open it in Dagster>"
+    assert not [each for each in (body["text"], *(text["text"] for text in texts[:-1])) if "<" in each or ">" in each]
+    assert (body["mrkdwn"], body["unfurl_links"], body["unfurl_media"]) == (False, False, False)
+    assert dangerous(json.dumps(body, ensure_ascii=False)) == ""
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_teams_shows_what_users_wrote_in_text_runs_which_know_no_markdown(kind):
+    card = shaped(quoting(ALL[kind]), LINK, "teams")["attachments"][0]["content"]
+
+    assert {each["type"] for each in card["body"]} == {"RichTextBlock"}
+    assert {run["type"] for each in card["body"] for run in each["inlines"]} == {"TextRun"}
+    assert {key for each in card["body"] for run in each["inlines"] for key in run} <= {
+        "type",
+        "text",
+        "weight",
+        "size",
+        "isSubtle",
+    }
+    assert [action["url"] for action in card["actions"]] == [LINK]
+    assert dangerous(json.dumps(card, ensure_ascii=False)) == ""
+
+
+def test_a_slack_mention_is_shown_as_it_was_written():
+    body = shaped(quoting("<!channel> <@U1> <http://evil.example|x> @here :smile: *b*"), LINK, "slack")
+
+    assert (
+        body["blocks"][1]["text"]["text"]
+        == "• &lt;!channel&gt; &lt;@U1&gt; &lt;http://evil.example|x&gt; @here :smile: *b*"
+    )
+
+
+def quoting(words: str) -> Message:
+    return Message(clean(words), (clean(words),), clean(words), "run-1", "retrain")
 
 
 def test_teams_gets_an_adaptive_card_with_the_link():

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from phi_assets.backends.azure.client.retry import with_retries
 from phi_assets.backends.azure.storage.blob import WorkspaceBlobs
 from phi_assets.errors import BackendError
+from phi_assets.plain_text import plain_text
 from phi_assets.ports.base import Log
 
 CONTAINER = "azureml"  # of workspaceartifactstore
@@ -34,7 +35,7 @@ class LineLog:
         received[text] += 1
         if received[text] > self.logged[text]:
             self.logged[text] += 1
-            self.log(text)
+            self.log(plain_text(text, lines=True))
 
 
 class Tail:
