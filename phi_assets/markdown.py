@@ -1,8 +1,9 @@
 r"""Writes Markdown. Texts of users and models are escaped here, so that none is a link, an image, HTML or a structure.
 
 Dagster's UI (react-markdown with GitHub's extensions) looks for bare addresses after it has removed backslashes and
-decoded entities, so that neither protects `https://`, `www.` and `@`. It does not look into inline code: a word with
-one of them becomes inline code, and every other text looks like itself.
+decoded entities, so that neither protects `https://`, `www.` and `@`; a run's log looks into inline code too. Both
+look at one piece of text at a time: the `:`, `.` or `@` of an address becomes inline code, and the pieces around it
+are no address. Every other text looks like itself.
 
 A `Markdown` is never escaped again, and a `str` always is: a text whose escaping was forgotten shows backslashes.
 """
@@ -19,13 +20,11 @@ class Markdown(str):
     """Text that is Markdown already: written by this project, or returned by this module."""
 
 
-# Printable ASCII without the space and without the three characters that inline code in a table cannot hold: \ ` |
-_WORD = re.compile(r"[!-\[\]-_a-{}~]+")
-_ADDRESS = re.compile(r"://|www\.|@", re.IGNORECASE)
-_SYNTAX = re.compile(r"[\\`*\[\]~$]|(?<![^\W_])_|_(?![^\W_])")  # `_` inside a word, as in PHI_HOME, is only itself
-_ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "|": "&#124;"}
+_OF_AN_ADDRESS = re.compile(r"(?:@|:(?=//)|(?<=www)\.)+", re.IGNORECASE)
+_SYNTAX = re.compile(r"[\\*\[\]~$]|(?<![^\W_])_|_(?![^\W_])")  # `_` inside a word, as in PHI_HOME, is only itself
+_ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "|": "&#124;", "`": "&#96;"}
 _START = re.compile(r"(?=[#=:]|[+-](?:[ -]|$))|\d{1,9}(?=[.)](?: |$))")
-_WRITTEN = re.compile(r"`([^`]*)`|\\(.)|&(?:amp|lt|gt|#124);")
+_WRITTEN = re.compile(r"`([^`]*)`|\\(.)|&(?:amp|lt|gt|#124|#96);")
 _DECODED = {entity: each for each, entity in _ENTITIES.items()}
 
 
@@ -40,13 +39,9 @@ def text(value: object, longest: int | None = None) -> Markdown:
     shown = plain_text(str(value)).strip(" ")
     if longest is not None and len(shown) > longest:
         shown = f"{shown[:longest]}… ({len(shown):,} characters)"
-    parts, place = [], 0
-    for word in _WORD.finditer(shown):
-        if _ADDRESS.search(word.group()):
-            parts += [_escaped(shown[place : word.start()]), f"`{word.group()}`"]
-            place = word.end()
-    parts.append(_escaped(shown[place:]))
-    return Markdown(_line("".join(parts)))
+    escaped = _SYNTAX.sub(r"\\\g<0>", shown)
+    escaped = "".join(_ENTITIES.get(each, each) for each in escaped)
+    return Markdown(_line(_OF_AN_ADDRESS.sub(r"`\g<0>`", escaped)))
 
 
 def plain(written: str) -> str:
@@ -57,7 +52,7 @@ def plain(written: str) -> str:
 def code(value: object) -> Markdown:
     """Return a short text, such as a digest or a name, as inline code."""
     shown = plain_text(str(value)).strip(" ")
-    return Markdown(f"`{shown}`") if shown and not set(shown) & set("`|") else text(shown)
+    return text(shown) if not shown or set(shown) & set("`|") or "://" in shown else Markdown(f"`{shown}`")
 
 
 def block(value: str, language: str = "") -> Markdown:
@@ -69,7 +64,7 @@ def block(value: str, language: str = "") -> Markdown:
 
 def link(words: str, *path: str) -> Markdown:
     """Return a link to a page of Dagster's UI: `link("run", "runs", run_id)`."""
-    return Markdown(f"[{text(words)}](/{'/'.join(quote(part, safe='') for part in path)})")
+    return Markdown(f"[{text(words)}](/{'/'.join(quote(plain_text(part), safe='') for part in path)})")
 
 
 def joined(parts: Iterable[object], separator: str = ", ") -> Markdown:
@@ -87,11 +82,6 @@ def table(header: Sequence[str], rows: Iterable[Sequence[Any]], longest: int | N
     lines = [f"| {' | '.join(text(title) for title in header)} |", f"|{' --- |' * len(header)}"]
     lines += [f"| {' | '.join(text(value, longest) for value in row)} |" for row in rows]
     return Markdown("\n".join(lines))
-
-
-def _escaped(part: str) -> str:
-    part = _SYNTAX.sub(r"\\\g<0>", part)
-    return "".join(_ENTITIES.get(each, each) for each in part)
 
 
 def _line(line: str) -> str:

@@ -22,8 +22,11 @@ FLAGS = (
 
 
 @contextmanager
-def chromium(profile: Path) -> Iterator[Any]:
-    """Open a browser with its own profile. Skips the test without chromium or chromedriver."""
+def chromium(profile: Path, *, network: bool = False) -> Iterator[Any]:
+    """Open a browser with its own profile. Skips the test without chromium or chromedriver.
+
+    With `network`, `get_log("performance")` returns its requests.
+    """
     program, driver = shutil.which("chromium"), shutil.which("chromedriver")
     if not program or not driver:
         pytest.skip("needs chromium and chromedriver: apt-get install chromium chromium-driver")
@@ -33,6 +36,8 @@ def chromium(profile: Path) -> Iterator[Any]:
     options.binary_location = program
     for flag in (*FLAGS, f"--user-data-dir={profile}"):
         options.add_argument(flag)
+    if network:
+        options.set_capability("goog:loggingPrefs", {"performance": "ALL"})
     opened = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
     opened.implicitly_wait(30)
     try:

@@ -77,7 +77,7 @@ def shown(markdown: str) -> str:
 
 
 def bare_addresses(markdown: str) -> Iterator[str]:
-    """Yield the texts in which Dagster's UI would find an address, outside code."""
+    """Yield the texts in which Dagster's UI would find an address, or a run's log in inline code."""
     texts: list[str] = [""]
     for token in parsed(markdown):
         if token.type == "text":
@@ -85,3 +85,5 @@ def bare_addresses(markdown: str) -> Iterator[str]:
         else:
             texts.append("")
     yield from (text for text in texts if BARE.search(text))
+    # A run's log looks into code too.
+    yield from (each.content for each in parsed(markdown) if each.type == "code_inline" and "://" in each.content)

@@ -79,7 +79,7 @@ def test_any_text_stays_in_its_cell(one: str, other: str):
     written = markdown.table(("first", "second"), [(one, other)])
 
     cells = [token.content for token in parsed(written) if token.type == "inline"]
-    assert [shown(cell) for cell in cells] == ["first", "second", _as_read(one), _as_read(other)]
+    assert [shown(cell) for cell in cells] == ["first", "second", _as_read(one).strip(), _as_read(other).strip()]
 
 
 @pytest.mark.parametrize("text", PLEASANT)
@@ -99,7 +99,7 @@ def test_what_is_cut_says_so():
 
 def test_a_long_word_is_escaped_in_little_time():
     assert len(markdown.text("a:" * 500_000)) == 1_000_000
-    assert markdown.text("`" * 100_000).count("\\") == 100_000
+    assert markdown.text("*" * 100_000).count("\\") == 100_000
 
 
 def test_a_link_leads_to_a_page_of_the_ui_whatever_its_name_holds():

@@ -20,7 +20,7 @@ def describe_evaluation(report: dict[str, Any], folder: Path) -> dict[str, Any]:
         ),
         "answers": metadata_values.markdown(answers_table(read_questions(folder))),
         "picture": metadata_values.picture(folder / "evaluation.png"),
-        "note": report["questions"]["note"] or "",
+        "note": metadata_values.text(report["questions"]["note"] or ""),
         "report": dg.MetadataValue.json(report),
         "folder": dg.MetadataValue.path(str(folder)),
         **_over_time(report),

@@ -5,6 +5,7 @@ from typing import Any, Literal
 import dagster as dg
 from pydantic import Field
 
+from phi_assets.graph import metadata_values
 from phi_assets.models.champions import BITS, EVALUATION, RIGHT, Version, withdrawn
 from phi_assets.ports.evaluation import ModelRegistry
 from phi_assets.records import Evaluation, ModelVersion, RegisteredModel
@@ -63,10 +64,10 @@ def describe_change(promotion: Promotion, before: list[Version], after: list[Ver
     gone = [f"{each.number}: {each.withdrawn}" for each in after if each.withdrawn and each.number not in already]
     return {
         "action": promotion.action,
-        "reason": promotion.reason or "none given",
+        "reason": metadata_values.text(promotion.reason or "none given"),
         "from_version": _champion(before),
         "to_version": _champion(after),
-        "withdrawn": "; ".join(gone) or "none",
+        "withdrawn": metadata_values.text("; ".join(gone) or "none"),
     }
 
 

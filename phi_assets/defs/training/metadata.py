@@ -15,7 +15,7 @@ def describe_base(model: BaseModel, folder: Path) -> dict[str, Any]:
     """Return source, size and notes of the base model."""
     return {
         "source": metadata_values.text(model.source),
-        "architecture": model.architecture,
+        "architecture": metadata_values.text(model.architecture),
         "parameters": model.parameters,
         "context_length": model.context_length,
         "notes": metadata_values.text("\n".join(model.notes) or "none"),
