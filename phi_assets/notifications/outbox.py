@@ -20,6 +20,7 @@ from serving_code.sqlite_schema import prepare
 CLAIM_SECONDS = 60.0  # longer than the timeout of one POST
 FIRST_RETRY_SECONDS = 15.0
 MAX_RETRY_SECONDS = 3600.0
+MOST_SENT = 1000  # received notifications that stay in the file: each tick verifies the whole file
 # Existing outboxes have these names: an incident is a row of `causes`, and `told` is when a notification was received.
 MIGRATIONS = (
     """
@@ -33,6 +34,7 @@ CREATE TABLE IF NOT EXISTS causes (
     PRIMARY KEY (kind, name, detail, subject)
 );
 """,
+    "CREATE INDEX IF NOT EXISTS unsent ON notifications (due, id) WHERE told IS NULL;",
 )
 
 
@@ -143,8 +145,11 @@ class Outbox:
         return Notification(row[0][0], json.loads(row[0][1]), row[0][2] - 1) if row else None
 
     def confirm(self, notification: Notification) -> None:
-        """Record that the webhook received the notification."""
+        """Record that the webhook received the notification, and delete those received long ago."""
         self._connection.execute("UPDATE notifications SET told = ? WHERE id = ?", (time.time(), notification.number))
+        self._connection.execute(
+            "DELETE FROM notifications WHERE id <= ? AND told IS NOT NULL", (notification.number - MOST_SENT,)
+        )
 
     def postpone(self, notification: Notification, at_least: float = 0.0) -> float:
         """Schedule a retry and return the wait in seconds: it doubles with each attempt, up to an hour."""

@@ -3,7 +3,7 @@
 import dagster as dg
 import pytest
 
-from phi_assets.notifications import send
+from phi_assets.notifications import outbox, send
 from phi_assets.notifications.outbox import Incident, Outbox
 from phi_assets.notifications.send import outbox_path
 from tests.unit.notifications.conftest import Watch
@@ -226,3 +226,30 @@ def test_a_new_event_log_under_an_old_outbox_is_read_from_its_end(watch, webhook
         watch.tick()
 
     assert len(webhook.posted) == 4
+
+
+def test_notifications_received_long_ago_leave_the_file_and_the_others_stay(watch, monkeypatch):
+    monkeypatch.setattr(outbox, "MOST_SENT", 3)
+    with watch.outbox() as box:
+        with box.transaction() as transaction:
+            for number in range(10):
+                transaction.add([Incident("run", f"{number}", "")], number + 1, {})
+        claimed = [box.claim() for _ in range(10)]
+        for notification in (claimed[0], *claimed[2:]):
+            assert notification
+            box.confirm(notification)
+
+        assert [row[0] for row in box._connection.execute("SELECT id FROM notifications")] == [2, 8, 9, 10]
+        assert box.unsent() == 1
+        assert box.safe_position() <= 1
+
+
+def test_what_waits_is_found_without_a_look_at_what_was_sent(watch):
+    with watch.outbox() as box:
+        for query in (
+            "SELECT id FROM notifications WHERE told IS NULL AND due <= 1 ORDER BY due, id LIMIT 1",
+            "SELECT count(*) FROM notifications WHERE told IS NULL",
+            "SELECT min(event) FROM notifications WHERE told IS NULL",
+        ):
+            plan = " ".join(row[3] for row in box._connection.execute(f"EXPLAIN QUERY PLAN {query}"))
+            assert "INDEX unsent" in plan, plan
