@@ -186,7 +186,8 @@ def _scan(
         known = hashes.knows(path)
         try:
             stat = path.stat()
-            reason = unfinished(path, stat, quiet_seconds)
+            # A file that is unchanged since it was hashed was complete then: it is not opened again.
+            reason = "" if hashes.find(path, stat) else unfinished(path, stat, quiet_seconds)
             if reason:
                 skipped.append(Skipped(name, reason, known))
             else:

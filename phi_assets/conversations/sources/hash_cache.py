@@ -25,15 +25,19 @@ class Hashes:
 
     def of(self, path: Path, stat: os.stat_result) -> str:
         """The hash (hex) of the file's bytes. Raises OSError when it can't be read."""
-        stamp = [stat.st_size, stat.st_mtime_ns, stat.st_ino]
-        known = self._known.get(str(path))
-        if known and known[:3] == stamp:
-            return known[3]
+        known = self.find(path, stat)
+        if known:
+            return known
         digest = file_sha256(path)
         if time.time() - stat.st_mtime > _RACY_SECONDS:
-            self._known[str(path)] = [*stamp, digest]
+            self._known[str(path)] = [*_stamp(stat), digest]
             self._changed = True
         return digest
+
+    def find(self, path: Path, stat: os.stat_result) -> str | None:
+        """The hash (hex) of the file while it is unchanged since it was hashed; otherwise None."""
+        known = self._known.get(str(path))
+        return known[3] if known and known[:3] == _stamp(stat) else None
 
     def knows(self, path: Path) -> bool:
         """Whether the file was complete at an earlier time."""
@@ -57,3 +61,7 @@ class Hashes:
             return {}
         entries = stored.items() if isinstance(stored, dict) else ()
         return {path: entry for path, entry in entries if isinstance(entry, list) and len(entry) == 4}
+
+
+def _stamp(stat: os.stat_result) -> list[int]:
+    return [stat.st_size, stat.st_mtime_ns, stat.st_ino]

@@ -262,3 +262,24 @@ def test_the_content_of_a_hub_dataset_is_the_commit_of_its_revision(tmp_path: Pa
         assert fingerprint([feed.scan()]) != fingerprint([before])
         pinned = NamedFeed(HubSource("a/b", "train", first), Hashes(tmp_path / "hashes.json"))
         assert fingerprint([pinned.scan()]) == fingerprint([before])
+
+
+def test_a_second_scan_opens_no_file_that_is_unchanged(feed: FolderFeed, inbox: Path, monkeypatch: pytest.MonkeyPatch):
+    for name in ("old.jsonl", "young.jsonl", "young.json"):
+        put(inbox / name, LINE, seconds_ago=9000 if name == "old.jsonl" else 60)
+    put(inbox / "cut.jsonl", LINE[:-10], seconds_ago=60)
+    first = feed.scan()
+    opened: list[str] = []
+    read = Path.open
+
+    def seen(path: Path, *arguments: Any, **others: Any) -> Any:
+        opened.append(path.name)
+        return read(path, *arguments, **others)
+
+    monkeypatch.setattr(Path, "open", seen)
+
+    assert feed.scan() == first
+    assert set(opened) == {"cut.jsonl"}
+    put(inbox / "young.jsonl", lines(range(2)), seconds_ago=50)
+    feed.scan()
+    assert "young.jsonl" in opened
