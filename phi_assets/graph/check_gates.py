@@ -53,15 +53,22 @@ def check_result(name: str, asset: str, subject: str, outcome: CheckOutcome) -> 
 
 def missing_verdicts(instance: dg.DagsterInstance, asset: str, subject: str) -> list[str]:
     """Return the blocking checks without a verdict on the asset's version `subject`."""
-    return [name for name in BLOCKING.get(asset, ()) if latest_verdict(instance, asset, name, subject) is None]
+    return missing_and_failed(instance, asset, subject)[0]
 
 
 def failed_checks(instance: dg.DagsterInstance, asset: str, subject: str) -> list[str]:
     """Return a line for each blocking check that failed on the asset's version `subject`."""
+    return missing_and_failed(instance, asset, subject)[1]
+
+
+def missing_and_failed(instance: dg.DagsterInstance, asset: str, subject: str) -> tuple[list[str], list[str]]:
+    """Return what `missing_verdicts` and `failed_checks` do, from one reading of the event log."""
     judged = [(name, latest_verdict(instance, asset, name, subject)) for name in BLOCKING.get(asset, ())]
-    return [
-        f"{asset}: check {name} failed: {found.description}" for name, found in judged if found and not found.passed
-    ]
+    failed = [(name, found.description) for name, found in judged if found and not found.passed]
+    return (
+        [name for name, found in judged if found is None],
+        [f"{asset}: check {name} failed: {description}" for name, description in failed],
+    )
 
 
 def latest_verdict(instance: dg.DagsterInstance, asset: str, check: str, subject: str) -> CheckOutcome | None:
@@ -113,11 +120,11 @@ def require_passed(instance: dg.DagsterInstance, asset: str, subject: str) -> No
     """
     if asset not in BLOCKING:
         raise LookupError(f"no blocking check of {asset} is loaded: import the module that declares them")
-    missing = [
-        f"{asset}: check {name} has not judged version {subject[:12]}; materialise {asset} again"
-        for name in missing_verdicts(instance, asset, subject)
+    missing, failed = missing_and_failed(instance, asset, subject)
+    unjudged = [
+        f"{asset}: check {name} has not judged version {subject[:12]}; materialise {asset} again" for name in missing
     ]
-    reasons = missing + failed_checks(instance, asset, subject)
+    reasons = unjudged + failed
     if reasons:
         raise NotPassed(
             description="refused: " + "; ".join(reasons),
