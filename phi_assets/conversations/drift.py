@@ -39,8 +39,13 @@ def drift(trained_on: Iterable[str], new: Iterable[str]) -> Drift:
     A text is a whole conversation. The result is deterministic.
     """
     (old, old_count), (recent, new_count) = _sample(trained_on), _sample(new)
-    enough = new_count >= FEWEST_NEW and old_count >= FEWEST_TRAINED_ON
-    return Drift(_distance(old, recent) if enough else 0.0, new_count, old_count, enough)
+    judged = enough(new_count, old_count)
+    return Drift(_distance(old, recent) if judged else 0.0, new_count, old_count, judged)
+
+
+def enough(new: int, trained_on: int) -> bool:
+    """Whether so many conversations suffice to judge their drift."""
+    return new >= FEWEST_NEW and trained_on >= FEWEST_TRAINED_ON
 
 
 def new_rows(trained_folder: Path, folder: Path) -> list[dict[str, Any]]:

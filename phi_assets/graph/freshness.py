@@ -2,11 +2,12 @@
 
 import time
 from collections.abc import Iterator
-from pathlib import Path
+from itertools import islice
 from typing import Any
 
 import dagster as dg
 
+from phi_assets.conversations.drift import FEWEST_NEW, FEWEST_TRAINED_ON, Drift
 from phi_assets.graph.dagster_internals import last_planned_run
 from phi_assets.graph.staleness import DATA_VERSION, INPUT_PREFIX
 from phi_assets.outcome import CheckOutcome
@@ -14,6 +15,7 @@ from phi_assets.ports.evaluation import ModelRegistry
 from phi_assets.ports.serving import EndpointHost
 
 PAGE = 100
+MOST_VERSIONS = 1000  # that are searched for the one that was read; more changes in a row only shorten the wait
 
 
 def passed_on(instance: dg.DagsterInstance, source: str, reader: str, *, hours: float, remedy: str) -> CheckOutcome:
@@ -37,7 +39,7 @@ def _unread_since(instance: dg.DagsterInstance, source: str, read: str) -> float
     The time of the newest would never be long ago where content arrives every hour.
     """
     since = None
-    for version, when in _versions(instance, source):
+    for version, when in islice(_versions(instance, source), MOST_VERSIONS):
         if version == read:
             break
         since = when
@@ -94,16 +96,14 @@ def _run_making(instance: dg.DagsterInstance, asset: str, but: str) -> str:
     return planned if run and not run.is_finished else ""
 
 
-def little_drift(trained_on: Path | None, folder: Path, *, most: float, by_itself: bool) -> CheckOutcome:
-    """Fail when the new conversations in `folder` differ too much from `trained_on`, and no training follows.
+def little_drift(found: Drift | None, *, most: float, by_itself: bool) -> CheckOutcome:
+    """Fail when the new conversations differ too much from those trained on, and no training follows.
 
-    `by_itself`: whether so much drift starts a training, so that no warning is needed.
+    `found` is None without the dataset of the last training. `by_itself`: whether so much drift starts a training, so
+    that no warning is needed.
     """
-    if trained_on is None:
+    if found is None:
         return CheckOutcome(True, "this home does not have the dataset of the last training to compare with")
-    from phi_assets.conversations.drift import FEWEST_NEW, FEWEST_TRAINED_ON, drift_since
-
-    found = drift_since(trained_on, folder)
     numbers: dict[str, float | int | str] = {"new_conversations": found.new, "trained_on": found.trained_on}
     said = f"{found.new} new conversations since the training on {found.trained_on}"
     if not found.enough:

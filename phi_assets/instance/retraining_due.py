@@ -4,11 +4,12 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
+from phi_assets.conversations.drift import Drift, enough, new_rows
+from phi_assets.conversations.drift_cache import DriftCache
 from phi_assets.graph import check_gates
 from phi_assets.graph.dagster_internals import log_of_run
 from phi_assets.graph.dagster_internals import runs as runs_of
@@ -16,6 +17,7 @@ from phi_assets.graph.io_manager import RecordIOManager
 from phi_assets.graph.run_tags import STOPPED
 from phi_assets.instance.home import is_at_work
 from phi_assets.models.retraining_policy import Decision, Money, Rules, Situation, decide
+from phi_assets.ports.dataset import DatasetStore
 from phi_assets.records import DatasetVersion, ModelVersion, Quota
 from phi_assets.settings import Settings
 
@@ -36,11 +38,19 @@ NOT_YET = "no model was trained yet; `phi run` makes the first"
 
 @dataclass(frozen=True)
 class Due:
-    """The decision, and the run that it starts: a key unique to this training, and its tags."""
+    """The decision, and the run that it starts: a key unique to this training, and its tags.
+
+    With `measure`, nothing can be decided before a run of job `freshness` with this key has measured the drift.
+    """
 
     decision: Decision
     run_key: str = ""
     tags: Mapping[str, str] | None = None
+    measure: bool = False
+
+
+class NotMeasured(LookupError):
+    """The drift of the newest dataset is not known yet."""
 
 
 def is_due(instance: dg.DagsterInstance, settings: Settings, resources: Mapping[str, Any]) -> Due:
@@ -66,7 +76,11 @@ def is_due(instance: dg.DagsterInstance, settings: Settings, resources: Mapping[
             f"run {tries[0].run_id[:8]} on this dataset ended with {tries[0].status.value}; "
             "newer data starts another, or job `retrain`, or `phi run`"
         )
-    decision = decide(_situation(instance, dataset, model, resources), Rules.of(settings))
+    try:
+        decision = decide(_situation(instance, settings, dataset, model, resources), Rules.of(settings))
+    except NotMeasured as e:
+        key = f"drift of {dataset.digest[:16]} from {model.dataset_digest[:16]}"
+        return Due(Decision(False, str(e)), run_key=key, measure=True)
     return Due(
         decision,
         run_key=f"{dataset.digest[:16]} after {model.digest[:16]}, try {len(tries) + 1}",
@@ -80,10 +94,9 @@ def _no(reason: str) -> Due:
 
 def _refused(instance: dg.DagsterInstance, dataset: DatasetVersion) -> str:
     """Return why the blocking checks do not permit this dataset; empty when they do."""
-    failed = check_gates.failed_checks(instance, "chat_dataset", dataset.digest)
+    missing, failed = check_gates.missing_and_failed(instance, "chat_dataset", dataset.digest)
     if failed:
         return "the newest dataset did not pass: " + "; ".join(failed)
-    missing = check_gates.missing_verdicts(instance, "chat_dataset", dataset.digest)
     return f"the newest dataset is not yet judged by {', '.join(missing)}" if missing else ""
 
 
@@ -113,29 +126,44 @@ MAKE_NOTHING = frozenset({"observe_sources", "preflight", "cost", "why", "freshn
 
 
 def _situation(
-    instance: dg.DagsterInstance, dataset: DatasetVersion, model: ModelVersion, resources: Mapping[str, Any]
+    instance: dg.DagsterInstance,
+    settings: Settings,
+    dataset: DatasetVersion,
+    model: ModelVersion,
+    resources: Mapping[str, Any],
 ) -> Situation:
-    from phi_assets.conversations.drift import new_rows
-
-    store = resources["dataset_store"]
-    trained = store.find(model.dataset_digest)
-    folder = store.folder(dataset)
-    before = store.folder(trained) if trained else None
+    """Return the situation: the dataset's files are read only while no run has measured its drift."""
+    known = DriftCache(settings.state).find(model.dataset_digest, dataset.digest)
+    new, trained_on = (known.new, known.trained_on) if known else _counts(resources["dataset_store"], dataset, model)
     return Situation(
-        new=len(new_rows(before, folder)) if before else sum(dataset.rows.values()),
-        trained_on=sum(trained.rows.values()) if trained else 0,
-        drift=partial(_drift, before, folder) if before else lambda: None,
+        new=new,
+        trained_on=trained_on,
+        drift=partial(_drift, known, new, trained_on),
         minutes_since=_minutes_since_training(instance),
         money=partial(_money, resources),
     )
 
 
-def _drift(trained: Path, folder: Path) -> float | None:
-    """Of what is new against what was trained on; None where too little is new to judge."""
-    from phi_assets.conversations.drift import drift_since
+def _counts(store: DatasetStore, dataset: DatasetVersion, model: ModelVersion) -> tuple[int, int]:
+    """Return the number of new conversations, and of those that the model was trained on: 0 where these are gone."""
+    trained = store.find(model.dataset_digest)
+    if not isinstance(trained, DatasetVersion):
+        return sum(dataset.rows.values()), 0
+    return len(new_rows(store.folder(trained), store.folder(dataset))), sum(trained.rows.values())
 
-    found = drift_since(trained, folder)
-    return found.distance if found.enough else None
+
+def _drift(known: Drift | None, new: int, trained_on: int) -> float | None:
+    """Return the drift; None where too little is new to judge.
+
+    Raises NotMeasured: measuring takes seconds of CPU and the classifier's library, which are no part of a tick.
+    """
+    if not enough(new, trained_on):
+        return None
+    if known is None:
+        raise NotMeasured(
+            f"{new} new conversations since the last training on {trained_on}: job `freshness` measures their drift"
+        )
+    return known.distance
 
 
 def _minutes_since_training(instance: dg.DagsterInstance) -> float | None:

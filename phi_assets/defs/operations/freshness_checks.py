@@ -6,6 +6,7 @@ from pathlib import Path
 import dagster as dg
 
 from phi_assets import markdown
+from phi_assets.conversations.drift_cache import DriftCache
 from phi_assets.graph.freshness import champion_serves, passed_on
 from phi_assets.graph.freshness import little_drift as drifted_little
 from phi_assets.graph.io_manager import RecordIOManager
@@ -70,26 +71,27 @@ def little_drift(
     io_manager: dg.ResourceParam[RecordIOManager],
     settings: dg.ResourceParam[Settings],
 ) -> dg.AssetCheckResult:
-    """Reads the records of this home, so that it passes before the first training."""
+    """Reads the records of this home, so that it passes before the first training.
+
+    Sensor `retraining_policy` reads the drift that is measured here.
+    """
 
     def find() -> CheckOutcome:
         dataset = io_manager.latest(dg.AssetKey("chat_dataset"))
         model = io_manager.latest(dg.AssetKey("fine_tuned_model"))
         if not isinstance(dataset, DatasetVersion) or not isinstance(model, ModelVersion):
             return CheckOutcome(True, "no model was trained yet")
-        return drifted_little(
-            _folder(dataset_store, model.dataset_digest),
-            dataset_store.folder(dataset),
-            most=settings.retrain_min_drift,
-            by_itself=settings.automation == "on",
+        drift = DriftCache(settings.state).measured(
+            model.dataset_digest, dataset.digest, lambda: _folders(dataset_store, model.dataset_digest, dataset)
         )
+        return drifted_little(drift, most=settings.retrain_min_drift, by_itself=settings.automation == "on")
 
     return _warning(find)
 
 
-def _folder(store: DatasetStore, digest: str) -> Path | None:
-    found = store.find(digest)
-    return store.folder(found) if isinstance(found, DatasetVersion) else None
+def _folders(store: DatasetStore, trained_on: str, dataset: DatasetVersion) -> tuple[Path, Path] | None:
+    found = store.find(trained_on)
+    return (store.folder(found), store.folder(dataset)) if isinstance(found, DatasetVersion) else None
 
 
 def _warning(find: Callable[[], CheckOutcome]) -> dg.AssetCheckResult:

@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from phi_assets.defs.operations.jobs import freshness, retrain
 from phi_assets.graph.io_manager import RecordIOManager
 from phi_assets.graph.run_tags import FOLLOWED, RETRIED_WHEN_KILLED, sensor_status
 from phi_assets.instance.retraining_due import is_due
@@ -11,10 +12,11 @@ from phi_assets.settings import Settings, current
 
 
 @dg.sensor(
-    job_name="retrain",
+    jobs=[retrain, freshness],
     minimum_interval_seconds=current().watch_seconds,
     default_status=sensor_status(),
-    description="Starts job `retrain` when enough new conversations arrived; each tick gives its reason.",
+    description="Starts job `retrain` when enough new conversations arrived; each tick gives its reason. Job "
+    "`freshness` measures the drift that it needs.",
 )
 def retraining_policy(
     context: dg.SensorEvaluationContext,
@@ -25,7 +27,12 @@ def retraining_policy(
 ) -> dg.RunRequest | dg.SkipReason:
     resources = {"io_manager": io_manager, "dataset_store": dataset_store, "cost_report": cost_report}
     due = is_due(context.instance, settings, resources)
+    if due.measure:
+        context.log.info(due.decision.reason)
+        return dg.RunRequest(run_key=due.run_key, job_name=freshness.name)
     if not due.decision.start:
         return dg.SkipReason(due.decision.reason)
     context.log.info(due.decision.reason)
-    return dg.RunRequest(run_key=due.run_key, tags={**FOLLOWED, **RETRIED_WHEN_KILLED, **(due.tags or {})})
+    return dg.RunRequest(
+        run_key=due.run_key, job_name=retrain.name, tags={**FOLLOWED, **RETRIED_WHEN_KILLED, **(due.tags or {})}
+    )

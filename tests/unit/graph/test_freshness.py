@@ -1,5 +1,6 @@
 """The four checks that warn: each on a real instance, in the job that runs them, and in what a run says of them."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,6 +10,7 @@ import dagster as dg
 import orjson
 import pytest
 
+from phi_assets.conversations.drift import drift_since
 from phi_assets.definitions import definitions
 from phi_assets.graph import freshness
 from phi_assets.graph.freshness import champion_serves, little_drift, passed_on
@@ -74,6 +76,26 @@ def test_of_what_arrives_every_hour_the_first_that_waits_counts(page, instance, 
         observed(instance, SOURCE, f"v{hours}", hours_ago=hours)
 
     assert waited(instance).numbers["hours_waiting"] == pytest.approx(30, abs=0.1)
+
+
+def test_a_version_that_is_no_longer_in_the_log_is_not_searched_for_in_all_of_it(instance, monkeypatch):
+    monkeypatch.setattr(freshness, "PAGE", 2)
+    monkeypatch.setattr(freshness, "MOST_VERSIONS", 4)
+    made(instance, READER, "d0", {SOURCE: "deleted"}, hours_ago=59)
+    for hours in range(30, 0, -1):
+        observed(instance, SOURCE, f"v{hours}", hours_ago=hours)
+    read: list[int] = []
+    fetch = instance.fetch_observations
+
+    def counted(*arguments: Any, **others: Any) -> Any:
+        page = fetch(*arguments, **others)
+        read.append(len(page.records))
+        return page
+
+    monkeypatch.setattr(instance, "fetch_observations", counted)
+
+    assert waited(instance).numbers["hours_waiting"] == pytest.approx(4, abs=0.1)
+    assert sum(read) <= 6
 
 
 def test_content_that_came_back_to_what_was_taken_in_waits_for_nothing(instance):
@@ -177,13 +199,14 @@ NEW_PRODUCT = PROJECT / "data" / "new_product" / "conversations.jsonl"
 def test_conversations_about_a_new_product_are_warned_of_as_drift(tmp_path):
     before, after = published(tmp_path / "a", OWN_DATASET), published(tmp_path / "b", OWN_DATASET, NEW_PRODUCT)
 
-    found = little_drift(before, after, most=0.6, by_itself=False)
+    drift = drift_since(before, after)
+    found = little_drift(drift, most=0.6, by_itself=False)
 
     assert not found.passed
     assert (found.numbers["new_conversations"], found.numbers["trained_on"]) == (50, 300)
     assert isinstance(found.numbers["drift"], float)
-    assert little_drift(before, after, most=1.1, by_itself=False).passed
-    watched = little_drift(before, after, most=0.6, by_itself=True)
+    assert little_drift(drift, most=1.1, by_itself=False).passed
+    watched = little_drift(drift, most=0.6, by_itself=True)
     assert (watched.passed, watched.numbers) == (True, found.numbers)
 
 
@@ -191,8 +214,8 @@ def test_without_enough_that_is_new_there_is_no_number_and_no_warning(tmp_path):
     before = published(tmp_path / "a", OWN_DATASET)
 
     for found in (
-        little_drift(before, before, most=0.6, by_itself=False),
-        little_drift(None, before, most=0.6, by_itself=False),
+        little_drift(drift_since(before, before), most=0.6, by_itself=False),
+        little_drift(None, most=0.6, by_itself=False),
     ):
         assert found.passed
         assert "drift" not in found.numbers
@@ -236,6 +259,21 @@ def test_the_job_warns_by_the_settings_and_ends_well(instance, home, monkeypatch
     assert warned == {"taken_in", "trained_on_newest_dataset", "little_drift"}
     assert {found[name].severity for name in warned} == {dg.AssetCheckSeverity.WARN}
     assert found["little_drift"].metadata["drift"].value > 0.9
+
+
+def test_drift_between_known_versions_is_not_measured_again(instance, home, monkeypatch):
+    graph = definitions()
+    keep(graph, "chat_dataset", dataset_record("d2", published(home / "b", OWN_DATASET, NEW_PRODUCT)))
+    keep(graph, "fine_tuned_model", replace(a_model("m1", ""), dataset_digest="d1"))
+    find_datasets(graph, monkeypatch, {"d1": dataset_record("d1", published(home / "a", OWN_DATASET))})
+    first = verdicts(instance, graph)["little_drift"]
+    shutil.rmtree(home / "a")
+    shutil.rmtree(home / "b")
+
+    again = verdicts(instance, graph)["little_drift"]
+
+    assert again.metadata["drift"].value == first.metadata["drift"].value > 0.9
+    assert again.description == first.description
 
 
 @pytest.fixture

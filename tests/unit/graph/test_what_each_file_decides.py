@@ -47,6 +47,7 @@ FILES: list[tuple[str, set[str] | tuple[set[str], set[str]]]] = [
     ("phi_assets/defs/chat/checks.py", {"chat_flow_evaluation"}),
     ("phi_assets/conversations/**", DATA),
     ("phi_assets/conversations/drift.py", NOTHING),
+    ("phi_assets/conversations/drift_cache.py", NOTHING),
     ("phi_assets/conversations/sources/snapshot.py", NOTHING),
     *(
         (f"phi_assets/conversations/{name}.py", (DATA, READS_RAW))

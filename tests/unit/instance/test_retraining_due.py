@@ -2,13 +2,20 @@
 
 import dataclasses
 import json
+import shutil
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
 
 from phi_assets.backends.dataset_preparation import cleaning_options
 from phi_assets.backends.local.dataset.store import LocalDatasetStore
+from phi_assets.conversations import drift
+from phi_assets.conversations.drift import Drift
 from phi_assets.defs.dataset.checks import DESCRIPTIONS
 from phi_assets.graph import check_gates
 from phi_assets.graph.io_manager import RecordIOManager
@@ -73,6 +80,11 @@ class World:
         self.keep("fine_tuned_model", model)
         self.instance.report_runless_asset_event(dg.AssetMaterialization("fine_tuned_model"))
         return model
+
+    def newest(self) -> DatasetVersion:
+        found = self.records.latest(dg.AssetKey("chat_dataset"))
+        assert isinstance(found, DatasetVersion)
+        return found
 
     def keep(self, asset: str, record) -> None:
         path = Path(self.records.folder, f"{asset}.json")
@@ -269,3 +281,104 @@ def test_a_version_that_is_still_being_checked_is_waited_for(world):
 
 def test_nobody_waits_for_checks_that_no_run_will_make(world):
     check_gates.wait_for_verdicts(world.instance, "chat_dataset", "unknown", pytest.fail, run="this", seconds=60)
+
+
+@pytest.fixture
+def drifting(tmp_path, instance) -> World:
+    """A home where only drift can start a training: 12 new conversations, whose drift is not measured yet."""
+    its = World(tmp_path, instance, PHI_RETRAIN_MIN_GROWTH="1", PHI_RETRAIN_MIN_DRIFT="0.0001")
+    its.train(its.publish(100))
+    its.publish(115)
+    return its
+
+
+def measured(world: World, distance: float) -> None:
+    """Store a drift as check `little_drift` does."""
+    dataset, model = (world.records.latest(dg.AssetKey(name)) for name in ("chat_dataset", "fine_tuned_model"))
+    assert isinstance(dataset, DatasetVersion)
+    assert isinstance(model, ModelVersion)
+    pair = {f"{model.dataset_digest} {dataset.digest}": asdict(Drift(distance, 15, 100, True))}
+    (world.settings.state / "drift.json").write_text(json.dumps(pair), encoding="utf-8")
+
+
+def test_drift_that_is_not_measured_yet_is_asked_of_a_run_and_not_measured_in_the_tick(drifting, monkeypatch):
+    monkeypatch.setattr(drift, "_distance", lambda old, new: pytest.fail("measured in the tick"))
+
+    due = drifting.due()
+
+    assert (due.decision.start, due.measure) == (False, True)
+    assert "new conversations since the last training on" in due.decision.reason
+    assert due.decision.reason.endswith("job `freshness` measures their drift")
+    assert due.run_key == drifting.due().run_key
+
+
+@pytest.mark.parametrize(("distance", "start"), [(0.5, True), (0.00001, False)])
+def test_measured_drift_decides(drifting, distance, start):
+    measured(drifting, distance)
+
+    due = drifting.due()
+
+    assert (due.decision.start, due.measure) == (start, False)
+    assert f"drift {distance:.2f}" in due.decision.reason
+
+
+def test_with_measured_drift_no_conversation_is_read_however_often_the_sensor_ticks(drifting):
+    measured(drifting, 0.00001)
+    for folder in (drifting.settings.state / "datasets").iterdir():
+        if folder.is_dir():
+            shutil.rmtree(folder)
+
+    assert not says(drifting, "15 new conversations since the last training on 100")
+
+
+def test_a_tick_asks_the_instance_for_a_few_records_however_long_the_history_is(drifting, monkeypatch):
+    measured(drifting, 0.00001)
+    read = Counter[str]()
+    for storage in (drifting.instance.event_log_storage, drifting.instance.run_storage):
+        count_records(storage, read, monkeypatch)
+    drifting.due()
+    once = read.copy()
+    for number in range(30):
+        drifting.run("everything", dg.DagsterRunStatus.SUCCESS)
+        drifting.judge(dataclasses.replace(drifting.newest(), digest=f"old {number}"), passed=True)
+        drifting.instance.report_runless_asset_event(dg.AssetMaterialization("fine_tuned_model"))
+    drifting.judge(drifting.newest(), passed=True)
+    read.clear()
+
+    drifting.due()
+
+    assert once.total() > 0
+    assert read == once
+    assert read.total() <= 2 * len(DESCRIPTIONS)
+
+
+def count_records(storage: Any, read: Counter[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Count the records that each method of Dagster's storage returns."""
+
+    def counting(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
+        def counted(*arguments: Any, **others: Any) -> Any:
+            found = method(*arguments, **others)
+            read[name] += len(found) if isinstance(found, list | tuple | dict) else 1
+            return found
+
+        return counted
+
+    for name in dir(storage):
+        if name.startswith(("get_", "fetch_")):
+            monkeypatch.setattr(storage, name, counting(name, getattr(storage, name)))
+
+
+def test_the_verdicts_on_a_version_are_read_once(world, monkeypatch):
+    version = world.publish(140)
+    asked: list[str] = []
+    history = check_gates.check_history
+
+    def counted(instance: dg.DagsterInstance, key: dg.AssetCheckKey, limit: int) -> Any:
+        asked.append(key.name)
+        return history(instance, key, limit)
+
+    monkeypatch.setattr(check_gates, "check_history", counted)
+    check_gates.require_passed(world.instance, "chat_dataset", version.digest)
+    world.due()
+
+    assert sorted(asked) == sorted(2 * list(DESCRIPTIONS))
