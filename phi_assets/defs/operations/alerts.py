@@ -10,7 +10,7 @@ def _status() -> dg.DefaultSensorStatus:
 
 
 @dg.sensor(
-    minimum_interval_seconds=15,
+    minimum_interval_seconds=30,
     default_status=_status(),
     description="Sends failed runs, steps and checks to the webhook, once for each incident.",
 )

@@ -13,7 +13,7 @@ from phi_assets.settings import Settings, current
 
 @dg.sensor(
     jobs=[retrain, freshness],
-    minimum_interval_seconds=current().watch_seconds,
+    minimum_interval_seconds=2 * current().watch_seconds,  # a training takes minutes: it may wait for one more
     default_status=sensor_status(),
     description="Starts job `retrain` when enough new conversations arrived; each tick gives its reason. Job "
     "`freshness` measures the drift that it needs.",

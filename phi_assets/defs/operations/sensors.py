@@ -7,7 +7,7 @@ from phi_assets.instance.home import set_pools
 
 
 @dg.sensor(
-    minimum_interval_seconds=15,
+    minimum_interval_seconds=45,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="Marks a run as failed within a minute after its process ended.",
 )
