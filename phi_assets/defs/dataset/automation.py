@@ -27,8 +27,7 @@ dataset_automation = dg.AutomationConditionSensorDefinition(
     "dataset_automation",
     target=dg.AssetSelection.assets("chat_dataset"),
     default_status=sensor_status(),
-    # The daemon evaluates it itself, at a third of the cost of a sensor's tick in the code server.
-    minimum_interval_seconds=min(current().watch_seconds, 15),
+    minimum_interval_seconds=current().watch_seconds,
     run_tags={**FOLLOWED, **RETRIED_WHEN_KILLED},
     description="Materialises chat_dataset when the content of the raw conversations changed.",
 )

@@ -6,7 +6,6 @@ from phi_assets.conversations.sources.complete_files import QUIET_SECONDS
 from phi_assets.definitions import definitions
 
 LOOP_SECONDS = 5  # Dagster's daemon looks every 5 seconds which sensors are due
-EVALUATED_BY_THE_DAEMON = "dataset_automation"
 
 
 @pytest.fixture(scope="module")
@@ -19,15 +18,16 @@ def intervals() -> dict[str, int]:
 def test_a_file_starts_a_run_within_about_a_minute(intervals):
     waits = [intervals[name] + LOOP_SECONDS for name in ("new_conversations", "dataset_automation")]
 
-    assert QUIET_SECONDS + sum(waits) <= 60
+    assert QUIET_SECONDS + sum(waits) / 2 <= 45  # on average
+    assert QUIET_SECONDS + sum(waits) <= 75  # at most
 
 
 def test_a_run_whose_process_ended_is_marked_within_a_minute(intervals):
     assert intervals["dead_run_monitor"] + LOOP_SECONDS <= 60
 
 
-def test_the_code_server_of_an_idle_home_evaluates_few_ticks_a_minute(intervals):
-    ticks = {name: 60 / seconds for name, seconds in intervals.items() if name != EVALUATED_BY_THE_DAEMON}
+def test_few_sensors_tick_in_a_minute_of_an_idle_home(intervals):
+    ticks = {name: 60 / seconds for name, seconds in intervals.items()}
 
-    assert sum(ticks.values()) - ticks["alerts"] < 4.5
+    assert sum(ticks.values()) - ticks["alerts"] < 6.5
     assert ticks["alerts"] <= 2
