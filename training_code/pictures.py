@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 LEARNT, GIVEN = "#b7e4c7", "#e9ecef"
 LONGEST_SHOWN = 160  # tokens of a row in a picture
 WIDTH = 110  # characters to a line
+MOST_POINTS = 150  # of a curve
 
 
 def chosen_rows(conversations: Sequence[Sequence[Message]], count: int = 3) -> list[int]:
@@ -74,13 +75,16 @@ def wrapped(parts: Sequence[tuple[str, bool]]) -> list[list[tuple[str, bool]]]:
 
 
 def draw_losses(history: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """Write a picture of training loss by step, and of the validation losses, to `path`."""
+    """Write a picture of training loss by step, and of the validation losses, to `path`.
+
+    Of many steps it shows the mean of each few: noise would hide the curve, and make the file large.
+    """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 4.5), dpi=110, layout="constrained")
     axes = figure.add_subplot()
     for key, label, style in (("loss", "training", "-"), ("eval_loss", "validation", "o-")):
-        points = [(entry["step"], entry[key]) for entry in history if key in entry]
+        points = thinned([(entry["step"], entry[key]) for entry in history if key in entry])
         if points:
             axes.plot(*zip(*points, strict=True), style, label=label)
     axes.set_xlabel("step")
@@ -88,3 +92,10 @@ def draw_losses(history: Sequence[Mapping[str, Any]], path: Path) -> None:
     axes.legend()
     axes.grid(alpha=0.3)
     figure.savefig(path)
+
+
+def thinned(points: Sequence[tuple[float, float]], most: int = MOST_POINTS) -> list[tuple[float, float]]:
+    """At most `most` points: the means of equally many neighbours."""
+    size = -(-len(points) // most) or 1
+    groups = [points[start : start + size] for start in range(0, len(points), size)]
+    return [(sum(x for x, _ in group) / len(group), sum(y for _, y in group) / len(group)) for group in groups]

@@ -83,7 +83,9 @@ class Settings(BaseModel):
 
     save_seconds: Annotated[Positive, "seconds between checkpoints, besides one each epoch", PLACE] = 45.0
     keep_checkpoints: Annotated[Count, "newest complete checkpoints kept, besides the best", PLACE] = 2
-    log_seconds: Annotated[Positive, "longest silence, in seconds", PLACE] = 10.0
+    log_seconds: Annotated[
+        Positive, "seconds between the first lines of progress; later lines are further apart", PLACE
+    ] = 10.0
     max_train_minutes: Annotated[
         float | None, TextAsNone, "refuse when the estimate is above; none = no limit", PLACE
     ] = None

@@ -23,12 +23,17 @@ def put(record: Record, folder: Path) -> None:
 
 def find(root: Path, digest: str, complete: Callable[[Path], bool]) -> Record | None:
     """The record of the digest, if it can be read and its folder passes `complete`; otherwise None."""
-    folder = place(root, digest)
+    record = remembered(root, digest)
+    return record if record and complete(place(root, digest)) else None
+
+
+def remembered(root: Path, digest: str) -> Record | None:
+    """The record of the digest, if it can be read, whether or not the rest of its folder exists."""
     try:
-        record = Record.load(folder / RECORD)
+        record = Record.load(place(root, digest) / RECORD)
     except RecordUnreadable:
         return None
-    return record if record and record.digest == digest and complete(folder) else None
+    return record if record and record.digest == digest else None
 
 
 def accept(staged: Path, root: Path, digest: str) -> Path:

@@ -59,8 +59,6 @@ def fine_tuned_model(
     model = trainer.train(context, dataset, base_model, config.recipe())
     folder = trainer.folder(model)
     run_id = registry.log_training(model, folder, {"dagster_run": context.run_id, "dataset": dataset.digest})
-    return dg.MaterializeResult(
-        value=model,
-        data_version=dg.DataVersion(model.digest),
-        metadata={**describe_training(model, folder), "mlflow_run": run_id},
-    )
+    # Not in the result: Dagster would store it with the step's output too.
+    context.add_asset_metadata({**describe_training(model, folder), "mlflow_run": run_id})
+    return dg.MaterializeResult(value=model, data_version=dg.DataVersion(model.digest))

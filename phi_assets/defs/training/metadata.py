@@ -25,21 +25,26 @@ def describe_base(model: BaseModel, folder: Path) -> dict[str, Any]:
 
 
 def describe_training(model: ModelVersion, folder: Path) -> dict[str, Any]:
-    """Return losses, speed and memory of the training, its loss curve, and which tokens are in the loss."""
+    """Return losses, speed and memory of the training, its loss curve, and which tokens are in the loss.
+
+    report.json in the folder also has the loss of each step.
+    """
     report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+    mask = folder / "mask.html"  # an Azure model of an earlier release has none
     return {
         "preset": metadata_values.text(model.preset),
         "dataset": model.dataset_digest[:12],
         "loss_curve": metadata_values.picture(folder / "loss_curve.png"),
-        "tokens_in_loss": metadata_values.picture(folder / "mask.png"),
+        **({"tokens_in_loss": metadata_values.tokens_in_loss(mask)} if mask.is_file() else {}),
         "tokens": metadata_values.table(("what", "tokens"), report["tokens"].items()),
         **{name: report[name] for name in SHOWN if report.get(name) is not None},
         **{name: dg.MetadataValue.float(value) for name, value in losses_of(report).items()},
-        "report": dg.MetadataValue.json(report),
+        "report": dg.MetadataValue.json({name: value for name, value in report.items() if name not in LONG}),
         "folder": dg.MetadataValue.path(str(folder)),
     }
 
 
+LONG = ("losses", "validation_losses", "files", "turns", "config")  # MLflow has them, and the folder's report.json
 SHOWN = (
     "best_validation_loss",
     "best_step",

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.unit.training_code.conftest import conversations, write_jsonl
+from training_code import checkpoints
 from training_code.errors import TooLong, TrainingRefused
 from training_code.settings import PRESETS, Settings, read_preset
 
@@ -230,8 +231,12 @@ def test_saving_at_every_step_and_measuring_first_leave_the_weights_as_they_woul
     settings: Make, train: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     dropout: dict[str, Any] = {"lora_dropout": 0.2}
+    saved: list[int] = []
+    mark = checkpoints.mark_complete
+    monkeypatch.setattr(checkpoints, "mark_complete", lambda *a, **b: (saved.append(a[1]), mark(*a, **b)))
     first, lines = train(settings(output_dir=tmp_path / "one", save_seconds=1e-6, **dropout))
-    assert sum("checkpoint at step" in line for line in lines) == first["steps"]
+    assert saved == list(range(1, first["steps"] + 1))
+    assert sum("checkpoint at step" in line for line in lines) == 1  # others only with the progress
     monkeypatch.setattr("training_code.estimate.measured_speed", lambda trainer: 1e6)
     second, _ = train(settings(output_dir=tmp_path / "two", save_seconds=1e6, **dropout))
     assert first["files"]["model/model.safetensors"] == second["files"]["model/model.safetensors"]

@@ -28,7 +28,7 @@ from phi_assets.records import BaseModel, DatasetVersion, ModelVersion
 
 ROOT = "phi/training/"
 WEIGHTS = "model/model.safetensors"
-SHOWN = ("report.json", "loss_curve.png", "mask.png")
+SHOWN = ("report.json", "loss_curve.png", "mask.png", "mask.html")
 JOB = "job.json"
 OWN_PRESET = "preset.yaml"
 
@@ -63,6 +63,10 @@ class AzureTrainer(Trainer):
             return found if self._weights_are_complete(place, _report(self.folder(found))) else None
         except NotDeployed:  # after a teardown
             return None
+
+    def remembered(self, digest: str) -> ModelVersion | None:
+        found = content_store.remembered(self._models, digest)
+        return found if isinstance(found, ModelVersion) else None
 
     def folder(self, model: ModelVersion) -> Path:
         return content_store.place(self._models, model.digest)
