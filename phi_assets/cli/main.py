@@ -94,6 +94,16 @@ def down() -> int:
     return down(_current())
 
 
+@phi.command(section=DAILY, examples=["phi clean --dry-run", "phi clean"])
+@click.option("--dry-run", is_flag=True, help="remove nothing; show what would go, and why")
+@as_json
+def clean(dry_run: bool, as_json: bool) -> int:
+    """Remove weights, data, runs and logs that nothing needs."""
+    from phi_assets.cli.clean import clean_home
+
+    return clean_home(_current(), dry_run=dry_run, as_json=as_json)
+
+
 @phi.command(section=DAILY, examples=["phi status", "phi status --json | jq .would_run"])
 @as_json
 def status(as_json: bool) -> int:

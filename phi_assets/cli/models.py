@@ -24,6 +24,7 @@ VERSIONS = (
     Column("bits per byte", number=True),
     Column("promoted", text=True),
     Column("withdrawn", text=True),
+    Column("weights", text=True),
 )
 TRAININGS = (
     Column("name"),
@@ -61,6 +62,7 @@ def _row(each: Version) -> tuple[str, ...]:
         "not known" if each.bits_per_byte is None else f"{each.bits_per_byte:.3f}",
         f"{each.promoted_at[:16]} {each.promoted}",
         f"{each.withdrawn_at[:16]} {each.withdrawn}".strip(),
+        f"cleaned {each.cleaned[:10]}" if each.cleaned else "",
     )
 
 

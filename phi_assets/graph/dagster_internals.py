@@ -156,6 +156,15 @@ def check_history(instance: dg.DagsterInstance, key: dg.AssetCheckKey, limit: in
             yield event.event_specific_data
 
 
+def last_check_run(instance: dg.DagsterInstance, key: dg.AssetCheckKey) -> str:
+    """Return the id of the run of a check's last execution; empty when there is none.
+
+    `EventLogStorage.get_latest_asset_check_execution_by_key`.
+    """
+    found = instance.event_log_storage.get_latest_asset_check_execution_by_key([key]).get(key)
+    return found.run_id if found else ""
+
+
 def last_planned_run(instance: dg.DagsterInstance, asset: dg.AssetKey) -> str:
     """Return the id of the last run that planned to materialise the asset; empty when there is none.
 

@@ -63,6 +63,12 @@ class RecordIOManager(dg.ConfigurableIOManager):
         except RecordUnreadable:
             return None
 
+    def all_latest(self) -> dict[str, Record]:
+        """Return the last record of every asset that can be read, by the asset's name."""
+        keys = [dg.AssetKey(path.stem) for path in sorted(Path(self.folder).glob("*.json"))]
+        found = {key.to_user_string(): self.latest(key) for key in keys}
+        return {name: record for name, record in found.items() if record}
+
     def unreadable(self, key: dg.AssetKey) -> str:
         """Return why the asset's last record cannot be read; empty when it can, or when there is none."""
         try:

@@ -122,7 +122,7 @@ def _only_stopped(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
 
 
 # Jobs without an asset selection that may run concurrently with a training.
-MAKE_NOTHING = frozenset({"observe_sources", "preflight", "cost", "why", "freshness", "candidate"})
+MAKE_NOTHING = frozenset({"observe_sources", "preflight", "cost", "why", "freshness", "candidate", "clean"})
 
 
 def _situation(

@@ -102,8 +102,11 @@ def _version(registry: ModelRegistry, answer: StoredAnswer, notes: list[str]) ->
 def _training(
     instance: dg.DagsterInstance, trainer: Trainer, digest: str, known: RegisteredModel | None, notes: list[str]
 ) -> tuple[TrainedFrom, str, str]:
-    """Return what the model was trained from, its folder, and the page of its training."""
-    model: Any = trainer.find(digest) if digest else None
+    """Return what the model was trained from, its folder, and the page of its training.
+
+    Its weights may have been cleaned: the record tells all of it.
+    """
+    model = trainer.remembered(digest) if digest else None
     if model is not None:
         made = TrainedFrom(
             model.training_run, model.preset, model.code_version, model.dataset_digest, model.base_digest

@@ -15,6 +15,7 @@ from phi_assets.records import Evaluation, RegisteredModel
 RANK = "rank"  # absent from versions of earlier releases, whose rank is their number
 PROMOTED, PROMOTED_AT = "promoted", "promoted_at"
 WITHDRAWN, WITHDRAWN_AT, WITHDRAWN_BY = "withdrawn", "withdrawn_at", "withdrawn_by"
+CLEANED = "cleaned"  # when a clean removed the weights
 RETIRED = "retired"  # "true": withdrawn in Studio or by `az ml`, without a reason
 EVALUATION, BITS, RIGHT = "evaluation", "bits_per_byte", "questions_right"
 PASSED = "passed the gate"
@@ -27,7 +28,8 @@ State = Literal["champion", "former", "withdrawn"]
 class Version:
     """A registered version: its state, how and when it got there, and its scores.
 
-    Unknown texts are empty. `withdrawn` is the reason, `withdrawn_by` the Dagster run.
+    Unknown texts are empty. `withdrawn` is the reason, `withdrawn_by` the Dagster run, `cleaned` when a clean
+    removed its weights.
     """
 
     model: RegisteredModel
@@ -41,6 +43,7 @@ class Version:
     evaluation: str
     bits_per_byte: float | None
     questions_right: str
+    cleaned: str = ""
 
     @property
     def number(self) -> str:
@@ -63,6 +66,7 @@ def version_of(model: RegisteredModel, tags: Mapping[str, str], created: str) ->
         evaluation=tags.get(EVALUATION, ""),
         bits_per_byte=float(tags[BITS]) if tags.get(BITS) else None,
         questions_right=tags.get(RIGHT, ""),
+        cleaned=tags.get(CLEANED, ""),
     )
 
 
@@ -105,7 +109,7 @@ def name_of(model: RegisteredModel | None) -> str | None:
 def promotion_tags(versions: Iterable[Version], how: str) -> dict[str, str]:
     """Return the tags that put a version on top of the stack and remove its withdrawal."""
     rank = max((max(each.rank, int(each.number)) for each in versions), default=0) + 1
-    cleared = {WITHDRAWN: "", WITHDRAWN_AT: "", WITHDRAWN_BY: "", RETIRED: ""}
+    cleared = {CLEANED: "", WITHDRAWN: "", WITHDRAWN_AT: "", WITHDRAWN_BY: "", RETIRED: ""}
     return {RANK: str(rank), **return_tags(how), **cleared}
 
 
@@ -117,6 +121,11 @@ def set_only(tags: Mapping[str, str]) -> dict[str, str]:
 def return_tags(how: str) -> dict[str, str]:
     """Return the tags that record how and when a version became champion."""
     return {PROMOTED: how[:LONGEST], PROMOTED_AT: _now()}
+
+
+def cleaned_tags() -> dict[str, str]:
+    """Return the tags that record when a clean removed the weights."""
+    return {CLEANED: _now()}
 
 
 def withdrawal_tags(reason: str, run: str) -> dict[str, str]:
@@ -203,6 +212,13 @@ def _require_weights(registry: Tagged, chosen: Version, versions: list[Version])
         return
     whole = [each.number for each in versions if each is not chosen and registry.has_weights(each.model)]
     others = f"`phi promote` one that has them: {', '.join(whole)}" if whole else "`phi run` trains a model again"
+    if chosen.cleaned:
+        raise CannotPromote(
+            f"version {chosen.number} cannot be served, its weights were cleaned on {chosen.cleaned[:10]} to free the "
+            f"disk (PHI_KEEP_MODELS); start job `retrain` with dataset {chosen.model.dataset_digest} to train it "
+            f"again, or {others}",
+            allow_retries=False,
+        )
     raise CannotPromote(
         f"version {chosen.number} cannot be served, its weights are gone from {chosen.model.address}; {others}",
         allow_retries=False,

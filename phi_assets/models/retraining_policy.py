@@ -86,7 +86,7 @@ def _too_soon(situation: Situation, rules: Rules) -> str:
     if since is None or since >= rules.cooldown_minutes:
         return ""
     return (
-        f"the last training began {since:.0f} minutes ago; "
+        f"the last training ended or began {since:.0f} minutes ago; "
         f"{rules.cooldown_minutes:g} must pass (PHI_RETRAIN_COOLDOWN_MINUTES)"
     )
 

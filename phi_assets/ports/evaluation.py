@@ -54,6 +54,10 @@ class ModelRegistry(Port):
         """Return all versions, newest first, each with its status (champion, former or withdrawn) and reason."""
 
     @abstractmethod
+    def tag(self, number: str, tags: Mapping[str, str]) -> None:
+        """Add these tags to the version; an empty value removes what it said."""
+
+    @abstractmethod
     def log_training(self, model: records.ModelVersion, folder: Path, tags: Mapping[str, str]) -> str:
         """Log the training's parameters, metrics and plots to a tracking run. Return the run's id.
 

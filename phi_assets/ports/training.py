@@ -41,6 +41,10 @@ class Trainer(Port):
     def folder(self, model: records.ModelVersion) -> Path:
         """Return a local folder with model/, report.json and the plots."""
 
+    @abstractmethod
+    def remembered(self, digest: str) -> records.ModelVersion | None:
+        """Return the model's record, also when its weights were cleaned; None when nothing of it is left."""
+
     def page(self, model: records.ModelVersion) -> str:
         """Return the address of the training's page outside this home, or an empty string."""
         del model

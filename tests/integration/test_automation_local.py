@@ -48,7 +48,7 @@ def watched(told, tmp_path_factory):
     folder = tmp_path_factory.mktemp("home")
     (folder / "conversations.jsonl").write_text("".join(f"{line}\n" for line in lines(OWN)[:150]), encoding="utf-8")
     home = tiny_home(folder, folder / "conversations.jsonl", 3900)
-    home.settings.update({"PHI_WATCH_SECONDS": "2", "PHI_WEBHOOK": told.address})
+    home.settings.update({"PHI_WATCH_SECONDS": "2", "PHI_WEBHOOK": told.address, "PHI_RETRAIN_COOLDOWN_MINUTES": "0"})
     home.run()
     its = Watched(home)
     its.start()

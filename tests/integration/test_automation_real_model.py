@@ -45,7 +45,12 @@ def told():
 @pytest.fixture(scope="module")
 def watched(told, tmp_path_factory):
     folder = tmp_path_factory.mktemp("home")
-    settings = {"PHI_HOME": str(folder / "home"), "PHI_UI_PORT": "3950", "PHI_WEBHOOK": told.address}
+    settings = {
+        "PHI_HOME": str(folder / "home"),
+        "PHI_UI_PORT": "3950",
+        "PHI_WEBHOOK": told.address,
+        "PHI_RETRAIN_COOLDOWN_MINUTES": "0",
+    }
     home = Home(folder, settings)
     home.run()
     its = Watched(home)

@@ -119,7 +119,7 @@ def test_a_candidate_is_measured_and_makes_no_asset(first):
 @pytest.mark.long
 def test_it_stands_beside_the_graph_s_own_training_in_mlflow(first):
     world, outcome = first
-    runs = world.port("registry").client.search_runs([world.port("registry")._experiment()])
+    runs = world.port("registry").client.search_runs([world.port("registry").experiment()])
 
     (own,) = [run for run in runs if "phi/candidate" not in run.data.tags]
     (tried,) = [run for run in runs if run.data.tags.get("phi/candidate") == "hasty"]

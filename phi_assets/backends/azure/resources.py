@@ -13,6 +13,7 @@ from phi_assets.backends.azure.infrastructure.provisioner import AzureProvisione
 from phi_assets.backends.azure.infrastructure.quota import AzureQuota
 from phi_assets.backends.azure.operations.costs import AzureCosts
 from phi_assets.backends.azure.operations.preflight import AzurePreflight
+from phi_assets.backends.azure.operations.retention import AzureRetention
 from phi_assets.backends.azure.operations.teardown import AzureTeardown
 from phi_assets.backends.azure.serving.host import AzureEndpointHost
 from phi_assets.backends.azure.training.base_model_store import AzureBaseModelStore
@@ -86,6 +87,7 @@ def azure_resources(settings: Settings) -> dict[str, Any]:
         ),
         "connection_store": AzureConnectionStore(account=account, state=state, role_minutes=roles),
         "flow_store": PromptFlowStore(state=state, concurrency=settings.flow_concurrency, sign_in=SIGN_IN),
+        "retention": AzureRetention(**common),
         "preflight": AzurePreflight(
             account=account,
             vm_size=settings.azure_vm_size,

@@ -10,6 +10,7 @@ from phi_assets.backends.local.evaluation.evaluator import LocalEvaluator
 from phi_assets.backends.local.evaluation.registry import MlflowRegistry
 from phi_assets.backends.local.infrastructure.provisioner import LocalProvisioner
 from phi_assets.backends.local.operations.costs import LocalCosts
+from phi_assets.backends.local.operations.retention import LocalRetention
 from phi_assets.backends.local.serving.host import LocalEndpointHost
 from phi_assets.backends.local.training.base_model_store import LocalBaseModelStore
 from phi_assets.backends.local.training.trainer import LocalTrainer
@@ -37,5 +38,6 @@ def local_resources(settings: Settings) -> dict[str, Any]:
         "endpoint_host": LocalEndpointHost(state=state, keep_answers_days=settings.keep_answers_days),
         "connection_store": LocalConnectionStore(state=state),
         "cost_report": LocalCosts(),
+        "retention": LocalRetention(state=state, mlflow=str(settings.state / "mlflow")),
         "flow_store": PromptFlowStore(state=state, concurrency=settings.flow_concurrency),
     }

@@ -153,6 +153,7 @@ UNREAD = [
             "stale_hours",
             "superseded_days",
             "keep_answers_days",
+            *("keep_models", "keep_days", "keep_quiet_days"),
             "webhook",
             "webhook_format",
             "flow_concurrency",

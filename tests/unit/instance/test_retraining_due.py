@@ -46,7 +46,12 @@ class World:
 
     def __init__(self, folder: Path, instance: dg.DagsterInstance, **others: str) -> None:
         self.source = folder / "conversations.jsonl"
-        given = {"PHI_HOME": str(folder), "PHI_DATASET": str(self.source), "PHI_PERSONAL_DATA": "keep"}
+        given = {
+            "PHI_HOME": str(folder),
+            "PHI_DATASET": str(self.source),
+            "PHI_PERSONAL_DATA": "keep",
+            "PHI_RETRAIN_COOLDOWN_MINUTES": "0",
+        }
         self.settings: Settings = read({**given, **others})
         self.instance = instance
         self.records = RecordIOManager(folder=str(self.settings.state / "records"))

@@ -47,7 +47,7 @@ def test_training_starts_when_enough_is_new(others, words):
         ({"new": 19, "drift": lambda: 0.49, "money": never}, "20 or 10% more are needed; drift 0.49 of 0.5"),
         (
             {"new": 20, "minutes_since": 59.0, "drift": never, "money": never},
-            "but the last training began 59 minutes ago; 60 must pass (PHI_RETRAIN_COOLDOWN_MINUTES)",
+            "but the last training ended or began 59 minutes ago; 60 must pass (PHI_RETRAIN_COOLDOWN_MINUTES)",
         ),
         (
             {"new": 20, "money": lambda: Money(left=4.0, dearest_job=4.9)},
@@ -62,6 +62,6 @@ def test_training_does_not_start_and_the_reason_is_said(others, words):
     assert words in decision.reason
 
 
-def test_a_laptop_trains_at_once_and_azure_once_a_day_at_most():
-    assert Rules.of(read({})).cooldown_minutes == 0
+def test_a_laptop_rests_for_minutes_after_a_training_and_azure_for_a_day():
+    assert Rules.of(read({})).cooldown_minutes == 5
     assert Rules.of(read(AZURE)).cooldown_minutes == 24 * 60

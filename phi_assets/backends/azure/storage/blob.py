@@ -95,6 +95,15 @@ class WorkspaceBlobs:
 
         return self._try(f"listing {path}", ask)
 
+    def listed(self, path: str) -> dict[str, tuple[int, float]]:
+        """Every blob name that begins with `path`, with its size in bytes and its time in seconds since 1970."""
+
+        def ask() -> dict[str, tuple[int, float]]:
+            found = self.container().list_blobs(name_starts_with=path)
+            return {blob.name: (blob.size, blob.last_modified.timestamp()) for blob in found}
+
+        return self._try(f"listing {path}", ask)
+
     def names(self, path: str) -> list[str]:
         """Every blob name that begins with `path`."""
         return self._try(f"listing {path}", lambda: list(self.container().list_blob_names(name_starts_with=path)))

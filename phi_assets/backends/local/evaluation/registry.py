@@ -113,15 +113,15 @@ class MlflowRegistry(ModelRegistry):
         return path.read_text(encoding="utf-8") if path.is_file() else None
 
     def log_training(self, model: ModelVersion, folder: Path, tags: Mapping[str, str]) -> str:
-        return tracking.log_training(self.client, self._experiment(), model, folder, tags)
+        return tracking.log_training(self.client, self.experiment(), model, folder, tags)
 
     def log_evaluation(
         self, model: ModelVersion, evaluation: Evaluation, scores: Scores, candidate: str = ""
     ) -> str | None:
-        return tracking.log_evaluation(self.client, self._experiment(), model, evaluation, scores, candidate)
+        return tracking.log_evaluation(self.client, self.experiment(), model, evaluation, scores, candidate)
 
     def trainings(self) -> list[Trained]:
-        return tracking.trainings(self.client, self._experiment())
+        return tracking.trainings(self.client, self.experiment())
 
     def register(self, model: ModelVersion, evaluation: Evaluation, tags: Mapping[str, str]) -> RegisteredModel:
         with self._locked("champion"):
@@ -157,7 +157,8 @@ class MlflowRegistry(ModelRegistry):
         if not self.client.search_registered_models(f"name = '{MODEL_NAME}'"):
             self.client.create_registered_model(MODEL_NAME, description="Fine-tuned chat models that passed the gate")
 
-    def _experiment(self) -> str:
+    def experiment(self) -> str:
+        """Return the id of the experiment that trainings are tracked in; created if missing."""
         with self._locked("experiment"):
             found = self.client.get_experiment_by_name(EXPERIMENT)
             return found.experiment_id if found else self.client.create_experiment(EXPERIMENT, self._artifacts)

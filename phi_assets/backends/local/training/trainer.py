@@ -33,6 +33,10 @@ class LocalTrainer(Trainer):
         found = content_store.find(self._models, digest, lambda folder: (folder / WEIGHTS).is_file())
         return found if isinstance(found, ModelVersion) else None
 
+    def remembered(self, digest: str) -> ModelVersion | None:
+        found = content_store.remembered(self._models, digest)
+        return found if isinstance(found, ModelVersion) else None
+
     def folder(self, model: ModelVersion) -> Path:
         return content_store.place(self._models, model.digest)
 

@@ -16,7 +16,7 @@ import sys
 from phi_assets.backends.local.evaluation.registry import MlflowRegistry
 registry = MlflowRegistry(home=sys.argv[1])
 client = registry.client
-run = client.create_run(registry._experiment())
+run = client.create_run(registry.experiment())
 client.log_metric(run.info.run_id, "loss", 1.0)
 client.set_terminated(run.info.run_id)
 """
