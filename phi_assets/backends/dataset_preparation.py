@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from phi_assets.backends.disk_space import require_space
 from phi_assets.ports.base import Log
 from phi_assets.records import DatasetVersion
 from phi_assets.settings import Settings
@@ -15,6 +16,8 @@ from phi_assets.settings import Settings
 if TYPE_CHECKING:
     from phi_assets.backends.dataset_versions import DatasetFolders, Published
     from phi_assets.conversations.sources.feeds import Feed, Scan
+
+PACKED, UNPACKED = (".parquet", ".gz"), 20  # compressed text is a tenth of the version, and of its draft
 
 
 @dataclass
@@ -64,6 +67,7 @@ class DatasetPreparation:
         from phi_assets.conversations.sources.feeds import scan_when_settled
 
         scans = fetch(scan_when_settled(feeds, log))
+        require_space(self.state / "datasets", _bytes_of(scans), "a new dataset version")
         for scan in scans:
             for each in scan.skipped:
                 log(f"skipped: {scan.feed}/{each.name}: {each.reason}")
@@ -87,6 +91,12 @@ class DatasetPreparation:
         from phi_assets.backends.dataset_versions import DatasetFolders
 
         return DatasetFolders(self.state / "datasets")
+
+
+def _bytes_of(scans: "Iterable[Scan]") -> int:
+    """Return the bytes of a version of these files, as JSON Lines with identifiers, and of its draft."""
+    pieces = [piece for scan in scans for piece in scan.pieces if piece.stamp]
+    return sum((UNPACKED if piece.name.endswith(PACKED) else 2) * piece.stamp[0] for piece in pieces if piece.stamp)
 
 
 def cleaning_options(settings: Settings) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from phi_assets.backends import content_store
+from phi_assets.backends.disk_space import require_space
 from phi_assets.ports.base import Decides, Log
 from phi_assets.ports.chat import FlowStore
 from phi_assets.project import PACKAGE, PROJECT
@@ -14,6 +15,7 @@ from phi_assets.records import Connection, Deployment, FlowEvaluation, FlowPacka
 
 SOURCE = PROJECT / "flows" / "chat"
 ROWS = "rows.jsonl"
+FLOW_BYTES = 5_000_000  # a package is about 0.2 MB, a batch run of Prompt flow a few
 CHILDREN = "phi_assets/prompt_flow"
 LOCK = "requirements/lock-promptflow.txt"
 
@@ -56,6 +58,7 @@ class PromptFlowStore(FlowStore):
         from phi_assets.prompt_flow.package import package_flow
         from phi_assets.prompt_flow.trial import prove_flow
 
+        require_space(self._packages, FLOW_BYTES, "the chat flow's package")
         environment = prompt_flow_environment(Path(self.state), log)
         folder, digest = package_flow(
             SOURCE,
@@ -70,6 +73,7 @@ class PromptFlowStore(FlowStore):
         self, package: FlowPackage, deployment: Deployment, questions: Path | None, log: Log
     ) -> FlowEvaluation:
         subject = f"{package.digest}\n{deployment.digest}\n"
+        require_space(self._evaluations, FLOW_BYTES, "the chat flow's evaluation")
         work = self._evaluations / f"under-way-{package.digest[:12]}"
         shutil.rmtree(work, ignore_errors=True)
         work.mkdir(parents=True)

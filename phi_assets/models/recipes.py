@@ -50,10 +50,17 @@ class Recipe:
 
     def learned_from(self) -> dict[str, Any]:
         """Return every setting that decides the weights, as JSON values. Raises WrongRecipe."""
+        return self._built().learned_from()
+
+    def settings(self) -> dict[str, Any]:
+        """Return every setting of training_code, as JSON values, without the paths. Raises WrongRecipe."""
+        return {name: value for name, value in self._built().as_json().items() if name not in NOWHERE}
+
+    def _built(self) -> Any:
         from training_code.settings import build, read_preset
 
         with _in_its_words():
-            return build({**read_preset(self.preset), **self.changes, **NOWHERE}, self.label).learned_from()
+            return build({**read_preset(self.preset), **self.changes, **NOWHERE}, self.label)
 
     @property
     def digest(self) -> str:

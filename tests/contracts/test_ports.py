@@ -7,7 +7,7 @@ import pytest
 from phi_assets import endpoint_client
 from phi_assets.errors import ChampionChanged
 from phi_assets.model_card import record
-from phi_assets.models import recipes
+from phi_assets.models import champions, recipes
 from phi_assets.models.champions import CannotPromote
 from phi_assets.models.experiments import Scores
 from tests.support.port_chain import Chain, another
@@ -188,6 +188,64 @@ def test_a_card_lies_beside_the_weights_and_is_found_by_its_digest(chain: Chain)
     assert registry.card(chain.registered) == "# A card\n"
     assert registry.find(card.digest) == card
     assert address == card.address
+
+
+def test_a_clean_sees_what_was_made_and_of_unneeded_weights_it_leaves_the_record_and_the_card(chain: Chain):
+    retention, trainer = chain.port("retention"), chain.port("trainer")
+    assert chain.registered
+    spare = chain.train(recipes.of(trainer.preset, {"seed": 11, "epochs": 1}, "spare"))
+    trained = {chain.model.digest, spare.digest}
+    found = retention.stored(print)
+    assert {each.digest for each in found if each.kind == "weights"} == trained
+    assert {each.digest for each in found if each.kind == "dataset"} == {chain.dataset.digest}
+    assert chain.evaluation.digest in {each.digest for each in found if each.kind == "evaluation"}
+    (weights,) = [each for each in found if each.kind == "weights" and each.digest == spare.digest]
+    assert weights.bytes > 10_000
+    assert weights.refers_to == (chain.dataset.digest, chain.base.digest)
+
+    retention.remove(weights)
+    retention.remove(weights)
+    retention.sweep()
+
+    assert trainer.find(spare.digest) is None
+    assert trainer.remembered(spare.digest) == spare
+    assert (trainer.folder(spare) / "report.json").is_file()
+    assert trainer.find(chain.model.digest) == chain.model
+    assert {each.digest for each in retention.stored(print) if each.kind == "weights"} == {chain.model.digest}
+    assert chain.train(recipes.of(trainer.preset, {"seed": 11, "epochs": 1})).digest == spare.digest
+
+
+def test_a_dataset_version_that_was_removed_is_not_found_and_is_published_again(chain: Chain):
+    retention, store = chain.port("retention"), chain.port("dataset_store")
+    (version,) = [each for each in retention.stored(print) if each.kind == "dataset"]
+
+    retention.remove(version)
+
+    assert store.find(chain.dataset.digest) is None
+    assert store.publish(print) == chain.dataset
+    assert store.find(chain.dataset.digest) == chain.dataset
+
+
+def test_a_tracked_training_that_was_removed_is_not_listed_any_more(chain: Chain):
+    retention, registry = chain.port("retention"), chain.port("registry")
+    tracked = [each for each in retention.stored(print) if each.kind == "tracked training"]
+    assert len(tracked) == len(registry.trainings()) == 2
+    assert tracked[0].bytes > 100
+
+    retention.remove(tracked[0])
+    retention.sweep()
+
+    assert len(registry.trainings()) == 1
+    assert [each.digest for each in retention.stored(print) if each.kind == "tracked training"] == [tracked[1].digest]
+
+
+def test_a_registered_version_bears_when_it_was_cleaned(chain: Chain):
+    registry = chain.port("registry")
+    registry.tag(chain.registered.version, champions.cleaned_tags())
+
+    (only,) = registry.versions()
+    assert only.cleaned.startswith("20")
+    assert registry.champion() == chain.registered
 
 
 def test_an_endpoint_ensured_again_is_the_same_one_and_is_found(chain: Chain):

@@ -5,12 +5,14 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from phi_assets.backends import content_store, evaluation_reports
+from phi_assets.backends.disk_space import require_space
 from phi_assets.backends.local.pipes_child import run_program
 from phi_assets.ports.base import Decides, StepContext
 from phi_assets.ports.evaluation import Contest, Evaluator
 from phi_assets.records import Evaluation
 from phi_assets.settings import GENERAL_QUESTIONS
 
+EVALUATION_BYTES = 20_000_000  # answers of 20,000 rows; usually 0.2 MB
 CHILD = "phi_assets.backends.local.evaluation.child"
 
 
@@ -36,6 +38,7 @@ class LocalEvaluator(Evaluator):
         return evaluation_reports.read(self.folder(evaluation))
 
     def evaluate(self, context: StepContext, contest: Contest) -> Evaluation:
+        require_space(self._root, EVALUATION_BYTES, "this evaluation")
         work = self._root / f"under-way-{context.run.run_id}"
         shutil.rmtree(work, ignore_errors=True)
         work.mkdir(parents=True)

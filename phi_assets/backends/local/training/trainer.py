@@ -7,7 +7,10 @@ from typing import ClassVar
 
 from phi_assets import code_digest
 from phi_assets.backends import content_store
+from phi_assets.backends.disk_space import in_gb, require_space
+from phi_assets.backends.home_storage import size_of
 from phi_assets.backends.local.pipes_child import run_program
+from phi_assets.backends.local.training.disk_need import bytes_of_training
 from phi_assets.files import atomic_write, file_sha256
 from phi_assets.models.recipes import Recipe
 from phi_assets.ports.base import Decides, StepContext
@@ -54,11 +57,20 @@ class LocalTrainer(Trainer):
             return made
         # A folder per recipe, so that an interrupted run resumes from its own checkpoints only.
         work = content_store.place(Path(self.state) / "training", inputs_digest)
+        self._require_disk(context, base, chosen, work)
         work.mkdir(parents=True, exist_ok=True)
         run_program(context, self._arguments(dataset, base, chosen, work))
         model = self._keep(work, context, dataset, base, code, chosen)
         self._remember(inputs_digest, model.digest)
         return model
+
+    def _require_disk(self, context: StepContext, base: BaseModel, recipe: Recipe, work: Path) -> None:
+        """Show what the training needs of the disk and what is free. Raises DiskFull."""
+        whole = bytes_of_training(Path(base.address), recipe.settings())
+        needed = max(whole - size_of(work), 0)  # an interrupted training has written a part of it
+        free = require_space(work, needed, "this training")
+        context.log.info(f"disk: at most {in_gb(needed)} are needed, {in_gb(free)} are free")
+        context.add_output_metadata({"disk_needed_gb": round(needed / 1e9, 3), "disk_free_gb": round(free / 1e9, 3)})
 
     def _keep(
         self, work: Path, context: StepContext, dataset: DatasetVersion, base: BaseModel, code: str, recipe: Recipe
