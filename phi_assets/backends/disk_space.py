@@ -13,7 +13,7 @@ class DiskFull(BackendError):
 
 
 def require_space(folder: Path, needed: int, what: str) -> int:
-    """Return the free bytes of the disk of the folder, which may not exist yet. Raises DiskFull where they are too few."""
+    """Return the free bytes of the folder's disk; the folder may not exist yet. Raises DiskFull if they are too few."""
     free = free_bytes(folder)
     if free >= needed + SLACK:
         return free

@@ -59,7 +59,7 @@ class HomeStorage:
             model = record if isinstance(record, ModelVersion) else None
             digest = model.digest if model else folder.name
             made_from = (model.dataset_digest, model.base_digest) if model else ()
-            heavy = tuple(_heavy(folder))
+            heavy = _heavy(folder)
             if heavy:
                 size, at = sum(map(size_of, heavy)), _time_of(folder)
                 yield Stored("weights", digest[:12], digest, tuple(map(str, heavy)), size, at, made_from)
@@ -126,15 +126,14 @@ def _time_of(path: Path) -> float:
     return max([path.lstat().st_mtime, *files])
 
 
-def _heavy(folder: Path) -> Iterator[Path]:
-    """Yield what a model's folder does not need to explain the model: the weights first, then the rest of its files.
+def _heavy(folder: Path) -> list[Path]:
+    """Return what a model's folder does not need to explain the model: the weights first, then the rest of its files.
 
-    Nothing once the weights are gone, except what an interrupted removal left.
+    Nothing once they are gone. On Azure the weights are not here, and what is here explains the model.
     """
     model = folder / "model"
-    yield from sorted(model.glob("*.safetensors"))
-    if model.is_dir():
-        yield from sorted(
-            each for each in model.iterdir() if each.suffix != ".safetensors" and each.name not in EXPLAINS
-        )
-    yield from (each for each in (folder / "adapter", folder / "checkpoints", folder / "mask.png") if each.exists())
+    weights = sorted(model.glob("*.safetensors"))
+    beside = sorted(each for each in model.glob("*") if each not in weights and each.name not in EXPLAINS)
+    found = [*weights, *beside, *(each for each in (folder / "adapter", folder / "checkpoints") if each.exists())]
+    mask = folder / "mask.png"  # large, and mask.html has the same
+    return [*found, mask] if found and mask.exists() else found

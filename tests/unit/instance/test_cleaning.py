@@ -188,7 +188,8 @@ def test_the_job_reports_what_it_removed(shipped):
         done = job.execute_in_process(instance=instance)
 
     (output,) = [event for event in done.all_events if event.event_type_value == "STEP_OUTPUT"]
-    shown: Any = output.event_specific_data.metadata
+    data: Any = output.event_specific_data
+    shown: Any = data.metadata
     assert shown["freed_mb"].value >= 2.0
     assert shown["removed"].value["checkpoints"] == 1
     assert re.search(r"\| checkpoints \| \w+ \| 2.0 \| of a training that was interrupted", shown["largest"].value)
