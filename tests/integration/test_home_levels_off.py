@@ -150,7 +150,8 @@ def test_without_room_a_training_is_refused_before_it_starts(grown: Grown, monke
     )
 
     (failure,) = done.get_step_failure_events()
-    said = failure.step_failure_data.user_failure_data.description
+    own = failure.step_failure_data.user_failure_data
+    said = (own.description if own else "") or ""
     assert said.startswith("this training needs about ")
     assert "free some with `phi clean`" in said
     assert not any("loading torch" in (each.user_message or "") for each in grown.instance.all_logs(done.run_id))

@@ -146,6 +146,8 @@ def test_checks_plans_and_the_newest_events_are_read_from_the_event_log(instance
     (verdict,) = dagster_internals.check_history(instance, dg.AssetCheckKey(MADE, "good"), 3)
     assert (verdict.passed, verdict.metadata["subject"].value) == (True, "m1")
     assert dagster_internals.last_planned_run(instance, MADE) == done.run_id
+    assert dagster_internals.last_check_run(instance, dg.AssetCheckKey(MADE, "good")) == done.run_id
+    assert dagster_internals.last_check_run(instance, dg.AssetCheckKey(MADE, "unknown")) == ""
     found = dagster_internals.events_after(instance, 0, dg.DagsterEventType.ASSET_CHECK_EVALUATION, 10)
     assert [entry.run_id for entry in found.values()] == [done.run_id]
     assert dagster_internals.events_after(instance, newest, dg.DagsterEventType.ASSET_CHECK_EVALUATION, 10) == {}
