@@ -6,7 +6,7 @@ from phi_assets.backends.select import build_resources
 from phi_assets.cli.console import print_json, print_text, quiet
 from phi_assets.cli.tables import Column, print_table
 from phi_assets.instance import home
-from phi_assets.instance.cleaning import Removal, clean
+from phi_assets.instance.home_clean import Removal, clean
 from phi_assets.settings import Settings
 
 REMOVALS = (

@@ -20,6 +20,7 @@ Kind = Literal[
     "leftover",
 ]
 DAY = 86_400.0
+JOB_DAYS = 1.0  # a job that no run watches any more may still write into its folder
 LEFTOVER_DAYS = 1 / 24  # a child process of a killed run may still write for a moment
 DIGITS = 16  # of a digest, by which things are compared: folders have no more in their name
 
@@ -128,14 +129,15 @@ def _weights(newest_first: Sequence[Stored], needed: Needed, rules: Rules) -> li
 def _by_age(newest_first: Sequence[Stored], held: Mapping[str, str], rules: Rules, now: float) -> list[Verdict]:
     verdicts = []
     for place, each in enumerate(newest_first):
+        days = max(rules.days, JOB_DAYS) if each.kind == "job folder" else rules.days
         if reason := held.get(short(each.digest)):
             verdicts.append(Verdict(each, False, reason))
         elif place == 0 and each.kind != "job folder":
             verdicts.append(Verdict(each, False, "the newest of its kind"))
-        elif now - each.at <= rules.days * DAY:
-            verdicts.append(Verdict(each, False, f"newer than {rules.days:g} days (PHI_KEEP_DAYS)"))
+        elif now - each.at <= days * DAY:
+            verdicts.append(Verdict(each, False, f"newer than {days:g} days (PHI_KEEP_DAYS)"))
         else:
-            verdicts.append(Verdict(each, True, f"older than {rules.days:g} days, and nothing that is kept names it"))
+            verdicts.append(Verdict(each, True, f"older than {days:g} days, and nothing that is kept names it"))
     return verdicts
 
 

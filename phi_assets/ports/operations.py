@@ -1,4 +1,4 @@
-"""Operations of a cloud backend: preflight checks, cost report and teardown. A laptop has none of them."""
+"""Operations: retention on every backend; preflight checks, cost report and teardown of a cloud backend."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -6,6 +6,7 @@ from typing import Literal
 
 import dagster as dg
 
+from phi_assets.models.retention_policy import Stored
 from phi_assets.ports.base import Log
 
 
@@ -127,3 +128,22 @@ class Teardown(dg.ConfigurableResource, ABC):
 
         Raises BackendError, before anything is deleted, if an item of the plan blocks it.
         """
+
+
+class Retention(dg.ConfigurableResource, ABC):
+    """Lists what the backend stores for the graph, and removes single things of that list."""
+
+    @abstractmethod
+    def stored(self, log: Log) -> list[Stored]:
+        """Return everything that a clean may remove."""
+
+    @abstractmethod
+    def remove(self, stored: Stored) -> None:
+        """Remove it, so that a crash at any moment leaves it whole or gone, never half.
+
+        Of a model's `weights`, the record, the report and the card stay.
+        """
+
+    @abstractmethod
+    def sweep(self) -> None:
+        """Finish removals that a crash interrupted."""

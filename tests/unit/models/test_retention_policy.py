@@ -74,6 +74,13 @@ def test_a_job_s_folder_goes_by_age_even_if_it_is_the_newest():
     assert removed([stored("job folder", "j", 31)]) == {("job folder", "j")}
 
 
+def test_the_folder_of_a_job_that_may_still_run_stays_whatever_the_settings_say():
+    at_once = Rules(models=1, days=0, quiet_days=0)
+    found = [stored("job folder", "running", 0.5), stored("job folder", "ended", 1.5)]
+
+    assert [v.stored.digest for v in decide(found, NOTHING, at_once, NOW) if v.remove] == ["ended"]
+
+
 def test_only_the_last_interrupted_training_keeps_its_checkpoints():
     found = [stored("checkpoints", "last", 1), stored("checkpoints", "before", 2)]
 

@@ -13,7 +13,7 @@ from phi_assets.backends.azure.storage.blob import NoDatastore, WorkspaceBlobs
 from phi_assets.backends.home_storage import EXPLAINS, WEIGHTS, HomeStorage
 from phi_assets.models.retention_policy import Kind, Stored
 from phi_assets.ports.base import Log
-from phi_assets.ports.retention import Retention
+from phi_assets.ports.operations import Retention
 from phi_assets.records import ModelVersion, RecordUnreadable
 
 JOBS = ("phi/training/", "phi/evaluations/", "phi/hub/", "phi/pipes/")  # folders of jobs, one for each recipe or job

@@ -15,7 +15,7 @@ from phi_assets.backends.local.training import tracking
 from phi_assets.errors import BackendError
 from phi_assets.models.retention_policy import Stored
 from phi_assets.ports.base import Log
-from phi_assets.ports.retention import Retention
+from phi_assets.ports.operations import Retention
 
 CLEANED = "phi/cleaned"  # tag of a run that a clean deletes
 

@@ -15,7 +15,7 @@ from phi_assets.backends.home_storage import size_of
 from phi_assets.errors import BackendError
 from phi_assets.graph.dagster_internals import runs
 from phi_assets.graph.io_manager import RecordIOManager
-from phi_assets.instance import logs, quiet_runs
+from phi_assets.instance import log_rotation, quiet_runs
 from phi_assets.instance.home import Busy, only_one
 from phi_assets.instance.quiet_runs import Named
 from phi_assets.instance.retraining_due import OPEN
@@ -24,7 +24,7 @@ from phi_assets.models.champions import Version
 from phi_assets.models.retention_policy import DAY, Needed, Rules, Stored, Verdict, decide, short
 from phi_assets.ports.base import Log
 from phi_assets.ports.evaluation import ModelRegistry
-from phi_assets.ports.retention import Retention
+from phi_assets.ports.operations import Retention
 from phi_assets.ports.training import Trainer
 from phi_assets.records import Record
 from phi_assets.settings import Settings
@@ -97,7 +97,7 @@ def _needed(
         weights[digest] = "deployed"
     explained = {digest: f"of asset {name}" for name, record in latest.items() for digest in _digests(record)}
     for version in versions:
-        if now - _time(version.promoted_at) <= rules.days * DAY:
+        if version.model.model_digest in weights or now - _time(version.promoted_at) <= rules.days * DAY:
             explained |= dict.fromkeys(_of_version(version), f"of version {version.number}")
     behind = [each for each in versions if _answered(each, answers)]
     explained |= dict.fromkeys((digest for _, digest in answers if digest), "a stored answer is from it")
@@ -172,7 +172,7 @@ def _named(
 def _remove_from_dagster(
     instance: dg.DagsterInstance, settings: Settings, named: Named, rules: Rules, now: float, dry_run: bool
 ) -> list[Removal]:
-    """Remove runs that are of no use, old captured output, and the beginning of long logs."""
+    """Remove runs that are of no use, old captured output, and the beginning of long log_rotation."""
     folder, records = settings.dagster_home, settings.state / "records"
     found = []
     old = [(each.run_id, each.job, each.reason) for each in quiet_runs.removable(instance, named, rules, now)]
@@ -189,11 +189,11 @@ def _remove_from_dagster(
         found.append(Removal("output", path.name[:8], size_of(path), f"older than {rules.quiet_days:g} days"))
         if not dry_run:
             shutil.rmtree(path, ignore_errors=True)
-    for path in logs.long_logs(settings):
-        size = path.stat().st_size - logs.REST
-        found.append(Removal("log", path.name, size, f"longer than {logs.MOST / 1e6:g} MB; its end stays"))
+    for path in log_rotation.long_logs(settings):
+        size = path.stat().st_size - log_rotation.REST
+        found.append(Removal("log", path.name, size, f"longer than {log_rotation.MOST / 1e6:g} MB; its end stays"))
         if not dry_run:
-            logs.rotate(path)
+            log_rotation.rotate(path)
     return found
 
 

@@ -10,10 +10,10 @@ from phi_assets.answer_log import AnswersUnreadable
 from phi_assets.graph import metadata_values
 from phi_assets.graph.io_manager import RecordIOManager
 from phi_assets.graph.run_tags import schedule_status
-from phi_assets.instance.cleaning import Removal, clean
 from phi_assets.instance.home import Busy
+from phi_assets.instance.home_clean import Removal, clean
 from phi_assets.ports.evaluation import ModelRegistry
-from phi_assets.ports.retention import Retention
+from phi_assets.ports.operations import Retention
 from phi_assets.ports.serving import EndpointHost
 from phi_assets.ports.training import Trainer
 from phi_assets.settings import Settings

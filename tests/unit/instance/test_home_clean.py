@@ -15,7 +15,7 @@ from phi_assets.backends.select import build_resources
 from phi_assets.cli.ask import ask_deployed
 from phi_assets.cli.main import main
 from phi_assets.instance import home
-from phi_assets.instance.cleaning import clean
+from phi_assets.instance.home_clean import clean
 from phi_assets.models.champions import CannotPromote
 from phi_assets.settings import current
 from tests.unit.cli.test_why import QUESTION, conversations, ship
@@ -117,7 +117,7 @@ def test_an_answer_log_that_cannot_be_read_stops_the_clean(shipped, monkeypatch)
     def damaged(_self):
         raise AnswersUnreadable("answers.sqlite: damaged")
 
-    monkeypatch.setattr("phi_assets.instance.cleaning.Answers.models", damaged)
+    monkeypatch.setattr("phi_assets.instance.home_clean.Answers.models", damaged)
     with home.instance(current()) as instance, pytest.raises(AnswersUnreadable):
         clean(instance, current(), build_resources(current()), print)
     assert with_weights() == set("12345")
