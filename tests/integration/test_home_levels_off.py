@@ -27,6 +27,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:AssetExecutionContext.run_id is deprecated:DeprecationWarning"),
 ]
 ROUNDS, EARLY = 30, 10
+DEPLOYED = (1, 5)
 ONCE = ["ml_workspace", "training_compute", "training_environment", "base_model"]
 MOST_GROWTH = 1.25  # of the home, from the tenth round to the thirtieth
 Usage = namedtuple("Usage", "total used free")
@@ -86,8 +87,8 @@ class Grown:
             rows.writelines(json.dumps({"messages": each}) + "\n" for each in conversations(5, seed=100 + number))
         self.make("chat_dataset", "fine_tuned_model")
         self.ported(registered_model)
-        self.make("online_deployment")
-        if number in (1, 5):
+        if number in DEPLOYED:
+            self.make("online_deployment")
             self.answers.append(ask_deployed(current(), "Where is the pump?"))
         assert main(["clean"]) == 0
         self.sizes.append(size_of(current().state))
@@ -122,11 +123,12 @@ def test_the_home_stops_growing(grown: Grown):
     print([round(size / 1e6, 2) for size in grown.sizes])
     assert len(grown.sizes) == ROUNDS
     assert grown.sizes[-1] < MOST_GROWTH * grown.sizes[EARLY - 1]
-    assert len(list((current().state / "models").glob("*/model/model.safetensors"))) == 2
+    # Of the champion, the former champion, and the fifth model, which is still deployed.
+    assert len(list((current().state / "models").glob("*/model/model.safetensors"))) == 3
 
 
 def test_answers_of_models_whose_weights_are_gone_are_still_explained(grown: Grown, capsys):
-    for number, answer in zip(("1", "5"), grown.answers, strict=True):
+    for number, answer in zip(map(str, DEPLOYED), grown.answers, strict=True):
         capsys.readouterr()
         assert main(["why", answer["id"], "--json"]) == 0
         found = json.loads(capsys.readouterr().out)
