@@ -38,6 +38,7 @@ class PromptFlowStore(FlowStore):
     state: str
     concurrency: int
     sign_in: str = ""  # file added to a package that gets the backend's tokens; empty when the endpoint takes a key
+    signs_in: bool = False  # the flow's processes may sign in to the backend: its endpoint takes a token
 
     def decided_by(self, asset: str) -> Decides | None:
         found = super().decided_by(asset)
@@ -59,7 +60,7 @@ class PromptFlowStore(FlowStore):
         from phi_assets.prompt_flow.trial import prove_flow
 
         require_space(self._packages, FLOW_BYTES, "the chat flow's package")
-        environment = prompt_flow_environment(Path(self.state), log)
+        environment = prompt_flow_environment(Path(self.state), log, signs_in=self.signs_in)
         folder, digest = package_flow(
             SOURCE,
             self._packages,
@@ -90,7 +91,7 @@ class PromptFlowStore(FlowStore):
         from phi_assets.prompt_flow.environment import prompt_flow_environment
         from phi_assets.prompt_flow.flow_evaluation import run_flow_evaluation
 
-        environment = prompt_flow_environment(Path(self.state), log)
+        environment = prompt_flow_environment(Path(self.state), log, signs_in=self.signs_in)
         result = run_flow_evaluation(Path(package.address), questions, work, environment, log, workers=self.concurrency)
         return result.share_right, len(result.rows)
 

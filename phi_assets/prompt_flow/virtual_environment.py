@@ -6,7 +6,6 @@ Prompt flow pins old releases of packages that the rest of the project uses too,
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 import subprocess
 import sys
@@ -15,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from phi_assets import child_environment
 from phi_assets.files import atomic_write, locked
 from phi_assets.project import INSTALLED, PACKAGE, PROJECT
 from phi_assets.prompt_flow.child_process import PromptFlowFailed
@@ -101,14 +101,13 @@ def _removed_on_failure(folder: Path) -> Iterator[None]:
 
 def _run(command: list[str], inherited: int) -> None:
     """Run a command to its end. Raises PromptFlowFailed with the end of its output."""
-    environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
     try:
         with subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            env=environment,
+            env=child_environment.allowed(*child_environment.INSTALLATION),
             text=True,
             encoding="utf-8",
             errors="replace",

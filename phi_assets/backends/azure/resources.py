@@ -86,7 +86,12 @@ def azure_resources(settings: Settings) -> dict[str, Any]:
             role_minutes=roles,
         ),
         "connection_store": AzureConnectionStore(account=account, state=state, role_minutes=roles),
-        "flow_store": PromptFlowStore(state=state, concurrency=settings.flow_concurrency, sign_in=SIGN_IN),
+        "flow_store": PromptFlowStore(
+            state=state,
+            concurrency=settings.flow_concurrency,
+            sign_in=SIGN_IN,
+            signs_in=settings.azure_endpoint_auth == "aad_token",
+        ),
         "retention": AzureRetention(**common),
         "preflight": AzurePreflight(
             account=account,

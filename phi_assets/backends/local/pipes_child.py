@@ -9,6 +9,7 @@ from typing import Any
 
 import dagster as dg
 
+from phi_assets import child_environment
 from phi_assets.graph.run_tags import STOPPED
 from phi_assets.plain_text import plain_text
 from phi_assets.ports.base import StepContext
@@ -35,7 +36,7 @@ def run_program(context: StepContext, arguments: Sequence[str]) -> None:
         process = subprocess.Popen(
             [sys.executable, *arguments],
             cwd=PROJECT,
-            env={**os.environ, **_environment(), **session.get_bootstrap_env_vars()},
+            env={**_environment(), **session.get_bootstrap_env_vars()},
         )
         try:
             process.wait()
@@ -83,10 +84,11 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
 
 
 def _environment() -> dict[str, str]:
-    """The variables that the child needs in addition to this process's environment."""
+    """The child's variables, without those that Dagster Pipes adds: no secret of this process is among them."""
     from training_code.lifeline import lifeline_for
 
     return {
+        **child_environment.allowed(*child_environment.LOCAL_PROGRAM),
         "PYTHONPATH": str(PROJECT),
         "PHI_LIFELINE": lifeline_for(_processes_above()),
         "TOKENIZERS_PARALLELISM": "false",

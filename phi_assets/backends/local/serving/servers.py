@@ -1,15 +1,14 @@
 """Starts the processes of an endpoint on this machine: its router, and one server per deployment."""
 
 import errno
-import os
 import random
 import socket
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from phi_assets import code_digest
+from phi_assets import child_environment, code_digest
 from phi_assets.backends.local.serving.processes import ServerProcess
 from phi_assets.backends.local.serving.state import HOST, DeploymentState
 from phi_assets.project import PROJECT
@@ -79,7 +78,7 @@ def start_router(process: ServerProcess, folder: Path, listening: socket.socket)
     with listening:
         port = listening.getsockname()[1]
         command = [sys.executable, "-m", "phi_assets.backends.local.serving.router", "--folder", str(folder)]
-        process.start(command, listener=listening, environment=_environment({}), cwd=PROJECT)
+        process.start(command, listener=listening, environment=_environment(child_environment.ROUTER), cwd=PROJECT)
     await_ready(process, port, "/livez", ROUTER_READY_SECONDS, log=lambda _: None)
 
 
@@ -95,7 +94,8 @@ def start_deployment(
     command += ["--model-name", deployment.model_name, "--model-version", deployment.model_version]
     command += ["--model-digest", deployment.model_digest, *answer_options]
     with listening:
-        process.start(command, listener=listening, environment=_environment({"SERVING_KEY": key}), cwd=PROJECT)
+        environment = _environment(child_environment.LOCAL_PROGRAM, SERVING_KEY=key)
+        process.start(command, listener=listening, environment=environment, cwd=PROJECT)
 
 
 def await_ready(process: ServerProcess, port: int, path: str, timeout: float, *, log: Callable[[str], None]) -> None:
@@ -128,8 +128,7 @@ def answers(port: int, path: str, timeout: float = 5.0) -> bool:
         return False
 
 
-def _environment(extra: Mapping[str, str]) -> dict[str, str]:
-    """Return this process's environment without variables that configure the server or tie it to this process."""
-    removed = ("SERVING_", "AZUREML_", "PHI_LIFELINE", "PHI_PROCESSES", "DAGSTER_PIPES_")
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(removed)}
-    return {**inherited, "PYTHONPATH": str(PROJECT), "TOKENIZERS_PARALLELISM": "false", **extra}
+def _environment(groups: Sequence[child_environment.Group], **variables: str) -> dict[str, str]:
+    """Return a server's environment: no secret, and nothing that configures the server or ties it to this process."""
+    own = {"PYTHONPATH": str(PROJECT), "TOKENIZERS_PARALLELISM": "false"}
+    return {**child_environment.allowed(*groups), **own, **variables}

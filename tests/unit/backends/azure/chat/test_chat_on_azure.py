@@ -55,7 +55,7 @@ class Chat(Stage):
 
     @property
     def flows(self) -> PromptFlowStore:
-        return PromptFlowStore(state=str(self.state), concurrency=2, sign_in=SIGN_IN)
+        return PromptFlowStore(state=str(self.state), concurrency=2, sign_in=SIGN_IN, signs_in=True)
 
     def right(self, question: str = QUESTION) -> str:
         """What the model answers, asked straight."""
@@ -65,7 +65,7 @@ class Chat(Stage):
 
     @property
     def environment(self) -> dict[str, str]:
-        return prompt_flow_environment(self.state)
+        return prompt_flow_environment(self.state, signs_in=True)
 
     def connect(self, auth: str = "key") -> Connection:
         host = self.host(auth=auth)
