@@ -34,12 +34,15 @@ PACKAGES: Group = ("PIP_*", "UV_*", "NETRC")
 IDENTITY: Group = ("AZURE_*", "MSI_*", "IDENTITY_*", "IMDS_*", "AZD_*")
 """How a process signs in to Azure: a client secret among them."""
 
+PROCESSES: Group = ("PHI_PROCESSES",)
+"""The token of what ends with its Dagster: the endpoint's servers do not get it."""
+
 LOCAL_PROGRAM = (BASE, PYTHON, COMPUTE, HUB)
 """Training, evaluation and the model server: they read files of this machine, and reach nothing else."""
 ROUTER = (BASE, PYTHON)
-PROMPT_FLOW = (BASE, PYTHON, PROXY, CERTIFICATES)
+PROMPT_FLOW = (BASE, PYTHON, PROXY, CERTIFICATES, PROCESSES)
 """It asks the endpoint, which may be behind a proxy."""
-INSTALLATION = (BASE, PROXY, CERTIFICATES, PACKAGES)
+INSTALLATION = (BASE, PROXY, CERTIFICATES, PACKAGES, PROCESSES)
 """pip, which downloads packages."""
 
 OF_THE_PARENT: Group = ("PHI_LIFELINE", "DAGSTER_PIPES_*", "SERVING_*", "AZUREML_*")

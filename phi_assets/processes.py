@@ -9,7 +9,7 @@ import platform
 import secrets
 import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,24 +47,51 @@ class Process:
 
 def token(file: Path) -> str:
     """Return the token that the file holds, and write a new one where it holds none."""
-    with suppress(OSError, ValueError):
-        found = file.read_text(encoding="ascii").strip()
-        if found:
-            return found
+    found = read_token(file)
+    if found:
+        return found
     made = secrets.token_hex(16)
     atomic_write(file, f"{made}\n", mode=0o600)
     return made
 
 
+def read_token(file: Path) -> str:
+    """Return the token that the file holds; empty where it holds none."""
+    with suppress(OSError, ValueError):
+        return file.read_text(encoding="ascii").strip()
+    return ""
+
+
 def with_token(value: str) -> Iterator["psutil.Process"]:
-    """Yield the processes that have this token, except this one. Those of other users cannot be read, and have none."""
+    """Yield the processes that have this token, except this one. Those of other users cannot be read, and have none.
+
+    An empty token is no process's.
+    """
     import psutil
+
+    if not value:
+        return
 
     for process in psutil.process_iter():
         with suppress(psutil.Error, OSError):
             ours = process.environ().get(VARIABLE) == value and process.status() != psutil.STATUS_ZOMBIE
             if ours and process.pid != os.getpid():
                 yield process
+
+
+def end(started: Iterable["psutil.Process"], seconds: float) -> None:
+    """Terminate the processes; kill those that are alive after `seconds`."""
+    import psutil
+
+    left = list(started)
+    for process in left:
+        with suppress(psutil.Error):
+            process.terminate()
+    _, alive = psutil.wait_procs(left, timeout=seconds)
+    for process in alive:
+        with suppress(psutil.Error):
+            process.kill()
+    psutil.wait_procs(alive, timeout=5)
 
 
 def machine() -> str:

@@ -336,7 +336,10 @@ class Settings(BaseModel):
     @field_validator("home")
     @classmethod
     def _absolute(cls, value: Path) -> Path:
-        return (WORKING_FOLDER / value.expanduser()).resolve()
+        try:
+            return (WORKING_FOLDER / value.expanduser()).resolve()
+        except (OSError, RuntimeError) as e:  # its path is too long, a loop of links, or of an unknown user
+            raise ValueError(f"this path cannot be a home: {e}") from e
 
     @field_validator("webhook")
     @classmethod

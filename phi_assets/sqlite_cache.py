@@ -2,6 +2,7 @@
 
 import json
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,8 +30,12 @@ class SqliteCache:
             return None
 
     def put(self, value: Any, state: list[Any]) -> None:
-        """Store the value with the `state` of the sources, which must be taken before they were read."""
-        atomic_write(self.file, json.dumps({"state": state, "value": value}), mode=0o600)
+        """Store the value with the `state` of the sources, which must be taken before they were read.
+
+        Where it cannot be stored, it is read from the sources again: a full disk does not keep anyone from reading.
+        """
+        with suppress(OSError):
+            atomic_write(self.file, json.dumps({"state": state, "value": value}), durable=False)
 
     def state(self) -> list[Any]:
         """Return a value that changes whenever one of the sources does; None stands for a missing file."""

@@ -61,7 +61,6 @@ class DatasetFolders:
         """
         with self._locked():
             draft = Path(tempfile.mkdtemp(prefix=".writing-", dir=self.root))
-            draft.chmod(0o755)  # mkdtemp makes it for its owner only
             files = {f"{side}.jsonl": _write(draft / f"{side}.jsonl", map(_line, rows[side])) for side in SIDES}
             digest = _digest(files)
             self._remember(rows)
@@ -97,24 +96,41 @@ class DatasetFolders:
     def latest(self) -> Published | None:
         """The version that was published last; None before the first, or when it is damaged."""
         try:
-            return self.find((self.root / _LATEST).read_text().strip())
+            return self.find((self.root / _LATEST).read_text(errors="replace").strip())
         except OSError:
             return None
 
     def assignment(self) -> Assignment:
-        """The place of every row that was ever published here, whether or not its version is still on disk."""
+        """The place of every row that was ever published here, whether or not its version is still on disk.
+
+        Where lines are damaged, the places of the versions on disk count too.
+        """
         places: dict[str, Placed] = {}
         try:
             lines = (self.root / _PLACES).read_bytes().splitlines()
         except FileNotFoundError:
-            return places
+            lines = []
+        damaged = not lines
         for line in lines:
             try:
                 row, side, group = orjson.loads(line)
-            except ValueError:
-                continue  # a line that was truncated when a publisher was killed; its rows were not published
-            places.setdefault(row, Placed(side, group))
+                places.setdefault(row, Placed(side, group))
+            except (ValueError, TypeError):
+                # Also one that was truncated when a publisher was killed; its rows were not published.
+                damaged = damaged or bool(line)
+        if damaged:
+            for row, place in self._published_places():
+                places.setdefault(row, place)
         return places
+
+    def _published_places(self) -> Iterator[tuple[str, Placed]]:
+        for folder in sorted(self.root.glob("[0-9a-f]*")):
+            if self.find(folder.name) is None:
+                continue
+            for side in SIDES:
+                for line in (folder / f"{side}.jsonl").read_bytes().splitlines():
+                    row = orjson.loads(line)
+                    yield row["id"], Placed(side, row["group"])
 
     def _remember(self, rows: Mapping[Side, Sequence[SplitRow]]) -> None:
         """Append the places of new rows to `places.jsonl`, before the version becomes visible."""
@@ -179,7 +195,7 @@ def _write(path: Path, lines: Iterable[bytes]) -> dict[str, Any]:
             rows += 1
         file.flush()
         os.fsync(file.fileno())
-    path.chmod(0o444)
+    path.chmod(0o400)
     return {"sha256": digest.hexdigest(), "bytes": size, "rows": rows}
 
 

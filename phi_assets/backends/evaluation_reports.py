@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from phi_assets.backends import content_store
+from phi_assets.files import file_sha256
 from phi_assets.models import champions
 from phi_assets.ports.evaluation import Contest
 from phi_assets.records import Evaluation
@@ -14,9 +15,13 @@ REPORT = "evaluation.json"
 
 
 def find(root: Path, digest: str) -> Evaluation | None:
-    """The stored evaluation with the digest, if its report exists; otherwise None."""
-    found = content_store.find(root, digest, lambda folder: (folder / REPORT).is_file())
+    """The stored evaluation with the digest, if its report is intact; otherwise None."""
+    found = content_store.find(root, digest, lambda folder: _is_intact(folder / REPORT, digest))
     return found if isinstance(found, Evaluation) else None
+
+
+def _is_intact(report: Path, digest: str) -> bool:
+    return report.is_file() and file_sha256(report) == digest
 
 
 def read(folder: Path) -> dict[str, Any]:

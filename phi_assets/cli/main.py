@@ -23,6 +23,7 @@ as_json = click.option("--json", "as_json", is_flag=True, help="for programs")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one subcommand and return its exit status: 0 success, 1 failure with the reason on stderr, 2 wrong usage."""
+    os.umask(0o077)  # conversations and keys are their user's own; every process that `phi` starts inherits it
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # characters that the terminal's encoding lacks
@@ -36,11 +37,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except click.Abort:
         _print_error("interrupted")
         return 130
+    except BrokenPipeError:  # `phi status | head`: nobody reads on
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except Exception as e:  # and not SystemExit, with which completion ends: the classes of known errors load Dagster
         wrong_setting = isinstance(e, _settings_error())
-        if not wrong_setting and not isinstance(e, _known_errors()):
+        known = wrong_setting or isinstance(e, _known_errors())
+        said = str(e) if known else _fault(e)
+        if not known and not said:
             raise
-        _print_error(e)
+        _print_error(said)
         return 2 if wrong_setting else 1
 
 
@@ -272,6 +278,18 @@ def _known_errors() -> tuple[type[Exception], ...]:
 
     unknown = (AnswersUnreadable, NotTraceable, UnknownAnswer)
     return (BackendError, Busy, DagsterNotReady, EndpointDown, NothingDeployed, *unknown)
+
+
+def _fault(error: Exception) -> str:
+    """Return the sentence for a fault of this machine, such as a full disk; empty for a bug."""
+    from phi_assets import faults
+    from phi_assets.project import WORKING_FOLDER
+
+    try:
+        home = _current().home
+    except Exception:  # the settings may be what cannot be read
+        home = WORKING_FOLDER
+    return faults.sentence(error, home)
 
 
 def _print_error(message: object) -> None:

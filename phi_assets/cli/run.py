@@ -94,8 +94,12 @@ def show_before_and_after(settings: Settings, states: Mapping[str, AssetState], 
     if not isinstance(evaluation, Evaluation):
         return
     evaluator = resources["evaluator"]
-    with (evaluator.folder(evaluation) / "rows.jsonl").open(encoding="utf-8") as lines:
-        rows = [json.loads(line) for line in lines]
+    file = evaluator.folder(evaluation) / "rows.jsonl"
+    try:
+        rows = [json.loads(line) for line in file.read_bytes().splitlines()]
+    except (OSError, ValueError) as e:
+        print_text(f"the answers of the evaluation cannot be shown: {file}: {e}", error=True)
+        rows = []
     questions = [row for row in rows if row["kind"] == "question" and len(row["messages"]) == 1][:QUESTIONS_SHOWN]
     if questions:
         _show_answers(settings, questions, from_endpoint="endpoint_host" in resources)

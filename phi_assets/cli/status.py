@@ -3,16 +3,29 @@
 import dataclasses
 import time
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, suppress
+
+import dagster as dg
 
 from phi_assets.cli.console import print_field, print_json
+from phi_assets.cli.parts import Parts
 from phi_assets.cli.tables import Column, print_table
 from phi_assets.graph import staleness
 from phi_assets.graph.staleness import AssetState
 from phi_assets.instance import home, server
 from phi_assets.instance.retraining_due import is_due
+from phi_assets.instance.storage_copy import snapshot
+from phi_assets.models.retraining_policy import Decision
 from phi_assets.settings import Settings
 
-COLOURS = {"fresh": "green", "observed": "cyan", "missing": "yellow", "stale": "yellow", "blocked": "red"}
+COLOURS = {
+    "fresh": "green",
+    "observed": "cyan",
+    "missing": "yellow",
+    "stale": "yellow",
+    "blocked": "red",
+    "unknown": "red",
+}
 COLUMNS = (
     Column("asset"),
     Column("group", optional=True),
@@ -22,19 +35,23 @@ COLUMNS = (
     Column("why", text=True),
 )
 LABEL = 10
+UNKNOWN = "not known, because it cannot be read"
 
 
 def show(settings: Settings, *, as_json: bool) -> int:
-    """Return 0 when every asset is fresh, else 1. Observes nothing and starts nothing."""
+    """Return 0 when every asset is fresh, else 1. Observes nothing and starts nothing.
+
+    What cannot be read is a line on stderr, and the rest is shown.
+    """
     from phi_assets.definitions import definitions
 
     graph = definitions()
-    with home.instance(settings) as instance:
-        states = staleness.asset_states(instance, graph)
-        retraining = is_due(instance, settings, graph.resources or {}).decision
+    parts = Parts(settings.home)
+    states, retraining = _judged(settings, graph, parts)
     wave = staleness.next_assets(states)
-    endpoint = (graph.resources or {})["endpoint_host"].status()
-    ui = server.find(settings)
+    host = (graph.resources or {})["endpoint_host"]
+    endpoint = parts.read("endpoint", host.status, {"address": None, "alive": False})
+    ui = parts.read("UI", lambda: server.find(settings), None)
     if as_json:
         assets = [
             {**dataclasses.asdict(state), "record": state.record and dataclasses.asdict(state.record)}
@@ -46,6 +63,7 @@ def show(settings: Settings, *, as_json: bool) -> int:
             "retraining": dataclasses.asdict(retraining),
             "endpoint": endpoint,
             "ui": ui.address if ui else None,
+            "faults": parts.faults,
         }
         print_json(answer)
     else:
@@ -53,9 +71,29 @@ def show(settings: Settings, *, as_json: bool) -> int:
         print_field("would run", ", ".join(wave) or "nothing", width=LABEL)
         print_field("retraining", f"{'due' if retraining.start else 'not due'}: {retraining.reason}", width=LABEL)
         address = endpoint["address"] or "none yet"
-        print_field("endpoint", f"{address}{'' if endpoint['alive'] else ' (not running)'}", width=LABEL)
-        print_field("UI", ui.address if ui else "not running", width=LABEL)
-    return 0 if all(state.status in ("fresh", "observed") for state in states.values()) else 1
+        running = f"{address}{'' if endpoint['alive'] else ' (not running)'}"
+        print_field("endpoint", UNKNOWN if "endpoint" in parts.faults else running, width=LABEL)
+        shown = ui.address if ui else "not running"
+        print_field("UI", UNKNOWN if "UI" in parts.faults else shown, width=LABEL)
+        parts.show()
+    fresh = all(state.status in ("fresh", "observed") for state in states.values())
+    return 0 if fresh and not parts.faults else 1
+
+
+def _judged(settings: Settings, graph: dg.Definitions, parts: Parts) -> tuple[Mapping[str, AssetState], Decision]:
+    """Return the state of every asset and the decision on retraining; `unknown` where they cannot be read."""
+
+    def judge(opened: AbstractContextManager[dg.DagsterInstance]) -> tuple[Mapping[str, AssetState], Decision]:
+        with opened as instance:
+            states = staleness.asset_states(instance, graph, parts.note)
+            due = parts.read("retraining", lambda: is_due(instance, settings, graph.resources or {}).decision, unjudged)
+            return states, due
+
+    unjudged = Decision(False, UNKNOWN)
+    judged = parts.read("Dagster's storage", lambda: judge(home.instance(settings)), None)
+    with suppress(Exception):  # the sentence for the first fault is the one to show
+        judged = judged or judge(snapshot(settings))
+    return judged or (staleness.recorded(graph, UNKNOWN), unjudged)
 
 
 def show_states(states: Mapping[str, AssetState]) -> None:

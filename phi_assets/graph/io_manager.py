@@ -8,7 +8,7 @@ from typing import Any
 
 import dagster as dg
 
-from phi_assets.files import atomic_write
+from phi_assets.files import atomic_write, set_aside
 from phi_assets.records import Record, RecordUnreadable
 
 
@@ -27,6 +27,8 @@ class RecordIOManager(dg.ConfigurableIOManager):
             self._values.handle_output(context, obj)
             return
         path = self._path(context.asset_key) if context.has_asset_key else self._path_of_step(context)
+        if context.has_asset_key and self.unreadable(context.asset_key):
+            set_aside(path)
         atomic_write(path, obj.to_json())
         context.add_output_metadata({"record": dg.MetadataValue.path(str(path))})
 

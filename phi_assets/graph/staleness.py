@@ -5,7 +5,7 @@ ports, which verify that what was made still exists: the event log alone would c
 compares the same versions.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -22,7 +22,7 @@ DATA_VERSION = "dagster/data_version"
 INPUT_PREFIX = "dagster/input_data_version/"
 
 
-Status = Literal["fresh", "missing", "stale", "blocked", "observed"]
+Status = Literal["fresh", "missing", "stale", "blocked", "observed", "unknown"]
 PLACE = "cloud_resources"
 """The resource (port) of what all others store in. While a part of it is missing, a query there would hang."""
 
@@ -78,14 +78,20 @@ def assets_of(definitions: dg.Definitions) -> list[Asset]:
     ]
 
 
-def asset_states(instance: dg.DagsterInstance, definitions: dg.Definitions) -> dict[str, AssetState]:
+def asset_states(
+    instance: dg.DagsterInstance,
+    definitions: dg.Definitions,
+    on_fault: Callable[[str, Exception], str] | None = None,
+) -> dict[str, AssetState]:
     """Return the state of every asset, upstream assets first.
 
     Downstream of a missing cloud resource no port is queried: what is stored there is assumed to exist until then. An
     asset without a port, such as one that a user added, is judged by Dagster's own staleness.
+
+    Raises what a port raises that cannot read what it stores. With `on_fault`, which returns the reason, such an asset
+    is `unknown` and the others are judged.
     """
     resources: Mapping[str, Any] = definitions.resources or {}
-    records: RecordIOManager = resources["io_manager"]
     assets = assets_of(definitions)
     for name in {asset.port for asset in assets if asset.port and not asset.source}:
         resources[name].invalidate()
@@ -106,38 +112,78 @@ def asset_states(instance: dg.DagsterInstance, definitions: dg.Definitions) -> d
         if asset.port is None:
             states[asset.name] = _judged_by_dagster(asset, event, causes[key], states)
             continue
-        record = records.latest(key)
-        port = resources[asset.port]
-        unreachable = asset.port != PLACE and not damaged.isdisjoint(asset.upstream)
-        kept = record and (record if unreachable else port.find(record.digest))
-        if unreachable or (record and not kept and asset.port == PLACE):
-            damaged.add(asset.name)
-        status, reasons = _judge(instance, asset, tags, versions, record, kept)
-        if record is None and (unreadable := records.unreadable(key)):
-            reasons = [f"never made, because {unreadable}"]
-        if record and not kept and tags:
-            reasons = [port.missing_reason(record.digest)]
-        if unreachable and status == "fresh":
-            reasons = ["not verified: an upstream resource is missing"]
-        failed = check_gates.failed_checks(instance, asset.name, record.digest) if record else []
-        if isinstance(kept, Evaluation) and status == "fresh" and not failed and not unreachable:
-            registry = resources["registry"]
-            overtaken = champions.overtaken(kept, registry.champion(), registry.versions())
-            status, reasons = ("stale", [overtaken]) if overtaken else (status, reasons)
-        refused = [line for name in asset.upstream for line in states[name].failed_checks] if status != "fresh" else []
-        states[asset.name] = AssetState(
-            name=asset.name,
-            group=asset.group,
-            upstream=asset.upstream,
-            status="blocked" if refused else status,
-            reasons=tuple(refused or reasons),
-            record=kept or None,
-            since=event.timestamp if event else None,
-            run_id=event.run_id if event else None,
-            failed_checks=tuple(failed),
-            live=asset.live,
-        )
+        try:
+            states[asset.name] = _stored(instance, asset, event, resources, states, versions, damaged)
+        except Exception as e:
+            if on_fault is None:
+                raise
+            since, reason = event.timestamp if event else None, on_fault(asset.name, e)
+            states[asset.name] = AssetState(
+                asset.name, asset.group, asset.upstream, "unknown", (reason,), since=since, live=asset.live
+            )
     return states
+
+
+def _stored(
+    instance: dg.DagsterInstance,
+    asset: Asset,
+    event: dg.EventLogEntry | None,
+    resources: Mapping[str, Any],
+    states: Mapping[str, AssetState],
+    versions: Mapping[str, str | None],
+    damaged: set[str],
+) -> AssetState:
+    """Return the state of an asset that a port stores; add it to `damaged` when it is a missing cloud resource."""
+    records: RecordIOManager = resources["io_manager"]
+    key = dg.AssetKey.from_user_string(asset.name)
+    tags = event.asset_materialization.tags or {} if event and event.asset_materialization else {}
+    record = records.latest(key)
+    port = resources[str(asset.port)]
+    unreachable = asset.port != PLACE and not damaged.isdisjoint(asset.upstream)
+    kept = record and (record if unreachable else port.find(record.digest))
+    if unreachable or (record and not kept and asset.port == PLACE):
+        damaged.add(asset.name)
+    status, reasons = _judge(instance, asset, tags, versions, record, kept)
+    if record is None and (unreadable := records.unreadable(key)):
+        reasons = [f"never made, because {unreadable}"]
+    if record and not kept and tags:
+        reasons = [port.missing_reason(record.digest)]
+    if unreachable and status == "fresh":
+        reasons = ["not verified: an upstream resource is missing"]
+    failed = check_gates.failed_checks(instance, asset.name, record.digest) if record else []
+    if isinstance(kept, Evaluation) and status == "fresh" and not failed and not unreachable:
+        registry = resources["registry"]
+        overtaken = champions.overtaken(kept, registry.champion(), registry.versions())
+        status, reasons = ("stale", [overtaken]) if overtaken else (status, reasons)
+    refused = [line for name in asset.upstream for line in states[name].failed_checks] if status != "fresh" else []
+    return AssetState(
+        name=asset.name,
+        group=asset.group,
+        upstream=asset.upstream,
+        status="blocked" if refused else status,
+        reasons=tuple(refused or reasons),
+        record=kept or None,
+        since=event.timestamp if event else None,
+        run_id=event.run_id if event else None,
+        failed_checks=tuple(failed),
+        live=asset.live,
+    )
+
+
+def recorded(definitions: dg.Definitions, reason: str) -> dict[str, AssetState]:
+    """Return every asset with its last record and the status `unknown`: for when Dagster's storage cannot be read."""
+    records: RecordIOManager = (definitions.resources or {})["io_manager"]
+    return {
+        asset.name: AssetState(
+            asset.name,
+            asset.group,
+            asset.upstream,
+            "unknown",
+            (reason,),
+            record=None if asset.source else records.latest(dg.AssetKey.from_user_string(asset.name)),
+        )
+        for asset in assets_of(definitions)
+    }
 
 
 def damaged_assets(definitions: dg.Definitions) -> dict[str, str]:

@@ -6,12 +6,15 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TextIO
 
 import dagster as dg
 
-from phi_assets.files import atomic_write, is_locked
+from phi_assets import databases
+from phi_assets.files import atomic_write, errors_name, is_locked, lock, private
 from phi_assets.graph.dagster_internals import open_instance, set_pool_limit
+from phi_assets.instance import folders
 from phi_assets.project import PROJECT
 from phi_assets.settings import Settings, SettingsError
 
@@ -62,15 +65,14 @@ def environment(settings: Settings) -> dict[str, str]:
 def instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
     """Open this home's Dagster instance, with the project's dagster.yaml and pools.
 
-    Raises SettingsError for a home of a newer release.
+    Raises SettingsError for a home of a newer release, or for one that cannot be a home, and DamagedFile.
     """
+    folders.make(settings)
     migrate(settings)
-    home = settings.dagster_home
-    home.mkdir(parents=True, exist_ok=True)
-    settings.inbox.mkdir(parents=True, exist_ok=True)
+    databases.require_sound(settings.state)
     _write_configuration(settings)
     os.environ.update(environment(settings))
-    with open_instance(home) as opened:
+    with open_instance(settings.dagster_home) as opened:
         set_pools(opened)
         yield opened
 
@@ -87,11 +89,11 @@ def only_one(settings: Settings, name: str, command: str = "") -> Iterator[None]
 
     `command`: the command that takes the lock, where its name differs from the lock's.
     """
+    folders.make(settings)
     path = settings.state / f"{name}.lock"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+", encoding="utf-8") as handle:
+    with open(path, "a+", encoding="utf-8", opener=private) as handle:
         try:
-            _take(handle)
+            _take(handle, path)
         except BlockingIOError as e:
             handle.seek(0)
             process, _, other = handle.read().strip().partition(" ")
@@ -101,7 +103,8 @@ def only_one(settings: Settings, name: str, command: str = "") -> Iterator[None]
             ) from e
         handle.truncate(0)
         handle.write(f"{os.getpid()} {command or name}")
-        handle.flush()
+        with errors_name(path):
+            handle.flush()
         yield
 
 
@@ -110,14 +113,14 @@ def is_at_work(settings: Settings, name: str) -> bool:
     return is_locked(settings.state / f"{name}.lock")
 
 
-def _take(handle: TextIO) -> None:
+def _take(handle: TextIO, path: Path) -> None:
     """Take the lock, with retries for 0.2 seconds: `is_at_work` holds it for a moment to query it."""
     for _ in range(4):
         try:
-            return fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return lock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB, path)
         except BlockingIOError:
             time.sleep(0.05)
-    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    lock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB, path)
 
 
 def _write_configuration(settings: Settings) -> None:

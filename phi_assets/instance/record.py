@@ -2,14 +2,21 @@
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from phi_assets import processes
-from phi_assets.files import atomic_write
+from phi_assets.files import DamagedFile, atomic_write, read_json
 from phi_assets.processes import Process
 from phi_assets.settings import Settings
+
+if TYPE_CHECKING:
+    import psutil
+
+TOKEN = "processes.token"
+REMEDY = "`phi down` ends the Dagster that it recorded, if it runs, and the next `phi run` starts another"
 
 
 @dataclass(frozen=True)
@@ -40,17 +47,19 @@ def write(settings: Settings, interface: Interface) -> None:
 
 
 def read(settings: Settings) -> Interface | None:
-    """Return the recorded Dagster, running or not; None where nothing, or nothing readable, is recorded."""
+    """Return the recorded Dagster, running or not; None where nothing is recorded. Raises DamagedFile."""
     try:
-        found = json.loads(file(settings).read_text(encoding="utf-8"))
+        found = read_json(file(settings), REMEDY)
         servers = {name: Process(**process) for name, process in found.pop("servers").items()}
         return Interface(supervisor=Process(**found.pop("supervisor")), servers=servers, **found)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+    except FileNotFoundError:
         return None
+    except (TypeError, KeyError, AttributeError) as e:
+        raise DamagedFile(file(settings), "it is no record of a running Dagster", REMEDY) from e
 
 
 def find(settings: Settings) -> Interface | None:
-    """Return the home's running Dagster; None where none runs on this machine."""
+    """Return the home's running Dagster; None where none runs on this machine. Raises DamagedFile."""
     found = read(settings)
     return found if found and found.alive else None
 
@@ -60,5 +69,10 @@ def file(settings: Settings) -> Path:
 
 
 def token_of(settings: Settings) -> str:
-    """Return the token of this home's processes."""
-    return processes.token(settings.state / "processes.token")
+    """Return the token of this home's processes, made when there is none."""
+    return processes.token(settings.state / TOKEN)
+
+
+def processes_of(settings: Settings) -> "Iterator[psutil.Process]":
+    """Yield the processes that have this home's token, except this one."""
+    return processes.with_token(processes.read_token(settings.state / TOKEN))

@@ -1,7 +1,6 @@
 """This home's Dagster webserver and daemon: start, find and stop them."""
 
 import hashlib
-import os
 import shutil
 import signal
 import socket
@@ -16,14 +15,15 @@ from pathlib import Path
 import dagster as dg
 import psutil
 
-from phi_assets import files
+from phi_assets import child_environment, files, processes
+from phi_assets.files import DamagedFile
 from phi_assets.graph.dagster_internals import runs
 from phi_assets.instance import record
 from phi_assets.instance.dead_runs import IN_PROGRESS
 from phi_assets.instance.home import environment
 from phi_assets.instance.record import Interface, find
-from phi_assets.instance.supervisor import SOCKET_FOLDER, end_all
-from phi_assets.processes import VARIABLE, Process, machine, with_token
+from phi_assets.instance.supervisor import SOCKET_FOLDER
+from phi_assets.processes import VARIABLE, Process
 from phi_assets.project import WORKING_FOLDER, source
 from phi_assets.settings import Settings, variables
 
@@ -50,7 +50,7 @@ def ensure(settings: Settings, log_file: Path) -> Interface:
     Raises DagsterNotReady, with the end of its log, when it does not start.
     """
     wanted = loaded_from(settings)
-    found = find(settings)
+    found = _running(settings)
     if found and found.loaded == wanted:
         wait_until_ready(found, log_file)
         return found
@@ -73,7 +73,7 @@ def ensure(settings: Settings, log_file: Path) -> Interface:
             start_new_session=True,
             preexec_fn=take_signals,
         )
-    started = record.Interface(Process.of(process.pid), port, wanted, False, machine(), {})
+    started = record.Interface(Process.of(process.pid), port, wanted, False, processes.machine(), {})
     wait_until_ready(started, log_file)
     return find(settings) or started
 
@@ -83,7 +83,7 @@ def make_way(settings: Settings, instance: dg.DagsterInstance) -> None:
 
     Raises DagsterNotReady when it runs in another terminal, or has a run in progress.
     """
-    found = find(settings)
+    found = _running(settings)
     if found and found.foreground:
         raise DagsterNotReady(f"`phi dev` runs already, on {found.address}")
     if found and runs(instance, dg.RunsFilter(statuses=IN_PROGRESS), 1):
@@ -101,28 +101,48 @@ def command(port: int, loaded: str, place: str) -> list[str]:
 
 def variables_of_servers(settings: Settings) -> dict[str, str]:
     """Return the environment of the supervisor and of all that it starts."""
-    return {**os.environ, **environment(settings), VARIABLE: record.token_of(settings)}
+    return child_environment.for_dagster({**environment(settings), VARIABLE: record.token_of(settings)})
 
 
 def stop(settings: Settings) -> list[str]:
-    """End the home's Dagster and every process that it started; return what was ended, as `webserver (1234)`."""
-    recorded = record.read(settings)
-    names: dict[int, str] = {}
-    if recorded:
-        named = {**recorded.servers, "supervisor": recorded.supervisor}
-        names = {process.pid: name for name, process in named.items() if process.alive}
-    token = record.token_of(settings)
-    running = [process.pid for process in with_token(token)]
-    if recorded and recorded.alive and recorded.supervisor.pid in running:
-        supervisor = psutil.Process(recorded.supervisor.pid)
+    """End the home's Dagster and every process that it started; return what was ended, as `webserver (1234)`.
+
+    They are known by the home's token, and by the record: either may be lost.
+    """
+    found = _recorded(settings)
+    named = {process.pid: name for name, process in _servers(found).items()}
+    running = {process.pid: process for process in record.processes_of(settings)}
+    for pid in named:
         with suppress(psutil.Error):
-            supervisor.send_signal(signal.SIGINT)
-            supervisor.wait(STOP_SECONDS)
-    end_all(token, STOP_SECONDS)
-    if recorded and Path(recorded.folder).name.startswith(SOCKET_FOLDER.format(machine=machine())):
-        shutil.rmtree(recorded.folder, ignore_errors=True)
+            running.setdefault(pid, psutil.Process(pid))
+    if found and found.alive:
+        with suppress(psutil.Error):
+            running[found.supervisor.pid].send_signal(signal.SIGINT)  # it ends the servers in order
+            running[found.supervisor.pid].wait(STOP_SECONDS)
+    processes.end([*running.values(), *record.processes_of(settings)], STOP_SECONDS)
+    if found and Path(found.folder).name.startswith(SOCKET_FOLDER.format(machine=processes.machine())):
+        shutil.rmtree(found.folder, ignore_errors=True)
     record.file(settings).unlink(missing_ok=True)
-    return [f"{names.get(pid, 'child process')} ({pid})" for pid in running]
+    return [f"{named.get(pid, 'child process')} ({pid})" for pid in running]
+
+
+def _recorded(settings: Settings) -> Interface | None:
+    with suppress(DamagedFile):
+        return record.read(settings)
+    return None
+
+
+def _running(settings: Settings) -> Interface | None:
+    found = _recorded(settings)
+    return found if found and found.alive else None
+
+
+def _servers(found: Interface | None) -> dict[str, Process]:
+    """Return the processes of a recorded Dagster that run on this machine, by name."""
+    if not found or found.machine != processes.machine():
+        return {}
+    recorded = {**found.servers, "supervisor": found.supervisor}
+    return {name: process for name, process in recorded.items() if process.alive}
 
 
 def refuse_foreign(settings: Settings) -> None:

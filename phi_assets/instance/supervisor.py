@@ -114,7 +114,10 @@ class Supervisor:
             return False
         _say(f"the {name} ended (status {status}); starting it again")
         self._restarts[name] = [*recent, now]
-        self._start(name)
+        try:
+            self._start(name)
+        except OSError as e:  # a full disk: the server runs, and `phi down` finds it by its token
+            _say(f"the {name} is not recorded: {e}")
         return True
 
     def _wait_for_socket(self) -> None:
@@ -148,8 +151,9 @@ class Supervisor:
                     server.wait(END_SECONDS)
                 except subprocess.TimeoutExpired:
                     server.kill()
-        end_all(record.token_of(self._settings), END_SECONDS)
-        record.file(self._settings).unlink(missing_ok=True)
+        processes.end(record.processes_of(self._settings), END_SECONDS)
+        with suppress(OSError):
+            record.file(self._settings).unlink()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _socket(self) -> Path:
@@ -157,22 +161,6 @@ class Supervisor:
 
     def _workspace(self) -> Path:
         return self._folder / "workspace.yaml"
-
-
-def end_all(token: str, seconds: float) -> list[int]:
-    """End every process with this token, except this one, and return their ids. After `seconds` they are killed."""
-    import psutil
-
-    left = list(processes.with_token(token))
-    for process in left:
-        with suppress(psutil.Error):
-            process.terminate()
-    _, alive = psutil.wait_procs(left, timeout=seconds)
-    for process in alive:
-        with suppress(psutil.Error):
-            process.kill()
-    psutil.wait_procs(alive, timeout=5)
-    return [process.pid for process in left]
 
 
 def _say(words: str) -> None:

@@ -161,7 +161,7 @@ def _reply(file: Path, handle: Callable[[dict[str, Any]], dict[str, Any]], reque
     except Exception as e:
         answer = {"error": str(e) or type(e).__name__}
         traceback.print_exc()
-    atomic_write(file, json.dumps(answer))
+    atomic_write(file, json.dumps(answer), durable=False)
 
 
 def _end_with(parent: int) -> None:

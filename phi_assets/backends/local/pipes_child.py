@@ -88,7 +88,7 @@ def _environment() -> dict[str, str]:
     from training_code.lifeline import lifeline_for
 
     return {
-        **child_environment.allowed(*child_environment.LOCAL_PROGRAM),
+        **child_environment.allowed(*child_environment.LOCAL_PROGRAM, child_environment.PROCESSES),
         "PYTHONPATH": str(PROJECT),
         "PHI_LIFELINE": lifeline_for(_processes_above()),
         "TOKENIZERS_PARALLELISM": "false",

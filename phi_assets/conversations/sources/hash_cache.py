@@ -51,7 +51,7 @@ class Hashes:
         if not self._changed and not deleted:
             return
         with suppress(OSError):
-            atomic_write(self._file, orjson.dumps(self._known))
+            atomic_write(self._file, orjson.dumps(self._known), durable=False)
             self._changed = False
 
     def _read(self) -> dict[str, list]:

@@ -81,9 +81,9 @@ def test_the_same_rows_from_a_source_with_more_broken_ones_tell_so_in_the_manife
     assert store.verify(second.digest) == []
 
 
-def test_published_files_are_read_only(store: DatasetFolders, prepared: Callable[..., Prepared]):
+def test_published_files_are_read_only_and_their_user_s_alone(store: DatasetFolders, prepared: Callable[..., Prepared]):
     version = publish(store, prepared([distinct(number) for number in range(50)]))
-    assert {path.stat().st_mode & 0o777 for path in version.folder.iterdir()} == {0o444}
+    assert {path.stat().st_mode & 0o777 for path in version.folder.iterdir()} == {0o400}
 
 
 def test_another_content_is_another_version_and_the_latest(store: DatasetFolders, write_lines: Callable[..., Path]):

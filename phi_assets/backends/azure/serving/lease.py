@@ -20,6 +20,7 @@ from phi_assets.backends.azure.client.retry import PollTimer
 from phi_assets.backends.azure.client.role_delay import wait_for_role
 from phi_assets.backends.azure.storage.blob import WorkspaceBlobs
 from phi_assets.errors import BackendError
+from phi_assets.files import atomic_write
 from phi_assets.ports.base import Log
 
 if TYPE_CHECKING:
@@ -106,10 +107,12 @@ def _lock(file: IO[str], waiting: PollTimer) -> None:
 
 
 def _own_id(path: Path) -> str:
-    """The lease id of this home, created once."""
-    if not path.is_file():
-        path.write_text(str(uuid.uuid4()), encoding="utf-8")
-    return path.read_text(encoding="utf-8").strip()
+    """The lease id of this home, created once; a damaged one is replaced, and its lease expires within a minute."""
+    with contextlib.suppress(OSError, ValueError):
+        return str(uuid.UUID(path.read_text(encoding="utf-8").strip()))
+    own = str(uuid.uuid4())
+    atomic_write(path, own)
+    return own
 
 
 def _acquire(blob: "BlobClient", lease_id: str, blobs: WorkspaceBlobs, waiting: PollTimer) -> "BlobLeaseClient":

@@ -1,6 +1,5 @@
 """MLflow on SQLite under the home: experiment tracking, and the model registry with its champion."""
 
-import shutil
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
@@ -9,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from phi_assets.backends.local.training import tracking
+from phi_assets.databases import require_begun
 from phi_assets.files import atomic_write, locked
 from phi_assets.model_card import record
 from phi_assets.models import champions
@@ -48,10 +48,11 @@ class MlflowRegistry(ModelRegistry):
         return MlflowClient(tracking_uri=self.tracking_uri, registry_uri=self.tracking_uri)
 
     def migrate(self) -> None:
-        """Migrate the database to the current schema, under a lock: MLflow races in a new store."""
+        """Migrate the database to the current schema, under a lock: MLflow races in a new store. Raises DamagedFile."""
         from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
         with self._locked("store"):
+            require_begun(Path(self.home) / DATABASE)
             SqlAlchemyStore(self.tracking_uri, self._artifacts)
 
     def find(self, digest: str) -> RegisteredModel | ModelCard | None:
@@ -104,7 +105,7 @@ class MlflowRegistry(ModelRegistry):
     def publish_card(self, model: RegisteredModel, text: str, pictures: Mapping[str, Path]) -> str:
         folder = Path(model.address)
         for name, picture in pictures.items():
-            shutil.copyfile(picture, folder / name)
+            atomic_write(folder / name, picture.read_bytes())
         atomic_write(folder / record.README, text)
         return str(folder / record.README)
 

@@ -2,7 +2,6 @@
 and an old deployment that serves until the new one has passed its smoke test."""
 
 import fcntl
-import os
 import secrets
 import time
 from collections.abc import Callable, Iterator
@@ -29,12 +28,13 @@ from phi_assets.backends.local.serving.servers import (
 )
 from phi_assets.backends.local.serving.state import (
     COLOURS,
+    MEND,
     DeploymentState,
     EndpointState,
     read_state,
-    write_atomically,
     write_state,
 )
+from phi_assets.files import DamagedFile, atomic_write, lock, private, private_folder
 
 __all__ = ["AddressTaken", "DeploymentFailed", "DeploymentState", "EndpointError", "EndpointState", "LocalEndpoint"]
 
@@ -44,6 +44,7 @@ Smoke = Callable[[str, str, str], None]  # address, key, deployment
 ROUTER = "router"
 # The router may still forward a request by the old state; the old deployment must accept it.
 SETTLE_SECONDS = 1.0
+SHORTEST_KEY = 16  # characters
 
 
 class DeploymentFailed(EndpointError):
@@ -133,11 +134,15 @@ class LocalEndpoint:
         return read_state(self._state_file)
 
     def key(self) -> str:
-        """Return the endpoint's key. Raises EndpointError before the first `ensure`."""
+        """Return the endpoint's key. Raises EndpointError before the first `ensure`, and DamagedFile without a key."""
         try:
-            return self._key_file.read_text(encoding="utf-8").strip()
+            key = self._key_file.read_bytes()
         except FileNotFoundError as e:
             raise EndpointError(f"endpoint {self.name} has no key yet; ensure it first") from e
+        # A server that is given an empty key asks its clients for none.
+        if len(key.strip()) < SHORTEST_KEY or not key.isascii():
+            raise DamagedFile(self._key_file, "it holds no key", MEND)
+        return key.decode().strip()
 
     def status(self) -> dict[str, Any]:
         """Return the address and the deployments with traffic, liveness and readiness, without the key."""
@@ -166,8 +171,10 @@ class LocalEndpoint:
 
     def _ensure_router(self) -> EndpointState:
         state, process = self.state(), self._process(ROUTER)
-        if not self._key_file.exists():
-            write_atomically(self._key_file, secrets.token_urlsafe(32) + "\n")
+        if self._key_file.exists():
+            self.key()
+        else:
+            atomic_write(self._key_file, secrets.token_urlsafe(32) + "\n")
         if state and process.alive() and state.router_digest == router_digest() and answers(state.port, "/livez"):
             return state
         process.stop(GRACE_SECONDS)
@@ -255,13 +262,14 @@ class LocalEndpoint:
     @contextmanager
     def _exclusive(self, log: Log = lambda _: None) -> Iterator[None]:
         """Hold the endpoint's lock, so that only one process changes it; others wait."""
-        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with open(self.folder / "changes.lock", "w", opener=_private) as lock:
+        private_folder(self.folder)
+        path = self.folder / "changes.lock"
+        with open(path, "w", opener=private) as held:
             try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                lock(held, fcntl.LOCK_EX | fcntl.LOCK_NB, path)
             except BlockingIOError:
                 log(f"another process is changing endpoint {self.name}; waiting for it")
-                fcntl.flock(lock, fcntl.LOCK_EX)
+                lock(held, fcntl.LOCK_EX, path)
             yield
 
     def _process(self, name: str) -> ServerProcess:
@@ -284,7 +292,3 @@ class LocalEndpoint:
     @property
     def _key_file(self) -> Path:
         return self.folder / "key"
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)

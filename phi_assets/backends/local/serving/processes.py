@@ -13,6 +13,8 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from phi_assets import files
+
 # The shell ends at once, so the server is reparented and leaves no zombie; it inherits the locked file.
 _LAUNCH = '"$@" & echo $! > "$0"'
 _POLL_SECONDS = 0.05
@@ -71,7 +73,7 @@ class ServerProcess:
         except FileNotFoundError:
             return False
         try:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            files.lock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB, self._lock)
         except BlockingIOError:
             return True
         finally:
@@ -82,12 +84,25 @@ class ServerProcess:
         """Return the running server's process id; None when it does not run."""
         deadline = time.monotonic() + _KILL_SECONDS
         while self.alive():
-            text = self._lock.read_text().strip()
+            text = self._lock.read_bytes().strip()
             if text.isdigit():
                 return int(text)
             if time.monotonic() > deadline:
+                holder = self._holder()
+                if holder:
+                    return holder
                 raise StillRunning(f"a process holds {self._lock} and has not written its id there; find and stop it")
             time.sleep(_POLL_SECONDS)
+        return None
+
+    def _holder(self) -> int | None:
+        """Return the id of the process that has the lock file open: its id is not written where the disk is full."""
+        import psutil
+
+        for process in psutil.process_iter():
+            with suppress(psutil.Error):
+                if process.pid != os.getpid() and any(each.path == str(self._lock) for each in process.open_files()):
+                    return process.pid
         return None
 
     def stop(self, grace_seconds: float) -> None:
@@ -133,7 +148,7 @@ class ServerProcess:
         # `alive` in another process holds the lock for an instant.
         for _ in range(40):
             try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                files.lock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB, self._lock)
             except BlockingIOError:
                 time.sleep(_POLL_SECONDS)
             else:

@@ -1,14 +1,16 @@
 """The desired state of an endpoint on this machine: a file that the router reads and deployments write."""
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 
+from phi_assets.files import DamagedFile, atomic_write, read_json
+
 HOST = "127.0.0.1"
 COLOURS = ("blue", "green")
+MEND = "`phi down`, move its folder away, then `phi run`; the endpoint gets a new address and key"
 
 
 @dataclass(frozen=True)
@@ -73,30 +75,21 @@ class EndpointState:
 
 
 def read_state(file: Path) -> EndpointState | None:
-    """Return the recorded state; None when there is none. Raises ValueError when the file is damaged."""
+    """Return the recorded state; None when there is none. Raises DamagedFile."""
     try:
-        raw = json.loads(file.read_text(encoding="utf-8"))
+        raw = read_json(file, MEND)
         deployments = {name: DeploymentState(**value) for name, value in raw.pop("deployments").items()}
         return EndpointState(**raw, deployments=deployments)
     except FileNotFoundError:
         return None
+    except DamagedFile:
+        raise
     except (KeyError, TypeError, ValueError, AttributeError) as e:
-        raise ValueError(f"{file} is damaged ({e}); delete its folder, the endpoint will get a new address") from e
+        raise DamagedFile(file, f"it holds no state of an endpoint, {type(e).__name__}: {e}", MEND) from e
 
 
 def write_state(file: Path, state: EndpointState) -> None:
     """Write the state atomically: a reader sees the old one or the new one."""
     value = {**asdict(replace(state, deployments={}, traffic={})), "traffic": dict(state.traffic)}
     value["deployments"] = {name: asdict(deployment) for name, deployment in state.deployments.items()}
-    write_atomically(file, json.dumps(value, indent=2) + "\n")
-
-
-def write_atomically(file: Path, text: str) -> None:
-    """Write the text atomically and durably, readable by the owner only; a crash leaves the old file or the new one."""
-    draft = file.with_name(f".{file.name}.{os.getpid()}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-        stream.write(text)
-        stream.flush()
-        os.fsync(stream.fileno())
-    draft.replace(file)
+    atomic_write(file, json.dumps(value, indent=2) + "\n")

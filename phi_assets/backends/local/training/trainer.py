@@ -111,7 +111,7 @@ class LocalTrainer(Trainer):
     def _trained_before(self, inputs_digest: str, code: str) -> ModelVersion | None:
         """The model of the recipe; None when its weights are missing or damaged."""
         note = self._note(inputs_digest)
-        return self._intact(note.read_text(encoding="utf-8"), code) if note.is_file() else None
+        return self._intact(note.read_text(encoding="utf-8", errors="replace"), code) if note.is_file() else None
 
     def _intact(self, digest: str, code: str) -> ModelVersion | None:
         found = self.find(digest)

@@ -34,7 +34,7 @@ def test_no_file_is_no_endpoint(tmp_path):
 def test_a_damaged_file_is_named_with_what_to_do(tmp_path, text):
     (tmp_path / "state.json").write_text(text)
 
-    with pytest.raises(ValueError, match=r"state\.json is damaged .* delete its folder"):
+    with pytest.raises(ValueError, match=r"state\.json is damaged .* move its folder away"):
         read_state(tmp_path / "state.json")
 
 
