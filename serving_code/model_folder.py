@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from serving_code.safety import UnreadableModel, UnsafeModel, refuse_unsafe
+
 if TYPE_CHECKING:
     import torch
 
-PICKLES = frozenset({".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt"})
+__all__ = ["DType", "LoadedModel", "UnsafeModel", "UnusableModel", "context_length", "end_ids", "load_model_folder"]
+
 DType = Literal["auto", "bfloat16", "float32"]
-
-
-class UnsafeModel(ValueError):
-    """The folder holds a file that would run code when loaded."""
 
 
 class UnusableModel(ValueError):
@@ -33,21 +31,6 @@ class LoadedModel:
     device: torch.device
 
 
-def refuse_unsafe(folder: Path) -> None:
-    """Raise UnsafeModel if the folder holds pickled weights, Python code, or a config that names code to run."""
-    for path in sorted(folder.iterdir()):
-        if path.suffix in PICKLES:
-            raise UnsafeModel(f"{path} is a pickle, which can run code when loaded; convert the weights to safetensors")
-        if path.suffix == ".py":
-            raise UnsafeModel(
-                f"{path} is code in a model folder; only architectures built into transformers are served"
-            )
-        if path.suffix == ".json" and path.name.endswith("config.json") and "auto_map" in _json(path):
-            raise UnsafeModel(
-                f"{path} has an auto_map, which names code to run; remove it and use a native architecture"
-            )
-
-
 def load_model_folder(folder: Path, dtype: DType = "auto") -> LoadedModel:
     """Load a Hugging Face model folder for inference, from local files only.
 
@@ -58,7 +41,10 @@ def load_model_folder(folder: Path, dtype: DType = "auto") -> LoadedModel:
 
     if not (folder / "config.json").is_file():
         raise UnusableModel(f"{folder} has no config.json; give the folder of a Hugging Face model")
-    refuse_unsafe(folder)
+    try:
+        refuse_unsafe(folder)
+    except UnreadableModel as e:
+        raise UnusableModel(str(e)) from e
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, clean_up_tokenization_spaces=False)
     if not tokenizer.chat_template:
         raise UnusableModel(f"{folder} has no chat template; add chat_template.jinja of the model's family")
@@ -107,13 +93,3 @@ def _torch_dtype(dtype: DType, device: torch.device) -> torch.dtype:
     # A processor without bfloat16 instructions emulates them, at a fraction of fp32's speed.
     fast = device.type == "cuda" or torch.ops.mkldnn._is_mkldnn_bf16_supported()
     return torch.bfloat16 if fast else torch.float32
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as e:
-        raise UnusableModel(f"{path} is not valid JSON ({e}); copy the model folder again") from e
-    if not isinstance(value, dict):
-        raise UnusableModel(f"{path} does not hold a JSON object; copy the model folder again")
-    return value

@@ -125,7 +125,7 @@ def _known_logic(code: Code) -> str:
     if key not in known:
         known[key] = _logic(code)
         with suppress(OSError):
-            atomic_write(CACHE, json.dumps(dict(list(known.items())[-MOST_CACHED:])))
+            atomic_write(CACHE, json.dumps(dict(list(known.items())[-MOST_CACHED:])), durable=False)
     return known[key]
 
 

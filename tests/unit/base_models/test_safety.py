@@ -1,4 +1,4 @@
-"""What a model folder is refused for."""
+"""What a model folder is refused for, as a base model and by the server: one list for both."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -8,50 +8,42 @@ import pytest
 
 from phi_assets.base_models import BaseModelMissing, FolderModel, IncompleteModel, UnsafeModel, resolve
 from phi_assets.base_models.safety import refuse_unsafe_folder
+from serving_code.model_folder import UnsafeModel as OfTheServer
+from serving_code.model_folder import load_model_folder
+from tests.support.bad_model_folders import BAD
 
 EditJson = Callable[[Path, dict[str, Any]], None]
 
 
-@pytest.mark.parametrize(
-    "name", ["pytorch_model.bin", "training_args.bin", "optimizer.pt", "old.pth", "a.pkl", "m.ckpt", "sub/deeper/x.PT"]
-)
-def test_a_pickle_is_refused_by_name(model: Path, root: Path, name: str) -> None:
-    (model / name).parent.mkdir(parents=True, exist_ok=True)
-    (model / name).write_bytes(b"\x80\x04N.")
-    with pytest.raises(UnsafeModel, match=rf"{name}.*safetensors"):
+@pytest.mark.parametrize("bad", BAD)
+def test_what_could_run_code_is_refused_and_nothing_is_made(model: Path, root: Path, bad: str) -> None:
+    change, said = BAD[bad]
+    change(model)
+
+    with pytest.raises(UnsafeModel, match=said):
         resolve(FolderModel(model), root)
     assert not list(root.glob("[!.]*"))
 
 
-@pytest.mark.parametrize("name", ["modeling_phi3.py", "custom_generate/generate.py", "kernel.so", "model.h5"])
-def test_code_beside_the_weights_is_refused(model: Path, root: Path, name: str) -> None:
-    (model / name).parent.mkdir(parents=True, exist_ok=True)
-    (model / name).write_text("print('hello')")
-    with pytest.raises(UnsafeModel, match=name):
-        resolve(FolderModel(model), root)
+@pytest.mark.parametrize("bad", BAD)
+def test_the_server_refuses_the_same_folders(model: Path, bad: str) -> None:
+    change, said = BAD[bad]
+    change(model)
+
+    with pytest.raises(OfTheServer, match=said):
+        load_model_folder(model)
 
 
-@pytest.mark.parametrize("file", ["config.json", "tokenizer_config.json", "generation_config.json"])
-def test_auto_map_is_refused_in_every_configuration(model: Path, root: Path, edit_json: EditJson, file: str) -> None:
-    edit_json(model / file, {"auto_map": {"AutoConfig": "someone/else--configuration.Config"}})
-    with pytest.raises(UnsafeModel, match=rf"{file} has 'auto_map'.*remove that entry"):
-        resolve(FolderModel(model), root)
+def test_the_hub_s_cache_is_no_danger_though_its_files_are_links(model: Path, root: Path, tmp_path: Path) -> None:
+    blobs, snapshot = tmp_path / "cache" / "blobs", tmp_path / "cache" / "snapshots" / "c0ffee"
+    blobs.mkdir(parents=True)
+    snapshot.mkdir(parents=True)
+    for number, path in enumerate(model.iterdir()):
+        path.rename(blobs / str(number))
+        (snapshot / path.name).symlink_to(f"../../blobs/{number}")
 
-
-@pytest.mark.parametrize(
-    "entry",
-    [
-        {"text_config": {"auto_map": {"AutoConfig": "configuration.Config"}}},
-        {"layers": [{"trust_remote_code": True}]},
-        {"_attn_implementation_internal": "someone/kernel"},
-        {"attn_implementation": {"": "someone/kernel:forward"}},
-        {"_experts_implementation": "someone/kernel"},
-    ],
-)
-def test_configuration_that_names_code_is_refused_at_any_depth(model: Path, edit_json: EditJson, entry: Any) -> None:
-    edit_json(model / "config.json", entry)
-    with pytest.raises(UnsafeModel, match=r"config\.json"):
-        refuse_unsafe_folder(model)
+    resolve(FolderModel(snapshot), root)
+    load_model_folder(snapshot)
 
 
 def test_an_attention_implementation_of_transformers_own_is_no_danger(model: Path, edit_json: EditJson) -> None:
