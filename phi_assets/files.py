@@ -97,8 +97,8 @@ def _narrow(path: Path | str) -> None:
 
 def read_json(file: Path, remedy: str) -> Any:
     """Return the JSON value in the file. Raises DamagedFile with the remedy, or FileNotFoundError."""
+    content = file.read_bytes()
     try:
-        content = file.read_bytes()
         return json.loads(content)
     except ValueError as e:
         raise DamagedFile(file, "it is empty" if not content else f"it is not valid JSON, {e}", remedy) from e

@@ -8,6 +8,7 @@ from typing import Any
 
 import dagster as dg
 
+from phi_assets import markdown
 from phi_assets.graph.dagster_internals import events_of_run, runs
 from phi_assets.graph.run_tags import BY_COMMAND, FOLLOWED
 from phi_assets.instance.dead_runs import fail_dead_runs
@@ -91,9 +92,10 @@ def follow(instance: dg.DagsterInstance, run_id: str, say: Say) -> Outcome:
         elif kind == "ASSET_CHECK_EVALUATION":
             data = event.get_dagster_event().asset_check_evaluation_data
             verdict = "passed" if data.passed else "warning" if data.severity == WARN else "FAILED"
-            say(step, f"check {data.check_name}: {verdict}. {data.description or ''}")
+            described = markdown.plain(data.description or "")
+            say(step, f"check {data.check_name}: {verdict}. {described}")
             if not data.passed and data.blocking:
-                errors.append(f"{data.asset_key.to_user_string()}: check {data.check_name} failed: {data.description}")
+                errors.append(f"{data.asset_key.to_user_string()}: check {data.check_name} failed: {described}")
         elif not kind and event.user_message and int(event.level) >= logging.INFO:
             say(step, event.user_message)
         if kind == "STEP_FAILURE" and not _is_about_checks(event):

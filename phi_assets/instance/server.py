@@ -16,7 +16,7 @@ import dagster as dg
 import psutil
 
 from phi_assets import child_environment, files, processes
-from phi_assets.files import DamagedFile
+from phi_assets.files import DamagedFile, atomic_write
 from phi_assets.graph.dagster_internals import runs
 from phi_assets.instance import record
 from phi_assets.instance.dead_runs import IN_PROGRESS
@@ -60,9 +60,9 @@ def ensure(settings: Settings, log_file: Path) -> Interface:
         )
     stop(settings)
     refuse_foreign(settings)
-    log_file.parent.mkdir(parents=True, exist_ok=True)
+    atomic_write(log_file, "")
     port = free_port(settings.ui_port)
-    with log_file.open("wb") as log:
+    with log_file.open("ab") as log:
         process = subprocess.Popen(
             command(port, wanted, "background"),
             cwd=WORKING_FOLDER,

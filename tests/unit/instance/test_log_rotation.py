@@ -1,15 +1,10 @@
-"""Logs that are rotated while a server appends to them, and those that must not be."""
+"""Logs that are rotated while a server appends to them."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
-import psutil
 import pytest
 
-from phi_assets.instance import log_rotation, server
-from phi_assets.instance.server import Interface
+from phi_assets.instance import log_rotation
 from phi_assets.settings import Settings, read
 
 
@@ -36,25 +31,7 @@ def test_of_a_long_log_the_end_stays_and_its_writer_goes_on_at_the_beginning(set
     assert log_rotation.long_logs(settings) == []
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-@pytest.mark.parametrize(("mode", "rotated"), [("ab", True), ("wb", False)])
-def test_dagster_s_log_is_rotated_while_it_runs_only_if_it_appends(settings, monkeypatch, mode, rotated):
-    log = settings.state / "dagster.log"
-    log.parent.mkdir(parents=True)
-    with log.open(mode) as stream:
-        stream.write(b"x" * 2_000)
-        stream.flush()
-        child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, stdout=stream)
-    try:
-        running = Interface(child.pid, psutil.Process(child.pid).create_time(), 0, "", foreground=False)
-        monkeypatch.setattr(server, "find", lambda _settings: running)
-
-        assert log_rotation.long_logs(settings) == ([log] if rotated else [])
-    finally:
-        child.communicate(os.linesep.encode(), timeout=20)
-
-
-def test_without_a_running_dagster_its_log_is_rotated(settings):
+def test_dagster_s_log_is_rotated(settings):
     log = settings.state / "dagster.log"
     log.parent.mkdir(parents=True)
     log.write_bytes(b"x" * 2_000)
