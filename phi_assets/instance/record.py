@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -59,9 +60,11 @@ def read(settings: Settings) -> Interface | None:
 
 
 def find(settings: Settings) -> Interface | None:
-    """Return the home's running Dagster; None where none runs on this machine. Raises DamagedFile."""
-    found = read(settings)
-    return found if found and found.alive else None
+    """Return the home's running Dagster; None where none runs on this machine, or the record is damaged."""
+    with suppress(DamagedFile):
+        found = read(settings)
+        return found if found and found.alive else None
+    return None
 
 
 def file(settings: Settings) -> Path:

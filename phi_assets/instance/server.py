@@ -50,7 +50,7 @@ def ensure(settings: Settings, log_file: Path) -> Interface:
     Raises DagsterNotReady, with the end of its log, when it does not start.
     """
     wanted = loaded_from(settings)
-    found = _running(settings)
+    found = find(settings)
     if found and found.loaded == wanted:
         wait_until_ready(found, log_file)
         return found
@@ -83,7 +83,7 @@ def make_way(settings: Settings, instance: dg.DagsterInstance) -> None:
 
     Raises DagsterNotReady when it runs in another terminal, or has a run in progress.
     """
-    found = _running(settings)
+    found = find(settings)
     if found and found.foreground:
         raise DagsterNotReady(f"`phi dev` runs already, on {found.address}")
     if found and runs(instance, dg.RunsFilter(statuses=IN_PROGRESS), 1):
@@ -130,11 +130,6 @@ def _recorded(settings: Settings) -> Interface | None:
     with suppress(DamagedFile):
         return record.read(settings)
     return None
-
-
-def _running(settings: Settings) -> Interface | None:
-    found = _recorded(settings)
-    return found if found and found.alive else None
 
 
 def _servers(found: Interface | None) -> dict[str, Process]:
