@@ -239,7 +239,7 @@ def socket_of_run(run: dg.DagsterRun) -> str:
 
 
 def run_webserver(options: Sequence[str], wrap: Callable[[Any], Any]) -> None:
-    """Run `dagster-webserver` with these options, its ASGI application wrapped.
+    """Run `dagster-webserver` with these options and its ASGI application wrapped.
 
     Raises RuntimeError, and serves nothing, when Dagster makes its application by another function.
 

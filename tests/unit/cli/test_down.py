@@ -30,13 +30,13 @@ class Host:
 def test_the_interface_ends_first_and_a_cloud_that_refuses_is_one_line(monkeypatch, capsys, tmp_path):
     order: list[str] = []
     monkeypatch.setattr(down, "build_resources", lambda _: {"endpoint_host": Host(order)})
-    monkeypatch.setattr(server, "stop", lambda _: order.append("interface") or True)
+    monkeypatch.setattr(server, "stop", lambda _: order.append("interface") or ["daemon (17)"])
 
     assert down.down(read({"PHI_HOME": str(tmp_path)})) == 1
 
     assert order == ["interface", "host"]
     said = capsys.readouterr()
-    assert "UI and daemon stopped" in said.out
+    assert "ended: daemon (17)" in said.out
     assert [line for line in said.out.splitlines() if "your sign-in has expired" in line]
 
 

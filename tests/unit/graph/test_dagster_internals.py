@@ -2,16 +2,21 @@
 
 import ast
 import inspect
+import re
 from pathlib import Path
 
 import dagster as dg
 import pytest
 from dagster._annotations import is_public
+from dagster_webserver import cli as webserver
 
 from phi_assets.graph import dagster_internals
 from phi_assets.instance import home
 from phi_assets.project import PROJECT
 from phi_assets.settings import read
+from tests.support import runs_of_ours
+
+CREATE = "create_app_from_workspace_process_context"
 
 
 @dagster_internals.observed_source(dg.AssetSpec("source", owners=["team:ml"], kinds={"json"}))
@@ -163,6 +168,62 @@ def test_pools_have_their_slots_and_those_of_ended_runs_are_freed(instance):
     assert storage.get_concurrency_info("training").claimed_slots
     dagster_internals.free_slots_of_ended_runs(instance)
     assert not storage.get_concurrency_info("training").claimed_slots
+
+
+def test_a_limit_that_an_operator_set_for_a_pool_stays(instance):
+    instance.event_log_storage.set_concurrency_slots("training", 3)
+    dagster_internals.set_pool_limit(instance, "training", 1)
+
+    assert instance.event_log_storage.get_concurrency_info("training").slot_count == 3
+
+
+def test_a_run_tells_who_launched_it_and_where(instance):
+    launched = runs_of_ours.launched_run(instance, None, location="elsewhere")
+    own = instance.create_run_for_job(runs_of_ours.nothing)
+
+    assert dagster_internals.is_default_launcher(instance)
+    assert dagster_internals.location_of_run(launched) == "elsewhere"
+    assert dagster_internals.socket_of_run(launched).endswith("/code")
+    assert (dagster_internals.location_of_run(own), dagster_internals.socket_of_run(own)) == ("", "")
+
+
+def test_dagster_serves_the_wrapped_application(monkeypatch, tmp_path):
+    served = []
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+    monkeypatch.setattr("uvicorn.run", lambda application, **_: served.append(application))
+    monkeypatch.setattr(webserver, CREATE, getattr(webserver, CREATE))  # put back after the test
+
+    with pytest.raises(SystemExit) as ended:
+        dagster_internals.run_webserver(
+            ["--empty-workspace", "--port", "1"], lambda application: ("guarded", application)
+        )
+
+    assert ended.value.code == 0
+    ((word, application),) = served
+    assert word == "guarded"
+    assert callable(application)
+
+
+def test_a_webserver_that_makes_its_application_otherwise_is_not_run(monkeypatch):
+    monkeypatch.delattr(webserver, CREATE)
+    with pytest.raises(RuntimeError, match="not guarded"):
+        dagster_internals.run_webserver([], lambda application: application)
+
+
+@pytest.mark.parametrize(
+    ("run", "options"),
+    [
+        (dagster_internals.run_daemon, {"--workspace"}),
+        (dagster_internals.run_code_server, {"--socket", "--working-directory", "--module-name", "--location-name"}),
+        (lambda words: dagster_internals.run_webserver(words, print), {"--host", "--port", "--workspace"}),
+    ],
+)
+def test_dagster_s_servers_have_the_options_that_are_used(monkeypatch, capsys, run, options):
+    monkeypatch.setattr(webserver, CREATE, getattr(webserver, CREATE))
+    with pytest.raises(SystemExit):
+        run(["--help"])
+
+    assert options <= set(re.findall(r"--[a-z-]+", capsys.readouterr().out))
 
 
 def test_every_function_has_a_canary():
