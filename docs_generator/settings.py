@@ -33,7 +33,7 @@ def variable(name: str) -> str:
 def default(field: FieldInfo) -> str:
     """Return the default as it is written in `.env`; empty for none."""
     value: Any = field.default
-    if value is None or value == {}:
+    if value is None or value == {} or value == frozenset():
         return ""
     if isinstance(value, bool):
         return str(value).lower()

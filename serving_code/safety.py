@@ -44,7 +44,8 @@ def refuse_unsafe(folder: Path) -> None:
     _refuse_links(folder, files)
     if ADAPTER in files:
         raise UnsafeModel(
-            f"{folder / ADAPTER} names a model elsewhere that would be loaded; merge the adapter into its model"
+            f"{folder / ADAPTER} names a model elsewhere that would be loaded; merge the adapter with its model "
+            "(merge_and_unload) and use that"
         )
     _refuse_suffixes(
         folder, files, PICKLES, "a pickle can run code when it is loaded; keep the weights as safetensors and remove it"

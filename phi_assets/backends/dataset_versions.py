@@ -105,6 +105,14 @@ class DatasetFolders:
 
         Where lines are damaged, the places of the versions on disk count too.
         """
+        places, damaged = self._recorded_places()
+        if damaged:
+            for row, place in self._published_places():
+                places.setdefault(row, place)
+        return places
+
+    def _recorded_places(self) -> tuple[dict[str, Placed], bool]:
+        """Return the places in places.jsonl, and whether some may be missing there."""
         places: dict[str, Placed] = {}
         try:
             lines = (self.root / _PLACES).read_bytes().splitlines()
@@ -118,10 +126,7 @@ class DatasetFolders:
             except (ValueError, TypeError):
                 # Also one that was truncated when a publisher was killed; its rows were not published.
                 damaged = damaged or bool(line)
-        if damaged:
-            for row, place in self._published_places():
-                places.setdefault(row, place)
-        return places
+        return places, damaged
 
     def _published_places(self) -> Iterator[tuple[str, Placed]]:
         for folder in sorted(self.root.glob("[0-9a-f]*")):
@@ -133,18 +138,20 @@ class DatasetFolders:
                     yield row["id"], Placed(side, row["group"])
 
     def _remember(self, rows: Mapping[Side, Sequence[SplitRow]]) -> None:
-        """Append the places of new rows to `places.jsonl`, before the version becomes visible."""
+        """Add the places of new rows to `places.jsonl`, before the version becomes visible; repair the file."""
         known = self.assignment()
         moved = [row.id for side in SIDES for row in rows[side] if row.id in known and known[row.id].side != side]
         if moved:
             raise PlacesChanged(
                 f"{len(moved)} rows, {moved[0]} among them, were published in another split meanwhile; prepare again"
             )
-        new = [(row.id, side, row.group) for side in SIDES for row in rows[side] if row.id not in known]
+        new = {row.id: Placed(side, row.group) for side in SIDES for row in rows[side] if row.id not in known}
+        _, damaged = self._recorded_places()
+        if damaged:
+            atomic_write(self.root / _PLACES, b"".join(_place_lines({**known, **new})))
+            return
         with (self.root / _PLACES).open("ab") as file:
-            if file.tell() and new:
-                file.write(b"\n")  # ends a truncated line; an empty line is skipped
-            file.writelines(orjson.dumps(place, option=orjson.OPT_APPEND_NEWLINE) for place in new)
+            file.writelines(_place_lines(new))
             file.flush()
             os.fsync(file.fileno())
 
@@ -182,6 +189,11 @@ class DatasetFolders:
 def _line(row: SplitRow) -> bytes:
     value = {"id": row.id, "group": row.group, **as_object(row.conversation)}
     return orjson.dumps(value, option=orjson.OPT_APPEND_NEWLINE)
+
+
+def _place_lines(places: Assignment) -> Iterator[bytes]:
+    for row, place in places.items():
+        yield orjson.dumps((row, place.side, place.group), option=orjson.OPT_APPEND_NEWLINE)
 
 
 def _write(path: Path, lines: Iterable[bytes]) -> dict[str, Any]:

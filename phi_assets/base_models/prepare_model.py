@@ -45,8 +45,6 @@ def prepare_model(source: Path, folder: Path, *, link: bool = False) -> Prepared
     system allows it, which is safe only when nothing writes to the source. Raises UnsafeModel or IncompleteModel.
     """
     refuse_unsafe_folder(source)
-    if (source / "adapter_config.json").is_file():
-        raise IncompleteModel(f"{source} holds an adapter; merge it with its model (merge_and_unload) and save that")
     config = _required_json(source, "config.json", "it is no Hugging Face model folder")
     architecture = native_causal_architecture(config, str(source / "config.json"))
     settings = ModelSettings(

@@ -12,7 +12,7 @@ from phi_assets.cli.parts import Parts
 from phi_assets.cli.tables import Column, print_table
 from phi_assets.graph import staleness
 from phi_assets.graph.staleness import AssetState
-from phi_assets.instance import home, record
+from phi_assets.instance import dagster_record, home
 from phi_assets.instance.retraining_due import is_due
 from phi_assets.instance.storage_copy import snapshot
 from phi_assets.models.retraining_policy import Decision
@@ -51,7 +51,7 @@ def show(settings: Settings, *, as_json: bool) -> int:
     wave = staleness.next_assets(states)
     host = (graph.resources or {})["endpoint_host"]
     endpoint = parts.read("endpoint", host.status, {"address": None, "alive": False})
-    recorded = parts.read("UI", lambda: record.read(settings), None)
+    recorded = parts.read("UI", lambda: dagster_record.read(settings), None)
     ui = recorded if recorded and recorded.alive else None
     if as_json:
         assets = [

@@ -49,6 +49,7 @@ BOUNDARIES: dict[str, str] = {
     "phi_assets.files": "reads and writes files",
     "phi_assets.faults": "messages",
     "phi_assets.databases": "copies of what is stored",
+    "phi_assets.own_processes": "which processes end with Dagster",
     "phi_assets.child_environment": "what a child process may know",
     "phi_assets.code_digest": "decides what is made again",
     "phi_assets.sqlite_cache": "a cache",

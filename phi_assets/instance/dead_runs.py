@@ -17,7 +17,7 @@ from phi_assets.graph.dagster_internals import (
     socket_of_run,
 )
 from phi_assets.instance.supervisor import LOCATION, SOCKET_FOLDER
-from phi_assets.processes import VARIABLE, Process, machine
+from phi_assets.own_processes import VARIABLE, Process, machine
 
 STARTED = re.compile(r"\(pid: (\d+)\)")
 SEEN = "run_processes.json"

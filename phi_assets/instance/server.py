@@ -15,15 +15,15 @@ from pathlib import Path
 import dagster as dg
 import psutil
 
-from phi_assets import child_environment, files, processes
+from phi_assets import child_environment, files, own_processes
 from phi_assets.files import DamagedFile, atomic_write
 from phi_assets.graph.dagster_internals import runs
-from phi_assets.instance import record
+from phi_assets.instance import dagster_record
+from phi_assets.instance.dagster_record import Interface, find
 from phi_assets.instance.dead_runs import IN_PROGRESS
 from phi_assets.instance.home import environment
-from phi_assets.instance.record import Interface, find
 from phi_assets.instance.supervisor import SOCKET_FOLDER
-from phi_assets.processes import VARIABLE, Process
+from phi_assets.own_processes import VARIABLE, Process
 from phi_assets.project import WORKING_FOLDER, source
 from phi_assets.settings import Settings, variables
 
@@ -73,7 +73,7 @@ def ensure(settings: Settings, log_file: Path) -> Interface:
             start_new_session=True,
             preexec_fn=take_signals,
         )
-    started = record.Interface(Process.of(process.pid), port, wanted, False, processes.machine(), {})
+    started = dagster_record.Interface(Process.of(process.pid), port, wanted, False, own_processes.machine(), {})
     wait_until_ready(started, log_file)
     return find(settings) or started
 
@@ -101,7 +101,7 @@ def command(port: int, loaded: str, place: str) -> list[str]:
 
 def variables_of_servers(settings: Settings) -> dict[str, str]:
     """Return the environment of the supervisor and of all that it starts."""
-    return child_environment.for_dagster({**environment(settings), VARIABLE: record.token_of(settings)})
+    return child_environment.for_dagster({**environment(settings), VARIABLE: dagster_record.token_of(settings)})
 
 
 def stop(settings: Settings) -> list[str]:
@@ -111,7 +111,7 @@ def stop(settings: Settings) -> list[str]:
     """
     found = _recorded(settings)
     named = {process.pid: name for name, process in _servers(found).items()}
-    running = {process.pid: process for process in record.processes_of(settings)}
+    running = {process.pid: process for process in dagster_record.processes_of(settings)}
     for pid in named:
         with suppress(psutil.Error):
             running.setdefault(pid, psutil.Process(pid))
@@ -119,22 +119,22 @@ def stop(settings: Settings) -> list[str]:
         with suppress(psutil.Error):
             running[found.supervisor.pid].send_signal(signal.SIGINT)  # it ends the servers in order
             running[found.supervisor.pid].wait(STOP_SECONDS)
-    processes.end([*running.values(), *record.processes_of(settings)], STOP_SECONDS)
-    if found and Path(found.folder).name.startswith(SOCKET_FOLDER.format(machine=processes.machine())):
+    own_processes.end([*running.values(), *dagster_record.processes_of(settings)], STOP_SECONDS)
+    if found and Path(found.folder).name.startswith(SOCKET_FOLDER.format(machine=own_processes.machine())):
         shutil.rmtree(found.folder, ignore_errors=True)
-    record.file(settings).unlink(missing_ok=True)
+    dagster_record.file(settings).unlink(missing_ok=True)
     return [f"{named.get(pid, 'child process')} ({pid})" for pid in running]
 
 
 def _recorded(settings: Settings) -> Interface | None:
     with suppress(DamagedFile):
-        return record.read(settings)
+        return dagster_record.read(settings)
     return None
 
 
 def _servers(found: Interface | None) -> dict[str, Process]:
     """Return the processes of a recorded Dagster that run on this machine, by name."""
-    if not found or found.machine != processes.machine():
+    if not found or found.machine != own_processes.machine():
         return {}
     recorded = {**found.servers, "supervisor": found.supervisor}
     return {name: process for name, process in recorded.items() if process.alive}
@@ -145,7 +145,7 @@ def refuse_foreign(settings: Settings) -> None:
 
     Two daemons on one home start every run twice.
     """
-    token = record.token_of(settings)
+    token = dagster_record.token_of(settings)
     for process in psutil.process_iter():
         try:
             variables = process.environ()

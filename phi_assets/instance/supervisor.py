@@ -17,9 +17,9 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from phi_assets import processes
-from phi_assets.instance import record
-from phi_assets.processes import Process
+from phi_assets import own_processes
+from phi_assets.instance import dagster_record
+from phi_assets.own_processes import Process
 from phi_assets.project import WORKING_FOLDER
 from phi_assets.settings import Settings, current
 
@@ -44,7 +44,7 @@ class Supervisor:
         self._ending = threading.Event()
         self._lifeline, self._held = os.pipe()
         # The machine in its name: a run's tag names the socket, and so tells which machine ran it.
-        self._folder = Path(tempfile.mkdtemp(prefix=SOCKET_FOLDER.format(machine=processes.machine())))
+        self._folder = Path(tempfile.mkdtemp(prefix=SOCKET_FOLDER.format(machine=own_processes.machine())))
         self._servers: dict[str, subprocess.Popen[bytes]] = {}
         self._restarts: dict[str, list[float]] = {}
 
@@ -136,8 +136,8 @@ class Supervisor:
             with suppress(ProcessLookupError):
                 servers[name] = Process.of(server.pid)
         me = Process.of(os.getpid())
-        about = (self._port, self._loaded, self._foreground, processes.machine())
-        record.write(self._settings, record.Interface(me, *about, servers, str(self._folder)))
+        about = (self._port, self._loaded, self._foreground, own_processes.machine())
+        dagster_record.write(self._settings, dagster_record.Interface(me, *about, servers, str(self._folder)))
 
     def _end(self) -> None:
         self._ending.set()
@@ -151,9 +151,9 @@ class Supervisor:
                     server.wait(END_SECONDS)
                 except subprocess.TimeoutExpired:
                     server.kill()
-        processes.end(record.processes_of(self._settings), END_SECONDS)
+        own_processes.end(dagster_record.processes_of(self._settings), END_SECONDS)
         with suppress(OSError):
-            record.file(self._settings).unlink()
+            dagster_record.file(self._settings).unlink()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _socket(self) -> Path:

@@ -8,7 +8,7 @@ from dagster._core.remote_origin import GrpcServerCodeLocationOrigin, RemoteJobO
 from dagster._core.storage.tags import GRPC_INFO_TAG
 
 from phi_assets.instance.supervisor import LOCATION, SOCKET_FOLDER
-from phi_assets.processes import machine
+from phi_assets.own_processes import machine
 
 
 @dg.job

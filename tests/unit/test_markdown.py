@@ -124,7 +124,7 @@ WRITTEN_HERE = {
     "phi_assets/defs/infrastructure/azure_resources.py": 1,  # by `forecast`, which escapes each value
     "phi_assets/defs/operations/answer_lineage.py": 1,
     "phi_assets/defs/operations/candidates.py": 1,
-    "phi_assets/graph/metadata_values.py": 2,
+    "phi_assets/graph/metadata_values.py": 3,
     "phi_assets/model_card/text.py": 1,
 }
 ONLY_MODULE = "phi_assets/graph/metadata_values.py"

@@ -11,9 +11,9 @@ import dagster as dg
 
 from phi_assets import child_environment
 from phi_assets.graph.run_tags import STOPPED
+from phi_assets.own_processes import VARIABLE
 from phi_assets.plain_text import plain_text
 from phi_assets.ports.base import StepContext
-from phi_assets.processes import VARIABLE
 from phi_assets.project import PROJECT
 from training_code.errors import EXIT_ORCHESTRATOR_GONE
 

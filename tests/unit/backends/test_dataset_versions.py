@@ -184,6 +184,27 @@ def test_places_outlive_the_versions_and_a_line_that_was_cut_off(
     assert store.assignment().items() >= places.items()
 
 
+@pytest.mark.parametrize("damage", [None, b"", b"\x00" * 4096, b"{}\n"])
+def test_lost_places_are_read_from_the_versions_and_stored_again(
+    store: DatasetFolders,
+    prepared: Callable[..., Prepared],
+    write_lines: Callable[..., Path],
+    damage: bytes | None,
+):
+    rows = [distinct(number) for number in range(50)]
+    publish(store, prepared(rows))
+    places, file = store.assignment(), store.root / "places.jsonl"
+    file.unlink() if damage is None else file.write_bytes(damage)
+
+    assert store.assignment() == places
+    publish(store, prepare(scan_file(write_lines([*rows, distinct(60)])), CleaningOptions(), store.assignment()))
+
+    for folder in store.root.glob("[0-9a-f]*"):
+        shutil.rmtree(folder)
+    assert store.assignment().items() >= places.items()
+    assert len(store.assignment()) == 51
+
+
 def test_what_a_killed_publisher_left_behind_is_swept_away(store: DatasetFolders, prepared: Callable[..., Prepared]):
     (store.root / ".writing-abc").mkdir(parents=True)
     (store.root / ".writing-abc" / "train.jsonl").write_text("{")

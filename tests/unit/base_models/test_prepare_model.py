@@ -9,6 +9,7 @@ import pytest
 
 from phi_assets.base_models import FolderModel, IncompleteModel, resolve
 from phi_assets.base_models.prepare_model import prepare_model
+from phi_assets.errors import UnsafeModel
 
 EditJson = Callable[[Path, dict[str, Any]], None]
 
@@ -101,7 +102,7 @@ def test_a_missing_file_is_named(model: Path, root: Path, name: str) -> None:
 
 def test_an_adapter_is_not_taken_for_a_model(model: Path, root: Path) -> None:
     (model / "adapter_config.json").write_text("{}", encoding="utf-8")
-    with pytest.raises(IncompleteModel, match="holds an adapter; merge it"):
+    with pytest.raises(UnsafeModel, match="merge the adapter with its model"):
         resolve(FolderModel(model), root)
 
 

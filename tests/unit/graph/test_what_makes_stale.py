@@ -147,7 +147,7 @@ VALUES_OF_UNREAD = {
 UNREAD = [
     Row(name, value=VALUES_OF_UNREAD.get(name, "7"))
     for name in (
-        *("home", "inbox", "azure_inbox", "azure_read_datasets", "automation", "watch_seconds", "ui_port"),
+        *("home", "inbox", "azure_inbox", "azure_read_datasets", "automation", "watch_seconds", "ui_port", "ui_hosts"),
         *("retrain_min_new", "retrain_min_growth", "retrain_min_drift", "retrain_cooldown_minutes"),
         *(
             "stale_hours",

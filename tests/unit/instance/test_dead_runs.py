@@ -11,7 +11,7 @@ import dagster as dg
 import pytest
 
 from phi_assets.instance.dead_runs import SEEN, fail_dead_runs
-from phi_assets.processes import VARIABLE
+from phi_assets.own_processes import VARIABLE
 from tests.support.runs_of_ours import launched_run, nothing
 
 

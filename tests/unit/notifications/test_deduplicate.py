@@ -6,8 +6,8 @@ import dagster as dg
 import pytest
 
 from phi_assets.graph import check_gates
-from phi_assets.instance import record
-from phi_assets.processes import Process, machine
+from phi_assets.instance import dagster_record
+from phi_assets.own_processes import Process, machine
 from tests.support.toy_checks import Toy, refused_by_azure
 
 STEP = "report failed in a run of __ephemeral_asset_job__"
@@ -251,7 +251,7 @@ def test_more_endings_than_one_tick_reads_are_all_told(instance, watch, webhook,
 
 def test_the_message_links_to_the_run_in_the_running_ui(instance, watch, webhook):
     me = Process.of(os.getpid())
-    record.write(watch.settings, record.Interface(me, 4400, "", True, machine(), {}))
+    dagster_record.write(watch.settings, dagster_record.Interface(me, 4400, "", True, machine(), {}))
     run = end(instance, "process 17 of this run is gone")
 
     watch.tick()

@@ -98,7 +98,7 @@ def test_it_answers_while_it_loads_then_serves_and_finishes_its_answers_when_tol
 
 
 def test_a_model_that_cannot_be_loaded_ends_the_program_with_the_reason(start, tmp_path):
-    (tmp_path / "config.json").write_text('{"auto_map": {}}')
+    (tmp_path / "config.json").write_text('{"auto_map": {"AutoModel": "code.Model"}}')
 
     program = start("--model", str(tmp_path))
 

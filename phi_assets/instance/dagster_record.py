@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from phi_assets import processes
+from phi_assets import own_processes
 from phi_assets.files import DamagedFile, atomic_write, read_json
-from phi_assets.processes import Process
+from phi_assets.own_processes import Process
 from phi_assets.settings import Settings
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class Interface:
 
     @property
     def alive(self) -> bool:
-        return self.machine == processes.machine() and self.supervisor.alive
+        return self.machine == own_processes.machine() and self.supervisor.alive
 
 
 def write(settings: Settings, interface: Interface) -> None:
@@ -73,9 +73,9 @@ def file(settings: Settings) -> Path:
 
 def token_of(settings: Settings) -> str:
     """Return the token of this home's processes, made when there is none."""
-    return processes.token(settings.state / TOKEN)
+    return own_processes.token(settings.state / TOKEN)
 
 
 def processes_of(settings: Settings) -> "Iterator[psutil.Process]":
     """Yield the processes that have this home's token, except this one."""
-    return processes.with_token(processes.read_token(settings.state / TOKEN))
+    return own_processes.with_token(own_processes.read_token(settings.state / TOKEN))

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from phi_assets import processes
-from phi_assets.processes import VARIABLE, Process
+from phi_assets import own_processes
+from phi_assets.own_processes import VARIABLE, Process
 
 
 @pytest.fixture
@@ -56,12 +56,12 @@ def test_a_step_of_the_clock_does_not_change_who_is_alive(start, monkeypatch):
 
 def test_the_token_is_made_once_and_is_private(tmp_path):
     file = tmp_path / "home" / "processes.token"
-    assert processes.read_token(file) == ""
+    assert own_processes.read_token(file) == ""
 
-    made = processes.token(file)
+    made = own_processes.token(file)
 
     assert len(made) == 32
-    assert processes.token(file) == processes.read_token(file) == made
+    assert own_processes.token(file) == own_processes.read_token(file) == made
     assert file.stat().st_mode & 0o777 == 0o600
 
 
@@ -70,17 +70,17 @@ def test_a_damaged_token_is_made_again(tmp_path, damage):
     file = tmp_path / "processes.token"
     file.write_bytes(damage)
 
-    assert len(processes.token(file)) == 32
+    assert len(own_processes.token(file)) == 32
 
 
 def test_only_processes_with_the_token_are_found_and_ended(start):
     ours, theirs, nobodys = start(**{VARIABLE: "ours"}), start(**{VARIABLE: "theirs"}), start(**{VARIABLE: ""})
 
-    found = list(processes.with_token("ours"))
+    found = list(own_processes.with_token("ours"))
     assert [process.pid for process in found] == [ours.pid]
-    assert list(processes.with_token("")) == []
+    assert list(own_processes.with_token("")) == []
 
-    processes.end(found, 5)
+    own_processes.end(found, 5)
 
     assert ours.wait(5) is not None  # psutil has read the status already
     assert theirs.poll() is None
@@ -94,18 +94,18 @@ def test_a_process_that_ignores_the_signal_is_killed(start):
 
     start_ticks = Process.of(process.pid).start
 
-    processes.end(processes.with_token("stubborn"), 0.3)
+    own_processes.end(own_processes.with_token("stubborn"), 0.3)
 
     assert not Process(process.pid, start_ticks).alive
 
 
 def test_this_process_is_never_among_those_with_its_token(start):
-    code = "from phi_assets import processes; print([each.pid for each in processes.with_token('self')])"
+    code = "from phi_assets import processes; print([each.pid for each in own_processes.with_token('self')])"
     process = start(code, **{VARIABLE: "self"})
 
     assert process.communicate()[0].strip() == b"[]"
 
 
 def test_the_machine_has_a_lasting_name():
-    assert processes.machine() == processes.machine()
-    assert len(processes.machine()) == 8
+    assert own_processes.machine() == own_processes.machine()
+    assert len(own_processes.machine()) == 8
