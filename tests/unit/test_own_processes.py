@@ -100,7 +100,7 @@ def test_a_process_that_ignores_the_signal_is_killed(start):
 
 
 def test_this_process_is_never_among_those_with_its_token(start):
-    code = "from phi_assets import processes; print([each.pid for each in own_processes.with_token('self')])"
+    code = "from phi_assets import own_processes; print([each.pid for each in own_processes.with_token('self')])"
     process = start(code, **{VARIABLE: "self"})
 
     assert process.communicate()[0].strip() == b"[]"
