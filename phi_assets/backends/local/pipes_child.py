@@ -105,11 +105,12 @@ def _processes_above() -> list[int]:
     token = os.environ.get(VARIABLE)
     above = [os.getpid()]
     for process in psutil.Process().parents():
-        if token:
-            belongs = process.environ().get(VARIABLE) == token
-        else:  # a Dagster that the user started
-            belongs = any("dagster" in word for word in process.cmdline()[:6])
-        if not belongs:
+        try:
+            # Without a token it is a Dagster that the user started.
+            ours = process.environ().get(VARIABLE) == token if token else "dagster" in " ".join(process.cmdline()[:6])
+        except (psutil.Error, OSError):  # another user's
+            ours = False
+        if not ours:
             break
         above.append(process.pid)
     return above

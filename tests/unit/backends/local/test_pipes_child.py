@@ -1,11 +1,15 @@
 """The run's log of a child process."""
 
 import json
+import os
 
 import dagster as dg
+import psutil
 import pytest
 
+from phi_assets.backends.local import pipes_child
 from phi_assets.backends.local.pipes_child import run_program
+from phi_assets.own_processes import VARIABLE
 from tests.support.hostile_texts import HOSTILE, dangerous
 
 PROGRAM = """
@@ -42,3 +46,19 @@ def test_what_a_program_logs_and_why_it_failed_reach_the_log_without_control_cod
     assert failure
     assert failure.user_failure_data
     assert failure.user_failure_data.description.endswith("program.py: row: \\x1b[31m\\u202e")
+
+
+@pytest.mark.parametrize("fault", [PermissionError(13, "Permission denied"), psutil.NoSuchProcess(1)])
+def test_a_child_watches_the_processes_with_its_token_up_to_one_that_cannot_be_read(monkeypatch, fault):
+    """The environment of another user's process, such as a container's first, cannot be read."""
+    parents = psutil.Process().parents()
+
+    def environ(process: psutil.Process) -> dict[str, str]:
+        if process.pid == parents[-1].pid:
+            raise fault
+        return {VARIABLE: "ours"}
+
+    monkeypatch.setenv(VARIABLE, "ours")
+    monkeypatch.setattr(psutil.Process, "environ", environ)
+
+    assert pipes_child._processes_above() == [os.getpid(), *(each.pid for each in parents[:-1])]
