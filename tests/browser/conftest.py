@@ -28,6 +28,20 @@ def browser(tmp_path_factory) -> Iterator:
 
 
 @pytest.fixture(scope="module")
+def phi_dev(tmp_path_factory) -> Iterator[str]:
+    """The address of a `phi dev` with its own home."""
+    port = free_port()
+    command = [sys.executable, "-m", "phi_assets.cli.main", "dev"]
+    process = start_dagster(command, tmp_path_factory.mktemp("home"), PHI_UI_PORT=str(port))
+    address = f"http://127.0.0.1:{port}"
+    try:
+        wait_until_loaded(process, address)
+        yield address
+    finally:
+        end(process)
+
+
+@pytest.fixture(scope="module")
 def dg_dev(tmp_path_factory) -> Iterator[str]:
     """The address of a `dg dev` with its own home."""
     home = tmp_path_factory.mktemp("home")
@@ -41,7 +55,7 @@ def dg_dev(tmp_path_factory) -> Iterator[str]:
         end(process)
 
 
-def start_dagster(command: list[str], home: Path) -> subprocess.Popen:
+def start_dagster(command: list[str], home: Path, **variables: str) -> subprocess.Popen:
     """Start one of Dagster's commands in the project's folder, with this home."""
     dagster_home = home / "local" / "dagster"
     dagster_home.mkdir(parents=True, exist_ok=True)
@@ -52,6 +66,7 @@ def start_dagster(command: list[str], home: Path) -> subprocess.Popen:
         "PHI_HOME": str(home),
         "VIRTUAL_ENV": sys.prefix,
         "PATH": f"{sys.prefix}/bin:{os.environ['PATH']}",
+        **variables,
     }
     with (home / "dagster.log").open("wb") as log:
         return subprocess.Popen(command, cwd=PROJECT, env=environment, stdout=log, stderr=subprocess.STDOUT)

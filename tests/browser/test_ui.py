@@ -8,25 +8,25 @@ pytestmark = pytest.mark.browser
 STAGES = {"infrastructure", "dataset", "training", "evaluation", "serving", "chat"}
 
 
-def test_the_graph_shows_every_stage(browser, dg_dev):
-    browser.get(f"{dg_dev}/asset-groups")
+def test_the_graph_shows_every_stage(browser, phi_dev):
+    browser.get(f"{phi_dev}/asset-groups")
 
     wait_for(browser, lambda page: all(stage in text_of(page) for stage in STAGES))
 
 
-def test_an_asset_is_materialised_by_clicking(browser, dg_dev):
+def test_an_asset_is_materialised_by_clicking(browser, phi_dev):
     from selenium.webdriver.common.by import By
 
-    browser.get(f"{dg_dev}/assets/training_compute")
+    browser.get(f"{phi_dev}/assets/training_compute")
     wait_for(browser, lambda page: "The compute that training runs on" in text_of(page))
     assert "Never materialized" in text_of(browser)
 
     browser.find_element(By.XPATH, "//button[contains(., 'Materialize')]").click()
 
     wait_for(browser, lambda page: "Never materialized" not in text_of(page))
-    browser.get(f"{dg_dev}/assets/training_compute")
+    browser.get(f"{phi_dev}/assets/training_compute")
     wait_for(browser, lambda page: "memory_gb" in text_of(page))
-    browser.get(f"{dg_dev}/runs")
+    browser.get(f"{phi_dev}/runs")
     wait_for(browser, lambda page: "Success" in text_of(page))
 
 
@@ -37,8 +37,8 @@ def test_an_asset_is_materialised_by_clicking(browser, dg_dev):
         ("candidate", "train_candidate", ("preset", "dataset", "learning_rate", "lora_rank")),
     ],
 )
-def test_the_launchpad_shows_what_a_training_and_a_candidate_can_be_told(browser, dg_dev, job, op, fields):
-    browser.get(f"{dg_dev}/locations/phi_assets/jobs/{job}/playground")
+def test_the_launchpad_shows_what_a_training_and_a_candidate_can_be_told(browser, phi_dev, job, op, fields):
+    browser.get(f"{phi_dev}/locations/phi_assets/jobs/{job}/playground")
 
     wait_for(browser, lambda page: op in text_of(page) and all(f"{name}:" in text_of(page) for name in fields))
 
