@@ -7,14 +7,14 @@ import os
 import shutil
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from urllib.parse import quote
 
-from phi_assets.files import DamagedFile, errors_name, private_folder, set_aside, sync
+from phi_assets.files import DamagedFile, errors_name, locked, private_folder, set_aside, sync
 
 COPIED = (
     Path("mlflow", "mlflow.db"),
@@ -28,6 +28,7 @@ NOT_COPIED = (Path("answers.sqlite"), Path("notifications.sqlite"), Path("prompt
 COPIES = "backups"
 KEPT = 5  # copies of each database
 EMPTY = "it is empty"
+MISSING = "it is missing"
 MAGIC = b"SQLite format 3\0"
 WAL = "-wal"
 COMPANIONS = (WAL, "-shm", "-journal")
@@ -37,12 +38,16 @@ BUSY_SECONDS = 20.0
 
 @dataclass(frozen=True)
 class Restored:
-    """A damaged database: where it was moved, and the copy that took its place; None: a new one is begun."""
+    """A damaged or missing database: where it was moved, and the copy that took its place; None: a new one is begun."""
 
     file: Path
     reason: str
-    aside: Path
+    aside: Path | None
     copy: Path | None
+
+
+class InUse(RuntimeError):
+    """A process has a database open that is to be restored: it would write on in the file that is moved away."""
 
 
 def files(state: Path) -> list[Path]:
@@ -111,43 +116,69 @@ def damaged(file: Path, reason: str) -> DamagedFile:
     return DamagedFile(file, reason, f"`phi down`, then `phi restore`, which {restored}")
 
 
-def copy_all(state: Path, say: Callable[[str], None]) -> list[DamagedFile]:
-    """Copy the databases of COPIED, keep the newest copies of each, and return those that are damaged instead.
+def copy_all(state: Path) -> tuple[dict[Path, Path], list[DamagedFile]]:
+    """Copy the databases of COPIED, and keep the newest copies of each. Return each one's copy, and what is damaged.
 
     Copies are exact at one moment while other processes write: `VACUUM INTO`.
     """
-    found = []
-    for name in COPIED:
-        file = state / name
-        if not file.is_file():
-            continue
-        reason = damage(file)
-        if reason:
-            found.append(damaged(file, reason))  # its copies stay: none is deleted for one that is not made
-        else:
-            say(f"copied {file} to {_copy(file, _place_of(file))}")
-    return found
+    copies, damages = {}, []
+    with locked(state / f"{COPIES}.lock"):
+        for file in (state / name for name in COPIED if (state / name).is_file()):
+            reason = damage(file)
+            if reason:
+                damages.append(damaged(file, reason))  # its copies stay: none is deleted for one that is not made
+            else:
+                copies[file] = _copy(file, _place_of(file))
+    return copies, damages
 
 
 def restore(state: Path) -> list[Restored]:
-    """Set every damaged database aside, and put its newest copy in its place. No process may have them open."""
-    return [_restore(file, reason) for file, reason in examine(state)]
+    """Set every damaged database aside, and put its newest sound copy in its place, or in that of a missing one.
+
+    Raises InUse, before anything is moved, while a process has one of them open.
+    """
+    found = [*examine(state), *((file, MISSING) for file in _missing(state))]
+    _require_closed([file for file, _ in found])
+    return [_restore(file, reason) for file, reason in found]
+
+
+def _missing(state: Path) -> list[Path]:
+    """Return the databases that have a copy and are not there: a backup of a home leaves out databases in use."""
+    return [state / name for name in COPIED if not (state / name).exists() and _newest(state / COPIES / name)]
+
+
+def _require_closed(paths: list[Path]) -> None:
+    import psutil
+
+    names = {os.path.realpath(path): path for path in paths}
+    for process in psutil.process_iter() if names else ():
+        with suppress(psutil.Error, OSError):
+            for opened in process.open_files():
+                if opened.path in names:
+                    raise InUse(
+                        f"process {process.pid} ({process.name()}) has {names[opened.path]} open, so nothing was "
+                        "restored: `phi down` ends this home's processes; then try again"
+                    )
 
 
 def _restore(file: Path, reason: str) -> Restored:
+    private_folder(file.parent)
     copy = next((each for each in reversed(_copies(_place_of(file))) if not damage(each)), None)
     draft = file.with_name(f".{file.name}.draft")
     if copy:
-        with errors_name(draft):
-            shutil.copyfile(copy, draft)
-            sync(draft)
+        try:
+            with errors_name(draft):
+                shutil.copyfile(copy, draft)
+                sync(draft)
+        except BaseException:
+            draft.unlink(missing_ok=True)
+            raise
     aside = set_aside(file)
     for suffix in COMPANIONS:  # SQLite would apply them to the copy
         set_aside(file.with_name(file.name + suffix))
     if copy:
         os.replace(draft, file)
     sync(file.parent)
-    assert aside is not None, f"{file} was there a moment ago"
     return Restored(file, reason, aside, copy)
 
 

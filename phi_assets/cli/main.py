@@ -110,6 +110,22 @@ def clean(dry_run: bool, as_json: bool) -> int:
     return clean_home(_current(), dry_run=dry_run, as_json=as_json)
 
 
+@phi.command(section=DAILY, examples=["phi backup"])
+def backup() -> int:
+    """Copy the databases, also while they are in use."""
+    from phi_assets.cli.backup import backup
+
+    return backup(_current())
+
+
+@phi.command(section=DAILY, examples=["phi restore"])
+def restore() -> int:
+    """Put copies in the place of damaged databases."""
+    from phi_assets.cli.backup import restore
+
+    return restore(_current())
+
+
 @phi.command(section=DAILY, examples=["phi status", "phi status --json | jq .would_run"])
 @as_json
 def status(as_json: bool) -> int:
@@ -271,13 +287,14 @@ def _known_errors() -> tuple[type[Exception], ...]:
     """Return the errors that the user can fix, shown as one line. Any other is a bug, and keeps its traceback."""
     from phi_assets.answer_log import AnswersUnreadable, UnknownAnswer
     from phi_assets.cli.ask import NothingDeployed
+    from phi_assets.databases import InUse
     from phi_assets.errors import BackendError, EndpointDown
     from phi_assets.instance.home import Busy
     from phi_assets.instance.server import DagsterNotReady
     from phi_assets.lineage.trace import NotTraceable
 
     unknown = (AnswersUnreadable, NotTraceable, UnknownAnswer)
-    return (BackendError, Busy, DagsterNotReady, EndpointDown, NothingDeployed, *unknown)
+    return (BackendError, Busy, DagsterNotReady, EndpointDown, InUse, NothingDeployed, *unknown)
 
 
 def _fault(error: Exception) -> str:

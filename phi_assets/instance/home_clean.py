@@ -29,7 +29,7 @@ from phi_assets.ports.training import Trainer
 from phi_assets.records import Record
 from phi_assets.settings import Settings
 
-READS_ONLY = frozenset({"observe_sources", "preflight", "cost", "why", "freshness", "clean"})
+READS_ONLY = frozenset({"observe_sources", "preflight", "cost", "why", "freshness", "clean", "backup"})
 
 
 @dataclass(frozen=True)

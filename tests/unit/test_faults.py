@@ -71,7 +71,7 @@ def test_a_bug_is_no_fault():
 def test_a_database_s_error_names_the_damaged_file_and_its_copy(tmp_path):
     state = tmp_path / "local"
     file = a_database(state / databases.COPIED[0])
-    databases.copy_all(state, lambda _: None)
+    databases.copy_all(state)
     file.write_bytes(file.read_bytes()[:100] + b"x" * (file.stat().st_size - 100))
     engine = sqlalchemy.create_engine(f"sqlite:///{file}")
     with pytest.raises(sqlalchemy.exc.DatabaseError) as caught, engine.connect() as connection:

@@ -329,8 +329,9 @@ def test_every_hour_when_automation_is_on(automation, status, monkeypatch):
     monkeypatch.setattr(defaults, "current", lambda: SimpleNamespace(automation=automation))
 
     assert defaults.schedule_status().value == status
-    schedules = [each for each in definitions().schedules or [] if isinstance(each, dg.ScheduleDefinition)]
-    assert ("freshness", "0 * * * *") in [(each.job_name, each.cron_schedule) for each in schedules]
+    schedule = next(each for each in definitions().schedules or [] if each.name == "hourly_freshness")
+    assert isinstance(schedule, dg.ScheduleDefinition)
+    assert (schedule.job_name, schedule.cron_schedule) == ("freshness", "0 * * * *")
 
 
 def dataset_record(digest: str, folder: Path) -> DatasetVersion:
