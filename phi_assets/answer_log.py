@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from phi_assets import faults
 from serving_code.answers import StoredAnswer, connect, sweep, write
 from serving_code.sqlite_schema import NewerSchema
 
@@ -98,7 +99,8 @@ class Answers:
         except NewerSchema as e:
             raise AnswersUnreadable(str(e)) from e
         except (sqlite3.Error, OSError) as e:
-            raise AnswersUnreadable(f"{self.path}: {e}; where it is damaged, move it away: a new one is begun") from e
+            said = faults.sentence(e, self.path.parent.parent)
+            raise AnswersUnreadable(said or f"{self.path}: {e}; move it away: a new one is begun") from e
 
     def _rule(self) -> str:
         if self.days <= 0:

@@ -86,26 +86,30 @@ def head_damage(file: Path) -> str:
 
 
 def damage(file: Path) -> str:
-    """Return why the database is damaged, after reading it whole; empty when it is sound, locked or missing."""
+    """Return why the database is damaged, after reading it whole; empty when it is sound or missing.
+
+    Raises sqlite3.OperationalError when it cannot be read: it is locked, or the disk has no room for SQLite's index.
+    """
     reason = head_damage(file)
     if reason or not file.is_file():
         return reason
     try:
         with closing(sqlite3.connect(f"file:{quote(str(file))}?mode=ro", uri=True, timeout=BUSY_SECONDS)) as connection:
             found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-    except sqlite3.OperationalError:  # locked, or the disk is full
-        return ""
+    except sqlite3.OperationalError:
+        raise
     except sqlite3.DatabaseError as e:
         return str(e)
     return "" if found == "ok" else " ".join(str(found).split())
 
 
 def examine(state: Path) -> Iterator[tuple[Path, str]]:
-    """Yield each damaged database of a backend's folder, with the reason."""
+    """Yield each damaged database of a backend's folder, with the reason; those that cannot be read are left out."""
     for file in files(state):
-        reason = damage(file)
-        if reason:
-            yield file, reason
+        with suppress(sqlite3.OperationalError):
+            reason = damage(file)
+            if reason:
+                yield file, reason
 
 
 def damaged(file: Path, reason: str) -> DamagedFile:
@@ -137,7 +141,8 @@ def restore(state: Path) -> list[Restored]:
 
     Raises InUse, before anything is moved, while a process has one of them open.
     """
-    found = [*examine(state), *((file, MISSING) for file in _missing(state))]
+    judged = {file: damage(file) for file in files(state)} | dict.fromkeys(_missing(state), MISSING)
+    found = [(file, reason) for file, reason in judged.items() if reason]
     _require_closed([file for file, _ in found])
     return [_restore(file, reason) for file, reason in found]
 
@@ -189,7 +194,7 @@ def _copy(file: Path, folder: Path) -> Path:
     number = int(kept[-1].stem.partition("-")[0]) + 1 if kept else 1
     target = folder / f"{number:06}-{date.today().isoformat()}.db"
     draft = folder / ".draft"
-    draft.unlink(missing_ok=True)
+    _remove_draft(draft)
     try:
         with errors_name(target), closing(sqlite3.connect(file, timeout=BUSY_SECONDS)) as connection:
             connection.execute("VACUUM INTO ?", (str(draft),))
@@ -199,11 +204,16 @@ def _copy(file: Path, folder: Path) -> Path:
         sync(folder)
     except BaseException:
         with suppress(OSError):
-            draft.unlink(missing_ok=True)
+            _remove_draft(draft)
         raise
     for old in _copies(folder)[:-KEPT]:
         old.unlink(missing_ok=True)
     return target
+
+
+def _remove_draft(draft: Path) -> None:
+    for suffix in ("", *COMPANIONS):
+        draft.with_name(draft.name + suffix).unlink(missing_ok=True)
 
 
 def _copies(folder: Path) -> list[Path]:

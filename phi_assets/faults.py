@@ -4,11 +4,12 @@ import errno
 import os
 import re
 import sqlite3
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from phi_assets import databases
-from phi_assets.files import DamagedFile
+from phi_assets.files import DamagedFile, errors_name
 
 ELSEWHERE = "set PHI_HOME to a folder on another disk"
 AGAIN = "what was finished is stored, and the command can be given again"
@@ -37,12 +38,15 @@ OF_SYSTEM = {
 }
 GONE = "{where} is gone from the home: `phi run` makes what is missing"
 
-OF_SQLITE = (
-    ("database or disk is full", errno.ENOSPC),
-    ("disk I/O error", errno.EIO),
-    ("readonly database", errno.EROFS),
-    ("unable to open database file", errno.EACCES),
-)
+OF_SQLITE = {
+    "database or disk is full": errno.ENOSPC,
+    "disk I/O error": errno.EIO,
+    "readonly database": errno.EACCES,
+    "unable to open database": 0,
+}
+"""What SQLite's words mean where the disk says nothing else: it uses each of them for a full disk too."""
+NOT_OPENED = "a database of {where} could not be opened, and its disk takes writes now: give the command again"
+PROBE_BYTES = 1 << 16  # SQLite's index beside a database in use takes 32 kB
 LOCKED = "another process holds a database of {where}: wait for it and try again; `fuser -v {where}` names the process"
 DAMAGES = ("malformed", "not a database", "no such table", "no such column", "is damaged")
 
@@ -102,12 +106,34 @@ def _of_sqlite(message: str, home: Path) -> str:
         return str(found[0]) if found else ""
     if "locked" in message:
         return LOCKED.format(where=home)
-    number = next((number for words, number in OF_SQLITE if words in message), 0)
-    if number in (errno.EIO, errno.EACCES) and _is_full(home):  # SQLite's words where its -shm file finds no room
-        number = errno.ENOSPC
-    if number == errno.EROFS and not os.statvfs(home).f_flag & os.ST_RDONLY:
-        number = errno.EACCES
-    return _of_system(number, None, home)
+    meant = next((number for words, number in OF_SQLITE.items() if words in message), None)
+    if meant is None:
+        return ""
+    if _is_full(home):
+        return _of_system(errno.ENOSPC, None, home)
+    refused = _refused(home)
+    if refused and refused.errno in OF_SYSTEM:
+        return _sentence(refused, home)
+    return _of_system(meant, None, home) if meant else NOT_OPENED.format(where=home)
+
+
+def _refused(home: Path) -> OSError | None:
+    """Return the error of a database that this user may not write, or of a write to the home; None where all is well.
+
+    SQLite does not say what the system said to it.
+    """
+    for file in (file for state in _states(home) for file in databases.files(state)):
+        if not os.access(file, os.R_OK | os.W_OK):
+            number = errno.EROFS if os.statvfs(file).f_flag & os.ST_RDONLY else errno.EACCES
+            return OSError(number, os.strerror(number), str(file))
+    try:
+        with errors_name(home), tempfile.NamedTemporaryFile(dir=home, prefix=".probe-") as probe:
+            probe.write(bytes(PROBE_BYTES))
+            probe.flush()
+            os.fsync(probe.fileno())
+    except OSError as e:
+        return OSError(e.errno, os.strerror(e.errno or 0), str(home))
+    return None
 
 
 def _states(home: Path) -> list[Path]:
