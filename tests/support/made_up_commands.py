@@ -14,7 +14,7 @@ from phi_assets.answer_log import Answers
 from phi_assets.cli import ask, azure, down, models, notify, run, status, why
 from phi_assets.cli.ask import NothingDeployed
 from phi_assets.graph.staleness import AssetState
-from phi_assets.instance import dead_runs, home, record, runs, server
+from phi_assets.instance import dagster_record, dead_runs, home, runs, server
 from phi_assets.lineage.events import Deployed, TrainedFrom
 from phi_assets.lineage.nearest import Near
 from phi_assets.lineage.trace import Lineage
@@ -101,7 +101,7 @@ class Commands:
         patch.setattr(server, "find", lambda _: UI)
         patch.setattr(server, "ensure", lambda *_: UI)
         patch.setattr(server, "stop", lambda _: ["daemon (17)"])
-        patch.setattr(record, "read", lambda _: UI)
+        patch.setattr(dagster_record, "read", lambda _: UI)
 
     def states(self, states: Sequence[AssetState], reason: str = "20 new conversations", address: str = "") -> None:
         host = SimpleNamespace(status=lambda: {"address": address, "alive": False}, start=lambda log: log(address))
