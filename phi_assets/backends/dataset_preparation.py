@@ -15,8 +15,10 @@ from phi_assets.settings import Settings
 
 if TYPE_CHECKING:
     from phi_assets.backends.dataset_versions import DatasetFolders, Published
+    from phi_assets.backends.row_places import Places, PlacesFile
     from phi_assets.conversations.sources.feeds import Feed, Scan
 
+ATTEMPTS = 5  # of preparing, while other machines publish
 PACKED, UNPACKED = (".parquet", ".gz"), 20  # compressed text is a tenth of the version, and of its draft
 
 
@@ -59,9 +61,17 @@ class DatasetPreparation:
         return fingerprint(scan_when_settled(feeds, dg.get_dagster_logger().info))
 
     def publish(
-        self, feeds: "Iterable[Feed]", log: Log, fetch: "Callable[[list[Scan]], list[Scan]]" = list
+        self,
+        feeds: "Iterable[Feed]",
+        log: Log,
+        fetch: "Callable[[list[Scan]], list[Scan]]" = list,
+        places: "Callable[[PlacesFile], Places] | None" = None,
     ) -> DatasetVersion:
-        """Publish the version of these feeds. `fetch` may download remote content to local files."""
+        """Publish the version of these feeds. `fetch` may download remote content to local files.
+
+        `places` returns the places that several machines share, from those of this one.
+        """
+        from phi_assets.backends.row_places import PlacesChanged
         from phi_assets.conversations.options import CleaningOptions
         from phi_assets.conversations.prepare import prepare
         from phi_assets.conversations.sources.feeds import scan_when_settled
@@ -71,15 +81,27 @@ class DatasetPreparation:
         for scan in scans:
             for each in scan.skipped:
                 log(f"skipped: {scan.feed}/{each.name}: {each.reason}")
-        prepared = prepare(
-            scans,
-            CleaningOptions(**self.cleaning),
-            self._versions.assignment(),
-            lambda stage, rows: log(f"{stage}: {rows:,} rows"),
-        )
-        for warning in prepared.split.warnings:
-            log(f"warning: {warning}")
-        return _record(self._versions.publish(prepared.split.rows, prepared.quarantine, prepared.facts))
+        versions = self._versions
+        if places:
+            versions = type(versions)(versions.root, places(versions.own_places()))
+        for attempts_left in reversed(range(ATTEMPTS)):
+            prepared = prepare(
+                scans,
+                CleaningOptions(**self.cleaning),
+                versions.assignment(),
+                lambda stage, rows: log(f"{stage}: {rows:,} rows"),
+            )
+            try:
+                published = versions.publish(prepared.split.rows, prepared.quarantine, prepared.facts)
+            except PlacesChanged as e:
+                if not attempts_left:
+                    raise
+                log(str(e))
+                continue
+            for warning in prepared.split.warnings:
+                log(f"warning: {warning}")
+            return _record(published)
+        raise AssertionError("the last attempt returns or raises")
 
     def find(self, digest: str) -> DatasetVersion | None:
         """The version with this digest in the folder of this machine; None when it is missing or damaged."""

@@ -15,6 +15,7 @@ from typing import Any
 
 import orjson
 
+from phi_assets.backends.row_places import Places, PlacesFile
 from phi_assets.conversations.grouping import SIDES, Assignment, Placed, Side
 from phi_assets.conversations.prepare import as_object
 from phi_assets.conversations.quarantine import Quarantined
@@ -36,19 +37,20 @@ class Published:
     manifest: Mapping[str, Any]
 
 
-class PlacesChanged(RuntimeError):
-    """Another dataset was published between `assignment()` and `publish()`, with one of these rows in another split."""
-
-
 class DatasetFolders:
     """Dataset versions in the folder `root`, which is created if missing.
 
-    `root` also holds `LATEST`, the digest of the last version, and `places.jsonl`, the split and group of every row
-    ever published: with it, a row keeps its split even when all versions were deleted.
+    `root` also holds `LATEST`, the digest of the last version. `places` has the split and group of every row that was
+    ever published; without it they are in `root`, in `places.jsonl`.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, places: Places | None = None) -> None:
         self.root = root
+        self.places = places or self.own_places()
+
+    def own_places(self) -> PlacesFile:
+        """Return the places of this folder, which those of several machines replace."""
+        return PlacesFile(self.root / _PLACES, self._published_places)
 
     def publish(
         self, rows: Mapping[Side, Sequence[SplitRow]], quarantine: Iterable[Quarantined], facts: Mapping[str, Any]
@@ -63,7 +65,8 @@ class DatasetFolders:
             draft = Path(tempfile.mkdtemp(prefix=".writing-", dir=self.root))
             files = {f"{side}.jsonl": _write(draft / f"{side}.jsonl", map(_line, rows[side])) for side in SIDES}
             digest = _digest(files)
-            self._remember(rows)
+            # Before the version becomes visible.
+            self.places.add({row.id: Placed(side, row.group) for side in SIDES for row in rows[side]})
             files[QUARANTINE] = _write(draft / QUARANTINE, (record.to_line() for record in quarantine))
             manifest = {"digest": digest, "files": files, **facts, "created_at": datetime.now(UTC).isoformat()}
             _write(draft / MANIFEST, [orjson.dumps(manifest, option=orjson.OPT_INDENT_2)])
@@ -101,32 +104,8 @@ class DatasetFolders:
             return None
 
     def assignment(self) -> Assignment:
-        """The place of every row that was ever published here, whether or not its version is still on disk.
-
-        Where lines are damaged, the places of the versions on disk count too.
-        """
-        places, damaged = self._recorded_places()
-        if damaged:
-            for row, place in self._published_places():
-                places.setdefault(row, place)
-        return places
-
-    def _recorded_places(self) -> tuple[dict[str, Placed], bool]:
-        """Return the places in places.jsonl, and whether some may be missing there."""
-        places: dict[str, Placed] = {}
-        try:
-            lines = (self.root / _PLACES).read_bytes().splitlines()
-        except FileNotFoundError:
-            lines = []
-        damaged = not lines
-        for line in lines:
-            try:
-                row, side, group = orjson.loads(line)
-                places.setdefault(row, Placed(side, group))
-            except (ValueError, TypeError):
-                # Also one that was truncated when a publisher was killed; its rows were not published.
-                damaged = damaged or bool(line)
-        return places, damaged
+        """The place of every row that was ever published, whether or not its version is still on disk."""
+        return self.places.assignment()
 
     def _published_places(self) -> Iterator[tuple[str, Placed]]:
         for folder in sorted(self.root.glob("[0-9a-f]*")):
@@ -136,24 +115,6 @@ class DatasetFolders:
                 for line in (folder / f"{side}.jsonl").read_bytes().splitlines():
                     row = orjson.loads(line)
                     yield row["id"], Placed(side, row["group"])
-
-    def _remember(self, rows: Mapping[Side, Sequence[SplitRow]]) -> None:
-        """Add the places of new rows to `places.jsonl`, before the version becomes visible; repair the file."""
-        known = self.assignment()
-        moved = [row.id for side in SIDES for row in rows[side] if row.id in known and known[row.id].side != side]
-        if moved:
-            raise PlacesChanged(
-                f"{len(moved)} rows, {moved[0]} among them, were published in another split meanwhile; prepare again"
-            )
-        new = {row.id: Placed(side, row.group) for side in SIDES for row in rows[side] if row.id not in known}
-        _, damaged = self._recorded_places()
-        if damaged:
-            atomic_write(self.root / _PLACES, b"".join(_place_lines({**known, **new})))
-            return
-        with (self.root / _PLACES).open("ab") as file:
-            file.writelines(_place_lines(new))
-            file.flush()
-            os.fsync(file.fileno())
 
     def _install(self, draft: Path, digest: str) -> None:
         folder = self.root / digest
@@ -189,11 +150,6 @@ class DatasetFolders:
 def _line(row: SplitRow) -> bytes:
     value = {"id": row.id, "group": row.group, **as_object(row.conversation)}
     return orjson.dumps(value, option=orjson.OPT_APPEND_NEWLINE)
-
-
-def _place_lines(places: Assignment) -> Iterator[bytes]:
-    for row, place in places.items():
-        yield orjson.dumps((row, place.side, place.group), option=orjson.OPT_APPEND_NEWLINE)
 
 
 def _write(path: Path, lines: Iterable[bytes]) -> dict[str, Any]:

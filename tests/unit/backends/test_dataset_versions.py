@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from phi_assets.backends.dataset_versions import DatasetFolders, PlacesChanged, Published
+from phi_assets.backends.dataset_versions import DatasetFolders, Published
+from phi_assets.backends.row_places import PlacesChanged
 from phi_assets.conversations.options import CleaningOptions
 from phi_assets.conversations.prepare import Prepared, prepare
 from tests.support.conversations import dialogue, distinct, scan_file

@@ -1,7 +1,8 @@
 """Stores dataset versions in blob storage, each registered as an Azure ML data asset, with a local copy."""
 
+import json
 from collections.abc import Callable
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -15,11 +16,14 @@ from phi_assets.ports.dataset import DatasetStore
 from phi_assets.records import DatasetVersion
 
 if TYPE_CHECKING:
+    from phi_assets.backends.azure.dataset.shared_places import SharedPlaces
     from phi_assets.backends.azure.storage.blob import WorkspaceBlobs
+    from phi_assets.backends.row_places import PlacesFile
     from phi_assets.conversations.sources.feeds import Feed, Scan
 
 ASSET = "phi-chat-dataset"
 ROOT = "phi/datasets/"
+MANIFEST = "manifest.json"
 POLL_SECONDS = 5.0
 
 
@@ -35,6 +39,8 @@ class AzureDatasetStore(DatasetStore):
             modules=(
                 "dataset_preparation",
                 "dataset_versions",
+                "row_places",
+                "azure.dataset.shared_places",
                 "azure.storage.data_assets",
                 "azure.dataset.blob_feed",
                 "azure.jobs.hub_reading",
@@ -65,7 +71,7 @@ class AzureDatasetStore(DatasetStore):
         return self._preparation.fingerprint(self.feeds())
 
     def publish(self, log: Log) -> DatasetVersion:
-        published = self._preparation.publish(self.feeds(), log, self._fetch(log))
+        published = self._preparation.publish(self.feeds(), log, self._fetch(log), partial(self._places, log))
         path = folder_of(published.digest)
         sent = self._blobs(log).upload(Path(published.address), path)
         log(f"{blob.address(path)}: {sent} files uploaded")
@@ -82,9 +88,11 @@ class AzureDatasetStore(DatasetStore):
         return _on_azure(published)
 
     def find(self, digest: str) -> DatasetVersion | None:
-        here = self._preparation.find(digest)
-        if here is None or data_assets.find(self._clients, ASSET, digest, log_to_run) is None:
+        if data_assets.find(self._clients, ASSET, digest, log_to_run) is None:
             return None
+        here = self._preparation.find(digest)
+        if here is None:
+            return self._published_elsewhere(digest)
         whole = blob.seems_whole(self._clients, Path(here.address), folder_of(digest))
         return _on_azure(here) if whole else None
 
@@ -93,6 +101,28 @@ class AzureDatasetStore(DatasetStore):
         if self._preparation.find(version.digest) is None:
             self._blobs(log_to_run).download(folder_of(version.digest), folder)
         return folder
+
+    def _published_elsewhere(self, digest: str) -> DatasetVersion | None:
+        """Return the version that another machine published, by its manifest in blob storage, if it is whole."""
+        blobs, folder = self._blobs(log_to_run), folder_of(digest)
+        try:
+            manifest = json.loads(blobs.read(folder + MANIFEST))
+            sizes = blobs.sizes(folder)
+            whole = all(sizes.get(folder + name) == file["bytes"] for name, file in manifest["files"].items())
+            found = DatasetVersion(
+                digest=manifest["digest"],
+                address=blob.address(folder),
+                rows=manifest["rows"],
+                groups=manifest["groups"],
+            )
+        except (ValueError, KeyError, TypeError, AttributeError, blob.NoDatastore):
+            return None
+        return found if whole and found.digest == digest else None
+
+    def _places(self, log: Log, own: "PlacesFile") -> "SharedPlaces":
+        from phi_assets.backends.azure.dataset.shared_places import SharedPlaces
+
+        return SharedPlaces(self._blobs(log), Path(self.state) / "places", own)
 
     def _fetch(self, log: Log) -> "Callable[[list[Scan]], list[Scan]]":
         if self.reading is None:

@@ -110,10 +110,14 @@ class WorkspaceBlobs:
 
     def holds(self, folder: Path, path: str) -> bool:
         """Whether every file of `folder` is stored under `path`, which ends in a slash, with the same size."""
-        stored = self._try(f"listing {path}", lambda: self._sums(path))
+        stored = self.sizes(path)
         files = [file for file in folder.rglob("*") if file.is_file()]
         sizes = {path + file.relative_to(folder).as_posix(): file.stat().st_size for file in files}
-        return all(stored.get(name, (-1, ""))[0] == size for name, size in sizes.items())
+        return all(stored.get(name) == size for name, size in sizes.items())
+
+    def sizes(self, path: str) -> dict[str, int]:
+        """Every blob name that begins with `path`, with its size in bytes."""
+        return {name: size for name, (size, _) in self.listed(path).items()}
 
     def size(self, path: str) -> int | None:
         """The file's size in bytes; None when it does not exist."""
@@ -148,6 +152,19 @@ class WorkspaceBlobs:
 
     def write(self, path: str, content: bytes) -> None:
         self._try(f"writing {path}", lambda: self.blob(path).upload_blob(content, overwrite=True))
+
+    def create(self, path: str, content: bytes) -> bool:
+        """Write a file that does not exist yet, and return whether this call or an equal one wrote it."""
+        from azure.core.exceptions import ResourceExistsError
+
+        def ask() -> bool:
+            try:
+                self.blob(path).upload_blob(content, overwrite=False)
+            except ResourceExistsError:
+                return self.peek(path) == content  # the response to the first attempt may have been lost
+            return True
+
+        return self._try(f"writing {path}", ask)
 
     def remove(self, path: str) -> None:
         """Delete every blob whose name begins with `path`."""

@@ -18,7 +18,7 @@ class LocalDatasetStore(DatasetStore):
 
     decides: ClassVar = {
         "raw_conversations": Decides(),
-        "chat_dataset": Decides(modules=("dataset_preparation", "dataset_versions")),
+        "chat_dataset": Decides(modules=("dataset_preparation", "dataset_versions", "row_places")),
     }
     state: str
     source: str
