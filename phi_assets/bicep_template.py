@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -12,6 +13,7 @@ from typing import Any
 from phi_assets.project import PROJECT
 
 TEMPLATE = PROJECT / "infra" / "main.json"
+GUIDS = uuid.UUID("11fb06fb-712d-4ddd-98c7-e71bbd588830")  # the namespace of `guid` in ARM templates
 ALWAYS_THERE = frozenset({"Microsoft.Resources", "Microsoft.Authorization"})
 # Providers that Azure ML needs in addition to the template's types, for quota requests and endpoints.
 NEEDED_LATER = ("Microsoft.Quota", "Microsoft.PolicyInsights", "Microsoft.Cdn")
@@ -48,6 +50,11 @@ def grants(access_mode: str) -> tuple[Grant, ...]:
     variables = template()["variables"]
     rows = [*variables["jobRoles"][access_mode], *variables["rolesInBothModes"]]
     return tuple(Grant(row["to"], row["on"], row["role"], variables["roles"][row["role"]]) for row in rows)
+
+
+def role_assignment_name(resource_id: str, principal_id: str, grant: Grant) -> str:
+    """The name that the template gives to the assignment of the person `principal_id`: its function `guid`."""
+    return str(uuid.uuid5(GUIDS, "-".join((resource_id, principal_id, grant.role_id))))
 
 
 def api_version(kind: str) -> str:

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from phi_assets import bicep_template
 from tests.support.evaluated_template import (
     DEPLOYER,
     SUBSCRIPTION,
@@ -118,6 +119,17 @@ def test_every_assignment_is_in_the_outputs_by_its_full_id(either: Installation)
     made = [assignment["id"] for assignment in azures(either) + cosmos(either)]
 
     assert sorted(either.outputs["roleAssignments"]) == sorted(made)
+
+
+@pytest.mark.parametrize("mode", ["keyless", "guide"])
+def test_the_name_of_a_person_s_assignment_is_known_without_a_deployment(mode: str):
+    made = installation(accessMode=mode)
+
+    for grant_, role_id in zip(bicep_template.grants(mode), made.outputs["roleAssignments"], strict=True):
+        if grant_.to == "deployer":
+            resource_id = made.outputs["resources"][grant_.on]
+            name = bicep_template.role_assignment_name(resource_id, DEPLOYER, grant_)
+            assert role_id.rpartition("/")[2] == name
 
 
 @pytest.mark.parametrize("mode", ["keyless", "guide"])

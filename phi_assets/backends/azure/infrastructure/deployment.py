@@ -39,7 +39,7 @@ class Deployed:
 def ensure(clients: AzureClients, purge_protection: bool, log: Log) -> Deployed:
     """Deploy the template unless the group's tag has its hash and nothing has drifted; then write nothing."""
     name, body, digest = request_of(clients, purge_protection)
-    run = DeploymentRun(clients, name, digest, log)
+    run = DeploymentRun(clients, name, digest, clients.principal().object_id, log)
     present = _present(clients, run, digest)
     if present is not None:
         outputs.write(clients.account, present)
@@ -67,12 +67,11 @@ def request_of(clients: AzureClients, purge_protection: bool) -> tuple[str, dict
     parameters = {
         "environmentName": account.name,
         "location": account.location,
-        "principalId": principal.object_id,
-        "principalType": principal.kind,
         "accessMode": account.access_mode,
         "purgeProtection": purge_protection,
     }
     digest = bicep_template.deployment_hash(parameters)
+    parameters |= {"principalId": principal.object_id, "principalType": principal.kind}  # each person gets their roles
     body = {
         "location": account.location,
         "properties": {

@@ -21,18 +21,24 @@ ENDED = frozenset({"Succeeded", "Failed", "Canceled"})
 
 
 class DeploymentRun:
-    """The deployment of this name. `digest` is the template hash that identifies a deployment of the same content."""
+    """The deployment of this name.
 
-    def __init__(self, clients: AzureClients, name: str, digest: str, log: Log) -> None:
+    `digest` is the template hash that identifies a deployment of the same content, and `person` the object id of the
+    principal who gets roles by it: another person's deployment gave them to that one.
+    """
+
+    def __init__(self, clients: AzureClients, name: str, digest: str, person: str, log: Log) -> None:
         self.name = name
         self._clients = clients
         self._digest = digest
+        self._person = person
         self._log = log
 
     def finished(self) -> Outputs | None:
-        """The outputs of the last deployment, if it has our template hash and succeeded; else None."""
+        """The outputs of the last deployment, whoever made it, if it has our template hash and succeeded; else None."""
         last = self._get()
-        return self._outputs(last) if last and _state(last) == "Succeeded" and self._is_ours(last) else None
+        same = last and _state(last) == "Succeeded" and _parameter(last, "templateHash") == self._digest
+        return self._outputs(last) if same else None
 
     def make(self, body: Mapping[str, Any]) -> Outputs:
         """Deploy this body, and return the outputs. Raises AzureRefused with the innermost reason and its remedy."""
@@ -129,8 +135,12 @@ class DeploymentRun:
         return Outputs(self._digest, dict(values["resources"]), list(values["roleAssignments"]))
 
     def _is_ours(self, deployment: Any) -> bool:
-        parameters = deployment.properties.parameters or {}
-        return (parameters.get("templateHash") or {}).get("value") == self._digest
+        sent = _parameter(deployment, "templateHash"), _parameter(deployment, "principalId")
+        return sent == (self._digest, self._person)
+
+
+def _parameter(deployment: Any, name: str) -> Any:
+    return ((deployment.properties.parameters or {}).get(name) or {}).get("value")
 
 
 def _state(deployment: Any) -> str:

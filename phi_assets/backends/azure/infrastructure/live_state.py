@@ -4,7 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from phi_assets import bicep_template
 from phi_assets.backends.azure.client.clients import AzureClients
@@ -40,14 +40,31 @@ _cache: dict[str, tuple[float, LiveState]] = {}
 
 
 def read(clients: AzureClients, outputs: Outputs) -> LiveState:
-    """The live state of everything that a deployment created, cached for CACHE_SECONDS."""
-    key = f"{clients.account.group_id} {outputs.template_hash}"
+    """The live state of everything that a deployment created, cached for CACHE_SECONDS.
+
+    Whoever deployed last, the roles of a person are those of the signed-in one: each has theirs.
+    """
+    person = clients.principal().object_id
+    outputs = _of_person(outputs, clients.account.access_mode, person)
+    key = f"{clients.account.group_id} {outputs.template_hash} {person}"
     with _lock:
         when, state = _cache.get(key, (0.0, None))
         if state is None or time.monotonic() - when > CACHE_SECONDS:
             state = _read(clients, outputs)
             _cache[key] = (time.monotonic(), state)
         return state
+
+
+def _of_person(outputs: Outputs, access_mode: str, person: str) -> Outputs:
+    """Return the outputs with the ids of this person's role assignments, made or not."""
+    ids = [
+        role_id
+        if grant.to == "job"
+        else f"{role_id.rpartition('/')[0]}/"
+        f"{bicep_template.role_assignment_name(outputs.resources[grant.on], person, grant)}"
+        for grant, role_id in zip(bicep_template.grants(access_mode), outputs.role_assignments, strict=False)
+    ]
+    return replace(outputs, role_assignments=ids)
 
 
 def forget() -> None:
