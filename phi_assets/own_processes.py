@@ -62,6 +62,16 @@ def read_token(file: Path) -> str:
     return ""
 
 
+def token_in(process: Process) -> str:
+    """Return the token in the environment of a process; empty when it has none, or has ended."""
+    import psutil
+
+    with suppress(psutil.Error, OSError):
+        if process.alive:
+            return psutil.Process(process.pid).environ().get(VARIABLE, "")
+    return ""
+
+
 def with_token(value: str) -> Iterator["psutil.Process"]:
     """Yield the processes that have this token, except this one. Those of other users cannot be read, and have none.
 

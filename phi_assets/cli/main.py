@@ -83,13 +83,14 @@ def dev() -> None:
     from phi_assets.instance import home, server
 
     settings = _current()
-    with home.instance(settings) as instance:
-        server.make_way(settings, instance)
-        port = server.free_port(settings.ui_port)
-    print(f"Dagster's UI on http://127.0.0.1:{port}; Ctrl-C ends it", flush=True)
-    server.take_signals()
-    command = server.command(port, server.loaded_from(settings), "foreground")
-    os.execvpe(command[0], command, server.variables_of_servers(settings))
+    with server.only_dev(settings):
+        with home.instance(settings) as instance:
+            server.make_way(settings, instance)
+            port = server.free_port(settings.ui_port)
+        print(f"Dagster's UI on http://127.0.0.1:{port}; Ctrl-C ends it", flush=True)
+        server.take_signals()
+        command = server.command(port, server.loaded_from(settings), "foreground")
+        os.execvpe(command[0], command, server.variables_of_servers(settings))
 
 
 @phi.command(section=DAILY, examples=["phi down"])

@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,6 +76,17 @@ def token_of(settings: Settings) -> str:
     return own_processes.token(settings.state / TOKEN)
 
 
-def processes_of(settings: Settings) -> "Iterator[psutil.Process]":
-    """Yield the processes that have this home's token, except this one."""
-    return own_processes.with_token(own_processes.read_token(settings.state / TOKEN))
+def tokens_of(settings: Settings) -> set[str]:
+    """Return the token in the home's file, and those of the recorded processes: either may be lost."""
+    found = {own_processes.read_token(settings.state / TOKEN)}
+    with suppress(DamagedFile):
+        recorded = read(settings)
+        if recorded and recorded.machine == own_processes.machine():
+            found |= {own_processes.token_in(each) for each in (recorded.supervisor, *recorded.servers.values())}
+    return found
+
+
+def processes_of(tokens: Iterable[str]) -> "Iterator[psutil.Process]":
+    """Yield the processes that have one of these tokens, except this one."""
+    for token in tokens:
+        yield from own_processes.with_token(token)

@@ -84,8 +84,8 @@ def set_pools(opened: dg.DagsterInstance) -> None:
 
 
 @contextmanager
-def only_one(settings: Settings, name: str, command: str = "") -> Iterator[None]:
-    """Hold the home's lock of this name. Raises Busy, with command and process id of the holder.
+def only_one(settings: Settings, name: str, command: str = "") -> Iterator[TextIO]:
+    """Hold the home's lock of this name, and yield its open file. Raises Busy, which names the holder.
 
     `command`: the command that takes the lock, where its name differs from the lock's.
     """
@@ -105,7 +105,7 @@ def only_one(settings: Settings, name: str, command: str = "") -> Iterator[None]
         handle.write(f"{os.getpid()} {command or name}")
         with errors_name(path):
             handle.flush()
-        yield
+        yield handle
 
 
 def is_at_work(settings: Settings, name: str) -> bool:

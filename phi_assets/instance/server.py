@@ -1,14 +1,15 @@
 """This home's Dagster webserver and daemon: start, find and stop them."""
 
 import hashlib
+import os
 import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from itertools import pairwise
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from phi_assets.graph.dagster_internals import runs
 from phi_assets.instance import dagster_record
 from phi_assets.instance.dagster_record import Interface, find
 from phi_assets.instance.dead_runs import IN_PROGRESS
-from phi_assets.instance.home import environment
+from phi_assets.instance.home import Busy, environment, is_at_work, only_one
 from phi_assets.instance.supervisor import SOCKET_FOLDER
 from phi_assets.own_processes import VARIABLE, Process
 from phi_assets.project import WORKING_FOLDER, source
@@ -29,6 +30,8 @@ from phi_assets.settings import Settings, variables
 
 SOURCE_TREES = ("phi_assets", "dataset_code", "training_code", "evaluation_code", "serving_code", "flows")
 SERVERS = frozenset({"dagster-daemon", "dagster-webserver", "dagster._daemon", "dagster_webserver"})
+DEV = "dev"
+"""The lock of `phi dev`."""
 START_SECONDS = 90
 STOP_SECONDS = 20
 
@@ -58,6 +61,8 @@ def ensure(settings: Settings, log_file: Path) -> Interface:
         raise DagsterNotReady(
             f"`phi dev` on {found.address} has other code or settings loaded; end it with Ctrl-C, then run this again"
         )
+    if not found and is_at_work(settings, DEV):
+        raise DagsterNotReady(f"`phi dev` is starting on {settings.home}; run this again when its UI answers")
     stop(settings)
     refuse_foreign(settings)
     atomic_write(log_file, "")
@@ -76,6 +81,22 @@ def ensure(settings: Settings, log_file: Path) -> Interface:
     started = dagster_record.Interface(Process.of(process.pid), port, wanted, False, own_processes.machine(), {})
     wait_until_ready(started, log_file)
     return find(settings) or started
+
+
+@contextmanager
+def only_dev(settings: Settings) -> Iterator[None]:
+    """Hold the lock of `phi dev`, also in the program that this process becomes. Raises DagsterNotReady.
+
+    The record tells of a `phi dev` only once that has started.
+    """
+    try:
+        with only_one(settings, DEV) as handle:
+            os.set_inheritable(handle.fileno(), True)
+            yield
+    except Busy as e:
+        found = find(settings)
+        where = f"on {found.address}" if found else f"or is starting, on {settings.home}"
+        raise DagsterNotReady(f"`phi dev` runs already, {where}") from e
 
 
 def make_way(settings: Settings, instance: dg.DagsterInstance) -> None:
@@ -109,9 +130,9 @@ def stop(settings: Settings) -> list[str]:
 
     They are known by the home's token, and by the record: either may be lost.
     """
-    found = _recorded(settings)
+    found, tokens = _recorded(settings), dagster_record.tokens_of(settings)
     named = {process.pid: name for name, process in _servers(found).items()}
-    running = {process.pid: process for process in dagster_record.processes_of(settings)}
+    running = {process.pid: process for process in dagster_record.processes_of(tokens)}
     for pid in named:
         with suppress(psutil.Error):
             running.setdefault(pid, psutil.Process(pid))
@@ -119,7 +140,7 @@ def stop(settings: Settings) -> list[str]:
         with suppress(psutil.Error):
             running[found.supervisor.pid].send_signal(signal.SIGINT)  # it ends the servers in order
             running[found.supervisor.pid].wait(STOP_SECONDS)
-    own_processes.end([*running.values(), *dagster_record.processes_of(settings)], STOP_SECONDS)
+    own_processes.end([*running.values(), *dagster_record.processes_of(tokens)], STOP_SECONDS)
     if found and Path(found.folder).name.startswith(SOCKET_FOLDER.format(machine=own_processes.machine())):
         shutil.rmtree(found.folder, ignore_errors=True)
     dagster_record.file(settings).unlink(missing_ok=True)

@@ -141,6 +141,7 @@ class Supervisor:
 
     def _end(self) -> None:
         self._ending.set()
+        tokens = dagster_record.tokens_of(self._settings)
         for names in (("webserver", "daemon"), ("code-server",)):
             started = [self._servers[name] for name in names if name in self._servers]
             for server in started:
@@ -151,7 +152,7 @@ class Supervisor:
                     server.wait(END_SECONDS)
                 except subprocess.TimeoutExpired:
                     server.kill()
-        own_processes.end(dagster_record.processes_of(self._settings), END_SECONDS)
+        own_processes.end(dagster_record.processes_of(tokens), END_SECONDS)
         with suppress(OSError):
             dagster_record.file(self._settings).unlink()
         shutil.rmtree(self._folder, ignore_errors=True)

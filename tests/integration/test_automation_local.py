@@ -172,7 +172,6 @@ def test_each_conversation_is_taken_in_once_while_runs_go_and_the_daemon_is_kill
         time.sleep(2)
         if tick in (7, 14):
             watched.kill_daemon()
-            watched.start()
     files = {path.name for path in watched.inbox.glob("tick-*")}
 
     def places() -> list[str]:

@@ -44,7 +44,7 @@ from phi_assets.settings import current
 settings = current()
 with home.only_one(settings, "run"), home.instance(settings) as instance:
     server.ensure(settings, settings.state / "dagster.log")
-    print(*dead_runs.fail_dead_runs(instance))
+    dead_runs.fail_dead_runs(instance)
 """
 LAUNCH = """
 mutation { launchRun(executionParams: {selector: {repositoryLocationName: "phi_assets",
@@ -103,11 +103,10 @@ class Background:
             text=True,
         )
 
-    def start(self) -> list[str]:
-        """Start Dagster as `phi run` does; return the runs that it marked as failed."""
+    def start(self) -> None:
+        """Start Dagster as `phi run` does, which marks runs as failed whose process ended."""
         done = self.python("-c", START)
         assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout.split()
 
     def recorded(self) -> dict[str, int]:
         """Return the process ids in the record of the running Dagster, by name."""

@@ -57,12 +57,20 @@ class Watched:
             self.process.wait(180)
 
     def kill_daemon(self) -> None:
-        """Kill the daemon with SIGKILL, and wait until `phi dev` has ended."""
+        """Kill the daemon with SIGKILL; `phi dev` starts another one."""
         assert self.process
-        family = psutil.Process(self.process.pid).children(recursive=True)
-        (daemon,) = [each for each in family if any("dagster._daemon" in word for word in _command(each))]
+        (daemon,) = self._daemons()
         daemon.kill()
-        self.process.wait(180)
+        self.wait("another daemon", lambda: [each for each in self._daemons() if each != daemon], 60)
+
+    def _daemons(self) -> list[psutil.Process]:
+        assert self.process
+        family = psutil.Process(self.process.pid).children()
+        return [
+            each
+            for each in family
+            if "phi_assets.instance.dagster_process" in (its := _command(each)) and "daemon" in its
+        ]
 
     @contextmanager
     def instance(self) -> Iterator[dg.DagsterInstance]:
