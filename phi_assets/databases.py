@@ -25,6 +25,7 @@ COPIED = (
 """What only these files know, by their path in the folder of a backend. The logs of single runs are not copied."""
 NOT_COPIED = (Path("answers.sqlite"), Path("notifications.sqlite"), Path("prompt_flow", "pf.sqlite"))
 """Answers are deleted after PHI_KEEP_ANSWERS_DAYS, which a copy would outlive; the others are made again."""
+RUNS = Path("dagster", "history", "runs")
 COPIES = "backups"
 KEPT = 5  # copies of each database
 EMPTY = "it is empty"
@@ -51,8 +52,9 @@ class InUse(RuntimeError):
 
 
 def files(state: Path) -> list[Path]:
-    """Return every known database of a backend's folder that exists."""
-    return [state / name for name in (*COPIED, *NOT_COPIED) if (state / name).is_file()]
+    """Return every database of a backend's folder that exists; the last ones hold the events of one run each."""
+    of_runs = [each for each in sorted((state / RUNS).glob("*.db")) if each.relative_to(state) not in COPIED]
+    return [*(state / name for name in (*COPIED, *NOT_COPIED) if (state / name).is_file()), *of_runs]
 
 
 def require_sound(state: Path) -> None:
@@ -61,6 +63,12 @@ def require_sound(state: Path) -> None:
     Reads the first bytes only; a page that is damaged is noticed when it is read.
     """
     for file in (state / name for name in COPIED):
+        require_begun(file)
+
+
+def require_readable(state: Path) -> None:
+    """Raise DamagedFile for a database of ours that is made again when it is missing, as `require_sound` does."""
+    for file in (state / name for name in NOT_COPIED):
         require_begun(file)
 
 

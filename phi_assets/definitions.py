@@ -4,12 +4,14 @@ Whatever is added to `defs/` is loaded too: Python modules, components and `defs
 """
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
 from phi_assets.backends import select
+from phi_assets.files import DamagedFile
 from phi_assets.graph import asset_facts, code_versions
 from phi_assets.graph.dagster_internals import check_specs_of, load_folder, specs_of, with_code_references
 from phi_assets.instance import home
@@ -20,7 +22,8 @@ from phi_assets.settings import Settings, current
 def definitions() -> dg.Definitions:
     """Return the definitions. Each run is one process; heavy work runs in child processes."""
     settings = current()
-    home.version_of(settings)  # refuses a newer release's home: Dagster's own commands do without `phi`
+    with suppress(DamagedFile):  # opening the home says it
+        home.version_of(settings)  # refuses a newer release's home: Dagster's own commands do without `phi`
     loaded, tree = load_folder(Path(__file__).parent)
     resources = {**(loaded.resources or {}), **select.build_resources(settings)}
     assets, absent = _assets(loaded.assets or (), settings)

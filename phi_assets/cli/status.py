@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, suppress
 
 import dagster as dg
 
+from phi_assets import databases
 from phi_assets.cli.console import print_field, print_json
 from phi_assets.cli.parts import Parts
 from phi_assets.cli.tables import Column, print_table
@@ -52,6 +53,7 @@ def show(settings: Settings, *, as_json: bool) -> int:
     host = (graph.resources or {})["endpoint_host"]
     endpoint = parts.read("endpoint", host.status, {"address": None, "alive": False})
     recorded = parts.read("UI", lambda: dagster_record.read(settings), None)
+    parts.read("answers and messages", lambda: databases.require_readable(settings.state), None)
     ui = recorded if recorded and recorded.alive else None
     if as_json:
         assets = [

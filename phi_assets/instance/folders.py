@@ -3,6 +3,8 @@
 import errno
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from phi_assets import faults
@@ -21,16 +23,23 @@ def make(settings: Settings) -> None:
 
     Raises SettingsError when PHI_HOME cannot be a home: it is a file, read-only, another user's, or its path too long.
     """
-    try:
+    with usable(settings):
         for folder in (settings.home, settings.state, settings.dagster_home, settings.inbox):
             private_folder(folder)
+    for folder in (settings.home, settings.state):
+        _narrow(folder)
+
+
+@contextmanager
+def usable(settings: Settings) -> Iterator[None]:
+    """Raise SettingsError where the block fails because PHI_HOME cannot be a home."""
+    try:
+        yield
     except OSError as e:
         if e.errno not in NO_HOME:
             raise
         said = faults.sentence(e, settings.home)
         raise SettingsError(f"PHI_HOME={settings.home} cannot be the home: {said}") from e
-    for folder in (settings.home, settings.state):
-        _narrow(folder)
 
 
 def _narrow(folder: Path) -> None:

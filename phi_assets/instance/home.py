@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import TextIO
 
 import dagster as dg
+import yaml
 
 from phi_assets import databases
-from phi_assets.files import atomic_write, errors_name, is_locked, lock, private
+from phi_assets.files import DamagedFile, atomic_write, errors_name, is_locked, lock, private
 from phi_assets.graph.dagster_internals import open_instance, set_pool_limit
 from phi_assets.instance import folders
 from phi_assets.project import PROJECT
@@ -33,14 +34,16 @@ class Busy(RuntimeError):
 
 
 def version_of(settings: Settings) -> int:
-    """Return the version of the home's state. Raises SettingsError for a home of a newer release."""
+    """Return the version of the home's state. Raises SettingsError for a home of a newer release, and DamagedFile."""
     file = settings.state / VERSION
     try:
-        version = int(file.read_text(encoding="utf-8"))
+        with folders.usable(settings):
+            version = int(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         version = 0
     except ValueError as e:
-        raise SettingsError(f"{file} is damaged: it must hold the number of the home's version") from e
+        remedy = f"write the home's version into it, which is {len(MIGRATIONS)} when this release has used the home"
+        raise DamagedFile(file, "it holds no number", remedy) from e
     if version > len(MIGRATIONS):
         raise SettingsError(
             f"{settings.state} has version {version} and was written by a newer release of phi-assets, and this one "
@@ -124,15 +127,30 @@ def _take(handle: TextIO, path: Path) -> None:
 
 
 def _write_configuration(settings: Settings) -> None:
-    """Write Dagster's configuration where there is none, or one that this project wrote: an operator's own stays."""
+    """Write Dagster's configuration where there is none, or one that this project wrote: an operator's own stays.
+
+    Raises DamagedFile for one that is not YAML. An empty one counts as none.
+    """
     ours = (PROJECT / "dagster.yaml").read_bytes()
     target, written = settings.dagster_home / "dagster.yaml", settings.state / WRITTEN
     digest = hashlib.sha256(ours).hexdigest()
-    found = hashlib.sha256(target.read_bytes()).hexdigest() if target.is_file() else None
+    content = target.read_bytes() if target.is_file() else b""
+    found = hashlib.sha256(content).hexdigest()
     if found == digest:
         if not written.is_file():
             atomic_write(written, f"{digest}\n")
-        return
-    if found is None or (written.is_file() and written.read_text(encoding="ascii").strip() == found):
+    elif not content.strip() or (written.is_file() and written.read_bytes().strip() == found.encode()):
         atomic_write(target, ours)
         atomic_write(written, f"{digest}\n")
+    else:
+        _require_yaml(target, content)
+
+
+def _require_yaml(file: Path, content: bytes) -> None:
+    try:
+        yaml.safe_load(content)
+    except (ValueError, yaml.YAMLError) as e:
+        reason = f"it is not YAML, {' '.join(str(e).split())}"
+        raise DamagedFile(
+            file, reason, "correct it; or delete it, and the next command writes this project's own"
+        ) from e

@@ -122,7 +122,9 @@ class LocalEndpoint:
             return state
 
     def stop(self, log: Log = lambda _: None) -> None:
-        """Stop all processes of this endpoint; the record stays, for `start`."""
+        """Stop all processes of this endpoint; the record stays, for `start`. Writes nothing."""
+        if not self.folder.is_dir():
+            return
         with self._exclusive(log):
             for process in (self._process(name) for name in (ROUTER, *COLOURS)):
                 if process.alive():
@@ -264,7 +266,8 @@ class LocalEndpoint:
         """Hold the endpoint's lock, so that only one process changes it; others wait."""
         private_folder(self.folder)
         path = self.folder / "changes.lock"
-        with open(path, "w", opener=private) as held:
+        # An existing one is only read: servers are stopped also when their disk has become read-only.
+        with open(path, "r" if path.exists() else "a", encoding="utf-8", opener=private) as held:
             try:
                 lock(held, fcntl.LOCK_EX | fcntl.LOCK_NB, path)
             except BlockingIOError:
