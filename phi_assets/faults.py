@@ -71,6 +71,12 @@ def of_message(message: str, home: Path) -> str:
     return _of_sqlite(message, home) if "sqlite3." in message else ""
 
 
+def of_disk(folder: Path) -> str:
+    """Return the sentence where the folder's disk refuses a write now; empty where it takes one."""
+    refused = OSError(errno.ENOSPC, "full") if _is_full(folder) else _refused(folder)
+    return _of_system(refused.errno or 0, None, folder) if refused else ""
+
+
 def _causes(error: BaseException) -> Iterator[BaseException]:
     """Yield the error and what it was raised from: libraries wrap the error of the system in their own."""
     seen: set[int] = set()

@@ -16,7 +16,7 @@ from pathlib import Path
 import dagster as dg
 import psutil
 
-from phi_assets import child_environment, files, own_processes
+from phi_assets import child_environment, faults, files, own_processes
 from phi_assets.files import DamagedFile, atomic_write
 from phi_assets.graph.dagster_internals import runs
 from phi_assets.instance import dagster_record
@@ -198,9 +198,15 @@ def wait_until_ready(interface: Interface, log_file: Path) -> None:
         if state == "error":
             raise DagsterNotReady(f"the code location does not load:\n{detail}")
         if not interface.alive:
-            raise DagsterNotReady(f"Dagster ended while starting; the end of {log_file}:\n{_tail(log_file)}")
+            raise _not_ready("Dagster ended while starting", log_file)
         time.sleep(0.3)
-    raise DagsterNotReady(f"Dagster was not ready in {START_SECONDS} s; the end of {log_file}:\n{_tail(log_file)}")
+    raise _not_ready(f"Dagster was not ready in {START_SECONDS} s", log_file)
+
+
+def _not_ready(what: str, log_file: Path) -> DagsterNotReady:
+    """Return the error with its reason: the disk, or what the log says."""
+    disk = faults.of_disk(log_file.parent)
+    return DagsterNotReady(f"{what}: {disk}" if disk else f"{what}; the end of {log_file}:\n{_tail(log_file)}")
 
 
 def free_port(first: int) -> int:

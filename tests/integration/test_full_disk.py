@@ -117,3 +117,17 @@ def test_a_disk_that_fills_up_does_not_keep_processes_running(writes, phi):
 
     assert done.code == 0, done
     assert "were not running" in done.out
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("at", [1, 40, 120, 400])
+def test_a_run_on_a_disk_that_fills_up_goes_on_when_there_is_room(at, home, writes, phi):
+    writes.begin(at, EVER)
+    done, hit = phi("run"), writes.hit
+    writes.begin()
+
+    require_a_sentence(done, FULL, hit)
+    again = phi("run")
+    assert again.code == 0, f"after {hit}: {again}"
+    assert phi("down").code == 0
+    assert not_whole(home.path) == []

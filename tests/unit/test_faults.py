@@ -88,6 +88,19 @@ def test_a_locked_database_names_the_command_that_shows_its_holder(tmp_path):
     assert "fuser" in faults.sentence(sqlite3.OperationalError("database is locked"), tmp_path)
 
 
+@pytest.mark.parametrize("words", ["unable to open database file", "disk I/O error", "database or disk is full"])
+def test_sqlite_s_words_are_read_as_what_the_disk_says(words, tmp_path, monkeypatch):
+    error = sqlite3.OperationalError(words)
+    assert "no permission" not in faults.sentence(error, tmp_path)
+    assert faults.of_disk(tmp_path) == ""
+
+    monkeypatch.setattr(os, "fsync", _fails)
+
+    assert "is full: free space on it" in faults.sentence(error, tmp_path)
+    assert "is full: free space on it" in faults.of_disk(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_full_disk_is_told_from_a_write_to_a_stream():
     with (
         pytest.raises(OSError, match=r"/h/file") as caught,

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from phi_assets.answer_log import Answers, AnswersUnreadable
+from phi_assets.files import DamagedFile
 from phi_assets.instance import home
 from phi_assets.notifications.outbox import Outbox
 from phi_assets.settings import Settings, SettingsError, read
@@ -39,14 +40,17 @@ def test_an_older_home_goes_through_each_step_that_it_lacks(settings, monkeypatc
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
-    [("9", "has version 9 and was written by a newer release of phi-assets"), ("nine", "version is damaged")],
+    ("content", "error", "said"),
+    [
+        ("9", SettingsError, "has version 9 and was written by a newer release of phi-assets"),
+        ("nine", DamagedFile, "version is damaged"),
+    ],
 )
-def test_a_newer_home_is_refused_and_nothing_in_it_is_written(content, said, settings):
+def test_a_newer_home_is_refused_and_nothing_in_it_is_written(content, error, said, settings):
     settings.state.mkdir(parents=True)
     (settings.state / home.VERSION).write_text(content, encoding="utf-8")
 
-    with pytest.raises(SettingsError, match=said), home.instance(settings):
+    with pytest.raises(error, match=said), home.instance(settings):
         pass
 
     assert [path.name for path in settings.home.rglob("*") if path.is_file()] == [home.VERSION]

@@ -214,7 +214,7 @@ def test_with_zero_days_the_command_keeps_none_and_forgets_those_there(tmp_path,
 def test_a_damaged_file_is_named_with_what_to_do(tmp_path):
     (tmp_path / "answers.sqlite").write_bytes(b"no database " * 1000)
 
-    with pytest.raises(AnswersUnreadable, match="where it is damaged, move it away"):
+    with pytest.raises(AnswersUnreadable, match="not a database; move it away"):
         Answers(tmp_path, 90).newest(5)
 
 
