@@ -257,7 +257,7 @@ def test_what_an_operator_configured_is_kept(copy: Background):
         with copy.instance() as instance:
             instance.event_log_storage.set_concurrency_slots("training", 3)
             set_pool_limit(instance, "training", 1)
-        copy.start()
+        copy.phi("status")  # opens the home as every command does
         with copy.instance() as instance:
             limits = {pool.name: pool.limit for pool in instance.event_log_storage.get_pool_limits()}
         assert limits["training"] == 3
