@@ -26,6 +26,7 @@ dev: .venv/installed  ## Dagster's UI and daemon on http://127.0.0.1:3000, in th
 	@$(BIN)/phi dev
 
 test: .venv/installed-dev azure_emulator/node_modules  ## the test suite
+	@$(BIN)/python -m phi_assets.prompt_flow.virtual_environment
 	@$(BIN)/pytest
 
 test-long: .venv/installed-dev azure_emulator/node_modules  ## what takes long: fault storms, other data, a daemon that is killed, the real model; SHARD=1/4: a quarter
