@@ -12,8 +12,9 @@ from phi_assets.settings import current
 from tests.contracts.conftest import small_world
 
 pytestmark = [
+    pytest.mark.long,
     pytest.mark.integration,
-    pytest.mark.timeout(600),
+    pytest.mark.timeout(1800),
     pytest.mark.filterwarnings("ignore:.*is currently in preview:dagster_shared.utils.warnings.PreviewWarning"),
     pytest.mark.filterwarnings("ignore:AssetExecutionContext.run_id is deprecated:DeprecationWarning"),
 ]
