@@ -17,7 +17,7 @@ from phi_assets.files import atomic_write
 
 ROOT = "phi/places/"
 NAME = re.compile(rf"{ROOT}(\d{{6}})\.jsonl")
-SHARED = ".shared"  # suffix of the file of this machine, once all that it says is shared
+SHARED = ".shared"  # suffix of this machine's own file, once all that it says is shared
 NAMED = 3
 
 
@@ -41,7 +41,7 @@ class SharedPlaces:
         files = [self._fetched(name, stored[name]) for name in sorted(stored)]
         self._shared = _merged(files)
         former = sorted(set(self._cache.glob("*.jsonl")) - set(files))
-        own = {**_merged(former), **self._own.assignment()}
+        own = {**_merged(former), **(self._own.assignment() if not self._is_shared else {})}
         leaked = [row for row, place in own.items() if row in self._shared and self._shared[row].side != place.side]
         if leaked:
             self._blobs.log(
@@ -60,8 +60,21 @@ class SharedPlaces:
             name, content = f"{ROOT}{self._next:06d}.jsonl", to_lines(new)
             if not self._blobs.create(name, content):
                 raise PlacesChanged("another machine published conversations meanwhile; prepare again")
-        if self._own.file.is_file():
-            self._own.file.replace(self._own.file.with_name(self._own.file.name + SHARED))
+            self._fetched(name, self._blobs.etags(name)[name])  # for when the workspace is deleted
+        if not self._is_shared:
+            if self._own.file.is_file():
+                self._own.file.replace(self._end)
+            else:
+                atomic_write(self._end, "")
+
+    @property
+    def _end(self) -> Path:
+        return self._own.file.with_name(self._own.file.name + SHARED)
+
+    @property
+    def _is_shared(self) -> bool:
+        """Whether this machine's own places were shared: what its versions say of them is in the project's files."""
+        return self._end.is_file() and not self._own.file.is_file()
 
     def _fetched(self, name: str, etag: str) -> Path:
         file = self._cache / f"{Path(name).stem}-{hashlib.sha256(etag.encode()).hexdigest()[:16]}.jsonl"

@@ -165,10 +165,33 @@ def test_places_of_a_machine_that_published_alone_are_shared_once_and_contradict
     assert not [line for line in second.logged if "train it again" in line]
 
 
+def test_versions_that_a_machine_published_alone_are_read_once(machines, monkeypatch):
+    """They stay on its disk, contradictions and all; the warning does not, and nor does the reading of them."""
+    first, second = machines
+    second.publish(slice(20, 120))  # alone: the first has not begun
+    alone = second.place.home / "datasets"
+    second.blobs.remove(ROOT)
+    shutil.rmtree(second.place.home / "places")
+    (alone / "places.jsonl.shared").unlink()
+    first.publish(slice(0, 60))
+
+    second.logged.clear()
+    second.publish(slice(0, 60))
+    assert len([line for line in second.logged if "train it again" in line]) == 1
+
+    monkeypatch.setattr(PlacesFile, "assignment", lambda _: pytest.fail("the versions on disk were read again"))
+    second.logged.clear()
+    second.publish(slice(0, 60))
+    assert not [line for line in second.logged if "train it again" in line]
+
+
 def test_what_a_deleted_workspace_knew_is_remembered_by_each_machine(machines):
     first, _ = machines
     _, before = first.publish(slice(0, 60))
     first.blobs.remove("phi/")
+    shutil.rmtree(first.place.home / "datasets", ignore_errors=True)
+    (first.place.home / "datasets").mkdir()
+    (first.place.home / "datasets" / "places.jsonl.shared").touch()
 
     _, after = first.publish(slice(20, 120))
 
