@@ -23,10 +23,10 @@ _AND = frozenset({"y", "et", "and", "e"})
 _ALL_AND = _AND | {"und", "en", "ve", "ja", "és", "и"}
 # What multiplies the number before it.
 _MULTIPLIER_WORDS = (
-    "hundred thousand million millions billion billions trillion hundert tausend millionen milliarde milliarden milliard "
-    "milliards millones milyon milyar sataa tuhat tuhatta miljoona miljoonaa miljardi miljardia száz ezer millió "
-    "milliárd тысяч тысячи тысяча тыс миллион миллиона миллионов млн млрд миллиард миллиарда миллиардов сто الف الاف "
-    "مليون ملايين مليار مئة مائة सौ हजार लाख करोड"
+    "hundred thousand million millions billion billions trillion hundert tausend millionen milliarde milliarden "
+    "milliard milliards millones milyon milyar sataa tuhat tuhatta miljoona miljoonaa miljardi miljardia száz ezer "
+    "millió milliárd тысяч тысячи тысяча тыс миллион миллиона миллионов млн млрд миллиард миллиарда миллиардов сто "
+    "الف الاف مليون ملايين مليار مئة مائة सौ हजार लाख करोड"
 )
 _MULTIPLIERS = frozenset(_MULTIPLIER_WORDS.split())
 _MULTIPLIERS_OF = {"fr": {"mille", "cent", "cents"}, "es": {"mil"}, "pt": {"mil"}, "it": {"mila"}, "tr": {"bin", "yüz"}}

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from phi_assets.conversations.rows import Conversation
+from phi_assets.conversations.words import WORD
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -21,7 +22,7 @@ _MAX_INDEXED = 200
 _MAX_COMPARED = 200
 """Maximum exact comparisons of one row with rows of other groups, most similar first. Without the limit, many rows of
 one template just below the threshold would all be compared with each other."""
-_WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|[^\W\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]+")
+_WORD = re.compile(WORD)
 _MIX = np.uint64(0x9E3779B97F4A7C15)  # 2**64 / golden ratio, odd: its powers weight the words of a shingle
 
 
@@ -34,7 +35,7 @@ def shingles(conversation: Conversation, words: int) -> NDArray[np.uint64]:
     """Sorted unique 64-bit hashes of every run of `words` words in the user and assistant turns.
 
     System messages are excluded: a common one would make all conversations similar. A shorter text is one shingle.
-    Characters of Chinese, Japanese and Korean count as words.
+    Characters of Chinese, Japanese, Korean and Thai count as words.
     """
     text = " ".join(content for role, content in conversation if role != "system").casefold()
     hashes = np.array([_word_hash(word) for word in _WORD.findall(text)], dtype=np.uint64)

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
+
+from phi_assets.conversations.words import features
 
 NEAREST = 3
 # A fact is asked for in many wordings, and is expressed in few words. Of the project's 80 evaluation questions with
 # their answers, the nearest conversation held the fact in 80 by this weight, 79 by 1/2, and 63 by the question alone;
 # in 71 where the answer was said in words that the training conversations do not have ("thirty-eight" for 38).
 ANSWER_WEIGHT = 0.6
-# In scripts without spaces each letter is a word, as in phi_assets/conversations/drift.py.
-WORD = r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|[^\W\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]+"
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ def nearest(rows: Iterable[dict[str, Any]], question: str, answer: str, count: i
 
     exchanges = [(row, asked, answered) for row in rows for asked, answered in exchanges_of(row["messages"])]
     texts = [text for _, *both in exchanges for text in both]
-    vectors: Any = TfidfVectorizer(token_pattern=WORD, sublinear_tf=True)
+    vectors: Any = TfidfVectorizer(analyzer=partial(features, punctuation=False), sublinear_tf=True)
     try:
         known = vectors.fit_transform(texts)
     except ValueError:  # no text has a word
