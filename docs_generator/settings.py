@@ -37,6 +37,8 @@ def default(field: FieldInfo) -> str:
         return ""
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, tuple):
+        return ",".join(value)
     written = str(value)
     return written.removeprefix(f"{PROJECT}/")
 

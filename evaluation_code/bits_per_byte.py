@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from evaluation_code.inputs import InputError, Message
+from evaluation_code.inputs import InputError, Message, is_scored, rendered
 
 if TYPE_CHECKING:
     import torch
@@ -44,14 +44,14 @@ def encode(tokenizer: Any, messages: Sequence[Message], end_ids: Collection[int]
     `end_ids` end an answer in addition to the tokenizer's own special tokens.
     Raises InputError when the rendered text lacks a turn's content, because the turn then cannot be scored.
     """
-    text: str = tokenizer.apply_chat_template(list(messages), tokenize=False)
+    text: str = tokenizer.apply_chat_template(rendered(messages), tokenize=False)
     encoding = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
     ids, offsets = encoding["input_ids"], encoding["offset_mapping"]
     ends = {*tokenizer.all_special_ids, *end_ids}
     scored: list[int] = []
     size = 0
     for number, message in enumerate(messages):
-        if message["role"] != "assistant" or not message["content"].strip():
+        if not is_scored(message):
             continue
         start, end = _content_span(tokenizer, text, messages, number)
         size += len(message["content"].encode())
@@ -67,7 +67,7 @@ def encode(tokenizer: Any, messages: Sequence[Message], end_ids: Collection[int]
 
 def _content_span(tokenizer: Any, text: str, messages: Sequence[Message], number: int) -> tuple[int, int]:
     """Start and end of an assistant turn's content in the rendered text, in characters."""
-    prompt: str = tokenizer.apply_chat_template(list(messages[:number]), tokenize=False, add_generation_prompt=True)
+    prompt: str = tokenizer.apply_chat_template(rendered(messages[:number]), tokenize=False, add_generation_prompt=True)
     if not text.startswith(prompt):
         raise InputError(
             f"the chat template renders turn {number + 1} differently once it is answered; "

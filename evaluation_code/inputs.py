@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 from evaluation_code.normalise import normalise_answer
 
@@ -14,10 +14,21 @@ class InputError(ValueError):
 
 
 class Message(TypedDict):
-    """One chat turn."""
+    """One chat turn. `learn` is false, or missing: an answer that is context only is not scored."""
 
     role: str
     content: str
+    learn: NotRequired[bool]
+
+
+def is_scored(message: Message) -> bool:
+    """Whether the message is an answer that a model has to predict."""
+    return message["role"] == "assistant" and message.get("learn", True) and bool(message["content"].strip())
+
+
+def rendered(messages: Iterable[Message]) -> list[dict[str, str]]:
+    """The messages as a chat template takes them."""
+    return [{"role": message["role"], "content": message["content"]} for message in messages]
 
 
 @dataclass(frozen=True)
@@ -49,7 +60,7 @@ def read_test_rows(path: Path) -> list[TestRow]:
     rows: dict[str, TestRow] = {}
     for where, value in _lines(path):
         messages = _messages(value, where)
-        if not any(message["role"] == "assistant" and message["content"] for message in messages):
+        if not any(map(is_scored, messages)):
             raise InputError(f"{where}: no assistant turn with content, so there is nothing to score")
         row_id, group = _text(value, "id", where), _text(value, "group", where)
         if row_id in rows:
@@ -128,6 +139,8 @@ def _message(value: Any, where: str) -> Message:
         raise InputError(f"{where}: a message needs a role of system, user or assistant, found {value!r:.80}")
     if not isinstance(value.get("content"), str):
         raise InputError(f"{where}: the content of a message must be a text, found {value.get('content')!r:.80}")
+    if value.get("learn", True) is False:
+        return Message(role=value["role"], content=value["content"], learn=False)
     return Message(role=value["role"], content=value["content"])
 
 

@@ -81,7 +81,35 @@ class Settings(BaseModel):
     personal_data: Literal["mask", "drop", "keep"] = Field(
         "mask", description="what to do with secrets and personal data in a conversation"
     )
-    max_conversation_characters: int = Field(32_000, ge=100, description="a longer conversation is quarantined")
+    repairs: tuple[str, ...] = Field(
+        ("all",),
+        description="repairs of conversations, separated by commas: all, none, names, or names with - to leave out, "
+        "such as -unicode_composed,-turns_joined; where a needed repair is off, the row is quarantined",
+    )
+    keep_fields: tuple[str, ...] = Field(
+        (),
+        description="fields of turns that become a part of their text, separated by commas: reasoning, name, "
+        "tool_calls; others are left out and counted",
+    )
+    preferences: Literal["keep", "learn_chosen"] = Field(
+        "keep",
+        description="rows with a chosen and a rejected answer: keep, only store them for preference training; "
+        "learn_chosen, also learn the chosen answer",
+    )
+    template_tokens: tuple[str, ...] = Field(
+        (), description="further control tokens, separated by commas: a conversation that contains one is quarantined"
+    )
+    max_conversation_characters: int = Field(
+        32_000, ge=100, description="characters above which a conversation is long"
+    )
+    max_conversation_tokens: int | None = Field(
+        None, ge=64, description="tokens, by an upper estimate, above which a conversation is long; unset: no limit"
+    )
+    long_conversations: Literal["drop", "cut", "split"] = Field(
+        "drop",
+        description="what happens to a long conversation: drop, it is quarantined; cut, its first exchanges remain; "
+        "split, it becomes several, each with the exchange before it as context that is not learned again",
+    )
     max_broken_share: float = Field(0.2, ge=0, le=1, description="share of broken rows that stops the graph")
     min_rows: int = Field(20, ge=3, description="minimum number of conversations to train on")
 
@@ -251,6 +279,37 @@ class Settings(BaseModel):
         if any(not name.strip() or not theirs.strip() for name, _, theirs in pairs):
             raise ValueError(f"{value!r} is not of the form messages=dialog,role=speaker")
         return {name.strip(): theirs.strip() for name, _, theirs in pairs}
+
+    @field_validator("repairs", "keep_fields", "template_tokens", mode="before")
+    @classmethod
+    def _listed(cls, value: Any) -> Any:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("repairs")
+    @classmethod
+    def _known_repairs(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        from phi_assets.conversations.repairs import REPAIRS
+
+        if value in (("all",), ("none",)):
+            return value
+        if wrong := [name for name in value if name.removeprefix("-") not in REPAIRS]:
+            raise ValueError(
+                f"{wrong[0]!r} is no repair{_nearest(wrong[0], list(REPAIRS))} (repairs: {', '.join(REPAIRS)})"
+            )
+        if len({name.startswith("-") for name in value}) > 1:
+            raise ValueError("give either the repairs to make, or those to leave out, each with -")
+        return value
+
+    @field_validator("keep_fields")
+    @classmethod
+    def _known_fields(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        from phi_assets.conversations.formats.turns import KEEPABLE
+
+        if wrong := [name for name in value if name not in KEEPABLE]:
+            raise ValueError(
+                f"{wrong[0]!r} is no such field{_nearest(wrong[0], list(KEEPABLE))} ({', '.join(KEEPABLE)})"
+            )
+        return value
 
     @field_validator("ui_hosts", mode="before")
     @classmethod

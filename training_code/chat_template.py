@@ -1,4 +1,4 @@
-"""The loss mask of a conversation: every assistant turn with its end token, and nothing else.
+"""The loss mask of a conversation: every assistant turn to be learned with its end token, and nothing else.
 
 The mask comes from the tokenizer's own chat template, unchanged: rendering the turns before an assistant turn with
 `add_generation_prompt=True` gives the exact prompt at inference time. The tokens after it, up to and including the
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-Message = dict[str, str]
+Message = dict[str, Any]  # role, content, and `learn`: false for an assistant turn that is context only
 
 
 class TemplateMismatch(ValueError):
@@ -43,7 +43,7 @@ def tokenise(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], st
     special = {i for i, token in tokenizer.added_tokens_decoder.items() if token.special} | set(stops)
     in_loss = [False] * len(ids)
     for i, message in enumerate(messages):
-        if message["role"] == "assistant":
+        if message["role"] == "assistant" and message.get("learn", True):
             first = first_token(starts, answer_start(tokenizer, messages, i, text))
             last = end_of_turn(tokenizer, ids, first, special, stops)
             in_loss[first : last + 1] = [True] * (last + 1 - first)
@@ -51,7 +51,8 @@ def tokenise(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], st
 
 
 def render(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], *, ask: bool = False) -> str:
-    text: Any = tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=ask)
+    turns = [{"role": message["role"], "content": message["content"]} for message in messages]
+    text: Any = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=ask)
     return text
 
 

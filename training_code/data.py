@@ -65,7 +65,9 @@ def messages_of(line: str, where: str) -> list[Message]:
             raise TrainingRefused(f"{where}, turn {turn}: the role must be one of {', '.join(ROLES)}")
         if not isinstance(message.get("content"), str):
             raise TrainingRefused(f"{where}, turn {turn}: the content must be text")
-    return [{"role": message["role"], "content": message["content"]} for message in messages]
+        if not isinstance(message.get("learn", True), bool):
+            raise TrainingRefused(f"{where}, turn {turn}: learn must be true or false")
+    return [{"role": each["role"], "content": each["content"], "learn": each.get("learn", True)} for each in messages]
 
 
 def load_rows(

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from .chat_template import render
+
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -41,10 +43,10 @@ def merge(peft_model: Any, tokenizer: PreTrainedTokenizerBase, prompts: Sequence
     """Merge in fp32, and compare greedy answers and logits before and after. Raises MergeDiffers."""
     # Both in fp32: in bf16, the merged weights would round away parts of the adapter.
     peft_model = peft_model.float().eval()
-    texts = [tokenizer.apply_chat_template(list(p), tokenize=False, add_generation_prompt=True) for p in prompts]
-    before = [greedy(peft_model, tokenizer, str(text)) for text in texts]
+    texts = [render(tokenizer, prompt, ask=True) for prompt in prompts]
+    before = [greedy(peft_model, tokenizer, text) for text in texts]
     model = peft_model.merge_and_unload()
-    after = [greedy(model, tokenizer, str(text)) for text in texts]
+    after = [greedy(model, tokenizer, text) for text in texts]
     equal = sum(b[0] == a[0] for b, a in zip(before, after, strict=True))
     difference = max((float((b[1] - a[1]).abs().max()) for b, a in zip(before, after, strict=True)), default=0.0)
     if difference > LARGEST_LOGIT_DIFFERENCE:

@@ -1,6 +1,6 @@
 """Reads, cleans, splits and publishes conversations in a local folder; both dataset stores use it."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -92,7 +92,9 @@ class DatasetPreparation:
                 lambda stage, rows: log(f"{stage}: {rows:,} rows"),
             )
             try:
-                published = versions.publish(prepared.split.rows, prepared.quarantine, prepared.facts)
+                published = versions.publish(
+                    prepared.split.rows, prepared.quarantine, prepared.facts, prepared.preferences
+                )
             except PlacesChanged as e:
                 if not attempts_left:
                     raise
@@ -130,7 +132,24 @@ def cleaning_options(settings: Settings) -> dict[str, Any]:
         "near_duplicate_threshold": settings.near_duplicate_threshold,
         "personal_data": settings.personal_data,
         "max_characters": settings.max_conversation_characters,
+        "long_conversations": settings.long_conversations,
+        "repairs": chosen_repairs(settings.repairs),
+        "keep_fields": list(settings.keep_fields),
+        "preferences": settings.preferences,
+        "template_tokens": list(settings.template_tokens),
+        # Dagster's config has no null.
+        **({"max_tokens": settings.max_conversation_tokens} if settings.max_conversation_tokens else {}),
     }
+
+
+def chosen_repairs(names: Sequence[str]) -> list[str]:
+    """The repairs that PHI_REPAIRS chooses."""
+    from phi_assets.conversations.repairs import REPAIRS
+
+    left_out = [name.removeprefix("-") for name in names if name.startswith("-")]
+    if left_out or names == ("all",):
+        return [name for name in REPAIRS if name not in left_out]
+    return [name for name in REPAIRS if name in names]
 
 
 def _record(published: "Published") -> DatasetVersion:

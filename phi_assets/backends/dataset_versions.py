@@ -24,6 +24,7 @@ from phi_assets.files import atomic_write, file_sha256, locked
 
 MANIFEST = "manifest.json"
 QUARANTINE = "quarantine.jsonl"
+PREFERENCES = "preferences.jsonl"
 _LATEST = "LATEST"
 _PLACES = "places.jsonl"
 
@@ -53,13 +54,17 @@ class DatasetFolders:
         return PlacesFile(self.root / _PLACES, self._published_places)
 
     def publish(
-        self, rows: Mapping[Side, Sequence[SplitRow]], quarantine: Iterable[Quarantined], facts: Mapping[str, Any]
+        self,
+        rows: Mapping[Side, Sequence[SplitRow]],
+        quarantine: Iterable[Quarantined],
+        facts: Mapping[str, Any],
+        preferences: Sequence[Mapping[str, Any]] = (),
     ) -> Published:
         """Publish these rows as the latest version. The same rows are the same version.
 
-        The three splits never change once published; quarantine and manifest describe the source at the last
-        publication. The folder is published atomically, and replaces a damaged one. Raises PlacesChanged if a published
-        row would change its split.
+        The three splits never change once published; quarantine, preferences and manifest describe the source at
+        the last publication. There is a file of preferences only when there are any. The folder is published
+        atomically, and replaces a damaged one. Raises PlacesChanged if a published row would change its split.
         """
         with self._locked():
             draft = Path(tempfile.mkdtemp(prefix=".writing-", dir=self.root))
@@ -68,6 +73,8 @@ class DatasetFolders:
             # Before the version becomes visible.
             self.places.add({row.id: Placed(side, row.group) for side in SIDES for row in rows[side]})
             files[QUARANTINE] = _write(draft / QUARANTINE, (record.to_line() for record in quarantine))
+            if preferences:
+                files[PREFERENCES] = _write(draft / PREFERENCES, map(_json_line, preferences))
             manifest = {"digest": digest, "files": files, **facts, "created_at": datetime.now(UTC).isoformat()}
             _write(draft / MANIFEST, [orjson.dumps(manifest, option=orjson.OPT_INDENT_2)])
             self._install(draft, digest)
@@ -120,8 +127,10 @@ class DatasetFolders:
         folder = self.root / digest
         if not self.verify(digest):
             # The quarantine first: after a crash its size differs from the manifest, so the version counts as missing.
-            for name in (QUARANTINE, MANIFEST):
-                os.replace(draft / name, folder / name)
+            (folder / PREFERENCES).unlink(missing_ok=True)
+            for name in (QUARANTINE, PREFERENCES, MANIFEST):
+                if (draft / name).exists():
+                    os.replace(draft / name, folder / name)
             shutil.rmtree(draft)
             return
         if folder.exists():
@@ -149,6 +158,10 @@ class DatasetFolders:
 
 def _line(row: SplitRow) -> bytes:
     value = {"id": row.id, "group": row.group, **as_object(row.conversation)}
+    return orjson.dumps(value, option=orjson.OPT_APPEND_NEWLINE)
+
+
+def _json_line(value: Mapping[str, Any]) -> bytes:
     return orjson.dumps(value, option=orjson.OPT_APPEND_NEWLINE)
 
 

@@ -1,4 +1,4 @@
-"""Converts a row to one clean conversation, or rejects it with a reason."""
+"""Converts a row to clean conversations, or rejects it with a reason."""
 
 from __future__ import annotations
 
@@ -7,20 +7,14 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from phi_assets.conversations.formats.shapes import parse_conversation
+from phi_assets.conversations.formats.preferences import Preference
+from phi_assets.conversations.formats.shapes import Parsed, parse_conversation
+from phi_assets.conversations.long_conversations import fitted
 from phi_assets.conversations.options import CleaningOptions
 from phi_assets.conversations.personal_data import mask
+from phi_assets.conversations.repairs import CONTROL_CHARACTER, repaired
 from phi_assets.conversations.rows import Conversation, Message, Rejected, Row
-
-TEMPLATE_TOKEN = re.compile(
-    r"<\|[A-Za-z0-9_.:/-]+\|>"  # ChatML, Llama 3, Phi, Qwen, GPT: <|im_start|>, <|eot_id|>, <|end|>, <|endoftext|>
-    r"|<\uff5c[^\uff5c\n]{1,40}\uff5c>"  # DeepSeek, with full-width bars
-    r"|</?s>|<unk>|<bos>|<eos>"  # SentencePiece models
-    r"|\[/?INST\]|<</?SYS>>|\[/?(?:AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS)\]"  # Llama 2, Mistral
-    r"|<(?:start|end)_of_turn>"  # Gemma
-)
-CONTROL_CHARACTER = re.compile("[\x00-\x08\x0b-\x0c\x0e-\x1f\x7f-\x9f]")
-_CHEAP = re.compile(r"[<\[]")
+from phi_assets.conversations.template_tokens import find_template_token
 
 
 class Cleaned(NamedTuple):
@@ -32,31 +26,68 @@ class Cleaned(NamedTuple):
 
 @dataclass
 class Cleaner:
-    """Cleans rows with one set of options, and counts the masked entities."""
+    """Cleans rows with one set of options; counts the masked entities, and the rows with each unused key.
+
+    `preferences` holds the clean preference pairs found so far.
+    """
 
     options: CleaningOptions
     masked: Counter[str] = field(default_factory=Counter)
+    unused: Counter[str] = field(default_factory=Counter)
+    preferences: list[Preference] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         own = "|".join(re.escape(token) for token in self.options.template_tokens if token)
         self._own_tokens = re.compile(own) if own else None
+        self._keep = frozenset(self.options.keep_fields)
+        self._repairs = frozenset(self.options.repairs)
 
-    def clean(self, row: Row) -> Cleaned:
-        """The row's conversation: an optional system message, then user and assistant in turn, ending with assistant.
+    def clean(self, row: Row) -> list[Cleaned]:
+        """The row's conversations: an optional system message, then user and assistant in turn, ending with assistant.
 
-        Raises Rejected with a reason: those of `parse_conversation`, and role_order, empty_turn, no_answer,
-        template_token, control_character, too_long, secret or personal_data.
+        There are several only when a long one is split. Raises Rejected with a reason: those of `parse_conversation`,
+        and role_order, empty_turn, no_answer, nothing_to_learn, template_token, control_character, preference_pair,
+        too_long, secret or personal_data.
         """
-        messages, changes = _cut(parse_conversation(row.value, self.options.columns))
+        parsed = parse_conversation(row.value, self.options.columns, self._keep)
+        self.unused.update(parsed.unused)
+        if parsed.preferences:
+            self._take_preferences(parsed)
+        messages, changes = self._checked(parsed.messages)
+        if not any(message.learn for message in messages if message.role == "assistant"):
+            raise Rejected("nothing_to_learn", "policy", "every turn of the assistant is marked as context only")
+        pieces, cut = fitted(messages, self.options)
+        cleaned = []
+        for piece in pieces:
+            masked, masks = self._mask(piece)
+            cleaned.append(Cleaned(tuple(masked), (*changes, *cut, *masks)))
+        return cleaned
+
+    def _take_preferences(self, parsed: Parsed) -> None:
+        """Collect the row's pairs. Raises Rejected when its chosen answer is not to be learned."""
+        for preference in parsed.preferences:
+            chosen, _ = self._mask(self._checked([*preference.prompt, *preference.chosen])[0])
+            rejected, _ = self._mask(self._checked([*preference.prompt, *preference.rejected])[0])
+            # The repairs may have joined or cut turns of the prompt, in both alike.
+            shared = next(
+                (place for place, (one, two) in enumerate(zip(chosen, rejected, strict=False)) if one != two), 0
+            )
+            if shared and chosen[shared].role == "assistant":
+                self.preferences.append(Preference(chosen[:shared], chosen[shared:], rejected[shared:]))
+        if self.options.preferences == "keep":
+            raise Rejected(
+                "preference_pair",
+                "policy",
+                "stored in preferences.jsonl for preference training; PHI_PREFERENCES=learn_chosen also learns the "
+                "chosen answer",
+            )
+
+    def _checked(self, messages: list[Message]) -> tuple[list[Message], list[str]]:
+        """The messages after repairs, in an order and with a content that training can use. Raises Rejected."""
+        messages, changes = repaired(messages, self._repairs)
         _check_roles(messages)
         self._check_content(messages)
-        length = sum(len(message.content) for message in messages)
-        if length > self.options.max_characters:
-            raise Rejected("too_long", "policy", f"{length} characters, the limit is {self.options.max_characters}")
-        if self.options.personal_data != "keep":
-            messages, masks = self._mask(messages)
-            changes += masks
-        return Cleaned(tuple(messages), tuple(changes))
+        return messages, changes
 
     def _check_content(self, messages: list[Message]) -> None:
         for role, content in messages:
@@ -64,12 +95,15 @@ class Cleaner:
                 raise Rejected("empty_turn", "broken", f"a turn of {role} is empty")
             if found := CONTROL_CHARACTER.search(content):
                 raise Rejected("control_character", "broken", f"U+{ord(found[0]):04X} in a turn of {role}")
-            found = TEMPLATE_TOKEN.search(content) if _CHEAP.search(content) else None
-            found = found or (self._own_tokens.search(content) if self._own_tokens else None)
-            if found:
-                raise Rejected("template_token", "broken", f"{found[0]} in a turn of {role}")
+            token = find_template_token(content)
+            if not token and self._own_tokens and (own := self._own_tokens.search(content)):
+                token = own[0]
+            if token:
+                raise Rejected("template_token", "broken", f"{token} in a turn of {role}")
 
     def _mask(self, messages: list[Message]) -> tuple[list[Message], list[str]]:
+        if self.options.personal_data == "keep":
+            return messages, []
         masked = [mask(message.content) for message in messages]
         secrets = [entity for item in masked for entity in item.secrets]
         personal = [entity for item in masked for entity in item.personal]
@@ -77,24 +111,8 @@ class Cleaner:
             raise Rejected("secret" if secrets else "personal_data", "policy", ", ".join(sorted({*secrets, *personal})))
         self.masked.update(secrets + personal)
         changes = ["secret_masked"] * bool(secrets) + ["personal_data_masked"] * bool(personal)
-        kept = [Message(message.role, item.text) for message, item in zip(messages, masked, strict=True)]
+        kept = [message._replace(content=item.text) for message, item in zip(messages, masked, strict=True)]
         return kept, changes
-
-
-def _cut(messages: list[Message]) -> tuple[list[Message], list[str]]:
-    """Remove an empty system message, a leading assistant turn and a trailing user turn; return the changes too."""
-    system, turns, changes = [], messages, []
-    if turns and turns[0].role == "system":
-        system, turns = turns[:1], turns[1:]
-        if not system[0].content.strip():
-            system, changes = [], ["empty_system_removed"]
-    if turns and turns[0].role == "assistant":
-        turns, changes = turns[1:], [*changes, "leading_assistant_cut"]
-    if turns and turns[-1].role == "user":
-        turns, changes = turns[:-1], [*changes, "trailing_user_cut"]
-    if not turns:
-        raise Rejected("no_answer", "broken", "no user turn with an answer of the assistant after it")
-    return system + turns, changes
 
 
 def _check_roles(messages: list[Message]) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from phi_assets.conversations.formats.read_rows import MAX_LINE_BYTES
 from phi_assets.conversations.formats.shapes import check_columns
+from phi_assets.conversations.formats.turns import KEEPABLE
+from phi_assets.conversations.repairs import REPAIRS
 
 PersonalDataPolicy = Literal["mask", "drop", "keep"]
 
@@ -22,7 +24,19 @@ class CleaningOptions:
     max_line_bytes: int = MAX_LINE_BYTES
     """A longer line of JSON Lines or element of a JSON array is broken."""
     max_characters: int = 32_000
-    """A conversation with more characters, all turns together, is dropped."""
+    """A conversation with more characters, all turns together, is long."""
+    max_tokens: int | None = None
+    """A conversation with more tokens, by an upper estimate, is long."""
+    long_conversations: Literal["drop", "cut", "split"] = "drop"
+    """What happens to a long conversation."""
+    repairs: Sequence[str] = REPAIRS
+    """The repairs that are made; where another would be needed, the row is dropped."""
+    keep_fields: Sequence[str] = ()
+    """Fields of turns that become a part of their text: reasoning, name, tool_calls."""
+    preferences: Literal["keep", "learn_chosen"] = "keep"
+    """Whether the chosen answer of a preference pair is learned too; the pair is stored either way."""
+    own_splits: Literal["respect", "redraw"] = "respect"
+    """Whether files and rows that the data itself puts into training, validation or test stay there."""
     template_tokens: tuple[str, ...] = ()
     """Further control tokens of the model that must not occur in content."""
     personal_data: PersonalDataPolicy = "mask"
@@ -45,6 +59,9 @@ class CleaningOptions:
         check_columns(self.columns)
         if self.personal_data not in ("mask", "drop", "keep"):
             raise ValueError(f"personal_data is {self.personal_data!r}; choose mask, drop or keep")
+        for name, known in (("repairs", REPAIRS), ("keep_fields", KEEPABLE)):
+            if wrong := [each for each in getattr(self, name) if each not in known]:
+                raise ValueError(f"{name} has the unknown {wrong[0]!r}; known: {', '.join(known)}")
         for name in ("validation_share", "test_share"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; give a share from 0 to below 1")
@@ -63,5 +80,5 @@ class CleaningOptions:
         return {
             **dataclasses.asdict(self),
             "columns": dict(self.columns),
-            "template_tokens": list(self.template_tokens),
+            **{name: list(getattr(self, name)) for name in ("template_tokens", "repairs", "keep_fields")},
         }

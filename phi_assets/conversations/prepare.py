@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from phi_assets.conversations.cleaning import Cleaner
+from phi_assets.conversations.formats.preferences import Preference
 from phi_assets.conversations.grouping import Assignment
 from phi_assets.conversations.options import CleaningOptions
 from phi_assets.conversations.quarantine import Quarantined, change, count_kinds, count_reasons, drop, drop_broken
-from phi_assets.conversations.rows import Broken, Conversation, Rejected, Row, SourceError, conversation_id
+from phi_assets.conversations.rows import Broken, Conversation, Message, Rejected, Row, SourceError, conversation_id
 from phi_assets.conversations.sources.feeds import Piece, Scan, fingerprint, path_stat
 from phi_assets.conversations.sources.read_source import read_source
 from phi_assets.conversations.splitting import Split, split, verbatim_share
@@ -28,6 +29,7 @@ class Prepared:
     split: Split
     quarantine: list[Quarantined]
     facts: dict[str, Any]
+    preferences: list[dict[str, Any]] = field(default_factory=list)
 
 
 def prepare(
@@ -54,7 +56,7 @@ def prepare(
             read[piece.sha256] = piece.name
             sources.append({**entry, **_take_all(piece, collection, progress)})
     progress("read", collection.rows_read)
-    made = split(collection.conversations, keep, options)
+    made = split(collection.conversations, keep, options, collection.of_one_row)
     progress("split", sum(made.counts().values()))
     quarantine = collection.account(made)
     facts = {
@@ -64,7 +66,7 @@ def prepare(
         "skipped": {f"{scan.feed}: {each.name}": each.reason for scan in scans for each in scan.skipped},
         **_facts(options, collection, made, quarantine),
     }
-    return Prepared(made, quarantine, facts)
+    return Prepared(made, quarantine, facts, [_preference(each) for each in collection.preferences])
 
 
 def _take_all(piece: Piece, collection: _Collection, progress: Progress) -> dict[str, int]:
@@ -83,7 +85,10 @@ def _take_all(piece: Piece, collection: _Collection, progress: Progress) -> dict
 
 @dataclass
 class _Origin:
-    """The source of an accepted conversation; the row itself is stored only when it was changed."""
+    """The source of an accepted conversation; the row itself is stored only when it was changed.
+
+    A row that was split has several conversations; only the first of them stores the row.
+    """
 
     position: int
     file: str
@@ -100,6 +105,7 @@ class _Collection:
     conversations: dict[str, Conversation] = field(default_factory=dict)
     origins: dict[str, _Origin] = field(default_factory=dict)
     dropped: dict[int, Quarantined] = field(default_factory=dict)
+    of_one_row: list[list[str]] = field(default_factory=list)
     rows_read: int = 0
     broken: int = 0
 
@@ -110,6 +116,14 @@ class _Collection:
     def masked(self) -> Counter[str]:
         return self._cleaner.masked
 
+    @property
+    def unused(self) -> Counter[str]:
+        return self._cleaner.unused
+
+    @property
+    def preferences(self) -> list[Preference]:
+        return self._cleaner.preferences
+
     def take(self, item: Row | Broken) -> None:
         self.rows_read += 1
         shown = self.options.quarantine_characters
@@ -118,18 +132,25 @@ class _Collection:
             self.dropped[self.rows_read] = drop_broken(item, shown)
             return
         try:
-            conversation, changes = self._cleaner.clean(item)
+            pieces = self._cleaner.clean(item)
         except Rejected as e:
             self.broken += e.kind == "broken"
             self.dropped[self.rows_read] = drop(item, e.reason, e.kind, e.detail, shown)
             return
-        row_id = conversation_id(conversation)
-        if first := self.origins.get(row_id):
+        known = {conversation_id(piece.conversation): piece for piece in pieces}
+        new = {row_id: piece for row_id, piece in known.items() if row_id not in self.origins}
+        if not new:
+            first = self.origins[next(iter(known))]
             detail = f"the same as {first.file}, line {first.line}"
             self.dropped[self.rows_read] = drop(item, "exact_duplicate", "duplicate", detail, shown)
             return
-        self.conversations[row_id] = conversation
-        self.origins[row_id] = _Origin(self.rows_read, item.file, item.line, item if changes else None, changes)
+        if len(new) > 1:
+            self.of_one_row.append(list(new))
+        changed: Row | None = item
+        for row_id, (conversation, changes) in new.items():
+            self.conversations[row_id] = conversation
+            self.origins[row_id] = _Origin(self.rows_read, item.file, item.line, changed if changes else None, changes)
+            changed = None
 
     def account(self, made: Split) -> list[Quarantined]:
         """The quarantine in the order of reading, including rows that would connect two splits and changed rows."""
@@ -149,8 +170,17 @@ class _Collection:
 
 
 def as_object(conversation: Conversation) -> dict[str, Any]:
-    """The conversation in the published format."""
-    return {"messages": [{"role": role, "content": content} for role, content in conversation]}
+    """The conversation in the published format; `learn` is false in a turn that is context only, and else left out."""
+    return {"messages": _messages(conversation)}
+
+
+def _messages(turns: Iterable[Message]) -> list[dict[str, Any]]:
+    return [{"role": turn.role, "content": turn.content, **({} if turn.learn else {"learn": False})} for turn in turns]
+
+
+def _preference(preference: Preference) -> dict[str, Any]:
+    """The pair in the form that preference training reads: three lists of messages."""
+    return {name: _messages(getattr(preference, name)) for name in Preference._fields}
 
 
 def _facts(
@@ -165,6 +195,11 @@ def _facts(
         "reasons": count_reasons(quarantine),
         "kinds": kinds,
         "broken_share": kinds["broken"] / collection.rows_read if collection.rows_read else 0.0,
+        "unused_keys": dict(sorted(collection.unused.items())),
+        "context_only_turns": sum(
+            not turn.learn for conversation in collection.conversations.values() for turn in conversation
+        ),
+        "preference_pairs": len(collection.preferences),
         "masked": dict(sorted(collection.masked.items())),
         "near_duplicate_groups": made.near_duplicate_groups(),
         "grouped_near_duplicates": made.grouped_near_duplicates,

@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from phi_assets.conversations.grouping import SIDES
-from phi_assets.conversations.rows import Message, conversation_id
+from phi_assets.conversations.rows import ContextOnly, Message, conversation_id
 from phi_assets.outcome import CheckOutcome
 
 MINIMUM_BROKEN = 5
@@ -57,10 +57,14 @@ def _fault(row: Any) -> str:
     turns = roles[1:] if roles[:1] == ["system"] else roles
     if not turns or turns != ["user", "assistant"] * (len(turns) // 2):
         return f"roles in the order {', '.join(roles) or 'of none'}"
+    if not any(message["role"] == "assistant" and message.get("learn", True) for message in messages):
+        return "no turn of the assistant is to be learned"
     return "" if row["id"] == _expected_id(row) else "the id is not that of the messages"
 
 
 def _is_message(message: Any) -> bool:
+    if isinstance(message, dict) and message.get("role") == "assistant" and message.get("learn") is False:
+        message = {key: value for key, value in message.items() if key != "learn"}
     return (
         isinstance(message, dict)
         and set(message) == {"role", "content"}
@@ -70,7 +74,8 @@ def _is_message(message: Any) -> bool:
 
 
 def _expected_id(row: Mapping[str, Any]) -> str:
-    return conversation_id(tuple(Message(message["role"], message["content"]) for message in row["messages"]))
+    turns = ((Message if each.get("learn", True) else ContextOnly, each) for each in row["messages"])
+    return conversation_id(tuple(kind(each["role"], each["content"]) for kind, each in turns))
 
 
 def check_leakage(folder: Path) -> CheckOutcome:

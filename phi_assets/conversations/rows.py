@@ -24,6 +24,21 @@ class Message(NamedTuple):
     role: Role
     content: str
 
+    @property
+    def learn(self) -> bool:
+        """Whether training may learn the turn, if it is of the assistant."""
+        return True
+
+
+class ContextOnly(Message):
+    """A turn of the assistant that is context for later turns, and neither learned nor scored."""
+
+    __slots__ = ()
+
+    @property
+    def learn(self) -> bool:
+        return False
+
 
 Conversation = tuple[Message, ...]
 
@@ -64,7 +79,9 @@ def normalised(text: str) -> str:
 
 def conversation_id(conversation: Conversation) -> str:
     """The first 64 bits (hex) of the SHA-256 of the normalised conversation: equal for exact duplicates."""
-    canonical = orjson.dumps([[role, normalised(content)] for role, content in conversation])
+    canonical = orjson.dumps(
+        [[turn.role, normalised(turn.content), *([] if turn.learn else ["context"])] for turn in conversation]
+    )
     return hashlib.sha256(canonical).hexdigest()[:ID_LENGTH]
 
 

@@ -44,11 +44,17 @@ class Split:
         return sum(size > 1 for size in sizes.values())
 
 
-def split(conversations: Mapping[str, Conversation], keep: Assignment, options: CleaningOptions) -> Split:
+def split(
+    conversations: Mapping[str, Conversation],
+    keep: Assignment,
+    options: CleaningOptions,
+    together: Sequence[Sequence[str]] = (),
+) -> Split:
     """The split of the conversations (by id); deterministic for the same ids, `keep` and options.
 
-    `keep` holds the places of the rows published before. When grouping near duplicates would leave validation or test
-    with too few rows or groups for a meaningful score, only exact duplicates are grouped, and a warning says so.
+    `keep` holds the places of the rows published before; ids of one list of `together` are one group. When
+    grouping near duplicates would leave validation or test with too few rows or groups for a meaningful score, only
+    exact duplicates are grouped, and a warning says so.
     """
     from phi_assets.conversations.near_duplicates import NearDuplicates
 
@@ -60,8 +66,8 @@ def split(conversations: Mapping[str, Conversation], keep: Assignment, options: 
         return ((ids[later], ids[earlier]) for later, earlier in near(ids).pairs())
 
     ids = sorted(conversations)
-    alone = [[row] for row in ids]
-    components = [[ids[position] for position in found] for found in near(ids).components()]
+    alone = _joined([[row] for row in ids], together)
+    components = _joined([[ids[position] for position in found] for found in near(ids).components()], together)
     if len(components) == len(ids):
         return _split(conversations, _fill(group(alone, pairs_in, keep), options), [], alone, options)
     if too_few := _too_few(_fill(group(components, _no_pairs, keep), options), components, options):
@@ -74,6 +80,21 @@ def split(conversations: Mapping[str, Conversation], keep: Assignment, options: 
         return replace(made, grouped_near_duplicates=False, warnings=[warning, *made.warnings])
     groups = group(components, pairs_in, keep)
     return _split(conversations, _fill(groups, options), groups.bridging, components, options)
+
+
+def _joined(components: list[list[str]], together: Sequence[Sequence[str]]) -> list[list[str]]:
+    """The components, those connected by ids of one list of `together` as one."""
+    if not together:
+        return components
+    place = {row: number for number, component in enumerate(components) for row in component}
+    merged: dict[int, list[str]] = dict(enumerate(components))
+    for linked in together:
+        first, *others = dict.fromkeys(place[row] for row in linked)
+        for other in others:
+            moved = merged.pop(other)
+            merged[first] += moved
+            place.update(dict.fromkeys(moved, first))
+    return [sorted(component) for component in merged.values()]
 
 
 def _no_pairs(ids: list[str]) -> Iterator[tuple[str, str]]:

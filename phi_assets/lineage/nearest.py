@@ -22,7 +22,7 @@ class Near:
 
     id: str
     similarity: float
-    messages: Sequence[dict[str, str]]
+    messages: Sequence[dict[str, Any]]
     question: str
     answer: str
 
@@ -56,12 +56,13 @@ def nearest(rows: Iterable[dict[str, Any]], question: str, answer: str, count: i
     return list(found.values())
 
 
-def exchanges_of(messages: Sequence[dict[str, str]]) -> list[tuple[str, str]]:
-    """Return question and answer of each turn of the assistant."""
+def exchanges_of(messages: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
+    """Return question and answer of each turn of the assistant that was learned."""
     found, asked = [], list[str]()
     for message in messages:
         if message["role"] == "assistant":
-            found.append(("\n".join(asked), message["content"]))
+            if message.get("learn", True):
+                found.append(("\n".join(asked), message["content"]))
             asked = []
         elif message["role"] == "user":
             asked.append(message["content"])

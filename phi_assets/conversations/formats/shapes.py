@@ -1,79 +1,147 @@
 """Recognises the formats of chat rows and converts each row to one conversation.
 
-Known formats: OpenAI `messages` (ultrachat too), ShareGPT `conversations`, Alpaca `instruction`/`input`/`output`, and
-`prompt`/`completion`.
+Known formats: OpenAI `messages` (ultrachat too), ShareGPT `conversations`, Alpaca `instruction`/`input`/`output`,
+`prompt`/`completion`, ChatGPT exports, and preferences: `chosen`/`rejected` (DPO), `label` (KTO), lists of answers.
 """
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from typing import Any, cast
+from dataclasses import dataclass
+from typing import Any
 
-from phi_assets.conversations.rows import Message, Rejected, Role
-
-_TEXT_PARTS = frozenset({"text", "input_text", "output_text"})
+from phi_assets.conversations.formats.chatgpt_export import is_export, turns_of
+from phi_assets.conversations.formats.json_text import from_json_text
+from phi_assets.conversations.formats.loss_marks import by_turn, learned
+from phi_assets.conversations.formats.preferences import Preference, is_ranked, pair, pair_names, ranked
+from phi_assets.conversations.formats.turns import Reader, filled, renamed, tools_text
+from phi_assets.conversations.formats.unknown_shape import described
+from phi_assets.conversations.rows import Message, Rejected
 
 COLUMNS = (
     "messages", "conversations", "role", "content", "from", "value", "system", "user", "assistant",
-    "instruction", "input", "output", "history", "prompt", "completion",
+    "instruction", "input", "output", "history", "prompt", "completion", "chosen", "rejected",
 )  # fmt: skip
 """The names that PHI_COLUMNS may map; `system`, `user` and `assistant` are both columns and role names."""
-ROLES = {
-    "system": "system", "developer": "system",
-    "user": "user", "human": "user", "prompter": "user",
-    "assistant": "assistant", "gpt": "assistant", "chatgpt": "assistant", "bing": "assistant", "bard": "assistant",
-    "model": "assistant", "bot": "assistant", "ai": "assistant",
-}  # fmt: skip
-TOOL_ROLES = frozenset({"tool", "tools", "function", "function_call", "tool_call", "function_response", "tool_response",
-                        "observation", "ipython", "environment"})  # fmt: skip
-
 _MEDIA = {"image": "image", "images": "image", "audio": "audio", "audios": "audio", "video": "unsupported_part",
           "videos": "unsupported_part"}  # fmt: skip
+_TOOLS = ("tools", "functions")
+_TURNS = ("messages", "conversations")
+_EXPORT = {"mapping", "current_node"}
 
 
-def parse_conversation(value: Mapping[str, Any], columns: Mapping[str, str]) -> list[Message]:
-    """The messages of a row, unchanged: nothing is trimmed, and the order of roles is not checked yet.
+@dataclass(frozen=True)
+class Parsed:
+    """A row as one conversation, unchanged: nothing is trimmed, and the order of roles is not checked yet.
 
-    `columns` maps the project's names to those of the data. Raises Rejected: `unknown_shape` names the keys that were
-    found; `tool_call`, `tools`, `image`, `audio`, `unsupported_part`, `unknown_role` and `not_text` name the content
-    that is not supported.
+    `unused` names the filled keys that were left out. With `preferences` the messages end with the better answer.
     """
-    row = renamed(value, columns)
-    _refuse_extras(row)
-    if isinstance(row.get("messages"), list):
-        return _with_system(row, parse_turns(row["messages"], columns))
-    if isinstance(row.get("conversations"), list):
-        return _with_system(row, parse_turns(row["conversations"], columns))
+
+    messages: list[Message]
+    unused: frozenset[str] = frozenset()
+    preferences: tuple[Preference, ...] = ()
+
+
+def parse_conversation(
+    value: Mapping[str, Any], columns: Mapping[str, str], keep: frozenset[str] = frozenset()
+) -> Parsed:
+    """The conversation of a row. `columns` maps the project's names to those of the data; `keep`: PHI_KEEP_FIELDS.
+
+    Raises Rejected: `unknown_shape` names the keys that were found; `tool_call`, `tools`, `image`, `audio`,
+    `unsupported_part`, `alternatives`, `loss_mark`, `unknown_role`, `json_text` and `not_text` name the content that is
+    not supported, `not_to_learn` a row that its own mark excludes.
+    """
+    row = from_json_text(renamed(value, columns))
+    reader = Reader(columns, keep)
+    used = _refuse_extras(row, keep)
+    parsed, read = _parsed(row, value, reader)
+    messages, marks = by_turn(row, parsed.messages)
+    used |= read | marks | _refuse_unlearned(row, marks)
+    messages = _with_system(row, messages, reader, keep)
+    unused = {str(key) for key in row if filled(row[key])} - used - {"system"}
+    preferences = tuple(
+        each._replace(prompt=_with_system(row, each.prompt, reader, keep)) for each in parsed.preferences
+    )
+    return Parsed(messages, frozenset(reader.unused | unused), preferences)
+
+
+def _parsed(row: Mapping[str, Any], value: Mapping[str, Any], reader: Reader) -> tuple[Parsed, set[str]]:
+    """The row by its shape, and the names of the columns that make it."""
+    if is_export(row):
+        return Parsed(reader.turns(turns_of(row), "mapping")), _EXPORT
+    if names := pair_names(row):
+        prompt, read = _prompt(row, reader)
+        preference = pair(row, names, prompt, reader)
+        return Parsed([*preference.prompt, *preference.chosen], preferences=(preference,)), {*names, *read}
+    for name in _TURNS:
+        if isinstance(row.get(name), list):
+            return Parsed(reader.turns(row[name], name)), {name}
     if "instruction" in row and "output" in row:
-        return _with_system(row, _alpaca(row))
+        return _answered(_alpaca_prompt(row, reader), row, "output", reader, {"instruction", "input", "history"})
     if "prompt" in row and "completion" in row:
-        turns = _side(row["prompt"], "user", columns) + _side(row["completion"], "assistant", columns)
-        return _with_system(row, turns)
-    found = ", ".join(sorted(map(str, value))) or "none"
-    raise Rejected("unknown_shape", "broken", f"keys found: {found}; PHI_COLUMNS can map other names")
+        return _answered(_side(row["prompt"], "user", reader), row, "completion", reader, {"prompt"})
+    raise Rejected("unknown_shape", "broken", described(value))
 
 
-def _refuse_extras(row: Mapping[str, Any]) -> None:
+def _answered(
+    prompt: list[Message], row: Mapping[str, Any], name: str, reader: Reader, read: set[str]
+) -> tuple[Parsed, set[str]]:
+    """A prompt with its answer, or with the best of the answers that the column `name` lists."""
+    answer = row[name]
+    if not is_ranked(answer):
+        return Parsed([*prompt, *_side(answer, "assistant", reader)]), {*read, name}
+    preferences, ranks = ranked(prompt, answer, row)
+    if not preferences:
+        return Parsed([*prompt, Message("assistant", answer[0])]), {*read, name, *ranks}
+    return Parsed([*prompt, *preferences[0].chosen], preferences=tuple(preferences)), {*read, name, *ranks}
+
+
+def _prompt(row: Mapping[str, Any], reader: Reader) -> tuple[list[Message], set[str]]:
+    """The prompt of a preference pair, and the names of the columns that hold it; empty when the answers repeat it."""
+    for name in _TURNS:
+        if isinstance(row.get(name), list):
+            return reader.turns(row[name], name), {name}
+    if isinstance(row.get("input"), dict) and isinstance(row["input"].get("messages"), list):  # OpenAI
+        reader.unused |= {f"input.{key}" for key, item in row["input"].items() if filled(item)} - {"input.messages"}
+        return reader.turns(row["input"]["messages"], "input.messages"), {"input"}
+    if "instruction" in row:
+        return _alpaca_prompt(row, reader), {"instruction", "input", "history"}
+    name = next((name for name in ("prompt", "question", "query", "input") if filled(row.get(name))), None)
+    if name is None:
+        return [], set()
+    return _side(row[name], "user", reader), {name}
+
+
+def _refuse_extras(row: Mapping[str, Any], keep: frozenset[str]) -> set[str]:
     for key, reason in _MEDIA.items():
-        if _filled(row.get(key)):
+        if filled(row.get(key)):
             raise Rejected(reason, "unsupported", f"the row has {key}")
-    for key in ("tools", "functions"):
-        if _filled(row.get(key)) and row[key] != "[]":
-            raise Rejected("tools", "unsupported", f"the row declares {key}")
+    for key in _TOOLS:
+        if filled(row.get(key)) and row[key] != "[]" and "tool_calls" not in keep:
+            raise Rejected("tools", "unsupported", f"the row declares {key}; PHI_KEEP_FIELDS=tool_calls keeps them")
+    return {*_TOOLS}
 
 
-def _filled(value: Any) -> bool:
-    """Whether a column has content; Parquet stores null or an empty list for rows without a value."""
-    if isinstance(value, list):
-        return any(item not in (None, "", {}, []) for item in value)
-    return value is not None and value != "" and value != {}
+def _refuse_unlearned(row: Mapping[str, Any], lists: set[str]) -> set[str]:
+    """The names of the row's own marks. Raises Rejected for a row that is not to be learned."""
+    own = {key: item for key, item in row.items() if key not in lists}
+    if "completion" in own and own.get("label") in (0, 1):  # KTO
+        own["label"] = bool(own["label"])
+    learn, marks = learned(own)
+    if not learn:
+        said = ", ".join(f"{key} is {own[key]!r:.40}" for key in sorted(marks))
+        raise Rejected("not_to_learn", "policy", f"the row is marked as not to be learned: {said}")
+    return marks
 
 
-def _with_system(row: Mapping[str, Any], messages: list[Message]) -> list[Message]:
-    if not _filled(row.get("system")):
-        return messages
-    system = text_of(row["system"])
+def _with_system(
+    row: Mapping[str, Any], messages: list[Message], reader: Reader, keep: frozenset[str]
+) -> list[Message]:
+    system = reader.text(row["system"]) if filled(row.get("system")) else ""
+    for key in _TOOLS:
+        if "tool_calls" in keep and filled(row.get(key)) and row[key] != "[]":
+            system = "\n\n".join(text for text in (system, tools_text(row[key])) if text)
     if not system.strip():
         return messages
     if messages and messages[0].role == "system":
@@ -83,25 +151,26 @@ def _with_system(row: Mapping[str, Any], messages: list[Message]) -> list[Messag
     return [Message("system", system), *messages]
 
 
-def _alpaca(row: Mapping[str, Any]) -> list[Message]:
+def _alpaca_prompt(row: Mapping[str, Any], reader: Reader) -> list[Message]:
     messages = []
     history = row.get("history") or []
     if not isinstance(history, list):
         raise Rejected("not_text", "broken", "history is not a list of [question, answer]")
-    for pair in history:
-        if not isinstance(pair, list) or len(pair) != 2:
+    for exchange in history:
+        if not isinstance(exchange, list) or len(exchange) != 2:
             raise Rejected("not_text", "broken", "history holds something other than [question, answer]")
-        messages += [Message("user", text_of(pair[0])), Message("assistant", text_of(pair[1]))]
-    extra = text_of(row["input"]) if _filled(row.get("input")) else ""
-    instruction = text_of(row["instruction"])
+        question, answer = map(reader.text, exchange)
+        messages += [Message("user", question), Message("assistant", answer)]
+    extra = reader.text(row["input"]) if filled(row.get("input")) else ""
+    instruction = reader.text(row["instruction"])
     question = f"{instruction}\n\n{extra}" if instruction.strip() and extra.strip() else instruction or extra
-    return [*messages, Message("user", question), Message("assistant", text_of(row["output"]))]
+    return [*messages, Message("user", question)]
 
 
-def _side(value: Any, role: str, columns: Mapping[str, str]) -> list[Message]:
-    if isinstance(value, list) and all(isinstance(item, dict) and "type" not in item for item in value):
-        return parse_turns(value, columns)
-    return [Message("user" if role == "user" else "assistant", text_of(value))]
+def _side(value: Any, role: str, reader: Reader) -> list[Message]:
+    if isinstance(value, list) and value and all(isinstance(item, dict) and "type" not in item for item in value):
+        return reader.turns(value, "prompt" if role == "user" else "completion")
+    return [Message("user" if role == "user" else "assistant", reader.text(value))]
 
 
 def check_columns(columns: Mapping[str, str]) -> None:
@@ -115,76 +184,3 @@ def check_columns(columns: Mapping[str, str]) -> None:
             )
         if not isinstance(theirs, str) or not theirs:
             raise ValueError(f"PHI_COLUMNS maps {ours!r} to {theirs!r}; give the name that the data uses")
-
-
-def renamed(value: Mapping[str, Any], columns: Mapping[str, str]) -> dict[str, Any]:
-    """The object with the data's names replaced by the project's, at the top level only."""
-    result = dict(value)
-    for ours, theirs in columns.items():
-        if theirs != ours and theirs in value:
-            if result.get(theirs) is value[theirs]:
-                del result[theirs]
-            result[ours] = value[theirs]
-    return result
-
-
-def roles(columns: Mapping[str, str]) -> dict[str, str]:
-    """Every role name of the data, in lower case, with its role."""
-    own = {columns[role].casefold(): role for role in ("system", "user", "assistant") if role in columns}
-    return {**ROLES, **own}
-
-
-def parse_turns(turns: list[Any], columns: Mapping[str, str]) -> list[Message]:
-    """The messages of a list of `role`/`content` or `from`/`value` objects. Raises Rejected."""
-    names = roles(columns)
-    return [_parse_turn(turn, columns, names) for turn in turns]
-
-
-def _parse_turn(turn: Any, columns: Mapping[str, str], names: Mapping[str, str]) -> Message:
-    if not isinstance(turn, dict):
-        raise Rejected("not_text", "broken", f"a turn is a {type(turn).__name__}, not an object")
-    turn = renamed(turn, columns)
-    speaker = turn["role"] if turn.get("role") is not None else turn.get("from")
-    if not isinstance(speaker, str):
-        raise Rejected("unknown_role", "broken", f"a turn has no role; its keys: {', '.join(sorted(map(str, turn)))}")
-    role = names.get(speaker.strip().casefold())
-    calls = turn.get("tool_calls") or turn.get("function_call") or turn.get("tool_call_id")
-    if calls or (role is None and speaker.strip().casefold() in TOOL_ROLES):
-        raise Rejected("tool_call", "unsupported", f"a turn of {speaker!r} calls a tool or answers for one")
-    if role is None:
-        raise Rejected("unknown_role", "broken", f"role {speaker!r}; PHI_COLUMNS can map it")
-    content = turn["content"] if "content" in turn else turn.get("value")
-    return Message(cast(Role, role), text_of(content))
-
-
-def text_of(content: Any) -> str:
-    """The text of a message's content: a string, nothing, or a list of text parts, which are joined by newlines.
-
-    Raises Rejected: `image`, `audio` or `unsupported_part` for other parts, `not_text` for anything else.
-    """
-    if isinstance(content, str):
-        return content
-    if content is None:
-        return ""
-    if isinstance(content, dict):
-        content = [content]
-    if isinstance(content, list):
-        return "\n".join(_part(part) for part in content)
-    raise Rejected("not_text", "broken", f"content is a {type(content).__name__}, not text")
-
-
-def _part(part: Any) -> str:
-    if isinstance(part, str):
-        return part
-    if not isinstance(part, dict):
-        raise Rejected("not_text", "broken", f"a content part is a {type(part).__name__}, not text")
-    kind = str(part.get("type", "text" if isinstance(part.get("text"), str) else "unknown"))
-    if kind in _TEXT_PARTS and isinstance(part.get("text"), str):
-        return part["text"]
-    if "image" in kind:
-        raise Rejected("image", "unsupported", f"content part {kind!r}")
-    if "audio" in kind:
-        raise Rejected("audio", "unsupported", f"content part {kind!r}")
-    if kind.startswith("tool"):
-        raise Rejected("tool_call", "unsupported", f"content part {kind!r}")
-    raise Rejected("unsupported_part", "unsupported", f"content part {kind!r}")

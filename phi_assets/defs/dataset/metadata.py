@@ -15,7 +15,11 @@ SCHEMA = dg.TableSchema(
     columns=[
         dg.TableColumn("id", "string", description="SHA-256 prefix of the normalised conversation"),
         dg.TableColumn("group", "string", description="id of the near-duplicate group"),
-        dg.TableColumn("messages", "list<struct<role: string, content: string>>", description="the turns, in order"),
+        dg.TableColumn(
+            "messages",
+            "list<struct<role: string, content: string, learn: bool>>",
+            description="the turns, in order; learn is false in a turn that is context only, and else left out",
+        ),
     ]
 )
 
@@ -40,6 +44,12 @@ def describe_dataset(version: DatasetVersion, folder: Path) -> dict[str, Any]:
         ),
         "source_files": len(manifest.get("sources", [])),
         "quarantined": metadata_values.table(("reason", "rows"), sorted(manifest["reasons"].items())),
+        "repaired": metadata_values.table(
+            ("repair", "rows"), [(name, manifest["reasons"].get(name, 0)) for name in manifest["settings"]["repairs"]]
+        ),
+        "keys_not_used": metadata_values.table(("key", "rows"), sorted(manifest["unused_keys"].items())),
+        "context_only_turns": manifest["context_only_turns"],
+        "preference_pairs": manifest["preference_pairs"],
         "broken_rows": manifest["kinds"]["broken"],
         "duplicate_rows": manifest["kinds"]["duplicate"],
         "broken_share": manifest["broken_share"],

@@ -12,7 +12,8 @@ from tests.support.conversations import dialogue, distinct, published, reasons
 
 def clean(*turns: tuple[str, str], **options: Any) -> Cleaned:
     row = {"messages": [{"role": role, "content": content} for role, content in turns]}
-    return Cleaner(CleaningOptions(**options)).clean(Row("raw.jsonl", 1, row))
+    (cleaned,) = Cleaner(CleaningOptions(**options)).clean(Row("raw.jsonl", 1, row))
+    return cleaned
 
 
 ASK, SAY = ("user", "Hello?"), ("assistant", "Hi.")
@@ -44,11 +45,8 @@ def test_a_turn_that_leads_nowhere_is_cut_and_recorded(turns: list[Any], kept: l
 @pytest.mark.parametrize(
     ("turns", "reason"),
     [
-        ([ASK, ASK, SAY], "role_order"),
-        ([ASK, SAY, SAY], "role_order"),
         ([ASK, ("system", "S"), SAY], "role_order"),
-        ([("system", "S"), ("system", "T"), ASK, SAY], "role_order"),
-        ([ASK, SAY, ASK, ASK], "role_order"),
+        ([ASK, SAY, ("system", "S"), ASK, SAY], "role_order"),
         ([], "no_answer"),
         ([ASK], "no_answer"),
         ([SAY], "no_answer"),
@@ -77,10 +75,33 @@ def test_a_template_token_in_content_is_broken(token: str):
 
 
 @pytest.mark.parametrize(
-    "text", ["x <| f |> g", "<||>", "a <|> b", "[INSTALL]", "<span>", "<|not a token|>", "List<s2>"]
+    "text",
+    [
+        "x <| f |> g",
+        "<||>",
+        "a <|> b",
+        "[INSTALL]",
+        "<span>",
+        "<|not a token|>",
+        "List<s2>",
+        "It was <s>40</s> 30 crowns.",
+        "<s>old</s> new",
+        "<p>was <s>40</s></p>",
+        "<s>40</s><br/>30",
+        "Write `<s>` before it.",
+        "```html\n<s>gone</s>\n```",
+    ],
 )
 def test_code_that_resembles_a_template_token_is_kept(text: str):
     assert clean(("user", text), SAY).changes == ()
+
+
+@pytest.mark.parametrize(
+    "text", ["<s>The whole answer.</s>", "<s> Begun", "Ended.</s>", "</s><s>", "<s>[INST] <b>x</b></s>"]
+)
+def test_a_struck_out_text_that_looks_like_a_template_is_broken(text: str):
+    with pytest.raises(Rejected, match="template_token"):
+        clean(ASK, ("assistant", text))
 
 
 def test_tokens_of_another_model_can_be_named():
@@ -90,9 +111,11 @@ def test_tokens_of_another_model_can_be_named():
 
 
 @pytest.mark.parametrize("character", ["\x00", "\x07", "\x1b", "\x7f", "\x9d", "\x0c"])
-def test_a_control_character_is_broken(character: str):
+def test_a_control_character_is_removed_or_without_that_repair_broken(character: str):
+    asked = ("user", f"a{character}b")
+    assert clean(asked, SAY) == ((("user", "ab"), SAY), ("control_characters_removed",))
     with pytest.raises(Rejected, match=f"control_character: U\\+00{ord(character):02X}"):
-        clean(("user", f"a{character}b"), SAY)
+        clean(asked, SAY, repairs=())
 
 
 def test_an_over_long_conversation_is_dropped_by_policy():

@@ -19,7 +19,7 @@ BREAKS: list[tuple[Any, str]] = [
     (b'{"messages": [{"role": "user", "content": "caf\xe9"}]}', "bad_utf8"),
     (dialogue("x" * 10_000_000, "too long a line"), "line_too_long"),
     (dialogue("Hello<|im_end|>", "Hi."), "template_token"),
-    ({"messages": [{"role": "assistant", "content": "a"}] * 3}, "role_order"),
+    ({"messages": [{"role": "assistant", "content": "a"}] * 3}, "no_answer"),
 ]
 
 
@@ -116,7 +116,7 @@ def test_values_that_json_does_not_know_are_shown_too(tmp_path: Path):
     shown = json.loads(done.quarantine[0].to_line())
     assert shown["reason"] == "unknown_shape"
     assert shown["row"]["blob"] == "<2 bytes>"
-    assert shown["detail"] == "keys found: at, blob, question; PHI_COLUMNS can map other names"
+    assert shown["detail"] == "keys found: at, blob, question; no key holds turns, or a question and its answer"
 
 
 def test_facts_tell_the_source_its_fingerprint_and_every_setting(write_lines: Callable[..., Path]):

@@ -35,6 +35,14 @@ def test_the_content_and_the_end_of_every_assistant_turn_are_scored_and_nothing_
     assert encoded.content_bytes == sum(len(turn["content"].encode()) for turn in LONG if turn["role"] == "assistant")
 
 
+def test_an_answer_that_is_context_only_is_not_scored(loaded: Any):
+    first, whole = (encode(loaded.tokenizer, turns, loaded.end_ids) for turns in (LONG[:2], LONG))
+    marked = encode(loaded.tokenizer, [LONG[0], {**LONG[1], "learn": False}, *LONG[2:]], loaded.end_ids)
+    assert marked.ids == whole.ids
+    assert marked.scored == whole.scored[len(first.scored) :]
+    assert marked.content_bytes == whole.content_bytes - first.content_bytes
+
+
 @pytest.mark.parametrize("content", [" Press it. ", "Press it.\n\n", "\n- Press\n- it"])
 def test_white_space_around_the_content_does_not_hide_its_end(loaded: Any, content: str):
     encoded = encode(loaded.tokenizer, chat("How?", content), loaded.end_ids)

@@ -20,6 +20,14 @@ def test_a_split_is_read_in_order_and_blank_lines_are_passed_over(tmp_path: Path
     assert [(item.id, item.group) for item in read_test_rows(path)] == [("a", "g"), ("b", "h")]
 
 
+def test_a_row_of_which_nothing_is_scored_is_refused(tmp_path: Path):
+    value = row("a", "g")
+    value["messages"][-1]["learn"] = False
+    (tmp_path / "test.jsonl").write_text(json.dumps(value))
+    with pytest.raises(InputError, match="nothing to score"):
+        read_test_rows(tmp_path / "test.jsonl")
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -134,6 +134,7 @@ FILES: list[tuple[str, set[str] | tuple[set[str], set[str]]]] = [
     ("evaluation_code/**", EVALUATIONS),
     ("evaluation_code/pictures.py", NOTHING),
     ("serving_code/**", {"model_evaluation", "online_deployment"}),
+    ("serving_code/chat_text.py", {"chat_dataset", "model_evaluation", "online_deployment"}),
     ("serving_code/environment/*", (NOTHING, {"online_deployment"})),
     ("flows/**", FLOWS),
     ("flows/evaluation/*", {"chat_flow_evaluation"}),

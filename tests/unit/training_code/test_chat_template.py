@@ -114,3 +114,16 @@ def test_an_answer_before_any_question_is_refused(model: tuple[Any, set[int]]):
     tokenizer, stops = model
     with pytest.raises(TemplateMismatch, match="turn 1 is an assistant turn"):
         tokenise(tokenizer, MULTI_TURN[1:], stops)
+
+
+@FAMILIES
+def test_an_answer_that_is_context_only_is_given_and_not_in_the_loss(model: tuple[Any, set[int]]):
+    tokenizer, stops = model
+    whole = tokenise(tokenizer, MULTI_TURN, stops)
+    marked = tokenise(tokenizer, [MULTI_TURN[0], {**MULTI_TURN[1], "learn": False}, *MULTI_TURN[2:]], stops)
+    given = tokenise(tokenizer, MULTI_TURN[:2], stops)
+
+    assert marked.ids == whole.ids
+    first_answer = sum(given.in_loss)
+    places = [place for place, learned in enumerate(whole.in_loss) if learned]
+    assert [place for place, learned in enumerate(marked.in_loss) if learned] == places[first_answer:]

@@ -24,6 +24,10 @@ GOOD = json.dumps({"messages": [{"role": "user", "content": "Hi"}, {"role": "ass
         ('{"messages": []}', 'train.jsonl:2 has no list of "messages"'),
         ('{"messages": [{"role": "tool", "content": "x"}]}', "train.jsonl:2, turn 1: the role must be one of"),
         ('{"messages": [{"role": "user", "content": null}]}', "train.jsonl:2, turn 1: the content must be text"),
+        (
+            '{"messages": [{"role": "user", "content": "x", "learn": 0}]}',
+            "train.jsonl:2, turn 1: learn must be true or",
+        ),
     ],
 )
 def test_a_bad_line_is_refused_with_its_file_and_number(tmp_path: Path, line: str, says: str):

@@ -10,7 +10,7 @@ PLAIN = [("user", QUESTION), ("assistant", ANSWER)]
 
 
 def parse(row: dict[str, Any], **columns: str) -> list[tuple[str, str]]:
-    return [(role, content) for role, content in parse_conversation(row, columns)]
+    return [(role, content) for role, content in parse_conversation(row, columns).messages]
 
 
 def turn(role: str, content: Any) -> dict[str, Any]:
@@ -132,3 +132,131 @@ def test_what_cannot_be_a_conversation_is_rejected_by_reason(row: dict[str, Any]
 def test_an_unknown_shape_names_the_keys_that_were_found():
     with pytest.raises(Rejected, match="keys found: question, reply; PHI_COLUMNS"):
         parse({"reply": ANSWER, "question": QUESTION})
+
+
+def unused(row: dict[str, Any], **columns: str) -> set[str]:
+    return set(parse_conversation(row, columns).unused)
+
+
+def test_every_filled_key_that_is_left_out_is_named():
+    row = {
+        "id": 7,
+        "source": "log",
+        "empty": None,
+        "messages": [{**turn("user", QUESTION), "name": "Ada", "time": 3}, {**turn("assistant", ANSWER), "cost": None}],
+    }
+    assert unused(row) == {"id", "source", "messages[].name", "messages[].time"}
+    assert unused({"instruction": QUESTION, "output": ANSWER, "text": "rendered"}) == {"text"}
+    assert unused({"q": QUESTION, "a": ANSWER, "prompt_id": 1}, prompt="q", completion="a") == {"prompt_id"}
+
+
+@pytest.mark.parametrize("answer", [
+    {**turn("assistant", ANSWER), "reasoning_content": "The map says so."},
+    turn("assistant", [{"type": "reasoning", "text": "The map says so."}, {"type": "text", "text": ANSWER}]),
+    turn("assistant", [{"type": "thinking", "thinking": "The map says so."}, {"type": "text", "text": ANSWER}]),
+])  # fmt: skip
+def test_reasoning_is_left_out_and_named_or_kept_before_the_answer(answer: dict[str, Any]):
+    row = {"messages": [turn("user", QUESTION), answer]}
+    assert parse(row) == PLAIN
+    assert len(unused(row)) == 1
+    kept = parse_conversation(row, {}, frozenset({"reasoning"}))
+    assert kept.messages[1] == ("assistant", f"<think>\nThe map says so.\n</think>\n\n{ANSWER}")
+    assert kept.unused == frozenset()
+
+
+def test_a_name_is_kept_before_what_its_user_says():
+    row = {"messages": [{**turn("user", QUESTION), "name": "Ada"}, turn("assistant", ANSWER)]}
+    assert parse_conversation(row, {}, frozenset({"name"})).messages[0] == ("user", f"Ada: {QUESTION}")
+
+
+def test_tool_calls_are_kept_as_text_with_the_tools_in_the_system_message():
+    call = {"id": "1", "type": "function", "function": {"name": "distance", "arguments": '{"to": "Arn"}'}}
+    row = {
+        "tools": [{"type": "function", "function": {"name": "distance"}}],
+        "messages": [
+            turn("user", QUESTION),
+            {"role": "assistant", "content": None, "tool_calls": [call]},
+            {"role": "tool", "tool_call_id": "1", "content": "12 miles"},
+            turn("assistant", ANSWER),
+        ],
+    }
+    kept = parse_conversation(row, {}, frozenset({"tool_calls"})).messages
+    assert [message.role for message in kept] == ["system", "user", "assistant", "user", "assistant"]
+    assert '"name":"distance"' in kept[0].content
+    assert kept[2].content.startswith("<tool_call>\n{")
+    assert "Arn" in kept[2].content
+    assert kept[3].content == "<tool_response>\n12 miles\n</tool_response>"
+
+
+@pytest.mark.parametrize("text", [
+    '[{"role": "user", "content": "How far is it?"}, {"role": "assistant", "content": "Twelve miles."}]',
+    "[{'role': 'user', 'content': 'How far is it?'}, {'role': 'assistant', 'content': \"Twelve miles.\"}]",
+])  # fmt: skip
+def test_turns_that_are_stored_as_text_are_read(text: str):
+    assert parse({"id": "1", "messages": text}) == PLAIN
+    assert parse({"conversations": text}) == PLAIN
+
+
+def test_turns_as_text_that_is_not_json_are_refused_in_the_words_of_the_parser():
+    with pytest.raises(Rejected, match=r"json_text: messages is text that is not JSON: .*line 1 column"):
+        parse({"messages": '[{"role": "user", "content": "cut o'})
+
+
+def export(*messages: tuple[str, Any]) -> dict[str, Any]:
+    """A conversation in ChatGPT's export, with a branch that was edited away."""
+    nodes: dict[str, Any] = {"root": {"id": "root", "message": None, "parent": None, "children": ["0"]}}
+    for number, (role, content) in enumerate(messages):
+        message = {"author": {"role": role}, "content": content, "recipient": "all", "weight": 1.0}
+        parent = str(number - 1) if number else "root"
+        nodes[str(number)] = {"id": str(number), "message": message, "parent": parent, "children": [str(number + 1)]}
+    old = {"author": {"role": "user"}, "content": {"content_type": "text", "parts": ["An older wording"]}}
+    nodes["old"] = {"id": "old", "message": old, "parent": "root", "children": []}
+    return {"title": "A walk", "create_time": 1.5, "mapping": nodes, "current_node": str(len(messages) - 1)}
+
+
+def said(*parts: Any) -> dict[str, Any]:
+    return {"content_type": "text", "parts": list(parts)}
+
+
+def test_of_a_chatgpt_export_the_last_branch_is_read():
+    row = export(("system", said("")), ("user", said(QUESTION)), ("assistant", said(ANSWER)))
+    assert parse(row) == PLAIN
+    assert unused(row) == {"title", "create_time"}
+
+
+@pytest.mark.parametrize(
+    ("message", "reason"),
+    [
+        (("tool", {"content_type": "execution_output", "text": "12"}), "tool_call"),
+        (("user", {"content_type": "multimodal_text", "parts": [{"asset_pointer": "x"}, "see"]}), "image"),
+    ],
+)
+def test_tools_and_pictures_of_a_chatgpt_export_are_refused_by_name(message: tuple[str, Any], reason: str):
+    with pytest.raises(Rejected, match=reason):
+        parse(export(("user", said(QUESTION)), message, ("assistant", said(ANSWER))))
+
+
+def test_several_texts_are_alternatives_and_not_parts():
+    with pytest.raises(Rejected, match="alternatives: content is a list of 2 texts"):
+        parse({"messages": [turn("user", QUESTION), turn("assistant", [ANSWER, "About twelve."])]})
+
+
+@pytest.mark.parametrize(
+    ("row", "hint"),
+    [
+        (
+            {"dialog": [{"speaker": "Human", "text": QUESTION}, {"speaker": "Bot", "text": ANSWER}]},
+            "PHI_COLUMNS=messages=dialog,role=speaker,content=text",
+        ),
+        ({"Question": QUESTION, "Response": ANSWER}, "PHI_COLUMNS=prompt=Question,completion=Response"),
+        ({"text": f"### Human: {QUESTION}### Assistant: {ANSWER}"}, "give its turns as messages"),
+        ({"input_ids": [1, 2], "labels": [1, 2]}, "tokens, not text"),
+    ],
+)
+def test_a_hint_for_an_unknown_shape_is_one_that_can_help(row: dict[str, Any], hint: str):
+    with pytest.raises(Rejected) as caught:
+        parse(row)
+    assert hint in str(caught.value)
+    if hint.startswith("PHI_COLUMNS="):
+        columns = dict(part.split("=") for part in hint.removeprefix("PHI_COLUMNS=").split(","))
+        assert parse(row, **columns) == PLAIN
