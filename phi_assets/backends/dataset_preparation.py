@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from phi_assets.conversations.sources.feeds import Feed, Scan
 
 ATTEMPTS = 5  # of preparing, while other machines publish
-PACKED, UNPACKED = (".parquet", ".gz"), 20  # compressed text is a tenth of the version, and of its draft
+PACKED, UNPACKED = (".parquet", ".gz", ".zst"), 20  # compressed text is a tenth of the version, and of its draft
 
 
 @dataclass
@@ -100,7 +100,7 @@ class DatasetPreparation:
                     raise
                 log(str(e))
                 continue
-            for warning in prepared.split.warnings:
+            for warning in prepared.facts["warnings"]:
                 log(f"warning: {warning}")
             return _record(published)
         raise AssertionError("the last attempt returns or raises")

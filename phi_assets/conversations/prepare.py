@@ -55,6 +55,10 @@ def prepare(
                 continue
             read[piece.sha256] = piece.name
             sources.append({**entry, **_take_all(piece, collection, progress)})
+    failed = [source for source in sources if source.get("error")]
+    if failed and not collection.rows_read:
+        more = f"; {len(failed) - 1} more files can't be read either" if len(failed) > 1 else ""
+        raise SourceError(f"{failed[0]['error']}{more}")
     progress("read", collection.rows_read)
     made = split(collection.conversations, keep, options, collection.of_one_row)
     progress("split", sum(made.counts().values()))
@@ -66,21 +70,32 @@ def prepare(
         "skipped": {f"{scan.feed}: {each.name}": each.reason for scan in scans for each in scan.skipped},
         **_facts(options, collection, made, quarantine),
     }
+    facts["warnings"] = [*(f"not read, or not to its end: {each['error']}" for each in failed), *made.warnings]
     return Prepared(made, quarantine, facts, [_preference(each) for each in collection.preferences])
 
 
-def _take_all(piece: Piece, collection: _Collection, progress: Progress) -> dict[str, int]:
-    """Collect and count the rows of a piece. Raises SourceError when the file changed since it was hashed."""
+def _take_all(piece: Piece, collection: _Collection, progress: Progress) -> dict[str, Any]:
+    """Collect and count the rows of a piece; `error` says why the rest of a file can't be read.
+
+    Raises SourceError when a file changed since it was hashed, and when a hub dataset can't be read.
+    """
     rows, broken = collection.rows_read, collection.broken
-    for item in read_source(piece.name, piece.origin, collection.options.max_line_bytes):
-        collection.take(item)
-        if collection.rows_read % _STEP == 0:
-            progress("read", collection.rows_read)
+    error = ""
+    try:
+        for item in read_source(piece.name, piece.origin, collection.options.max_line_bytes):
+            collection.take(item)
+            if collection.rows_read % _STEP == 0:
+                progress("read", collection.rows_read)
+    except SourceError as e:
+        if not isinstance(piece.origin, Path):
+            raise
+        error = str(e)  # one file never stops the others
     if piece.stamp and isinstance(piece.origin, Path):
         stat = path_stat(piece.origin)
         if (stat.st_size, stat.st_mtime_ns) != piece.stamp:
             raise SourceError(f"{piece.origin} was changed while it was read; wait for its writer, and run again")
-    return {"rows": collection.rows_read - rows, "broken": collection.broken - broken}
+    counts = {"rows": collection.rows_read - rows, "broken": collection.broken - broken}
+    return {**counts, "error": error} if error else counts
 
 
 @dataclass

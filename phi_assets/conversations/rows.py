@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import unicodedata
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
@@ -83,6 +84,11 @@ def conversation_id(conversation: Conversation) -> str:
         [[turn.role, normalised(turn.content), *([] if turn.learn else ["context"])] for turn in conversation]
     )
     return hashlib.sha256(canonical).hexdigest()[:ID_LENGTH]
+
+
+def shown(path: object) -> str:
+    """A path or file name as valid text; bytes that are not UTF-8 become escapes such as `\\xe9`."""
+    return os.fsencode(str(path)).decode("utf-8", "backslashreplace")
 
 
 class SourceError(Exception):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import orjson
 
@@ -39,10 +40,24 @@ def parse_object(raw: bytes, name: str, number: int) -> Row | Broken:
     try:
         value = orjson.loads(raw)
     except orjson.JSONDecodeError as e:
-        return Broken(name, number, _reason(raw, e), excerpt(raw))
+        value = _with_null_for_nan(raw)
+        if value is None:
+            return Broken(name, number, _reason(raw, e), excerpt(raw))
     if not isinstance(value, dict):
         return Broken(name, number, "not_an_object", excerpt(raw))
     return Row(name, number, value)
+
+
+def _with_null_for_nan(raw: bytes) -> Any:
+    """The value of JSON as Python writes it, with null for NaN and infinity; None when it is invalid otherwise too."""
+    if b"NaN" not in raw and b"Infinity" not in raw:
+        return None
+    try:
+        value = json.loads(raw, parse_constant=lambda _: None)
+        orjson.dumps(value)  # refuses an unpaired surrogate, as reading does
+    except (ValueError, RecursionError, TypeError):
+        return None
+    return value
 
 
 def _reason(raw: bytes, error: orjson.JSONDecodeError) -> str:

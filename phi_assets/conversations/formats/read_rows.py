@@ -2,49 +2,135 @@
 
 from __future__ import annotations
 
+import gzip
+import io
 import re
+import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO, cast
 
+import orjson
+
+from phi_assets.conversations.formats.arrow_files import read_arrow, read_parquet
+from phi_assets.conversations.formats.delimited import read_delimited
+from phi_assets.conversations.formats.file_names import data_suffix
+from phi_assets.conversations.formats.first_bytes import (
+    ARROW_FILE,
+    ARROW_STREAM,
+    GZIP,
+    HEAD_BYTES,
+    PARQUET,
+    ZSTANDARD,
+    trouble,
+)
 from phi_assets.conversations.formats.json_lines import parse_object, read_json_lines
+from phi_assets.conversations.formats.json_tables import rows_of
 from phi_assets.conversations.formats.json_values import read_json_values
-from phi_assets.conversations.rows import Broken, Row, SourceError
+from phi_assets.conversations.rows import Broken, Row, SourceError, shown
 
 MAX_LINE_BYTES = 4 << 20
+MAX_TABLE_BYTES = 256 << 20
+"""The largest file that is one JSON object with a whole table, which can't be read as a stream."""
 
 
 def read_rows(name: str, path: Path, max_line_bytes: int = MAX_LINE_BYTES) -> Iterator[Row | Broken]:
     """Every row of a file, called `name`, in order, as a stream; anything but a JSON object is a Broken.
 
-    `max_line_bytes` limits one line of JSON Lines and one element of a JSON array. Raises SourceError when the file is
-    not valid Parquet, and OSError when it can't be read.
+    The first bytes decide what the file is. `max_line_bytes` limits one line of JSON Lines, one element of a JSON array
+    and one field of CSV. Raises SourceError when the file as a whole can't be read, OSError when it can't be opened.
     """
-    if path.suffix.lower() == ".parquet":
-        yield from _read_parquet(name, path)
-        return
     with path.open("rb") as file:
-        lines = path.suffix.lower() != ".json" or _looks_like_json_lines(file.read(max_line_bytes))
-        file.seek(0)
-        yield from (read_json_lines if lines else read_json_values)(file, name, max_line_bytes)
+        start = file.read(max(HEAD_BYTES, max_line_bytes))
+    if start.startswith(PARQUET):
+        yield from read_parquet(name, path)
+        return
+    if start.startswith((ARROW_FILE, ARROW_STREAM)):
+        yield from read_arrow(name, path)
+        return
+    head = start
+    if start.startswith((GZIP, ZSTANDARD)):
+        with _opened(path, start) as file:
+            head = file.read(max(HEAD_BYTES, max_line_bytes))
+        if head.startswith((PARQUET, ARROW_FILE, ARROW_STREAM)):
+            raise SourceError(f"{shown(path)} can't be read: it is compressed Parquet or Arrow; unpack it")
+    if wrong := trouble(name, head) or _by_name(name, head):
+        raise SourceError(f"{shown(path)} can't be read: {wrong}")
+    with _opened(path, start) as file:
+        yield from _tables(name, _rows(name, file, path, head, max_line_bytes))
+
+
+def _by_name(name: str, head: bytes) -> str:
+    if head and data_suffix(name) in (".parquet", ".arrow"):
+        return f"it is not readable as {data_suffix(name)[1:].capitalize()}, whatever its name says; copy it again"
+    return ""
+
+
+@contextmanager
+def _opened(path: Path, start: bytes) -> Iterator[BinaryIO]:
+    """The file's content as a binary stream, unpacked if it is compressed. Raises SourceError for a damaged one."""
+    if not start.startswith((GZIP, ZSTANDARD)):
+        with path.open("rb") as file:
+            yield file
+        return
+    kind = "gzip" if start.startswith(GZIP) else "Zstandard"
+    try:
+        with _unpacked(path, kind) as file:
+            yield file
+    except (EOFError, OSError, zlib.error) as e:
+        if isinstance(e, OSError) and e.errno:
+            raise
+        raise SourceError(
+            f"{shown(path)} is not readable as {kind}: {e}; it is cut off or damaged: copy or download it again"
+        ) from e
+
+
+def _unpacked(path: Path, kind: str) -> BinaryIO:
+    if kind == "gzip":
+        return cast(BinaryIO, gzip.open(path, "rb"))
+    import pyarrow as pa
+
+    return cast(BinaryIO, io.BufferedReader(pa.input_stream(str(path), compression="zstd"), 1 << 16))
+
+
+def _rows(name: str, file: BinaryIO, path: Path, head: bytes, max_bytes: int) -> Iterator[Row | Broken]:
+    suffix = data_suffix(name)
+    if suffix in (".csv", ".tsv") and head.lstrip()[:1] not in (b"{", b"["):
+        return read_delimited(file, name, max_bytes)
+    lines = _looks_like_json_lines(head[:max_bytes])
+    if not lines and head.lstrip()[:1] == b"{" and max_bytes < path.stat().st_size <= MAX_TABLE_BYTES:
+        return _table_or_values(name, file, max_bytes)
+    as_lines = lines if suffix == ".json" else not (head.lstrip()[:1] == b"[" and not lines)
+    return (read_json_lines if as_lines else read_json_values)(file, name, max_bytes)
+
+
+def _table_or_values(name: str, file: BinaryIO, max_bytes: int) -> Iterator[Row | Broken]:
+    """The one object of a file if it is a table, or else the file's values."""
+    raw = file.read(MAX_TABLE_BYTES + 1)
+    try:
+        value = orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        value = None
+    if isinstance(value, dict) and rows_of(value) is not None:
+        yield Row(name, 1, value)
+    else:
+        yield from read_json_values(io.BytesIO(raw), name, max_bytes)
+
+
+def _tables(name: str, items: Iterator[Row | Broken]) -> Iterator[Row | Broken]:
+    """The rows, those that hold a table taken apart; the rows of a table are numbered from 1."""
+    for item in items:
+        rows = rows_of(item.value) if isinstance(item, Row) else None
+        if rows is None:
+            yield item
+            continue
+        for number, row in enumerate(rows, start=1):
+            yield Row(name, number, row)
 
 
 def _looks_like_json_lines(start: bytes) -> bool:
-    """Whether the start of a .json file has a complete object on one line, so that it is JSON Lines."""
-    lines = re.split(rb"\r?\n", start.lstrip())
+    """Whether the start of a file has a complete object on one line, so that it is JSON Lines."""
+    lines = re.split(rb"\r?\n", start.removeprefix(b"\xef\xbb\xbf").lstrip())
     whole = [line for line in lines[:20] if line.startswith(b"{") and isinstance(parse_object(line, "", 1), Row)]
-    return start.lstrip()[:1] == b"{" and bool(whole)
-
-
-def _read_parquet(name: str, path: Path) -> Iterator[Row]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    number = 0
-    try:
-        with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches(batch_size=1024):
-                for value in batch.to_pylist():
-                    number += 1
-                    yield Row(name, number, value)
-    except (pa.ArrowException, UnicodeDecodeError) as e:
-        raise SourceError(f"{path} is not readable as Parquet after row {number}: {e}; write the file again") from e
+    return start.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"{" and bool(whole)

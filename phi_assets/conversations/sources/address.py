@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from phi_assets.conversations.rows import SourceError
+from phi_assets.conversations.formats.file_names import SUPPORTED, beside_arrow, is_data
+from phi_assets.conversations.rows import SourceError, shown
 
-SUFFIXES = (".json", ".jsonl", ".ndjson", ".parquet")
 _HUB = re.compile(r"hf:(?P<name>[\w.-]+(?:/[\w.-]+)?)(?:@(?P<revision>[\w./-]+))?:(?P<split>.+)")
 
 
@@ -25,22 +25,23 @@ class FileSource:
         Raises SourceError when there is nothing to read.
         """
         if self.path.is_file():
-            if self.path.suffix.lower() not in SUFFIXES:
-                raise SourceError(f"{self.path} is not one of {', '.join(SUFFIXES)}; convert it to JSON Lines first")
-            return [(self.path.name, self.path)]
+            if not is_data(self.path.name):
+                raise SourceError(f"{shown(self.path)} is not one of {SUPPORTED}; convert it to JSON Lines first")
+            return [(shown(self.path.name), self.path)]
         if not self.path.is_dir():
             raise SourceError(
-                f"no file or folder {self.path}; set PHI_DATASET to a file, a folder or hf:<dataset>:<split>"
+                f"no file or folder {shown(self.path)}; set PHI_DATASET to a file, a folder or hf:<dataset>:<split>"
             )
-        found = sorted((path.relative_to(self.path).as_posix(), path) for path in self._walk())
-        if not found:
-            raise SourceError(f"folder {self.path} holds no file ending in {', '.join(SUFFIXES)}; put the data there")
-        return found
+        found = {shown(path.relative_to(self.path).as_posix()): path for path in self._walk()}
+        without = beside_arrow(found)
+        if not found.keys() - without:
+            raise SourceError(f"folder {shown(self.path)} holds no file ending in {SUPPORTED}; put the data there")
+        return sorted((name, path) for name, path in found.items() if name not in without)
 
     def _walk(self) -> Iterator[Path]:
         for path in self.path.rglob("*"):
             hidden = any(part.startswith(".") for part in path.relative_to(self.path).parts)
-            if path.suffix.lower() in SUFFIXES and not hidden and path.is_file():
+            if is_data(path.name) and not hidden and path.is_file():
                 yield path
 
     def __str__(self) -> str:

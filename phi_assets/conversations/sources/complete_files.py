@@ -6,6 +6,8 @@ import os
 import time
 from pathlib import Path
 
+from phi_assets.conversations.formats.file_names import data_suffix
+from phi_assets.conversations.formats.first_bytes import GZIP, PARQUET, ZSTANDARD, trouble
 from phi_assets.conversations.formats.json_lines import parse_object
 from phi_assets.conversations.rows import Row
 
@@ -13,6 +15,7 @@ QUIET_SECONDS = 5.0
 """A file that changed within this time counts as being written."""
 YOUNG_SECONDS = 600.0
 """A file that was unchanged for so long is read as it is, even when its end is cut off."""
+_HEAD = 1 << 16
 _TAIL = 4 << 20  # as much as a line may hold (read_rows.MAX_LINE_BYTES)
 
 
@@ -27,9 +30,16 @@ def unfinished(path: Path, stat: os.stat_result, quiet_seconds: float = QUIET_SE
     age = time.time() - stat.st_mtime
     if 0 <= age < quiet_seconds:
         return "it is still being written"
-    if path.suffix.lower() == ".parquet":
+    with path.open("rb") as file:
+        head = file.read(_HEAD)
+    if trouble(path.name, head) or head.startswith((GZIP, ZSTANDARD)):
+        return ""  # reading it says what is wrong with it
+    suffix = data_suffix(path.name)
+    if suffix == ".parquet":
         # Parquet's footer is at the end of the file: without it nothing can be read, however old the file is.
-        return "" if _tail(path, 4) == b"PAR1" else "it is not a whole Parquet file; copy it again"
+        return "" if _tail(path, 4) == PARQUET else "it is not a whole Parquet file; copy it again"
+    if suffix in (".arrow", ".csv", ".tsv"):
+        return ""  # their ends do not say whether they are whole
     if age < YOUNG_SECONDS and not _ends_whole(path):
         return f"its end is cut off; after {YOUNG_SECONDS / 60:.0f} minutes without a change it is read as it is"
     return ""

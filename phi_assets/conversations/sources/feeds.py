@@ -13,8 +13,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
-from phi_assets.conversations.rows import SourceError
-from phi_assets.conversations.sources.address import SUFFIXES, FileSource, HubSource, RowsFile
+from phi_assets.conversations.formats.file_names import SUPPORTED, beside_arrow, is_data
+from phi_assets.conversations.rows import SourceError, shown
+from phi_assets.conversations.sources.address import FileSource, HubSource, RowsFile
 from phi_assets.conversations.sources.complete_files import QUIET_SECONDS, unfinished
 from phi_assets.conversations.sources.hash_cache import Hashes
 from phi_assets.files import file_sha256
@@ -87,13 +88,15 @@ class FolderFeed:
         others: list[Skipped] = []
         candidates: list[tuple[str, Path]] = []
         for path in _visible(self.folder):
-            name = path.relative_to(self.folder).as_posix()
+            name = shown(path.relative_to(self.folder).as_posix())
             if self.apart_from and (path == self.apart_from or self.apart_from in path.parents):
                 continue
-            if path.suffix.lower() in SUFFIXES:
+            if is_data(name):
                 candidates.append((name, path))
             else:
-                others.append(Skipped(name, f"it is not one of {', '.join(SUFFIXES)}"))
+                others.append(Skipped(name, f"it is not one of {SUPPORTED}"))
+        without = beside_arrow([name for name, _ in candidates])
+        candidates = [(name, path) for name, path in candidates if name not in without]
         return _scan(self.title, candidates, others, self.hashes)
 
 
@@ -209,7 +212,7 @@ def _piece(name: str, path: Path, stat: os.stat_result, hashes: Hashes | None) -
 
 
 def _unreadable(path: Path, error: OSError) -> SourceError:
-    return SourceError(f"can't read {path}: {error.strerror or error}; check that it exists and may be read")
+    return SourceError(f"can't read {shown(path)}: {error.strerror or error}; check that it exists and may be read")
 
 
 def _visible(folder: Path) -> Iterator[Path]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import orjson
 
+from phi_assets.conversations.rows import shown
 from phi_assets.files import atomic_write, file_sha256
 
 _RACY_SECONDS = 2.0
@@ -30,13 +31,13 @@ class Hashes:
             return known
         digest = file_sha256(path)
         if time.time() - stat.st_mtime > _RACY_SECONDS:
-            self._known[str(path)] = [*_stamp(stat), digest]
+            self._known[shown(path)] = [*_stamp(stat), digest]
             self._changed = True
         return digest
 
     def find(self, path: Path, stat: os.stat_result) -> str | None:
         """The hash (hex) of the file while it is unchanged since it was hashed; otherwise None."""
-        known = self._known.get(str(path))
+        known = self._known.get(shown(path))
         return known[3] if known and known[:3] == _stamp(stat) else None
 
     def knows(self, path: Path) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from phi_assets.conversations.formats.arrow_files import finite
 from phi_assets.conversations.rows import Row, SourceError
 from phi_assets.conversations.sources.address import HubSource
 
@@ -53,4 +54,4 @@ def read_hub(source: HubSource) -> Iterator[Row]:
 
         dataset = load_dataset(source.name, split=source.split, revision=source.revision)
     for number, value in enumerate(dataset, start=1):
-        yield Row(str(source), number, dict(value))
+        yield Row(str(source), number, finite(dict(value)))

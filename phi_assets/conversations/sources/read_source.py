@@ -7,7 +7,7 @@ from pathlib import Path
 
 from phi_assets.conversations.formats.json_lines import read_json_lines
 from phi_assets.conversations.formats.read_rows import MAX_LINE_BYTES, read_rows
-from phi_assets.conversations.rows import Broken, Row, SourceError
+from phi_assets.conversations.rows import Broken, Row, SourceError, shown
 from phi_assets.conversations.sources.address import HubSource, RowsFile
 from phi_assets.conversations.sources.hub_dataset import read_hub
 
@@ -30,6 +30,5 @@ def read_source(
             return
         yield from read_rows(name, origin, max_line_bytes)
     except OSError as e:
-        raise SourceError(
-            f"can't read {getattr(origin, 'path', origin)}: {e.strerror or e}; check that it exists and may be read"
-        ) from e
+        path = shown(getattr(origin, "path", origin))
+        raise SourceError(f"can't read {path}: {e.strerror or e}; check that it exists and may be read") from e

@@ -36,9 +36,17 @@ def describe_dataset(version: DatasetVersion, folder: Path) -> dict[str, Any]:
         ),
         "rows_read": manifest["rows_read"],
         "sources": metadata_values.table(
-            ("from", "file", "rows", "broken", "sha256", "the same as"),
+            ("from", "file", "rows", "broken", "sha256", "the same as", "error"),
             [
-                (each["feed"], each["name"], each["rows"], each["broken"], each["sha256"][:12], each.get("same_as", ""))
+                (
+                    each["feed"],
+                    each["name"],
+                    each["rows"],
+                    each["broken"],
+                    each["sha256"][:12],
+                    each.get("same_as", ""),
+                    each.get("error", ""),
+                )
                 for each in manifest.get("sources", [])[:MOST_SOURCES]
             ],
         ),

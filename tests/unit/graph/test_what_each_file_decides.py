@@ -51,7 +51,11 @@ FILES: list[tuple[str, set[str] | tuple[set[str], set[str]]]] = [
     ("phi_assets/conversations/sources/snapshot.py", NOTHING),
     *(
         (f"phi_assets/conversations/{name}.py", (DATA, READS_RAW))
-        for name in ("rows", "formats/json_lines", *(f"sources/{each}" for each in ("address", "complete_files")))
+        for name in (
+            "rows",
+            *(f"formats/{each}" for each in ("json_lines", "file_names", "first_bytes", "arrow_files")),
+            *(f"sources/{each}" for each in ("address", "complete_files")),
+        )
     ),
     *(
         (f"phi_assets/conversations/sources/{name}.py", (DATA, READS_RAW))

@@ -11,7 +11,7 @@ from phi_assets.backends.azure.client.clients import AzureClients
 from phi_assets.backends.azure.client.outputs import NotDeployed
 from phi_assets.backends.azure.client.retry import log_to_run, with_deadline
 from phi_assets.backends.azure.storage.blob import NoDatastore, WorkspaceBlobs
-from phi_assets.conversations.sources.address import SUFFIXES
+from phi_assets.conversations.formats.file_names import SUPPORTED, beside_arrow, is_data
 from phi_assets.conversations.sources.feeds import Piece, Scan, Skipped
 from phi_assets.files import atomic_write, file_sha256
 
@@ -75,11 +75,12 @@ class BlobFeed:
             within = PurePosixPath(name.removeprefix(self.prefix))
             if name.endswith("/") or any(part.startswith(".") for part in within.parts):
                 continue
-            if PurePosixPath(name).suffix.lower() in SUFFIXES:
+            if is_data(name):
                 read.append(name)
             else:
-                left.append(Skipped(name, f"it is not one of {', '.join(SUFFIXES)}"))
-        return read, left
+                left.append(Skipped(name, f"it is not one of {SUPPORTED}"))
+        without = beside_arrow(read)
+        return [name for name in read if name not in without], left
 
     def _held(self, name: str, entry: dict | None, etag: str) -> dict | None:
         """The index's entry if the mirror has the blob with this ETag; else None."""

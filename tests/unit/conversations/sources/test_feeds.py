@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from phi_assets.backends.local.dataset.store import LocalDatasetStore
+from phi_assets.conversations.formats.file_names import SUPPORTED
 from phi_assets.conversations.options import CleaningOptions
 from phi_assets.conversations.prepare import prepare
 from phi_assets.conversations.quality_checks import check_broken_share
@@ -63,7 +64,7 @@ def test_a_folder_is_read_with_its_subfolders_and_without_what_is_hidden(feed: F
         put(inbox / name, LINE)
     scan = feed.scan()
     assert names(scan) == ["a/c.json", "b.jsonl"]
-    assert left(scan) == {"a/note.part": "it is not one of .json, .jsonl, .ndjson, .parquet"}
+    assert left(scan) == {"a/note.part": f"it is not one of {SUPPORTED}"}
 
 
 def test_a_folder_that_is_not_there_holds_nothing(tmp_path: Path):

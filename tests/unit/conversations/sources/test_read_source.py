@@ -43,9 +43,9 @@ def test_a_missing_file_is_named(tmp_path: Path):
 
 
 def test_another_kind_of_file_is_refused(tmp_path: Path):
-    (tmp_path / "chats.csv").write_text("a,b")
+    (tmp_path / "chats.xlsx").write_text("a,b")
     with pytest.raises(SourceError, match=r"not one of \.json"):
-        pieces_of(FileSource(tmp_path / "chats.csv"))
+        pieces_of(FileSource(tmp_path / "chats.xlsx"))
 
 
 def test_a_folder_without_data_is_refused(tmp_path: Path):
