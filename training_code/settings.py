@@ -15,7 +15,7 @@ from .errors import TrainingRefused
 
 PRESETS = Path(__file__).resolve().parent / "presets"
 
-# Marks a setting that says where or how fast a run works: changing it does not change the weights.
+# Marks a setting that says where, whether or how fast a run works: changing it does not change the weights.
 PLACE = "place"
 
 Count = Annotated[int, Field(ge=1)]
@@ -55,7 +55,7 @@ class Settings(BaseModel):
     frozen: Annotated[Names, "modules that a full fine-tune leaves as they are, by the end of their name"] = ()
 
     max_length: Annotated[Count, "longest conversation, in tokens; the rest is cut off"] = 1024
-    max_truncated_share: Annotated[Share, "refuse when a larger share of the conversations would be cut"] = 0.05
+    max_truncated_share: Annotated[Share, "refuse when a larger share of the conversations would be cut", PLACE] = 0.05
     packing: Annotated[bool, "put several conversations in one row, each seeing only itself"] = True
     packed_length: Annotated[Count, "length of a packed row, in tokens"] = 1024
     batch_size: Annotated[Count, "rows in one forward pass"] = 1

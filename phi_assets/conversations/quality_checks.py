@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import orjson
 from phi_assets.conversations.grouping import SIDES
 from phi_assets.conversations.rows import ContextOnly, Message, conversation_id
 from phi_assets.outcome import CheckOutcome
+from serving_code.chat_text import control_tokens
 
 MINIMUM_BROKEN = 5
 """Minimum broken rows for a check of a single file: in a file of three rows, one error would be a third."""
@@ -104,7 +105,25 @@ def check_minimum_rows(folder: Path, minimum: int) -> CheckOutcome:
     counts = {side: sum(1 for _ in read_split(folder, side)) for side in SIDES}
     total = sum(counts.values())
     message = f"{total} conversations, {counts['train']} for training; at least {minimum} are needed"
+    if total < minimum and (lost := _most_lost(folder)):
+        message += f". {lost}"
     return CheckOutcome(total >= minimum and counts["train"] > 0, message, {**counts, "minimum": minimum})
+
+
+def _most_lost(folder: Path) -> str:
+    """The reason for which most rows were dropped, with the detail of the first of them; empty when none was."""
+    dropped: Counter[str] = Counter()
+    details: dict[str, str] = {}
+    with (folder / "quarantine.jsonl").open("rb") as file:
+        for line in file:
+            record = orjson.loads(line)
+            if record["action"] == "dropped":
+                dropped[record["reason"]] += 1
+                details.setdefault(record["reason"], record["detail"])
+    if not dropped:
+        return ""
+    ((reason, rows),) = dropped.most_common(1)
+    return f"{rows} rows were dropped as {reason}{': ' + details[reason] if details[reason] else ''}"
 
 
 def check_broken_share(folder: Path, maximum: float = 0.2) -> CheckOutcome:
@@ -133,31 +152,72 @@ def check_broken_share(folder: Path, maximum: float = 0.2) -> CheckOutcome:
 
 
 def check_token_length(
-    folder: Path, count_tokens: Callable[[list[dict[str, str]]], int], max_length: int, minimum_share: float = 0.95
+    folder: Path,
+    count_tokens: Callable[[list[dict[str, str]]], int],
+    max_length: int,
+    minimum_share: float = 0.95,
+    limit: str = "the limit",
 ) -> CheckOutcome:
-    """Check that this share of the conversations has at most `max_length` tokens; training truncates the others."""
+    """Check that this share of the conversations has at most `max_length` tokens; training truncates the others.
+
+    `limit` says whose length that is.
+    """
     lengths = {side: [count_tokens(row["messages"]) for row in read_split(folder, side)] for side in SIDES}
     every = [length for side in SIDES for length in lengths[side]]
     fitting = sum(length <= max_length for length in every)
     share = fitting / len(every) if every else 0.0
+    passed = share >= minimum_share
     message = (
-        f"{fitting} of {len(every)} conversations fit in {max_length} tokens ({share:.1%}); {minimum_share:.0%} must"
+        f"{fitting} of {len(every)} conversations fit in {max_length} tokens, {limit} ({share:.1%}); "
+        f"{minimum_share:.0%} must (PHI_MIN_FITTING_SHARE)"
     )
+    if every and not passed:
+        message += (
+            f". With PHI_MAX_CONVERSATION_TOKENS={max_length}, PHI_LONG_CONVERSATIONS=split makes several of one, "
+            "cut shortens it at a turn, drop leaves it out; or choose a PHI_PRESET with a larger max_length"
+        )
     numbers: Numbers = {"share": share, "longest": max(every, default=0), "train_tokens": sum(lengths["train"])}
-    return CheckOutcome(share >= minimum_share, message, {**numbers, "max_length": max_length})
+    return CheckOutcome(passed, message, {**numbers, "max_length": max_length})
 
 
-def fits(folder: Path, model: Path, max_length: int, minimum_share: float = 0.95) -> CheckOutcome:
-    """`check_token_length` with the tokenizer and chat template of a model folder."""
+def check_control_tokens(folder: Path, tokens: Sequence[str]) -> CheckOutcome:
+    """Check that no content holds one of the base model's control tokens, which it would read as the end of a turn."""
+    found: Counter[str] = Counter()
+    rows = 0
+    for side in SIDES:
+        for row in read_split(folder, side):
+            held = {token for token in tokens for message in row["messages"] if token in message["content"]}
+            found.update(held)
+            rows += bool(held)
+    if not rows:
+        return CheckOutcome(True, "no conversation holds a control token of the base model", {"rows": 0})
+    names = [token for token, _ in found.most_common(_NAMED)]
+    return CheckOutcome(
+        False,
+        f"{rows} conversations hold {', '.join(names)}, which the base model reads as control tokens; "
+        f"PHI_TEMPLATE_TOKENS={','.join(names)} leaves them out",
+        {"rows": rows},
+    )
+
+
+def fits(
+    folder: Path, model: Path, max_length: int, minimum_share: float = 0.95, limit: str = "the limit"
+) -> CheckOutcome:
+    """`check_token_length` and `check_control_tokens` with the tokenizer and chat template of a model folder."""
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(str(model), local_files_only=True)
 
     def count_tokens(messages: list[dict[str, str]]) -> int:
-        rendered = tokenizer.apply_chat_template(messages, tokenize=False)
+        turns = [{"role": message["role"], "content": message["content"]} for message in messages]
+        rendered = tokenizer.apply_chat_template(turns, tokenize=False)
         return len(tokenizer(rendered, add_special_tokens=False)["input_ids"])
 
-    return check_token_length(folder, count_tokens, max_length, minimum_share)
+    tokens = check_control_tokens(folder, control_tokens(tokenizer))
+    length = check_token_length(folder, count_tokens, max_length, minimum_share, limit)
+    return (
+        length if tokens.passed else CheckOutcome(False, f"{tokens.description}. {length.description}", length.numbers)
+    )
 
 
 def examine(folder: Path, *, min_rows: int, max_broken_share: float) -> dict[str, CheckOutcome]:

@@ -44,6 +44,14 @@ class Recipe:
         return [f"--{name}={value}" for name, value in self.changes.items()]
 
     @property
+    def limits(self) -> list[str]:
+        """Return arguments for training_code: check `fits_context` has already judged the length of the conversations.
+
+        It judged those of the real training only: a candidate's own limit remains.
+        """
+        return [] if self.candidate else ["--max_truncated_share=1"]
+
+    @property
     def file(self) -> Path | None:
         """Return the preset's file when it is not one of training_code's presets."""
         return Path(self.preset) if Path(self.preset).is_absolute() else None

@@ -53,6 +53,7 @@ NEEDS = on_azure("ml_workspace", "role_assignments", *(FOR_A_JOB if current().re
         "long_conversations",
         "max_broken_share",
         "min_rows",
+        "min_fitting_share",
         files=["serving_code/chat_text.py"],
     ),
     automation_condition=TAKE_IN_NEW_DATA,

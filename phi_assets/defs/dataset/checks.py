@@ -1,6 +1,7 @@
 """The blocking checks before training: schema, separate splits, duplicates, number and length of the conversations."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import dagster as dg
 
@@ -16,7 +17,7 @@ DESCRIPTIONS = {
     "no_exact_duplicates": "No conversation occurs twice.",
     "minimum_rows": "There are enough conversations to train on.",
     "few_broken_rows": "The share of broken rows, in all and in each file, is at most PHI_MAX_BROKEN_SHARE.",
-    "fits_context": "The conversations fit the context length of the training and of the base model.",
+    "fits_context": "The conversations fit the context length of training and base model, and have no control token.",
 }
 
 
@@ -53,6 +54,16 @@ def fits_context(
     from phi_assets.conversations.quality_checks import fits
     from phi_assets.models.recipes import preset_value
 
-    length = min(int(preset_value(settings, "max_length")), base_model.context_length)
-    outcome = fits(dataset_store.folder(chat_dataset), base_model_store.folder(base_model), max_length=length)
+    wanted = int(preset_value(settings, "max_length"))
+    length = min(wanted, base_model.context_length)
+    limit = (
+        f"max_length of preset {Path(settings.preset).stem}" if length == wanted else "all that the base model reads"
+    )
+    outcome = fits(
+        dataset_store.folder(chat_dataset),
+        base_model_store.folder(base_model),
+        max_length=length,
+        minimum_share=settings.min_fitting_share,
+        limit=limit,
+    )
     return check_gates.check_result("fits_context", "chat_dataset", chat_dataset.digest, outcome)

@@ -9,6 +9,7 @@ from phi_assets.backends.dataset_versions import DatasetFolders
 from phi_assets.conversations.prepare import Prepared
 from phi_assets.conversations.quality_checks import (
     check_broken_share,
+    check_control_tokens,
     check_duplicates,
     check_leakage,
     check_minimum_rows,
@@ -121,7 +122,9 @@ def test_duplicates_are_seen_in_the_text_whatever_the_ids_say(folder: Path):
 def test_the_minimum_counts_all_splits_and_needs_some_training(folder: Path):
     assert check_minimum_rows(folder, 50).passed
     assert not check_minimum_rows(folder, 51).passed
-    assert check_minimum_rows(folder, 51).description == "50 conversations, 40 for training; at least 51 are needed"
+    assert check_minimum_rows(folder, 51).description == (
+        "50 conversations, 40 for training; at least 51 are needed. 4 rows were dropped as truncated_json"
+    )
     rewrite(folder, "train", lambda rows: [])
     assert not check_minimum_rows(folder, 1).passed
 
@@ -142,8 +145,25 @@ def test_the_share_that_fits_is_held_against_the_limit(folder: Path):
     assert verdict.passed
     assert verdict.numbers["longest"] == 14
     assert verdict.numbers["train_tokens"] == 40 * 14
-    assert not check_token_length(folder, words, max_length=13).passed
+    refused = check_token_length(folder, words, max_length=13, limit="max_length of preset laptop")
+    assert not refused.passed
+    for name in ("max_length of preset laptop", "PHI_MIN_FITTING_SHARE", "PHI_LONG_CONVERSATIONS", "PHI_PRESET"):
+        assert name in refused.description
     assert check_token_length(folder, words, max_length=13, minimum_share=0).passed
+
+
+def test_a_control_token_of_the_base_model_fails_with_the_setting_that_leaves_it_out(folder: Path):
+    def change(rows: list[Row]) -> list[Row]:
+        rows[0]["messages"][0]["content"] = "It was <s>40</s> 30 crowns."
+        return rows
+
+    rewrite(folder, "test", change)
+    assert check_control_tokens(folder, ["<|im_end|>", "<unk>"]).passed
+    refused = check_control_tokens(folder, ["<|im_end|>", "<s>", "</s>"])
+    assert not refused.passed
+    assert refused.numbers == {"rows": 1}
+    assert "PHI_TEMPLATE_TOKENS=" in refused.description
+    assert "<s>" in refused.description
 
 
 @pytest.mark.integration

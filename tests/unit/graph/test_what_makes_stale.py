@@ -93,6 +93,7 @@ BOTH = [
     data("long_conversations", "cut"),
     data("max_broken_share", "0.5"),
     data("min_rows"),
+    data("min_fitting_share", "0.5"),
     Row("base_model", {"base_model"}, {"base_model", *FROM_TRAINING}, "hf:microsoft/Phi-4-mini-instruct"),
     Row("preset", {"fine_tuned_model"}, FROM_TRAINING, "phi4-mini-lora"),
     Row("evaluation_questions", EVALUATIONS, FROM_EVALUATION, "none", QUESTIONS),

@@ -31,11 +31,16 @@ def test_every_preset_holds_only_known_settings_of_the_right_kind(preset: str):
     assert settings_from(["--config", preset, *PATHS]).method in ("full", "lora")
 
 
+@pytest.mark.parametrize("preset", ["guide-phi35-full", "phi35-lora", "phi4-mini-lora"])
+def test_the_presets_of_phi_read_conversations_of_4096_tokens(preset: str):
+    assert settings_from(["--config", preset, *PATHS]).max_length >= 4096
+
+
 @pytest.mark.guide("fine-tune")
 def test_the_guides_preset_has_the_guides_values():
     s = settings_from(["--config", "guide-phi35-full", *PATHS])
     assert (s.method, s.learning_rate, s.schedule, s.warmup_share, s.epochs) == ("full", 5e-6, "cosine", 0.2, 3)
-    assert (s.batch_size * s.accumulation, s.max_length, s.packing, s.seed) == (4, 2048, True, 0)
+    assert (s.batch_size * s.accumulation, s.packed_length, s.packing, s.seed) == (4, 2048, True, 0)
     assert (s.precision, s.attention, s.gradient_checkpointing) == ("bf16", "eager", True)
 
 

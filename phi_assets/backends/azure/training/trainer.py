@@ -143,6 +143,7 @@ class AzureTrainer(Trainer):
         words = (
             "python training_code/cloud.py --store=${{outputs.result}}",
             f"--config={OWN_PRESET if own else recipe.preset}",
+            *recipe.limits,
             *recipe.arguments,
             "--base_model=${{inputs.base_model}}",
             "--train_file=${{inputs.dataset}}/train.jsonl",

@@ -100,6 +100,7 @@ class LocalTrainer(Trainer):
         return [
             PROGRAM,
             f"--config={recipe.preset}",
+            *recipe.limits,
             *recipe.arguments,
             f"--base_model={base.address}",
             f"--train_file={Path(dataset.address, 'train.jsonl')}",
