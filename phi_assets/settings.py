@@ -75,6 +75,11 @@ class Settings(BaseModel):
     )
     validation_share: float = Field(0.1, gt=0, lt=0.5, description="share of conversations in the validation split")
     test_share: float = Field(0.1, gt=0, lt=0.5, description="share of conversations in the test split")
+    own_splits: Literal["respect", "redraw"] = Field(
+        "respect",
+        description="files, folders or a column `split` of the data that name training, validation and test: respect, "
+        "their rows stay there; redraw, the splits are drawn anew",
+    )
     near_duplicate_threshold: float = Field(
         0.8, gt=0, le=1, description="Jaccard similarity of word shingles from which two conversations are one group"
     )

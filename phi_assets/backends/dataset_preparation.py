@@ -100,6 +100,9 @@ class DatasetPreparation:
                     raise
                 log(str(e))
                 continue
+            if prepared.facts["own_splits"]:
+                kept = ", ".join(f"{rows:,} in {side}" for side, rows in prepared.facts["own_splits"].items())
+                log(f"the data's own splits are respected: {kept} (PHI_OWN_SPLITS)")
             for warning in prepared.facts["warnings"]:
                 log(f"warning: {warning}")
             return _record(published)
@@ -136,6 +139,7 @@ def cleaning_options(settings: Settings) -> dict[str, Any]:
         "repairs": chosen_repairs(settings.repairs),
         "keep_fields": list(settings.keep_fields),
         "preferences": settings.preferences,
+        "own_splits": settings.own_splits,
         "template_tokens": list(settings.template_tokens),
         # Dagster's config has no null.
         **({"max_tokens": settings.max_conversation_tokens} if settings.max_conversation_tokens else {}),

@@ -10,8 +10,9 @@ from typing import Any
 
 from phi_assets.conversations.cleaning import Cleaner
 from phi_assets.conversations.formats.preferences import Preference
-from phi_assets.conversations.grouping import Assignment
+from phi_assets.conversations.grouping import Assignment, Side
 from phi_assets.conversations.options import CleaningOptions
+from phi_assets.conversations.own_splits import COLUMN, are_splits, side_of_file, side_of_row
 from phi_assets.conversations.quarantine import Quarantined, change, count_kinds, count_reasons, drop, drop_broken
 from phi_assets.conversations.rows import Broken, Conversation, Message, Rejected, Row, SourceError, conversation_id
 from phi_assets.conversations.sources.feeds import Piece, Scan, fingerprint, path_stat
@@ -48,7 +49,9 @@ def prepare(
     sources: list[dict[str, Any]] = []
     read: dict[str, str] = {}
     for scan in scans:
+        by_name = are_splits({side_of_file(piece.name) for piece in scan.pieces})
         for piece in scan.pieces:
+            collection.side = side_of_file(piece.name) if by_name else None
             entry: dict[str, Any] = {"feed": scan.feed, "name": piece.name, "sha256": piece.sha256}
             if first := read.get(piece.sha256):
                 sources.append({**entry, "rows": 0, "broken": 0, "same_as": first})
@@ -60,7 +63,8 @@ def prepare(
         more = f"; {len(failed) - 1} more files can't be read either" if len(failed) > 1 else ""
         raise SourceError(f"{failed[0]['error']}{more}")
     progress("read", collection.rows_read)
-    made = split(collection.conversations, keep, options, collection.of_one_row)
+    own = collection.own_splits() if options.own_splits == "respect" else {}
+    made = split(collection.conversations, keep, options, collection.of_one_row, own)
     progress("split", sum(made.counts().values()))
     quarantine = collection.account(made)
     facts = {
@@ -69,7 +73,10 @@ def prepare(
         "sources": sources,
         "skipped": {f"{scan.feed}: {each.name}": each.reason for scan in scans for each in scan.skipped},
         **_facts(options, collection, made, quarantine),
+        "own_splits": dict(Counter(own.values())),
     }
+    if own and not collection.by_file:
+        facts["unused_keys"].pop(COLUMN, None)
     facts["warnings"] = [*(f"not read, or not to its end: {each['error']}" for each in failed), *made.warnings]
     return Prepared(made, quarantine, facts, [_preference(each) for each in collection.preferences])
 
@@ -120,6 +127,10 @@ class _Collection:
     conversations: dict[str, Conversation] = field(default_factory=dict)
     origins: dict[str, _Origin] = field(default_factory=dict)
     dropped: dict[int, Quarantined] = field(default_factory=dict)
+    side: Side | None = None
+    """The split that the file being read belongs to by its name."""
+    by_file: dict[str, Side] = field(default_factory=dict)
+    by_column: dict[str, Side] = field(default_factory=dict)
     of_one_row: list[list[str]] = field(default_factory=list)
     rows_read: int = 0
     broken: int = 0
@@ -166,6 +177,14 @@ class _Collection:
             self.conversations[row_id] = conversation
             self.origins[row_id] = _Origin(self.rows_read, item.file, item.line, changed if changes else None, changes)
             changed = None
+            if self.side:
+                self.by_file[row_id] = self.side
+            elif side := side_of_row(item.value):
+                self.by_column[row_id] = side
+
+    def own_splits(self) -> dict[str, Side]:
+        """The splits that the data itself names, by id; empty when these are no splits of one dataset."""
+        return self.by_file or (self.by_column if are_splits(set(self.by_column.values())) else {})
 
     def account(self, made: Split) -> list[Quarantined]:
         """The quarantine in the order of reading, including rows that would connect two splits and changed rows."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 from phi_assets.conversations.grouping import SIDES, Assignment, Groups, Placed, Side, group
 from phi_assets.conversations.options import CleaningOptions
+from phi_assets.conversations.own_splits import places_of
 from phi_assets.conversations.rows import Conversation
 
 
@@ -49,10 +50,12 @@ def split(
     keep: Assignment,
     options: CleaningOptions,
     together: Sequence[Sequence[str]] = (),
+    own: Mapping[str, Side] | None = None,
 ) -> Split:
     """The split of the conversations (by id); deterministic for the same ids, `keep` and options.
 
-    `keep` holds the places of the rows published before; ids of one list of `together` are one group. When
+    `keep` holds the places of the rows published before; ids of one list of `together` are one group.
+    `own` holds the splits that the data itself names: these rows stay there, and only a missing split is drawn. When
     grouping near duplicates would leave validation or test with too few rows or groups for a meaningful score, only
     exact duplicates are grouped, and a warning says so.
     """
@@ -68,6 +71,16 @@ def split(
     ids = sorted(conversations)
     alone = _joined([[row] for row in ids], together)
     components = _joined([[ids[position] for position in found] for found in near(ids).components()], together)
+    if own:
+        present = set(own.values())
+        if not present >= set(SIDES):  # the missing split is drawn from the rows of training
+            own = {row: side for row, side in own.items() if side != "train"}
+        keep = {**keep, **places_of(own, components, keep)}
+        options = replace(
+            options,
+            validation_share=0.0 if "validation" in present else options.validation_share,
+            test_share=0.0 if "test" in present else options.test_share,
+        )
     if len(components) == len(ids):
         return _split(conversations, _fill(group(alone, pairs_in, keep), options), [], alone, options)
     if too_few := _too_few(_fill(group(components, _no_pairs, keep), options), components, options):
@@ -124,7 +137,10 @@ def _split(
         warnings.append(f"a small dataset: {too_few}. Scores on so few rows are unreliable; add conversations.")
     mixed = sum(len({places[row].side for row in found if row in places}) > 1 for found in components)
     if mixed:
-        warnings.append(f"{mixed} groups of near duplicates were published in two splits before, and keep these splits")
+        warnings.append(
+            f"{mixed} groups of near duplicates are in two splits, as published before or as the data itself has them; "
+            "scores on them may be too high"
+        )
     return Split(rows, sorted(bridging), True, warnings)
 
 

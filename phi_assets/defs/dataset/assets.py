@@ -42,6 +42,7 @@ NEEDS = on_azure("ml_workspace", "role_assignments", *(FOR_A_JOB if current().re
         "columns",
         "validation_share",
         "test_share",
+        "own_splits",
         "near_duplicate_threshold",
         "personal_data",
         "repairs",

@@ -34,6 +34,9 @@ def describe_dataset(version: DatasetVersion, folder: Path) -> dict[str, Any]:
             ("split", "conversations", "groups"),
             [(split, count, version.groups[split]) for split, count in version.rows.items()],
         ),
+        "own_splits": metadata_values.text(
+            "; ".join(f"{rows} rows stay in {side}" for side, rows in manifest["own_splits"].items()) or "none: drawn"
+        ),
         "rows_read": manifest["rows_read"],
         "sources": metadata_values.table(
             ("from", "file", "rows", "broken", "sha256", "the same as", "error"),
