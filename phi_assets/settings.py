@@ -86,6 +86,15 @@ class Settings(BaseModel):
     personal_data: Literal["mask", "drop", "keep"] = Field(
         "mask", description="what to do with secrets and personal data in a conversation"
     )
+    regions: tuple[str, ...] = Field(
+        ("US", "UK", "DE", "FR", "ES", "KR", "CN", "JP", "IN"),
+        description="regions whose personal data is found, separated by commas: US, UK, DE, FR, ES, KR, CN, JP, IN",
+    )
+    names_model: Path | None = Field(
+        None,
+        description="folder of a spaCy model that finds names, or of a GLiNER model that finds names and addresses; "
+        "without one neither is found",
+    )
     repairs: tuple[str, ...] = Field(
         ("all",),
         description="repairs of conversations, separated by commas: all, none, names, or names with - to leave out, "
@@ -322,6 +331,16 @@ class Settings(BaseModel):
                 f"{wrong[0]!r} is no such field{_nearest(wrong[0], list(KEEPABLE))} ({', '.join(KEEPABLE)})"
             )
         return value
+    @field_validator("regions", mode="before")
+    @classmethod
+    def _known_regions(cls, value: Any) -> Any:
+        from phi_assets.conversations.personal_kinds import REGIONS
+
+        names = [name.strip().upper() for name in value.split(",") if name.strip()] if isinstance(value, str) else value
+        names = ["UK" if name == "GB" else name for name in names]
+        if unknown := sorted(set(names) - set(REGIONS)):
+            raise ValueError(f"{', '.join(unknown)} is not of {', '.join(REGIONS)}")
+        return tuple(name for name in REGIONS if name in names)
 
     @field_validator("ui_hosts", mode="before")
     @classmethod

@@ -134,6 +134,8 @@ def cleaning_options(settings: Settings) -> dict[str, Any]:
         "test_share": settings.test_share,
         "near_duplicate_threshold": settings.near_duplicate_threshold,
         "personal_data": settings.personal_data,
+        "regions": settings.regions,
+        "names_model": str(settings.names_model or ""),
         "max_characters": settings.max_conversation_characters,
         "long_conversations": settings.long_conversations,
         "repairs": chosen_repairs(settings.repairs),

@@ -104,7 +104,7 @@ class Cleaner:
     def _mask(self, messages: list[Message]) -> tuple[list[Message], list[str]]:
         if self.options.personal_data == "keep":
             return messages, []
-        masked = [mask(message.content) for message in messages]
+        masked = [mask(message.content, self.options.regions, self.options.names_model) for message in messages]
         secrets = [entity for item in masked for entity in item.secrets]
         personal = [entity for item in masked for entity in item.personal]
         if self.options.personal_data == "drop" and (secrets or personal):

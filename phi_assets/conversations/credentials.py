@@ -53,7 +53,46 @@ _NAMED = re.compile(
     r"(?P<quote>[\"'`]?)(?P<secret>[^\s\"'`,;<>(){}\[\]]{6,128})(?P<after>.?)",
     re.IGNORECASE,
 )
-_NAMED_HINTS = ("passw", "pwd", "passphrase", "secret", "key", "token")
+# Other languages, and words in other places: a value counts when it has letters and at least two digits.
+_WORDS = (
+    "password|passphrase|passwort|kennwort|mot de passe|contrase[ñn]a|clave|비밀번호|비번|암호|パスワード|暗証番号|"
+    "密码|密碼|口令|पासवर्ड"
+)
+_BETWEEN = (
+    r"[:\uff1a=\uff08(-]|(?:is|to|as|should be|on file|ist|lautet|auf|est|devient|en|es|a)(?![A-Za-z])|"
+    "은|는|이|가|을|를|は|が|を|是|为|為|改成|改为|बदलकर"
+)
+_OUTSIDE = r"\s\"'`,;<>(){}\[\]\u0080-\U0010ffff"
+_VALUE = rf"(?P<secret>[A-Za-z0-9!#$%&*+@^_~][^{_OUTSIDE}]{{4,126}}[^{_OUTSIDE}.?])"
+_ELSEWHERE = (  # Without case, the letters beyond ASCII that a value excludes would include s and k.
+    re.compile(rf"(?i:{_WORDS})(?:\s*(?i:{_BETWEEN}))*\s*[\"'`]?{_VALUE}"),
+    re.compile(rf"(?<![^\s\"'`(]){_VALUE}[\"'`]?\s+(?:is|as)\s+(?:(?:my|the|our|your|a)\s+)?(?:new\s+)?(?i:{_WORDS})"),
+)
+_NO_PASSWORD = re.compile(
+    r"(?:sha|md|base|utf|aes|oauth|ipv|win(?:dows)?|python|bcrypt|pbkdf|rc|http)-?\d+\W*", re.IGNORECASE
+)
+_NAMED_HINTS = (
+    "passwort",
+    "kennwort",
+    "mot de passe",
+    "contrase",
+    "clave",
+    "비밀번호",
+    "비번",
+    "암호",
+    "パスワード",
+    "暗証番号",
+    "密码",
+    "密碼",
+    "口令",
+    "पासवर्ड",
+    "passw",
+    "pwd",
+    "passphrase",
+    "secret",
+    "key",
+    "token",
+)
 _PLACEHOLDER = re.compile(
     r"your|example|placeholder|changeme|dummy|xxx|\*\*\*|\.\.\.|^\$|^%|"
     r"^(?:none|null|test|pass|passw(?:or)?d|pwd|secret\w*key)\W*$",
@@ -75,6 +114,10 @@ def find_secrets(text: str) -> Iterator[Finding]:
         for match in _NAMED.finditer(text):
             if _is_literal(match):
                 yield Finding(match.start("secret"), match.end("secret"), "PASSWORD")
+        for pattern in _ELSEWHERE:
+            for match in pattern.finditer(text):
+                if _is_password(match["secret"]):
+                    yield Finding(match.start("secret"), match.end("secret"), "PASSWORD")
 
 
 def _has_any(text: str, words: tuple[str, ...]) -> bool:
@@ -82,6 +125,17 @@ def _has_any(text: str, words: tuple[str, ...]) -> bool:
         if word in text:
             return True
     return False
+
+
+def _is_password(value: str) -> bool:
+    """Whether it has letters and two digits, and is no name of an algorithm, path, call, variable or placeholder."""
+    if (
+        _PLACEHOLDER.search(value)
+        or _NO_PASSWORD.fullmatch(value)
+        or re.search(r"[/\\]|\w\.[a-z]|://|^[\d.:-]+$", value)
+    ):
+        return False
+    return any(map(str.isalpha, value)) and sum(map(str.isdigit, value)) > 1
 
 
 def _is_literal(match: re.Match[str]) -> bool:

@@ -11,6 +11,7 @@ from phi_assets.conversations.formats.read_rows import MAX_LINE_BYTES
 from phi_assets.conversations.formats.shapes import check_columns
 from phi_assets.conversations.formats.turns import KEEPABLE
 from phi_assets.conversations.repairs import REPAIRS
+from phi_assets.conversations.personal_kinds import REGIONS
 
 PersonalDataPolicy = Literal["mask", "drop", "keep"]
 
@@ -41,6 +42,10 @@ class CleaningOptions:
     """Further control tokens of the model that must not occur in content."""
     personal_data: PersonalDataPolicy = "mask"
     """What happens to a conversation with secrets or personal data. The quarantine always masks them."""
+    regions: tuple[str, ...] = REGIONS
+    """The regions whose kinds of personal data and forms of phone numbers are looked for."""
+    names_model: str = ""
+    """The folder of a model that finds names and addresses; empty for none."""
     validation_share: float = 0.1
     test_share: float = 0.1
     near_duplicate_threshold: float = 0.8
@@ -62,6 +67,9 @@ class CleaningOptions:
         for name, known in (("repairs", REPAIRS), ("keep_fields", KEEPABLE)):
             if wrong := [each for each in getattr(self, name) if each not in known]:
                 raise ValueError(f"{name} has the unknown {wrong[0]!r}; known: {', '.join(known)}")
+        object.__setattr__(self, "regions", tuple(self.regions))  # a list, when it was read as JSON
+        if unknown := sorted(set(self.regions) - set(REGIONS)):
+            raise ValueError(f"regions has {', '.join(unknown)}; choose of {', '.join(REGIONS)}")
         for name in ("validation_share", "test_share"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; give a share from 0 to below 1")
@@ -80,5 +88,5 @@ class CleaningOptions:
         return {
             **dataclasses.asdict(self),
             "columns": dict(self.columns),
-            **{name: list(getattr(self, name)) for name in ("template_tokens", "repairs", "keep_fields")},
+            **{name: list(getattr(self, name)) for name in ("template_tokens", "repairs", "keep_fields", "regions")},
         }

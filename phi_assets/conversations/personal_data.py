@@ -1,176 +1,55 @@
 """Finds and masks personal data and secrets in text.
 
-Personal data is found by Presidio's pattern recognisers, which are called one by one, so that no language model is
-loaded or downloaded. A cheap search first selects the recognisers that could match; most texts need none, and then
-Presidio isn't imported.
+Personal data is found by forms, check digits and the words beside them, with Presidio's pattern recognisers called one
+by one, so that no language model is loaded or downloaded. A cheap search goes first; most texts need no more, and then
+Presidio isn't imported. Names and addresses are found only by a model that the user keeps (`names_model`).
 """
 
 from __future__ import annotations
 
-import ipaddress
 import re
-from collections.abc import Callable, Iterator
-from functools import cache
-from typing import Any, NamedTuple
+import unicodedata
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 from phi_assets.conversations.credentials import Finding, find_secrets
+from phi_assets.conversations.personal_kinds import KINDS, REGIONS, Found, addresses, kinds_of, numbers
+from phi_assets.conversations.phone_numbers import phone_numbers
 
-# These start with a character class, not with \b: only then can `re` skip quickly to a possible start of a match.
-_LONG_NUMBER = re.compile(r"\d(?:[ ().\-/]{0,2}\d){6,}")
-_ADDRESS = re.compile(r"\d(?<!\w\d)\d{0,2}(?:\.\d{1,3}){3}|[23](?<!\w[23])[0-9A-Fa-f]{3}:[0-9A-Fa-f:]*:[0-9A-Fa-f]")
-_IBAN = re.compile(r"[A-Z](?<!\w[A-Z])[A-Z]\d{2}(?:[ -]?[A-Z0-9]{4}){2}")
-_WALLET = re.compile(r"[b13](?<!\w[b13])[A-Za-z0-9]{25,}")
-_AMERICAN = re.compile(r"(?:\+?1[ .\-])?(?:\(\d{3}\) ?|\d{3}[.\-])\d{3}[.\-]\d{4}|(?:\+?1 )?\d{3} \d{3} \d{4}")
-_ABOUT_PHONES = re.compile(
-    r"\b(?:phone|telephone|tel|mobile|cell|cellphone|fax|whatsapp|call|ring|dial|text|sms)\b\D*$", re.IGNORECASE
-)
-_ABOUT_SSN = re.compile(r"\b(?:social security|ssn)\b", re.IGNORECASE)
-_ABOUT_VERSIONS = re.compile(
-    r"\b(?:v|ver|version|release|build|firmware|section|chapter|oid|assembly)\b[\s:#.=-]*$|[<>=~^!]\s*$", re.IGNORECASE
-)
-_REACH = 40
-"""Characters before a number in which a word such as "phone" refers to it."""
-_REGIONS = ("US", "GB", "DE", "FR", "IN", "AU")
+# In the order in which equally long findings of one place win.
+ENTITIES = ("EMAIL_ADDRESS", "IBAN_CODE", "CRYPTO", "IP_ADDRESS", *(kind.entity for kind in KINDS), "PHONE_NUMBER")
+_RANK = {entity: rank for rank, entity in enumerate(ENTITIES)}
 _DIGITS = b"0123456789"
+# One character each: full-width forms, dashes and spaces become those of ASCII, so that positions stay.
+_FOLDED = {
+    **{code: chr(code - 0xFEE0) for code in range(0xFF01, 0xFF5F)},
+    **dict.fromkeys((0x2010, 0x2011, 0x2012, 0x2013, 0x2014, 0x2212), "-"),
+    **dict.fromkeys((0xA0, 0x2007, 0x2009, 0x202F, 0x3000), " "),
+}
+_OTHER_DIGIT = re.compile(r"[^\D0-9]")
+_OTHER_FORM = re.compile(r"[^\D0-9]|\uff20")
+_OTHER_SCRIPT = re.compile("[^\x00-\u024f]")
+_BORDER = "\u00a6"
+"""Stands for letters of other scripts than Latin: no digit, letter or separator, so a word ends at it."""
 
 
-class _Kind(NamedTuple):
-    entity: str
-    candidates: Callable[[str], Iterator[tuple[int, int]]]  # spans to analyse; cheap when there are none
-    minimum_score: float
-    accept: Callable[[str, int, int], bool]  # checks (text, start, end) again: the patterns alone give false positives
-
-
-def _spans(pattern: re.Pattern[str]) -> Callable[[str], Iterator[tuple[int, int]]]:
-    return lambda text: (match.span() for match in pattern.finditer(text))
-
-
-def _at_signs(text: str) -> Iterator[tuple[int, int]]:
-    position = text.find("@")
-    while position >= 0:
-        yield position, position + 1
-        position = text.find("@", position + 1)
-
-
-def _numbers(minimum: int, maximum: int) -> Callable[[str], Iterator[tuple[int, int]]]:
-    """Runs of digits with separators that have `minimum` to `maximum` digits."""
-
-    def find(text: str) -> Iterator[tuple[int, int]]:
-        for match in _LONG_NUMBER.finditer(text):
-            if minimum <= sum(map(str.isdigit, match[0])) <= maximum:
-                yield match.span()
-
-    return find
-
-
-def _phones(text: str) -> Iterator[tuple[int, int]]:
-    for start, end in _numbers(7, 20)(text):
-        before = text[max(0, start - _REACH) : start]
-        if "+" in before[-3:] or _AMERICAN.search(text, max(0, start - 1), end) or _ABOUT_PHONES.search(before):
-            yield start, end
-
-
-def _always(text: str, start: int, end: int) -> bool:
-    return True
-
-
-def _is_public_address(text: str, start: int, end: int) -> bool:
-    """Whether the address is public: loopback, private and documentation addresses and version numbers are not."""
-    if _ABOUT_VERSIONS.search(text[max(0, start - _REACH) : start]) or re.match(r"\.\d", text[end : end + 2]):
-        return False
-    try:
-        address = ipaddress.ip_interface(text[start:end]).ip
-    except ValueError:
-        return False
-    # Only 2000::/3 is allocated in IPv6; shorter forms such as ab::cd are mostly code.
-    return address.is_global and not address.is_multicast and (address.version == 4 or int(address) >> 125 == 1)
-
-
-def _stands_alone(text: str, start: int, end: int) -> bool:
-    """Whether the run of digits isn't part of a decimal number."""
-    return not re.search(r"\d[.,]$", text[max(0, start - 2) : start]) and not re.match(r"[.,]\d", text[end : end + 2])
-
-
-def _is_phone(text: str, start: int, end: int) -> bool:
-    """Whether it is an international number, one in American grouping, or one after a word such as "phone"."""
-    number = text[start:end]
-    if not _stands_alone(text, start, end):
-        return False
-    if number.startswith("+") or _AMERICAN.fullmatch(number):
-        return True
-    return bool(_ABOUT_PHONES.search(text[max(0, start - _REACH) : start]))
-
-
-def _is_ssn(text: str, start: int, end: int) -> bool:
-    with_dashes = re.fullmatch(r"\d{3}-\d{2}-\d{4}", text[start:end])
-    return bool(with_dashes or _ABOUT_SSN.search(text[max(0, start - _REACH) : start]))
-
-
-_KINDS = (
-    _Kind("EMAIL_ADDRESS", _at_signs, 0.9, _always),
-    _Kind("IBAN_CODE", _spans(_IBAN), 0.9, _always),
-    _Kind("CREDIT_CARD", _numbers(12, 40), 0.9, _stands_alone),
-    _Kind("CRYPTO", _spans(_WALLET), 0.9, _always),
-    _Kind("IP_ADDRESS", _spans(_ADDRESS), 0.5, _is_public_address),
-    _Kind("US_SSN", _numbers(9, 40), 0.0, _is_ssn),
-    _Kind("PHONE_NUMBER", _phones, 0.3, _is_phone),
-)
-
-
-@cache
-def _recognizers() -> dict[str, Any]:
-    import tldextract
-    from presidio_analyzer import predefined_recognizers as presidio
-
-    # Without URLs to fetch, tldextract uses its bundled list of domains.
-    extract = tldextract.TLDExtract(suffix_list_urls=(), cache_dir=None)
-
-    class OfflineEmailRecognizer(presidio.EmailRecognizer):
-        def validate_result(self, pattern_text: str) -> bool:
-            return bool(extract(pattern_text.rpartition("@")[2]).fqdn)
-
-    return {
-        "EMAIL_ADDRESS": OfflineEmailRecognizer(),
-        "IBAN_CODE": presidio.IbanRecognizer(),
-        "CREDIT_CARD": presidio.CreditCardRecognizer(),
-        "CRYPTO": presidio.CryptoRecognizer(),
-        "IP_ADDRESS": presidio.IpRecognizer(),
-        "US_SSN": presidio.UsSsnRecognizer(),
-        "PHONE_NUMBER": presidio.PhoneRecognizer(supported_regions=_REGIONS),
-    }
-
-
-def find_personal_data(text: str) -> Iterator[Finding]:
-    """E-mail addresses, IBANs, card numbers, wallets, public IP addresses, US social security and phone numbers."""
+def find_personal_data(text: str, regions: tuple[str, ...] = REGIONS) -> Iterator[Finding]:
+    """The values of `ENTITIES` in the text; where two overlap, the one that a word beside it names, then the longer."""
     raw = text.encode("utf-8", "replace")
-    if "@" not in text and len(raw) - len(raw.translate(None, _DIGITS)) < 3:
+    few = len(raw) - len(raw.translate(None, _DIGITS)) < 3
+    if few and "@" not in text and (text.isascii() or not _OTHER_FORM.search(text)):
         return
-    for kind in _KINDS:
-        for start, end in _windows(text, kind.candidates(text)):
-            for result in _recognizers()[kind.entity].analyze(text[start:end], [kind.entity]):
-                span = start + result.start, start + result.end
-                if result.score >= kind.minimum_score and kind.accept(text, *span):
-                    yield Finding(*span, kind.entity)
-
-
-def _windows(text: str, spans: Iterator[tuple[int, int]]) -> Iterator[tuple[int, int]]:
-    """The spans with the words around them, merged where they overlap: the parts that the recognisers analyse.
-
-    A window ends between words, or after a thousand characters.
-    """
-    begin = finish = -1
-    for start, end in spans:
-        start = max(text.rfind(" ", 0, max(0, start - _REACH)) + 1, start - 1_000, 0)
-        space = text.find(" ", end + _REACH)
-        end = min(space if space >= 0 else len(text), end + 1_000)
-        if start <= finish:
-            finish = max(finish, end)
-            continue
-        if finish >= 0:
-            yield begin, finish
-        begin, finish = start, end
-    if finish >= 0:
-        yield begin, finish
+    folded = spaced = text
+    if not text.isascii():
+        folded = _OTHER_DIGIT.sub(lambda digit: str(unicodedata.digit(digit[0])), text.translate(_FOLDED))
+        spaced = _OTHER_SCRIPT.sub(_BORDER, folded)
+    found = [*addresses(folded, spaced)]
+    found += [*numbers(folded, spaced, kinds_of(regions)), *phone_numbers(folded, spaced, regions)]
+    taken: list[Found] = []
+    for each in sorted(found, key=lambda one: (not one.named, one.start - one.end, _RANK[one.entity], one.start)):
+        if all(each.end <= other.start or each.start >= other.end for other in taken):
+            taken.append(each)
+            yield Finding(each.start, each.end, each.entity)
 
 
 class Masked(NamedTuple):
@@ -181,10 +60,14 @@ class Masked(NamedTuple):
     personal: tuple[str, ...]
 
 
-def mask(text: str) -> Masked:
+def mask(text: str, regions: tuple[str, ...] = REGIONS, names_model: str = "") -> Masked:
     """The text with every finding replaced by its entity in angle brackets, such as `<EMAIL_ADDRESS>`."""
     secrets = [*find_secrets(text)]
-    personal = [*find_personal_data(text)]
+    personal = [*find_personal_data(text, regions)]
+    if names_model:
+        from phi_assets.conversations.names_model import find_names
+
+        personal += find_names(text, names_model)
     if not secrets and not personal:
         return Masked(text, (), ())
     chosen = _without_overlaps(secrets, personal)
@@ -200,7 +83,7 @@ def mask(text: str) -> Masked:
     )
 
 
-def _without_overlaps(secrets: list[Finding], personal: list[Finding]) -> list[Finding]:
+def _without_overlaps(secrets: Iterable[Finding], personal: Iterable[Finding]) -> list[Finding]:
     """Findings in order of the text; where two overlap, a secret wins, then the longer one."""
     chosen: list[Finding] = []
     for group in (secrets, personal):

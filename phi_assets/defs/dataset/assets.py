@@ -45,6 +45,8 @@ NEEDS = on_azure("ml_workspace", "role_assignments", *(FOR_A_JOB if current().re
         "own_splits",
         "near_duplicate_threshold",
         "personal_data",
+        "regions",
+        "names_model",
         "repairs",
         "keep_fields",
         "preferences",
