@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import html
+import re
+import unicodedata
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +18,10 @@ if TYPE_CHECKING:
 LEARNT, GIVEN = "#b7e4c7", "#e9ecef"
 LONGEST_SHOWN = 160  # tokens of a row in a picture
 WIDTH = 110  # characters to a line
+BYTES_OF_A_LETTER = 4  # at most, in UTF-8
+SHOWS_NO_LETTERS = re.compile("Emoji|Last ?Resort")  # pictures in colour, which are not drawn; boxes for every letter
+FONT = "DejaVu Sans Mono"  # comes with matplotlib
+WITHOUT_FONT = "no font of this machine has the letters that are shown as codes; install one, such as Noto"
 MOST_POINTS = 150  # of a curve
 
 
@@ -25,10 +32,18 @@ def chosen_rows(conversations: Sequence[Sequence[Message]], count: int = 3) -> l
 
 
 def pieces(tokenizer: PreTrainedTokenizerBase, row: Tokens) -> list[tuple[str, bool]]:
-    """The text of each token, and whether it is in the loss; a line break is shown as ↵."""
-    ids = row.ids[:LONGEST_SHOWN]
-    texts = [str(tokenizer.decode([i], clean_up_tokenization_spaces=False)) for i in ids]
-    return [(text.replace("\n", "↵"), learn) for text, learn in zip(texts, row.in_loss, strict=False)]
+    """The text of each token, and whether it is in the loss; a line break is shown as ↵.
+
+    A letter of several tokens, as most of Korean, is one piece: its tokens alone are no text.
+    """
+    found, waiting = list[tuple[str, bool]](), list[int]()
+    for i, learn in zip(row.ids[:LONGEST_SHOWN], row.in_loss, strict=False):
+        waiting.append(i)
+        text = str(tokenizer.decode(waiting, clean_up_tokenization_spaces=False))
+        if not text.endswith("\ufffd") or len(waiting) == BYTES_OF_A_LETTER:
+            found.append((text.replace("\n", "↵"), learn))
+            waiting = []
+    return found
 
 
 def mask_html(tokenizer: PreTrainedTokenizerBase, rows: Sequence[Tokens]) -> str:
@@ -45,9 +60,12 @@ def mask_html(tokenizer: PreTrainedTokenizerBase, rows: Sequence[Tokens]) -> str
 
 def draw_mask(tokenizer: PreTrainedTokenizerBase, rows: Sequence[Tokens], path: Path) -> None:
     """Write a picture of the rows' tokens to `path`: green in the loss, grey where the prompt gives them."""
-    lines = [line for row in rows for line in [*wrapped(pieces(tokenizer, row)), []]]
     from matplotlib.figure import Figure
 
+    shown = [pieces(tokenizer, row) for row in rows]
+    fonts, missing = fonts_for({letter for row in shown for text, _ in row for letter in text})
+    shown = [[(escaped(text, missing), learn) for text, learn in row] for row in shown]
+    lines = [line for row in shown for line in [*wrapped(row), []]]
     figure = Figure(figsize=(8.95, 0.5 + 0.24 * len(lines)), dpi=110)
     axes = figure.add_axes((0.01, 0.01, 0.98, 0.98))
     axes.set_axis_off()
@@ -55,20 +73,66 @@ def draw_mask(tokenizer: PreTrainedTokenizerBase, rows: Sequence[Tokens], path: 
     axes.set_ylim(len(lines) + 1, 0)
     axes.text(0, 0.6, "in the loss", family="monospace", size=10, backgroundcolor=LEARNT)
     axes.text(14, 0.6, "given", family="monospace", size=10, backgroundcolor=GIVEN)
+    if missing:
+        axes.text(22, 0.6, WITHOUT_FONT, family="monospace", size=8)
     for y, line in enumerate(lines, 1):
         x = 0
         for text, learn in line:
-            axes.barh(y + 0.5, len(text), 0.8, x, color=LEARNT if learn else GIVEN, edgecolor="white", linewidth=0.8)
+            axes.barh(y + 0.5, width(text), 0.8, x, color=LEARNT if learn else GIVEN, edgecolor="white", linewidth=0.8)
             # matplotlib reads a dollar sign as the start of a formula.
-            axes.text(x, y + 0.5, text.replace("$", r"\$"), family="monospace", size=9.5, va="center")
-            x += len(text)
+            axes.text(x, y + 0.5, text.replace("$", r"\$"), family=fonts, size=9.5, va="center")
+            x += width(text)
     figure.savefig(path)
+
+
+def fonts_for(letters: set[str]) -> tuple[list[str], set[str]]:
+    """Names of fonts found on this machine that together have the letters, and the letters that none has."""
+    from matplotlib.font_manager import FontProperties, findfont, fontManager
+
+    fonts, missing = [FONT], letters - letters_of(findfont(FontProperties(family=FONT)))
+    # Fonts of Noto are made to go with others, so they come first.
+    known = {
+        font.name: font.fname for font in fontManager.ttflist if font.style == "normal" and "Emoji" not in font.name
+    }
+    for name in sorted(known, key=lambda name: ("CJK" not in name, "Noto" not in name, name)):
+        if not missing:
+            break
+        if found := missing & letters_of(known[name]):
+            fonts.append(name)
+            missing -= found
+    return fonts, missing
+
+
+@cache
+def letters_of(file: str) -> frozenset[str]:
+    """The letters that a font file has; none when it cannot be read."""
+    from matplotlib.font_manager import get_font
+
+    try:
+        return frozenset(map(chr, get_font(file).get_charmap()))
+    except (OSError, RuntimeError):
+        return frozenset()
+
+
+def escaped(text: str, missing: set[str]) -> str:
+    """The text with the missing letters as codes, such as \\ud55c."""
+    return "".join(
+        letter.encode("ascii", "backslashreplace").decode() if letter in missing else letter for letter in text
+    )
+
+
+def width(text: str) -> int:
+    """Columns that the text takes: two for a wide letter of East Asia, none for a mark on another letter."""
+    return sum(
+        0 if unicodedata.combining(letter) else 2 if unicodedata.east_asian_width(letter) in "WF" else 1
+        for letter in text
+    )
 
 
 def wrapped(parts: Sequence[tuple[str, bool]]) -> list[list[tuple[str, bool]]]:
     lines: list[list[tuple[str, bool]]] = [[]]
     for text, learn in parts:
-        if sum(len(t) for t, _ in lines[-1]) + len(text) > WIDTH and lines[-1]:
+        if sum(width(t) for t, _ in lines[-1]) + width(text) > WIDTH and lines[-1]:
             lines.append([])
         lines[-1].append((text, learn))
     return lines

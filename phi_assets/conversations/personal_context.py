@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 REACH = 40
 """Characters before a number in which a word such as "phone" refers to it."""
-_REACH_AFTER = 24
+_REACH_AFTER = 16
 
 
 class Words(NamedTuple):
@@ -22,7 +22,11 @@ def _words(latin: str, other: str = r"(?!)") -> Words:
     either = rf"(?:(?<![a-zà-ÿ])(?:{latin})(?![a-zà-ÿ])|{other})"
     return Words(
         re.compile(rf"{either}(?=[^\d\n]*$)", re.IGNORECASE),
-        re.compile(rf"[^\d\n]{{0,{_REACH_AFTER}}}?{either}", re.IGNORECASE),
+        re.compile(
+            rf"\W{{0,3}}(?:is|as|was|ist|est|es)\s[^\d\n]{{0,{_REACH_AFTER}}}?(?<![a-zà-ÿ])(?:{latin})(?![a-zà-ÿ])|"
+            rf"[^\d\n]{{0,{_REACH_AFTER}}}?(?:{other})",
+            re.IGNORECASE,
+        ),
     )
 
 
