@@ -37,9 +37,7 @@ def default(field: FieldInfo) -> str:
         return ""
     if isinstance(value, bool):
         return str(value).lower()
-    if isinstance(value, tuple):
-        return ",".join(value)
-    written = str(value)
+    written = ",".join(value) if isinstance(value, tuple) else str(value)
     return written.removeprefix(f"{PROJECT}/")
 
 

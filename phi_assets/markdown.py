@@ -9,6 +9,7 @@ A `Markdown` is never escaped again, and a `str` always is: a text whose escapin
 """
 
 import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import Any
 from urllib.parse import quote
@@ -38,7 +39,10 @@ def text(value: object, longest: int | None = None) -> Markdown:
         return value
     shown = plain_text(str(value)).strip(" ")
     if longest is not None and len(shown) > longest:
-        shown = f"{shown[:longest]}… ({len(shown):,} characters)"
+        end = longest
+        while end and unicodedata.category(shown[end]).startswith("M"):  # a mark belongs to the letter before it
+            end -= 1
+        shown = f"{shown[:end]}… ({len(shown):,} characters)"
     escaped = _SYNTAX.sub(r"\\\g<0>", shown)
     escaped = "".join(_ENTITIES.get(each, each) for each in escaped)
     return Markdown(_line(_OF_AN_ADDRESS.sub(r"`\g<0>`", escaped)))

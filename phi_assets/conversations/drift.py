@@ -88,7 +88,8 @@ def _distance(old: list[str], new: list[str]) -> float:
     from sklearn.pipeline import make_pipeline
 
     is_new = [0] * len(old) + [1] * len(new)
-    words = TfidfVectorizer(sublinear_tf=True, analyzer=partial(features, punctuation=True))
+    analyzer: Any = partial(features, punctuation=True)
+    words = TfidfVectorizer(sublinear_tf=True, analyzer=analyzer)
     classifier = make_pipeline(words, LogisticRegression(class_weight="balanced", max_iter=1_000))
     parts = StratifiedKFold(_PARTS, shuffle=True, random_state=0)
     scores = cross_val_predict(classifier, [*old, *new], is_new, cv=parts, method="decision_function")

@@ -52,6 +52,13 @@ def find_personal_data(text: str, regions: tuple[str, ...] = REGIONS) -> Iterato
             yield Finding(each.start, each.end, each.entity)
 
 
+def kinds_found(regions: tuple[str, ...] = REGIONS, names_model: str = "") -> list[str]:
+    """The kinds of personal data that `mask` finds with these settings, by the names of their masks."""
+    names = ["PERSON", "ADDRESS"] if names_model else []
+    kinds = {kind.entity for kind in kinds_of(regions)} | set(ENTITIES) - {kind.entity for kind in KINDS}
+    return sorted({*kinds, *names})
+
+
 class Masked(NamedTuple):
     """A text without secrets and personal data, and the entities that were masked, in the order of the text."""
 

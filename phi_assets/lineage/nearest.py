@@ -36,7 +36,8 @@ def nearest(rows: Iterable[dict[str, Any]], question: str, answer: str, count: i
 
     exchanges = [(row, asked, answered) for row in rows for asked, answered in exchanges_of(row["messages"])]
     texts = [text for _, *both in exchanges for text in both]
-    vectors: Any = TfidfVectorizer(analyzer=partial(features, punctuation=False), sublinear_tf=True)
+    analyzer: Any = partial(features, punctuation=False)
+    vectors: Any = TfidfVectorizer(analyzer=analyzer, sublinear_tf=True)
     try:
         known = vectors.fit_transform(texts)
     except ValueError:  # no text has a word

@@ -6,6 +6,7 @@ from typing import Any
 
 import dagster as dg
 
+from phi_assets.conversations.personal_data import kinds_found
 from phi_assets.graph import metadata_values
 from phi_assets.records import DatasetVersion
 
@@ -61,6 +62,7 @@ def describe_dataset(version: DatasetVersion, folder: Path) -> dict[str, Any]:
         "keys_not_used": metadata_values.table(("key", "rows"), sorted(manifest["unused_keys"].items())),
         "context_only_turns": manifest["context_only_turns"],
         "preference_pairs": manifest["preference_pairs"],
+        "personal_data": _personal_data(manifest),
         "broken_rows": manifest["kinds"]["broken"],
         "duplicate_rows": manifest["kinds"]["duplicate"],
         "broken_share": manifest["broken_share"],
@@ -71,3 +73,17 @@ def describe_dataset(version: DatasetVersion, folder: Path) -> dict[str, Any]:
         "folder": dg.MetadataValue.path(str(folder)),
         "quarantine": dg.MetadataValue.path(str(folder / "quarantine.jsonl")),
     }
+
+
+def _personal_data(manifest: dict[str, Any]) -> dg.MarkdownMetadataValue:
+    """Return the kinds that were looked for, with the number of values masked, and what was not looked for."""
+    settings, masked = manifest.get("settings", {}), manifest.get("masked", {})
+    if settings.get("personal_data") == "keep":
+        return metadata_values.bullets(["kept as it is: nothing was looked for (PHI_PERSONAL_DATA=keep)"])
+    looked_for = kinds_found(tuple(settings.get("regions", ())), settings.get("names_model", ""))
+    rows = [(kind, masked.get(kind, 0)) for kind in sorted({*looked_for, *masked})]
+    if not settings.get("names_model"):
+        rows += [
+            ("names of people and postal addresses", "not looked for; PHI_NAMES_MODEL gives a model that finds them")
+        ]
+    return metadata_values.table(("kind", "masked"), rows)
