@@ -20,7 +20,8 @@ _COMMON = {
     "pt": "o os as é são um uma e do da em para com que não no na ao dos das tem seu sua",
     "nl": "de het een is zijn en van op met voor niet u wij kan wordt bij naar binnen er",
     "tr": "bir ve bu için ile de da olarak var yok evet hayir içinde sonra önce kadar her gibi çok daha siz biz bizim "
-    "merkezimiz süresi garanti olur eder gerekir değil değiştirin yaklaşik gün yil ay saat renk tanesi adet ise",
+    "merkezimiz süresi garanti olur eder gerekir değil değiştirin yaklaşik gün yil ay saat "
+    "iki üç dört beş hafta gelir alir verir gider bulunur çalişir kapali açik renk tanesi adet ise",
     "fi": "ja ei se kuin että niin tai mutta kun voi voit ovat oli jos myös kyllä sitä sen meillä teillä noin "
     "vuotta vuoden kuukautta päivää minuuttia takuu kestää maksaa kuluessa jälkeen pitää mukaan joka sitten vain "
     "on kaksi kolme neljä viisi valo laite paina vaihda se tämä hän meidän sijaitsee lähtee tulee",
@@ -29,8 +30,12 @@ _COMMON = {
     "garancia két három négy öt vissza bele ki fel tart szól kerül látható található működik tegye tegyen nyomja szín",
 }
 _ENDINGS = {
-    "tr": re.compile(r"\w{2,}(?:[iuü]yor(?:uz)?|[ae]?bilir|ilir|[dt][iuü]r|m[ae]k|iniz|n[uü]z|lari|leri)"),
-    "fi": re.compile(r"\w{2,}(?:ss[aä]|st[aä]|l[lt][aä]|lle|nen|ksi|aan|iin|uun|ään|öön|mme|v[aä]t|tt[aä])"),
+    "tr": re.compile(
+        r"\w{2,}(?:[iuü]yor(?:uz)?|[ae]?bilir|ilir|[dt][iuü]r|m[ae]k|iniz|n[uü]z|lari|leri|[iuü]nur|[iuü]nd[ae]|s[iuü]nd[ae]|[dt][ae]ki)"
+    ),
+    "fi": re.compile(
+        r"\w{2,}(?:ss[aä]|st[aä]|l[lt][aä]|lle|nen|ksi|aan|iin|uun|ään|öön|mme|v[aä]t|tt[aä]|[iv][aä]n[aä]|sen[aä]|isin)"
+    ),
     "hu": re.compile(
         r"\w{2,}(?:n[ae]k|b[ae]n|[brt][óő]l|h[oeö]z|[uü]nk|j[uü]k|s[áé]g|h[ae]t[óő]?|h[ae]tó|at[óó]|hető|ható|lj[ae])"
     ),

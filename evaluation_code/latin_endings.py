@@ -40,7 +40,7 @@ def _is_plural(token: str, word: str, language: str) -> bool:
 # Finnish: number and case, a possessive ending, a clitic.
 _FINNISH = re.compile(
     r"(?:n|t|a|ä|ta|tä|tta|ttä|ssa|ssä|sta|stä|h?[aeiouyäö]n|seen|lla|llä|lta|ltä|lle|ksi|na|nä|tta|ttä|i?den|i?tten|ten|"
-    r"[ij]en|[ij]a|[ij]ä|i?ssa|i?ssä|i?sta|i?stä|ihin|i?lla|i?llä|i?lta|i?ltä|i?lle|i?ksi)?"
+    r"[ij]en|[ij]a|[ij]ä|i?ssa|i?ssä|i?sta|i?stä|ihin|i?lla|i?llä|i?lta|i?ltä|i?lle|i?ksi|i?sin)?"
     r"(?:ni|si|nsa|nsä|mme|nne)?(?:kin|kaan|kään|han|hän|ko|kö|pa|pä)?"
 )
 _CHANGES = (("nen", ("se", "s")), ("si", ("de", "t")), ("as", ("aa",)), ("äs", ("ää",)), ("s", ("kse", "kso")),

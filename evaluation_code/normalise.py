@@ -71,7 +71,7 @@ _APOSTROPHE = re.compile(r"(?<=\w)['\u2019](?=\w)")
 _UNITS = (
     "kg|mg|km|cm|mm|ml|cl|dl|kw|kwh|wh|mw|hz|khz|mhz|ghz|kb|mb|gb|tb|db|mah|min|sec|rpm|psi|bar|lbs?|oz|ft|px|[glmwvh]"
 )
-_UNIT = re.compile(rf"(?<![^\W\d])(?<=\d)(?:{_UNITS})(?!\w)")
+_UNIT = re.compile(rf"(?<![^\W\d])(?<=\d)(?:{_UNITS})(?![a-z0-9])")
 _CLOCK = re.compile(r"(?<![\w.])(\d{1,2})h(\d{2})(?!\w)")
 _RATE = re.compile(rf"(?<=\d )({_UNITS})/(?=(?:{_UNITS}|s)\b)")
 _TOKEN = re.compile(

@@ -56,6 +56,8 @@ def is_part_of_number(tokens: list[str], start: int, end: int, language: str) ->
     if is_number(first) and _ENDS_EAST_ASIAN.search(before) and is_number(earlier):
         return True
     after = tokens[end] if end < len(tokens) else ""
+    if last.endswith(("分の", "分之", "분의")) and is_number(after):  # a fraction
+        return True
     if end - start > 1 and _is_hours_and_minutes(tokens, start, end):
         return True
     if (is_number(last) or last in units) and (

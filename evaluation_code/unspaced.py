@@ -19,7 +19,7 @@ _MARK = re.compile(f"[{MARKS}]")
 # Japanese.
 _JAPANESE_BEFORE_KANJI = frozenset("約計全毎各翌当同総合")
 _JAPANESE_AFTER_KANJI = re.compile(
-    "[都市県府区町村駅内間前後頃製色型産発着行中等様氏側付用](?![生])|以[内上下前後外降]|程度|[以未][上満]|左右|方面|周辺"
+    "[都市県府区町村駅内間前後頃製色型産発着行中等様氏側付用](?![生])|以[内上下前後外降]|程度|[以未][上満]|工場|支店|本店|本社|営業所|倉庫|面|左右|方面|周辺"
 )
 _JAPANESE_PARTICLE_BEFORE = re.compile("(?:[はがをにでとのもへや]|から|まで|より|って|という|た|る|い|う|な|お)$")
 _JAPANESE_PARTICLE_AFTER = re.compile(

@@ -174,3 +174,9 @@ def test_a_str_is_no_markdown_metadata():
     with pytest.raises(TypeError, match="a str is not Markdown"):
         metadata_values.markdown("![x](y)")  # type: ignore[arg-type]
     assert metadata_values.markdown(Markdown("*x*")).value == "*x*"
+
+
+def test_a_text_is_not_cut_between_a_letter_and_its_marks():
+    assert markdown.text("दिल्ली", 1).startswith("… ")
+    assert markdown.text("दिल्ली", 2).startswith("दि…")
+    assert markdown.text("abcd", 2).startswith("ab…")
