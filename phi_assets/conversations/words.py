@@ -26,7 +26,7 @@ def _marks() -> str:
 
 
 _MARKS = _marks()
-WORD = rf"[{_UNSPACED}][{_MARKS}]*|(?:[^\W{_UNSPACED}]|(?<=\w)[{_MARKS}]|(?<=[{_MARKS}])[{_MARKS}])+"
+WORD = rf"[{_UNSPACED}][{_MARKS}]*|[^\W{_UNSPACED}]+(?:[{_MARKS}]+[^\W{_UNSPACED}]*)*"
 """A pattern of one word with its combining marks: a character of a script without spaces, or letters and digits."""
 _TOKEN = re.compile(rf"{WORD}|[^\w\s]")
 _IS_UNSPACED = re.compile(f"[{_UNSPACED}]")
