@@ -8,6 +8,7 @@ from typing import NamedTuple
 REACH = 40
 """Characters before a number in which a word such as "phone" refers to it."""
 _REACH_AFTER = 16
+_REACH_OF_OTHERS = 12
 
 
 class Words(NamedTuple):
@@ -36,6 +37,12 @@ def position(words: Words, folded: str, start: int) -> int:
     for match in words.before.finditer(folded[max(0, start - REACH) : start]):
         found = max(0, start - REACH) + match.end()
     return found
+
+
+def is_other(folded: str, start: int, own: int) -> bool:
+    """Whether a word such as "order" says that the number is no personal data: close to it, and after the own word."""
+    found = position(NOT_PERSONAL, folded, start)
+    return found > own and start - found <= _REACH_OF_OTHERS
 
 
 PHONE = _words(
@@ -76,8 +83,8 @@ MY_NUMBER = _words("my ?number", "マイナンバー|個人番号")
 AADHAAR = _words("aadhaar|aadhar|uidai", "आधार")
 PAN = _words(r"pan|permanent account number", "पैन")
 NOT_PERSONAL = _words(
-    r"order(?: (?:number|no))?|part(?: (?:number|no))?|item|invoice|sku|model|serial|ticket|case|tracking|isbn|ean|"
-    r"article|product|version|batch|lot|bestell\w*|teile?nummer|teil|artikel\w*|rechnung\w*|sendung\w*|auftrag\w*|modell|"
+    r"(?<!in )order(?: (?:number|no))?|part(?: (?:number|no))?|item|invoice|sku|model|serial|ticket|case|tracking|isbn|"
+    r"ean|article|product|version|batch|lot|bestell\w*|teile?nummer|teil|artikel\w*|rechnung\w*|sendung\w*|auftrag\w*|modell|"
     r"commande|pi[èe]ce|facture|colis|mod[èe]le|produit|pedido|pieza|factura|art[íi]culo|env[íi]o|modelo|producto",
     "주문|부품|송장|모델|제품|일련|상품|품번|注文|部品|型番|商品|伝票|製造番号|製品|订单|訂單|零件|型号|型號|快递|运单|发票|产品|產品|"
     "ऑर्डर|पार्ट|बिल नं|मॉडल|ट्रैकिंग|उत्पाद",

@@ -122,8 +122,7 @@ def _judged(kind: Kind, value: str, start: int, end: int, folded: str, spaced: s
     named = own >= 0 or bool(kind.words.after.match(folded, end))
     if not named and (kind.alone is _never or _goes_on(spaced, start, end) or not kind.alone(value)):
         return None
-    other = context.position(context.NOT_PERSONAL, folded, start)
-    return Found(start, end, kind.entity, named) if other < 0 or own > other else None
+    return None if context.is_other(folded, start, own) else Found(start, end, kind.entity, named)
 
 
 def _goes_on(spaced: str, start: int, end: int) -> bool:

@@ -32,17 +32,17 @@ def phone_numbers(folded: str, spaced: str, regions: tuple[str, ...]) -> Iterato
             continue
         start, end = match.span()
         own = context.position(context.PHONE, folded, start)
-        other = context.position(context.NOT_PERSONAL, folded, start)
-        named = own > other or (other < 0 and bool(context.PHONE.after.match(folded, end)))
+        other = context.is_other(folded, start, own)
+        named = not other and (own >= 0 or bool(context.PHONE.after.match(folded, end)))
         grouped = _grouped(regions)
         plus = "+" in spaced[max(0, start - 3) : start]
-        if not (named or plus or (other < 0 and grouped.search(spaced, max(0, start - 1), end))):
+        if not (named or plus or (not other and grouped.search(spaced, max(0, start - 1), end))):
             continue
         for low, high in _valid(spaced, start, end, regions):
             if not _stands_alone(spaced, low, high):
                 continue
             number = spaced[low:high]
-            if named or number.startswith("+") or (other < 0 and grouped.fullmatch(number)):
+            if named or number.startswith("+") or (not other and grouped.fullmatch(number)):
                 yield Found(low, high, "PHONE_NUMBER", named)
 
 

@@ -33,6 +33,8 @@ from phi_assets.conversations.personal_kinds import REGIONS
         ("MI DNI ES 12345678Z", "MI DNI ES <ES_NIF>"),
         ("My NHS number is 943 476 5919", "My NHS number is <UK_NHS>"),
         ("use summer2024! as my password", "use <PASSWORD> as my password"),
+        ("in case of an emergency: 212-555-2368", "in case of an emergency: <PHONE_NUMBER>"),
+        ("My order is late, my card is 4111 1111 1111 1111", "My order is late, my card is <CREDIT_CARD>"),
     ],
 )
 def test_personal_data_is_masked_beside_letters_of_any_script(text: str, masked: str):
