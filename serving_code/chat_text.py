@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any, Literal, NamedTuple, cast
+from typing import Any, Literal, NamedTuple, TypedDict, cast
 
 Role = Literal["system", "user", "assistant"]
 
@@ -20,6 +20,13 @@ _TEXT = frozenset({"text", "input_text", "output_text"})
 _REASONING = frozenset({"reasoning", "thinking", "thoughts"})
 
 
+class Turn(TypedDict):
+    """One turn: `role` is system, user or assistant."""
+
+    role: str
+    content: str
+
+
 class Part(NamedTuple):
     """A part of a message's content. Reasoning is what a model wrote before its answer, and no part of the answer."""
 
@@ -28,11 +35,15 @@ class Part(NamedTuple):
 
 
 class UnreadableContent(ValueError):
-    """Content that is not text. `reason` is image, audio, tool_call, unsupported_part, alternatives or not_text."""
+    """Content that is not text. `reason` is image, audio, tool_call, unsupported_part, alternatives or not_text.
 
-    def __init__(self, reason: str, detail: str) -> None:
+    `place` is the position of the part that cannot be read; None for the content as a whole.
+    """
+
+    def __init__(self, reason: str, detail: str, place: int | None = None) -> None:
         super().__init__(detail)
         self.reason = reason
+        self.place = place
 
 
 def canonical(name: str) -> str:
@@ -71,14 +82,14 @@ def parts_of(content: Any) -> list[Part]:
         raise UnreadableContent(
             "alternatives", f"content is a list of {len(content)} texts, which may be alternatives; give one text"
         )
-    return [_part(part) for part in content]
+    return [_part(part, place) for place, part in enumerate(content)]
 
 
-def _part(part: Any) -> Part:
+def _part(part: Any, place: int) -> Part:
     if isinstance(part, str):
         return Part("text", part)
     if not isinstance(part, dict):
-        raise UnreadableContent("not_text", f"a content part is a {type(part).__name__}, not text")
+        raise UnreadableContent("not_text", f"a content part is a {type(part).__name__}, not text", place)
     kind = str(part.get("type", "text" if isinstance(part.get("text"), str) else "unknown"))
     text = part.get("text")
     if kind in _REASONING:
@@ -89,8 +100,24 @@ def _part(part: Any) -> Part:
     detail = f"content part {kind!r}"
     for reason in ("image", "audio"):
         if reason in kind:
-            raise UnreadableContent(reason, detail)
-    raise UnreadableContent("tool_call" if kind.startswith("tool") else "unsupported_part", detail)
+            raise UnreadableContent(reason, detail, place)
+    raise UnreadableContent("tool_call" if kind.startswith("tool") else "unsupported_part", detail, place)
+
+
+def without_failed_turns(turns: list[Turn]) -> list[Turn]:
+    """The turns without answers that are empty, and without the questions that got them; the last turn stays.
+
+    A client that stores a failed request as an empty answer would otherwise show the model that it may answer nothing.
+    """
+    kept: list[Turn] = []
+    for place, turn in enumerate(turns):
+        failed = turn["role"] == "assistant" and not turn["content"].strip() and place < len(turns) - 1
+        if not failed:
+            kept.append(turn)
+            continue
+        while kept and kept[-1]["role"] == "user":
+            kept.pop()
+    return kept
 
 
 def control_tokens(tokenizer: Any) -> list[str]:

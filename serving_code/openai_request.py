@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from serving_code.chat_text import TOOL_ROLES, UnreadableContent, canonical, role_of, text_of, without_failed_turns
 from serving_code.engine import Sampling
 from serving_code.errors import Refusal
 from serving_code.limits import Limits
 from serving_code.prompts import Message
 
-# OpenAI's newer name for the system role.
-ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
+NAMES = "system, developer, user and assistant"
 
 
 class StreamOptions(BaseModel):
@@ -65,7 +65,7 @@ def parse_chat(body: dict[str, Any], limits: Limits) -> ChatRequest:
             400, f"n is {chat.n}; only one choice per request is supported: send n=1", code="unsupported", param="n"
         )
     return ChatRequest(
-        turns=[_turn(turn, f"messages[{at}]") for at, turn in enumerate(chat.messages)],
+        turns=without_failed_turns([_turn(turn, f"messages[{at}]") for at, turn in enumerate(chat.messages)]),
         sampling=_sampling(chat, limits),
         stream=bool(chat.stream),
         include_usage=bool(chat.stream_options and chat.stream_options.include_usage),
@@ -116,30 +116,22 @@ def _unsupported(param: str, message: str) -> Refusal:
 
 def _turn(turn: dict[str, Any], where: str) -> Message:
     role = turn.get("role")
-    if role in ("tool", "function") or turn.get("tool_calls") or turn.get("function_call"):
+    known = role_of(role)
+    tool = known is None and isinstance(role, str) and canonical(role) in TOOL_ROLES
+    if tool or turn.get("tool_calls") or turn.get("function_call"):
         raise _unsupported(f"{where}.role", f"{where} is about a tool call, and this model calls none; leave it out")
-    if role not in ROLES:
-        raise Refusal(
-            400, f"{where}.role is {role!r}; valid are {', '.join(ROLES)}", code="invalid_value", param=f"{where}.role"
-        )
-    return Message(role=ROLES[role], content=_text(turn.get("content"), role, f"{where}.content"))
+    if known is None:
+        raise Refusal(400, f"{where}.role is {role!r}; valid are {NAMES}", code="invalid_value", param=f"{where}.role")
+    return Message(role=known, content=_text(turn.get("content"), known, f"{where}.content"))
 
 
-def _text(content: Any, role: Literal["assistant"] | str, where: str) -> str:
-    if isinstance(content, str):
-        return content
-    if content is None and role == "assistant":
-        return ""
-    if not isinstance(content, list):
+def _text(content: Any, role: str, where: str) -> str:
+    if not isinstance(content, (str, list)) and not (content is None and role == "assistant"):
         raise Refusal(
             400, f"{where} is neither a string nor text parts; send a string", code="invalid_value", param=where
         )
-    texts = []
-    for at, part in enumerate(content):
-        kind = part.get("type") if isinstance(part, dict) else type(part).__name__
-        if kind != "text" or not isinstance(part.get("text"), str):
-            raise _unsupported(
-                f"{where}[{at}]", f"{where}[{at}] is a part of type {kind!r}; this model reads text parts only"
-            )
-        texts.append(part["text"])
-    return "".join(texts)
+    try:
+        return text_of(content)
+    except UnreadableContent as e:
+        part = where if e.place is None else f"{where}[{e.place}]"
+        raise _unsupported(part, f"{part}: {e}; this model reads text parts only") from e

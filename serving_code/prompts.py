@@ -6,7 +6,11 @@ import copy
 import secrets
 import threading
 from collections.abc import Sequence
-from typing import Any, TypedDict
+from typing import Any
+
+from serving_code.chat_text import Turn, control_tokens
+
+Message = Turn
 
 
 class UnusablePrompt(ValueError):
@@ -19,9 +23,7 @@ class PromptEncoder:
     def __init__(self, tokenizer: Any) -> None:
         # A fast tokenizer that one thread reconfigures while another uses it raises "Already borrowed".
         self._tokenizer = copy.deepcopy(tokenizer)
-        self._control = [str(token) for token in tokenizer.all_special_tokens] + [
-            token.content for token in tokenizer.added_tokens_decoder.values() if token.special
-        ]
+        self._control = control_tokens(tokenizer)
         self._lock = threading.Lock()
 
     def encode(self, conversation: Sequence[Message]) -> list[int]:
@@ -63,10 +65,3 @@ class PromptEncoder:
     def _ids(self, text: str, *, literal: bool = False) -> list[int]:
         encoded = self._tokenizer(text, add_special_tokens=False, split_special_tokens=literal)
         return list(encoded["input_ids"])
-
-
-class Message(TypedDict):
-    """One turn: `role` is system, user or assistant."""
-
-    role: str
-    content: str

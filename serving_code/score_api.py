@@ -9,13 +9,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
+from serving_code.chat_text import UnreadableContent, role_of, text_of
 from serving_code.engine import Sampling
 from serving_code.errors import Refusal, nearest
 from serving_code.limits import Limits, read_json
 from serving_code.prompts import Message
 from serving_code.service import Service
-
-ROLES = ("system", "user", "assistant")
 
 
 class Params(BaseModel):
@@ -129,12 +128,16 @@ def _turn(turn: Any, where: str) -> Message:
     if not isinstance(turn, dict):
         raise Refusal(422, f'{where} is not a turn; send {{"role": ..., "content": ...}}', param=where)
     _only(turn, ("role", "content"), f"{where}.")
-    role, content = turn.get("role"), turn.get("content")
-    if role not in ROLES:
-        raise Refusal(422, f"{where}.role is {role!r}; valid are {', '.join(ROLES)}", param=f"{where}.role")
-    if not isinstance(content, str):
-        raise Refusal(422, f"{where}.content is not a text; send a string", param=f"{where}.content")
-    return Message(role=role, content=content)
+    role, content = role_of(turn.get("role")), turn.get("content")
+    if role is None:
+        names = "system, user and assistant"
+        raise Refusal(422, f"{where}.role is {turn.get('role')!r}; valid are {names}", param=f"{where}.role")
+    try:
+        if not isinstance(content, (str, list)):
+            raise UnreadableContent("not_text", "it is neither a string nor text parts")
+        return Message(role=role, content=text_of(content))
+    except UnreadableContent as e:
+        raise Refusal(422, f"{where}.content is not a text: {e}; send a string", param=f"{where}.content") from e
 
 
 def _only(given: dict[str, Any], valid: Sequence[str], where: str) -> None:

@@ -7,20 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypedDict
+from typing import Any, TypedDict
 
 import httpx
 from endpoint import chat_url, post
 from endpoint_errors import EndpointRefused
 
-ROLES = ("system", "user", "assistant")
-
 
 class Message(TypedDict):
-    """One turn of a conversation."""
+    """One turn of a conversation. The endpoint reads roles in any case, and contents that are texts or text parts."""
 
-    role: Literal["system", "user", "assistant"]
-    content: str
+    role: str
+    content: Any
 
 
 @dataclass(frozen=True)
@@ -88,10 +86,11 @@ def answer(
 
 
 def messages_of(history: Iterable[Mapping[str, Any]]) -> list[Message]:
-    """Return a chat history as messages, oldest first.
+    """Return a chat history as messages, oldest first, without the turns that failed.
 
     An entry is a message (`{"role": ..., "content": ...}`) or a turn in Prompt flow's format
-    (`{"inputs": {"question": ...}, "outputs": {"answer": ...}}`).
+    (`{"inputs": {"question": ...}, "outputs": {"answer": ...}}`). A turn failed when it has a question and no answer,
+    or an empty one: it is left out, and so is an empty answer with the questions before it.
 
     Raises:
         ValueError: an entry is neither; the message gives its position.
@@ -105,9 +104,13 @@ def messages_of(history: Iterable[Mapping[str, Any]]) -> list[Message]:
         else:
             pairs = [("user", _part(entry, "inputs", "question")), ("assistant", _part(entry, "outputs", "answer"))]
         for role, content in pairs:
-            if role not in ROLES or not isinstance(content, str):
+            if role == "assistant" and (content is None or content == ""):
+                while messages and messages[-1]["role"] == "user":
+                    messages.pop()
+            elif isinstance(role, str) and isinstance(content, (str, list)):
+                messages.append({"role": role, "content": content})
+            else:
                 raise ValueError(f"chat_history[{position}] is not a turn of a chat; {_SHAPES}")
-            messages.append({"role": role, "content": content})
     return messages
 
 

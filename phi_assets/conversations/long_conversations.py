@@ -17,8 +17,8 @@ def estimated_tokens(text: str) -> int:
     """An upper estimate of the tokens of a text with the tokenizer of a small model.
 
     A word of Latin letters counts a token for every six letters, a digit or a sign one, any other character its bytes
-    in UTF-8: 1.0 to 1.2 times the tokens of SmolLM2 with its chat template, over English and Korean conversations. Exact
-    numbers need the base model: the check `fits_context` has them.
+    in UTF-8: 1.0 to 1.2 times the tokens of SmolLM2 with its chat template, over four sets of English conversations.
+    Exact numbers need the base model: the check `fits_context` has them.
     """
     return sum(_tokens_of(piece) for piece in _PIECES.findall(text)) + text.count("\n")
 

@@ -53,8 +53,8 @@ def _from(header: str, rest: io.TextIOWrapper) -> Iterator[str]:
 
 def _row(name: str, line: int, columns: list[str], fields: list[str]) -> Row | Broken:
     reason = "" if len(fields) == len(columns) else "wrong_number_of_fields"
+    excerpt = " ".join(fields)
     try:
-        excerpt = " ".join(fields)
         excerpt.encode()
     except UnicodeEncodeError:
         excerpt = excerpt.encode("utf-8", "replace").decode()

@@ -74,16 +74,37 @@ def test_an_empty_question_is_refused_before_the_endpoint_is_asked(chat, endpoin
     [
         "hello",
         {},
-        {"inputs": {"question": "a"}},
-        {"inputs": {"question": "a"}, "outputs": {"answer": None}},
         {"inputs": "a", "outputs": "b"},
-        {"role": "tool", "content": "a"},
+        {"inputs": {"question": "a"}, "outputs": {"answer": 5}},
+        {"role": 5, "content": "a"},
         {"role": "user"},
     ],
 )
 def test_a_history_entry_of_another_shape_is_refused_with_its_position(chat, entry):
     with pytest.raises(ValueError, match=r"chat_history\[1\].*each entry is"):
         chat.messages_of([{"role": "user", "content": "fine"}, entry])
+
+
+@pytest.mark.parametrize(
+    "failed",
+    [
+        [{"inputs": {"question": "a"}}],
+        [{"inputs": {"question": "a"}, "outputs": None}],
+        [{"inputs": {"question": "a"}, "outputs": {"answer": None}}],
+        [{"inputs": {"question": "a"}, "outputs": {"answer": ""}}],
+        [{"role": "user", "content": "a"}, {"role": "assistant", "content": None}],
+        [{"role": "user", "content": "a"}, {"role": "assistant", "content": ""}],
+    ],
+)
+def test_a_turn_that_failed_is_left_out_of_the_history(chat, failed):
+    good = [{"role": "user", "content": "b"}, {"role": "assistant", "content": "c"}]
+    assert chat.messages_of([*good, *failed, *good]) == good * 2
+    assert chat.messages_of([*failed, *good]) == good
+
+
+def test_parts_and_names_of_roles_are_left_to_the_endpoint(chat):
+    turn = {"role": "Human", "content": [{"type": "text", "text": "a"}]}
+    assert chat.messages_of([turn]) == [turn]
 
 
 @pytest.mark.parametrize(

@@ -68,12 +68,20 @@ def test_the_client_lists_the_served_model(client):
 
 
 def test_text_parts_are_read_as_one_text(server):
-    question = MESSAGES[0]["content"]
-    parts = [{"type": "text", "text": question[:6]}, {"type": "text", "text": question[6:]}]
+    parts = [{"type": "text", "text": text} for text in ("How do I reset", "the pump?")]
 
     in_parts = server.chat(messages=[{"role": "user", "content": parts}], max_tokens=12).json()
+    as_one = server.chat(messages=[{"role": "user", "content": "How do I reset\nthe pump?"}], max_tokens=12).json()
 
-    assert in_parts["choices"] == server.chat(max_tokens=12).json()["choices"]
+    assert in_parts["choices"] == as_one["choices"]
+
+
+def test_a_failed_turn_in_the_history_does_not_change_the_answer(server):
+    failed = [{"role": "user", "content": "Are you there?"}, {"role": "assistant", "content": ""}]
+
+    after_it = server.chat(messages=[*failed, *MESSAGES], max_tokens=12).json()
+
+    assert after_it["choices"] == server.chat(max_tokens=12).json()["choices"]
 
 
 @pytest.mark.parametrize("as_list", [True, False])

@@ -93,7 +93,7 @@ def test_do_sample_false_is_greedy_whatever_the_temperature(server):
         ({"input_data": [3]}, "input_data[0]", "text"),
         ({"input_data": ["ok", "  "]}, "input_data[1]", "text"),
         ({"input_data": [["x"]]}, "input_data[0][0]", "not a turn"),
-        ({"input_data": [[{"role": "bot", "content": "x"}]]}, "input_data[0][0].role", "assistant"),
+        ({"input_data": [[{"role": "wizard", "content": "x"}]]}, "input_data[0][0].role", "assistant"),
         ({"input_data": [[{"role": "user", "content": 1}]]}, "input_data[0][0].content", "string"),
         ({"input_data": ["x"] * 65}, "input_data", "at most 64"),
         ({"input_data": ["x"], "params": []}, "params", "object"),
