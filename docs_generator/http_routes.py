@@ -19,7 +19,7 @@ def http_page() -> str:
 
     from serving_code.errors import TYPES
     from serving_code.limits import Limits
-    from serving_code.openai_request import ROLES, ChatBody
+    from serving_code.openai_request import NAMES, ChatBody
     from serving_code.score_api import Params
     from serving_code.server import HELP, OPEN_PATHS, build_app
     from serving_code.service import Identity, Service
@@ -54,8 +54,7 @@ def http_page() -> str:
         "A field that is not in this table is an error. Without `do_sample`, a temperature above 0 means sampling.",
         "## POST /v1/chat/completions",
         f"```json\n{examples['POST /v1/chat/completions']}\n```",
-        f"OpenAI's chat completions, streamed with `stream`. Roles of a message: {', '.join(f'`{r}`' for r in ROLES)}. "
-        "Fields that are read:",
+        f"OpenAI's chat completions, streamed with `stream`. Roles of a message: {NAMES}. Fields that are read:",
         _fields(ChatBody),
         "Fields that would change the answer and are not supported (tools, log probabilities, audio, JSON formats) are "
         "errors; other fields are ignored, and named in the server's log. The response is OpenAI's: `id`, `model`, "

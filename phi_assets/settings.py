@@ -68,7 +68,7 @@ class Settings(BaseModel):
 
     dataset: str = Field(
         str(OWN_DATASET if INSTALLED else OWN_DATASET.relative_to(PROJECT)),
-        description="a file or folder of JSON, JSON Lines or Parquet, or hf:<dataset>[@revision]:<split>",
+        description="a file or folder of JSON, JSON Lines, Parquet, CSV or TSV, or hf:<dataset>[@revision]:<split>",
     )
     columns: dict[str, str] = Field(
         {}, description="column names of your data by the project's names: messages=dialog,role=speaker,content=text"
