@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import orjson
 
 from phi_assets.conversations.grouping import SIDES
-from phi_assets.conversations.rows import ContextOnly, Message, conversation_id
+from phi_assets.conversations.rows import ContextOnly, Kind, Message, conversation_id
 from phi_assets.outcome import CheckOutcome
 from serving_code.chat_text import control_tokens
 
@@ -110,14 +110,14 @@ def check_minimum_rows(folder: Path, minimum: int) -> CheckOutcome:
     return CheckOutcome(total >= minimum and counts["train"] > 0, message, {**counts, "minimum": minimum})
 
 
-def _most_lost(folder: Path) -> str:
+def _most_lost(folder: Path, kinds: Collection[Kind] = ("broken", "unsupported", "duplicate", "policy")) -> str:
     """The reason for which most rows were dropped, with the detail of the first of them; empty when none was."""
     dropped: Counter[str] = Counter()
     details: dict[str, str] = {}
     with (folder / "quarantine.jsonl").open("rb") as file:
         for line in file:
             record = orjson.loads(line)
-            if record["action"] == "dropped":
+            if record["action"] == "dropped" and record["kind"] in kinds:
                 dropped[record["reason"]] += 1
                 details.setdefault(record["reason"], record["detail"])
     if not dropped:
@@ -147,6 +147,8 @@ def check_broken_share(folder: Path, maximum: float = 0.2) -> CheckOutcome:
     if named:
         more = f" and {len(named) - _NAMED} more files" if len(named) > _NAMED else ""
         message = f"{'; '.join(named[:_NAMED])}{more}. Repair or remove these files. In all, {message}"
+    if (named or share > maximum) and (lost := _most_lost(folder, ("broken",))):
+        message += f". {lost}"
     numbers: Numbers = {"broken": broken, "rows_read": read, "share": share, "maximum": maximum, "bad_files": len(bad)}
     return CheckOutcome(share <= maximum and not bad, message, numbers)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import io
 import re
@@ -95,13 +96,14 @@ def _unpacked(path: Path, kind: str) -> BinaryIO:
 
 
 def _rows(name: str, file: BinaryIO, path: Path, head: bytes, max_bytes: int) -> Iterator[Row | Broken]:
-    suffix = data_suffix(name)
-    if suffix in (".csv", ".tsv") and head.lstrip()[:1] not in (b"{", b"["):
+    suffix, first = data_suffix(name), _text(head)[:1]
+    if suffix in (".csv", ".tsv") and first not in (b"{", b"["):
         return read_delimited(file, name, max_bytes)
     lines = _looks_like_json_lines(head[:max_bytes])
-    if not lines and head.lstrip()[:1] == b"{" and max_bytes < path.stat().st_size <= MAX_TABLE_BYTES:
+    if not lines and first == b"{" and max_bytes < path.stat().st_size <= MAX_TABLE_BYTES:
         return _table_or_values(name, file, max_bytes)
-    as_lines = lines if suffix == ".json" else not (head.lstrip()[:1] == b"[" and not lines)
+    indented = first == b"[" or _text(head).split(b"\n", 1)[0].strip() == b"{"
+    as_lines = lines if suffix == ".json" else lines or not indented
     return (read_json_lines if as_lines else read_json_values)(file, name, max_bytes)
 
 
@@ -131,6 +133,11 @@ def _tables(name: str, items: Iterator[Row | Broken]) -> Iterator[Row | Broken]:
 
 def _looks_like_json_lines(start: bytes) -> bool:
     """Whether the start of a file has a complete object on one line, so that it is JSON Lines."""
-    lines = re.split(rb"\r?\n", start.removeprefix(b"\xef\xbb\xbf").lstrip())
+    lines = re.split(rb"\r?\n", _text(start))
     whole = [line for line in lines[:20] if line.startswith(b"{") and isinstance(parse_object(line, "", 1), Row)]
-    return start.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"{" and bool(whole)
+    return _text(start)[:1] == b"{" and bool(whole)
+
+
+def _text(start: bytes) -> bytes:
+    """The start of a text without its byte order mark and white space."""
+    return start.removeprefix(codecs.BOM_UTF8).lstrip()

@@ -57,7 +57,12 @@ def describe_dataset(version: DatasetVersion, folder: Path) -> dict[str, Any]:
         "source_files": len(manifest.get("sources", [])),
         "quarantined": metadata_values.table(("reason", "rows"), sorted(manifest["reasons"].items())),
         "repaired": metadata_values.table(
-            ("repair", "rows"), [(name, manifest["reasons"].get(name, 0)) for name in manifest["settings"]["repairs"]]
+            ("repair", "rows"),
+            [
+                (name, manifest["reasons"][name])
+                for name in manifest["settings"]["repairs"]
+                if name in manifest["reasons"]
+            ],
         ),
         "keys_not_used": metadata_values.table(("key", "rows"), sorted(manifest["unused_keys"].items())),
         "context_only_turns": manifest["context_only_turns"],

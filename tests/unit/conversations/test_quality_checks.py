@@ -135,6 +135,7 @@ def test_the_share_of_broken_rows_is_held_against_the_limit(folder: Path):
     assert not verdict.passed
     assert verdict.numbers == {"broken": 4, "rows_read": 54, "share": 4 / 54, "maximum": 0.05, "bad_files": 0}
     assert "4 of 54 rows read are broken (7.4%)" in verdict.description
+    assert "4 rows were dropped as truncated_json" in verdict.description
 
 
 def test_the_share_that_fits_is_held_against_the_limit(folder: Path):

@@ -165,3 +165,38 @@ def test_a_broken_piece_keeps_an_excerpt_of_its_text(write_lines: Callable[..., 
     (item,) = read_rows(path.name, path)
     assert isinstance(item, Broken)
     assert item.text == '{"n": "caf\u00e9 \ufffd'
+
+
+@pytest.mark.parametrize("name", ["raw.json", "raw.jsonl"])
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+def test_indented_json_is_read_whatever_its_name_and_its_byte_order_mark(tmp_path: Path, name: str, mark: bytes):
+    path = tmp_path / name
+    rows = [{"n": 1, "m": [1, 2]}, {"n": 2, "m": []}]
+    path.write_bytes(mark + json.dumps(rows, indent=1).encode())
+    assert [value for _, value in read(path)] == rows
+    path.write_bytes(mark + b"\n".join(json.dumps(row, indent=1).encode() for row in rows))
+    assert [value for _, value in read(path)] == rows
+
+
+@pytest.mark.parametrize("plaintext_footer", [True, False])
+def test_encrypted_parquet_is_named(tmp_path: Path, plaintext_footer: bool):
+    import base64
+
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+    import pyarrow.parquet.encryption as encryption
+
+    class Keys(encryption.KmsClient):
+        def wrap_key(self, key_bytes, master_key_identifier):
+            return base64.b64encode(key_bytes)
+
+    table = pa.Table.from_pylist([{"prompt": "a", "completion": "b"}])
+    settings = encryption.EncryptionConfiguration(
+        footer_key="one", column_keys={"two": ["prompt"]}, plaintext_footer=plaintext_footer
+    )
+    factory = encryption.CryptoFactory(lambda _: Keys())
+    properties = factory.file_encryption_properties(encryption.KmsConnectionConfig(), settings)
+    with pq.ParquetWriter(tmp_path / "raw.parquet", table.schema, encryption_properties=properties) as writer:
+        writer.write_table(table)
+    with pytest.raises(SourceError, match=r"encrypted.*write it again without encryption"):
+        read(tmp_path / "raw.parquet")
