@@ -12,7 +12,7 @@ from phi_assets.conversations.formats.shapes import Parsed, parse_conversation
 from phi_assets.conversations.long_conversations import fitted
 from phi_assets.conversations.options import CleaningOptions
 from phi_assets.conversations.personal_data import mask
-from phi_assets.conversations.repairs import CONTROL_CHARACTER, repaired
+from phi_assets.conversations.repairs import CONTROL_CHARACTER, has_control_character, repaired
 from phi_assets.conversations.rows import Conversation, Message, Rejected, Row
 from phi_assets.conversations.template_tokens import find_template_token
 
@@ -93,7 +93,7 @@ class Cleaner:
         for role, content in messages:
             if not content.strip():
                 raise Rejected("empty_turn", "broken", f"a turn of {role} is empty")
-            if found := CONTROL_CHARACTER.search(content):
+            if has_control_character(content) and (found := CONTROL_CHARACTER.search(content)):
                 raise Rejected("control_character", "broken", f"U+{ord(found[0]):04X} in a turn of {role}")
             token = find_template_token(content)
             if not token and self._own_tokens and (own := self._own_tokens.search(content)):

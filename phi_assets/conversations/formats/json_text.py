@@ -11,7 +11,7 @@ import orjson
 from phi_assets.conversations.rows import Rejected
 
 _TURNS = ("messages", "conversations")
-_OTHERS = ("history", "prompt", "completion", "chosen", "rejected", "tools")
+_NAMES = frozenset({*_TURNS, "history", "prompt", "completion", "chosen", "rejected", "tools"})
 
 
 def from_json_text(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -20,9 +20,10 @@ def from_json_text(row: Mapping[str, Any]) -> dict[str, Any]:
     Raises Rejected `json_text` for a column of turns whose text is neither, with the parser's words.
     """
     result = dict(row)
-    for name in (*_TURNS, *_OTHERS):
-        text = result.get(name)
-        if isinstance(text, str) and (name in _TURNS or text.lstrip()[:2] in ("[{", "[[")):
+    for name, text in row.items():
+        if not isinstance(text, str) or name not in _NAMES:
+            continue
+        if name in _TURNS or text.lstrip()[:2] in ("[{", "[["):
             value = _parsed(text, name)
             if isinstance(value, list):
                 result[name] = value

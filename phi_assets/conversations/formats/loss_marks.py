@@ -68,9 +68,10 @@ def by_turn(row: Mapping[str, Any], turns: Sequence[Message]) -> tuple[list[Mess
 
 def _lists(row: Mapping[str, Any]) -> Iterator[tuple[str, str, list[Any]]]:
     for key, items in row.items():
+        if not isinstance(items, list) or not items:
+            continue
         name = _LISTS.get(str(key).casefold(), str(key).casefold())
-        known = name in LEARN | LEAVE or _SIMILAR.search(name)
-        if isinstance(items, list) and items and known and all(not isinstance(item, (dict, list)) for item in items):
+        if _is_mark_name(name) and all(not isinstance(item, (dict, list)) for item in items):
             if name == "label" and not all(isinstance(item, bool) or item is None for item in items):
                 continue  # classes
             yield str(key), name, items

@@ -27,6 +27,7 @@ COLUMNS = (
 _MEDIA = {"image": "image", "images": "image", "audio": "audio", "audios": "audio", "video": "unsupported_part",
           "videos": "unsupported_part"}  # fmt: skip
 _TOOLS = ("tools", "functions")
+_EXTRAS = frozenset({*_MEDIA, *_TOOLS})
 _TURNS = ("messages", "conversations")
 _EXPORT = {"mapping", "current_node"}
 
@@ -114,6 +115,8 @@ def _prompt(row: Mapping[str, Any], reader: Reader) -> tuple[list[Message], set[
 
 
 def _refuse_extras(row: Mapping[str, Any], keep: frozenset[str]) -> set[str]:
+    if row.keys().isdisjoint(_EXTRAS):
+        return set()
     for key, reason in _MEDIA.items():
         if filled(row.get(key)):
             raise Rejected(reason, "unsupported", f"the row has {key}")

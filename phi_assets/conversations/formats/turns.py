@@ -15,6 +15,7 @@ from serving_code.chat_text import ROLES, TOOL_ROLES, UnreadableContent, canonic
 KEEPABLE = ("reasoning", "name", "tool_calls")
 """What PHI_KEEP_FIELDS may name; without it, reasoning and names are left out, and rows with tool calls are dropped."""
 _REASONING = ("reasoning_content", "reasoning", "thinking")
+_PLAIN = {"role", "content"}
 _CALLS = ("tool_calls", "function_call")
 
 
@@ -50,6 +51,10 @@ class Reader:
     def _turn(self, turn: Any, where: str) -> Message:
         if not isinstance(turn, dict):
             raise Rejected("not_text", "broken", f"a turn is a {type(turn).__name__}, not an object")
+        if turn.keys() == _PLAIN and not self.columns and isinstance(turn["content"], str):  # most turns, quickly
+            role = self._roles.get(turn["role"]) if isinstance(turn["role"], str) else None
+            if role:
+                return Message(cast(Role, role), turn["content"])
         turn = renamed(turn, self.columns)
         speaker = turn["role"] if turn.get("role") is not None else turn.get("from")
         if not isinstance(speaker, str):
