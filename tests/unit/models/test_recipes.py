@@ -107,3 +107,8 @@ def test_only_what_is_not_as_in_the_reference_is_named():
     trained = replace(TRAINED, settings={"learning_rate": "0.0002", "epochs": "3.0", "output_dir": "/somewhere"})
 
     assert differences(trained, {"learning_rate": 0.0001, "epochs": 3.0, "seed": 0}) == ["learning_rate=0.0002"]
+
+
+def test_the_length_that_a_check_has_judged_is_not_judged_again_by_the_training():
+    assert recipes.Recipe("laptop").limits == ["--max_truncated_share=1"]
+    assert recipes.of("laptop", {"max_length": 64}, "short").limits == []
