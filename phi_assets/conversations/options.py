@@ -10,8 +10,8 @@ from typing import Any, Literal
 from phi_assets.conversations.formats.read_rows import MAX_LINE_BYTES
 from phi_assets.conversations.formats.shapes import check_columns
 from phi_assets.conversations.formats.turns import KEEPABLE
-from phi_assets.conversations.repairs import REPAIRS
 from phi_assets.conversations.personal_kinds import REGIONS
+from phi_assets.conversations.repairs import REPAIRS
 
 PersonalDataPolicy = Literal["mask", "drop", "keep"]
 

@@ -97,10 +97,10 @@ def test_a_column_of_splits_is_respected_and_counts_as_used(prepared: Callable[.
 
 def test_a_published_row_keeps_its_place_against_its_own_split(tmp_path: Path):
     first = prepare_folder(write(tmp_path / "first", chats=range(40)))
-    keep = {row.id: (side, row.group) for side, rows in first.split.rows.items() for row in rows}
+    keep = {row.id: Placed(side, row.group) for side, rows in first.split.rows.items() for row in rows}
 
     folder = write(tmp_path / "own", train=range(40, 80), test=range(40))
-    done = prepare(scan_file(folder), CleaningOptions(), {row: Placed(*place) for row, place in keep.items()})
+    done = prepare(scan_file(folder), CleaningOptions(), keep)
     assert numbers(done, "train") >= numbers(first, "train")
     assert numbers(done, "test") == numbers(first, "test")
 

@@ -18,7 +18,8 @@ PARTS = [{"type": "text", "text": "Where is"}, {"type": "input_text", "text": "t
 
 
 def of_data(turn: dict[str, Any]) -> tuple[str, str]:
-    return tuple(parse_conversation({"messages": [turn]}, {}).messages[0])
+    message = parse_conversation({"messages": [turn]}, {}).messages[0]
+    return message.role, message.content
 
 
 def of_request(turn: dict[str, Any]) -> tuple[str, str]:

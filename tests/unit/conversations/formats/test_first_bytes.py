@@ -114,7 +114,9 @@ def test_a_compressed_file_is_read_and_one_that_is_cut_off_is_named(tmp_path: Pa
     packed = gzip.compress(raw) if kind == "gz" else pa.compress(raw, codec="zstd", asbytes=True)
     path = tmp_path / f"raw.jsonl.{kind}"
     path.write_bytes(packed)
-    assert [row.value for row in read_rows(path.name, path)] == [distinct(number) for number in range(400)]
+    assert [row.value for row in read_rows(path.name, path) if isinstance(row, Row)] == [
+        distinct(number) for number in range(400)
+    ]
     path.write_bytes(packed[: len(packed) // 2])
     assert "cut off or damaged: copy or download it again" in refusal(path)
 
