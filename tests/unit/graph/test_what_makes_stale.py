@@ -84,6 +84,8 @@ BOTH = [
     data("test_share", "0.2"),
     data("near_duplicate_threshold", "0.5"),
     data("personal_data", "drop"),
+    data("regions", "DE,FR"),
+    data("names_model", "names"),
     data("own_splits", "redraw"),
     data("repairs", "none"),
     data("keep_fields", "name"),

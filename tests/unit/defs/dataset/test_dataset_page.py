@@ -18,7 +18,7 @@ def shown(folder: Path, options: CleaningOptions, masked: dict[str, int]) -> str
     """The text of the entry on personal data."""
     manifest = {
         "rows_read": 1, "reasons": {}, "kinds": {"broken": 0, "duplicate": 0}, "broken_share": 0.0,
-        "warnings": [],
+        "warnings": [], "own_splits": {}, "unused_keys": {}, "context_only_turns": 0, "preference_pairs": 0,
         "test_turns_verbatim_in_train": 0.0, "near_duplicate_groups": 0,
         "settings": options.as_json(), "masked": masked,
     }  # fmt: skip
