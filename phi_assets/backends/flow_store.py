@@ -49,21 +49,21 @@ class PromptFlowStore(FlowStore):
     def find(self, digest: str) -> Record | None:
         from phi_assets.prompt_flow.package import is_intact
 
-        package = self._packages / digest
+        package = self.packages / digest
         if is_intact(package):
             return FlowPackage(digest=digest, address=str(package))
-        return content_store.find(self._evaluations, digest, lambda folder: (folder / ROWS).is_file())
+        return content_store.find(self.evaluations, digest, lambda folder: (folder / ROWS).is_file())
 
     def package(self, connection: Connection, log: Log) -> FlowPackage:
         from phi_assets.prompt_flow.environment import prompt_flow_environment
         from phi_assets.prompt_flow.package import package_flow
         from phi_assets.prompt_flow.trial import prove_flow
 
-        require_space(self._packages, FLOW_BYTES, "the chat flow's package")
+        require_space(self.packages, FLOW_BYTES, "the chat flow's package")
         environment = prompt_flow_environment(Path(self.state), log, signs_in=self.signs_in)
         folder, digest = package_flow(
             SOURCE,
-            self._packages,
+            self.packages,
             connection=connection.name,
             beside=[Path(self.sign_in)] if self.sign_in else [],
             accept=lambda draft: prove_flow(draft, environment, log),
@@ -74,15 +74,15 @@ class PromptFlowStore(FlowStore):
         self, package: FlowPackage, deployment: Deployment, questions: Path | None, log: Log
     ) -> FlowEvaluation:
         subject = f"{package.digest}\n{deployment.digest}\n"
-        require_space(self._evaluations, FLOW_BYTES, "the chat flow's evaluation")
-        work = self._evaluations / f"under-way-{package.digest[:12]}"
+        require_space(self.evaluations, FLOW_BYTES, "the chat flow's evaluation")
+        work = self.evaluations / f"under-way-{package.digest[:12]}"
         shutil.rmtree(work, ignore_errors=True)
         work.mkdir(parents=True)
         share, count = self._ask(package, questions, work, log) if questions else (None, 0)
         if not questions:
             (work / ROWS).touch()
         digest = hashlib.sha256(subject.encode() + (work / ROWS).read_bytes()).hexdigest()
-        folder = content_store.accept(work, self._evaluations, digest)
+        folder = content_store.accept(work, self.evaluations, digest)
         evaluation = FlowEvaluation(digest=digest, address=str(folder), questions=count, share_right=share)
         content_store.put(evaluation, folder)
         return evaluation
@@ -96,9 +96,11 @@ class PromptFlowStore(FlowStore):
         return result.share_right, len(result.rows)
 
     @property
-    def _packages(self) -> Path:
+    def packages(self) -> Path:
+        """The folder of the packages, by digest."""
         return Path(self.state) / "flows"
 
     @property
-    def _evaluations(self) -> Path:
+    def evaluations(self) -> Path:
+        """The folder of the batch runs, by the start of the digest."""
         return Path(self.state) / "flow_evaluations"

@@ -56,9 +56,8 @@ class HomeStorage:
     def _models(self) -> Iterator[Stored]:
         for folder in _folders(self.state / "models"):
             record = _record(folder)
-            model = record if isinstance(record, ModelVersion) else None
-            digest = model.digest if model else folder.name
-            made_from = (model.dataset_digest, model.base_digest) if model else ()
+            digest = record.digest if record else folder.name
+            made_from = references(record)
             heavy = _heavy(folder)
             if heavy:
                 size, at = sum(map(size_of, heavy)), _time_of(folder)
@@ -72,8 +71,7 @@ class HomeStorage:
     def _by_digest(self, name: str, kind: Kind) -> Iterator[Stored]:
         for folder in _folders(self.state / name):
             record = _record(folder)
-            made_from = (record.model_digest,) if isinstance(record, Evaluation) else ()
-            yield _stored(kind, folder, record.digest if record else folder.name, made_from)
+            yield _stored(kind, folder, record.digest if record else folder.name, references(record))
 
     def _flows(self) -> Iterator[Stored]:
         for folder in _folders(self.state / "flows"):
@@ -90,6 +88,13 @@ class HomeStorage:
                     yield _stored("leftover", path, "")
         for path in sorted((self.state / "prompt_flow" / ".runs").glob("phi-*")):
             yield _stored("leftover", path, "")
+
+
+def references(record: Record | None) -> tuple[str, ...]:
+    """Return the digests of what a model was made from, or of the model that an evaluation is of; none of others."""
+    if isinstance(record, ModelVersion):
+        return (record.dataset_digest, record.base_digest)
+    return (record.model_digest,) if isinstance(record, Evaluation) else ()
 
 
 def size_of(path: Path) -> int:

@@ -26,7 +26,7 @@ def chain(request, tmp_path_factory) -> Iterator[Chain]:
     if request.param == "local":
         resources = local_resources(read(given))
         try:
-            yield Chain(resources, Path(given["PHI_DATASET"]))
+            yield Chain(resources, Path(given["PHI_DATASET"]), local_resources(read(given)))
         finally:
             resources["endpoint_host"].stop(print)
         return
@@ -38,7 +38,8 @@ def chain(request, tmp_path_factory) -> Iterator[Chain]:
         for step in ("ensure_workspace", "ensure_compute", "ensure_environment"):
             getattr(place.resources["provisioner"], step)()
         asked_often = {port: place.resources[port].model_copy(update={"poll_seconds": 0.3}) for port in WITH_JOBS}
-        yield Chain(place.resources | asked_often, Path(given["PHI_DATASET"]))
+        second = Place(control, folder, others={**given, "PHI_HOME": str(folder / "second")})
+        yield Chain(place.resources | asked_often, Path(given["PHI_DATASET"]), second.resources)
 
 
 def small_world(folder: Path) -> dict[str, str]:

@@ -136,6 +136,32 @@ def test_an_evaluation_is_found_with_its_numbers_and_its_files(chain: Chain):
     assert chain.evaluation.model_digest == chain.model.digest
 
 
+def test_another_machine_finds_what_was_made_and_reads_its_files(chain: Chain):
+    elsewhere = chain.elsewhere
+    for port, made in (
+        ("dataset_store", chain.dataset),
+        ("base_model_store", chain.base),
+        ("trainer", chain.model),
+        ("evaluator", chain.evaluation),
+    ):
+        found = elsewhere[port].find(made.digest)
+        assert replace(found, address=made.address) == made  # an address may name the machine's own copy
+        ours, theirs = chain.port(port).folder(made), elsewhere[port].folder(found)
+        names = {file.name for file in ours.rglob("*") if file.is_file() and file.suffix in (".json", ".jsonl", ".png")}
+        assert {file.name for file in theirs.rglob("*") if file.is_file()} >= names
+        assert elsewhere[port].find(made.digest) == found
+    assert elsewhere["evaluator"].report(chain.evaluation) == chain.port("evaluator").report(chain.evaluation)
+    assert elsewhere["trainer"].remembered(chain.model.digest) == chain.model
+    assert elsewhere["trainer"].find(UNKNOWN) is elsewhere["evaluator"].find(UNKNOWN) is None
+
+
+def test_another_machine_lists_the_same_tracked_trainings(chain: Chain):
+    ours, theirs = chain.port("registry").trainings(), chain.elsewhere["registry"].trainings()
+
+    assert ours == theirs
+    assert [each.model for each in ours] == [chain.model.digest] * len(ours)
+
+
 def test_there_is_no_champion_before_the_first_and_then_it_is_the_registered_one(chain: Chain):
     registry = chain.port("registry")
     assert registry.champion() is None
@@ -246,6 +272,13 @@ def test_a_registered_version_bears_when_it_was_cleaned(chain: Chain):
     (only,) = registry.versions()
     assert only.cleaned.startswith("20")
     assert registry.champion() == chain.registered
+
+
+def test_another_machine_sees_the_champion_and_its_card(chain: Chain):
+    registry = chain.elsewhere["registry"]
+
+    assert registry.champion() == chain.registered
+    assert registry.card(chain.registered) == "# A card\n"
 
 
 def test_an_endpoint_ensured_again_is_the_same_one_and_is_found(chain: Chain):

@@ -1,7 +1,7 @@
 """A tiny model passed through every port of a backend; each result is computed at first access and cached."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -26,10 +26,11 @@ from phi_assets.records import (
 
 @dataclass
 class Chain:
-    """The resources of one backend, and their cached results."""
+    """The resources of one backend, and their cached results. `elsewhere` are those of another machine or process."""
 
     resources: dict[str, Any]
     dataset_file: Path
+    elsewhere: dict[str, Any] = field(default_factory=dict)
 
     def port(self, name: str) -> Any:
         return self.resources[name]

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from phi_assets.backends.azure.chat.connection_store import AzureConnectionStore
+from phi_assets.backends.azure.chat.flow_store import AzureFlowStore
 from phi_assets.backends.azure.client.account import AzureAccount
 from phi_assets.backends.azure.dataset.store import AzureDatasetStore
 from phi_assets.backends.azure.evaluation.evaluator import AzureEvaluator
@@ -19,7 +20,6 @@ from phi_assets.backends.azure.serving.host import AzureEndpointHost
 from phi_assets.backends.azure.training.base_model_store import AzureBaseModelStore
 from phi_assets.backends.azure.training.trainer import AzureTrainer
 from phi_assets.backends.dataset_preparation import cleaning_options
-from phi_assets.backends.flow_store import PromptFlowStore
 from phi_assets.graph.io_manager import RecordIOManager
 from phi_assets.settings import Settings
 
@@ -86,11 +86,11 @@ def azure_resources(settings: Settings) -> dict[str, Any]:
             role_minutes=roles,
         ),
         "connection_store": AzureConnectionStore(account=account, state=state, role_minutes=roles),
-        "flow_store": PromptFlowStore(
-            state=state,
+        "flow_store": AzureFlowStore(
             concurrency=settings.flow_concurrency,
             sign_in=SIGN_IN,
             signs_in=settings.azure_endpoint_auth == "aad_token",
+            **common,
         ),
         "retention": AzureRetention(**common),
         "preflight": AzurePreflight(

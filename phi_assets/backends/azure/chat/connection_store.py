@@ -46,9 +46,12 @@ class WorkspaceConnection:
 
     def read(self, log: Log = log_to_run) -> StoredConnection | None:
         """The stored connection; None when there is none that Prompt flow can use. One request, which needs the right
-        to
-        list secrets. Raises NotDeployed.
+        to list secrets. Raises NotDeployed.
         """
+        return self.read_with_key(log)[0]
+
+    def read_with_key(self, log: Log = log_to_run) -> tuple[StoredConnection | None, str]:
+        """As `read`, and the key."""
         from azure.core.exceptions import HttpResponseError
 
         address = self._address("/listsecrets")
@@ -56,9 +59,10 @@ class WorkspaceConnection:
             reply = with_retries(self._doing("reading"), lambda: self.clients.send("POST", address), log)
         except HttpResponseError as e:
             if status_of(e) == 404:
-                return None
+                return None, ""
             raise
-        return _stored(self.name, reply.json().get("properties") or {})
+        properties = reply.json().get("properties") or {}
+        return _stored(self.name, properties), str(_keys(properties).get("key", ""))
 
     def ensure(self, wanted: StoredConnection, key: str, role_minutes: float, log: Log = log_to_run) -> None:
         """Store the wanted connection unless it is stored already. Raises AzureRefused."""
@@ -111,8 +115,14 @@ class AzureConnectionStore(ConnectionStore):
         self._home.ensure(CONNECTION, endpoint.address, key, endpoint.auth, log)
         return _record(wanted)
 
+    def copy_to_home(self, log: Log) -> None:
+        """Store the workspace's connection in this home, unless it is stored: flows that run here read it there."""
+        stored, key = self._workspace.read_with_key(log)
+        if stored and self._home.find(CONNECTION) != stored:
+            self._home.ensure(CONNECTION, stored.address, key, stored.auth, log)
+
     def find(self, digest: str) -> Connection | None:
-        """The connection, if both copies match the digest and the endpoint's current key; else None."""
+        """The connection, if it matches the digest and the endpoint's current key, and this home's copy; else None."""
         stored, _ = self._look(digest)
         return _record(stored) if stored else None
 
@@ -121,12 +131,12 @@ class AzureConnectionStore(ConnectionStore):
         return reason or super().missing_reason(digest)
 
     def _look(self, digest: str) -> tuple[StoredConnection | None, str]:
-        """The connection if both copies match, or None with the reason."""
+        """The connection if it matches, or None with the reason."""
         try:
             stored = self._in_workspace()
             live = self._live_fingerprint(stored) if stored else ""
         except NotDeployed:
-            return None, "the workspace was not deployed from this home"
+            return None, "the workspace was not deployed"
         if stored is None:
             return None, f"the workspace has no connection {CONNECTION} that Prompt flow can use"
         if stored.digest != digest:
@@ -136,8 +146,8 @@ class AzureConnectionStore(ConnectionStore):
                 None,
                 "the endpoint's key was changed" if live else "the endpoint was deleted, or no longer takes keys",
             )
-        if self._home.find(CONNECTION) != stored:
-            return None, f"this home has no connection {CONNECTION} with the same address and key"
+        if self._home.find(CONNECTION) not in (None, stored):  # None: another machine made it; copied when it is used
+            return None, f"this home's connection {CONNECTION} has another address or key"
         return stored, ""
 
     def _in_workspace(self) -> StoredConnection | None:
@@ -190,9 +200,12 @@ def _properties(wanted: StoredConnection, key: str) -> dict[str, Any]:
     }
 
 
+def _keys(properties: dict[str, Any]) -> dict[str, Any]:
+    return (properties.get("credentials") or {}).get("keys") or {}
+
+
 def _stored(name: str, properties: dict[str, Any]) -> StoredConnection | None:
-    metadata = properties.get("metadata") or {}
-    keys = (properties.get("credentials") or {}).get("keys") or {}
+    metadata, keys = properties.get("metadata") or {}, _keys(properties)
     usable = properties.get("category") == CUSTOM and FOR_PROMPT_FLOW.items() <= metadata.items()
     if not usable or "address" not in metadata or "key" not in keys or properties.get("target") != metadata["address"]:
         return None

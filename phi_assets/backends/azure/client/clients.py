@@ -1,6 +1,7 @@
 """The Azure SDK's clients: one of each per account and process, created on first use."""
 
 import logging
+import time
 import warnings
 from collections.abc import Mapping
 from functools import cached_property, lru_cache
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from azure.mgmt.resource.resources import ResourceManagementClient
     from azure.storage.blob import BlobServiceClient
 
+ASKED_AGAIN_SECONDS = 30.0  # of a deployment that did not exist: this home's own is in the cache at once
 SIGN_IN_MINUTES = 1.0  # short, because a user may be waiting at the terminal
 # The SDK's own retries stay few: `with_retries` decides about retries, and logs what it waits for.
 PIPELINE: dict[str, Any] = {"retry_total": 2, "retry_backoff_factor": 0.2, "connection_timeout": 20, "read_timeout": 60}
@@ -30,6 +32,7 @@ class AzureClients:
         self.account = account
         self._credential = tokens.Credential()
         self._blobs: dict[str, BlobServiceClient] = {}
+        self._not_deployed = float("-inf")  # when Azure last said so
 
     def credential(self) -> tokens.Credential:
         return self._credential
@@ -38,9 +41,26 @@ class AzureClients:
         """The signed-in principal. Raises NotSignedIn."""
         return with_retries("requesting a token", lambda: tokens.principal(self._credential), minutes=SIGN_IN_MINUTES)
 
+    def outputs(self) -> outputs.Outputs | None:
+        """The outputs of the deployment; None before it. Read from Azure, and cached, where this home has none."""
+        found = outputs.read(self.account)
+        if found is None and time.monotonic() - self._not_deployed > ASKED_AGAIN_SECONDS:
+            found = outputs.of_azure(self.account, self.get)
+            if found is None:
+                self._not_deployed = time.monotonic()
+            else:
+                outputs.write(self.account, found)
+        return found
+
     def resource(self, name: str) -> str:
         """The full resource id of an infrastructure asset. Raises NotDeployed before the deployment."""
-        return outputs.resource(self.account, name)
+        found = self.outputs()
+        if found is None or name not in found.resources:
+            raise outputs.NotDeployed(
+                description=f"{name} of {self.account.group} was not deployed; materialise {name} first",
+                allow_retries=False,
+            )
+        return found.resources[name]
 
     def ml(self) -> "MLClient":
         """Azure ML, bound to the deployed workspace. Raises NotDeployed before the deployment."""

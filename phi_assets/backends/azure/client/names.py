@@ -81,3 +81,8 @@ def endpoint_name(account: AzureAccount) -> str:
     """The endpoint's name, which is part of its URL and must therefore be unique in the region."""
     unique = unique_string(account.subscription_id, account.name, account.location)
     return f"phi-{account.name[:18].rstrip('-')}-{unique[:8]}"
+
+
+def deployment_name(account: AzureAccount) -> str:
+    """The deployment's name, of at most 64 characters. Azure does not accept the same name in another region."""
+    return f"phi-{account.name}-{account.location}"

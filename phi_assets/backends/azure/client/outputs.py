@@ -1,16 +1,24 @@
-"""The outputs of the last deployment: resource ids by asset name, stored under the state so that no call is needed."""
+"""The outputs of the last deployment: resource ids by asset name. Azure has them; this home caches them in a file."""
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
+from phi_assets.backends.azure.client import names
 from phi_assets.backends.azure.client.account import AzureAccount
+from phi_assets.backends.azure.client.azure_errors import refused, status_of
+from phi_assets.backends.azure.client.retry import with_retries
 from phi_assets.errors import BackendError
 from phi_assets.files import atomic_write
 
+Get = Callable[[str], dict[str, Any]]
+VERSION = "2021-04-01"
+
 
 class NotDeployed(BackendError):
-    """The resources of this account have not been deployed from this home."""
+    """The resources of this account have not been deployed."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +31,7 @@ class Outputs:
 
 
 def read(account: AzureAccount) -> Outputs | None:
-    """The stored outputs of this account; None when there are none."""
+    """The outputs that this home cached; None when there are none."""
     path = _path(account)
     if not path.is_file():
         return None
@@ -35,19 +43,38 @@ def write(account: AzureAccount, deployed: Outputs) -> None:
 
 
 def forget(account: AzureAccount) -> None:
-    """Delete the stored outputs of this account, after its resources were deleted."""
+    """Delete the cached outputs of this account, after its resources were deleted."""
     _path(account).unlink(missing_ok=True)
 
 
-def resource(account: AzureAccount, name: str) -> str:
-    """The full id of an infrastructure asset's resource. Raises NotDeployed."""
-    stored = read(account)
-    if stored is None or name not in stored.resources:
-        raise NotDeployed(
-            description=f"{name} of {account.group} was not deployed from this home; materialise {name} first",
-            allow_retries=False,
-        )
-    return stored.resources[name]
+def of_azure(account: AzureAccount, get: Get) -> Outputs | None:
+    """The outputs of the account's last deployment, whoever made it, if it succeeded and its group exists; else None.
+
+    `get` reads an address of Azure Resource Manager. Raises AzureRefused, NotSignedIn or GaveUp.
+    """
+    place = f"/subscriptions/{account.subscription_id}/providers/Microsoft.Resources/deployments/"
+    found = _body(get, f"{place}{names.deployment_name(account)}")
+    of = (found or {}).get("properties") or {}
+    if of.get("provisioningState") != "Succeeded" or _body(get, account.group_id) is None:
+        return None
+    try:
+        values = {name: output["value"] for name, output in of["outputs"].items()}
+        digest = str(of["parameters"]["templateHash"]["value"])
+        return Outputs(digest, dict(values["resources"]), list(values["roleAssignments"]))
+    except (KeyError, TypeError, AttributeError):  # of another template
+        return None
+
+
+def _body(get: Get, address: str) -> dict[str, Any] | None:
+    from azure.core.exceptions import HttpResponseError
+
+    what = f"reading {address.rpartition('/')[2]}"
+    try:
+        return with_retries(what, lambda: get(f"{address}?api-version={VERSION}"))
+    except HttpResponseError as e:
+        if status_of(e) == 404:
+            return None
+        raise refused(what, e) from e
 
 
 def _path(account: AzureAccount) -> Path:

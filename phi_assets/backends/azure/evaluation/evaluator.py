@@ -1,6 +1,7 @@
-"""Evaluates on Azure ML: runs evaluation_code as a command job on models in blob storage, with a local report."""
+"""Evaluates on Azure ML: runs evaluation_code as a command job on models in blob storage; its reports are shared."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,6 +15,7 @@ from phi_assets.backends.azure.jobs.cloud_jobs import CloudJobs, JobLimits
 from phi_assets.backends.azure.jobs.spec import CloudJob, files_digest, recipe
 from phi_assets.backends.azure.jobs.watch import link_metadata
 from phi_assets.backends.azure.storage import blob, data_assets
+from phi_assets.backends.azure.storage.shared_folders import REPORTS, SharedFolders
 from phi_assets.backends.azure.training.base_model_store import ASSET as BASE_MODEL
 from phi_assets.ports.base import Decides, StepContext
 from phi_assets.ports.evaluation import Contest, Evaluator
@@ -21,12 +23,12 @@ from phi_assets.project import PROJECT
 from phi_assets.records import Evaluation
 from phi_assets.settings import GENERAL_QUESTIONS
 
-ROOT = "phi/evaluations/"
+ROOT = "phi/evaluations/"  # the output of each job
 QUESTIONS, GENERAL = "data/questions.jsonl", "data/general_questions.jsonl"
 
 
 class AzureEvaluator(Evaluator):
-    """Scores models in a job of the workspace; stores reports in the home by digest."""
+    """Scores models in a job of the workspace; stores reports by digest in blob storage, with copies in the home."""
 
     decides: ClassVar = {
         "model_evaluation": Decides(
@@ -45,10 +47,11 @@ class AzureEvaluator(Evaluator):
     poll_seconds: float = 5.0
 
     def find(self, digest: str) -> Evaluation | None:
-        return evaluation_reports.find(self._root, digest)
+        found = evaluation_reports.find(self._root, digest) or self._shared.find(digest)
+        return self._here(found) if isinstance(found, Evaluation) else None
 
     def folder(self, evaluation: Evaluation) -> Path:
-        return content_store.place(self._root, evaluation.digest)
+        return self._shared.fetch(self._here(evaluation), self._root)
 
     def report(self, evaluation: Evaluation) -> dict[str, Any]:
         return evaluation_reports.read(self.folder(evaluation))
@@ -62,7 +65,13 @@ class AzureEvaluator(Evaluator):
         staged = self._root / f"under-way-{context.run.run_id}"
         shutil.rmtree(staged, ignore_errors=True)
         jobs.blobs.download(job.output, staged)
-        return evaluation_reports.keep(staged, self._root, contest)
+        evaluation = evaluation_reports.keep(staged, self._root, contest)
+        self._shared.put(evaluation, Path(evaluation.address))
+        return evaluation
+
+    def _here(self, evaluation: Evaluation) -> Evaluation:
+        """The record with the address of this home's copy."""
+        return replace(evaluation, address=str(content_store.place(self._root, evaluation.digest)))
 
     def _job(self, context: StepContext, contest: Contest) -> CloudJob:
         code = {name: PROJECT / name for name in ("evaluation_code", "serving_code")}
@@ -131,3 +140,7 @@ class AzureEvaluator(Evaluator):
     @property
     def _root(self) -> Path:
         return Path(self.state) / "evaluations"
+
+    @property
+    def _shared(self) -> SharedFolders:
+        return SharedFolders(clients(self.account), REPORTS, self.role_minutes)

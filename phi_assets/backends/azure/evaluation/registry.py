@@ -12,7 +12,7 @@ from phi_assets.backends.azure.client.outputs import NotDeployed
 from phi_assets.backends.azure.client.retry import log_to_run
 from phi_assets.backends.azure.client.role_delay import call_waiting_for_role, call_with_retries
 from phi_assets.backends.azure.storage import blob
-from phi_assets.backends.azure.training import tracking
+from phi_assets.backends.azure.training.tracking import Trainings
 from phi_assets.model_card import record
 from phi_assets.models import champions
 from phi_assets.models.champions import Version
@@ -79,16 +79,15 @@ class AzureModelRegistry(ModelRegistry):
 
     def log_training(self, model: ModelVersion, folder: Path, tags: Mapping[str, str]) -> str:
         """Record the training, and return the job's address in Azure ML Studio, with its tags, log and results."""
-        return tracking.log_training(self._clients.account.folder, model, folder, tags)
+        return self._trainings.log_training(model, folder, tags)
 
     def log_evaluation(
         self, model: ModelVersion, evaluation: Evaluation, scores: Scores, candidate: str = ""
     ) -> str | None:
-        state = self._clients.account.folder
-        return tracking.log_evaluation(self._clients, state, model, evaluation, scores, candidate, self.role_minutes)
+        return self._trainings.log_evaluation(model, evaluation, scores, candidate)
 
     def trainings(self) -> list[Trained]:
-        return tracking.trainings(self._clients.account.folder)
+        return self._trainings.all()
 
     def register(self, model: ModelVersion, evaluation: Evaluation, tags: Mapping[str, str]) -> RegisteredModel:
         taken = call_waiting_for_role(
@@ -171,6 +170,10 @@ class AzureModelRegistry(ModelRegistry):
         stack = champions.champions(versions)
         # A champion whose weights were deleted can be neither compared with nor served.
         return stack[-1].model if stack and self.has_weights(stack[-1].model) else None
+
+    @property
+    def _trainings(self) -> Trainings:
+        return Trainings(self._clients, self._clients.account.folder, self.role_minutes)
 
     @property
     def _blobs(self) -> blob.WorkspaceBlobs:

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from phi_assets.backends.azure.client import outputs, rest
+from phi_assets.backends.azure.client import rest
 from phi_assets.backends.azure.client.account import SUBSCRIPTION
 from phi_assets.backends.azure.client.clients import AzureClients, clients
 from phi_assets.backends.azure.client.outputs import NotDeployed, Outputs
@@ -43,7 +43,7 @@ class AzureResources(CloudResources):
 
     def find(self, digest: str) -> CloudResource | None:
         name = self._named(digest)
-        found = outputs.read(self._clients.account)
+        found = self._clients.outputs()
         if name is None or found is None or self._drift(name, found):
             return None
         return record_of(name, self._clients, found)
@@ -53,22 +53,22 @@ class AzureResources(CloudResources):
 
     def missing_reason(self, digest: str) -> str:
         name = self._named(digest)
-        found = outputs.read(self._clients.account)
+        found = self._clients.outputs()
         if name is None or found is None:
             return super().missing_reason(digest)
         return DIFFERS + "; ".join(line.partition(": ")[2] for line in self._drift(name, found))
 
     def examine(self, asset: str) -> Mapping[str, CheckOutcome]:
-        found = outputs.read(self._clients.account)
+        found = self._clients.outputs()
         if found is None:
-            raise NotDeployed(description=f"{asset} was not deployed from this home; materialise it first")
+            raise NotDeployed(description=f"{asset} was not deployed; materialise it first")
         return live_state.examine(asset, live_state.read(self._clients, found), self._wanted)
 
     def _drift(self, name: str, found: Outputs) -> list[str]:
         return live_state.drift([name], live_state.read(self._clients, found), self._wanted)
 
     def _named(self, digest: str) -> str | None:
-        found = outputs.read(self._clients.account)
+        found = self._clients.outputs()
         return next((name for name in DEPLOYED if found and _digest(name, found) == digest), None)
 
     @property

@@ -11,7 +11,6 @@ from typing import Any
 
 from phi_assets import bicep_template, markdown
 from phi_assets.backends.azure.client import names, outputs, rest
-from phi_assets.backends.azure.client.account import AzureAccount
 from phi_assets.backends.azure.client.azure_errors import refused
 from phi_assets.backends.azure.client.clients import AzureClients
 from phi_assets.backends.azure.client.outputs import Outputs
@@ -80,12 +79,7 @@ def request_of(clients: AzureClients, purge_protection: bool) -> tuple[str, dict
             "parameters": {name: {"value": value} for name, value in {**parameters, "templateHash": digest}.items()},
         },
     }
-    return name_of(account), body, digest
-
-
-def name_of(account: AzureAccount) -> str:
-    """The deployment's name, of at most 64 characters. Azure does not accept the same name in another region."""
-    return f"phi-{account.name}-{account.location}"
+    return names.deployment_name(account), body, digest
 
 
 def wanted(clients: AzureClients, purge_protection: bool) -> live_state.Wanted:

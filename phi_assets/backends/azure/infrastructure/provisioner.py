@@ -41,7 +41,7 @@ class AzureProvisioner(Provisioner):
     role_minutes: float
 
     def find(self, digest: str) -> Record | None:
-        found = outputs.read(self._clients.account)
+        found = self._clients.outputs()
         if found is None:
             return None
         if digest == self._cluster.record.digest:
@@ -53,20 +53,20 @@ class AzureProvisioner(Provisioner):
         return workspace if workspace.digest == digest and not self._drift(found) else None
 
     def missing_reason(self, digest: str) -> str:
-        found = outputs.read(self._clients.account)
+        found = self._clients.outputs()
         if found and self._workspace(found).digest == digest:
             return "it differs from the template: " + "; ".join(self._drift(found))
         return super().missing_reason(digest)
 
     def ensure_workspace(self) -> Workspace:
-        found = outputs.read(self._clients.account)
+        found = self._clients.outputs()
         self._clients.resource("ml_workspace")  # raises NotDeployed
         assert found is not None
         drift = self._drift(found)
         if drift:
             # Only the deployment creates a workspace; it comes first in the graph, and repairs drift.
             deployment.ensure(self._clients, self.purge_protection, log_to_run)
-            found = outputs.read(self._clients.account) or found
+            found = self._clients.outputs() or found
             drift = self._drift(found)
         if drift:
             raise AzureRefused(
@@ -81,7 +81,7 @@ class AzureProvisioner(Provisioner):
         return training_environment.ensure(self._clients, self.role_minutes, log_to_run)
 
     def resource(self, record: Workspace | Compute) -> CloudResource | None:
-        found = outputs.read(self._clients.account)
+        found = self._clients.outputs()
         if found is None:
             return None
         if isinstance(record, Workspace):

@@ -13,6 +13,7 @@ from phi_assets.backends.azure.client import portal_links, rest
 from phi_assets.backends.azure.client.azure_errors import refused
 from phi_assets.backends.azure.client.clients import AzureClients, clients
 from phi_assets.backends.azure.client.names import endpoint_name
+from phi_assets.backends.azure.client.retry import log_to_run
 from phi_assets.backends.azure.infrastructure import prices, providers
 from phi_assets.backends.azure.infrastructure.compute import nodes_now
 from phi_assets.backends.azure.infrastructure.quota_request import request_more
@@ -115,11 +116,18 @@ class AzureQuota(ComputeQuota):
         }
 
     def find(self, digest: str) -> Record | None:
-        """The last measured quota if it was sufficient; a shortage is measured again in every run."""
+        """The quota last measured in this home if it was sufficient; a shortage is measured again in every run.
+
+        Where this home has measured none, it is measured now.
+        """
+        file = _file(self._clients.account.folder, digest)
         try:
-            quota = Quota.load(_file(self._clients.account.folder, digest))
+            quota = Quota.load(file)
         except RecordUnreadable:
             return None
+        if quota is None and digest == self._digest:
+            quota = self.measure(log_to_run)
+            atomic_write(file, quota.to_json())
         return quota if quota and all(outcome.passed for outcome in self.judge(quota).values()) else None
 
     def missing_reason(self, digest: str) -> str:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
@@ -10,15 +11,23 @@ from phi_assets.backends.azure.client.outputs import NotDeployed
 from phi_assets.backends.azure.client.retry import log_to_run
 from phi_assets.backends.azure.storage import blob
 from phi_assets.backends.azure.storage.blob import NoDatastore, WorkspaceBlobs
-from phi_assets.backends.home_storage import EXPLAINS, WEIGHTS, HomeStorage
+from phi_assets.backends.azure.storage.blob_documents import BlobDocuments
+from phi_assets.backends.azure.storage.shared_folders import FLOW_EVALUATIONS, FLOWS, MODELS, REPORTS, SharedFolders
+from phi_assets.backends.home_storage import EXPLAINS, WEIGHTS, HomeStorage, references
 from phi_assets.models.retention_policy import Kind, Stored
 from phi_assets.ports.base import Log
 from phi_assets.ports.operations import Retention
 from phi_assets.records import ModelVersion, RecordUnreadable
 
 JOBS = ("phi/training/", "phi/evaluations/", "phi/hub/", "phi/pipes/")  # folders of jobs, one for each recipe or job
-DATASETS = "phi/datasets/"
-TRACKED = "trainings"
+SHARED: dict[Kind, str] = {
+    "dataset": "phi/datasets/",
+    "model": MODELS,
+    "evaluation": REPORTS,
+    "flow": FLOWS,
+    "flow evaluation": FLOW_EVALUATIONS,
+}
+TRACKED, TRAININGS = "trainings", "phi/trainings/"
 
 
 class AzureRetention(Retention):
@@ -37,16 +46,23 @@ class AzureRetention(Retention):
             blobs = self._blobs(log).listed("phi/")
         except (NoDatastore, NotDeployed):  # nothing is in the cloud before the first deployment, or after a teardown
             blobs = {}
-        models = {_folder_of(model): model for model in self._models()}
+        models = {_folder_of(model): model for model in self._models(blobs)}
         claimed = {prefix for prefix in models if any(name.startswith(f"{prefix}model/{WEIGHTS}") for name in blobs)}
         cloud = [
             *(self._weights(prefix, models[prefix], blobs) for prefix in sorted(claimed)),
             *(_folder(prefix, "job folder", blobs) for prefix in _prefixes(blobs, JOBS) if prefix not in models),
         ]
-        in_cloud = {prefix.removeprefix(DATASETS).rstrip("/"): prefix for prefix in _prefixes(blobs, (DATASETS,))}
-        both = [_with_blobs(each, in_cloud.pop(each.digest, ""), blobs) for each in home]
-        others = [_folder(prefix, "dataset", blobs, digest) for digest, prefix in in_cloud.items()]
-        return [*both, *cloud, *others, *self._tracked()]
+        in_cloud: dict[tuple[Kind, str], str] = {
+            (kind, prefix.removeprefix(root).rstrip("/")): prefix
+            for kind, root in SHARED.items()
+            for prefix in _prefixes(blobs, (root,))
+        }
+        both = [_with_blobs(each, in_cloud.pop((each.kind, each.digest), ""), blobs) for each in home]
+        others = [
+            self._elsewhere(kind, digest, _folder(prefix, kind, blobs, digest))
+            for (kind, digest), prefix in in_cloud.items()
+        ]
+        return [*both, *cloud, *others, *self._tracked(blobs, log)]
 
     def remove(self, stored: Stored) -> None:
         for place in stored.places:
@@ -78,22 +94,45 @@ class AzureRetention(Retention):
             refers_to=(model.dataset_digest, model.base_digest),
         )
 
-    def _models(self) -> Iterator[ModelVersion]:
+    def _models(self, blobs: dict[str, tuple[int, float]]) -> Iterator[ModelVersion]:
+        """Every model of the project: those with a record in this home, and those that other machines made."""
+        here = set()
         for path in sorted((Path(self.state) / "models").glob("*/record.json")):
             try:
                 record = ModelVersion.load(path)
             except RecordUnreadable:
                 continue
             if record:
+                here.add(record.digest)
                 yield record
+        shared = SharedFolders(clients(self.account), MODELS, self.role_minutes)
+        for prefix in _prefixes(blobs, (MODELS,)):
+            digest = prefix.removeprefix(MODELS).rstrip("/")
+            found = shared.remembered(digest) if digest not in here else None
+            if isinstance(found, ModelVersion):
+                yield found
 
-    def _tracked(self) -> Iterator[Stored]:
-        for path in sorted((Path(self.state) / TRACKED).glob("*.json")):
-            model = str(json.loads(path.read_text(encoding="utf-8")).get("model", ""))
-            facts = path.stat()
-            yield Stored(
-                "tracked training", path.stem, path.stem, (str(path),), facts.st_size, facts.st_mtime, (model,)
-            )
+    def _elsewhere(self, kind: Kind, digest: str, stored: Stored) -> Stored:
+        """What another machine made, with what it refers to."""
+        if kind not in ("model", "evaluation"):
+            return stored
+        found = SharedFolders(clients(self.account), SHARED[kind], self.role_minutes).remembered(digest)
+        return replace(stored, refers_to=references(found))
+
+    def _tracked(self, blobs: dict[str, tuple[int, float]], log: Log) -> Iterator[Stored]:
+        here = {path.name: path for path in (Path(self.state) / TRACKED).glob("*.json")}
+        shared = [name.removeprefix(TRAININGS) for name in blobs if name.startswith(TRAININGS)]
+        documents = BlobDocuments(self._blobs(log), TRAININGS, Path(self.state) / "cache" / TRACKED)
+        contents = {**{name: path.read_bytes() for name, path in here.items()}, **(documents.all() if shared else {})}
+        for name, content in sorted(contents.items()):
+            places = [
+                *([str(here[name])] if name in here else []),
+                *([blob.address(TRAININGS + name)] if name in shared else []),
+            ]
+            at = blobs[TRAININGS + name][1] if name in shared else here[name].stat().st_mtime
+            model = str(json.loads(content).get("model", ""))
+            stem = name.removesuffix(".json")
+            yield Stored("tracked training", stem, stem, tuple(places), len(content), at, (model,))
 
     def _blobs(self, log: Log) -> WorkspaceBlobs:
         return WorkspaceBlobs(clients(self.account), log, self.role_minutes)
@@ -125,15 +164,13 @@ def _folder(prefix: str, kind: Kind, blobs: dict[str, tuple[int, float]], digest
 
 
 def _with_blobs(stored: Stored, prefix: str, blobs: dict[str, tuple[int, float]]) -> Stored:
-    """Return a dataset version of the home with its copy in the cloud, which is removed after it."""
-    if stored.kind != "dataset" or not prefix:
+    """Return what the home has with its copy in the cloud, which is removed after it."""
+    if not prefix:
         return stored
-    cloud = _folder(prefix, "dataset", blobs, stored.digest)
-    return Stored(
-        "dataset",
-        stored.name,
-        stored.digest,
-        (*stored.places, *cloud.places),
-        stored.bytes + cloud.bytes,
-        max(stored.at, cloud.at),
+    cloud = _folder(prefix, stored.kind, blobs, stored.digest)
+    return replace(
+        stored,
+        places=(*stored.places, *cloud.places),
+        bytes=stored.bytes + cloud.bytes,
+        at=max(stored.at, cloud.at),
     )

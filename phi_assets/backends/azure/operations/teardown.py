@@ -13,7 +13,7 @@ from phi_assets.backends.azure.client.account import AzureAccount
 from phi_assets.backends.azure.client.azure_errors import AzureRefused, code_of, is_busy, refused, status_of
 from phi_assets.backends.azure.client.clients import AzureClients, clients
 from phi_assets.backends.azure.client.retry import PollTimer, with_retries
-from phi_assets.backends.azure.infrastructure import compute, deleted_vaults, deployment, live_state, ownership
+from phi_assets.backends.azure.infrastructure import compute, deleted_vaults, live_state, ownership
 from phi_assets.ports.base import Log
 from phi_assets.ports.operations import Teardown, TeardownAction, TeardownItem
 
@@ -164,7 +164,7 @@ def _forget_deployment(of: AzureClients, log: Log) -> None:
 
     address = (
         f"/subscriptions/{of.account.subscription_id}/providers/Microsoft.Resources/deployments/"
-        f"{deployment.name_of(of.account)}?api-version=2021-04-01"
+        f"{given.deployment_name(of.account)}?api-version=2021-04-01"
     )
     try:
         ask("deleting the deployment's record", partial(of.send, "DELETE", address), log)

@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -61,10 +61,13 @@ class WorkspaceBlobs:
         url, own = self.place
         return self.clients.blob(url).get_container_client(name or own)
 
-    def upload(self, folder: Path, path: str) -> int:
-        """Upload every changed file of `folder` to `path`, which ends in a slash; return how many were sent."""
+    def upload(self, folder: Path, path: str, skip: Container[str] = ()) -> int:
+        """Upload every changed file of `folder` to `path`, which ends in a slash; return how many were sent.
+
+        Files whose name is in `skip` are not uploaded.
+        """
         stored = self._try("listing uploaded files", lambda: self._sums(path))
-        files = sorted(file for file in folder.rglob("*") if file.is_file())
+        files = sorted(file for file in folder.rglob("*") if file.is_file() and file.name not in skip)
         sent = 0
         for file in files:
             name = path + file.relative_to(folder).as_posix()
@@ -162,6 +165,38 @@ class WorkspaceBlobs:
                 self.blob(path).upload_blob(content, overwrite=False)
             except ResourceExistsError:
                 return self.peek(path) == content  # the response to the first attempt may have been lost
+            return True
+
+        return self._try(f"writing {path}", ask)
+
+    def tagged(self, path: str) -> tuple[bytes, str] | None:
+        """The file's bytes and its ETag; None when it does not exist."""
+        from azure.core.exceptions import ResourceNotFoundError
+
+        def ask() -> tuple[bytes, str] | None:
+            try:
+                found = self.blob(path).download_blob()
+            except ResourceNotFoundError:
+                return None
+            return found.readall(), str(found.properties.etag)
+
+        return self._try(f"reading {path}", ask)
+
+    def replace(self, path: str, content: bytes, etag: str | None) -> bool:
+        """Write a file that still has this ETag, or that does not exist yet where it is None. Return whether it was.
+
+        After a lost response it may be False although this call wrote the file: read it again.
+        """
+        from azure.core import MatchConditions
+        from azure.core.exceptions import ResourceExistsError, ResourceModifiedError, ResourceNotFoundError
+
+        condition = {"etag": etag, "match_condition": MatchConditions.IfNotModified} if etag else {}
+
+        def ask() -> bool:
+            try:
+                self.blob(path).upload_blob(content, overwrite=etag is not None, **condition)
+            except (ResourceExistsError, ResourceModifiedError, ResourceNotFoundError):
+                return False
             return True
 
         return self._try(f"writing {path}", ask)

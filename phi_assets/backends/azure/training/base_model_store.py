@@ -8,6 +8,7 @@ from phi_assets.backends.azure.client.account import SUBSCRIPTION
 from phi_assets.backends.azure.client.clients import AzureClients, clients
 from phi_assets.backends.azure.client.retry import log_to_run
 from phi_assets.backends.azure.storage import blob, data_assets
+from phi_assets.backends.azure.storage.shared_folders import SharedFolders
 from phi_assets.ports.base import Decides, Log
 from phi_assets.ports.training import BaseModelStore
 from phi_assets.project import WORKING_FOLDER
@@ -45,21 +46,26 @@ class AzureBaseModelStore(BaseModelStore):
             log=log,
             role_minutes=self.role_minutes,
         )
-        return _on_azure(here)
+        model = _on_azure(here)
+        self._shared(log).put(model, Path(here.address))
+        return model
 
     def find(self, digest: str) -> BaseModel | None:
         from phi_assets.base_models.model_store import find_model
 
-        found = find_model(self._root, digest)
-        if found is None or data_assets.find(self._clients, ASSET, digest, log_to_run) is None:
+        if data_assets.find(self._clients, ASSET, digest, log_to_run) is None:
             return None
+        found = find_model(self._root, digest)
+        if found is None:
+            shared = self._shared(log_to_run).find(digest)
+            return shared if isinstance(shared, BaseModel) else None
         whole = blob.seems_whole(self._clients, found.address, folder_of(digest))
         return _on_azure(found.record()) if whole else None
 
     def folder(self, model: BaseModel) -> Path:
         folder = self._root / model.digest
         if not (folder / "config.json").is_file():
-            self._blobs(log_to_run).download(folder_of(model.digest), folder)
+            self._shared(log_to_run).download(model.digest, folder)
         return folder
 
     @property
@@ -69,6 +75,9 @@ class AzureBaseModelStore(BaseModelStore):
     @property
     def _clients(self) -> AzureClients:
         return clients(self.account)
+
+    def _shared(self, log: Log) -> SharedFolders:
+        return SharedFolders(self._clients, ROOT, self.role_minutes, log)
 
     def _blobs(self, log: Log) -> blob.WorkspaceBlobs:
         return blob.WorkspaceBlobs(self._clients, log, self.role_minutes)

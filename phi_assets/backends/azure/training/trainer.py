@@ -19,6 +19,7 @@ from phi_assets.backends.azure.jobs.spec import CloudJob
 from phi_assets.backends.azure.jobs.spec import recipe as job_recipe
 from phi_assets.backends.azure.jobs.watch import Ended, link_metadata
 from phi_assets.backends.azure.storage import blob, data_assets
+from phi_assets.backends.azure.storage.shared_folders import MODELS, SharedFolders
 from phi_assets.backends.azure.training.base_model_store import ASSET as BASE_MODEL
 from phi_assets.models.recipes import Recipe
 from phi_assets.ports.base import Decides, StepContext
@@ -57,7 +58,8 @@ class AzureTrainer(Trainer):
     def find(self, digest: str) -> ModelVersion | None:
         found = content_store.find(self._models, digest, lambda folder: (folder / "report.json").is_file())
         if not isinstance(found, ModelVersion):
-            return None
+            found = self._shared.find(digest)
+            return found if isinstance(found, ModelVersion) else None
         place = blob.path_of(found.address).removesuffix("model")
         try:
             return found if self._weights_are_complete(place, _report(self.folder(found))) else None
@@ -65,11 +67,11 @@ class AzureTrainer(Trainer):
             return None
 
     def remembered(self, digest: str) -> ModelVersion | None:
-        found = content_store.remembered(self._models, digest)
+        found = content_store.remembered(self._models, digest) or self._shared.remembered(digest)
         return found if isinstance(found, ModelVersion) else None
 
     def folder(self, model: ModelVersion) -> Path:
-        return content_store.place(self._models, model.digest)
+        return self._shared.fetch(model, self._models)
 
     def page(self, model: ModelVersion) -> str:
         job = self.folder(model) / JOB
@@ -126,6 +128,7 @@ class AzureTrainer(Trainer):
             training_run=context.run.run_id,
         )
         content_store.put(model, folder)
+        self._shared.put(model, folder, {place + WEIGHTS: report["files"][WEIGHTS]["bytes"]})
         return model
 
     def _job(
@@ -195,6 +198,10 @@ class AzureTrainer(Trainer):
     @property
     def _models(self) -> Path:
         return Path(self.state) / "models"
+
+    @property
+    def _shared(self) -> SharedFolders:
+        return SharedFolders(self._clients, MODELS, self.role_minutes)
 
 
 @cache

@@ -150,8 +150,25 @@ def change_in_workspace(stage: Stage) -> None:
     stage.control.change(in_workspace(stage), metadata={"address": "https://elsewhere.example"})
 
 
-def drop_from_home(stage: Stage) -> None:
-    (stage.place.clients.account.folder / "prompt_flow" / "keyring.cfg").unlink()
+def change_in_home(stage: Stage) -> None:
+    LocalConnections(stage.place.clients.account.folder).ensure(CONNECTION, "https://elsewhere.example", KEY)
+
+
+def test_a_home_without_the_connection_gets_it_when_it_is_used(
+    stage: Stage, endpoint: Endpoint, store: AzureConnectionStore, tmp_path
+):
+    made = store.connect(endpoint, KEY)
+    elsewhere = AzureConnectionStore(account=store.account, state=str(tmp_path / "state"))
+    assert elsewhere.find(made.digest) == made
+    stage.control.forget_requests()
+
+    elsewhere.copy_to_home(stage.place.log)
+
+    stored = LocalConnections(tmp_path / "state").find(CONNECTION)
+    assert stored is not None
+    assert stored.digest == made.digest
+    assert stage.control.requests(writes_only=True, service="ml") == []
+    elsewhere.copy_to_home(pytest.fail)  # nothing to install or to write
 
 
 @pytest.mark.parametrize(
@@ -159,7 +176,7 @@ def drop_from_home(stage: Stage) -> None:
     [
         (drop_from_workspace, "the workspace has no connection phi_endpoint"),
         (change_in_workspace, "the workspace has no connection phi_endpoint that Prompt flow can use"),
-        (drop_from_home, "this home has no connection phi_endpoint"),
+        (change_in_home, "this home's connection phi_endpoint has another address or key"),
     ],
 )
 def test_a_lost_or_changed_connection_is_seen_and_mended(

@@ -72,6 +72,20 @@ def test_on_the_cpu_path_no_gpu_quota_is_needed(place):
 
 
 @pytest.mark.azure
+def test_another_machine_measures_what_it_did_not_measure_and_asks_for_nothing(place, tmp_path):
+    quota = place.resources["compute_quota"].ensure(place.log)
+    elsewhere = Place(place.control, tmp_path / "elsewhere", place.name).resources["compute_quota"]
+    place.control.forget_requests()
+
+    assert elsewhere.find(quota.digest) == quota
+    assert elsewhere.find("0" * 64) is None
+    assert place.writes() == []
+    place.control.forget_requests()
+    assert elsewhere.find(quota.digest) == quota
+    assert place.control.requests() == []
+
+
+@pytest.mark.azure
 def test_what_was_enough_is_found_without_a_call(place):
     quota = place.resources["compute_quota"].ensure(place.log)
     place.control.forget_requests()
