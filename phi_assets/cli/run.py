@@ -12,7 +12,7 @@ from phi_assets.cli import ask
 from phi_assets.cli.console import print_field, print_text, say
 from phi_assets.cli.status import what_exists
 from phi_assets.cli.tables import Column, print_table
-from phi_assets.graph import staleness
+from phi_assets.graph import adoption, staleness
 from phi_assets.graph.dagster_internals import job_of
 from phi_assets.graph.run_tags import BY_COMMAND, FOLLOWED
 from phi_assets.graph.staleness import AssetState
@@ -159,6 +159,9 @@ def make_graph(settings: Settings, instance: dg.DagsterInstance, definitions: dg
         say("run", f"{run_id[:8]} of an earlier call is still going; following it on {ui.address}/runs/{run_id}")
         _follow(instance, ui, run_id, made)
         made.errors.clear()  # the survey below finds what that run did not finish
+    adoption.adopt(
+        instance, staleness.assets_of(definitions), definitions.resources or {}, lambda words: say("history", words)
+    )
     # Before the sources are observed: the observation could wait for a role that is missing.
     damage = staleness.damaged_assets(definitions)
     if damage:

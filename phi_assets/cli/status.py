@@ -12,6 +12,7 @@ from phi_assets.cli.console import print_field, print_json
 from phi_assets.cli.parts import Parts
 from phi_assets.cli.tables import Column, print_table
 from phi_assets.graph import staleness
+from phi_assets.graph.adoption import differences
 from phi_assets.graph.staleness import AssetState
 from phi_assets.instance import dagster_record, home
 from phi_assets.instance.retraining_due import is_due
@@ -48,7 +49,7 @@ def show(settings: Settings, *, as_json: bool) -> int:
 
     graph = definitions()
     parts = Parts(settings.home)
-    states, retraining = _judged(settings, graph, parts)
+    states, retraining, differing = _judged(settings, graph, parts)
     wave = staleness.next_assets(states)
     host = (graph.resources or {})["endpoint_host"]
     endpoint = parts.read("endpoint", host.status, {"address": None, "alive": False})
@@ -64,6 +65,7 @@ def show(settings: Settings, *, as_json: bool) -> int:
             "assets": assets,
             "would_run": wave,
             "retraining": dataclasses.asdict(retraining),
+            "history_differs": sorted(differing),
             "endpoint": endpoint,
             "ui": ui.address if ui else None,
             "faults": parts.faults,
@@ -71,6 +73,8 @@ def show(settings: Settings, *, as_json: bool) -> int:
         print_json(answer)
     else:
         show_states(states)
+        if differing:
+            print_field("history", _history(differing), width=LABEL)
         print_field("would run", ", ".join(wave) or "nothing", width=LABEL)
         print_field("retraining", f"{'due' if retraining.start else 'not due'}: {retraining.reason}", width=LABEL)
         address = endpoint["address"] or "none yet"
@@ -83,20 +87,39 @@ def show(settings: Settings, *, as_json: bool) -> int:
     return 0 if fresh and not parts.faults else 1
 
 
-def _judged(settings: Settings, graph: dg.Definitions, parts: Parts) -> tuple[Mapping[str, AssetState], Decision]:
-    """Return the state of every asset and the decision on retraining; `unknown` where they cannot be read."""
+def _history(differing: Mapping[str, bool]) -> str:
+    """Return a line on assets of which the project has another result than Dagster's history on this machine."""
+    lacking = [name for name, lacks in differing.items() if lacks]
+    other = [name for name, lacks in differing.items() if not lacks]
+    said = [
+        *([f"it lacks {len(lacking)} results that the project has: {', '.join(lacking)}"] if lacking else []),
+        *([f"the project has newer ones than it of {', '.join(other)}"] if other else []),
+    ]
+    return f"{'; '.join(said)}; the project's record counts, and `phi run` adopts it"
 
-    def judge(opened: AbstractContextManager[dg.DagsterInstance]) -> tuple[Mapping[str, AssetState], Decision]:
+
+Judged = tuple[Mapping[str, AssetState], Decision, Mapping[str, bool]]
+
+
+def _judged(settings: Settings, graph: dg.Definitions, parts: Parts) -> Judged:
+    """Return the state of every asset, the decision on retraining, and what the history on this machine lacks.
+
+    `unknown` and nothing where they cannot be read.
+    """
+
+    def judge(opened: AbstractContextManager[dg.DagsterInstance]) -> Judged:
         with opened as instance:
+            resources = graph.resources or {}
             states = staleness.asset_states(instance, graph, parts.note)
-            due = parts.read("retraining", lambda: is_due(instance, settings, graph.resources or {}).decision, unjudged)
-            return states, due
+            due = parts.read("retraining", lambda: is_due(instance, settings, resources).decision, unjudged)
+            assets = staleness.assets_of(graph)
+            return states, due, parts.read("history", lambda: differences(instance, assets, resources), {})
 
     unjudged = Decision(False, UNKNOWN)
     judged = parts.read("Dagster's storage", lambda: judge(home.instance(settings)), None)
     with suppress(Exception):  # the sentence for the first fault is the one to show
         judged = judged or judge(snapshot(settings))
-    return judged or (staleness.recorded(graph, UNKNOWN), unjudged)
+    return judged or (staleness.recorded(graph, UNKNOWN), unjudged, {})
 
 
 def show_states(states: Mapping[str, AssetState]) -> None:

@@ -1,89 +1,89 @@
 """Blocking checks across runs: an asset fails unless each blocking check passed on the exact version that it reads.
 
-Dagster's own `blocking=True` applies within one run only. Here every check result carries the digest of the version
-that it judged, and the downstream asset finds that result in Dagster's event log, whatever launched the run:
-`make run`, `dg launch` or the UI.
+Dagster's own `blocking=True` applies within one run only. Here every verdict is stored in the asset catalog, with the
+digests of the version that it judged and of the rules that it judged by, and the downstream asset finds it there,
+whatever launched the run and on whichever machine. Dagster's event log only shows it.
 """
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 
 import dagster as dg
 
 from phi_assets import markdown
-from phi_assets.graph.dagster_internals import check_history, runs
+from phi_assets.graph.blocking_checks import BLOCKING, blocking
+from phi_assets.graph.code_versions import rules_of
+from phi_assets.graph.dagster_internals import runs
 from phi_assets.outcome import CheckOutcome
+from phi_assets.ports.catalog import AssetCatalog, Verdict
+from phi_assets.settings import current
+
+__all__ = ["BLOCKING", "blocking", "check_result"]
 
 SUBJECT = "subject"
 ASSET = "asset"
 DATA_VERSION = "dagster/data_version"
-VERDICTS = 100  # maximum number of results that are searched for a version that is not the newest
 WAIT_SECONDS = 600.0
 GOING_ON = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.QUEUED]
-
-BLOCKING: dict[str, tuple[str, ...]] = {}
-"""The blocking checks of each asset, from `blocking`. Every asset directly downstream requires their verdicts."""
-
-CHECKED_IN: dict[str, set[str]] = {}
-"""The modules that declare an asset's blocking checks: their code decides what may follow."""
 
 
 class NotPassed(dg.Failure):
     """A blocking check failed, or is missing, on the input of an asset."""
 
 
-def blocking(module: str, asset: str, checks: Mapping[str, str]) -> list[dg.AssetCheckSpec]:
-    """Declare blocking checks of an asset: name and description of each. `module` is the caller's `__name__`."""
-    BLOCKING[asset] = tuple(dict.fromkeys((*BLOCKING.get(asset, ()), *checks)))
-    CHECKED_IN.setdefault(asset, set()).add(module)
-    return [dg.AssetCheckSpec(name, asset=asset, blocking=True, description=text) for name, text in checks.items()]
-
-
-def check_result(name: str, asset: str, subject: str, outcome: CheckOutcome) -> dg.AssetCheckResult:
-    """Return a check's result for Dagster, with the digest `subject` of the asset's version that it judged."""
-    numbers = {key: value for key, value in outcome.numbers.items() if value is not None}
+def check_result(
+    catalog: AssetCatalog, name: str, asset: str, subject: str, outcome: CheckOutcome
+) -> dg.AssetCheckResult:
+    """Store a check's verdict on the asset's version `subject`, and return its result for Dagster."""
+    verdict = verdict_of(asset, name, subject, outcome)
+    catalog.judge([verdict])
     return dg.AssetCheckResult(
         asset_key=asset,
         check_name=name,
         passed=outcome.passed,
         description=markdown.text(outcome.description),
-        metadata={SUBJECT: subject, **numbers},
+        metadata={SUBJECT: subject, **verdict.numbers},
     )
 
 
-def missing_verdicts(instance: dg.DagsterInstance, asset: str, subject: str) -> list[str]:
+def verdict_of(asset: str, check: str, subject: str, outcome: CheckOutcome) -> Verdict:
+    """Return the outcome of a check as a verdict by the rules of now."""
+    numbers = {key: value for key, value in outcome.numbers.items() if value is not None}
+    rules = rules_of(asset, current())
+    return Verdict(asset, subject, check, outcome.passed, outcome.description, numbers, rules, time.time())
+
+
+def valid_verdicts(catalog: AssetCatalog, asset: str, subject: str) -> dict[str, Verdict]:
+    """Return the verdict of each blocking check on the version, by name; only those by the rules of now."""
+    checks = BLOCKING.get(asset, ())
+    stored = catalog.verdicts(asset, subject) if checks else {}
+    rules = rules_of(asset, current()) if stored else ""
+    return {name: verdict for name, verdict in stored.items() if name in checks and verdict.rules == rules}
+
+
+def missing_verdicts(catalog: AssetCatalog, asset: str, subject: str) -> list[str]:
     """Return the blocking checks without a verdict on the asset's version `subject`."""
-    return missing_and_failed(instance, asset, subject)[0]
+    return missing_and_failed(catalog, asset, subject)[0]
 
 
-def failed_checks(instance: dg.DagsterInstance, asset: str, subject: str) -> list[str]:
+def failed_checks(catalog: AssetCatalog, asset: str, subject: str) -> list[str]:
     """Return a line for each blocking check that failed on the asset's version `subject`."""
-    return missing_and_failed(instance, asset, subject)[1]
+    return missing_and_failed(catalog, asset, subject)[1]
 
 
-def missing_and_failed(instance: dg.DagsterInstance, asset: str, subject: str) -> tuple[list[str], list[str]]:
-    """Return what `missing_verdicts` and `failed_checks` do, from one reading of the event log."""
-    judged = [(name, latest_verdict(instance, asset, name, subject)) for name in BLOCKING.get(asset, ())]
-    failed = [(name, found.description) for name, found in judged if found and not found.passed]
+def missing_and_failed(catalog: AssetCatalog, asset: str, subject: str) -> tuple[list[str], list[str]]:
+    """Return what `missing_verdicts` and `failed_checks` do, from one reading of the catalog."""
+    checks, valid = BLOCKING.get(asset, ()), valid_verdicts(catalog, asset, subject)
+    failed = [(name, valid[name]) for name in checks if name in valid and not valid[name].passed]
     return (
-        [name for name, found in judged if found is None],
-        [f"{asset}: check {name} failed: {description}" for name, description in failed],
+        [name for name in checks if name not in valid],
+        [f"{asset}: check {name} failed: {verdict.description}" for name, verdict in failed],
     )
-
-
-def latest_verdict(instance: dg.DagsterInstance, asset: str, check: str, subject: str) -> CheckOutcome | None:
-    """Return a check's last verdict on the version; None when there is none among the last `VERDICTS`."""
-    key = dg.AssetCheckKey(dg.AssetKey(asset), check)
-    for limit in (1, VERDICTS):  # nearly always the last one is it
-        for data in check_history(instance, key, limit):
-            judged = data.metadata.get(SUBJECT)
-            if judged and judged.value == subject:
-                return CheckOutcome(data.passed, markdown.plain(data.description or ""))
-    return None
 
 
 def wait_for_verdicts(
     instance: dg.DagsterInstance,
+    catalog: AssetCatalog,
     asset: str,
     subject: str,
     log: Callable[[str], None],
@@ -99,7 +99,7 @@ def wait_for_verdicts(
     logged = False
     while (
         time.monotonic() < deadline
-        and missing_verdicts(instance, asset, subject)
+        and missing_verdicts(catalog, asset, subject)
         and _is_being_made(instance, asset, run)
     ):
         if not logged:
@@ -113,14 +113,14 @@ def _is_being_made(instance: dg.DagsterInstance, asset: str, but_by: str) -> boo
     return any(run.asset_selection and dg.AssetKey(asset) in run.asset_selection for run in others)
 
 
-def require_passed(instance: dg.DagsterInstance, asset: str, subject: str) -> None:
+def require_passed(catalog: AssetCatalog, asset: str, subject: str) -> None:
     """Raise NotPassed, with each check that is missing or failed on the asset's version `subject`.
 
     Raises LookupError when no blocking check of the asset is loaded: without them nothing would be refused.
     """
     if asset not in BLOCKING:
         raise LookupError(f"no blocking check of {asset} is loaded: import the module that declares them")
-    missing, failed = missing_and_failed(instance, asset, subject)
+    missing, failed = missing_and_failed(catalog, asset, subject)
     unjudged = [
         f"{asset}: check {name} has not judged version {subject[:12]}; materialise {asset} again" for name in missing
     ]
@@ -133,10 +133,18 @@ def require_passed(instance: dg.DagsterInstance, asset: str, subject: str) -> No
         )
 
 
-def require_deps_passed(instance: dg.DagsterInstance, names: Iterable[str]) -> None:
+def require_deps_passed(instance: dg.DagsterInstance, catalog: AssetCatalog, names: Iterable[str]) -> None:
     """As `require_passed`, for the newest version of upstream assets that are not loaded as an input."""
     for name in names:
         if name in BLOCKING:
-            event = instance.get_latest_materialization_event(dg.AssetKey(name))
-            made = event.asset_materialization if event else None
-            require_passed(instance, name, (made.tags or {}).get(DATA_VERSION, "") if made else "")
+            require_passed(catalog, name, _newest(instance, catalog, name))
+
+
+def _newest(instance: dg.DagsterInstance, catalog: AssetCatalog, name: str) -> str:
+    """Return the data version of the asset's last materialisation; empty before the first."""
+    stored = catalog.latest(name)
+    if stored:
+        return stored.data_version
+    event = instance.get_latest_materialization_event(dg.AssetKey(name))
+    made = event.asset_materialization if event else None
+    return (made.tags or {}).get(DATA_VERSION, "") if made else ""

@@ -20,7 +20,7 @@ import platformdirs
 
 from phi_assets import code_digest, project
 from phi_assets.files import atomic_write, tree_sha256
-from phi_assets.graph import asset_facts, check_gates
+from phi_assets.graph import asset_facts, blocking_checks
 from phi_assets.graph.dagster_internals import definition_line
 from phi_assets.models.recipes import preset_file
 from phi_assets.ports.base import Port
@@ -82,7 +82,7 @@ def code_of(spec: dg.AssetSpec, resources: Mapping[str, Any]) -> Code | None:
     return Code(
         module=module,
         function=_function_at(*place),
-        modules=(*sorted(check_gates.CHECKED_IN.get(name, ())), *(backend.modules if backend else ())),
+        modules=(*sorted(blocking_checks.CHECKED_IN.get(name, ())), *(backend.modules if backend else ())),
         programs=(*asset_facts.plain(spec.metadata.get(asset_facts.FILES, ())), *(backend.programs if backend else ())),
         settings=(*asset_facts.plain(spec.metadata[asset_facts.SETTINGS]), *(backend.settings if backend else ())),
     )
@@ -95,6 +95,20 @@ def of(code: Code, settings: Settings, checkout: Path | None = None) -> str:
     for name in sorted(code.settings):
         digest.update(f"{name}={value_of(name, settings, checkout)!r}\n".encode())
     return digest.hexdigest()[:16]
+
+
+def rules_of(asset: str, settings: Settings) -> str:
+    """Return a digest of the rules of an asset's blocking checks: their code, and the settings that they judge by."""
+    modules = tuple(sorted(blocking_checks.CHECKED_IN.get(asset, ())))
+    digest = hashlib.sha256(_known_logic_of_rules(modules).encode())
+    for name in sorted(blocking_checks.RULE_SETTINGS.get(asset, ())):
+        digest.update(f"{name}={value_of(name, settings)!r}\n".encode())
+    return digest.hexdigest()[:16]
+
+
+@cache
+def _known_logic_of_rules(modules: tuple[str, ...]) -> str:
+    return _known_logic(Code(module="", function="", modules=modules))
 
 
 def value_of(name: str, settings: Settings, checkout: Path | None = None) -> Any:
@@ -151,7 +165,9 @@ def _digests(code: Code, checkout: Path | None) -> Iterator[str]:
 
 
 def _statements(code: Code, checkout: Path | None) -> list[ast.stmt]:
-    """Return the statements of the asset's own module that its function reaches."""
+    """Return the statements of the asset's own module that its function reaches; none where there is no function."""
+    if not code.module:
+        return []
     return code_digest.reached_from(_parsed(_file(checkout, code.module).read_bytes()), code.function)
 
 

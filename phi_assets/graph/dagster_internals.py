@@ -56,10 +56,15 @@ def asset_graph(definitions: dg.Definitions) -> Any:
     return definitions.resolve_asset_graph()
 
 
-def graph_nodes(definitions: dg.Definitions) -> list[Any]:
-    """Return the graph's nodes, upstream assets first: `AssetNode` with key, group_name, parent_keys, metadata, ..."""
-    graph = asset_graph(definitions)
+def nodes_in(graph: Any) -> list[Any]:
+    """Return a graph's nodes, upstream assets first: `AssetNode` with key, group_name, parent_keys, metadata, ..."""
     return [graph.get(key) for level in graph.toposorted_asset_keys_by_level for key in sorted(level)]
+
+
+def graph_of_sensor(context: dg.SensorEvaluationContext) -> Any:
+    """Return the graph of the code location that a sensor belongs to: `RepositoryDefinition.asset_graph`."""
+    repository = context.repository_def
+    return repository.asset_graph if repository else None
 
 
 def specs_of(asset: Any) -> Sequence[dg.AssetSpec]:
@@ -145,15 +150,16 @@ def _without_previews() -> Iterator[None]:
         yield
 
 
-def check_history(instance: dg.DagsterInstance, key: dg.AssetCheckKey, limit: int) -> Iterator[Any]:
-    """Yield the event data of a check's last `limit` executions that ended, the newest first.
+def check_history(instance: dg.DagsterInstance, key: dg.AssetCheckKey, limit: int) -> Iterator[tuple[str, Any]]:
+    """Yield the run and the event data of a check's last `limit` executions that ended, the newest first.
 
     `EventLogStorage.get_asset_check_execution_history`: the public instance has no history of one check.
     """
     for record in instance.event_log_storage.get_asset_check_execution_history(key, limit=limit):
-        event = record.event.dagster_event if record.event else None
-        if event and event.event_type_value == "ASSET_CHECK_EVALUATION":
-            yield event.event_specific_data
+        entry = record.event
+        event = entry.dagster_event if entry else None
+        if entry and event and event.event_type_value == "ASSET_CHECK_EVALUATION":
+            yield entry.run_id, event.event_specific_data
 
 
 def last_check_run(instance: dg.DagsterInstance, key: dg.AssetCheckKey) -> str:
@@ -213,6 +219,19 @@ def events_after(
     `EventLogStorage.get_logs_for_all_runs_by_log_id`, which Dagster's own daemon reads the event log with.
     """
     return dict(instance.event_log_storage.get_logs_for_all_runs_by_log_id(storage_id, {kind}, limit))
+
+
+def versions_of_output(context: dg.OutputContext) -> tuple[str, dict[str, str]]:
+    """Return the code version, and the data version of each upstream asset, that the output's materialisation gets.
+
+    `_get_code_version` and `_get_input_provenance_data`, from which Dagster itself makes the event's tags.
+    """
+    from dagster._core.execution.plan import execute_step
+
+    step, key = context.step_context, context.asset_key
+    inputs = execute_step._get_input_provenance_data(key, step)
+    versions = {upstream.to_user_string(): found["data_version"].value for upstream, found in inputs.items()}
+    return execute_step._get_code_version(key, step), versions
 
 
 def is_default_launcher(instance: dg.DagsterInstance) -> bool:

@@ -1,14 +1,19 @@
 """The I/O manager: an asset's record as JSON in the home's `records` folder, and any other value pickled.
 
-An op's record for the next op is in its `steps` folder, by run and step.
+The asset catalog gets each record too, with the versions that Dagster compares. An op's record for the next op is in
+the `steps` folder of `records`, by run and step.
 """
 
+import json
+import time
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
 from phi_assets.files import atomic_write, set_aside
+from phi_assets.graph.dagster_internals import versions_of_output
+from phi_assets.ports.catalog import AssetCatalog, Materialised
 from phi_assets.records import Record, RecordUnreadable
 
 
@@ -19,6 +24,7 @@ class RecordIOManager(dg.ConfigurableIOManager):
     """
 
     folder: str
+    catalog: AssetCatalog | None = None
 
     def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
         if obj is None:
@@ -31,6 +37,8 @@ class RecordIOManager(dg.ConfigurableIOManager):
             set_aside(path)
         atomic_write(path, obj.to_json())
         context.add_output_metadata({"record": dg.MetadataValue.path(str(path))})
+        if self.catalog and context.has_asset_key:
+            self.catalog.put(_materialised(context, obj))
 
     def load_input(self, context: dg.InputContext) -> Any:
         if not context.has_asset_key and context.upstream_output:
@@ -48,10 +56,16 @@ class RecordIOManager(dg.ConfigurableIOManager):
     def _has_value(self, context: dg.InputContext) -> bool:
         return Path(self.folder).with_name("values").joinpath(*context.asset_key.path).exists()
 
+    def keep(self, key: dg.AssetKey, record: Record) -> None:
+        """Store the asset's last record in this home."""
+        atomic_write(self._path(key), record.to_json())
+
     def require(self, key: dg.AssetKey) -> Record:
-        """Return the asset's last record. Raises RecordMissing."""
+        """Return the asset's last record: this home's, else the catalog's. Raises RecordMissing."""
         try:
             record = Record.load(self._path(key))
+            if record is None and self.catalog:
+                record = self.catalog.record(key.to_user_string())
         except RecordUnreadable as e:
             raise RecordMissing(f"{key.to_user_string()} cannot be used, because {e}; materialise it again") from e
         if record is None:
@@ -84,6 +98,19 @@ class RecordIOManager(dg.ConfigurableIOManager):
 
     def _path(self, key: dg.AssetKey) -> Path:
         return Path(self.folder, *key.path).with_suffix(".json")
+
+
+def _materialised(context: dg.OutputContext, record: Record) -> Materialised:
+    code_version, inputs = versions_of_output(context)
+    return Materialised(
+        asset=context.asset_key.to_user_string(),
+        data_version=record.digest,
+        code_version=code_version,
+        inputs=inputs,
+        record=json.loads(record.to_json()),
+        run=context.run_id,
+        at=time.time(),
+    )
 
 
 class RecordMissing(LookupError):

@@ -1,8 +1,8 @@
 """The state of every asset (missing, stale or fresh, and why), and which assets the next run should make.
 
-Read from Dagster's event log (code versions, data versions and those of the inputs, check verdicts), and from the
-ports, which verify that what was made still exists: the event log alone would call a deleted folder fresh. Dagster's UI
-compares the same versions.
+Read from the asset catalog (code versions, data versions and those of the inputs, check verdicts), and from the ports,
+which verify that what was made still exists: the catalog alone would call a deleted folder fresh. Dagster's UI compares
+the same versions, which its event log adopts from the catalog.
 """
 
 from collections.abc import Callable, Mapping
@@ -11,10 +11,12 @@ from typing import Any, Literal
 
 import dagster as dg
 
+from phi_assets.errors import BackendError
 from phi_assets.graph import asset_facts, check_gates
-from phi_assets.graph.dagster_internals import graph_nodes, stale_causes
+from phi_assets.graph.dagster_internals import asset_graph, nodes_in, stale_causes
 from phi_assets.graph.io_manager import RecordIOManager
 from phi_assets.models import champions
+from phi_assets.ports.catalog import AssetCatalog, Materialised
 from phi_assets.records import Evaluation, Record
 
 CODE_VERSION = "dagster/code_version"
@@ -63,6 +65,11 @@ class Asset:
 
 def assets_of(definitions: dg.Definitions) -> list[Asset]:
     """Return every asset of the graph, upstream assets first."""
+    return assets_in(asset_graph(definitions))
+
+
+def assets_in(graph: Any) -> list[Asset]:
+    """Return every asset of a resolved graph, upstream assets first."""
     return [
         Asset(
             name=node.key.to_user_string(),
@@ -74,7 +81,7 @@ def assets_of(definitions: dg.Definitions) -> list[Asset]:
             live=asset_facts.LIVE in node.tags,
             partitioned=node.partitions_def is not None,
         )
-        for node in graph_nodes(definitions)
+        for node in nodes_in(graph)
     ]
 
 
@@ -100,6 +107,7 @@ def asset_states(
     states: dict[str, AssetState] = {}
     versions: dict[str, str | None] = {}
     damaged: set[str] = set()
+    stored = _materialisations(resources, on_fault)
     for asset in assets:
         key = dg.AssetKey.from_user_string(asset.name)
         if asset.source:
@@ -107,27 +115,62 @@ def asset_states(
             states[asset.name] = AssetState(asset.name, asset.group, asset.upstream, "observed")
             continue
         event = instance.get_latest_materialization_event(key)
-        tags = event.asset_materialization.tags or {} if event and event.asset_materialization else {}
-        versions[asset.name] = tags.get(DATA_VERSION)
+        last = _last(event, stored.get(asset.name))
+        versions[asset.name] = last.tags.get(DATA_VERSION)
         if asset.port is None:
             states[asset.name] = _judged_by_dagster(asset, event, causes[key], states)
             continue
         try:
-            states[asset.name] = _stored(instance, asset, event, resources, states, versions, damaged)
+            states[asset.name] = _stored(asset, last, resources, states, versions, damaged)
         except Exception as e:
             if on_fault is None:
                 raise
-            since, reason = event.timestamp if event else None, on_fault(asset.name, e)
+            reason = on_fault(asset.name, e)
             states[asset.name] = AssetState(
-                asset.name, asset.group, asset.upstream, "unknown", (reason,), since=since, live=asset.live
+                asset.name, asset.group, asset.upstream, "unknown", (reason,), since=last.at, live=asset.live
             )
     return states
 
 
+@dataclass(frozen=True)
+class _Last:
+    """The last materialisation of an asset: its tags (none before the first), its time, and its run."""
+
+    tags: Mapping[str, str]
+    at: float | None
+    run_id: str | None
+
+
+def _last(event: dg.EventLogEntry | None, made: Materialised | None) -> _Last:
+    """Return the last materialisation: the catalog's, where it has one."""
+    if made:
+        return _Last(versions_of(made), made.at, made.run)
+    tags = event.asset_materialization.tags or {} if event and event.asset_materialization else {}
+    return _Last(tags, event.timestamp if event else None, event.run_id if event else None)
+
+
+def versions_of(made: Materialised) -> dict[str, str]:
+    """Return the versions as a materialisation's tags: of the data, the code and the inputs."""
+    inputs = {INPUT_PREFIX + name: version for name, version in made.inputs.items()}
+    return {DATA_VERSION: made.data_version, CODE_VERSION: made.code_version, **inputs}
+
+
+def _materialisations(
+    resources: Mapping[str, Any], on_fault: Callable[[str, Exception], str] | None
+) -> dict[str, Materialised]:
+    """Return what the catalog has; where it cannot be read nothing, with a line by `on_fault`: the log decides."""
+    catalog: AssetCatalog | None = resources.get("catalog")
+    try:
+        return catalog.materialisations() if catalog else {}
+    except BackendError as e:
+        if on_fault:
+            on_fault("catalog", e)
+        return {}
+
+
 def _stored(
-    instance: dg.DagsterInstance,
     asset: Asset,
-    event: dg.EventLogEntry | None,
+    last: _Last,
     resources: Mapping[str, Any],
     states: Mapping[str, AssetState],
     versions: Mapping[str, str | None],
@@ -135,22 +178,24 @@ def _stored(
 ) -> AssetState:
     """Return the state of an asset that a port stores; add it to `damaged` when it is a missing cloud resource."""
     records: RecordIOManager = resources["io_manager"]
-    key = dg.AssetKey.from_user_string(asset.name)
-    tags = event.asset_materialization.tags or {} if event and event.asset_materialization else {}
+    catalog: AssetCatalog = resources["catalog"]
+    key, tags = dg.AssetKey.from_user_string(asset.name), last.tags
     record = records.latest(key)
     port = resources[str(asset.port)]
     unreachable = asset.port != PLACE and not damaged.isdisjoint(asset.upstream)
+    if tags and not unreachable and (record is None or record.digest != tags.get(DATA_VERSION)):
+        record = port.find(tags.get(DATA_VERSION, "")) or record  # another machine made it
     kept = record and (record if unreachable else port.find(record.digest))
     if unreachable or (record and not kept and asset.port == PLACE):
         damaged.add(asset.name)
-    status, reasons = _judge(instance, asset, tags, versions, record, kept)
+    status, reasons = _judge(catalog, asset, tags, versions, record, kept)
     if record is None and (unreadable := records.unreadable(key)):
         reasons = [f"never made, because {unreadable}"]
     if record and not kept and tags:
         reasons = [port.missing_reason(record.digest)]
     if unreachable and status == "fresh":
         reasons = ["not verified: an upstream resource is missing"]
-    failed = check_gates.failed_checks(instance, asset.name, record.digest) if record else []
+    failed = check_gates.failed_checks(catalog, asset.name, record.digest) if record else []
     if isinstance(kept, Evaluation) and status == "fresh" and not failed and not unreachable:
         registry = resources["registry"]
         overtaken = champions.overtaken(kept, registry.champion(), registry.versions())
@@ -163,8 +208,8 @@ def _stored(
         status="blocked" if refused else status,
         reasons=tuple(refused or reasons),
         record=kept or None,
-        since=event.timestamp if event else None,
-        run_id=event.run_id if event else None,
+        since=last.at,
+        run_id=last.run_id,
         failed_checks=tuple(failed),
         live=asset.live,
     )
@@ -244,7 +289,7 @@ def _usable(state: AssetState) -> bool:
 
 
 def _judge(
-    instance: dg.DagsterInstance,
+    catalog: AssetCatalog,
     asset: Asset,
     tags: Mapping[str, str],
     versions: Mapping[str, str | None],
@@ -265,7 +310,7 @@ def _judge(
         used = tags.get(INPUT_PREFIX + name)
         if versions[name] is not None and used != versions[name]:
             reasons.append(f"{name} changed")
-    missing = check_gates.missing_verdicts(instance, asset.name, record.digest)
+    missing = check_gates.missing_verdicts(catalog, asset.name, record.digest)
     if missing:
         reasons.append(f"not yet judged by {', '.join(missing)}")
     return ("stale" if reasons else "fresh"), reasons

@@ -17,6 +17,7 @@ from phi_assets.graph.io_manager import RecordIOManager
 from phi_assets.graph.run_tags import STOPPED
 from phi_assets.instance.home import is_at_work
 from phi_assets.models.retraining_policy import Decision, Money, Rules, Situation, decide
+from phi_assets.ports.catalog import AssetCatalog
 from phi_assets.ports.dataset import DatasetStore
 from phi_assets.records import DatasetVersion, ModelVersion, Quota
 from phi_assets.settings import Settings
@@ -64,7 +65,7 @@ def is_due(instance: dg.DagsterInstance, settings: Settings, resources: Mapping[
         return _no(NOT_YET)
     if model.dataset_digest == dataset.digest:
         return _no(f"the model was trained on the newest dataset, {dataset.digest[:12]}")
-    refused = _refused(instance, dataset)
+    refused = _refused(resources["catalog"], dataset)
     if refused:
         return _no(refused)
     busy = _run_under_way(instance)
@@ -92,9 +93,9 @@ def _no(reason: str) -> Due:
     return Due(Decision(False, reason))
 
 
-def _refused(instance: dg.DagsterInstance, dataset: DatasetVersion) -> str:
+def _refused(catalog: AssetCatalog, dataset: DatasetVersion) -> str:
     """Return why the blocking checks do not permit this dataset; empty when they do."""
-    missing, failed = check_gates.missing_and_failed(instance, "chat_dataset", dataset.digest)
+    missing, failed = check_gates.missing_and_failed(catalog, "chat_dataset", dataset.digest)
     if failed:
         return "the newest dataset did not pass: " + "; ".join(failed)
     return f"the newest dataset is not yet judged by {', '.join(missing)}" if missing else ""

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from azure_emulator.control import Control
-from phi_assets.backends.azure.client import credential, rest
+from phi_assets.backends.azure.client import credential, names, rest
 from phi_assets.backends.azure.client.clients import AzureClients
-from phi_assets.backends.azure.infrastructure import compute, deleted_vaults, deployment, deployment_run, live_state
+from phi_assets.backends.azure.infrastructure import compute, deleted_vaults, deployment_run, live_state
 from phi_assets.backends.azure.operations import teardown
 from phi_assets.ports.infrastructure import DEPLOYED
 from phi_assets.project import PROJECT
@@ -86,7 +86,7 @@ def left(place: Place) -> list[str]:
         *(
             each
             for each in ids
-            if each.lower().startswith(group) or each.endswith(f"/{deployment.name_of(place.clients.account)}")
+            if each.lower().startswith(group) or each.endswith(f"/{names.deployment_name(place.clients.account)}")
         ),
     ]
 

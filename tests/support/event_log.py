@@ -12,6 +12,8 @@ from phi_assets.defs.evaluation import checks as _evaluation
 from phi_assets.defs.infrastructure import gpu_quota as _infrastructure
 from phi_assets.graph import check_gates
 from phi_assets.graph.staleness import CODE_VERSION, DATA_VERSION, INPUT_PREFIX
+from phi_assets.outcome import CheckOutcome
+from phi_assets.ports.catalog import AssetCatalog
 
 DECLARED_IN = (_chat, _dataset, _evaluation, _infrastructure)  # importing them declares the blocking checks
 
@@ -28,8 +30,12 @@ def made(
     inputs: Mapping[str, str] | None = None,
     code_version: str = "",
     hours_ago: float = 0,
+    catalog: AssetCatalog | None = None,
 ) -> None:
-    """Store a materialisation of `version` from these input versions, and passed evaluations of its blocking checks."""
+    """Store a materialisation of `version` from these input versions, and passed evaluations of its blocking checks.
+
+    The verdicts count if they are in the catalog.
+    """
     tags = {DATA_VERSION: version, CODE_VERSION: code_version}
     for name, used in (inputs or {}).items():
         # Dagster needs the event's id for partitions only.
@@ -41,6 +47,8 @@ def made(
             asset_key=dg.AssetKey(asset), check_name=check, passed=True, metadata={check_gates.SUBJECT: version}
         )
         instance.report_runless_asset_event(verdict)
+        if catalog:
+            catalog.judge([check_gates.verdict_of(asset, check, version, CheckOutcome(True, "passed"))])
 
 
 def _store(instance: dg.DagsterInstance, kind: dg.DagsterEventType, data: object, hours_ago: float) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import dagster as dg
 
+from phi_assets.backends.local.operations.asset_catalog import HomeCatalog
 from phi_assets.graph import asset_facts, code_versions, staleness
 from phi_assets.graph.dagster_internals import observed_source
 from phi_assets.graph.io_manager import RecordIOManager
@@ -44,6 +45,7 @@ class GraphCopy:
         self.live: list[str] = known["live"]
         self.code = code_of_assets(backend)
         self.instance = instance
+        self.catalog = HomeCatalog(state=str(folder / "project"))
         self.records = RecordIOManager(folder=str(folder))
         self.versions: dict[str, str] = {}
 
@@ -68,7 +70,7 @@ class GraphCopy:
         ports = dict.fromkeys(filter(None, self.ports.values()), Everything(backend=self.backend))
         return dg.Definitions(
             assets=[work, *(observed_source(spec)(_observe) for spec in specs if self._is_source(spec))],
-            resources={**ports, "io_manager": self.records},
+            resources={**ports, "io_manager": self.records, "catalog": self.catalog},
         )
 
     def make(self, definitions: dg.Definitions, names: Iterable[str], content: str) -> None:
@@ -81,7 +83,7 @@ class GraphCopy:
                 event_log.observed(self.instance, asset.name, version)
                 continue
             inputs = {name: self.versions[name] for name in asset.upstream}
-            event_log.made(self.instance, asset.name, version, inputs, asset.code_version or "")
+            event_log.made(self.instance, asset.name, version, inputs, asset.code_version or "", catalog=self.catalog)
             self._keep(asset.name, version)
 
     def asset_states(self, definitions: dg.Definitions) -> Mapping[str, staleness.AssetState]:

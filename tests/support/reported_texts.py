@@ -12,6 +12,7 @@ from typing import Any
 
 import dagster as dg
 
+from phi_assets.backends.local.operations.asset_catalog import HomeCatalog
 from phi_assets.defs.chat.metadata import describe_flow_evaluation
 from phi_assets.defs.dataset.checks import DESCRIPTIONS
 from phi_assets.defs.dataset.metadata import describe_dataset
@@ -66,12 +67,13 @@ def report_texts(dagster_home: Path, folder: Path, texts: Sequence[str]) -> str:
             )
         },
     }
+    catalog = HomeCatalog(state=str(folder))
     with open_instance(dagster_home) as instance:
         for asset, metadata in assets.items():
             instance.report_runless_asset_event(dg.AssetMaterialization(asset, metadata=metadata))
         instance.report_runless_asset_event(dg.AssetObservation("raw_conversations", metadata=_seen(texts)))
         for name, text in zip(DESCRIPTIONS, [one, *texts], strict=False):
-            found = check_gates.check_result(name, "chat_dataset", DIGEST, CheckOutcome(False, text))
+            found = check_gates.check_result(catalog, name, "chat_dataset", DIGEST, CheckOutcome(False, text))
             instance.report_runless_asset_event(
                 dg.AssetCheckEvaluation(
                     asset_key=dg.AssetKey("chat_dataset"),

@@ -1,10 +1,12 @@
 """Toy assets whose checks and steps pass or fail as configured: `data` -> `model` behind a gate, and `report`."""
 
+import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import dagster as dg
 
+from phi_assets.backends.local.operations.asset_catalog import HomeCatalog
 from phi_assets.errors import BackendError
 from phi_assets.graph import check_gates
 from phi_assets.outcome import CheckOutcome
@@ -17,6 +19,7 @@ class Toy:
     version: str = "v1"
     failing: set[str] = field(default_factory=set)
     broken: Exception | None = None
+    catalog: HomeCatalog = field(default_factory=lambda: HomeCatalog(state=tempfile.mkdtemp()))
 
     def run(self, instance: dg.DagsterInstance, *names: str) -> str:
         """Run these assets and their checks, or all of them; return the run id."""
@@ -41,8 +44,8 @@ class Toy:
         def data() -> None: ...
 
         @dg.asset(deps=[data])
-        def model(context: dg.AssetExecutionContext) -> None:
-            check_gates.require_passed(context.instance, "data", toy.version)
+        def model() -> None:
+            check_gates.require_passed(toy.catalog, "data", toy.version)
 
         @dg.asset
         def report() -> None:
@@ -53,7 +56,7 @@ class Toy:
         def published() -> Iterable[dg.AssetCheckResult]:
             for name in ("whole", "clean"):
                 outcome = CheckOutcome(name not in toy.failing, f"{name} of {toy.version}")
-                yield check_gates.check_result(name, "data", toy.version, outcome)
+                yield check_gates.check_result(toy.catalog, name, "data", toy.version, outcome)
 
         @dg.asset_check(asset=report)
         def fresh() -> dg.AssetCheckResult:

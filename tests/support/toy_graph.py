@@ -5,12 +5,14 @@ from typing import Any
 
 import dagster as dg
 
+from phi_assets.backends.local.operations.asset_catalog import HomeCatalog
 from phi_assets.graph import check_gates
 from phi_assets.graph.asset_facts import stored_by
 from phi_assets.graph.dagster_internals import observed_source
 from phi_assets.graph.io_manager import RecordIOManager
 from phi_assets.outcome import CheckOutcome
 from phi_assets.ports.base import Port
+from phi_assets.ports.catalog import AssetCatalog
 from phi_assets.records import Record
 
 
@@ -57,8 +59,8 @@ def toy_graph(
         return result(cupboard, "grain")
 
     @dg.asset(code_version=changes.get("flour_code", "1"), metadata=stored_by(changes.get("elsewhere", "cupboard")))
-    def flour(context: dg.AssetExecutionContext, grain: Thing, cupboard: Cupboard) -> dg.MaterializeResult[Thing]:
-        check_gates.require_passed(context.instance, "grain", grain.digest)
+    def flour(grain: Thing, cupboard: Cupboard, catalog: AssetCatalog) -> dg.MaterializeResult[Thing]:
+        check_gates.require_passed(catalog, "grain", grain.digest)
         return result(cupboard, "flour")
 
     @dg.asset(code_version=changes.get("bread_code", "1"), metadata=stored_by(changes.get("elsewhere", "cupboard")))
@@ -66,15 +68,17 @@ def toy_graph(
         return result(cupboard, "bread")
 
     @dg.asset_check(asset="grain", blocking=True)
-    def clean(grain: Thing) -> dg.AssetCheckResult:
+    def clean(grain: Thing, catalog: AssetCatalog) -> dg.AssetCheckResult:
         outcome = CheckOutcome(changes.get("clean", True), "stones")
-        return check_gates.check_result("clean", "grain", changes.get("subject", grain.digest), outcome)
+        return check_gates.check_result(catalog, "clean", "grain", changes.get("subject", grain.digest), outcome)
 
+    catalog = HomeCatalog(state=str(folder))
     return dg.Definitions(
         assets=[field, grain, flour, bread],
         asset_checks=[clean],
         resources={
             "cupboard": Cupboard(folder=str(folder)),
-            "io_manager": RecordIOManager(folder=str(folder / "records")),
+            "catalog": catalog,
+            "io_manager": RecordIOManager(folder=str(folder / "records"), catalog=catalog),
         },
     )

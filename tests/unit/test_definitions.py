@@ -76,7 +76,7 @@ def test_every_asset_behind_a_blocking_check_asks_for_its_verdict(facts):
     for gated in facts["blocking"]:
         for behind in facts["children"][gated]:
             for_all = "require_deps_passed(context.instance, " in bodies[behind]
-            named = f"require_passed(context.instance, '{gated}'" in bodies[behind]
+            named = f"require_passed(catalog, '{gated}'" in bodies[behind]
             assert named or (for_all and gated == "gpu_quota"), (gated, behind)
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from phi_assets.backends.azure.chat.connection_store import AzureConnectionStore
-from phi_assets.backends.azure.chat.flow_store import AzureFlowStore
+from phi_assets.backends.azure.chat.shared_flows import AzureFlowStore
 from phi_assets.backends.azure.client.account import AzureAccount
 from phi_assets.backends.azure.dataset.store import AzureDatasetStore
 from phi_assets.backends.azure.evaluation.evaluator import AzureEvaluator
@@ -12,6 +12,7 @@ from phi_assets.backends.azure.evaluation.registry import AzureModelRegistry
 from phi_assets.backends.azure.infrastructure.cloud_resources import AzureResources
 from phi_assets.backends.azure.infrastructure.provisioner import AzureProvisioner
 from phi_assets.backends.azure.infrastructure.quota import AzureQuota
+from phi_assets.backends.azure.operations.asset_catalog import AzureCatalog
 from phi_assets.backends.azure.operations.costs import AzureCosts
 from phi_assets.backends.azure.operations.preflight import AzurePreflight
 from phi_assets.backends.azure.operations.retention import AzureRetention
@@ -48,8 +49,10 @@ def azure_resources(settings: Settings) -> dict[str, Any]:
         "request": settings.azure_request_quota,
     }
     common: dict[str, Any] = {"account": account, "state": state, "role_minutes": roles}
+    catalog = AzureCatalog(account=account, state=state)
     return {
-        "io_manager": RecordIOManager(folder=str(settings.state / "records")),
+        "catalog": catalog,
+        "io_manager": RecordIOManager(folder=str(settings.state / "records"), catalog=catalog),
         "cloud_resources": AzureResources(account=account, purge_protection=settings.azure_purge_protection),
         "compute_quota": AzureQuota(**quota),
         "provisioner": AzureProvisioner(

@@ -9,6 +9,7 @@ from phi_assets.backends.local.dataset.store import LocalDatasetStore
 from phi_assets.backends.local.evaluation.evaluator import LocalEvaluator
 from phi_assets.backends.local.evaluation.registry import MlflowRegistry
 from phi_assets.backends.local.infrastructure.provisioner import LocalProvisioner
+from phi_assets.backends.local.operations.asset_catalog import HomeCatalog
 from phi_assets.backends.local.operations.costs import LocalCosts
 from phi_assets.backends.local.operations.retention import LocalRetention
 from phi_assets.backends.local.serving.host import LocalEndpointHost
@@ -22,8 +23,10 @@ def local_resources(settings: Settings) -> dict[str, Any]:
     """Every resource of the graph on this machine, with all state under the home."""
     state = str(settings.state)
     questions = str(settings.questions_file) if settings.questions_file else None
+    catalog = HomeCatalog(state=state)
     return {
-        "io_manager": RecordIOManager(folder=str(settings.state / "records")),
+        "catalog": catalog,
+        "io_manager": RecordIOManager(folder=str(settings.state / "records"), catalog=catalog),
         "provisioner": LocalProvisioner(state=state),
         "dataset_store": LocalDatasetStore(
             state=state,

@@ -7,6 +7,7 @@ from phi_assets.defs.dataset.metadata import describe_dataset
 from phi_assets.graph import check_gates
 from phi_assets.graph.asset_facts import ML, on_azure, stored_by
 from phi_assets.graph.dagster_internals import observed_source
+from phi_assets.ports.catalog import AssetCatalog
 from phi_assets.ports.dataset import DatasetStore
 from phi_assets.records import DatasetVersion
 from phi_assets.settings import current
@@ -62,10 +63,10 @@ NEEDS = on_azure("ml_workspace", "role_assignments", *(FOR_A_JOB if current().re
     automation_condition=TAKE_IN_NEW_DATA,
 )
 def chat_dataset(
-    context: dg.AssetExecutionContext, dataset_store: DatasetStore
+    context: dg.AssetExecutionContext, dataset_store: DatasetStore, catalog: AssetCatalog
 ) -> dg.MaterializeResult[DatasetVersion]:
     """Clean conversations in frozen train, validation and test splits, published as one immutable version."""
-    check_gates.require_deps_passed(context.instance, NEEDS)
+    check_gates.require_deps_passed(context.instance, catalog, NEEDS)
     version = dataset_store.publish(context.log.info)
     return dg.MaterializeResult(
         value=version,

@@ -6,6 +6,7 @@ from pathlib import Path
 import dagster as dg
 
 from phi_assets.graph import check_gates
+from phi_assets.ports.catalog import AssetCatalog
 from phi_assets.ports.dataset import DatasetStore
 from phi_assets.ports.training import BaseModelStore
 from phi_assets.records import BaseModel, DatasetVersion
@@ -19,14 +20,17 @@ DESCRIPTIONS = {
     "few_broken_rows": "The share of broken rows, in all and in each file, is at most PHI_MAX_BROKEN_SHARE.",
     "fits_context": "The conversations fit the context length of training and base model, and have no control token.",
 }
+RULES = ("min_rows", "max_broken_share", "min_fitting_share")
 
-
-SPECS = {spec.name: spec for spec in check_gates.blocking(__name__, "chat_dataset", DESCRIPTIONS)}
+SPECS = {spec.name: spec for spec in check_gates.blocking(__name__, "chat_dataset", DESCRIPTIONS, RULES)}
 
 
 @dg.multi_asset_check(specs=[spec for name, spec in SPECS.items() if name != "fits_context"])
 def published_dataset(
-    chat_dataset: DatasetVersion, dataset_store: DatasetStore, settings: dg.ResourceParam[Settings]
+    chat_dataset: DatasetVersion,
+    dataset_store: DatasetStore,
+    catalog: AssetCatalog,
+    settings: dg.ResourceParam[Settings],
 ) -> Iterator[dg.AssetCheckResult]:
     """Yield the results of the checks that read only the published files."""
     from phi_assets.conversations.quality_checks import examine
@@ -34,7 +38,7 @@ def published_dataset(
     folder = dataset_store.folder(chat_dataset)
     outcomes = examine(folder, min_rows=settings.min_rows, max_broken_share=settings.max_broken_share)
     for name, outcome in outcomes.items():
-        yield check_gates.check_result(name, "chat_dataset", chat_dataset.digest, outcome)
+        yield check_gates.check_result(catalog, name, "chat_dataset", chat_dataset.digest, outcome)
 
 
 @dg.asset_check(
@@ -48,6 +52,7 @@ def fits_context(
     base_model: BaseModel,
     dataset_store: DatasetStore,
     base_model_store: BaseModelStore,
+    catalog: AssetCatalog,
     settings: dg.ResourceParam[Settings],
 ) -> dg.AssetCheckResult:
     """Counted with the base model's own tokenizer and chat template."""
@@ -66,4 +71,4 @@ def fits_context(
         minimum_share=settings.min_fitting_share,
         limit=limit,
     )
-    return check_gates.check_result("fits_context", "chat_dataset", chat_dataset.digest, outcome)
+    return check_gates.check_result(catalog, "fits_context", "chat_dataset", chat_dataset.digest, outcome)

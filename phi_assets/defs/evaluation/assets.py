@@ -8,6 +8,7 @@ from phi_assets.defs.evaluation.promotion_config import Promotion, by_hand, desc
 from phi_assets.graph import check_gates
 from phi_assets.graph.asset_facts import ML, on_azure, stored_by
 from phi_assets.models.experiments import scores_of
+from phi_assets.ports.catalog import AssetCatalog
 from phi_assets.ports.dataset import DatasetStore
 from phi_assets.ports.evaluation import Contest, Evaluator, ModelRegistry
 from phi_assets.records import BaseModel, DatasetVersion, Evaluation, ModelVersion, RegisteredModel
@@ -31,14 +32,15 @@ def model_evaluation(
     dataset_store: DatasetStore,
     evaluator: Evaluator,
     registry: ModelRegistry,
+    catalog: AssetCatalog,
     settings: dg.ResourceParam[Settings],
 ) -> dg.MaterializeResult[Evaluation]:
     """The fine-tuned model measured against the base and the champion: on the test split and on questions."""
-    check_gates.require_deps_passed(context.instance, NEEDS)
+    check_gates.require_deps_passed(context.instance, catalog, NEEDS)
     # Newer data may have been published while the model was trained; it is judged by what it could know.
     trained_on = dataset_store.find(fine_tuned_model.dataset_digest)
     dataset = trained_on if isinstance(trained_on, DatasetVersion) else chat_dataset
-    check_gates.require_passed(context.instance, "chat_dataset", dataset.digest)
+    check_gates.require_passed(catalog, "chat_dataset", dataset.digest)
     contest = Contest(base_model, fine_tuned_model, dataset, registry.champion())
     evaluation = evaluator.evaluate(context, contest)
     report = evaluator.report(evaluation)
@@ -58,11 +60,12 @@ def registered_model(
     model_evaluation: Evaluation,
     evaluator: Evaluator,
     registry: ModelRegistry,
+    catalog: AssetCatalog,
 ) -> dg.MaterializeResult[RegisteredModel]:
     """The champion: the newest model version that passed every promotion check, or the one chosen by hand."""
     run, before = context.run.root_run_id or context.run.run_id, registry.versions()
     if config.action == "gate":
-        check_gates.require_passed(context.instance, "model_evaluation", model_evaluation.digest)
+        check_gates.require_passed(catalog, "model_evaluation", model_evaluation.digest)
         if model_evaluation.model_digest != fine_tuned_model.digest:
             raise check_gates.NotPassed(
                 "refused: the evaluation is of another model; materialise model_evaluation again"

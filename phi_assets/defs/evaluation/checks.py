@@ -8,6 +8,7 @@ import dagster as dg
 from phi_assets.graph import check_gates
 from phi_assets.models.promotion_rules import Rules, decide
 from phi_assets.outcome import CheckOutcome
+from phi_assets.ports.catalog import AssetCatalog
 from phi_assets.ports.evaluation import Evaluator
 from phi_assets.records import Evaluation
 from phi_assets.settings import Settings
@@ -27,10 +28,12 @@ def promotion_outcomes(report: Mapping[str, Any], settings: Settings) -> dict[st
     return decide(report, Rules(promote_on_insufficient_evidence=settings.promote_on_insufficient_evidence))
 
 
-@dg.multi_asset_check(specs=check_gates.blocking(__name__, "model_evaluation", DESCRIPTIONS))
+@dg.multi_asset_check(
+    specs=check_gates.blocking(__name__, "model_evaluation", DESCRIPTIONS, ("promote_on_insufficient_evidence",))
+)
 def promotion(
-    model_evaluation: Evaluation, evaluator: Evaluator, settings: dg.ResourceParam[Settings]
+    model_evaluation: Evaluation, evaluator: Evaluator, catalog: AssetCatalog, settings: dg.ResourceParam[Settings]
 ) -> Iterator[dg.AssetCheckResult]:
     """The verdict of every promotion rule on this evaluation."""
     for name, outcome in promotion_outcomes(evaluator.report(model_evaluation), settings).items():
-        yield check_gates.check_result(name, "model_evaluation", model_evaluation.digest, outcome)
+        yield check_gates.check_result(catalog, name, "model_evaluation", model_evaluation.digest, outcome)

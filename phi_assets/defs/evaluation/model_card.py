@@ -8,6 +8,7 @@ from phi_assets.markdown import Markdown
 from phi_assets.model_card import record
 from phi_assets.model_card.facts import Stores, gather
 from phi_assets.model_card.text import write
+from phi_assets.ports.catalog import AssetCatalog
 from phi_assets.ports.dataset import DatasetStore
 from phi_assets.ports.evaluation import Evaluator, ModelRegistry
 from phi_assets.ports.training import BaseModelStore, Trainer
@@ -34,13 +35,14 @@ def model_card(
     trainer: Trainer,
     evaluator: Evaluator,
     registry: ModelRegistry,
+    catalog: AssetCatalog,
     settings: dg.ResourceParam[Settings],
 ) -> dg.MaterializeResult[ModelCard]:
     """The champion's README.md, with its weights: data, metrics, pictures, use and limits, licences, reproduction."""
     version = next(each for each in registry.versions() if each.number == registered_model.version)
     measured = version.evaluation
     if model_evaluation.model_digest == registered_model.model_digest:
-        check_gates.require_passed(context.instance, "model_evaluation", model_evaluation.digest)
+        check_gates.require_passed(catalog, "model_evaluation", model_evaluation.digest)
         measured = model_evaluation.digest
     stores = Stores(dataset_store, base_model_store, trainer, evaluator)
     facts = gather(version, measured, settings.dataset_license, stores)

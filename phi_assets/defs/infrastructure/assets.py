@@ -5,6 +5,7 @@ import dagster as dg
 from phi_assets.defs.infrastructure.metadata import describe_if_any
 from phi_assets.graph import check_gates, metadata_values
 from phi_assets.graph.asset_facts import PLATFORM, on_azure, stored_by
+from phi_assets.ports.catalog import AssetCatalog
 from phi_assets.ports.infrastructure import Provisioner
 from phi_assets.records import Compute, TrainingEnvironment, Workspace
 
@@ -40,9 +41,11 @@ COMPUTE_NEEDS = on_azure("ml_workspace", "managed_identity", "gpu_quota")
     deps=COMPUTE_NEEDS,
     metadata=stored_by("provisioner"),
 )
-def training_compute(context: dg.AssetExecutionContext, provisioner: Provisioner) -> dg.MaterializeResult[Compute]:
+def training_compute(
+    context: dg.AssetExecutionContext, provisioner: Provisioner, catalog: AssetCatalog
+) -> dg.MaterializeResult[Compute]:
     """The compute that training runs on: device, cores and memory."""
-    check_gates.require_deps_passed(context.instance, COMPUTE_NEEDS)
+    check_gates.require_deps_passed(context.instance, catalog, COMPUTE_NEEDS)
     compute = provisioner.ensure_compute()
     return dg.MaterializeResult(
         value=compute,

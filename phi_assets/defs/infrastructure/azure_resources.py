@@ -8,6 +8,7 @@ from phi_assets.defs.infrastructure.metadata import describe_resource
 from phi_assets.graph import check_gates, metadata_values
 from phi_assets.graph.asset_facts import ONLY_ON_AZURE, PLATFORM, stored_by
 from phi_assets.markdown import Markdown
+from phi_assets.ports.catalog import AssetCatalog
 from phi_assets.ports.infrastructure import DEPLOYED, CloudResources
 
 QUOTA = "gpu_quota"
@@ -53,10 +54,10 @@ ASSETS: dict[str, tuple[str, tuple[str, ...]]] = {
     can_subset=True,
 )
 def cloud_resources_deployed(
-    context: dg.AssetExecutionContext, cloud_resources: CloudResources
+    context: dg.AssetExecutionContext, cloud_resources: CloudResources, catalog: AssetCatalog
 ) -> Iterator[dg.MaterializeResult]:
     """The resources of infra/main.bicep, deployed together when the template changed or the live state differs."""
-    check_gates.require_deps_passed(context.instance, [QUOTA])
+    check_gates.require_deps_passed(context.instance, catalog, [QUOTA])
     made = cloud_resources.ensure(context.log.info)
     planned = cloud_resources.planned()
     for name in DEPLOYED:

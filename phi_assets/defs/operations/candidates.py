@@ -20,6 +20,7 @@ from phi_assets.markdown import Markdown
 from phi_assets.models import recipes
 from phi_assets.models.experiments import scores_of
 from phi_assets.outcome import CheckOutcome
+from phi_assets.ports.catalog import AssetCatalog
 from phi_assets.ports.dataset import DatasetStore
 from phi_assets.ports.evaluation import Contest, Evaluator, ModelRegistry
 from phi_assets.ports.training import BaseModelStore, Trainer
@@ -71,14 +72,15 @@ def train_candidate(
     trainer: Trainer,
     registry: ModelRegistry,
     dataset_store: DatasetStore,
+    catalog: AssetCatalog,
     settings: dg.ResourceParam[Settings],
 ) -> ModelVersion:
     recipe = config.recipe(settings)
     add_run_tags(context.instance, context.run_id, {CANDIDATE: recipe.candidate})
     dataset = dataset_of(config.dataset, dataset_store, io_manager.require(dg.AssetKey("chat_dataset")))
     base: Any = io_manager.require(dg.AssetKey("base_model"))
-    check_gates.require_deps_passed(context.instance, NEEDS)
-    check_gates.require_passed(context.instance, "chat_dataset", dataset.digest)
+    check_gates.require_deps_passed(context.instance, catalog, NEEDS)
+    check_gates.require_passed(catalog, "chat_dataset", dataset.digest)
     model = trainer.train(context, dataset, base, recipe)
     folder = trainer.folder(model)
     tags = {CANDIDATE: recipe.candidate, "dagster_run": context.run_id, "dataset": dataset.digest}

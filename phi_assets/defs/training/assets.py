@@ -6,6 +6,7 @@ from phi_assets.defs.training.metadata import describe_base, describe_training
 from phi_assets.defs.training.training_config import Training, dataset_of
 from phi_assets.graph import check_gates
 from phi_assets.graph.asset_facts import ML, on_azure, stored_by
+from phi_assets.ports.catalog import AssetCatalog
 from phi_assets.ports.dataset import DatasetStore
 from phi_assets.ports.evaluation import ModelRegistry
 from phi_assets.ports.training import BaseModelStore, Trainer
@@ -48,14 +49,15 @@ def fine_tuned_model(
     trainer: Trainer,
     registry: ModelRegistry,
     dataset_store: DatasetStore,
+    catalog: AssetCatalog,
 ) -> dg.MaterializeResult[ModelVersion]:
     """The base model fine-tuned on the training split, as safetensors, with its report and its loss curve."""
-    check_gates.require_deps_passed(context.instance, NEEDS)
+    check_gates.require_deps_passed(context.instance, catalog, NEEDS)
     dataset = dataset_of(config.dataset, dataset_store, chat_dataset)
     check_gates.wait_for_verdicts(
-        context.instance, "chat_dataset", dataset.digest, context.log.info, run=context.run.run_id
+        context.instance, catalog, "chat_dataset", dataset.digest, context.log.info, run=context.run.run_id
     )
-    check_gates.require_passed(context.instance, "chat_dataset", dataset.digest)
+    check_gates.require_passed(catalog, "chat_dataset", dataset.digest)
     model = trainer.train(context, dataset, base_model, config.recipe())
     folder = trainer.folder(model)
     run_id = registry.log_training(model, folder, {"dagster_run": context.run_id, "dataset": dataset.digest})

@@ -92,7 +92,10 @@ def test_the_folder_of_definitions_is_loaded_with_its_tree():
 
 
 def test_the_graph_s_nodes_have_what_staleness_reads():
-    nodes = {node.key.to_user_string(): node for node in dagster_internals.graph_nodes(DEFINITIONS)}
+    nodes = {
+        node.key.to_user_string(): node
+        for node in dagster_internals.nodes_in(dagster_internals.asset_graph(DEFINITIONS))
+    }
 
     assert list(nodes)[-1] == "made"
     assert nodes["made"].parent_keys == {dg.AssetKey("source")}
@@ -148,7 +151,8 @@ def test_checks_plans_and_the_newest_events_are_read_from_the_event_log(instance
     done = run(instance, "made")
     newest = dagster_internals.newest_event(instance)
 
-    (verdict,) = dagster_internals.check_history(instance, dg.AssetCheckKey(MADE, "good"), 3)
+    ((run_id, verdict),) = dagster_internals.check_history(instance, dg.AssetCheckKey(MADE, "good"), 3)
+    assert run_id == done.run_id
     assert (verdict.passed, verdict.metadata["subject"].value) == (True, "m1")
     assert dagster_internals.last_planned_run(instance, MADE) == done.run_id
     assert dagster_internals.last_check_run(instance, dg.AssetCheckKey(MADE, "good")) == done.run_id
@@ -224,6 +228,48 @@ def test_dagster_s_servers_have_the_options_that_are_used(monkeypatch, capsys, r
         run(["--help"])
 
     assert options <= set(re.findall(r"--[a-z-]+", capsys.readouterr().out))
+
+
+class Versions(dg.IOManager):
+    """Keeps what it is told of an output."""
+
+    def handle_output(self, context: dg.OutputContext, obj: object) -> None:
+        TOLD.append(dagster_internals.versions_of_output(context))
+
+    def load_input(self, context: dg.InputContext) -> None: ...
+
+
+TOLD: list[tuple[str, dict[str, str]]] = []
+
+
+def test_an_output_has_the_versions_of_the_event_that_follows_it(instance):
+    @dg.asset(deps=[source], code_version="c1")
+    def first() -> dg.MaterializeResult[int]:
+        return dg.MaterializeResult(value=1, data_version=dg.DataVersion("f1"))
+
+    @dg.asset(deps=[first, source], code_version="c2")
+    def second() -> dg.MaterializeResult[int]:
+        return dg.MaterializeResult(value=2, data_version=dg.DataVersion("f2"))
+
+    TOLD.clear()
+    assert dg.materialize([source, first, second], instance=instance, resources={"io_manager": Versions()}).success
+
+    assert [(code, sorted(inputs)) for code, inputs in TOLD] == [("c1", ["source"]), ("c2", ["first", "source"])]
+    assert TOLD[1][1]["first"] == "f1"
+    for asset, (code, inputs) in zip(("first", "second"), TOLD, strict=True):
+        event = instance.get_latest_materialization_event(dg.AssetKey(asset))
+        tags = event.asset_materialization.tags
+        assert tags["dagster/code_version"] == code
+        assert {name: tags[f"dagster/input_data_version/{name}"] for name in inputs} == inputs
+        assert len([name for name in tags if name.startswith("dagster/input_data_version/")]) == len(inputs)
+
+
+def test_a_sensor_reads_the_graph_of_its_code_location(instance):
+    repository = DEFINITIONS.get_repository_def()
+    context = dg.build_sensor_context(instance=instance, repository_def=repository)
+
+    assert MADE in {node.key for node in dagster_internals.nodes_in(dagster_internals.graph_of_sensor(context))}
+    assert dagster_internals.graph_of_sensor(dg.build_sensor_context(instance=instance)) is None
 
 
 def test_every_function_has_a_canary():

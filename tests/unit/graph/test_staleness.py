@@ -4,11 +4,13 @@ import dagster as dg
 import pytest
 
 from phi_assets.backends.local.evaluation.registry import MlflowRegistry
+from phi_assets.backends.local.operations.asset_catalog import HomeCatalog
 from phi_assets.graph import check_gates, staleness
 from phi_assets.graph.asset_facts import LIVE, stored_by
 from phi_assets.graph.io_manager import RecordIOManager
 from phi_assets.outcome import CheckOutcome
 from phi_assets.ports.base import Port
+from phi_assets.ports.catalog import AssetCatalog
 from phi_assets.records import Evaluation
 from tests.support.fake_records import a_model, evaluated
 from tests.support.toy_graph import MADE, Cupboard, toy_graph
@@ -196,13 +198,16 @@ def test_an_asset_without_a_verdict_is_made_again(instance, tmp_path):
     assert staleness.next_assets(found) == ["grain", "flour", "bread"]
 
 
-def test_a_record_that_dagster_never_heard_of_makes_the_asset_stale(instance, tmp_path):
+def test_a_record_that_the_catalog_never_heard_of_gives_way_to_the_catalog_s(instance, tmp_path):
     graph = made(instance, tmp_path)
 
     (tmp_path / "f9").touch()
     (tmp_path / "records" / "flour.json").write_text('{"record": "Thing", "digest": "f9"}')
 
-    assert statuses(instance, graph)["flour"] == "stale"
+    flour = staleness.asset_states(instance, graph)["flour"]
+    assert flour.status == "fresh"
+    assert flour.record is not None
+    assert flour.record.digest == "f1"
 
 
 def test_dagsters_own_view_agrees(instance, tmp_path):
@@ -231,15 +236,15 @@ def test_a_keeper_says_why_what_was_made_is_gone(instance, tmp_path, monkeypatch
 def test_an_asset_refuses_while_what_it_stands_on_has_no_passed_verdict(instance, tmp_path):
     made(instance, tmp_path)
 
-    check_gates.require_deps_passed(instance, ["grain", "flour"])
+    check_gates.require_deps_passed(instance, HomeCatalog(state=str(tmp_path)), ["grain", "flour"])
     run(instance, toy_graph(tmp_path, clean=False), ["grain"])
     with pytest.raises(check_gates.NotPassed, match="grain: check clean failed: stones"):
-        check_gates.require_deps_passed(instance, ["grain", "flour"])
+        check_gates.require_deps_passed(instance, HomeCatalog(state=str(tmp_path)), ["grain", "flour"])
 
 
-def test_an_asset_refuses_while_what_it_stands_on_was_never_made(instance):
+def test_an_asset_refuses_while_what_it_stands_on_was_never_made(instance, tmp_path):
     with pytest.raises(check_gates.NotPassed, match="check clean has not judged"):
-        check_gates.require_deps_passed(instance, ["grain"])
+        check_gates.require_deps_passed(instance, HomeCatalog(state=str(tmp_path)), ["grain"])
 
 
 class Drawer(Port):
@@ -268,8 +273,8 @@ def test_what_passed_against_another_champion_is_evaluated_again(instance, tmp_p
         return dg.MaterializeResult(value=evaluator.kept, data_version=dg.DataVersion("e"))
 
     @dg.asset_check(asset="model_evaluation", name="clean", blocking=True)
-    def judged(model_evaluation: Evaluation) -> dg.AssetCheckResult:
-        return check_gates.check_result("clean", "model_evaluation", "e", CheckOutcome(clean, "worse"))
+    def judged(model_evaluation: Evaluation, catalog: AssetCatalog) -> dg.AssetCheckResult:
+        return check_gates.check_result(catalog, "clean", "model_evaluation", "e", CheckOutcome(clean, "worse"))
 
     graph = dg.Definitions(
         assets=[measured],
@@ -277,6 +282,7 @@ def test_what_passed_against_another_champion_is_evaluated_again(instance, tmp_p
         resources={
             "evaluator": Drawer(model="c"),
             "registry": registry,
+            "catalog": HomeCatalog(state=str(tmp_path)),
             "io_manager": RecordIOManager(folder=str(tmp_path / "records")),
         },
     )

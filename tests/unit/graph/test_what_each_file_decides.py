@@ -129,6 +129,7 @@ FILES: list[tuple[str, set[str] | tuple[set[str], set[str]]]] = [
     ("phi_assets/backends/azure/serving/lease.py", NOTHING),
     ("phi_assets/backends/azure/chat/connection_store.py", (NOTHING, {"endpoint_connection"})),
     ("phi_assets/backends/azure/chat/flow_token.py", (NOTHING, FLOWS)),
+    ("phi_assets/backends/azure/chat/shared_flows.py", (NOTHING, FLOWS)),
     ("dataset_code/**", (NOTHING, DATA)),
     ("training_code/**", {"fine_tuned_model"}),
     ("training_code/presets/*", NOTHING),

@@ -14,6 +14,7 @@ import pytest
 
 from phi_assets.backends.dataset_preparation import cleaning_options
 from phi_assets.backends.local.dataset.store import LocalDatasetStore
+from phi_assets.backends.local.operations.asset_catalog import HomeCatalog
 from phi_assets.conversations import drift
 from phi_assets.conversations.drift import Drift
 from phi_assets.defs.dataset.checks import DESCRIPTIONS
@@ -22,6 +23,7 @@ from phi_assets.graph.io_manager import RecordIOManager
 from phi_assets.graph.run_tags import STOPPED
 from phi_assets.instance import home
 from phi_assets.instance.retraining_due import DATASET, is_due
+from phi_assets.outcome import CheckOutcome
 from phi_assets.ports.operations import Bill
 from phi_assets.records import DatasetVersion, ModelVersion, Quota
 from phi_assets.settings import Settings, read
@@ -55,7 +57,8 @@ class World:
         self.settings: Settings = read({**given, **others})
         self.instance = instance
         self.records = RecordIOManager(folder=str(self.settings.state / "records"))
-        self.resources = {"io_manager": self.records, "dataset_store": self.store()}
+        self.catalog = HomeCatalog(state=str(self.settings.state))
+        self.resources = {"io_manager": self.records, "dataset_store": self.store(), "catalog": self.catalog}
 
     def store(self) -> LocalDatasetStore:
         state = str(self.settings.state)
@@ -69,16 +72,10 @@ class World:
         return version
 
     def judge(self, version: DatasetVersion, *, passed: bool) -> None:
-        for name in DESCRIPTIONS:
-            self.instance.report_runless_asset_event(
-                dg.AssetCheckEvaluation(
-                    asset_key=dg.AssetKey("chat_dataset"),
-                    check_name=name,
-                    passed=passed,
-                    metadata={check_gates.SUBJECT: dg.MetadataValue.text(version.digest)},
-                    blocking=True,
-                )
-            )
+        outcome = CheckOutcome(passed, "a test")
+        self.catalog.judge(
+            check_gates.verdict_of("chat_dataset", name, version.digest, outcome) for name in DESCRIPTIONS
+        )
 
     def train(self, version: DatasetVersion, digest: str = "m1") -> ModelVersion:
         model = dataclasses.replace(a_model(digest, ""), dataset_digest=version.digest)
@@ -257,9 +254,9 @@ def test_a_verdict_on_a_version_is_found_behind_those_on_newer_ones(world):
     old = world.publish(140)
     newer = world.publish(150, passed=False)
 
-    assert check_gates.failed_checks(world.instance, "chat_dataset", old.digest) == []
-    assert check_gates.missing_verdicts(world.instance, "chat_dataset", old.digest) == []
-    assert len(check_gates.failed_checks(world.instance, "chat_dataset", newer.digest)) == len(DESCRIPTIONS)
+    assert check_gates.failed_checks(world.catalog, "chat_dataset", old.digest) == []
+    assert check_gates.missing_verdicts(world.catalog, "chat_dataset", old.digest) == []
+    assert len(check_gates.failed_checks(world.catalog, "chat_dataset", newer.digest)) == len(DESCRIPTIONS)
 
 
 def test_a_version_that_is_still_being_checked_is_waited_for(world):
@@ -277,15 +274,17 @@ def test_a_version_that_is_still_being_checked_is_waited_for(world):
         world.judge(version, passed=True)
 
     check_gates.wait_for_verdicts(
-        world.instance, "chat_dataset", version.digest, judged_meanwhile, run="this", seconds=60
+        world.instance, world.catalog, "chat_dataset", version.digest, judged_meanwhile, run="this", seconds=60
     )
 
     assert said == ["waiting for the checks of chat_dataset just made in another run"]
-    check_gates.require_passed(world.instance, "chat_dataset", version.digest)
+    check_gates.require_passed(world.catalog, "chat_dataset", version.digest)
 
 
 def test_nobody_waits_for_checks_that_no_run_will_make(world):
-    check_gates.wait_for_verdicts(world.instance, "chat_dataset", "unknown", pytest.fail, run="this", seconds=60)
+    check_gates.wait_for_verdicts(
+        world.instance, world.catalog, "chat_dataset", "unknown", pytest.fail, run="this", seconds=60
+    )
 
 
 @pytest.fixture
@@ -376,14 +375,14 @@ def count_records(storage: Any, read: Counter[str], monkeypatch: pytest.MonkeyPa
 def test_the_verdicts_on_a_version_are_read_once(world, monkeypatch):
     version = world.publish(140)
     asked: list[str] = []
-    history = check_gates.check_history
+    verdicts = HomeCatalog.verdicts
 
-    def counted(instance: dg.DagsterInstance, key: dg.AssetCheckKey, limit: int) -> Any:
-        asked.append(key.name)
-        return history(instance, key, limit)
+    def counted(self: HomeCatalog, asset: str, subject: str) -> Any:
+        asked.append(f"{asset} {subject}")
+        return verdicts(self, asset, subject)
 
-    monkeypatch.setattr(check_gates, "check_history", counted)
-    check_gates.require_passed(world.instance, "chat_dataset", version.digest)
+    monkeypatch.setattr(HomeCatalog, "verdicts", counted)
+    check_gates.require_passed(world.catalog, "chat_dataset", version.digest)
     world.due()
 
-    assert sorted(asked) == sorted(2 * list(DESCRIPTIONS))
+    assert asked == 2 * [f"chat_dataset {version.digest}"]

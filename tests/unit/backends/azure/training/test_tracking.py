@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from phi_assets.backends.azure.client.account import AzureAccount
+from phi_assets.backends.azure.client.clients import clients
 from phi_assets.backends.azure.training import tracking
 from phi_assets.backends.azure.training.trainer import JOB
 from phi_assets.backends.documents import FolderDocuments
@@ -18,7 +20,8 @@ def test_a_training_began_when_its_job_was_submitted_where_that_is_known(tmp_pat
     report = {"config": {"epochs": 1}, "seconds": 60.0, "losses": []}
     (tmp_path / JOB).write_text(json.dumps(job), encoding="utf-8")
     (tmp_path / "report.json").write_text(json.dumps(report), encoding="utf-8")
-    trainings = tracking.Trainings(None, tmp_path, 0)
+    account = AzureAccount("00000000-0000-0000-0000-000000000000", "eastus2", "phi", "keyless", str(tmp_path))
+    trainings = tracking.Trainings(clients(account.fields), tmp_path, 0)
 
     trainings.log_training(a_model("a" * 8, "there"), tmp_path, {})
 
