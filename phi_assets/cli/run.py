@@ -159,9 +159,15 @@ def make_graph(settings: Settings, instance: dg.DagsterInstance, definitions: dg
         say("run", f"{run_id[:8]} of an earlier call is still going; following it on {ui.address}/runs/{run_id}")
         _follow(instance, ui, run_id, made)
         made.errors.clear()  # the survey below finds what that run did not finish
-    adoption.adopt(
-        instance, staleness.assets_of(definitions), definitions.resources or {}, lambda words: say("history", words)
-    )
+    assets = staleness.assets_of(definitions)
+    if not _adopt(instance, assets, definitions):
+        # A person who has no role on the data yet gets it first: everything else would be made again without need.
+        _follow(instance, ui, runs.submit(ui, "everything", staleness.first_assets(assets)), made)
+        if made.errors:
+            made.states = staleness.asset_states(instance, definitions)
+            return made
+        (definitions.resources or {})["catalog"].wait_until_readable(lambda words: say("history", words))
+        _adopt(instance, assets, definitions)
     # Before the sources are observed: the observation could wait for a role that is missing.
     damage = staleness.damaged_assets(definitions)
     if damage:
@@ -195,6 +201,12 @@ def make_graph(settings: Settings, instance: dg.DagsterInstance, definitions: dg
             made.states = staleness.asset_states(instance, definitions)
             return made
         last = wave
+
+
+def _adopt(instance: dg.DagsterInstance, assets: Sequence[staleness.Asset], definitions: dg.Definitions) -> bool:
+    """Adopt what the project has and this history lacks; False where what the project has cannot be read."""
+    adopted = adoption.adopt(instance, assets, definitions.resources or {}, lambda words: say("history", words))
+    return adopted is not None
 
 
 def _observe(instance: dg.DagsterInstance, definitions: dg.Definitions, made: Made) -> bool:

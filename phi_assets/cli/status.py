@@ -98,6 +98,10 @@ def _history(differing: Mapping[str, bool]) -> str:
     return f"{'; '.join(said)}; the project's record counts, and `phi run` adopts it"
 
 
+def _differing(instance: dg.DagsterInstance, graph: dg.Definitions) -> Mapping[str, bool]:
+    return differences(instance, staleness.assets_of(graph), graph.resources or {})
+
+
 Judged = tuple[Mapping[str, AssetState], Decision, Mapping[str, bool]]
 
 
@@ -112,8 +116,7 @@ def _judged(settings: Settings, graph: dg.Definitions, parts: Parts) -> Judged:
             resources = graph.resources or {}
             states = staleness.asset_states(instance, graph, parts.note)
             due = parts.read("retraining", lambda: is_due(instance, settings, resources).decision, unjudged)
-            assets = staleness.assets_of(graph)
-            return states, due, parts.read("history", lambda: differences(instance, assets, resources), {})
+            return states, due, parts.read("history", lambda: _differing(instance, graph), {})
 
     unjudged = Decision(False, UNKNOWN)
     judged = parts.read("Dagster's storage", lambda: judge(home.instance(settings)), None)

@@ -44,11 +44,11 @@ def differences(instance: dg.DagsterInstance, assets: Iterable[Asset], resources
 
 def adopt(
     instance: dg.DagsterInstance, assets: Sequence[Asset], resources: Mapping[str, Any], log: Callable[[str], None]
-) -> list[str]:
+) -> list[str] | None:
     """Bring the event log and this home's records up to what the catalog says; return the adopted assets.
 
     What no longer exists is not adopted. First the catalog gets what only this home has: what it could not send, and
-    what was made before there was a catalog. A catalog that cannot be read is a line for `log`.
+    what was made before there was a catalog. None, and a line for `log`, where the catalog cannot be read.
     """
     catalog: AssetCatalog = resources["catalog"]
     try:
@@ -62,7 +62,7 @@ def adopt(
         ]
     except BackendError as e:
         log(f"what other machines made is not known ({e.description or e}); going by the history of this one")
-        return []
+        return None
     if adopted:
         log(f"adopted {len(adopted)} results that the project has and this history lacked: {', '.join(adopted)}")
     return adopted
@@ -89,7 +89,7 @@ def _follow(instance: dg.DagsterInstance, made: Materialised, port: Port, resour
     """Bring log and record of one asset up to the catalog; return whether its materialisation was adopted."""
     records: RecordIOManager = resources["io_manager"]
     key = dg.AssetKey.from_user_string(made.asset)
-    is_logged, here = is_of(made, tags_of(instance, made.asset)), records.latest(key)
+    is_logged, here = is_of(made, tags_of(instance, made.asset)), records.here(key)
     if is_logged and here and here.digest == made.data_version:
         return False
     record = port.find(made.data_version)
@@ -153,7 +153,7 @@ def _share_older(instance: dg.DagsterInstance, assets: Iterable[Asset], resource
         if asset.source or not asset.port or asset.name in stored:
             continue
         key = dg.AssetKey.from_user_string(asset.name)
-        event, record = instance.get_latest_materialization_event(key), records.latest(key)
+        event, record = instance.get_latest_materialization_event(key), records.here(key)
         tags = tags_of(instance, asset.name)
         if event is None or record is None or record.digest != tags.get(DATA_VERSION):
             continue

@@ -11,6 +11,7 @@ from typing import Any
 
 import dagster as dg
 
+from phi_assets.errors import BackendError
 from phi_assets.files import atomic_write, set_aside
 from phi_assets.graph.dagster_internals import versions_of_output
 from phi_assets.ports.catalog import AssetCatalog, Materialised
@@ -73,16 +74,25 @@ class RecordIOManager(dg.ConfigurableIOManager):
         return record
 
     def latest(self, key: dg.AssetKey) -> Record | None:
-        """Return the asset's last record; None when it was never materialised in this home, or cannot be read."""
+        """Return the asset's last record: this home's, else the catalog's; None when there is none that can be read."""
+        if self._path(key).is_file() or not self.catalog:
+            return self.here(key)
+        try:
+            return self.catalog.record(key.to_user_string())
+        except (RecordUnreadable, BackendError):
+            return None
+
+    def here(self, key: dg.AssetKey) -> Record | None:
+        """Return the record that this home has of the asset; None when there is none that can be read."""
         try:
             return Record.load(self._path(key))
         except RecordUnreadable:
             return None
 
     def all_latest(self) -> dict[str, Record]:
-        """Return the last record of every asset that can be read, by the asset's name."""
+        """Return the last record of every asset that this home has and that can be read, by the asset's name."""
         keys = [dg.AssetKey(path.stem) for path in sorted(Path(self.folder).glob("*.json"))]
-        found = {key.to_user_string(): self.latest(key) for key in keys}
+        found = {key.to_user_string(): self.here(key) for key in keys}
         return {name: record for name, record in found.items() if record}
 
     def unreadable(self, key: dg.AssetKey) -> str:

@@ -5,7 +5,7 @@ which verify that what was made still exists: the catalog alone would call a del
 the same versions, which its event log adopts from the catalog.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -229,6 +229,13 @@ def recorded(definitions: dg.Definitions, reason: str) -> dict[str, AssetState]:
         )
         for asset in assets_of(definitions)
     }
+
+
+def first_assets(assets: Sequence[Asset]) -> list[str]:
+    """Return the cloud resources, roles among them, and what these need, upstream assets first."""
+    of_place = {asset.name for asset in assets if asset.port == PLACE}
+    upstream = {name for asset in assets if asset.name in of_place for name in asset.upstream}
+    return [asset.name for asset in assets if asset.name in of_place | upstream]
 
 
 def damaged_assets(definitions: dg.Definitions) -> dict[str, str]:

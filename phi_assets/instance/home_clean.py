@@ -23,6 +23,7 @@ from phi_assets.models import champions
 from phi_assets.models.champions import Version
 from phi_assets.models.retention_policy import DAY, Needed, Rules, Stored, Verdict, decide, short
 from phi_assets.ports.base import Log
+from phi_assets.ports.catalog import AssetCatalog
 from phi_assets.ports.evaluation import ModelRegistry
 from phi_assets.ports.operations import Retention
 from phi_assets.ports.training import Trainer
@@ -84,10 +85,12 @@ def _needed(
 ) -> Needed:
     """Return what serves, what the assets' records name, and what is behind the stored answers."""
     records: RecordIOManager = resources["io_manager"]
+    catalog: AssetCatalog = resources["catalog"]
     latest = records.all_latest()
+    named = [*catalog.records().items(), *latest.items()]  # another machine may have made newer ones than this home
     weights: dict[str, str] = {}
-    for name in ("fine_tuned_model", "model_evaluation", "registered_model"):
-        if record := latest.get(name):
+    for name, record in named:
+        if name in ("fine_tuned_model", "model_evaluation", "registered_model"):
             weights[getattr(record, "model_digest", record.digest)] = f"of asset {name}"
     for version, reason in zip(
         reversed(champions.champions(versions)), ("the champion", "the former champion"), strict=False
@@ -95,7 +98,7 @@ def _needed(
         weights[version.model.model_digest] = reason
     for digest in _deployed(resources["endpoint_host"].status()["deployments"], latest, versions):
         weights[digest] = "deployed"
-    explained = {digest: f"of asset {name}" for name, record in latest.items() for digest in _digests(record)}
+    explained = {digest: f"of asset {name}" for name, record in named for digest in _digests(record)}
     for version in versions:
         if version.model.model_digest in weights or now - _time(version.promoted_at) <= rules.days * DAY:
             explained |= dict.fromkeys(_of_version(version), f"of version {version.number}")

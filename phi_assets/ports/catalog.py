@@ -2,13 +2,14 @@
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 import dagster as dg
 
-from phi_assets.records import Record
+from phi_assets.records import Record, RecordUnreadable
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,10 @@ class Materialised:
     record: Mapping[str, Any] = field(metadata={"doc": "the values of the asset's record, as `to_json` writes them"})
     run: str
     at: float
+
+    def to_record(self) -> Record:
+        """Return the record, as the machine wrote it that made it. Raises RecordUnreadable."""
+        return Record.from_json(json.dumps(dict(self.record)))
 
     def same_versions(self, other: "Materialised") -> bool:
         """Return whether both are of the same data, code and inputs."""
@@ -77,10 +82,22 @@ class AssetCatalog(dg.ConfigurableResource, ABC):
     def send(self) -> None:
         """Store what could not be stored when it was made: before the place existed, or while it was out of reach."""
 
+    def wait_until_readable(self, log: Callable[[str], None]) -> None:
+        """Return when what is stored can be read, where that may take minutes. Raises BackendError after a timeout."""
+        del log
+
     def record(self, asset: str) -> Record | None:
         """Return the last record of the asset, as the machine wrote it that made it. Raises RecordUnreadable."""
         made = self.latest(asset)
-        return Record.from_json(json.dumps(dict(made.record))) if made else None
+        return made.to_record() if made else None
+
+    def records(self) -> dict[str, Record]:
+        """Return the last record of every asset that can be read, by the asset's name."""
+        found = {}
+        for name, made in self.materialisations().items():
+            with suppress(RecordUnreadable):
+                found[name] = made.to_record()
+        return found
 
 
 class NewerCatalog(RuntimeError):

@@ -1,6 +1,8 @@
 """The contract of every port, tested on both backends. The tests are in the order of the graph."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -10,6 +12,7 @@ from phi_assets.model_card import record
 from phi_assets.models import champions, recipes
 from phi_assets.models.champions import CannotPromote
 from phi_assets.models.experiments import Scores
+from phi_assets.ports.catalog import Materialised, Verdict
 from tests.support.port_chain import Chain, another
 
 pytestmark = [
@@ -160,6 +163,53 @@ def test_another_machine_lists_the_same_tracked_trainings(chain: Chain):
 
     assert ours == theirs
     assert [each.model for each in ours] == [chain.model.digest] * len(ours)
+
+
+def made(version: str, **others: Any) -> Materialised:
+    given = {"code_version": "c1", "inputs": {"grain": "g1"}, "record": {}, "run": "r1", "at": 1.0, **others}
+    return Materialised("flour", version, **given)
+
+
+def test_the_catalog_has_the_last_materialisation_for_every_machine(chain: Chain):
+    ours, theirs = chain.port("catalog"), chain.elsewhere["catalog"]
+    assert "flour" not in theirs.materialisations()
+    assert theirs.latest("flour") is None
+
+    ours.put(made("f1"))
+    assert theirs.materialisations()["flour"] == theirs.latest("flour") == made("f1")
+    theirs.put(made("f1", run="another", at=2.0))  # the same versions: nothing changes
+    assert ours.latest("flour") == made("f1")
+
+    theirs.put(made("f2", inputs={"grain": "g2"}))
+    ours.put(made("f3"))
+    assert ours.materialisations()["flour"] == theirs.materialisations()["flour"] == made("f3")
+
+
+def test_a_verdict_is_of_one_version_and_seen_by_every_machine(chain: Chain):
+    ours, theirs = chain.port("catalog"), chain.elsewhere["catalog"]
+    clean = Verdict("flour", "f1", "clean", True, "no stones", {"stones": 0}, "rules", 1.0)
+    fine = replace(clean, check="fine", passed=False)
+    assert theirs.verdicts("flour", "f1") == {}
+
+    ours.judge([clean])
+    theirs.judge([fine, replace(clean, subject="f2", passed=False)])
+
+    assert ours.verdicts("flour", "f1") == theirs.verdicts("flour", "f1") == {"clean": clean, "fine": fine}
+    ours.judge([replace(clean, rules="tightened")])
+    assert theirs.verdicts("flour", "f1")["clean"].rules == "tightened"
+
+
+def test_machines_that_write_at_once_lose_no_verdict(chain: Chain):
+    catalogs = [chain.port("catalog"), chain.elsewhere["catalog"]]
+
+    def judge(number: int) -> None:
+        verdict = Verdict("flour", "together", f"check {number}", True, "", {}, "rules", 1.0)
+        catalogs[number % 2].judge([verdict])
+
+    with ThreadPoolExecutor(4) as writers:
+        list(writers.map(judge, range(12)))
+
+    assert len(catalogs[0].verdicts("flour", "together")) == 12
 
 
 def test_there_is_no_champion_before_the_first_and_then_it_is_the_registered_one(chain: Chain):

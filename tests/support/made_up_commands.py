@@ -111,6 +111,7 @@ class Commands:
         self.patch.setitem(sys.modules, "phi_assets.definitions", SimpleNamespace(definitions=lambda: graph))
         self.patch.setattr(status.staleness, "asset_states", lambda *_: {state.name: state for state in states})
         self.patch.setattr(status, "is_due", lambda *_: SimpleNamespace(decision=Decision(True, reason)))
+        self.patch.setattr(status, "_differing", lambda *_: {})
 
     def registry(self, versions: Sequence[Version] = (), trainings: Sequence[Trained] = ()) -> None:
         registry = SimpleNamespace(versions=lambda: list(versions), trainings=lambda: list(trainings))

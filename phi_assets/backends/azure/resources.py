@@ -49,7 +49,7 @@ def azure_resources(settings: Settings) -> dict[str, Any]:
         "request": settings.azure_request_quota,
     }
     common: dict[str, Any] = {"account": account, "state": state, "role_minutes": roles}
-    catalog = AzureCatalog(account=account, state=state)
+    catalog = AzureCatalog(**common)
     return {
         "catalog": catalog,
         "io_manager": RecordIOManager(folder=str(settings.state / "records"), catalog=catalog),

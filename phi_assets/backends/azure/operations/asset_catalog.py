@@ -9,18 +9,23 @@ from phi_assets.backends.azure.storage.blob import WorkspaceBlobs
 from phi_assets.backends.azure.storage.blob_documents import BlobDocuments
 from phi_assets.backends.document_catalog import MERGE, DocumentCatalog
 from phi_assets.backends.documents import FolderDocuments, UnsentDocuments
+from phi_assets.ports.base import Log
 
 ROOT = "phi/catalog/"
 
 
 class AzureCatalog(DocumentCatalog):
-    """A catalog in blob storage. It does not wait for roles: what reads it may be a sensor, or a command.
+    """A catalog in blob storage. Reading does not wait for roles: what reads may be a sensor, or a command.
 
     What is made before the container exists, or before a role takes effect, is sent later.
     """
 
     account: dict[str, str]
     state: str
+    role_minutes: float = 30.0
+
+    def wait_until_readable(self, log: Log) -> None:
+        WorkspaceBlobs(clients(self.account), log, self.role_minutes).names(ROOT)
 
     def documents(self, name: str) -> UnsentDocuments:
         state = Path(self.state)

@@ -48,5 +48,6 @@ class BlobDocuments:
         return self._blobs.replace(self._root + name, content, version)
 
     def _file(self, name: str, etag: str) -> Path:
+        etag = etag.strip('"')  # a download has quotes around the ETag, a listing has none
         mark = hashlib.sha256(f"{name}\n{etag}".encode()).hexdigest()[:32]
         return self._cache / f"{mark}.json"
