@@ -2,7 +2,8 @@
 
 import json
 import sqlite3
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -72,6 +73,21 @@ class Answers:
             if self.days > 0:
                 write(connection, [answer])
             sweep(connection, self.days, answer.at)
+
+    def add(self, answers: Sequence[StoredAnswer]) -> None:
+        """Store answers that were given elsewhere, except expired ones."""
+        if not answers or self.days <= 0:
+            return
+        with self._opened() as connection:
+            write(connection, answers)
+            sweep(connection, self.days, time.time())
+
+    def ids(self) -> set[tuple[str, float]]:
+        """The id and the time of every stored answer."""
+        if not self.path.is_file():
+            return set()
+        with self._opened() as connection:
+            return set(connection.execute("SELECT id, at FROM answers"))
 
     def _of_request(self, request_id: str) -> list[StoredAnswer]:
         """The answer to a /score request with one input. Raises UnknownAnswer for several inputs."""

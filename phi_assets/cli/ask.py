@@ -2,6 +2,7 @@
 
 import time
 import uuid
+from collections.abc import Mapping
 from typing import Any
 
 import dagster as dg
@@ -10,8 +11,10 @@ from phi_assets.answer_log import BASE, Answers, AnswersUnreadable
 from phi_assets.backends.select import build_resources
 from phi_assets.cli.console import print_error
 from phi_assets.endpoint_client import Answer, NoAnswer, chat
+from phi_assets.errors import BackendError
 from phi_assets.graph.io_manager import RecordIOManager
 from phi_assets.instance import home
+from phi_assets.ports.chat import SharedAnswers
 from phi_assets.ports.serving import EndpointHost
 from phi_assets.records import BaseModel, Deployment
 from phi_assets.settings import Settings
@@ -40,7 +43,7 @@ def ask_deployed(settings: Settings, question: str) -> dict[str, Any]:
     if not host.keeps_answers:
         same = answer.model_version == deployment.model_version
         digest = deployment.model_digest if same else ""  # the traffic may have just moved to another version
-        _keep(settings, question, answer, model_digest=digest)
+        _keep(settings, resources, question, answer, model_digest=digest)
     return {
         "question": question,
         "answer": answer.text,
@@ -67,7 +70,7 @@ def ask_base(settings: Settings, question: str) -> dict[str, Any]:
     sampling = Sampling(max_new_tokens=MAX_NEW_TOKENS)
     found = Engine.load(folder).complete([_messages(question)], sampling)[0]
     answer = Answer(found.text, f"{BASE}-{uuid.uuid4().hex}", deployment="", model_name=base.source, model_version="")
-    _keep(settings, question, answer, model_digest=base.digest, route=BASE)
+    _keep(settings, resources, question, answer, model_digest=base.digest, route=BASE)
     return {
         "question": question,
         "answer": found.text,
@@ -88,7 +91,15 @@ def _messages(question: str) -> list[Any]:
     return [{"role": "user", "content": question}]
 
 
-def _keep(settings: Settings, question: str, answer: Answer, *, model_digest: str, route: str = "phi ask") -> None:
+def _keep(
+    settings: Settings,
+    resources: Mapping[str, Any],
+    question: str,
+    answer: Answer,
+    *,
+    model_digest: str,
+    route: str = "phi ask",
+) -> None:
     """Store the answer for `phi why`; print a warning if that fails."""
     kept = StoredAnswer(
         id=answer.id,
@@ -105,6 +116,24 @@ def _keep(settings: Settings, question: str, answer: Answer, *, model_digest: st
         Answers(settings.state, settings.keep_answers_days).keep(kept)
     except AnswersUnreadable as e:
         print_error(f"the answer is not stored: {e}")
+    shared: SharedAnswers | None = resources.get("shared_answers")
+    if shared:
+        try:
+            shared.share(kept, settings.keep_answers_days)
+        except BackendError as e:
+            print_error(f"other machines do not see the answer: {e.description or e}")
+
+
+def answers_of(settings: Settings, resources: Mapping[str, Any]) -> Answers:
+    """Return the stored answers, with those of other machines; prints a warning if these cannot be read."""
+    answers = Answers(settings.state, settings.keep_answers_days)
+    shared: SharedAnswers | None = resources.get("shared_answers")
+    if shared:
+        try:
+            shared.fetch(answers)
+        except BackendError as e:
+            print_error(f"answers that other machines stored are not known: {e.description or e}")
+    return answers
 
 
 def _run_of(settings: Settings, asset: str) -> str | None:

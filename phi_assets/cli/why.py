@@ -4,8 +4,9 @@ import dataclasses
 import time
 from typing import Any
 
-from phi_assets.answer_log import Answers, question
+from phi_assets.answer_log import question
 from phi_assets.backends.select import build_resources
+from phi_assets.cli.ask import answers_of
 from phi_assets.cli.console import print_field, print_json, print_text
 from phi_assets.cli.tables import Column, print_table
 from phi_assets.instance import home, server
@@ -32,10 +33,11 @@ def why(settings: Settings, answer_id: str | None, *, as_json: bool) -> int:
 
     Raises UnknownAnswer, AnswersUnreadable or NotTraceable.
     """
-    kept = Answers(settings.state, settings.keep_answers_days)
+    resources = build_resources(settings)
+    kept = answers_of(settings, resources)
     found = [kept.last()] if answer_id is None else kept.find(answer_id)
     with home.instance(settings) as instance:
-        lineage = trace(instance, build_resources(settings), found)
+        lineage = trace(instance, resources, found)
     ui = server.find(settings)
     if as_json:
         print_json(as_object(lineage, ui.address if ui else ""))
@@ -46,7 +48,7 @@ def why(settings: Settings, answer_id: str | None, *, as_json: bool) -> int:
 
 def answers(settings: Settings, count: int, *, as_json: bool) -> int:
     """Print the newest answers and return 0, also when there are none. Raises AnswersUnreadable."""
-    found = Answers(settings.state, settings.keep_answers_days).newest(count)
+    found = answers_of(settings, build_resources(settings)).newest(count)
     if as_json:
         print_json([_as_object(each) for each in found])
     elif not found:

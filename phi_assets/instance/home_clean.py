@@ -66,7 +66,10 @@ def clean(
         if not dry_run:
             retention.sweep()
         now, rules, versions = time.time(), Rules.of(settings), registry.versions()
-        answers = Answers(settings.state, settings.keep_answers_days).models()
+        stored = Answers(settings.state, settings.keep_answers_days)
+        if "shared_answers" in resources and not dry_run:
+            resources["shared_answers"].fetch(stored)
+        answers = stored.models()
         needed = _needed(resources, versions, answers, rules, now)
         verdicts = decide(retention.stored(log), needed, rules, now)
         removals = [_remove(each, retention, registry, versions, log, dry_run) for each in verdicts if each.remove]

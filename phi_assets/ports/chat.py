@@ -1,10 +1,14 @@
 """The chat flow and its connection to the endpoint."""
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from pathlib import Path
 
+import dagster as dg
+
 from phi_assets import records
+from phi_assets.answer_log import Answers
 from phi_assets.ports.base import Log, Port, no_log
+from serving_code.answers import StoredAnswer
 
 
 class ConnectionStore(Port):
@@ -16,6 +20,21 @@ class ConnectionStore(Port):
 
         It holds the current key, or none if the endpoint takes Entra tokens.
         """
+
+
+class SharedAnswers(dg.ConfigurableResource, ABC):
+    """Answers that `phi ask` stored, for all machines of a project. Each home searches its own copies of them.
+
+    A backend whose servers store the answers has none.
+    """
+
+    @abstractmethod
+    def share(self, answer: StoredAnswer, days: float) -> None:
+        """Store the answer, and delete those older than `days`. Raises BackendError."""
+
+    @abstractmethod
+    def fetch(self, answers: Answers) -> None:
+        """Add what other machines shared to a home's answers, and delete what expired. Raises BackendError."""
 
 
 class FlowStore(Port):

@@ -151,5 +151,7 @@ def test_the_first_home_sees_the_other_s_champion_and_rolls_it_back(azure, first
 
     assert [each["state"] for each in second.told("models")] == ["withdrawn", "champion"]
     assert second.run() == set()
-    assert second.told("ask", "Hello?")["model_version"] == "1"
+    answer = second.told("ask", "Hello?")
+    assert answer["model_version"] == "1"
+    assert first.told("why", answer["id"])["answer"]["id"] == answer["id"]
     assert len(azure.control.executed_jobs()) == 2 * JOBS

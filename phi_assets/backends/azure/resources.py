@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from phi_assets.backends.azure.chat.connection_store import AzureConnectionStore
+from phi_assets.backends.azure.chat.shared_answers import AzureAnswers
 from phi_assets.backends.azure.chat.shared_flows import AzureFlowStore
 from phi_assets.backends.azure.client.account import AzureAccount
 from phi_assets.backends.azure.dataset.store import AzureDatasetStore
@@ -89,6 +90,7 @@ def azure_resources(settings: Settings) -> dict[str, Any]:
             role_minutes=roles,
         ),
         "connection_store": AzureConnectionStore(account=account, state=state, role_minutes=roles),
+        "shared_answers": AzureAnswers(account=account),
         "flow_store": AzureFlowStore(
             concurrency=settings.flow_concurrency,
             sign_in=SIGN_IN,

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from phi_assets import markdown
 from phi_assets.answer_log import Answers, AnswersUnreadable, UnknownAnswer
+from phi_assets.backends.select import build_resources
 from phi_assets.graph import metadata_values
 from phi_assets.lineage.steps import SIMILARITY, Step, steps
 from phi_assets.lineage.trace import Lineage, NotTraceable, trace
@@ -46,7 +47,10 @@ def trace_answer(
         "dataset_store": dataset_store,
         "base_model_store": base_model_store,
     }
+    shared = build_resources(settings).get("shared_answers")
     try:
+        if shared:
+            shared.fetch(answers)
         found = answers.find(config.answer) if config.answer else [answers.last()]
         lineage = trace(context.instance, resources, found)
     except (AnswersUnreadable, NotTraceable, UnknownAnswer) as e:

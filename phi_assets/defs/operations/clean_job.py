@@ -7,15 +7,11 @@ import dagster as dg
 from pydantic import Field
 
 from phi_assets.answer_log import AnswersUnreadable
+from phi_assets.backends.select import build_resources
 from phi_assets.graph import metadata_values
-from phi_assets.graph.io_manager import RecordIOManager
 from phi_assets.graph.run_tags import schedule_status
 from phi_assets.instance.home import Busy
 from phi_assets.instance.home_clean import Removal, clean
-from phi_assets.ports.evaluation import ModelRegistry
-from phi_assets.ports.operations import Retention
-from phi_assets.ports.serving import EndpointHost
-from phi_assets.ports.training import Trainer
 from phi_assets.settings import Settings
 
 SHOWN = 100  # rows of the table: the event log keeps it
@@ -34,20 +30,9 @@ class Clean(dg.Config):
 def remove_unneeded(
     context: dg.OpExecutionContext,
     config: Clean,
-    io_manager: dg.ResourceParam[RecordIOManager],
-    retention: Retention,
-    registry: ModelRegistry,
-    trainer: Trainer,
-    endpoint_host: EndpointHost,
     settings: dg.ResourceParam[Settings],
 ) -> None:
-    resources = {
-        "io_manager": io_manager,
-        "retention": retention,
-        "registry": registry,
-        "trainer": trainer,
-        "endpoint_host": endpoint_host,
-    }
+    resources = build_resources(settings)
     try:
         removed = clean(
             context.instance, settings, resources, context.log.debug, dry_run=config.dry_run, run_id=context.run_id
