@@ -209,7 +209,7 @@ def test_the_rules_are_the_code_of_the_checks_and_the_settings_they_judge_by(tmp
     def rules(**others: str) -> str:
         return code_versions.rules_of("chat_dataset", read({"PHI_HOME": str(tmp_path), **others}))
 
-    assert checks.RULES == ("min_rows", "max_broken_share")
+    assert checks.RULES == ("min_rows", "max_broken_share", "min_fitting_share")
     assert rules() == rules(PHI_HOME="elsewhere", PHI_PRESET="laptop")
     assert rules() != rules(PHI_MIN_ROWS="500")
     assert rules() != rules(PHI_MAX_BROKEN_SHARE="0.5")
