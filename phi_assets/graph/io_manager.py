@@ -58,7 +58,9 @@ class RecordIOManager(dg.ConfigurableIOManager):
         return Path(self.folder).with_name("values").joinpath(*context.asset_key.path).exists()
 
     def keep(self, key: dg.AssetKey, record: Record) -> None:
-        """Store the asset's last record in this home."""
+        """Store the asset's last record in this home. One that cannot be read is set aside."""
+        if self.unreadable(key):
+            set_aside(self._path(key))
         atomic_write(self._path(key), record.to_json())
 
     def require(self, key: dg.AssetKey) -> Record:
