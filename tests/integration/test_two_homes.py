@@ -32,9 +32,11 @@ QUICK = {"PHI_AZURE_CANARY_MINUTES": "0", "PHI_AZURE_REQUEST_SECONDS": "5"}
 def first(azure, tmp_path_factory):
     home = azure_home(tmp_path_factory.mktemp("first"), 3740)
     home.settings.update(QUICK)
-    home.run()
-    yield home
-    home.phi("down")
+    try:
+        home.run()
+        yield home
+    finally:
+        home.phi("down")
 
 
 @pytest.fixture(scope="module")
