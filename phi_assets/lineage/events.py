@@ -40,9 +40,15 @@ def deployed(instance: dg.DagsterInstance, model: str, digest: str, at: float) -
     for record in instance.fetch_materializations(filters, limit=MOST_EVENTS).records:
         event = record.asset_materialization
         values = {name: value.value for name, value in event.metadata.items()} if event else {}
+        at, run = record.timestamp, record.run_id
+        if "made_by_run" in values:  # adopted from another machine, which may have deployed it long before
+            made = values.get("record") or {}
+            values |= {"model": f"{made.get('model_name')} {made.get('model_version')}"}
+            values |= {"model_digest": made.get("model_digest", digest)}
+            at, run = float(values["made_at"]), str(values["made_by_run"])
         # A recreated registry numbers its versions from 1 again.
         if values.get("model") == model and (not digest or values.get("model_digest", digest) == digest):
-            found.append(Deployed(record.timestamp, record.run_id))
+            found.append(Deployed(at, run))
     before = [each for each in found if each.at <= at]
     return before[0] if before else found[-1] if found else None
 
