@@ -86,7 +86,7 @@ def _verdicts_of(asset: str, subject: str) -> str:
 
 
 def _document(values: Mapping[str, Any]) -> bytes:
-    return json.dumps({"schema": SCHEMA, "values": values}, indent=2, ensure_ascii=False).encode()
+    return json.dumps({"schema": SCHEMA, "values": values}, indent=2).encode()
 
 
 def _values(content: bytes) -> dict[str, Any] | None:

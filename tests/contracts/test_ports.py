@@ -187,7 +187,9 @@ def test_the_catalog_has_the_last_materialisation_for_every_machine(chain: Chain
 
 def test_a_verdict_is_of_one_version_and_seen_by_every_machine(chain: Chain):
     ours, theirs = chain.port("catalog"), chain.elsewhere["catalog"]
-    clean = Verdict("flour", "f1", "clean", True, "no stones", {"stones": 0}, "rules", 1.0)
+    clean = Verdict(
+        "flour", "f1", "clean", True, "no stones, 돌 없음, half an emoji \ud83d", {"stones": 0}, "rules", 1.0
+    )
     fine = replace(clean, check="fine", passed=False)
     assert theirs.verdicts("flour", "f1") == {}
 

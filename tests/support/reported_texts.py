@@ -131,6 +131,11 @@ def _dataset(folder: Path, texts: Sequence[str]) -> Path:
         "test_turns_verbatim_in_train": 0,
         "near_duplicate_groups": 0,
         "warnings": list(texts),
+        "own_splits": {},
+        "unused_keys": dict.fromkeys(texts, 1),
+        "context_only_turns": 0,
+        "preference_pairs": 0,
+        "settings": {"repairs": []},
     }
     (place / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
     return place

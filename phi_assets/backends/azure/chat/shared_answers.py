@@ -25,7 +25,7 @@ class AzureAnswers(SharedAnswers):
     def share(self, answer: StoredAnswer, days: float) -> None:
         if days > 0:
             values = {name: value for name, value in dataclasses.asdict(answer).items() if name != "number"}
-            self._blobs.create(_name(answer.id, answer.at), json.dumps(values, ensure_ascii=False).encode())
+            self._blobs.create(_name(answer.id, answer.at), json.dumps(values).encode())
         self._sweep(days)
 
     def fetch(self, answers: Answers) -> None:

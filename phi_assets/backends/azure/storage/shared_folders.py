@@ -44,7 +44,7 @@ class SharedFolders:
             self._blobs.upload(folder, place, skip=(RECORD,))
             sizes |= {f"{place}{name}": size for name, size in _sizes(folder).items()}
         value = json.loads(record.to_json())
-        content = json.dumps({"record": value, "files": sizes}, indent=2, ensure_ascii=False).encode()
+        content = json.dumps({"record": value, "files": sizes}, indent=2).encode()
         while True:
             found = self._blobs.tagged(place + RECORD)
             stored = _parsed(found[0], record.digest) if found else None

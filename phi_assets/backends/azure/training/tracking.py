@@ -127,4 +127,4 @@ def _parsed(content: bytes) -> Trained:
 
 
 def _written(trained: Trained) -> bytes:
-    return json.dumps(dataclasses.asdict(trained), indent=2, ensure_ascii=False).encode()
+    return json.dumps(dataclasses.asdict(trained), indent=2).encode()
