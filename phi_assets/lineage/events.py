@@ -1,6 +1,7 @@
 """Deployments and trainings in Dagster's event log."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import dagster as dg
 
@@ -39,7 +40,7 @@ def deployed(instance: dg.DagsterInstance, model: str, digest: str, at: float) -
     found = []
     for record in instance.fetch_materializations(filters, limit=MOST_EVENTS).records:
         event = record.asset_materialization
-        values = {name: value.value for name, value in event.metadata.items()} if event else {}
+        values: dict[str, Any] = {name: value.value for name, value in event.metadata.items()} if event else {}
         at, run = record.timestamp, record.run_id
         if "made_by_run" in values:  # adopted from another machine, which may have deployed it long before
             made = values.get("record") or {}
