@@ -62,7 +62,7 @@ def description(name: str, field: FieldInfo) -> str:
 def env_example() -> str:
     """Return the text of `.env.example`: every setting with its description and default, commented out."""
     lines = [HEAD]
-    for name, field in Settings.model_fields.items():
+    for name, field in sorted(Settings.model_fields.items(), key=lambda item: item[0].startswith(AZURE)):
         if name == NEEDED_ON_AZURE[0]:
             lines.append(AZURE_HEAD)
         lines.append(f"# {_sentence(description(name, field))}\n# {variable(name)}={default(field)}\n")
