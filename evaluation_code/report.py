@@ -44,7 +44,10 @@ def build_report(
         "general": {"count": len(subjects.general), "base_right": len(base_right)},
         "models": {name: _about_model(model, subjects, usable, base_right, seed) for name, model in measured.items()},
         "comparisons": {
-            "base": _compare(measured, "base", usable, subjects, seed),
+            "base": {
+                **_compare(measured, "base", usable, subjects, seed),
+                "right": _right_difference(measured, "base", seed),
+            },
             "champion": None,
             "champion_on_its_own_test": None,
         },
@@ -53,7 +56,11 @@ def build_report(
     if unseen_by_champion is not None:
         left = sorted(set(usable) & set(unseen_by_champion))
         comparison = _compare(measured, "champion", left, subjects, seed)
-        report["comparisons"]["champion"] = {**comparison, "left_out_rows": len(usable) - len(left)}
+        report["comparisons"]["champion"] = {
+            **comparison,
+            "left_out_rows": len(usable) - len(left),
+            "right": _right_difference(measured, "champion", seed),
+        }
         known = sorted(set(left) & set(tested_champion))
         if known:
             report["comparisons"]["champion_on_its_own_test"] = _compare(measured, "champion", known, subjects, seed)
@@ -111,6 +118,7 @@ def _about_model(
         "questions": _plain(questions),
         "general_right": sum(reply.judgement.right for reply in model.general),
         "general_kept": _plain(wilson(kept, len(base_right))),
+        "general_gained": sum(reply.judgement.right for reply in model.general) - kept,
     }
 
 
@@ -130,6 +138,14 @@ def _compare(
             seed=seed,
         )
     )
+
+
+def _right_difference(measured: Mapping[str, Measured], other: str, seed: int) -> dict[str, Any] | None:
+    """The tuned model's share of right answers minus the other's, on the same questions, with 95% bounds."""
+    ours, theirs = ([float(reply.judgement.right) for reply in measured[name].questions] for name in ("tuned", other))
+    if not ours:
+        return None
+    return dataclasses.asdict(paired_difference(ours, theirs, [1] * len(ours), range(len(ours)), seed=seed))
 
 
 def _about_reply(reply: Reply) -> dict[str, Any]:

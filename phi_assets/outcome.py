@@ -9,10 +9,12 @@ from typing import Any
 class CheckOutcome:
     """Whether a check passed, a description of why, and the numbers that decided it.
 
-    `remedy` is what to do when it failed; where it is given, the description ends with it.
+    `remedy` is what to do when it failed; where it is given, the description ends with it. `warning`: it passed, and a
+    person should look at it.
     """
 
     passed: bool
     description: str
     numbers: Mapping[str, Any] = field(default_factory=dict)
     remedy: str = ""
+    warning: bool = False

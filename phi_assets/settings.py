@@ -158,6 +158,21 @@ class Settings(AzureSettings):
         "auto",
         description="a JSON Lines file of {messages, answers}; auto: the project's own for its own dataset, else none",
     )
+    general_questions: str = Field(
+        "auto",
+        description="a JSON Lines file of {messages, answers} on what the base model knows, to measure forgetting; "
+        "auto: the project's own 300 in English; none: not measured, which warns",
+    )
+    min_general_kept: float = Field(
+        0.70,
+        ge=0,
+        le=1,
+        description="least share of the general questions that the base answers right which a model must still answer "
+        "right, by the 95% lower bound (Wilson)",
+    )
+    warn_general_kept: float = Field(
+        0.85, ge=0, le=1, description="share of those questions kept below which the check warns"
+    )
     promote_on_insufficient_evidence: bool = Field(
         False, description="register a model even if the test split has fewer than 20 groups"
     )
@@ -289,6 +304,13 @@ class Settings(AzureSettings):
         if self.evaluation_questions == "none":
             return None
         return (WORKING_FOLDER / Path(self.evaluation_questions).expanduser()).resolve()
+
+    @property
+    def general_file(self) -> Path | None:
+        """Return the file of general questions; None when forgetting is not measured."""
+        if self.general_questions in ("auto", "none"):
+            return GENERAL_QUESTIONS if self.general_questions == "auto" else None
+        return (WORKING_FOLDER / Path(self.general_questions).expanduser()).resolve()
 
     @property
     def dataset_address(self) -> str:

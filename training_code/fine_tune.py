@@ -67,7 +67,7 @@ def fine_tune(settings: Settings, log: Reporter) -> dict[str, Any]:
     from transformers import set_seed
 
     from . import estimate, pictures
-    from .data import as_dataset, load_rows
+    from .data import as_dataset, load_replay, load_rows
     from .merging import merge, prompts_of
     from .model import load_model, load_tokenizer, stop_ids
     from .progress import Progress
@@ -84,7 +84,9 @@ def fine_tune(settings: Settings, log: Reporter) -> dict[str, Any]:
     train = load_rows(settings.train_file, tokenizer, stops, *limits)
     validation = load_rows(settings.validation_file, tokenizer, stops, *limits)
     packing = {"packing": settings.packing, "packed_length": settings.packed_length, "seed": settings.seed}
-    train_set, validation_set = as_dataset(train.rows, **packing), as_dataset(validation.rows, **packing)
+    replay = load_replay(settings, train, tokenizer, stops)
+    train_set = as_dataset(train.rows, replay=replay, **packing)
+    validation_set = as_dataset(validation.rows, **packing)
 
     # Model
     model = load_model(settings)

@@ -37,6 +37,9 @@ class Settings(BaseModel):
     base_model: Annotated[Path, "folder of the model to start from (safetensors)", PLACE]
     train_file: Annotated[Path, "JSON Lines of conversations to learn", PLACE]
     validation_file: Annotated[Path, "JSON Lines of conversations to stop by", PLACE]
+    replay_file: Annotated[
+        Path | None, TextAsNone, "JSON Lines of conversations on which to stay as the base; none = none", PLACE
+    ] = None
     output_dir: Annotated[Path, "folder that holds the model and the report afterwards", PLACE]
     checkpoint_dir: Annotated[
         Path | None, TextAsNone, "folder of checkpoints; none = output_dir/checkpoints", PLACE
@@ -68,6 +71,8 @@ class Settings(BaseModel):
     warmup_share: Annotated[Share, "share of the steps in which the learning rate rises"] = 0.1
     weight_decay: Annotated[float, "decay of the weights per unit of learning rate"] = 0.0
     max_grad_norm: Annotated[Positive, "longest gradient; longer ones are scaled down"] = 1.0
+    replay_share: Annotated[Share, "share of the tokens of an epoch that are replay, from replay_file"] = 0.0
+    replay_weight: Annotated[Positive, "weight of a replayed token beside a token to be learned"] = 1.0
     optimizer: Annotated[str, "a transformers optimizer name"] = "adamw_torch"
     early_stopping_patience: Annotated[int, "epochs without a better validation loss before it stops; 0 = never"] = 2
     seed: Annotated[int, "of order, adapter start and dropout"] = 0

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
 from datasets import Dataset
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, kl_div, log_softmax
 from transformers import (
     EarlyStoppingCallback,
     PreTrainedModel,
@@ -21,6 +23,7 @@ from trl.trainer.sft_trainer import DataCollatorForLanguageModeling, SFTTrainer
 from .data import IGNORED
 from .errors import TrainingRefused
 from .model import adapter_config
+from .replay import HELD, base_of
 from .settings import Settings
 
 # The inputs of the model in a batch; attention.py uses the offsets.
@@ -36,6 +39,9 @@ class Trainer(SFTTrainer):
 
     # Set once the validation rows are known: average number of tokens in the loss per row of a batch.
     eval_tokens_per_row: float | None = None
+    # Set when some rows are replay: returns the base model and a context in which to call it.
+    base: Callable[[], tuple[Any, AbstractContextManager[Any]]] | None = None
+    replay_weight: float = 1.0
 
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
@@ -43,22 +49,42 @@ class Trainer(SFTTrainer):
         if not model.training and self.eval_tokens_per_row:
             # The evaluation averages over rows; this divisor makes the result the mean over tokens.
             num_items_in_batch = torch.tensor(self.eval_tokens_per_row * inputs["input_ids"].shape[0])
-        if self.args.device.type != "cpu" or return_outputs:
+        if (self.args.device.type != "cpu" and self.base is None) or return_outputs:
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         return self.compact_loss(model, inputs, num_items_in_batch)
 
     def compact_loss(self, model: Any, inputs: dict[str, Any], tokens: Any) -> torch.Tensor:
-        """Negative log-likelihood of the labels, summed, divided by `tokens` (None: by the number of labels)."""
+        """Negative log-likelihood of the labels, summed, divided by `tokens` (None: by the number of labels).
+
+        A replayed token counts with the divergence KL(base || model) of the distributions at its place.
+        """
         causal = self.accelerator.unwrap_model(model)
         causal = causal.get_base_model() if hasattr(causal, "get_base_model") else causal
         seen = {name: inputs[name] for name in SEEN if name in inputs}
+        labels = inputs["labels"][:, 1:]
+        own, held = labels >= 0, labels <= HELD
+        as_base = self.base_logits(seen, held) if self.base is not None and held.any() else None
         with self.accelerator.autocast():
-            hidden = getattr(causal, causal.base_model_prefix)(**seen, use_cache=False).last_hidden_state[:, :-1]
-            labels = inputs["labels"][:, 1:]
-            counted = labels != IGNORED
-            logits = causal.get_output_embeddings()(hidden[counted])
-        total = cross_entropy(logits.float(), labels[counted], reduction="sum")
-        return total / (counted.sum() if tokens is None else tokens).clamp(min=1)
+            hidden = last_hidden(causal, seen)
+            logits = causal.get_output_embeddings()(hidden[own])
+            held_logits = causal.get_output_embeddings()(hidden[held]) if as_base is not None else None
+        total = cross_entropy(logits.float(), labels[own], reduction="sum")
+        if as_base is not None and held_logits is not None:
+            target, found = log_softmax(as_base.float(), -1), log_softmax(held_logits.float(), -1)
+            total = total + self.replay_weight * kl_div(found, target, reduction="sum", log_target=True)
+        return total / ((own | held).sum() if tokens is None else tokens).clamp(min=1)
+
+    def base_logits(self, seen: dict[str, Any], places: torch.Tensor) -> torch.Tensor:
+        """The base model's logits at `places` of the rows in `seen`."""
+        assert self.base is not None
+        base, context = self.base()
+        with torch.no_grad(), context, self.accelerator.autocast():
+            return base.get_output_embeddings()(last_hidden(base, seen)[places])
+
+
+def last_hidden(causal: Any, seen: dict[str, Any]) -> torch.Tensor:
+    """The last hidden states of all positions but the last of each row."""
+    return getattr(causal, causal.base_model_prefix)(**seen, use_cache=False).last_hidden_state[:, :-1]
 
 
 def make_trainer(
@@ -86,6 +112,9 @@ def make_trainer(
         callbacks=callbacks,
     )
     trainer.remove_callback(PrinterCallback)
+    if settings.replay_file is not None and settings.replay_share:
+        trainer.base = base_of(trainer.model)
+        trainer.replay_weight = settings.replay_weight
     in_loss = sum(label != IGNORED for row in validation["labels"] for label in row)
     batches = math.ceil(len(validation) / settings.eval_batch_size)
     # Without padding, a batch reaches the loss as one long row.

@@ -205,14 +205,28 @@ def models(as_json: bool) -> int:
     return show(_current(), as_json=as_json)
 
 
-@phi.command(section=MODELS, examples=["phi promote 2 --reason 'version 3 is too terse'"])
-@click.argument("version", shell_complete=version_numbers, help="its number, as `phi models` lists it")
-@click.option("--reason", default="", help="stored with the version that is withdrawn for it")
-def promote(version: str, reason: str) -> int:
+@phi.command(
+    section=MODELS,
+    examples=[
+        "phi promote 2 --reason 'version 3 is too terse'",
+        "phi promote --despite keeps_general_answers --reason 'it only ever answers about our product'",
+    ],
+)
+@click.argument(
+    "version", required=False, default="", shell_complete=version_numbers, help="its number, as `phi models` lists it"
+)
+@click.option(
+    "--despite",
+    multiple=True,
+    metavar="CHECK",
+    help="instead of a version: promote the newest evaluated model although it failed this check; may be repeated",
+)
+@click.option("--reason", default="", help="stored with the version that is promoted, or withdrawn for it")
+def promote(version: str, despite: tuple[str, ...], reason: str) -> int:
     """Make a registered version champion by hand, and deploy it."""
     from phi_assets.cli.models import promote
 
-    return promote(_current(), version, reason)
+    return promote(_current(), version, despite, reason)
 
 
 @phi.command(section=MODELS, examples=["phi rollback --reason 'it invents prices'"])

@@ -1,7 +1,7 @@
 """`phi models`, `phi experiments`, `phi promote` and `phi rollback`: registered versions and tracked trainings."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from phi_assets.backends.select import build_resources
@@ -110,9 +110,19 @@ def _number(value: float | None, form: str) -> str:
     return form.format(value) if value is not None else ""
 
 
-def promote(settings: Settings, version: str, reason: str) -> int:
-    """Return 0 when the version is champion and serves; else 1 after printing the reasons."""
-    return _change(settings, "promote", {"action": "promote", "version": version, "reason": reason})
+def promote(settings: Settings, version: str, despite: Sequence[str], reason: str) -> int:
+    """Return 0 when the version is champion and serves; else 1 after printing the reasons.
+
+    `despite` are failed checks that do not count; then the newest evaluated model is promoted, and `version` is empty.
+    """
+    if bool(version) == bool(despite):
+        print_text("give the number of a version, as `phi models` lists it, or --despite <failed check>")
+        return 2
+    if despite and not reason.strip():
+        print_text("--despite needs a --reason: it is stored with the version and with the verdict of the check")
+        return 2
+    config = {"action": "promote", "version": version, "despite": list(despite), "reason": reason}
+    return _change(settings, "promote", config)
 
 
 def rollback(settings: Settings, reason: str) -> int:
@@ -120,7 +130,7 @@ def rollback(settings: Settings, reason: str) -> int:
     return _change(settings, "rollback", {"action": "rollback", "reason": reason})
 
 
-def _change(settings: Settings, job: str, promotion: dict[str, str]) -> int:
+def _change(settings: Settings, job: str, promotion: Mapping[str, Any]) -> int:
     with home.only_one(settings, "run", job), home.instance(settings) as instance:
         ui = server.ensure(settings, settings.state / "dagster.log")
         run_id = runs.submit(ui, job, config={"ops": {"registered_model": {"config": promotion}}})

@@ -5,6 +5,7 @@ digests of the version that it judged and of the rules that it judged by, and th
 whatever launched the run and on whichever machine. Dagster's event log only shows it.
 """
 
+import dataclasses
 import time
 from collections.abc import Callable, Iterable
 
@@ -34,13 +35,17 @@ class NotPassed(dg.Failure):
 def check_result(
     catalog: AssetCatalog, name: str, asset: str, subject: str, outcome: CheckOutcome
 ) -> dg.AssetCheckResult:
-    """Store a check's verdict on the asset's version `subject`, and return its result for Dagster."""
+    """Store a check's verdict on the asset's version `subject`, and return its result for Dagster.
+
+    An outcome with a warning passes here, and Dagster shows a warning.
+    """
     verdict = verdict_of(asset, name, subject, outcome)
     catalog.judge([verdict])
     return dg.AssetCheckResult(
         asset_key=asset,
         check_name=name,
-        passed=outcome.passed,
+        passed=outcome.passed and not outcome.warning,
+        severity=dg.AssetCheckSeverity.WARN if outcome.passed else dg.AssetCheckSeverity.ERROR,
         description=markdown.text(outcome.description),
         metadata={SUBJECT: subject, **verdict.numbers},
     )
@@ -51,6 +56,35 @@ def verdict_of(asset: str, check: str, subject: str, outcome: CheckOutcome) -> V
     numbers = {key: value for key, value in outcome.numbers.items() if value is not None}
     rules = rules_of(asset, current())
     return Verdict(asset, subject, check, outcome.passed, outcome.description, numbers, rules, time.time())
+
+
+def override(catalog: AssetCatalog, asset: str, subject: str, checks: Iterable[str], why: str) -> list[Verdict]:
+    """Let failed blocking checks pass on the asset's version `subject`, and return the verdicts, with `why` in each.
+
+    They count while the rules of the checks stay the same. Raises NotPassed for a check that did not fail.
+    """
+    valid, passed = valid_verdicts(catalog, asset, subject), []
+    for name in dict.fromkeys(checks):
+        verdict = valid.get(name)
+        if verdict is None or verdict.passed:
+            failed = [each for each in BLOCKING.get(asset, ()) if each in valid and not valid[each].passed]
+            state = "has not judged" if verdict is None else "passed on"
+            raise NotPassed(
+                description=f"refused: check {name} {state} {asset} {subject[:12]}; failed checks: "
+                f"{', '.join(failed) or 'none'}",
+                allow_retries=False,
+            )
+        passed.append(
+            dataclasses.replace(
+                verdict,
+                passed=True,
+                description=f"overridden by hand ({why}). The check had failed: {verdict.description}",
+                numbers={**verdict.numbers, "overridden": why},
+                at=time.time(),
+            )
+        )
+    catalog.judge(passed)
+    return passed
 
 
 def valid_verdicts(catalog: AssetCatalog, asset: str, subject: str) -> dict[str, Verdict]:

@@ -100,7 +100,7 @@ class Work:
 
     @property
     def evaluator(self) -> AzureEvaluator:
-        return AzureEvaluator(**self._common, **self._limits, questions_file=None)
+        return AzureEvaluator(**self._common, **self._limits, questions_file=None, general_file=None)
 
     @property
     def registry(self) -> AzureModelRegistry:

@@ -75,7 +75,10 @@ def azure_resources(settings: Settings) -> dict[str, Any]:
         "base_model_store": AzureBaseModelStore(base_model=settings.base_model, **common),
         "trainer": AzureTrainer(preset=settings.preset, max_minutes=settings.max_train_minutes, **common, **job),
         "evaluator": AzureEvaluator(
-            questions_file=str(settings.questions_file) if settings.questions_file else None, **common, **job
+            questions_file=str(settings.questions_file) if settings.questions_file else None,
+            general_file=str(settings.general_file) if settings.general_file else None,
+            **common,
+            **job,
         ),
         "registry": AzureModelRegistry(account=account, role_minutes=roles),
         "endpoint_host": AzureEndpointHost(

@@ -23,6 +23,7 @@ def local_resources(settings: Settings) -> dict[str, Any]:
     """Every resource of the graph on this machine, with all state under the home."""
     state = str(settings.state)
     questions = str(settings.questions_file) if settings.questions_file else None
+    general = str(settings.general_file) if settings.general_file else None
     catalog = HomeCatalog(state=state)
     return {
         "catalog": catalog,
@@ -36,7 +37,7 @@ def local_resources(settings: Settings) -> dict[str, Any]:
         ),
         "base_model_store": LocalBaseModelStore(state=state, base_model=settings.base_model),
         "trainer": LocalTrainer(state=state, preset=settings.preset, max_minutes=settings.max_train_minutes),
-        "evaluator": LocalEvaluator(state=state, questions_file=questions),
+        "evaluator": LocalEvaluator(state=state, questions_file=questions, general_file=general),
         "registry": MlflowRegistry(home=str(settings.state / "mlflow")),
         "endpoint_host": LocalEndpointHost(state=state, keep_answers_days=settings.keep_answers_days),
         "connection_store": LocalConnectionStore(state=state),

@@ -2,11 +2,12 @@
 
 import dagster as dg
 
-from phi_assets.defs.evaluation.checks import promotion_outcomes
+from phi_assets.defs.evaluation.checks import JUDGED_BY, promotion_outcomes
 from phi_assets.defs.evaluation.metadata import describe_evaluation
-from phi_assets.defs.evaluation.promotion_config import Promotion, by_hand, describe_change, tags_of, why_not
+from phi_assets.defs.evaluation.promotion_config import Promotion, by_hand, describe_change, override, tags_of, why_not
 from phi_assets.graph import check_gates
 from phi_assets.graph.asset_facts import ML, on_azure, stored_by
+from phi_assets.models.champions import PASSED, PROMOTED
 from phi_assets.models.experiments import scores_of
 from phi_assets.ports.catalog import AssetCatalog
 from phi_assets.ports.dataset import DatasetStore
@@ -22,7 +23,7 @@ NEEDS = on_azure("gpu_quota")
     kinds={"pytorch"},
     owners=ML,
     deps=["evaluation_questions", *NEEDS],
-    metadata=stored_by("evaluator", "evaluation_questions", "promote_on_insufficient_evidence"),
+    metadata=stored_by("evaluator", "evaluation_questions", "general_questions", *JUDGED_BY),
 )
 def model_evaluation(
     context: dg.AssetExecutionContext,
@@ -64,13 +65,15 @@ def registered_model(
 ) -> dg.MaterializeResult[RegisteredModel]:
     """The champion: the newest model version that passed every promotion check, or the one chosen by hand."""
     run, before = context.run.root_run_id or context.run.run_id, registry.versions()
-    if config.action == "gate":
+    if config.action == "gate" or config.despite:
+        how = override(config, catalog, model_evaluation, run) if config.despite else PASSED
         check_gates.require_passed(catalog, "model_evaluation", model_evaluation.digest)
         if model_evaluation.model_digest != fine_tuned_model.digest:
             raise check_gates.NotPassed(
                 "refused: the evaluation is of another model; materialise model_evaluation again"
             )
         tags = tags_of(fine_tuned_model, model_evaluation, evaluator.report(model_evaluation), run)
+        tags[PROMOTED] = how
         model = registry.register(fine_tuned_model, model_evaluation, tags)
         if model.model_digest != fine_tuned_model.digest:
             context.log.warning(why_not(before, fine_tuned_model, model))

@@ -5,8 +5,9 @@ from typing import Any, Literal
 import dagster as dg
 from pydantic import Field
 
-from phi_assets.graph import metadata_values
-from phi_assets.models.champions import BITS, EVALUATION, RIGHT, Version, withdrawn
+from phi_assets.graph import check_gates, metadata_values
+from phi_assets.models.champions import BITS, EVALUATION, RIGHT, CannotPromote, Version, withdrawn
+from phi_assets.ports.catalog import AssetCatalog
 from phi_assets.ports.evaluation import ModelRegistry
 from phi_assets.records import Evaluation, ModelVersion, RegisteredModel
 
@@ -16,13 +17,34 @@ class Promotion(dg.Config):
 
     action: Literal["gate", "promote", "rollback"] = Field(
         "gate",
-        description="gate: the newest model if every promotion check passed; promote: `version`, by hand; "
-        "rollback: the former champion",
+        description="gate: the newest model if every promotion check passed; promote: `version`, by hand, or with "
+        "`despite` the newest evaluated model; rollback: the former champion",
+    )
+    despite: list[str] = Field(
+        [],
+        description="with promote and no version: failed promotion checks that do not count for the newest evaluated "
+        "model; a reason is required",
     )
     version: str = Field("", description="with promote: the number of the version, as `phi models` lists it")
     reason: str = Field(
         "", description="with promote and rollback: the reason, which is stored with the withdrawn version"
     )
+
+
+def override(promotion: Promotion, catalog: AssetCatalog, evaluation: Evaluation, run: str) -> str:
+    """Let the failed checks that the config names pass on this evaluation, and return what is recorded of it.
+
+    Raises CannotPromote, and NotPassed for a check that did not fail.
+    """
+    if promotion.version or not promotion.reason.strip():
+        wrong = "both a version and `despite` are given" if promotion.version else "`despite` needs a reason"
+        raise CannotPromote(
+            f"{wrong}. `phi promote --despite {promotion.despite[0]} --reason '...'` takes the newest evaluated model",
+            allow_retries=False,
+        )
+    why = f"despite {', '.join(promotion.despite)}: {promotion.reason.strip()}"
+    check_gates.override(catalog, "model_evaluation", evaluation.digest, promotion.despite, f"run {run[:8]}, {why}")
+    return f"promoted by hand {why}"
 
 
 def by_hand(promotion: Promotion, registry: ModelRegistry, run: str) -> RegisteredModel:

@@ -27,8 +27,9 @@ _of_the_champion = dg.AssetSelection.assets("registered_model").downstream()
 promote = dg.define_asset_job(
     "promote",
     selection=_of_the_champion,
-    config={"ops": {"registered_model": {"config": {"action": "promote", "version": "", "reason": ""}}}},
-    description="Make the version of this number champion, without the promotion checks, and deploy it.",
+    config={"ops": {"registered_model": {"config": {"action": "promote", "version": "", "despite": [], "reason": ""}}}},
+    description="Make the version of this number champion, without the promotion checks, and deploy it; with `despite` "
+    "the newest evaluated model, which failed the checks named there.",
 )
 rollback = dg.define_asset_job(
     "rollback",

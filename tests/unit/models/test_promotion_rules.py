@@ -1,11 +1,13 @@
 """The gate's rules, number by number."""
 
 import copy
+import dataclasses
 import math
 from typing import Any
 
 import pytest
 
+from evaluation_code.intervals import wilson
 from phi_assets.models.promotion_rules import Rules, decide
 from phi_assets.outcome import CheckOutcome
 
@@ -20,21 +22,24 @@ def model(right: int, lower: float, kept: int) -> dict[str, Any]:
     return {
         "bits_per_byte": 1.0,
         "questions": {"all": share(right, 80, lower), "shuffled_share": 0.0125},
-        "general_kept": share(kept, 30, 0.0),
+        "general_kept": dataclasses.asdict(wilson(kept, 250)),
+        "general_gained": 4,
     }
 
 
 def passing(*, champion: bool = False) -> dict[str, Any]:
     """A report on which every rule passes."""
     difference = {"difference": -0.8, "lower": -0.9, "upper": -0.7, "rows": 30, "groups": 28}
+    difference["right"] = {"difference": 0.9, "lower": 0.8, "upper": 0.95}
     against = {"difference": -0.01, "lower": -0.03, "upper": 0.01, "rows": 26, "groups": 24, "left_out_rows": 4}
+    against["right"] = {"difference": -0.02, "lower": -0.08, "upper": -0.01}
     return {
         "questions": {"count": 80},
-        "general": {"count": 40, "base_right": 30},
+        "general": {"count": 300, "base_right": 250},
         "models": {
-            "base": model(2, 0.0, 30),
-            "tuned": model(72, 0.81, 28),
-            "champion": model(74, 0.84, 27) if champion else None,
+            "base": model(2, 0.0, 250),
+            "tuned": model(72, 0.81, 230),
+            "champion": model(74, 0.84, 220) if champion else None,
         },
         "comparisons": {"base": difference, "champion": against if champion else None},
     }
@@ -92,11 +97,10 @@ def test_a_better_model_passes_every_rule(champion: bool):
         ((*TUNED_RIGHT, "lower"), 0.05, "answers_questions"),
         ((*TUNED_RIGHT, "lower"), None, "answers_questions"),
         (("models", "tuned", "questions"), None, "answers_questions"),
-        (("models", "base", "questions", "all", "share"), 0.96, "answers_questions"),
         (("models", "tuned", "questions", "shuffled_share"), 0.9, "answers_questions"),
-        ((*KEPT, "share"), 0.79, "keeps_general_answers"),
+        ((*KEPT, "lower"), 0.699, "keeps_general_answers"),
+        ((*KEPT, "lower"), None, "keeps_general_answers"),
         ((*KEPT, "share"), math.nan, "keeps_general_answers"),
-        ((*KEPT, "count"), 24, "keeps_general_answers"),
         ((*KEPT, "count"), None, "keeps_general_answers"),
     ],
 )
@@ -107,7 +111,6 @@ def test_one_bad_number_is_refused_by_the_rule_that_reads_it(path: Path, value: 
 @pytest.mark.parametrize(
     ("path", "value", "rule"),
     [
-        ((*CHAMPION, "upper"), 0.0201, "not_worse_than_champion"),
         ((*CHAMPION, "upper"), math.nan, "not_worse_than_champion"),
         ((*CHAMPION, "lower"), None, "not_worse_than_champion"),
         (CHAMPION, None, "not_worse_than_champion"),
@@ -123,11 +126,14 @@ def test_one_bad_number_against_the_champion_is_refused(path: Path, value: Any, 
 @pytest.mark.parametrize(
     ("path", "value"),
     [
-        ((*CHAMPION, "upper"), 0.02),
+        ((*CHAMPION, "upper"), 0.3),  # few rows: a worse model is possible, and nothing shows it
+        ((*CHAMPION, "difference"), 0.3),
+        ((*CHAMPION, "lower"), 0.01),  # surely worse, by less than 0.02 bits
         (("models", "champion", "questions", "all", "share"), 0.95),  # five points more than the tuned model's 0.90
         ((*CHAMPION, "groups"), 20),
-        ((*KEPT, "share"), 0.80),
-        ((*KEPT, "count"), 25),
+        ((*KEPT, "lower"), 0.70),
+        ((*KEPT, "count"), 103),
+        ((*KEPT, "count"), 0),
         ((*BASE, "groups"), 20),
         (("models", "tuned", "questions", "shuffled_share"), None),
     ],
@@ -167,7 +173,72 @@ def test_a_model_that_says_every_answer_is_refused_by_what_shuffled_keys_score()
     assert refused(report) == ["answers_questions"]
 
 
-@pytest.mark.parametrize("path", [(*BASE, "groups"), (*KEPT, "count")])
+def against_the_champion(difference: float, lower: float) -> dict[str, Any]:
+    report = passing(champion=True)
+    report["comparisons"]["champion"].update(difference=difference, lower=lower, upper=2 * difference)
+    return report
+
+
+@pytest.mark.parametrize(("difference", "lower", "passed"), [(0.03, -0.001, True), (0.03, 0.001, False)])
+def test_bits_lost_to_the_champion_count_when_chance_is_excluded(difference: float, lower: float, passed: bool):
+    assert verdict_of(against_the_champion(difference, lower), "not_worse_than_champion").passed is passed
+
+
+@pytest.mark.parametrize(("other", "rule"), [("champion", "not_worse_than_champion"), ("base", "answers_questions")])
+@pytest.mark.parametrize(("upper", "passed"), [(0.0, True), (0.01, True), (-0.01, False), (None, False)])
+def test_right_answers_lost_count_when_chance_is_excluded(other: str, rule: str, upper: float | None, passed: bool):
+    report = passing(champion=True)
+    report["models"][other]["questions"]["all"]["share"] = 1.0
+    report["comparisons"][other]["right"]["upper"] = upper
+    assert verdict_of(report, rule).passed is passed
+
+
+def pass_probability(kept: float, questions: int) -> float:
+    """The exact probability that a model which truly keeps the share `kept` passes, with so many questions."""
+    total = 0.0
+    for right in range(questions + 1):
+        report = passing()
+        report["models"]["tuned"]["general_kept"] = dataclasses.asdict(wilson(right, questions))
+        if verdict_of(report, "keeps_general_answers").passed:
+            total += math.comb(questions, right) * kept**right * (1 - kept) ** (questions - right)
+    return total
+
+
+@pytest.mark.parametrize(("questions", "least"), [(104, 0.96), (150, 0.98), (200, 0.98), (250, 0.98), (300, 0.98)])
+def test_the_general_gate_passes_who_keeps_85_percent_and_refuses_who_keeps_70(questions: int, least: float):
+    assert pass_probability(0.85, questions) >= least
+    assert pass_probability(0.70, questions) <= 0.05
+
+
+def test_too_few_general_questions_warn_and_never_refuse():
+    report = passing()
+    report["models"]["tuned"]["general_kept"] = dataclasses.asdict(wilson(0, 103))
+    found = verdict_of(report, "keeps_general_answers")
+    assert (found.passed, found.warning) == (True, True)
+    assert "104 are needed" in found.description
+    assert "PHI_GENERAL_QUESTIONS" in found.description
+
+
+@pytest.mark.parametrize(("kept", "warning"), [(213, False), (212, True)])
+def test_less_than_85_percent_kept_warns(kept: int, warning: bool):
+    report = passing()
+    report["models"]["tuned"]["general_kept"] = dataclasses.asdict(wilson(kept, 250))
+    found = verdict_of(report, "keeps_general_answers")
+    assert (found.passed, found.warning) == (True, warning)
+    assert "answers 4 others right that the base does not" in found.description
+
+
+def test_both_bounds_of_the_general_gate_are_settings():
+    report = passing()
+    report["models"]["tuned"]["general_kept"] = dataclasses.asdict(wilson(150, 250))
+    refused_by_default = verdict_of(report, "keeps_general_answers")
+    assert not refused_by_default.passed
+    assert refused_by_default.description.endswith(refused_by_default.remedy)
+    lenient = decide(report, Rules(least_general_kept=0.5, warn_general_kept=0.55))["keeps_general_answers"]
+    assert (lenient.passed, lenient.warning) == (True, False)
+
+
+@pytest.mark.parametrize("path", [(*BASE, "groups")])
 def test_insufficient_evidence_passes_by_the_setting_alone_and_says_so(path: Path):
     report = changed(path, 3)
     (name,) = refused(report)

@@ -21,7 +21,6 @@ from phi_assets.ports.base import Decides, StepContext
 from phi_assets.ports.evaluation import Contest, Evaluator
 from phi_assets.project import PROJECT
 from phi_assets.records import Evaluation
-from phi_assets.settings import GENERAL_QUESTIONS
 
 ROOT = "phi/evaluations/"  # the output of each job
 QUESTIONS, GENERAL = "data/questions.jsonl", "data/general_questions.jsonl"
@@ -40,6 +39,7 @@ class AzureEvaluator(Evaluator):
     account: dict[str, str]
     state: str
     questions_file: str | None
+    general_file: str | None
     vm_size: str
     max_job_cost: float
     queue_minutes: float
@@ -82,7 +82,7 @@ class AzureEvaluator(Evaluator):
             contest.champion.model_digest if contest.champion else "",
             contest.champion.dataset_digest if contest.champion else "",
             *(code_digest.of_trees([tree]) for tree in code.values()),
-            files_digest(path.read_bytes() for path in (GENERAL_QUESTIONS, self._questions) if path),
+            files_digest(path.read_bytes() for path in self._files.values()),
         )
         inputs = {
             "base": data_assets.reference(BASE_MODEL, contest.base.digest),
@@ -94,13 +94,9 @@ class AzureEvaluator(Evaluator):
             "--base=${{inputs.base}}",
             "--tuned=${{inputs.tuned}}",
             "--test_file=${{inputs.dataset}}/test.jsonl",
-            f"--general={GENERAL}",
             "--output_dir=${{outputs.result}}",
         ]
-        files = {GENERAL: GENERAL_QUESTIONS}
-        if self._questions:
-            files[QUESTIONS] = self._questions
-            words.append(f"--questions={QUESTIONS}")
+        words += [f"--{'general' if name == GENERAL else 'questions'}={name}" for name in self._files]
         champion = contest.champion
         if champion and champion.model_digest != contest.tuned.digest:
             inputs["champion"] = champion.address
@@ -115,7 +111,7 @@ class AzureEvaluator(Evaluator):
             recipe=made_of,
             title=f"evaluate {contest.tuned.digest[:12]}",
             command=" ".join(words),
-            code={**code, **files},
+            code={**code, **self._files},
             inputs=inputs,
             output=f"{ROOT}{made_of[:32]}/",
             output_mode="upload",
@@ -130,8 +126,10 @@ class AzureEvaluator(Evaluator):
         )
 
     @property
-    def _questions(self) -> Path | None:
-        return Path(self.questions_file) if self.questions_file else None
+    def _files(self) -> dict[str, Path]:
+        """The files of questions, by their place in the job's code."""
+        given = {GENERAL: self.general_file, QUESTIONS: self.questions_file}
+        return {name: Path(file) for name, file in given.items() if file}
 
     @property
     def _limits(self) -> JobLimits:

@@ -104,7 +104,8 @@ class AzureModelRegistry(ModelRegistry):
             raise champions.champion_changed(evaluation, name)
         # Only one run gets the next number: a concurrent one finds another model under it.
         number = str(max((int(version.version) for version in taken), default=0) + 1)
-        champion_tags = {**tags, **champions.set_only(champions.promotion_tags(_ours(taken), champions.PASSED))}
+        how = tags.get(champions.PROMOTED, champions.PASSED)
+        champion_tags = {**tags, **champions.set_only(champions.promotion_tags(_ours(taken), how))}
         found = call_waiting_for_role(
             lambda: self._put(number, model, champion_tags),
             f"registering {MODEL_NAME}:{number}",

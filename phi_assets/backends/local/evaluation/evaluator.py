@@ -10,7 +10,6 @@ from phi_assets.backends.local.pipes_child import run_program
 from phi_assets.ports.base import Decides, StepContext
 from phi_assets.ports.evaluation import Contest, Evaluator
 from phi_assets.records import Evaluation
-from phi_assets.settings import GENERAL_QUESTIONS
 
 EVALUATION_BYTES = 20_000_000  # answers of 20,000 rows; usually 0.2 MB
 CHILD = "phi_assets.backends.local.evaluation.child"
@@ -27,6 +26,7 @@ class LocalEvaluator(Evaluator):
     }
     state: str
     questions_file: str | None
+    general_file: str | None
 
     def find(self, digest: str) -> Evaluation | None:
         return evaluation_reports.find(self._root, digest)
@@ -52,9 +52,10 @@ class LocalEvaluator(Evaluator):
             f"--base={contest.base.address}",
             f"--tuned={contest.tuned.address}",
             f"--test_file={Path(contest.dataset.address, 'test.jsonl')}",
-            f"--general={GENERAL_QUESTIONS}",
             f"--output_dir={work}",
         ]
+        if self.general_file:
+            arguments.append(f"--general={self.general_file}")
         if self.questions_file:
             arguments.append(f"--questions={self.questions_file}")
         return arguments + self._champion_arguments(contest)

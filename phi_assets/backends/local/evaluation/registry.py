@@ -141,7 +141,9 @@ class MlflowRegistry(ModelRegistry):
                 source=model.address,
                 tags={
                     **tags,
-                    **champions.set_only(champions.promotion_tags(versions, champions.PASSED)),
+                    **champions.set_only(
+                        champions.promotion_tags(versions, tags.get(champions.PROMOTED, champions.PASSED))
+                    ),
                     "model_digest": model.digest,
                     "dataset_digest": model.dataset_digest,
                     "training_run": model.training_run,
