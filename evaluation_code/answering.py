@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from serving_code.engine import Engine
 
 MAX_NEW_TOKENS = 64
+# General questions have short answers, and a base model of a hundred million weights goes on for long.
+GENERAL_NEW_TOKENS = 32
 SHUFFLES = 20
 
 
@@ -40,12 +42,17 @@ class Answered:
 
 
 def ask(
-    engine: "Engine", questions: Sequence[Question], *, batch_size: int, progress: Callable[[int], None]
+    engine: "Engine",
+    questions: Sequence[Question],
+    *,
+    batch_size: int,
+    progress: Callable[[int], None],
+    max_new_tokens: int = MAX_NEW_TOKENS,
 ) -> list[Reply]:
-    """Greedy replies of at most 64 new tokens, in the questions' order, `batch_size` decoded together."""
+    """Greedy replies of at most `max_new_tokens`, in the questions' order, `batch_size` decoded together."""
     from serving_code.engine import PromptTooLong, Sampling, UnusablePrompt
 
-    sampling = Sampling(max_new_tokens=MAX_NEW_TOKENS, temperature=0.0)
+    sampling = Sampling(max_new_tokens=max_new_tokens, temperature=0.0)
     for number, question in enumerate(questions, start=1):
         try:
             engine.prepare(question.messages, sampling)

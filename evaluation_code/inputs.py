@@ -78,6 +78,14 @@ def read_questions(path: Path | None) -> list[Question]:
     return [_question(value, where) for where, value in _lines(path)]
 
 
+def read_conversations(path: Path) -> list[tuple[Message, ...]]:
+    """The messages of each line of a file, each `{"messages": [...]}`. Raises InputError, also for an empty file."""
+    found = [_messages(value, where) for where, value in _lines(path)]
+    if not found:
+        raise InputError(f"{path} holds no conversation")
+    return found
+
+
 def rows_unseen_by(rows: Iterable[TestRow], train_file: Path) -> list[TestRow]:
     """The rows whose id, group and exact text do not occur in a model's training split."""
     ids: set[str] = set()

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from evaluation_code.answering import Reply, ask
+from evaluation_code.answering import GENERAL_NEW_TOKENS, MAX_NEW_TOKENS, Reply, ask
 from evaluation_code.bits_per_byte import RowScore, score_conversations
 from evaluation_code.inputs import Question, TestRow
 from evaluation_code.progress import Progress
@@ -64,14 +64,19 @@ def _measure(name: str, folder: Path, subjects: Subjects, batch_size: int, progr
     gc.collect()  # frees the fp32 copy before the served one is loaded
     replies: list[list[Reply]] = []
     engine = Engine.load(folder) if subjects.questions or subjects.general else None
-    for kind, questions in (("evaluation", subjects.questions), ("general", subjects.general)):
+    asked = (
+        ("evaluation", subjects.questions, MAX_NEW_TOKENS),
+        ("general", subjects.general, GENERAL_NEW_TOKENS),
+    )
+    for kind, questions, most in asked:
         if engine is None or not questions:
             replies.append([])
             continue
         progress.begin(f"{name}: answering {len(questions)} {kind} questions")
-        total = len(questions)
-        replies.append(
-            ask(engine, questions, batch_size=batch_size, progress=lambda done, total=total: progress.done(done, total))
-        )
+
+        def done(count: int, total: int = len(questions)) -> None:
+            progress.done(count, total)
+
+        replies.append(ask(engine, questions, batch_size=batch_size, progress=done, max_new_tokens=most))
     progress.begin(f"{name}: measured in {time.monotonic() - began:.0f} s")
     return Measured(folder, scores, replies[0], replies[1])

@@ -5,7 +5,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from evaluation_code.answering import MAX_NEW_TOKENS, Reply, count
+from evaluation_code.answering import GENERAL_NEW_TOKENS, MAX_NEW_TOKENS, Reply, count
 from evaluation_code.bits_per_byte import RowScore
 from evaluation_code.inputs import Question
 from evaluation_code.intervals import DRAWS, paired_difference, wilson
@@ -34,7 +34,12 @@ def build_report(
     ]
     report = {
         "format": FORMAT,
-        "settings": {"seed": seed, "draws": DRAWS, "max_new_tokens": MAX_NEW_TOKENS},
+        "settings": {
+            "seed": seed,
+            "draws": DRAWS,
+            "max_new_tokens": MAX_NEW_TOKENS,
+            "general_new_tokens": GENERAL_NEW_TOKENS,
+        },
         "test_split": {
             "rows": len(usable),
             "groups": len({subjects.test_rows[place].group for place in usable}),

@@ -158,6 +158,15 @@ class BaseModel(Record):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Replay(Record):
+    """Conversations on which training holds a model to its base. The digest covers their file, replay.jsonl."""
+
+    address: str
+    base_digest: str
+    conversations: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class ModelVersion(Record):
     """A fine-tuned model. The digest covers its weights and the code that trained it."""
 

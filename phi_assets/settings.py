@@ -34,6 +34,7 @@ OWN_DATASET = PROJECT / "data" / "support" / "conversations.jsonl"
 OWN_QUESTIONS = PROJECT / "data" / "support" / "evaluation.jsonl"
 PRESETS = PROJECT / "training_code" / "presets"
 GENERAL_QUESTIONS = PROJECT / "data" / "general_questions.jsonl"
+GENERAL_PROMPTS = PROJECT / "data" / "general_prompts.jsonl"
 
 # The values of `auto`, for each backend.
 AUTO = {
@@ -138,6 +139,13 @@ class Settings(AzureSettings):
         ge=0,
         le=1,
         description="share of the conversations that must fit max_length of the preset; training cuts the others",
+    )
+
+    replay: str = Field(
+        "auto",
+        description="what training replays so that the model keeps what its base knows, by replay_share of the preset: "
+        "JSON Lines files of {messages}, separated by commas, with a weight after = if wanted; the base answers "
+        "what ends in a user turn; auto: the project's own prompts; none",
     )
 
     base_model: BaseModelAddress = Field(
@@ -313,6 +321,13 @@ class Settings(AzureSettings):
         return (WORKING_FOLDER / Path(self.general_questions).expanduser()).resolve()
 
     @property
+    def replay_sources(self) -> dict[Path, float]:
+        """Return the files of PHI_REPLAY with their weights. Raises SettingsError."""
+        if self.replay in ("auto", "none"):
+            return {GENERAL_PROMPTS: 1.0} if self.replay == "auto" else {}
+        return dict(_weighted(each.strip()) for each in self.replay.split(",") if each.strip())
+
+    @property
     def dataset_address(self) -> str:
         """Return the dataset's address; a relative path is made absolute."""
         return self.dataset if self.dataset.startswith("hf:") else str((WORKING_FOLDER / self.dataset).resolve())
@@ -326,6 +341,19 @@ class Settings(AzureSettings):
     def reads_on_azure(self) -> bool:
         """Return whether a job on the training cluster reads the dataset."""
         return self.backend == "azure" and self.azure_read_datasets == "azure" and self.dataset.startswith("hf:")
+
+
+def _weighted(named: str) -> tuple[Path, float]:
+    path, equals, weight = named.rpartition("=")
+    if not equals:
+        path, weight = named, "1"
+    try:
+        number = float(weight)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < float("inf"):
+        raise SettingsError(f"PHI_REPLAY: the weight in {named!r} must be a number above 0")
+    return (WORKING_FOLDER / Path(path).expanduser()).resolve(), number
 
 
 def variables() -> dict[str, str]:

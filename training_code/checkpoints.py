@@ -36,7 +36,8 @@ def fingerprint(settings: Settings) -> str:
     digest.update(json.dumps({name: importlib.metadata.version(name) for name in LIBRARIES}).encode())
     code = sorted(Path(__file__).resolve().parent.glob("*.py"))
     model = sorted(p for p in settings.base_model.iterdir() if p.is_file())
-    for path in [settings.train_file, settings.validation_file, *code, *model]:
+    replay = [settings.replay_file] if settings.replay_file and settings.replay_share else []
+    for path in [settings.train_file, settings.validation_file, *replay, *code, *model]:
         with path.open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()

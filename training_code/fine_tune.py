@@ -71,6 +71,7 @@ def fine_tune(settings: Settings, log: Reporter) -> dict[str, Any]:
     from .merging import merge, prompts_of
     from .model import load_model, load_tokenizer, stop_ids
     from .progress import Progress
+    from .replay import tokens_of
     from .saving import TimedSaving
     from .trainer import make_trainer, steps_of
 
@@ -100,8 +101,9 @@ def fine_tune(settings: Settings, log: Reporter) -> dict[str, Any]:
         log.line(f"resuming from step {resumed.step}, the last complete checkpoint")
     steps = steps_of(settings, len(train_set))
     if not (resumed and resumed.finished):
-        ahead = estimate.estimate(trainer, settings, train, validation, steps - (resumed.step if resumed else 0))
-        estimate.announce(log, settings, train, validation, ahead)
+        left = steps - (resumed.step if resumed else 0)
+        ahead = estimate.estimate(trainer, settings, train.tokens + tokens_of(replay), validation.tokens, left)
+        estimate.announce(log, settings, train, validation, replay, ahead)
     else:
         # Training had ended, perhaps by early stopping: the trainer only loads the best weights.
         trainer.args.max_steps = resumed.step
@@ -112,7 +114,7 @@ def fine_tune(settings: Settings, log: Reporter) -> dict[str, Any]:
 
     # Merge and save
     stage = results.staging(settings.output_dir)
-    report = process.facts(settings, identity, trainer, steps, progress, train, validation)
+    report = process.facts(settings, identity, trainer, steps, progress, train, validation, replay)
     report["resumed_from"] = resumed.step if resumed else None
     # Without the wrapper that computes in bf16.
     tuned: Any = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)

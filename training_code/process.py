@@ -9,11 +9,14 @@ import resource
 import signal
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from .chat_template import Tokens
 from .checkpoints import LIBRARIES
 from .errors import TrainingRefused
+from .replay import tokens_of
 from .settings import Settings
 
 if TYPE_CHECKING:
@@ -56,8 +59,9 @@ def check_paths(settings: Settings) -> None:
     """Create the output folder. Raises TrainingRefused for a missing input."""
     if not settings.base_model.is_dir():
         raise TrainingRefused(f"base_model: no folder {settings.base_model}")
-    for name in ("train_file", "validation_file"):
-        if not getattr(settings, name).is_file():
+    for name in ("train_file", "validation_file", "replay_file"):
+        path = getattr(settings, name)
+        if path is not None and not path.is_file():
             raise TrainingRefused(f"{name}: no file {getattr(settings, name)}")
     settings.output_dir.mkdir(parents=True, exist_ok=True)
 
@@ -89,6 +93,7 @@ def facts(
     progress: Progress,
     train: TokenRows,
     validation: TokenRows,
+    replay: Sequence[Tokens],
 ) -> dict[str, Any]:
     """The contents of report.json for a run planned for `steps` steps, as JSON values.
 
@@ -114,9 +119,14 @@ def facts(
             for e in state.log_history
             if "eval_loss" in e
         ],
-        "conversations": {"train": len(train.rows), "validation": len(validation.rows)},
+        "conversations": {"train": len(train.rows), "replay": len(replay), "validation": len(validation.rows)},
         "turns": dict(Counter(str(len(messages)) for messages in train.conversations)),
-        "tokens": {"train": train.tokens, "train_in_loss": train.tokens_in_loss, "validation": validation.tokens},
+        "tokens": {
+            "train": train.tokens,
+            "train_in_loss": train.tokens_in_loss,
+            "replay": tokens_of(replay),
+            "validation": validation.tokens,
+        },
         "truncated": {"train": train.cut, "validation": validation.cut},
         "tokens_per_second": round(progress.speed(), 1) or None,
         "training_seconds": round(progress.seconds_trained, 1),

@@ -37,6 +37,11 @@ def chosen(rows: Sequence[Tokens], tokens: int, seed: int) -> list[Tokens]:
     return result
 
 
+def tokens_of(rows: Sequence[Tokens]) -> int:
+    """All tokens of the rows."""
+    return sum(len(row.ids) for row in rows)
+
+
 def tokens_wanted(own: int, share: float) -> int:
     """Tokens of replay beside `own` tokens, so that `share` of all are replay."""
     return round(own * share / (1 - share))

@@ -71,6 +71,11 @@ class Recipe:
             return build({**read_preset(self.preset), **self.changes, **NOWHERE}, self.label)
 
     @property
+    def replays(self) -> bool:
+        """Return whether the training replays conversations of the base. Raises WrongRecipe."""
+        return self.settings()["replay_share"] > 0
+
+    @property
     def digest(self) -> str:
         """Return the SHA-256 of the settings that decide the weights."""
         return hashlib.sha256(json.dumps(self.learned_from(), sort_keys=True).encode()).hexdigest()

@@ -20,6 +20,18 @@ class BaseModelStore(Port):
         """Return a local folder with the model's files."""
 
 
+class ReplayStore(Port):
+    """Stores what training replays: conversations on which a model stays as its base."""
+
+    @abstractmethod
+    def make(self, context: StepContext, base: records.BaseModel) -> records.Replay:
+        """Return the conversations of the sources in the settings; the base answers those that end in a user turn."""
+
+    @abstractmethod
+    def folder(self, replay: records.Replay) -> Path:
+        """Return a local folder with replay.jsonl and its report, replay.json; empty when nothing is replayed."""
+
+
 class Trainer(Port):
     """Runs training_code/fine_tune.py and stores the model."""
 
@@ -29,6 +41,7 @@ class Trainer(Port):
         context: StepContext,
         dataset: records.DatasetVersion,
         base: records.BaseModel,
+        replay: records.Replay,
         recipe: Recipe | None = None,
     ) -> records.ModelVersion:
         """Fine-tune the base model by the recipe; None takes the preset of the settings.

@@ -16,7 +16,7 @@ from tests.support.port_chain import Chain
 from tests.support.tiny_models import make_tiny_phi3
 from tests.unit.training_code.conftest import conversations
 
-WITH_JOBS = ("trainer", "evaluator")
+WITH_JOBS = ("replay_store", "trainer", "evaluator")
 
 
 @pytest.fixture(scope="module", params=["local", pytest.param("azure", marks=pytest.mark.azure)])
@@ -44,13 +44,16 @@ def chain(request, tmp_path_factory) -> Iterator[Chain]:
 
 def small_world(folder: Path) -> dict[str, str]:
     """Return settings with a tiny base model, 60 conversations and a preset that trains in seconds."""
-    (folder / "preset.yaml").write_text(PRESET, encoding="utf-8")
+    (folder / "preset.yaml").write_text(PRESET + "replay_share: 0.2\n", encoding="utf-8")
     rows = [json.dumps({"messages": row}) + "\n" for row in conversations(60, seed=1)]
     (folder / "raw.jsonl").write_text("".join(rows), encoding="utf-8")
+    own = [[{"role": "user", "content": f"How is glass number {n} blown?"}] for n in range(12)]
+    (folder / "replay.jsonl").write_text("".join(json.dumps({"messages": row}) + "\n" for row in own), encoding="utf-8")
     return {
         "PHI_HOME": str(folder / "home"),
         "PHI_DATASET": str(folder / "raw.jsonl"),
         "PHI_BASE_MODEL": str(make_tiny_phi3(folder / "tiny")),
         "PHI_PRESET": str(folder / "preset.yaml"),
         "PHI_NEAR_DUPLICATE_THRESHOLD": "0.95",
+        "PHI_REPLAY": str(folder / "replay.jsonl"),
     }

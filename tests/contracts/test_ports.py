@@ -1,5 +1,6 @@
 """The contract of every port, tested on both backends. The tests are in the order of the graph."""
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
@@ -84,6 +85,19 @@ def test_a_base_model_is_resolved_once_and_its_folder_can_be_loaded(chain: Chain
     assert store.resolve(print) == chain.base
     assert store.find(chain.base.digest) == chain.base
     assert (store.folder(chain.base) / "config.json").is_file()
+
+
+def test_a_replay_set_has_the_base_s_answers_and_is_found_elsewhere(chain: Chain):
+    store = chain.port("replay_store")
+
+    rows = [json.loads(line) for line in (store.folder(chain.replay) / "replay.jsonl").read_text().splitlines()]
+
+    assert (len(rows), chain.replay.base_digest) == (chain.replay.conversations, chain.base.digest)
+    assert rows
+    assert all([turn["role"] for turn in row["messages"]] == ["user", "assistant"] for row in rows)
+    assert store.find(chain.replay.digest) == chain.replay
+    report = json.loads((chain.port("trainer").folder(chain.model) / "report.json").read_text())
+    assert report["conversations"]["replay"] > 0
 
 
 def test_a_model_is_found_with_its_report_and_says_what_it_came_from(chain: Chain):

@@ -153,9 +153,10 @@ def test_the_winner_s_file_is_a_preset_and_its_model_is_found(first, tmp_path):
     assert yaml.safe_load(winner.read_text(encoding="utf-8"))["learning_rate"] == 1e-3
 
     records = world.port("io_manager")
-    dataset, base = (records.latest(dg.AssetKey(name)) for name in ("chat_dataset", "base_model"))
+    made = ("chat_dataset", "base_model", "replay_conversations")
+    dataset, base, replay = (records.latest(dg.AssetKey(name)) for name in made)
     trainer = world.port("trainer").model_copy(update={"preset": str(winner)})
-    found = in_a_run(lambda context: trainer.train(context, dataset, base))
+    found = in_a_run(lambda context: trainer.train(context, dataset, base, replay))
 
     assert found == outcome.output_for_node("train_candidate")
     assert recipes.of(str(winner), {}).learned_from()["learning_rate"] == 1e-3
@@ -166,13 +167,14 @@ def test_the_graph_s_own_training_is_found_too_and_one_that_was_damaged_is_made_
     world, _ = first
     records, trainer = world.port("io_manager"), world.port("trainer")
     own = records.latest(dg.AssetKey("fine_tuned_model"))
-    dataset, base = (records.latest(dg.AssetKey(name)) for name in ("chat_dataset", "base_model"))
-    assert in_a_run(lambda context: trainer.train(context, dataset, base)) == own
+    made = ("chat_dataset", "base_model", "replay_conversations")
+    dataset, base, replay = (records.latest(dg.AssetKey(name)) for name in made)
+    assert in_a_run(lambda context: trainer.train(context, dataset, base, replay)) == own
     weights = Path(own.address, "model.safetensors")
     content = weights.read_bytes()
     weights.write_bytes(content[:-8] + b"\1" * 8)
 
-    again = in_a_run(lambda context: trainer.train(context, dataset, base))
+    again = in_a_run(lambda context: trainer.train(context, dataset, base, replay))
 
     assert again.digest == own.digest
     assert again.training_run != own.training_run

@@ -27,6 +27,7 @@ from phi_assets.backends.azure.training.trainer import AzureTrainer
 from phi_assets.ports.evaluation import Contest
 from phi_assets.records import BaseModel, DatasetVersion, Evaluation, ModelVersion
 from tests.support.azure_place import Place
+from tests.support.fake_records import NO_REPLAY
 from tests.support.tiny_models import make_tiny_phi3
 
 MARKS = [
@@ -120,7 +121,7 @@ class Work:
 
         @dg.asset
         def model(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
-            made.append(self.trainer.train(context, self.dataset, self.base))
+            made.append(self.trainer.train(context, self.dataset, self.base, NO_REPLAY))
             return dg.MaterializeResult()
 
         return _outcome(model, made, instance)

@@ -1,6 +1,9 @@
 """Records of a model that was not trained, for tests that only pass records on."""
 
-from phi_assets.records import Evaluation, ModelVersion
+from phi_assets.records import Evaluation, ModelVersion, Replay
+
+NO_REPLAY = Replay(digest="0" * 64, address="", base_digest="b" * 8, conversations=0)
+"""What a training gets that replays nothing."""
 
 
 def a_model(digest: str, address: str) -> ModelVersion:

@@ -21,6 +21,7 @@ from phi_assets.records import (
     ModelVersion,
     Record,
     RegisteredModel,
+    Replay,
 )
 
 
@@ -42,6 +43,10 @@ class Chain:
     @cached_property
     def base(self) -> BaseModel:
         return self.port("base_model_store").resolve(print)
+
+    @cached_property
+    def replay(self) -> Replay:
+        return in_a_run(lambda context: self.port("replay_store").make(context, self.base))
 
     @cached_property
     def model(self) -> ModelVersion:
@@ -74,7 +79,9 @@ class Chain:
         return self.port("flow_store").package(self.connection, print)
 
     def train(self, recipe: Recipe | None = None) -> ModelVersion:
-        return in_a_run(lambda context: self.port("trainer").train(context, self.dataset, self.base, recipe))
+        return in_a_run(
+            lambda context: self.port("trainer").train(context, self.dataset, self.base, self.replay, recipe)
+        )
 
     def evaluate(self) -> Evaluation:
         # Evaluated before the first champion was registered.

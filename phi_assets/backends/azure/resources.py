@@ -20,6 +20,7 @@ from phi_assets.backends.azure.operations.retention import AzureRetention
 from phi_assets.backends.azure.operations.teardown import AzureTeardown
 from phi_assets.backends.azure.serving.host import AzureEndpointHost
 from phi_assets.backends.azure.training.base_model_store import AzureBaseModelStore
+from phi_assets.backends.azure.training.replay_store import AzureReplayStore
 from phi_assets.backends.azure.training.trainer import AzureTrainer
 from phi_assets.backends.dataset_preparation import cleaning_options
 from phi_assets.graph.io_manager import RecordIOManager
@@ -33,6 +34,7 @@ def azure_resources(settings: Settings) -> dict[str, Any]:
     state = str(settings.state)
     account = AzureAccount.of(settings).fields
     roles = settings.azure_role_minutes
+    general = str(settings.general_file) if settings.general_file else None
     job: dict[str, Any] = {
         "vm_size": settings.azure_vm_size,
         "max_job_cost": settings.azure_max_job_cost,
@@ -73,10 +75,16 @@ def azure_resources(settings: Settings) -> dict[str, Any]:
             **common,
         ),
         "base_model_store": AzureBaseModelStore(base_model=settings.base_model, **common),
+        "replay_store": AzureReplayStore(
+            sources={str(file): weight for file, weight in settings.replay_sources.items()},
+            general_file=general,
+            **common,
+            **job,
+        ),
         "trainer": AzureTrainer(preset=settings.preset, max_minutes=settings.max_train_minutes, **common, **job),
         "evaluator": AzureEvaluator(
             questions_file=str(settings.questions_file) if settings.questions_file else None,
-            general_file=str(settings.general_file) if settings.general_file else None,
+            general_file=general,
             **common,
             **job,
         ),

@@ -14,6 +14,7 @@ from phi_assets.backends.local.operations.costs import LocalCosts
 from phi_assets.backends.local.operations.retention import LocalRetention
 from phi_assets.backends.local.serving.host import LocalEndpointHost
 from phi_assets.backends.local.training.base_model_store import LocalBaseModelStore
+from phi_assets.backends.local.training.replay_store import LocalReplayStore
 from phi_assets.backends.local.training.trainer import LocalTrainer
 from phi_assets.graph.io_manager import RecordIOManager
 from phi_assets.settings import Settings
@@ -24,6 +25,7 @@ def local_resources(settings: Settings) -> dict[str, Any]:
     state = str(settings.state)
     questions = str(settings.questions_file) if settings.questions_file else None
     general = str(settings.general_file) if settings.general_file else None
+    sources = {str(file): weight for file, weight in settings.replay_sources.items()}
     catalog = HomeCatalog(state=state)
     return {
         "catalog": catalog,
@@ -36,6 +38,7 @@ def local_resources(settings: Settings) -> dict[str, Any]:
             inbox=str(settings.inbox),
         ),
         "base_model_store": LocalBaseModelStore(state=state, base_model=settings.base_model),
+        "replay_store": LocalReplayStore(state=state, sources=sources, general_file=general),
         "trainer": LocalTrainer(state=state, preset=settings.preset, max_minutes=settings.max_train_minutes),
         "evaluator": LocalEvaluator(state=state, questions_file=questions, general_file=general),
         "registry": MlflowRegistry(home=str(settings.state / "mlflow")),

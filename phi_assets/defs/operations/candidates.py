@@ -54,6 +54,9 @@ class Candidate(dg.Config):
     max_length: int | None = Field(
         default=None, description="maximum length of a conversation in tokens; the rest is truncated"
     )
+    replay_share: float | None = Field(
+        default=None, description="share of the tokens of an epoch on which the model is held to its base"
+    )
     seed: int | None = Field(
         default=None, description="random seed of the order, the adapter's initial weights and dropout"
     )
@@ -80,8 +83,10 @@ def train_candidate(
     dataset = dataset_of(config.dataset, dataset_store, io_manager.require(dg.AssetKey("chat_dataset")))
     base: Any = io_manager.require(dg.AssetKey("base_model"))
     check_gates.require_deps_passed(context.instance, catalog, NEEDS)
+    replay: Any = io_manager.require(dg.AssetKey("replay_conversations"))
     check_gates.require_passed(catalog, "chat_dataset", dataset.digest)
-    model = trainer.train(context, dataset, base, recipe)
+    check_gates.require_passed(catalog, "replay_conversations", replay.digest)
+    model = trainer.train(context, dataset, base, replay, recipe)
     folder = trainer.folder(model)
     tags = {CANDIDATE: recipe.candidate, "dagster_run": context.run_id, "dataset": dataset.digest}
     run_id = registry.log_training(model, folder, tags)

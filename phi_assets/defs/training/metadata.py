@@ -1,14 +1,16 @@
 """Metadata of the base model and of a fine-tuned model."""
 
+import itertools
 import json
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
+from phi_assets.backends import replay_sets
 from phi_assets.graph import metadata_values
 from phi_assets.models.experiments import losses_of
-from phi_assets.records import BaseModel, ModelVersion
+from phi_assets.records import BaseModel, ModelVersion, Replay
 
 
 def describe_base(model: BaseModel, folder: Path) -> dict[str, Any]:
@@ -22,6 +24,29 @@ def describe_base(model: BaseModel, folder: Path) -> dict[str, Any]:
         "chat_template": metadata_values.block((folder / "chat_template.jinja").read_text(encoding="utf-8"), "jinja"),
         "folder": dg.MetadataValue.path(str(folder)),
     }
+
+
+def describe_replay(replay: Replay, folder: Path) -> dict[str, Any]:
+    """Return what was kept and left out of each source, and the first conversations."""
+    found = replay_sets.read(folder)
+    rows = [
+        (each["file"], each["conversations"], each["kept"], each["answered_by_base"], _counts(each["left_out"]))
+        for each in found["sources"]
+    ]
+    with (folder / replay_sets.ROWS).open(encoding="utf-8") as lines:
+        first = [json.loads(line)["messages"] for line in itertools.islice(lines, 10)]
+    return {
+        "conversations": replay.conversations,
+        "sources": metadata_values.table(("file", "conversations", "kept", "answered by the base", "left out"), rows),
+        "first_conversations": metadata_values.table(
+            ("asked", "answer"), [(each[-2]["content"], each[-1]["content"]) for each in first if len(each) > 1]
+        ),
+        "folder": dg.MetadataValue.path(str(folder)),
+    }
+
+
+def _counts(left_out: dict[str, int]) -> str:
+    return ", ".join(f"{count} {reason}" for reason, count in left_out.items()) or "none"
 
 
 def describe_training(model: ModelVersion, folder: Path) -> dict[str, Any]:

@@ -27,7 +27,7 @@ class CloudJob:
     `code` maps paths in the job's working directory to the local files and folders that are uploaded there.
     """
 
-    kind: Literal["train", "evaluate", "read"]
+    kind: Literal["train", "evaluate", "read", "replay"]
     recipe: str
     title: str
     command: str

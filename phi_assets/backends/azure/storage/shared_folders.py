@@ -20,8 +20,8 @@ from phi_assets.ports.base import Log
 from phi_assets.records import Record
 
 RECORD = content_store.RECORD
-MODELS, REPORTS, FLOWS, FLOW_EVALUATIONS = (
-    f"phi/{name}/" for name in ("models", "reports", "flows", "flow_evaluations")
+MODELS, REPORTS, REPLAY, FLOWS, FLOW_EVALUATIONS = (
+    f"phi/{name}/" for name in ("models", "reports", "replay", "flows", "flow_evaluations")
 )
 """The roots. A model's folder has its report and pictures: its weights are in the folder of its training."""
 

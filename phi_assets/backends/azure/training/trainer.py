@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from phi_assets import code_digest
-from phi_assets.backends import content_store
+from phi_assets.backends import content_store, replay_sets
 from phi_assets.backends.azure.client.account import SUBSCRIPTION
 from phi_assets.backends.azure.client.clients import AzureClients, clients
 from phi_assets.backends.azure.client.outputs import NotDeployed
@@ -19,13 +19,13 @@ from phi_assets.backends.azure.jobs.spec import CloudJob
 from phi_assets.backends.azure.jobs.spec import recipe as job_recipe
 from phi_assets.backends.azure.jobs.watch import Ended, link_metadata
 from phi_assets.backends.azure.storage import blob, data_assets
-from phi_assets.backends.azure.storage.shared_folders import MODELS, SharedFolders
+from phi_assets.backends.azure.storage.shared_folders import MODELS, REPLAY, SharedFolders
 from phi_assets.backends.azure.training.base_model_store import ASSET as BASE_MODEL
 from phi_assets.models.recipes import Recipe
 from phi_assets.ports.base import Decides, StepContext
 from phi_assets.ports.training import Trainer
 from phi_assets.project import PROJECT
-from phi_assets.records import BaseModel, DatasetVersion, ModelVersion
+from phi_assets.records import BaseModel, DatasetVersion, ModelVersion, Replay
 
 ROOT = "phi/training/"
 WEIGHTS = "model/model.safetensors"
@@ -78,14 +78,20 @@ class AzureTrainer(Trainer):
         return json.loads(job.read_text(encoding="utf-8"))["studio"] or "" if job.is_file() else ""
 
     def train(
-        self, context: StepContext, dataset: DatasetVersion, base: BaseModel, recipe: Recipe | None = None
+        self,
+        context: StepContext,
+        dataset: DatasetVersion,
+        base: BaseModel,
+        replay: Replay,
+        recipe: Recipe | None = None,
     ) -> ModelVersion:
         chosen = recipe or Recipe(self.preset)
         code = program_digest()
-        made_of = job_recipe(dataset.digest, base.digest, code, chosen.digest)
+        replayed = replay if replay.conversations and chosen.replays else None
+        made_of = job_recipe(dataset.digest, base.digest, code, chosen.digest, *([replayed.digest] if replayed else []))
         place = f"{ROOT}{made_of[:32]}/"
         jobs = CloudJobs(self._clients, self._limits, context.log.info, context)
-        job = self._job(context, dataset, base, code, chosen, made_of, place, jobs.seconds)
+        job = self._job(context, dataset, base, replayed, code, chosen, made_of, place, jobs.seconds)
         ended = jobs.run(job, lambda: self._is_complete(jobs.blobs, place))
         if ended.link:
             context.add_output_metadata(link_metadata(ended.link))
@@ -136,6 +142,7 @@ class AzureTrainer(Trainer):
         context: StepContext,
         dataset: DatasetVersion,
         base: BaseModel,
+        replay: Replay | None,
         code: str,
         recipe: Recipe,
         made_of: str,
@@ -151,6 +158,7 @@ class AzureTrainer(Trainer):
             "--base_model=${{inputs.base_model}}",
             "--train_file=${{inputs.dataset}}/train.jsonl",
             "--validation_file=${{inputs.dataset}}/validation.jsonl",
+            *([f"--replay_file=${{{{inputs.replay}}}}/{replay_sets.ROWS}"] if replay else []),
             f"--max_train_minutes={min(self.max_minutes, seconds / 60):g}",
             f"--save_seconds={self.save_seconds:g}",
         )
@@ -163,6 +171,7 @@ class AzureTrainer(Trainer):
             inputs={
                 "dataset": data_assets.reference(DATASET, dataset.digest),
                 "base_model": data_assets.reference(BASE_MODEL, base.digest),
+                **({"replay": blob.address(self._replay_folders.place(replay.digest))} if replay else {}),
             },
             output=place,
             output_mode="rw_mount",
@@ -198,6 +207,10 @@ class AzureTrainer(Trainer):
     @property
     def _models(self) -> Path:
         return Path(self.state) / "models"
+
+    @property
+    def _replay_folders(self) -> SharedFolders:
+        return SharedFolders(self._clients, REPLAY, self.role_minutes)
 
     @property
     def _shared(self) -> SharedFolders:

@@ -12,7 +12,7 @@ from phi_assets.ports.evaluation import Contest, Evaluator
 from phi_assets.records import Evaluation
 
 EVALUATION_BYTES = 20_000_000  # answers of 20,000 rows; usually 0.2 MB
-CHILD = "phi_assets.backends.local.evaluation.child"
+CHILD = "phi_assets.backends.local.module_child"
 
 
 class LocalEvaluator(Evaluator):
@@ -20,7 +20,7 @@ class LocalEvaluator(Evaluator):
 
     decides: ClassVar = {
         "model_evaluation": Decides(
-            modules=("evaluation_reports", "local.evaluation.child", "local.pipes_child"),
+            modules=("evaluation_reports", "local.module_child", "local.pipes_child"),
             programs=("evaluation_code", "serving_code"),
         ),
     }
@@ -49,6 +49,7 @@ class LocalEvaluator(Evaluator):
         arguments = [
             "-m",
             CHILD,
+            "evaluation_code",
             f"--base={contest.base.address}",
             f"--tuned={contest.tuned.address}",
             f"--test_file={Path(contest.dataset.address, 'test.jsonl')}",

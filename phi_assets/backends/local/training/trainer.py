@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from phi_assets import code_digest
-from phi_assets.backends import content_store
+from phi_assets.backends import content_store, replay_sets
 from phi_assets.backends.disk_space import in_gb, require_space
 from phi_assets.backends.home_storage import size_of
 from phi_assets.backends.local.pipes_child import run_program
@@ -16,7 +16,7 @@ from phi_assets.models.recipes import Recipe
 from phi_assets.ports.base import Decides, StepContext
 from phi_assets.ports.training import Trainer
 from phi_assets.project import PROJECT
-from phi_assets.records import BaseModel, DatasetVersion, ModelVersion
+from phi_assets.records import BaseModel, DatasetVersion, ModelVersion, Replay
 
 PROGRAM = "training_code/fine_tune.py"
 WEIGHTS = Path("model", "model.safetensors")
@@ -44,11 +44,17 @@ class LocalTrainer(Trainer):
         return content_store.place(self._models, model.digest)
 
     def train(
-        self, context: StepContext, dataset: DatasetVersion, base: BaseModel, recipe: Recipe | None = None
+        self,
+        context: StepContext,
+        dataset: DatasetVersion,
+        base: BaseModel,
+        replay: Replay,
+        recipe: Recipe | None = None,
     ) -> ModelVersion:
         chosen = recipe or Recipe(self.preset)
         code = code_digest.of_trees([PROJECT / "training_code"])
-        inputs_digest = _inputs_digest(dataset, base, code, chosen)
+        replayed = replay if replay.conversations and chosen.replays else None
+        inputs_digest = _inputs_digest(dataset, base, replayed, code, chosen)
         made = self._trained_before(inputs_digest, code)
         if made:
             context.log.info(
@@ -59,7 +65,7 @@ class LocalTrainer(Trainer):
         work = content_store.place(Path(self.state) / "training", inputs_digest)
         self._require_disk(context, base, chosen, work)
         work.mkdir(parents=True, exist_ok=True)
-        run_program(context, self._arguments(dataset, base, chosen, work))
+        run_program(context, self._arguments(dataset, base, replayed, chosen, work))
         model = self._keep(work, context, dataset, base, code, chosen)
         self._remember(inputs_digest, model.digest)
         return model
@@ -96,7 +102,9 @@ class LocalTrainer(Trainer):
         content_store.put(model, folder)
         return model
 
-    def _arguments(self, dataset: DatasetVersion, base: BaseModel, recipe: Recipe, work: Path) -> list[str]:
+    def _arguments(
+        self, dataset: DatasetVersion, base: BaseModel, replay: Replay | None, recipe: Recipe, work: Path
+    ) -> list[str]:
         return [
             PROGRAM,
             f"--config={recipe.preset}",
@@ -105,6 +113,7 @@ class LocalTrainer(Trainer):
             f"--base_model={base.address}",
             f"--train_file={Path(dataset.address, 'train.jsonl')}",
             f"--validation_file={Path(dataset.address, 'validation.jsonl')}",
+            *([f"--replay_file={Path(replay.address, replay_sets.ROWS)}"] if replay else []),
             f"--output_dir={work}",
             f"--max_train_minutes={self.max_minutes}",
         ]
@@ -129,9 +138,10 @@ class LocalTrainer(Trainer):
         return Path(self.state) / "models"
 
 
-def _inputs_digest(dataset: DatasetVersion, base: BaseModel, code: str, recipe: Recipe) -> str:
+def _inputs_digest(dataset: DatasetVersion, base: BaseModel, replay: Replay | None, code: str, recipe: Recipe) -> str:
     """SHA-256 over what determines the weights; the report records the releases of the libraries."""
-    return hashlib.sha256("\n".join((dataset.digest, base.digest, code, recipe.digest)).encode()).hexdigest()
+    parts = (dataset.digest, base.digest, code, recipe.digest, *([replay.digest] if replay else []))
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
 def _digest(weights: Path, code: str) -> str:
