@@ -10,13 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from .chat_template import Message, TemplateMismatch, Tokens, tokenise
 from .errors import TrainingRefused
-from .replay import chosen, held_labels, tokens_wanted
+from .replay import held_labels
 
 if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PreTrainedTokenizerBase
-
-    from .settings import Settings
 
 # The label that the loss ignores, in torch's cross entropy and in transformers.
 IGNORED = -100
@@ -102,16 +100,6 @@ def load_rows(
     return TokenRows([row for row, _ in kept], [messages for _, messages in kept], cut)
 
 
-def load_replay(
-    settings: Settings, train: TokenRows, tokenizer: PreTrainedTokenizerBase, stops: Collection[int]
-) -> list[Tokens]:
-    """Rows of the replay file, so many that they are `replay_share` of an epoch's tokens. Raises TrainingRefused."""
-    if settings.replay_file is None or not settings.replay_share:
-        return []
-    found = load_rows(settings.replay_file, tokenizer, stops, settings.max_length, 1.0)
-    return chosen(found.rows, tokens_wanted(train.tokens, settings.replay_share), settings.seed)
-
-
 def labels_of(row: Tokens) -> list[int]:
     """The token ids where they are in the loss, else -100; -100 for the first token, which has no predecessor."""
     labels = [i if learn else IGNORED for i, learn in zip(row.ids, row.in_loss, strict=True)]
@@ -119,18 +107,19 @@ def labels_of(row: Tokens) -> list[int]:
 
 
 def as_dataset(
-    rows: Sequence[Tokens], *, replay: Sequence[Tokens] = (), packing: bool, packed_length: int, seed: int
+    rows: Sequence[Tokens], *, replayed: bool = False, packing: bool, packed_length: int, seed: int
 ) -> Dataset:
     """A dataset that the trainer uses as it is: input_ids, labels (-100 outside the loss), seq_lengths.
 
     With `packing`, conversations share rows of up to `packed_length` tokens, best fit decreasing; a longer one gets a
-    row of its own. `seq_lengths` holds the length of each, so that attention never crosses conversations.
+    row of its own. `seq_lengths` holds the length of each, so that attention never crosses conversations. With
+    `replayed` the labels are those of replay.
     """
     from datasets import Dataset, concatenate_datasets
     from trl.data_utils import pack_dataset
 
-    labelled = [(row, labels_of(row)) for row in rows] + [(row, held_labels(row)) for row in replay]
-    columns = [{"input_ids": row.ids, "labels": labels, "seq_lengths": [len(row.ids)]} for row, labels in labelled]
+    label = held_labels if replayed else labels_of
+    columns = [{"input_ids": row.ids, "labels": label(row), "seq_lengths": [len(row.ids)]} for row in rows]
     short = [row for row in columns if packing and len(row["input_ids"]) <= packed_length]
     if not short:
         return Dataset.from_list(columns)

@@ -1,15 +1,12 @@
-"""Estimates how long a run will take by timing one step before it starts, without changing its result."""
+"""Estimates how long a run will take by timing a few steps before it starts, without changing its result."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from .chat_template import Tokens
 from .errors import TooLong
-from .replay import tokens_of
 from .settings import Settings
 
 if TYPE_CHECKING:
@@ -19,46 +16,52 @@ if TYPE_CHECKING:
 
 # An evaluation needs the forward pass only: about a third of the arithmetic of forward and backward.
 EVALUATION_SHARE = 1 / 3
+TRIALS = 3
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """The remaining work; `seconds` is extrapolated from one measured step."""
+    """The remaining work; `seconds` is extrapolated from a few measured steps."""
 
     steps: int
     seconds: float
     tokens_per_second: float
 
 
-def estimate(trainer: Trainer, settings: Settings, train_tokens: int, validation_tokens: int, steps: int) -> Estimate:
-    """The estimate for the remaining `steps`; the tokens are those of an epoch, with what is replayed."""
-    speed = measured_speed(trainer)
+def estimate(trainer: Trainer, settings: Settings, validation: TokenRows, steps: int) -> Estimate:
+    """The estimate for the remaining `steps`."""
+    tokens, seconds = measured_steps(trainer)
     epochs_left = settings.epochs * steps / max(1, total_steps(trainer, settings))
-    tokens = epochs_left * (train_tokens + EVALUATION_SHARE * validation_tokens)
-    return Estimate(steps, tokens / speed, speed)
+    batches = steps * settings.accumulation
+    speed = tokens / seconds
+    ahead = batches * seconds / TRIALS + epochs_left * EVALUATION_SHARE * validation.tokens / speed
+    return Estimate(steps, ahead, speed)
 
 
 def total_steps(trainer: Trainer, settings: Settings) -> int:
     from .trainer import steps_of
 
-    return steps_of(settings, len(trainer.train_dataset))  # type: ignore[arg-type]
+    rows: Any = trainer.train_dataset
+    return steps_of(settings, trainer.order.own if trainer.order else len(rows))
 
 
-def measured_speed(trainer: Trainer) -> float:
-    """Tokens per second of forward and backward, over a few steps after a warm-up step; restores all state.
+def measured_steps(trainer: Trainer) -> tuple[int, float]:
+    """Tokens and seconds of forward and backward of TRIALS batches, after a warm-up; restores all state.
 
-    The steps are spread over the rows: those to be learned and those to be replayed differ in their work.
+    The batches are spread over the rows, which differ in length.
     """
     import torch
 
-    rows = trainer.train_dataset
-    size, count = trainer.args.per_device_train_batch_size, len(rows)  # type: ignore[arg-type]
-    starts = sorted({max(0, min(count - size, count * quarter // 4)) for quarter in (1, 2, 3)})
-    chosen = [[rows[i] for i in range(start, min(start + size, count))] for start in starts]  # type: ignore[index]
+    rows: Any = trainer.train_dataset
+    size = trainer.args.per_device_train_batch_size
+    order = list(trainer.order) if trainer.order else list(range(len(rows)))
+    batches = max(1, len(order) // size)
+    starts = [size * (batches * part // (TRIALS + 1)) for part in range(1, TRIALS + 1)]
+    chosen = [[rows[i] for i in order[start : start + size]] for start in starts]
     seconds = 0.0
     with torch.random.fork_rng():
         trainer.model.train()  # type: ignore[union-attr]
-        for step, examples in enumerate([chosen[0], *chosen]):
+        for trial, examples in enumerate([chosen[0], *chosen]):
             batch = {
                 name: value.to(trainer.args.device) if isinstance(value, torch.Tensor) else value
                 for name, value in trainer.data_collator(examples).items()
@@ -69,11 +72,11 @@ def measured_speed(trainer: Trainer) -> float:
             loss.backward()
             if torch.cuda.is_available():
                 torch.cuda.synchronize()
-            seconds += time.perf_counter() - began if step else 0.0
+            seconds += time.perf_counter() - began if trial else 0.0
     trainer.model.zero_grad(set_to_none=True)  # type: ignore[union-attr]
     # Removes what the trial steps added to trl's running means.
     trainer._metrics["train"].clear()
-    return sum(len(example["input_ids"]) for examples in chosen for example in examples) / seconds
+    return sum(len(example["input_ids"]) for examples in chosen for example in examples), seconds
 
 
 def announce(
@@ -81,7 +84,7 @@ def announce(
     settings: Settings,
     train: TokenRows,
     validation: TokenRows,
-    replay: Sequence[Tokens],
+    replay: TokenRows | None,
     ahead: Estimate,
 ) -> None:
     """Report the estimate. Raises TooLong when it is above the limit."""
@@ -92,7 +95,8 @@ def announce(
     )
     if replay:
         reporter.line(
-            f"{len(replay)} conversations, {tokens_of(replay)} tokens an epoch, are replayed as the base has them"
+            f"{len(replay.rows)} conversations to replay, {settings.replay_share:.0%} of an epoch; "
+            f"they have {replay.tokens} tokens"
         )
     if train.cut or validation.cut:
         reporter.line(f"cut to {settings.max_length} tokens: {train.cut} in training, {validation.cut} in validation")

@@ -67,11 +67,11 @@ def fine_tune(settings: Settings, log: Reporter) -> dict[str, Any]:
     from transformers import set_seed
 
     from . import estimate, pictures
-    from .data import as_dataset, load_replay, load_rows
+    from .data import as_dataset, load_rows
     from .merging import merge, prompts_of
     from .model import load_model, load_tokenizer, stop_ids
     from .progress import Progress
-    from .replay import tokens_of
+    from .replay import with_replay
     from .saving import TimedSaving
     from .trainer import make_trainer, steps_of
 
@@ -85,24 +85,27 @@ def fine_tune(settings: Settings, log: Reporter) -> dict[str, Any]:
     train = load_rows(settings.train_file, tokenizer, stops, *limits)
     validation = load_rows(settings.validation_file, tokenizer, stops, *limits)
     packing = {"packing": settings.packing, "packed_length": settings.packed_length, "seed": settings.seed}
-    replay = load_replay(settings, train, tokenizer, stops)
-    train_set = as_dataset(train.rows, replay=replay, **packing)
+    replay = None
+    if settings.replay_file is not None and settings.replay_share:
+        replay = load_rows(settings.replay_file, tokenizer, stops, settings.max_length, max_cut_share=1.0)
+    own_set = as_dataset(train.rows, **packing)
+    train_set = with_replay(own_set, replay.rows, settings) if replay else own_set
     validation_set = as_dataset(validation.rows, **packing)
 
     # Model
     model = load_model(settings)
     progress = Progress(log, settings.log_seconds)
     saving = TimedSaving(settings.save_seconds, settings.keep_checkpoints, identity)
-    trainer = make_trainer(settings, model, tokenizer, train_set, validation_set, [saving, progress])
+    trainer = make_trainer(settings, model, tokenizer, train_set, validation_set, [saving, progress], len(own_set))
 
     # Train
     resumed = checkpoints.newest(settings.checkpoints, identity)
     if resumed:
         log.line(f"resuming from step {resumed.step}, the last complete checkpoint")
-    steps = steps_of(settings, len(train_set))
+    steps = steps_of(settings, len(own_set))
     if not (resumed and resumed.finished):
         left = steps - (resumed.step if resumed else 0)
-        ahead = estimate.estimate(trainer, settings, train.tokens + tokens_of(replay), validation.tokens, left)
+        ahead = estimate.estimate(trainer, settings, validation, left)
         estimate.announce(log, settings, train, validation, replay, ahead)
     else:
         # Training had ended, perhaps by early stopping: the trainer only loads the best weights.

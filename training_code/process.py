@@ -9,14 +9,11 @@ import resource
 import signal
 import sys
 from collections import Counter
-from collections.abc import Sequence
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from .chat_template import Tokens
 from .checkpoints import LIBRARIES
 from .errors import TrainingRefused
-from .replay import tokens_of
 from .settings import Settings
 
 if TYPE_CHECKING:
@@ -93,7 +90,7 @@ def facts(
     progress: Progress,
     train: TokenRows,
     validation: TokenRows,
-    replay: Sequence[Tokens],
+    replay: TokenRows | None,
 ) -> dict[str, Any]:
     """The contents of report.json for a run planned for `steps` steps, as JSON values.
 
@@ -119,12 +116,16 @@ def facts(
             for e in state.log_history
             if "eval_loss" in e
         ],
-        "conversations": {"train": len(train.rows), "replay": len(replay), "validation": len(validation.rows)},
+        "conversations": {
+            "train": len(train.rows),
+            "replay": len(replay.rows) if replay else 0,
+            "validation": len(validation.rows),
+        },
         "turns": dict(Counter(str(len(messages)) for messages in train.conversations)),
         "tokens": {
             "train": train.tokens,
             "train_in_loss": train.tokens_in_loss,
-            "replay": tokens_of(replay),
+            "replay": replay.tokens if replay else 0,
             "validation": validation.tokens,
         },
         "truncated": {"train": train.cut, "validation": validation.cut},

@@ -72,7 +72,6 @@ class Settings(BaseModel):
     weight_decay: Annotated[float, "decay of the weights per unit of learning rate"] = 0.0
     max_grad_norm: Annotated[Positive, "longest gradient; longer ones are scaled down"] = 1.0
     replay_share: Annotated[Share, "share of the tokens of an epoch that are replay, from replay_file"] = 0.0
-    replay_weight: Annotated[Positive, "weight of a replayed token beside a token to be learned"] = 1.0
     optimizer: Annotated[str, "a transformers optimizer name"] = "adamw_torch"
     early_stopping_patience: Annotated[int, "epochs without a better validation loss before it stops; 0 = never"] = 2
     seed: Annotated[int, "of order, adapter start and dropout"] = 0

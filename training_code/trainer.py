@@ -23,7 +23,7 @@ from trl.trainer.sft_trainer import DataCollatorForLanguageModeling, SFTTrainer
 from .data import IGNORED
 from .errors import TrainingRefused
 from .model import adapter_config
-from .replay import HELD, base_of
+from .replay import HELD, Alternating, base_of
 from .settings import Settings
 
 # The inputs of the model in a batch; attention.py uses the offsets.
@@ -41,7 +41,11 @@ class Trainer(SFTTrainer):
     eval_tokens_per_row: float | None = None
     # Set when some rows are replay: returns the base model and a context in which to call it.
     base: Callable[[], tuple[Any, AbstractContextManager[Any]]] | None = None
-    replay_weight: float = 1.0
+    # Set with it: the order of the rows, each to be learned with one of replay.
+    order: Alternating | None = None
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+        return self.order or super()._get_train_sampler(train_dataset)
 
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
@@ -71,7 +75,7 @@ class Trainer(SFTTrainer):
         total = cross_entropy(logits.float(), labels[own], reduction="sum")
         if as_base is not None and held_logits is not None:
             target, found = log_softmax(as_base.float(), -1), log_softmax(held_logits.float(), -1)
-            total = total + self.replay_weight * kl_div(found, target, reduction="sum", log_target=True)
+            total = total + kl_div(found, target, reduction="sum", log_target=True)
         return total / ((own | held).sum() if tokens is None else tokens).clamp(min=1)
 
     def base_logits(self, seen: dict[str, Any], places: torch.Tensor) -> torch.Tensor:
@@ -94,13 +98,16 @@ def make_trainer(
     train: Dataset,
     validation: Dataset,
     callbacks: list[TrainerCallback],
+    own_rows: int | None = None,
 ) -> Trainer:
-    """A trainer over tokenised rows, ready for `train()`."""
+    """A trainer over tokenised rows, ready for `train()`. Rows of `train` after the first `own_rows` are replay."""
+    own = len(train) if own_rows is None else own_rows
+    replayed = own < len(train)
     if settings.early_stopping_patience:
         callbacks = [*callbacks, EarlyStoppingCallback(settings.early_stopping_patience)]
     trainer = Trainer(
         model=model,
-        args=checked_arguments(settings, steps_of(settings, len(train))),
+        args=checked_arguments(settings, steps_of(settings, own), rows=settings.batch_size * (1 + replayed)),
         data_collator=DataCollatorForLanguageModeling(
             pad_token_id=int(tokenizer.pad_token_id),  # type: ignore[arg-type]
             padding_free=settings.packing,
@@ -112,9 +119,9 @@ def make_trainer(
         callbacks=callbacks,
     )
     trainer.remove_callback(PrinterCallback)
-    if settings.replay_file is not None and settings.replay_share:
+    if replayed:
+        trainer.order = Alternating(own, len(train), settings.seed)
         trainer.base = base_of(trainer.model)
-        trainer.replay_weight = settings.replay_weight
     in_loss = sum(label != IGNORED for row in validation["labels"] for label in row)
     batches = math.ceil(len(validation) / settings.eval_batch_size)
     # Without padding, a batch reaches the loss as one long row.
@@ -128,19 +135,19 @@ def steps_of(settings: Settings, rows: int) -> int:
     return math.ceil(settings.epochs * max(1, math.ceil(batches / settings.accumulation)))
 
 
-def checked_arguments(settings: Settings, steps: int) -> SFTConfig:
+def checked_arguments(settings: Settings, steps: int, rows: int) -> SFTConfig:
     """arguments() with TrainingRefused for a schedule or an optimizer that transformers doesn't have."""
     try:
-        return arguments(settings, steps)
+        return arguments(settings, steps, rows)
     except ValueError as e:
         raise TrainingRefused(str(e)) from e
 
 
-def arguments(settings: Settings, steps: int) -> SFTConfig:
-    """The settings as an SFTConfig."""
+def arguments(settings: Settings, steps: int, rows: int) -> SFTConfig:
+    """The settings as an SFTConfig, with `rows` in a forward pass."""
     return SFTConfig(
         output_dir=str(settings.checkpoints),
-        per_device_train_batch_size=settings.batch_size,
+        per_device_train_batch_size=rows,
         per_device_eval_batch_size=settings.eval_batch_size,
         gradient_accumulation_steps=settings.accumulation,
         num_train_epochs=settings.epochs,

@@ -4,6 +4,8 @@ FLOWS = {"chat_flow", "chat_flow_evaluation"}
 FROM_DEPLOYMENT = {"online_deployment", *FLOWS}
 FROM_EVALUATION = {"model_evaluation", "registered_model", "model_card", *FROM_DEPLOYMENT}
 FROM_TRAINING = {"fine_tuned_model", *FROM_EVALUATION}
+REPLAY = {"replay_conversations"}
+FROM_REPLAY = {*REPLAY, *FROM_TRAINING}
 FROM_ENDPOINT = {"online_endpoint", "endpoint_connection", *FROM_DEPLOYMENT}
 AZURE_RESOURCES = {
     "resource_group",
@@ -16,12 +18,12 @@ AZURE_RESOURCES = {
     "role_assignments",
 }
 ON_RESOURCES = {"ml_workspace", "training_compute", "training_environment", "chat_dataset", "base_model"}
-ALL_OF_AZURE = {*AZURE_RESOURCES, *ON_RESOURCES, *FROM_TRAINING, *FROM_ENDPOINT, "gpu_quota"}
+ALL_OF_AZURE = {*AZURE_RESOURCES, *ON_RESOURCES, *FROM_REPLAY, *FROM_ENDPOINT, "gpu_quota"}
 ALL_BUT_QUOTA = ALL_OF_AZURE - {"gpu_quota"}
 # A flow is in the home and does not name the deployment: it depends on its connection.
 NAMES_DEPLOYMENT = ALL_BUT_QUOTA - FLOWS
 EVALUATIONS = {"model_evaluation", "chat_flow_evaluation"}
-RAW, QUESTIONS = {"raw_conversations"}, {"evaluation_questions"}
+RAW, QUESTIONS, REPLAY_SOURCES = {"raw_conversations"}, {"evaluation_questions"}, {"replay_sources"}
 CHAT = {"endpoint_connection", *FLOWS}
 WORKSPACE_SOURCE = "phi_assets/defs/infrastructure/assets.py"
 WORKSPACE = {"ml_workspace", "training_compute", "training_environment"}

@@ -25,11 +25,14 @@ from tests.support.asset_sets import (
     FROM_DEPLOYMENT,
     FROM_ENDPOINT,
     FROM_EVALUATION,
+    FROM_REPLAY,
     FROM_TRAINING,
     NAMES_DEPLOYMENT,
     ON_RESOURCES,
     QUESTIONS,
     RAW,
+    REPLAY,
+    REPLAY_SOURCES,
     WORKSPACE,
     WORKSPACE_SOURCE,
 )
@@ -57,7 +60,7 @@ def data(what: str, value: str = "7", **more: set[str]) -> Row:
     return Row(what, {"chat_dataset"}, {"chat_dataset", *FROM_TRAINING}, value, **more)
 
 
-FROM_COMPUTE = {"training_compute", *FROM_TRAINING}
+FROM_COMPUTE = {"training_compute", *FROM_REPLAY}
 OTHER_SUBSCRIPTION = "00000000-0000-0000-0000-0000000000bb"
 BOTH = [
     Row("README.md"),
@@ -68,12 +71,18 @@ BOTH = [
     Row("flows/evaluation/flow.dag.yaml", {"chat_flow_evaluation"}, {"chat_flow_evaluation"}),
     data("phi_assets/conversations/cleaning.py"),
     data("phi_assets/defs/dataset/assets.py", observed=RAW),
-    Row("phi_assets/base_models/convert.py", {"base_model"}, {"base_model", *FROM_TRAINING}),
+    Row("evaluation_code/replay.py", EVALUATIONS | REPLAY, FROM_REPLAY),
+    Row("phi_assets/base_models/convert.py", {"base_model"}, {"base_model", *FROM_REPLAY}),
     Row("phi_assets/models/recipes.py", {"chat_dataset", "fine_tuned_model"}, {"chat_dataset", *FROM_TRAINING}),
     Row("phi_assets/models/promotion_rules.py", {"model_evaluation"}, FROM_EVALUATION),
     Row("phi_assets/model_card/text.py", {"model_card"}, {"model_card"}),
     Row("phi_assets/prompt_flow/package.py", FLOWS, FLOWS),
-    Row("phi_assets/defs/training/assets.py", {"base_model", "fine_tuned_model"}, {"base_model", *FROM_TRAINING}),
+    Row(
+        "phi_assets/defs/training/assets.py",
+        {"base_model", "replay_conversations", "fine_tuned_model"},
+        {"base_model", *FROM_REPLAY},
+    ),
+    Row("phi_assets/defs/training/replay_sources.py", observed=REPLAY_SOURCES),
     Row("phi_assets/defs/evaluation/assets.py", {"model_evaluation", "registered_model"}, FROM_EVALUATION),
     Row("phi_assets/defs/evaluation/questions.py", observed=QUESTIONS),
     Row("phi_assets/defs/serving/assets.py", {"online_endpoint", "online_deployment"}, FROM_ENDPOINT),
@@ -97,16 +106,20 @@ BOTH = [
     data("max_broken_share", "0.5"),
     data("min_rows"),
     data("min_fitting_share", "0.5"),
-    Row("base_model", {"base_model"}, {"base_model", *FROM_TRAINING}, "hf:microsoft/Phi-4-mini-instruct"),
+    Row("base_model", {"base_model"}, {"base_model", *FROM_REPLAY}, "hf:microsoft/Phi-4-mini-instruct"),
     Row("preset", {"fine_tuned_model"}, FROM_TRAINING, "phi4-mini-lora"),
     Row("evaluation_questions", EVALUATIONS, FROM_EVALUATION, "none", QUESTIONS),
+    Row("general_questions", REPLAY | {"model_evaluation"}, FROM_REPLAY, "none", QUESTIONS),
+    Row("replay", REPLAY, FROM_REPLAY, "none", REPLAY_SOURCES),
+    Row("min_general_kept", {"model_evaluation"}, FROM_EVALUATION, "0.5"),
+    Row("warn_general_kept", {"model_evaluation"}, FROM_EVALUATION, "0.5"),
     Row("promote_on_insufficient_evidence", {"model_evaluation"}, FROM_EVALUATION, "true"),
     Row("min_flow_share_right", {"chat_flow_evaluation"}, {"chat_flow_evaluation"}, "0.9"),
     Row("dataset_license", {"model_card"}, {"model_card"}, "mit"),
 ]
 ON_AZURE = [
     data("phi_assets/conversations/sources/feeds.py", observed=RAW),
-    Row(WORKSPACE_SOURCE, WORKSPACE, {*ON_RESOURCES, *FROM_TRAINING, *FROM_ENDPOINT}),
+    Row(WORKSPACE_SOURCE, WORKSPACE, {*ON_RESOURCES, *FROM_REPLAY, *FROM_ENDPOINT}),
     Row("infra/main.json", AZURE_RESOURCES, ALL_BUT_QUOTA),
     Row("phi_assets/bicep_template.py", AZURE_RESOURCES, ALL_BUT_QUOTA),
     Row("phi_assets/defs/infrastructure/azure_resources.py", AZURE_RESOURCES, ALL_BUT_QUOTA),
@@ -116,7 +129,7 @@ ON_AZURE = [
     Row(
         "phi_assets/backends/azure/infrastructure/training_environment.py",
         {"training_environment"},
-        {"training_environment", *FROM_TRAINING},
+        {"training_environment", *FROM_REPLAY},
     ),
     Row("phi_assets/backends/azure/training/trainer.py", {"fine_tuned_model"}, FROM_TRAINING),
     # The evaluation runs the server's code, but not in its image.
@@ -141,7 +154,7 @@ ON_AZURE = [
 ]
 ON_A_LAPTOP = [
     data("phi_assets/conversations/sources/feeds.py"),
-    Row(WORKSPACE_SOURCE, WORKSPACE, {*WORKSPACE, *FROM_TRAINING, *FROM_ENDPOINT}),
+    Row(WORKSPACE_SOURCE, WORKSPACE, {*WORKSPACE, *FROM_REPLAY, *FROM_ENDPOINT}),
     Row("phi_assets/backends/local/training/trainer.py", {"fine_tuned_model"}, FROM_TRAINING),
 ]
 VALUES_OF_UNREAD = {

@@ -237,7 +237,7 @@ def test_saving_at_every_step_and_measuring_first_leave_the_weights_as_they_woul
     first, lines = train(settings(output_dir=tmp_path / "one", save_seconds=1e-6, **dropout))
     assert saved == list(range(1, first["steps"] + 1))
     assert sum("checkpoint at step" in line for line in lines) == 1  # others only with the progress
-    monkeypatch.setattr("training_code.estimate.measured_speed", lambda trainer: 1e6)
+    monkeypatch.setattr("training_code.estimate.measured_steps", lambda trainer: (1_000_000, 1.0))
     second, _ = train(settings(output_dir=tmp_path / "two", save_seconds=1e6, **dropout))
     assert first["files"]["model/model.safetensors"] == second["files"]["model/model.safetensors"]
 

@@ -10,7 +10,7 @@ import pytest
 from tests.unit.training_code.conftest import write_jsonl
 from training_code.chat_template import Tokens
 from training_code.errors import TrainingRefused
-from training_code.replay import HELD, chosen, held_labels, tokens_of, tokens_wanted
+from training_code.replay import HELD, Alternating, held_labels, packed_length_of
 from training_code.settings import Settings
 from training_code.trainer import Trainer
 
@@ -30,18 +30,19 @@ def replay_file(tmp_path: Path) -> Path:
 
 
 def trainer_for(settings: Settings) -> Trainer:
+    """A trainer whose rows are replay only."""
     from training_code import process
-    from training_code.data import as_dataset, load_replay, load_rows
+    from training_code.data import as_dataset, load_rows
     from training_code.model import load_model, load_tokenizer, stop_ids
     from training_code.trainer import make_trainer
 
     process.prepare(settings)
     tokenizer = load_tokenizer(settings.base_model)
+    assert settings.replay_file
     stops = stop_ids(settings.base_model, tokenizer)
-    own = load_rows(settings.train_file, tokenizer, stops, settings.max_length, 0.0)
-    replay = load_replay(settings, own, tokenizer, stops)
-    data = as_dataset(replay and [], replay=replay, packing=settings.packing, packed_length=256, seed=0)
-    return make_trainer(settings, load_model(settings), tokenizer, data, data, [])
+    rows = load_rows(settings.replay_file, tokenizer, stops, settings.max_length, 0.0).rows
+    data = as_dataset(rows, replayed=True, packing=settings.packing, packed_length=256, seed=0)
+    return make_trainer(settings, load_model(settings), tokenizer, data, data, [], own_rows=0)
 
 
 def loss(trainer: Trainer) -> Any:
@@ -57,18 +58,25 @@ def test_the_label_of_a_replayed_token_is_no_token_and_is_not_ignored():
     assert held_labels(Tokens([7, 8], [True, True])) == [-100, HELD - 8]
 
 
-def test_rows_are_drawn_until_their_tokens_suffice_and_by_the_seed():
-    rows = [Tokens([n] * 10, [True] * 10) for n in range(20)]
-    drawn = chosen(rows, 45, seed=1)
-    assert (len(drawn), tokens_of(drawn)) == (5, 50)
-    assert drawn == chosen(rows, 45, seed=1) != chosen(rows, 45, seed=2)
-    assert len(chosen(rows, 10_000, seed=1)) == 20
-    assert chosen(rows, 0, seed=1) == []
+@pytest.mark.parametrize(("share", "length"), [(0.5, 256), (0.25, 85), (0.8, 1024)])
+def test_a_row_of_replay_is_as_long_as_the_share_wants(share: float, length: int):
+    assert packed_length_of(share, 256) == length
 
 
-def test_the_share_is_of_all_tokens():
-    assert tokens_wanted(600, 0.25) == 200
-    assert tokens_wanted(600, 0.5) == 600
+def test_each_row_is_learned_once_an_epoch_and_every_epoch_replays_other_rows():
+    order = Alternating(own=4, rows=4 + 10, seed=3)
+    epochs = []
+    for epoch in range(3):
+        order.set_epoch(epoch)
+        epochs.append(list(order))
+    assert all(len(rows) == len(order) == 8 for rows in epochs)
+    assert all(sorted(rows[::2]) == [0, 1, 2, 3] for rows in epochs)
+    replayed = [row for rows in epochs for row in rows[1::2]]
+    assert sorted(replayed[:10]) == list(range(4, 14))
+    assert replayed[10:] == replayed[:2]
+    assert epochs[0][::2] != epochs[1][::2] != epochs[2][::2]
+    order.set_epoch(1)
+    assert list(order) == epochs[1]
 
 
 @pytest.mark.parametrize("method", ["full", "lora"])
@@ -89,6 +97,7 @@ def test_the_loss_on_replay_is_the_divergence_from_the_base(
     trainer = trainer_for(settings(method=method, packing=False, replay_file=replay_file, replay_share=0.3))
     model: Any = trainer.model
     rows: Any = trainer.train_dataset
+    model.train()
     batch = trainer.data_collator([rows[0]])
     places = batch["labels"][:, 1:] <= HELD
 
@@ -130,19 +139,18 @@ def test_a_run_counts_what_it_replays_and_stays_nearer_to_its_base(
 ):
     given = {"method": "full", "epochs": 3, "learning_rate": 3e-3, "early_stopping_patience": 0}
     plain, _ = train(settings(output_dir=tmp_path / "plain", **given))
-    held, lines = train(
-        settings(output_dir=tmp_path / "held", replay_file=replay_file, replay_share=0.3, replay_weight=3.0, **given)
-    )
+    held, lines = train(settings(output_dir=tmp_path / "held", replay_file=replay_file, replay_share=0.5, **given))
 
     assert plain["conversations"]["replay"] == plain["tokens"]["replay"] == 0
     assert held["conversations"]["replay"] == 8
-    assert held["steps"] > plain["steps"]
-    assert any("are replayed" in line for line in lines)
+    assert held["steps"] == plain["steps"]
+    assert held["tokens"]["replay"] > 0
+    assert any("8 conversations to replay, 50% of an epoch" in line for line in lines)
     assert held["fingerprint"] != plain["fingerprint"]
     assert distance(settings(), tmp_path / "held", replay_file) < 0.7 * distance(
         settings(), tmp_path / "plain", replay_file
     )
-    assert held["losses"][-1]["loss"] < held["losses"][0]["loss"]
+    assert held["validation_losses"][-1]["loss"] < held["validation_losses"][0]["loss"]
 
 
 def distance(settings: Settings, trained: Path, replay_file: Path) -> float:

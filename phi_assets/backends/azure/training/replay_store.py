@@ -30,7 +30,7 @@ class AzureReplayStore(ReplayStore):
     decides: ClassVar = {
         "replay_conversations": Decides(
             modules=("replay_sets", "azure.jobs.spec"),
-            programs=("evaluation_code", "serving_code"),
+            programs=("evaluation_code/replay.py", "evaluation_code/apart.py"),
             settings=SUBSCRIPTION,
         ),
     }

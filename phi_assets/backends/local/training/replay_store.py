@@ -19,7 +19,7 @@ class LocalReplayStore(ReplayStore):
     decides: ClassVar = {
         "replay_conversations": Decides(
             modules=("replay_sets", "local.module_child", "local.pipes_child"),
-            programs=("evaluation_code", "serving_code"),
+            programs=("evaluation_code/replay.py", "evaluation_code/apart.py"),
         ),
     }
     state: str
