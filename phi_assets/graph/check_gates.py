@@ -45,7 +45,7 @@ def check_result(
         asset_key=asset,
         check_name=name,
         passed=outcome.passed and not outcome.warning,
-        severity=dg.AssetCheckSeverity.WARN if outcome.passed else dg.AssetCheckSeverity.ERROR,
+        severity=dg.AssetCheckSeverity.WARN if outcome.passed and outcome.warning else dg.AssetCheckSeverity.ERROR,
         description=markdown.text(outcome.description),
         metadata={SUBJECT: subject, **verdict.numbers},
     )
