@@ -23,7 +23,8 @@ ALL_BUT_QUOTA = ALL_OF_AZURE - {"gpu_quota"}
 # A flow is in the home and does not name the deployment: it depends on its connection.
 NAMES_DEPLOYMENT = ALL_BUT_QUOTA - FLOWS
 EVALUATIONS = {"model_evaluation", "chat_flow_evaluation"}
-RAW, QUESTIONS, REPLAY_SOURCES = {"raw_conversations"}, {"evaluation_questions"}, {"replay_sources"}
+RAW, QUESTIONS = {"raw_conversations"}, {"evaluation_questions"}
+GENERAL, REPLAY_SOURCES = {"general_questions"}, {"replay_sources"}
 CHAT = {"endpoint_connection", *FLOWS}
 WORKSPACE_SOURCE = "phi_assets/defs/infrastructure/assets.py"
 WORKSPACE = {"ml_workspace", "training_compute", "training_environment"}

@@ -14,7 +14,7 @@ SNAPSHOTS = {
     "local": Path(__file__).parent / "asset_graph.json",
     "azure": Path(__file__).parent / "asset_graph_azure.json",
 }
-SOURCES = {"raw_conversations", "evaluation_questions", "replay_sources"}
+SOURCES = {"raw_conversations", "evaluation_questions", "general_questions", "replay_sources"}
 
 
 @pytest.fixture(scope="module", params=BACKENDS)

@@ -22,7 +22,7 @@ NEEDS = on_azure("gpu_quota")
     group_name="evaluation",
     kinds={"pytorch"},
     owners=ML,
-    deps=["evaluation_questions", *NEEDS],
+    deps=["evaluation_questions", "general_questions", *NEEDS],
     metadata=stored_by("evaluator", "evaluation_questions", "general_questions", *JUDGED_BY),
 )
 def model_evaluation(

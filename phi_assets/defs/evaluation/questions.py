@@ -1,6 +1,7 @@
-"""The evaluation questions: a source whose data version is the hash of its files."""
+"""The questions that models are evaluated by: sources whose data version is the hash of their file."""
 
 import hashlib
+from pathlib import Path
 
 import dagster as dg
 
@@ -15,13 +16,27 @@ from phi_assets.settings import Settings
         group_name="evaluation",
         kinds={"json"},
         owners=ML,
-        description="Evaluation questions and general questions; the data version is the hash of both files.",
-        metadata=decided_by("evaluation_questions", "general_questions"),
+        description="Questions of PHI_EVALUATION_QUESTIONS, on what is learned; the data version is their hash.",
+        metadata=decided_by("evaluation_questions"),
     )
 )
 def evaluation_questions(settings: dg.ResourceParam[Settings]) -> dg.ObserveResult:
-    digest = hashlib.sha256()
-    for path in (settings.questions_file, settings.general_file):
-        digest.update(path.read_bytes() if path else b"none")
-        digest.update(b"\0")
-    return dg.ObserveResult(data_version=dg.DataVersion(digest.hexdigest()))
+    return dg.ObserveResult(data_version=_version(settings.questions_file))
+
+
+@observed_source(
+    dg.AssetSpec(
+        "general_questions",
+        group_name="evaluation",
+        kinds={"json"},
+        owners=ML,
+        description="Questions of PHI_GENERAL_QUESTIONS, on what the base knows; the data version is their hash.",
+        metadata=decided_by("general_questions"),
+    )
+)
+def general_questions(settings: dg.ResourceParam[Settings]) -> dg.ObserveResult:
+    return dg.ObserveResult(data_version=_version(settings.general_file))
+
+
+def _version(file: Path | None) -> dg.DataVersion:
+    return dg.DataVersion(hashlib.sha256(file.read_bytes() if file else b"none").hexdigest())

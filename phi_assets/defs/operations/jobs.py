@@ -39,8 +39,10 @@ rollback = dg.define_asset_job(
 )
 observe_sources = dg.define_asset_job(
     "observe_sources",
-    selection=dg.AssetSelection.assets("raw_conversations", "evaluation_questions", "replay_sources"),
-    description="Observe whether the conversations, the evaluation questions or the sources of replay have changed.",
+    selection=dg.AssetSelection.assets(
+        "raw_conversations", "evaluation_questions", "general_questions", "replay_sources"
+    ),
+    description="Observe whether the conversations, the questions or the sources of replay have changed.",
 )
 FRESHNESS = (
     ("taken_in", "raw_conversations"),

@@ -37,7 +37,7 @@ NEEDS = on_azure("gpu_quota", "role_assignments")
     group_name="training",
     kinds={"json"},
     owners=ML,
-    deps=["replay_sources", "evaluation_questions", "training_compute", "training_environment", *NEEDS],
+    deps=["replay_sources", "general_questions", "training_compute", "training_environment", *NEEDS],
     metadata=stored_by("replay_store", "replay", "general_questions"),
     pool="training",
 )

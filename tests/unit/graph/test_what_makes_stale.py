@@ -27,6 +27,7 @@ from tests.support.asset_sets import (
     FROM_EVALUATION,
     FROM_REPLAY,
     FROM_TRAINING,
+    GENERAL,
     NAMES_DEPLOYMENT,
     ON_RESOURCES,
     QUESTIONS,
@@ -84,7 +85,7 @@ BOTH = [
     ),
     Row("phi_assets/defs/training/replay_sources.py", observed=REPLAY_SOURCES),
     Row("phi_assets/defs/evaluation/assets.py", {"model_evaluation", "registered_model"}, FROM_EVALUATION),
-    Row("phi_assets/defs/evaluation/questions.py", observed=QUESTIONS),
+    Row("phi_assets/defs/evaluation/questions.py", observed=QUESTIONS | GENERAL),
     Row("phi_assets/defs/serving/assets.py", {"online_endpoint", "online_deployment"}, FROM_ENDPOINT),
     Row("phi_assets/defs/chat/assets.py", CHAT, CHAT),
     data("dataset", "other.jsonl", observed=RAW),
@@ -109,7 +110,7 @@ BOTH = [
     Row("base_model", {"base_model"}, {"base_model", *FROM_REPLAY}, "hf:microsoft/Phi-4-mini-instruct"),
     Row("preset", {"fine_tuned_model"}, FROM_TRAINING, "phi4-mini-lora"),
     Row("evaluation_questions", EVALUATIONS, FROM_EVALUATION, "none", QUESTIONS),
-    Row("general_questions", REPLAY | {"model_evaluation"}, FROM_REPLAY, "none", QUESTIONS),
+    Row("general_questions", REPLAY | {"model_evaluation"}, FROM_REPLAY, "none", GENERAL),
     Row("replay", REPLAY, FROM_REPLAY, "none", REPLAY_SOURCES),
     Row("min_general_kept", {"model_evaluation"}, FROM_EVALUATION, "0.5"),
     Row("warn_general_kept", {"model_evaluation"}, FROM_EVALUATION, "0.5"),
@@ -303,6 +304,8 @@ def test_where_the_same_comes_out_nothing_else_is_made(backend, what, graph, pro
     [
         ("raw_conversations", {"chat_dataset"}, {"chat_dataset", *FROM_TRAINING}),
         ("evaluation_questions", EVALUATIONS, FROM_EVALUATION),
+        ("general_questions", REPLAY | {"model_evaluation"}, FROM_REPLAY),
+        ("replay_sources", REPLAY, FROM_REPLAY),
     ],
 )
 def test_other_content_of_a_source_reaches_what_learns_from_it(backend, source, direct, reached, graph, project):
