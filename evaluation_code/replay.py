@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 REPLAY, REPORT = "replay.jsonl", "replay.json"
 # An answer is cut there: what is replayed is the base's choice of each next word, so an end is not needed.
-MAX_NEW_TOKENS = 32
+MAX_NEW_TOKENS = 48
 AT_ONCE, ROWS = 128, 32
 
 
@@ -42,7 +42,7 @@ def parser() -> argparse.ArgumentParser:
         "--sources", nargs="+", required=True, metavar="FILE[=WEIGHT]", help="JSON Lines of conversations or of prompts"
     )
     result.add_argument("--general", type=Path, help="general questions, from which the set stays apart")
-    result.add_argument("--conversations", type=int, default=500, help="size of the set (default: %(default)s)")
+    result.add_argument("--conversations", type=int, default=400, help="size of the set (default: %(default)s)")
     result.add_argument("--seed", type=int, default=0, help="of the order of each source (default: %(default)s)")
     result.add_argument("--output_dir", type=Path, required=True, help="folder for the results, created if missing")
     return result

@@ -42,7 +42,7 @@ def total_steps(trainer: Trainer, settings: Settings) -> int:
     from .trainer import steps_of
 
     rows: Any = trainer.train_dataset
-    return steps_of(settings, trainer.order.own if trainer.order else len(rows))
+    return steps_of(settings, len(trainer.order or rows))
 
 
 def measured_steps(trainer: Trainer) -> tuple[int, float]:

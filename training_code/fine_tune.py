@@ -88,21 +88,22 @@ def fine_tune(settings: Settings, log: Reporter) -> dict[str, Any]:
     replay = None
     if settings.replay_file is not None and settings.replay_share:
         replay = load_rows(settings.replay_file, tokenizer, stops, settings.max_length, max_cut_share=1.0)
-    own_set = as_dataset(train.rows, **packing)
-    train_set = with_replay(own_set, replay.rows, settings) if replay else own_set
+    train_set, order = as_dataset(train.rows, **packing), None
+    if replay:
+        train_set, order = with_replay(train_set, replay.rows, settings)
     validation_set = as_dataset(validation.rows, **packing)
 
     # Model
     model = load_model(settings)
     progress = Progress(log, settings.log_seconds)
     saving = TimedSaving(settings.save_seconds, settings.keep_checkpoints, identity)
-    trainer = make_trainer(settings, model, tokenizer, train_set, validation_set, [saving, progress], len(own_set))
+    trainer = make_trainer(settings, model, tokenizer, train_set, validation_set, [saving, progress], order)
 
     # Train
     resumed = checkpoints.newest(settings.checkpoints, identity)
     if resumed:
         log.line(f"resuming from step {resumed.step}, the last complete checkpoint")
-    steps = steps_of(settings, len(own_set))
+    steps = steps_of(settings, len(order or train_set))
     if not (resumed and resumed.finished):
         left = steps - (resumed.step if resumed else 0)
         ahead = estimate.estimate(trainer, settings, validation, left)

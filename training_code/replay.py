@@ -31,44 +31,50 @@ def held_labels(row: Tokens) -> list[int]:
     return [-100, *labels[1:]]
 
 
-def packed_length_of(replay_share: float, packed_length: int) -> int:
-    """Tokens of a packed row of replay that goes beside one of `packed_length` tokens to be learned."""
-    return max(1, round(packed_length * replay_share / (1 - replay_share)))
-
-
-def with_replay(own: Dataset, replay: Sequence[Tokens], settings: Settings) -> Dataset:
-    """The rows of `own`, then the rows of replay, of which one goes beside each row of `own`."""
+def with_replay(own: Dataset, replay: Sequence[Tokens], settings: Settings) -> tuple[Dataset, Mixed]:
+    """The rows of `own`, then those of replay, and the order in which epochs go through them."""
     from datasets import concatenate_datasets
 
     from .data import as_dataset
 
-    length = packed_length_of(settings.replay_share, settings.packed_length)
-    replayed = as_dataset(replay, replayed=True, packing=settings.packing, packed_length=length, seed=settings.seed)
-    return concatenate_datasets([own, replayed.cast(own.features)])
+    packing = {"packing": settings.packing, "packed_length": settings.packed_length, "seed": settings.seed}
+    replayed = as_dataset(replay, replayed=True, **packing)
+    each = rows_wanted(tokens_of(own), tokens_of(replayed) / len(replayed), settings.replay_share)
+    rows = concatenate_datasets([own, replayed.cast(own.features)])
+    return rows, Mixed(len(own), len(replayed), each, settings.seed)
 
 
-class Alternating(Sampler[int]):
-    """The rows of an epoch: each row to be learned, in random order, followed by a row of replay.
+def tokens_of(rows: Dataset) -> int:
+    """All tokens of the rows."""
+    return sum(len(ids) for ids in rows["input_ids"])
 
-    The first `own` of `rows` are to be learned, the others are replay. Each epoch goes on in the replay where the last
-    one ended, and begins again after the last row.
+
+def rows_wanted(own_tokens: int, tokens_per_row: float, share: float) -> int:
+    """Rows of replay in an epoch, so that they have `share` of its tokens; at least one."""
+    return max(1, round(own_tokens * share / (1 - share) / tokens_per_row))
+
+
+class Mixed(Sampler[int]):
+    """The rows of each epoch in random order: all `own` to be learned, which come first, and `each` of `replay`.
+
+    An epoch goes on in the replay where the last one ended, and begins again after the last row.
     """
 
-    def __init__(self, own: int, rows: int, seed: int) -> None:
-        self.own, self.replay, self.seed, self.epoch = own, rows - own, seed, 0
+    def __init__(self, own: int, replay: int, each: int, seed: int) -> None:
+        self.own, self.replay, self.each, self.seed, self.epoch = own, replay, each, seed, 0
 
     def set_epoch(self, epoch: int) -> None:
         self.epoch = epoch
 
     def __len__(self) -> int:
-        return 2 * self.own
+        return self.own + self.each
 
     def __iter__(self) -> Iterator[int]:
-        order = random.Random(f"{self.seed} {self.epoch}").sample(range(self.own), self.own)
         replayed = random.Random(self.seed).sample(range(self.own, self.own + self.replay), self.replay)
-        for place, row in enumerate(order):
-            yield row
-            yield replayed[(self.epoch * self.own + place) % self.replay]
+        began = self.epoch * self.each
+        rows = [*range(self.own), *(replayed[(began + place) % self.replay] for place in range(self.each))]
+        random.Random(f"{self.seed} {self.epoch}").shuffle(rows)
+        return iter(rows)
 
 
 def base_of(model: Any) -> Callable[[], tuple[Any, AbstractContextManager[Any]]]:

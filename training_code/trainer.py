@@ -23,7 +23,7 @@ from trl.trainer.sft_trainer import DataCollatorForLanguageModeling, SFTTrainer
 from .data import IGNORED
 from .errors import TrainingRefused
 from .model import adapter_config
-from .replay import HELD, Alternating, base_of
+from .replay import HELD, Mixed, base_of
 from .settings import Settings
 
 # The inputs of the model in a batch; attention.py uses the offsets.
@@ -41,8 +41,7 @@ class Trainer(SFTTrainer):
     eval_tokens_per_row: float | None = None
     # Set when some rows are replay: returns the base model and a context in which to call it.
     base: Callable[[], tuple[Any, AbstractContextManager[Any]]] | None = None
-    # Set with it: the order of the rows, each to be learned with one of replay.
-    order: Alternating | None = None
+    order: Mixed | None = None  # set with it: the rows of each epoch
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         return self.order or super()._get_train_sampler(train_dataset)
@@ -98,16 +97,14 @@ def make_trainer(
     train: Dataset,
     validation: Dataset,
     callbacks: list[TrainerCallback],
-    own_rows: int | None = None,
+    order: Mixed | None = None,
 ) -> Trainer:
-    """A trainer over tokenised rows, ready for `train()`. Rows of `train` after the first `own_rows` are replay."""
-    own = len(train) if own_rows is None else own_rows
-    replayed = own < len(train)
+    """A trainer over tokenised rows, ready for `train()`; `order` goes through them when some are replay."""
     if settings.early_stopping_patience:
         callbacks = [*callbacks, EarlyStoppingCallback(settings.early_stopping_patience)]
     trainer = Trainer(
         model=model,
-        args=checked_arguments(settings, steps_of(settings, own), rows=settings.batch_size * (1 + replayed)),
+        args=checked_arguments(settings, steps_of(settings, len(order or train))),
         data_collator=DataCollatorForLanguageModeling(
             pad_token_id=int(tokenizer.pad_token_id),  # type: ignore[arg-type]
             padding_free=settings.packing,
@@ -119,9 +116,8 @@ def make_trainer(
         callbacks=callbacks,
     )
     trainer.remove_callback(PrinterCallback)
-    if replayed:
-        trainer.order = Alternating(own, len(train), settings.seed)
-        trainer.base = base_of(trainer.model)
+    if order:
+        trainer.order, trainer.base = order, base_of(trainer.model)
     in_loss = sum(label != IGNORED for row in validation["labels"] for label in row)
     batches = math.ceil(len(validation) / settings.eval_batch_size)
     # Without padding, a batch reaches the loss as one long row.
@@ -135,19 +131,19 @@ def steps_of(settings: Settings, rows: int) -> int:
     return math.ceil(settings.epochs * max(1, math.ceil(batches / settings.accumulation)))
 
 
-def checked_arguments(settings: Settings, steps: int, rows: int) -> SFTConfig:
+def checked_arguments(settings: Settings, steps: int) -> SFTConfig:
     """arguments() with TrainingRefused for a schedule or an optimizer that transformers doesn't have."""
     try:
-        return arguments(settings, steps, rows)
+        return arguments(settings, steps)
     except ValueError as e:
         raise TrainingRefused(str(e)) from e
 
 
-def arguments(settings: Settings, steps: int, rows: int) -> SFTConfig:
-    """The settings as an SFTConfig, with `rows` in a forward pass."""
+def arguments(settings: Settings, steps: int) -> SFTConfig:
+    """The settings as an SFTConfig."""
     return SFTConfig(
         output_dir=str(settings.checkpoints),
-        per_device_train_batch_size=rows,
+        per_device_train_batch_size=settings.batch_size,
         per_device_eval_batch_size=settings.eval_batch_size,
         gradient_accumulation_steps=settings.accumulation,
         num_train_epochs=settings.epochs,

@@ -4,6 +4,7 @@ import json
 import random
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,9 @@ def evaluated(world: World, tuned: Path, out: Path, *more: str) -> dict[str, Any
 
 
 def refusals(report: dict[str, Any], rules: Rules | None = None) -> set[str]:
-    return {name for name, outcome in decide(report, rules or Rules()).items() if not outcome.passed}
+    # A tiny base knows 28 general answers: fewer than a real one is judged by.
+    chosen = replace(rules or Rules(), fewest_general=25)
+    return {name for name, outcome in decide(report, chosen).items() if not outcome.passed}
 
 
 @pytest.fixture(scope="module")

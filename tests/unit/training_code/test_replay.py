@@ -10,7 +10,7 @@ import pytest
 from tests.unit.training_code.conftest import write_jsonl
 from training_code.chat_template import Tokens
 from training_code.errors import TrainingRefused
-from training_code.replay import HELD, Alternating, held_labels, packed_length_of
+from training_code.replay import HELD, Mixed, held_labels, rows_wanted
 from training_code.settings import Settings
 from training_code.trainer import Trainer
 
@@ -42,7 +42,7 @@ def trainer_for(settings: Settings) -> Trainer:
     stops = stop_ids(settings.base_model, tokenizer)
     rows = load_rows(settings.replay_file, tokenizer, stops, settings.max_length, 0.0).rows
     data = as_dataset(rows, replayed=True, packing=settings.packing, packed_length=256, seed=0)
-    return make_trainer(settings, load_model(settings), tokenizer, data, data, [], own_rows=0)
+    return make_trainer(settings, load_model(settings), tokenizer, data, data, [], Mixed(0, len(data), len(data), 0))
 
 
 def loss(trainer: Trainer) -> Any:
@@ -58,23 +58,26 @@ def test_the_label_of_a_replayed_token_is_no_token_and_is_not_ignored():
     assert held_labels(Tokens([7, 8], [True, True])) == [-100, HELD - 8]
 
 
-@pytest.mark.parametrize(("share", "length"), [(0.5, 256), (0.25, 85), (0.8, 1024)])
-def test_a_row_of_replay_is_as_long_as_the_share_wants(share: float, length: int):
-    assert packed_length_of(share, 256) == length
+@pytest.mark.parametrize(
+    ("own", "per_row", "share", "rows"), [(600, 50, 0.5, 12), (600, 50, 0.25, 4), (9, 500, 0.1, 1)]
+)
+def test_an_epoch_has_as_many_rows_of_replay_as_the_share_wants(own: int, per_row: int, share: float, rows: int):
+    assert rows_wanted(own, per_row, share) == rows
 
 
 def test_each_row_is_learned_once_an_epoch_and_every_epoch_replays_other_rows():
-    order = Alternating(own=4, rows=4 + 10, seed=3)
+    order = Mixed(own=5, replay=10, each=4, seed=3)
     epochs = []
     for epoch in range(3):
         order.set_epoch(epoch)
         epochs.append(list(order))
-    assert all(len(rows) == len(order) == 8 for rows in epochs)
-    assert all(sorted(rows[::2]) == [0, 1, 2, 3] for rows in epochs)
-    replayed = [row for rows in epochs for row in rows[1::2]]
-    assert sorted(replayed[:10]) == list(range(4, 14))
-    assert replayed[10:] == replayed[:2]
-    assert epochs[0][::2] != epochs[1][::2] != epochs[2][::2]
+    assert all(len(rows) == len(order) == 9 for rows in epochs)
+    assert all(sorted(row for row in rows if row < 5) == [0, 1, 2, 3, 4] for rows in epochs)
+    replayed = [{row for row in rows if row >= 5} for rows in epochs]
+    assert all(len(rows) == 4 for rows in replayed)
+    assert set.union(*replayed) == set(range(5, 15))
+    assert not replayed[0] & replayed[1]
+    assert epochs[0] != epochs[1] != epochs[2]
     order.set_epoch(1)
     assert list(order) == epochs[1]
 
@@ -143,7 +146,7 @@ def test_a_run_counts_what_it_replays_and_stays_nearer_to_its_base(
 
     assert plain["conversations"]["replay"] == plain["tokens"]["replay"] == 0
     assert held["conversations"]["replay"] == 8
-    assert held["steps"] == plain["steps"]
+    assert held["steps"] > plain["steps"]
     assert held["tokens"]["replay"] > 0
     assert any("8 conversations to replay, 50% of an epoch" in line for line in lines)
     assert held["fingerprint"] != plain["fingerprint"]
