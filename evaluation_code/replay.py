@@ -88,7 +88,7 @@ class Source:
 
 
 def write(options: argparse.Namespace, log: Callable[[str], None]) -> dict[str, Any]:
-    """Write the set into `options.output_dir` and return its report. Raises InputError when nothing is left."""
+    """Write the set into `options.output_dir` and return its report. A set may be empty: the report says why."""
     (options.output_dir / REPORT).unlink(missing_ok=True)
     sources = read_sources(options.sources, options.conversations, options.seed)
     apart = Apart(read_questions(options.general))
@@ -98,8 +98,6 @@ def write(options: argparse.Namespace, log: Callable[[str], None]) -> dict[str, 
         for source in sources:
             progress.begin(f"{source.path.name}: {source.wanted} conversations for replay")
             rows += chosen(source, apart, options.base, progress)
-    if not rows:
-        raise InputError(f"no conversation is left for replay: {json.dumps([each.as_json() for each in sources])}")
     report = {"conversations": len(rows), "sources": [each.as_json() for each in sources]}
     options.output_dir.mkdir(parents=True, exist_ok=True)
     text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
@@ -108,6 +106,9 @@ def write(options: argparse.Namespace, log: Callable[[str], None]) -> dict[str, 
     part.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     os.replace(part, options.output_dir / REPORT)
     log(f"{len(rows)} conversations for replay, {sum(each.answered for each in sources)} answered by the base")
+    for each in sources:
+        if each.left_out:
+            log(f"{each.path.name}: left out {', '.join(f'{n} ({why})' for why, n in sorted(each.left_out.items()))}")
     return report
 
 

@@ -10,7 +10,10 @@ ROWS = "replay.jsonl"
 
 
 def apart(folder: Path, general: Path | None) -> CheckOutcome:
-    """Passes when no conversation of the set in `folder` shares an answer or a question with the general questions."""
+    """Passes when no conversation of the set in `folder` shares an answer or a question with the general questions.
+
+    An empty set warns: training then replays nothing.
+    """
     rows = folder / ROWS
     try:
         questions = read_questions(general)
@@ -24,6 +27,11 @@ def apart(folder: Path, general: Path | None) -> CheckOutcome:
         if (reason := finder.conflict(messages))
     ]
     numbers = {"conversations": len(conversations), "shared": len(found)}
+    if not conversations:
+        described = (
+            "nothing is replayed, so training may forget more; the log of replay_conversations says what was left out"
+        )
+        return CheckOutcome(True, described, numbers, warning=True)
     if not found:
         return CheckOutcome(
             True,

@@ -47,7 +47,9 @@ def small_world(folder: Path) -> dict[str, str]:
     (folder / "preset.yaml").write_text(PRESET + "replay_share: 0.2\n", encoding="utf-8")
     rows = [json.dumps({"messages": row}) + "\n" for row in conversations(60, seed=1)]
     (folder / "raw.jsonl").write_text("".join(rows), encoding="utf-8")
-    own = [[{"role": "user", "content": f"How is glass number {n} blown?"}] for n in range(12)]
+    # A tiny base answers most prompts with nothing.
+    told = {"role": "assistant", "content": "By a person with a pipe."}
+    own = [[{"role": "user", "content": f"How is glass number {n} blown?"}, *([told] * (n % 2))] for n in range(12)]
     (folder / "replay.jsonl").write_text("".join(json.dumps({"messages": row}) + "\n" for row in own), encoding="utf-8")
     return {
         "PHI_HOME": str(folder / "home"),
