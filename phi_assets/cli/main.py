@@ -209,7 +209,7 @@ def models(as_json: bool) -> int:
     section=MODELS,
     examples=[
         "phi promote 2 --reason 'version 3 is too terse'",
-        "phi promote --despite keeps_general_answers --reason 'it only ever answers about our product'",
+        "phi promote --despite keeps_general_answers --reason 'it may forget'",
     ],
 )
 @click.argument(

@@ -26,6 +26,7 @@ ASSETS = (
     "raw_conversations",
     "chat_dataset",
     "base_model",
+    "replay_conversations",
     "fine_tuned_model",
     "model_evaluation",
     "model_card",

@@ -19,6 +19,7 @@ MADE = (
     "training_environment",
     "chat_dataset",
     "base_model",
+    "replay_conversations",
     "fine_tuned_model",
     "model_evaluation",
     "registered_model",

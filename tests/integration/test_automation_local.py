@@ -19,6 +19,7 @@ NEW = PROJECT / "data" / "new_product" / "conversations.jsonl"
 WAVE = {"fine_tuned_model", "model_evaluation", "registered_model", "online_deployment", "chat_flow_evaluation"}
 UNTOUCHED = {
     "base_model",
+    "replay_conversations",
     "ml_workspace",
     "training_compute",
     "training_environment",

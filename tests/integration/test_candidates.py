@@ -22,7 +22,10 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:.*is currently in preview:dagster_shared.utils.warnings.PreviewWarning"),
     pytest.mark.filterwarnings("ignore:AssetExecutionContext.run_id is deprecated:DeprecationWarning"),
 ]
-MADE = ["ml_workspace", "training_compute", "training_environment", "chat_dataset", "base_model", "fine_tuned_model"]
+MADE = [
+    *("ml_workspace", "training_compute", "training_environment"),
+    *("chat_dataset", "base_model", "replay_conversations", "fine_tuned_model"),
+]
 TRAINS = "loading torch"
 
 

@@ -18,7 +18,10 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:.*is currently in preview:dagster_shared.utils.warnings.PreviewWarning"),
     pytest.mark.filterwarnings("ignore:AssetExecutionContext.run_id is deprecated:DeprecationWarning"),
 ]
-MADE = ["ml_workspace", "training_compute", "training_environment", "chat_dataset", "base_model", "fine_tuned_model"]
+MADE = [
+    *("ml_workspace", "training_compute", "training_environment"),
+    *("chat_dataset", "base_model", "replay_conversations", "fine_tuned_model"),
+]
 STEPS, MOST_BYTES, MOST_PICTURE_BYTES = 2_000, 50_000, 20_000
 LONG = {"packed_length": "64", "epochs": "45", "early_stopping_patience": "0", "log_seconds": "1"}
 

@@ -28,7 +28,7 @@ pytestmark = [
 ]
 ROUNDS, EARLY = 30, 10
 DEPLOYED = (1, 5)
-ONCE = ["ml_workspace", "training_compute", "training_environment", "base_model"]
+ONCE = ["ml_workspace", "training_compute", "training_environment", "base_model", "replay_conversations"]
 MOST_GROWTH = 1.25  # of the home, from the tenth round to the thirtieth
 Usage = namedtuple("Usage", "total used free")
 

@@ -28,7 +28,10 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:Using variable_values and operation_name:DeprecationWarning"),
 ]
 
-MADE = ["ml_workspace", "training_compute", "training_environment", "chat_dataset", "base_model"]
+MADE = [
+    *("ml_workspace", "training_compute", "training_environment"),
+    *("chat_dataset", "base_model", "replay_conversations"),
+]
 IN_POOL = {"fine_tuned_model", "train_candidate"}
 ENDED = {dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED}
 

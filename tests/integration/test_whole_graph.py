@@ -35,6 +35,7 @@ ALL = {
     "training_environment",
     "chat_dataset",
     "base_model",
+    "replay_conversations",
     "fine_tuned_model",
     "model_evaluation",
     "registered_model",

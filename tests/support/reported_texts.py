@@ -20,7 +20,7 @@ from phi_assets.defs.dataset.sensors import _describe
 from phi_assets.defs.evaluation.metadata import describe_evaluation
 from phi_assets.defs.operations.answer_lineage import describe_lineage
 from phi_assets.defs.operations.candidates import verdicts_table
-from phi_assets.defs.training.metadata import describe_base, describe_training
+from phi_assets.defs.training.metadata import describe_base, describe_replay, describe_training
 from phi_assets.graph import check_gates, metadata_values
 from phi_assets.graph.dagster_internals import open_instance
 from phi_assets.lineage.events import Deployed, TrainedFrom
@@ -34,7 +34,7 @@ from phi_assets.outcome import CheckOutcome
 from phi_assets.plain_text import plain_text
 from phi_assets.records import BaseModel, DatasetVersion, FlowEvaluation, RegisteredModel
 from serving_code.answers import StoredAnswer
-from tests.support.fake_records import a_model
+from tests.support.fake_records import NO_REPLAY, a_model
 
 PIXEL = bytes.fromhex(
     "89504e470d0a1a0a0000000d4948445200000001000000010806000000" + "1f15c4890000000d49444154789c63f8cfc0f01f0005000"
@@ -58,6 +58,7 @@ def report_texts(dagster_home: Path, folder: Path, texts: Sequence[str]) -> str:
             _dataset(folder, texts),
         ),
         "base_model": describe_base(base, _template(folder, texts)),
+        "replay_conversations": describe_replay(NO_REPLAY, _replay(folder, texts)),
         "fine_tuned_model": describe_training(replace(a_model(DIGEST, ""), preset=one), _model(folder)),
         "model_evaluation": describe_evaluation(_report(one), _evaluation(folder, texts)),
         "chat_flow_evaluation": describe_flow_evaluation(_flow_evaluation(folder, texts)),
@@ -138,6 +139,20 @@ def _dataset(folder: Path, texts: Sequence[str]) -> Path:
         "settings": {"repairs": []},
     }
     (place / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    return place
+
+
+def _replay(folder: Path, texts: Sequence[str]) -> Path:
+    place = folder / "replay"
+    place.mkdir()
+    rows = [{"messages": [{"role": "user", "content": text}, {"role": "assistant", "content": text}]} for text in texts]
+    (place / "replay.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    sources = [
+        {"file": text, "conversations": 1, "wanted": 1, "kept": 1, "answered_by_base": 1, "left_out": {text: 1}}
+        for text in texts
+    ]
+    report = {"conversations": len(texts), "sources": sources}
+    (place / "replay.json").write_text(json.dumps(report), encoding="utf-8")
     return place
 
 

@@ -97,5 +97,5 @@ def test_a_weight_that_is_no_weight_is_refused(
 def test_an_empty_set_says_why(world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     rows = [{"messages": chat(question, reply)} for question, reply, _ in general_pairs()]
     assert run(world, tmp_path / "out", "--sources", str(write_lines(tmp_path / "all.jsonl", rows))) == 0
-    assert "left out 28 (holds an answer)" in capsys.readouterr().out
+    assert "left out 28 (asks a question)" in capsys.readouterr().out
     assert report_of(tmp_path / "out")["conversations"] == len(rows_of(tmp_path / "out")) == 0
