@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from evaluation_code.__main__ import BAD_INPUT, INTERRUPTED
 from evaluation_code.apart import Apart
-from evaluation_code.inputs import InputError, Message, read_conversations, read_questions, rendered
+from evaluation_code.inputs import InputError, Message, read_conversations, read_questions
 from evaluation_code.pipes import progress_log
 from evaluation_code.progress import Progress, heartbeat
 from serving_code.model_folder import UnsafeModel, UnusableModel
@@ -36,7 +36,10 @@ AT_ONCE, ROWS = 128, 32
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    result = argparse.ArgumentParser(prog="python -m evaluation_code.replay", description=__doc__.partition("\n")[0])
+    result = argparse.ArgumentParser(
+        prog="python -m evaluation_code.replay",
+        description="Write the replay set of a base model. Writes replay.jsonl and replay.json.",
+    )
     result.add_argument("--base", type=Path, required=True, help="model folder of the base")
     result.add_argument(
         "--sources", nargs="+", required=True, metavar="FILE[=WEIGHT]", help="JSON Lines of conversations or of prompts"
@@ -187,8 +190,7 @@ def _answers(engine: "Engine | None", conversations: Sequence[tuple[Message, ...
     if engine is None or not conversations:
         return []
     sampling = Sampling(max_new_tokens=MAX_NEW_TOKENS, temperature=0.0)
-    prompts = [rendered(messages) for messages in conversations]
-    return [completion.text for completion in engine.complete(prompts, sampling, rows=ROWS)]
+    return [completion.text for completion in engine.complete(list(conversations), sampling, rows=ROWS)]
 
 
 if __name__ == "__main__":
