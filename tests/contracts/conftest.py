@@ -51,6 +51,8 @@ def small_world(folder: Path) -> dict[str, str]:
     told = {"role": "assistant", "content": "By a person with a pipe."}
     own = [[{"role": "user", "content": f"How is glass number {n} blown?"}, *([told] * (n % 2))] for n in range(12)]
     (folder / "replay.jsonl").write_text("".join(json.dumps({"messages": row}) + "\n" for row in own), encoding="utf-8")
+    general = {"messages": [{"role": "user", "content": "What is the capital of France?"}], "answers": ["Paris"]}
+    (folder / "general.jsonl").write_text(json.dumps(general) + "\n", encoding="utf-8")
     return {
         "PHI_HOME": str(folder / "home"),
         "PHI_DATASET": str(folder / "raw.jsonl"),
@@ -58,4 +60,5 @@ def small_world(folder: Path) -> dict[str, str]:
         "PHI_PRESET": str(folder / "preset.yaml"),
         "PHI_NEAR_DUPLICATE_THRESHOLD": "0.95",
         "PHI_REPLAY": str(folder / "replay.jsonl"),
+        "PHI_GENERAL_QUESTIONS": str(folder / "general.jsonl"),
     }

@@ -120,8 +120,9 @@ def tiny_home(folder: Path, dataset: Path, ui_port: int) -> Home:
             "PHI_DATASET": str(dataset),
             "PHI_BASE_MODEL": str(make_tiny_phi3(folder / "tiny")),
             "PHI_PRESET": str(folder / "tiny.yaml"),
-            # A tiny base answers two thousand prompts with next to nothing.
+            # A tiny base answers nothing that is asked, and asking takes its time.
             "PHI_REPLAY": "none",
+            "PHI_GENERAL_QUESTIONS": "none",
             "PHI_PROMOTE_ON_INSUFFICIENT_EVIDENCE": "true",
             "PHI_UI_PORT": str(ui_port),
         },
