@@ -172,6 +172,7 @@ def _judged_by_runs(instance: dg.DagsterInstance, asset: str, subject: str) -> I
         for run_id, data in check_history(instance, key, VERDICTS):
             judged = data.metadata.get(SUBJECT)
             if judged and judged.value == subject and instance.get_run_by_id(run_id):
-                outcome = CheckOutcome(data.passed, markdown.plain(data.description or ""))
+                passed = data.passed or data.severity == dg.AssetCheckSeverity.WARN
+                outcome = CheckOutcome(passed, markdown.plain(data.description or ""))
                 yield verdict_of(asset, check, subject, outcome)
                 break

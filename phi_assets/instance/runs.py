@@ -94,7 +94,7 @@ def follow(instance: dg.DagsterInstance, run_id: str, say: Say) -> Outcome:
             verdict = "passed" if data.passed else "warning" if data.severity == WARN else "FAILED"
             described = markdown.plain(data.description or "")
             say(step, f"check {data.check_name}: {verdict}. {described}")
-            if not data.passed and data.blocking:
+            if not data.passed and data.blocking and data.severity != WARN:
                 errors.append(f"{data.asset_key.to_user_string()}: check {data.check_name} failed: {described}")
         elif not kind and event.user_message and int(event.level) >= logging.INFO:
             say(step, event.user_message)
