@@ -146,7 +146,7 @@ def _verdict(entry: dg.EventLogEntry) -> CheckEvaluation:
         check=data.check_name,
         subject=str(subject.value) if subject else "",
         passed=data.passed,
-        blocking=bool(data.blocking),
+        blocking=bool(data.blocking) and data.severity != dg.AssetCheckSeverity.WARN,
         warning=data.severity == dg.AssetCheckSeverity.WARN,
         description=markdown.plain(data.description or ""),
     )
