@@ -36,6 +36,8 @@ def override(promotion: Promotion, catalog: AssetCatalog, evaluation: Evaluation
 
     Raises CannotPromote, and NotPassed for a check that did not fail.
     """
+    if promotion.action != "promote":
+        raise CannotPromote("`despite` goes with action `promote` only", allow_retries=False)
     if promotion.version or not promotion.reason.strip():
         wrong = "both a version and `despite` are given" if promotion.version else "`despite` needs a reason"
         raise CannotPromote(

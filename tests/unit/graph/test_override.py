@@ -75,6 +75,13 @@ def test_the_job_records_how_the_version_was_promoted(catalog: AssetCatalog):
     assert "run 01234567" in catalog.verdicts("model_evaluation", SUBJECT)["keeps_general_answers"].description
 
 
+def test_the_job_overrules_nothing_when_it_rolls_back(catalog: AssetCatalog):
+    config = Promotion(action="rollback", despite=["keeps_general_answers"], reason="why")
+    with pytest.raises(CannotPromote, match="goes with action `promote` only"):
+        override(config, catalog, EVALUATION, "run")
+    assert not catalog.verdicts("model_evaluation", SUBJECT)["keeps_general_answers"].passed
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [({"reason": " "}, "needs a reason"), ({"reason": "why", "version": "2"}, "both a version and")],
