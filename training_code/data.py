@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .chat_template import Message, TemplateMismatch, Tokens, tokenise
 from .errors import TrainingRefused
-from .replay import held_labels
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -107,18 +106,22 @@ def labels_of(row: Tokens) -> list[int]:
 
 
 def as_dataset(
-    rows: Sequence[Tokens], *, replayed: bool = False, packing: bool, packed_length: int, seed: int
+    rows: Sequence[Tokens],
+    *,
+    packing: bool,
+    packed_length: int,
+    seed: int,
+    label: Callable[[Tokens], list[int]] = labels_of,
 ) -> Dataset:
     """A dataset that the trainer uses as it is: input_ids, labels (-100 outside the loss), seq_lengths.
 
     With `packing`, conversations share rows of up to `packed_length` tokens, best fit decreasing; a longer one gets a
-    row of its own. `seq_lengths` holds the length of each, so that attention never crosses conversations. With
-    `replayed` the labels are those of replay.
+    row of its own. `seq_lengths` holds the length of each, so that attention never crosses conversations. The labels
+    of a conversation are those that `label` returns.
     """
     from datasets import Dataset, concatenate_datasets
     from trl.data_utils import pack_dataset
 
-    label = held_labels if replayed else labels_of
     columns = [{"input_ids": row.ids, "labels": label(row), "seq_lengths": [len(row.ids)]} for row in rows]
     short = [row for row in columns if packing and len(row["input_ids"]) <= packed_length]
     if not short:

@@ -16,6 +16,7 @@ import sys
 import time
 import warnings
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -84,14 +85,14 @@ def fine_tune(settings: Settings, log: Reporter) -> dict[str, Any]:
     limits = (settings.max_length, settings.max_truncated_share)
     train = load_rows(settings.train_file, tokenizer, stops, *limits)
     validation = load_rows(settings.validation_file, tokenizer, stops, *limits)
-    packing = {"packing": settings.packing, "packed_length": settings.packed_length, "seed": settings.seed}
+    packed = partial(as_dataset, packing=settings.packing, packed_length=settings.packed_length, seed=settings.seed)
     replay = None
     if settings.replay_file is not None and settings.replay_share:
         replay = load_rows(settings.replay_file, tokenizer, stops, settings.max_length, max_cut_share=1.0)
-    train_set, order = as_dataset(train.rows, **packing), None
+    train_set, order = packed(train.rows), None
     if replay:
         train_set, order = with_replay(train_set, replay.rows, settings)
-    validation_set = as_dataset(validation.rows, **packing)
+    validation_set = packed(validation.rows)
 
     # Model
     model = load_model(settings)

@@ -37,8 +37,9 @@ def with_replay(own: Dataset, replay: Sequence[Tokens], settings: Settings) -> t
 
     from .data import as_dataset
 
-    packing = {"packing": settings.packing, "packed_length": settings.packed_length, "seed": settings.seed}
-    replayed = as_dataset(replay, replayed=True, **packing)
+    replayed = as_dataset(
+        replay, packing=settings.packing, packed_length=settings.packed_length, seed=settings.seed, label=held_labels
+    )
     each = rows_wanted(tokens_of(own), tokens_of(replayed) / len(replayed), settings.replay_share)
     rows = concatenate_datasets([own, replayed.cast(own.features)])
     return rows, Mixed(len(own), len(replayed), each, settings.seed)

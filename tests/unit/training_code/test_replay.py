@@ -41,7 +41,7 @@ def trainer_for(settings: Settings) -> Trainer:
     assert settings.replay_file
     stops = stop_ids(settings.base_model, tokenizer)
     rows = load_rows(settings.replay_file, tokenizer, stops, settings.max_length, 0.0).rows
-    data = as_dataset(rows, replayed=True, packing=settings.packing, packed_length=256, seed=0)
+    data = as_dataset(rows, label=held_labels, packing=settings.packing, packed_length=256, seed=0)
     return make_trainer(settings, load_model(settings), tokenizer, data, data, [], Mixed(0, len(data), len(data), 0))
 
 
