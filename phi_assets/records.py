@@ -18,6 +18,10 @@ class RecordUnreadable(ValueError):
     """The text of a record is damaged, or another release wrote it in a form that this release cannot read."""
 
 
+class OtherRelease(RecordUnreadable):
+    """Another release wrote the record: what it describes may well exist."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Record:
     """Base class of all records, with the digest of what it describes (hexadecimal SHA-256, or a prefix)."""
@@ -50,11 +54,11 @@ class Record:
             raise RecordUnreadable("its record is damaged") from e
         kind = Record.kinds.get(name)
         if kind is None:
-            raise RecordUnreadable(f"its record is a {name}, which this release of phi-assets does not know")
+            raise OtherRelease(f"its record is a {name}, which this release of phi-assets does not know")
         if not issubclass(kind, cls):
             raise RecordUnreadable(f"its record is a {kind.__name__}, and a {cls.__name__} is expected")
         if not isinstance(schema, int) or schema > kind.schema:
-            raise RecordUnreadable(
+            raise OtherRelease(
                 f"its record has schema {schema} and was written by a newer release of phi-assets; this one reads "
                 f"schema {kind.schema} of a {name}"
             )
@@ -78,7 +82,7 @@ class Record:
         lacking, unknown = sorted(required - set(values)), sorted(set(values) - set(fields))
         if lacking or unknown:
             wrong = [*(f"lacks {name}" for name in lacking), *(f"has an unknown {name}" for name in unknown)]
-            raise RecordUnreadable(f"its record {' and '.join(wrong)}: another release of phi-assets wrote it")
+            raise OtherRelease(f"its record {' and '.join(wrong)}: another release of phi-assets wrote it")
         made: Any = cls  # `asdict` wrote tuples as lists
         return made(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
 
