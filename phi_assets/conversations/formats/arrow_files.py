@@ -8,25 +8,97 @@ from pathlib import Path
 from typing import Any
 
 from phi_assets.conversations.formats.first_bytes import ARROW_FILE, PARQUET
-from phi_assets.conversations.rows import Row, SourceError, shown
+from phi_assets.conversations.rows import Broken, Row, SourceError, shown
 
 _BATCH = 1024
+_BATCH_BYTES = 64 << 20
+_PAGE_VALUES = 1024
+"""Values that writers put into a page before they look at its size; a page is unpacked as a whole."""
+_PAGE_BYTES = 256 << 20
+_SIGNATURE_BYTES = 28
+TOO_LARGE = "row_too_large"
 
 
-def read_parquet(name: str, path: Path) -> Iterator[Row]:
-    """The rows of a Parquet file. Raises SourceError with pyarrow's words when it is cut off, encrypted or damaged."""
+def read_parquet(name: str, path: Path, max_row_bytes: int) -> Iterator[Row | Broken]:
+    """The rows of a Parquet file, unpacked about 64 MB at a time; larger rows than `max_row_bytes` are broken.
+
+    Rows whose pages alone would need a quarter of a gigabyte are broken unread: a file of kilobytes can hold gigabytes.
+    Raises SourceError with pyarrow's words when the file is cut off, encrypted or damaged.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     number = 0
     try:
         with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches(batch_size=_BATCH):
-                for value in _values(batch):
-                    number += 1
-                    yield Row(name, number, value)
+            if _is_signed(path, file.metadata):
+                raise OSError("its columns are encrypted")
+            for group in range(file.metadata.num_row_groups):
+                facts = file.metadata.row_group(group)
+                largest, per_row = _largest_page(facts), _bytes_per_row(facts)
+                if largest > _PAGE_BYTES:
+                    text = f"in a row group whose values need up to {largest / 1e9:.1f} GB at a time"
+                    for _ in range(facts.num_rows):
+                        number += 1
+                        yield Broken(name, number, TOO_LARGE, text)
+                    continue
+                rows = max(1, min(_BATCH, _BATCH_BYTES // max(1, per_row)))
+                for batch in file.iter_batches(batch_size=rows, row_groups=[group]):
+                    for item in _rows(batch, name, number, max_row_bytes):
+                        number += 1
+                        yield item
     except (pa.ArrowException, OSError, UnicodeDecodeError) as e:
         raise _unreadable(path, "Parquet", number, e, _remedy(path, e)) from e
+
+
+def _is_signed(path: Path, facts: Any) -> bool:
+    """Whether the file's last part is readable and signed, so that columns are encrypted.
+
+    pyarrow ends the process when it is asked for the facts of an encrypted column. The signature has 28 bytes (format
+    specification of Parquet, "Modular Encryption", 5.5).
+    """
+    with path.open("rb") as file:
+        file.seek(-8, 2)
+        length = int.from_bytes(file.read(4), "little")
+    return length - facts.serialized_size == _SIGNATURE_BYTES
+
+
+def _columns(facts: Any) -> Iterator[Any]:
+    return (facts.column(number) for number in range(facts.num_columns))
+
+
+def _largest_page(facts: Any) -> int:
+    """The bytes that one page of a row group may have: no page has more values than a writer counts at a time."""
+    return max(
+        (
+            column.total_uncompressed_size * min(1, _PAGE_VALUES / max(1, column.num_values))
+            for column in _columns(facts)
+        ),
+        default=0,
+    )
+
+
+def _bytes_per_row(facts: Any) -> int:
+    """An upper estimate of the bytes of a row: a value of a dictionary may be as long as the whole dictionary."""
+    found = 0
+    for column in _columns(facts):
+        size = column.total_uncompressed_size
+        found += size if column.has_dictionary_page else size // max(1, facts.num_rows)
+    return found
+
+
+def _rows(batch: Any, name: str, number: int, max_row_bytes: int) -> Iterator[Row | Broken]:
+    """The rows of a batch, the first after `number`; those above the limit as broken ones, without unpacking them."""
+    if batch.nbytes <= max_row_bytes:
+        for line, value in enumerate(_values(batch), start=number + 1):
+            yield Row(name, line, value)
+        return
+    for place in range(batch.num_rows):
+        one, line = batch.slice(place, 1), number + 1 + place
+        if one.nbytes > max_row_bytes:
+            yield Broken(name, line, TOO_LARGE, f"a row of {one.nbytes / 1e6:.1f} MB")
+        else:
+            yield Row(name, line, next(_values(one)))
 
 
 def _remedy(path: Path, error: Exception) -> str:
@@ -38,18 +110,22 @@ def _remedy(path: Path, error: Exception) -> str:
     return "write it again" if whole else "it is cut off: copy or download it again"
 
 
-def read_arrow(name: str, path: Path) -> Iterator[Row]:
-    """The rows of an Arrow file or stream. Raises SourceError with pyarrow's words when it is cut off or damaged."""
+def read_arrow(name: str, path: Path, max_row_bytes: int) -> Iterator[Row | Broken]:
+    """The rows of an Arrow file or stream; larger ones than `max_row_bytes` are broken.
+
+    Raises SourceError with pyarrow's words when the file is cut off or damaged.
+    """
     import pyarrow as pa
 
     number = 0
     try:
         with pa.OSFile(str(path)) as file:
             for batch in _batches(file):
-                for start in range(0, batch.num_rows, _BATCH):
-                    for value in _values(batch.slice(start, _BATCH)):
+                rows = max(1, min(_BATCH, _BATCH_BYTES * batch.num_rows // max(1, batch.nbytes)))
+                for start in range(0, batch.num_rows, rows):
+                    for item in _rows(batch.slice(start, rows), name, number, max_row_bytes):
                         number += 1
-                        yield Row(name, number, value)
+                        yield item
     except (pa.ArrowException, OSError, UnicodeDecodeError) as e:
         raise _unreadable(path, "Arrow", number, e, "it is cut off or damaged: copy or download it again") from e
 

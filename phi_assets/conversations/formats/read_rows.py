@@ -39,16 +39,17 @@ MAX_TABLE_BYTES = 256 << 20
 def read_rows(name: str, path: Path, max_line_bytes: int = MAX_LINE_BYTES) -> Iterator[Row | Broken]:
     """Every row of a file, called `name`, in order, as a stream; anything but a JSON object is a Broken.
 
-    The first bytes decide what the file is. `max_line_bytes` limits one line of JSON Lines, one element of a JSON array
-    and one field of CSV. Raises SourceError when the file as a whole can't be read, OSError when it can't be opened.
+    The first bytes decide what the file is. `max_line_bytes` limits one line of JSON Lines, one element of a JSON
+    array, one field of CSV and one row of Parquet or Arrow. Raises SourceError when the file as a whole can't be read,
+    OSError when it can't be opened.
     """
     with path.open("rb") as file:
         start = file.read(max(HEAD_BYTES, max_line_bytes))
     if start.startswith(PARQUET):
-        yield from read_parquet(name, path)
+        yield from read_parquet(name, path, max_line_bytes)
         return
     if start.startswith((ARROW_FILE, ARROW_STREAM)):
-        yield from read_arrow(name, path)
+        yield from read_arrow(name, path, max_line_bytes)
         return
     head = start
     if start.startswith((GZIP, ZSTANDARD)):

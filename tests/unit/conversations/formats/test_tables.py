@@ -2,12 +2,15 @@
 
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from phi_assets.conversations.formats import arrow_files
 from phi_assets.conversations.formats.read_rows import read_rows
 from phi_assets.conversations.options import CleaningOptions
 from phi_assets.conversations.prepare import Prepared, prepare
@@ -111,7 +114,7 @@ def test_a_folder_of_save_to_disk_is_read_without_its_descriptions(tmp_path: Pat
     (where / "cache-0a1b.arrow").write_bytes(b"left over")
     done = prepare(scan_file(tmp_path / "saved"), CleaningOptions(), {})
     assert len(published(done)) == 12
-    assert done.quarantine == []
+    assert not done.quarantine
     assert len(done.facts["sources"]) == 1
 
 
@@ -155,3 +158,55 @@ def test_a_file_name_that_is_not_utf_8_is_read_and_shown_with_its_bytes(
         assert len(published(done)) == 12
         assert [source["name"] for source in done.facts["sources"]] == ["caf\\xe9.jsonl"]
         json.dumps(done.facts).encode()
+
+
+def test_a_row_of_parquet_or_arrow_above_the_limit_is_broken_alone(tmp_path: Path):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table = pa.table({"prompt": ["a", "b" * 5_000, "c"], "completion": ["x", "y", "z"]})
+    pq.write_table(table, tmp_path / "a.parquet")
+    with pa.OSFile(str(tmp_path / "a.arrow"), "wb") as file, pa.ipc.new_stream(file, table.schema) as writer:
+        writer.write_table(table)
+    for name in ("a.parquet", "a.arrow"):
+        found = read(tmp_path / name, max_line_bytes=2_000)
+        assert found == [
+            (1, {"prompt": "a", "completion": "x"}),
+            (2, "row_too_large"),
+            (3, {"prompt": "c", "completion": "z"}),
+        ]
+
+
+def test_parquet_whose_pages_would_not_fit_in_memory_is_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table = pa.table({"text": ["b" * 40_000] * 30 + ["a"]})
+    pq.write_table(table, tmp_path / "a.parquet", compression="zstd", use_dictionary=False, row_group_size=30)
+    monkeypatch.setattr(arrow_files, "_PAGE_BYTES", 1_000_000)
+    assert (tmp_path / "a.parquet").stat().st_size < 4_000
+    assert read(tmp_path / "a.parquet") == [*((n, "row_too_large") for n in range(1, 31)), (31, {"text": "a"})]
+
+
+READ = """
+import resource, sys
+from pathlib import Path
+from phi_assets.conversations.formats.read_rows import read_rows
+rows = sum(len(item.value["prompt"]) == 3_000_000 for item in read_rows("a.parquet", Path(sys.argv[1])))
+print(rows, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+"""
+
+
+def test_two_gigabytes_in_a_parquet_file_of_kilobytes_are_read_in_bounded_memory(tmp_path: Path):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    prompts = pa.DictionaryArray.from_arrays(pa.array([0] * 700, pa.int32()), ["x" * 3_000_000])
+    pq.write_table(pa.table({"prompt": prompts, "completion": ["y"] * 700}), tmp_path / "a.parquet")
+    assert (tmp_path / "a.parquet").stat().st_size < 200_000
+    done = subprocess.run(
+        [sys.executable, "-c", READ, str(tmp_path / "a.parquet")], check=True, capture_output=True, text=True
+    )
+    rows, megabytes = map(int, done.stdout.split())
+    assert rows == 700
+    assert megabytes < 700
