@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from phi_assets.backends.disk_space import require_space
+from phi_assets.files import private_folder
 from phi_assets.ports.base import Log
 from phi_assets.records import DatasetVersion
 from phi_assets.settings import Settings
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
     from phi_assets.conversations.sources.feeds import Feed, Scan
 
 ATTEMPTS = 5  # of preparing, while other machines publish
-PACKED, UNPACKED = (".parquet", ".gz", ".zst"), 20  # compressed text is a tenth of the version, and of its draft
+# Twice the text for the version with its identifiers, and three times for temporary files.
+PACKED, UNPACKED, PLAIN = (".parquet", ".gz", ".zst"), 50, 5
 
 
 @dataclass
@@ -74,6 +76,7 @@ class DatasetPreparation:
         from phi_assets.backends.row_places import PlacesChanged
         from phi_assets.conversations.options import CleaningOptions
         from phi_assets.conversations.prepare import prepare
+        from phi_assets.conversations.progress import Pace
         from phi_assets.conversations.sources.feeds import scan_when_settled
 
         scans = fetch(scan_when_settled(feeds, log))
@@ -89,7 +92,8 @@ class DatasetPreparation:
                 scans,
                 CleaningOptions(**self.cleaning),
                 versions.assignment(),
-                lambda stage, rows: log(f"{stage}: {rows:,} rows"),
+                Pace(log),
+                private_folder(versions.root),
             )
             try:
                 published = versions.publish(
@@ -121,9 +125,9 @@ class DatasetPreparation:
 
 
 def _bytes_of(scans: "Iterable[Scan]") -> int:
-    """Return the bytes of a version of these files, as JSON Lines with identifiers, and of its draft."""
+    """Return the bytes of a version of these files, as JSON Lines with identifiers, and of what it takes to make it."""
     pieces = [piece for scan in scans for piece in scan.pieces if piece.stamp]
-    return sum((UNPACKED if piece.name.endswith(PACKED) else 2) * piece.stamp[0] for piece in pieces if piece.stamp)
+    return sum((UNPACKED if piece.name.endswith(PACKED) else PLAIN) * piece.stamp[0] for piece in pieces if piece.stamp)
 
 
 def cleaning_options(settings: Settings) -> dict[str, Any]:

@@ -68,10 +68,18 @@ class DatasetFolders:
         """
         with self._locked():
             draft = Path(tempfile.mkdtemp(prefix=".writing-", dir=self.root))
-            files = {f"{side}.jsonl": _write(draft / f"{side}.jsonl", map(_line, rows[side])) for side in SIDES}
+            files: dict[str, dict[str, Any]] = {}
+            places: dict[str, Placed] = {}
+
+            def lines(side: Side) -> Iterator[bytes]:
+                for row in rows[side]:
+                    places[row.id] = Placed(side, row.group)
+                    yield _line(row)
+
+            for side in SIDES:
+                files[f"{side}.jsonl"] = _write(draft / f"{side}.jsonl", lines(side))
             digest = _digest(files)
-            # Before the version becomes visible.
-            self.places.add({row.id: Placed(side, row.group) for side in SIDES for row in rows[side]})
+            self.places.add(places)  # before the version becomes visible
             files[QUARANTINE] = _write(draft / QUARANTINE, (record.to_line() for record in quarantine))
             if preferences:
                 files[PREFERENCES] = _write(draft / PREFERENCES, map(_json_line, preferences))
@@ -119,9 +127,10 @@ class DatasetFolders:
             if self.find(folder.name) is None:
                 continue
             for side in SIDES:
-                for line in (folder / f"{side}.jsonl").read_bytes().splitlines():
-                    row = orjson.loads(line)
-                    yield row["id"], Placed(side, row["group"])
+                with (folder / f"{side}.jsonl").open("rb") as file:
+                    for line in file:
+                        row = orjson.loads(line)
+                        yield row["id"], Placed(side, row["group"])
 
     def _install(self, draft: Path, digest: str) -> None:
         folder = self.root / digest

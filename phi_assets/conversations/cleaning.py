@@ -12,7 +12,7 @@ from phi_assets.conversations.formats.shapes import Parsed, parse_conversation
 from phi_assets.conversations.long_conversations import fitted
 from phi_assets.conversations.options import CleaningOptions
 from phi_assets.conversations.personal_data import mask
-from phi_assets.conversations.repairs import CONTROL_CHARACTER, has_control_character, repaired
+from phi_assets.conversations.repairs import CONTROL_CHARACTER, has_control_character, in_turn, repaired
 from phi_assets.conversations.rows import Conversation, Message, Rejected, Row
 from phi_assets.conversations.template_tokens import find_template_token
 
@@ -28,7 +28,7 @@ class Cleaned(NamedTuple):
 class Cleaner:
     """Cleans rows with one set of options; counts the masked entities, and the rows with each unused key.
 
-    `preferences` holds the clean preference pairs found so far.
+    `preferences` holds the clean preference pairs found since the caller last emptied it.
     """
 
     options: CleaningOptions
@@ -41,6 +41,10 @@ class Cleaner:
         self._own_tokens = re.compile(own) if own else None
         self._keep = frozenset(self.options.keep_fields)
         self._repairs = frozenset(self.options.repairs)
+        if self.options.names_model and self.options.personal_data != "keep":
+            from phi_assets.conversations.names_model import load
+
+            load(self.options.names_model)  # while spaCy can still find torch, which Presidio does without
 
     def clean(self, row: Row) -> list[Cleaned]:
         """The row's conversations: an optional system message, then user and assistant in turn, ending with assistant.
@@ -91,7 +95,7 @@ class Cleaner:
 
     def _check_content(self, messages: list[Message]) -> None:
         for role, content in messages:
-            if not content.strip():
+            if not content or content.isspace():
                 raise Rejected("empty_turn", "broken", f"a turn of {role} is empty")
             if has_control_character(content) and (found := CONTROL_CHARACTER.search(content)):
                 raise Rejected("control_character", "broken", f"U+{ord(found[0]):04X} in a turn of {role}")
@@ -116,6 +120,8 @@ class Cleaner:
 
 
 def _check_roles(messages: list[Message]) -> None:
+    if in_turn(messages):
+        return
     turns = messages[1:] if messages[0].role == "system" else messages
     for number, message in enumerate(turns):
         expected = "assistant" if number % 2 else "user"

@@ -98,11 +98,17 @@ _PLACEHOLDER = re.compile(
     r"^(?:none|null|test|pass|passw(?:or)?d|pwd|secret\w*key)\W*$",
     re.IGNORECASE,
 )
+_ALL_HINTS = tuple(dict.fromkeys([hint for _, hints, _ in _FORMS for hint in hints] + [*_NAMED_HINTS]))
 
 
 def find_secrets(text: str) -> Iterator[Finding]:
     """Secrets in the text, in no particular order; they may overlap."""
     lowered = text.lower()
+    for hint in _ALL_HINTS:
+        if hint in lowered:
+            break
+    else:
+        return
     for entity, hints, pattern in _FORMS:
         if _has_any(lowered, hints):
             for match in pattern.finditer(text):

@@ -42,7 +42,7 @@ def group(
     named = {place.group: place for place in keep.values()}
     groups = Groups({}, {}, [])
     for component in components:
-        members = sorted(component)
+        members = component if len(component) == 1 else sorted(component)
         # A row whose id names a group belongs to that group, even when its own place is no longer recorded.
         placed = {row: keep.get(row) or named[row] for row in members if row in keep or row in named}
         sides = {place.side for place in placed.values()}

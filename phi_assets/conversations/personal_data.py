@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from typing import NamedTuple
 
 from phi_assets.conversations.credentials import Finding, find_secrets
@@ -69,6 +70,11 @@ class Masked(NamedTuple):
 
 def mask(text: str, regions: tuple[str, ...] = REGIONS, names_model: str = "") -> Masked:
     """The text with every finding replaced by its entity in angle brackets, such as `<EMAIL_ADDRESS>`."""
+    return _mask(text, regions, names_model)
+
+
+@lru_cache(maxsize=64)  # The quarantine masks the turns of a row that was just masked.
+def _mask(text: str, regions: tuple[str, ...], names_model: str) -> Masked:
     secrets = [*find_secrets(text)]
     personal = [*find_personal_data(text, regions)]
     if names_model:

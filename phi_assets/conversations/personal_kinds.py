@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import sys
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -172,10 +174,26 @@ def _is_public_address(text: str, start: int, end: int) -> bool:
     return address.is_global and not address.is_multicast and (address.version == 4 or int(address) >> 125 == 1)
 
 
+@contextmanager
+def _as_if_missing(*names: str) -> Iterator[None]:
+    """Let imports inside fail for those of the packages that are not imported yet."""
+    modules: dict[str, Any] = sys.modules
+    absent = [name for name in names if name not in modules]
+    modules.update(dict.fromkeys(absent))
+    try:
+        yield
+    finally:
+        for name in absent:
+            del modules[name]
+
+
 @cache
 def _recognisers() -> Mapping[str, Any]:
     import tldextract
-    from presidio_analyzer import predefined_recognizers as presidio
+
+    # Presidio imports both when it can, for models that are not used here: 6 seconds and 300 MB.
+    with _as_if_missing("torch", "transformers"):
+        from presidio_analyzer import predefined_recognizers as presidio
 
     # Without URLs to fetch, tldextract uses its bundled list of domains.
     extract = tldextract.TLDExtract(suffix_list_urls=(), cache_dir=None)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from functools import cache
-from typing import Any
 
 from phi_assets.conversations import personal_context as context
 from phi_assets.conversations.personal_kinds import Found
@@ -52,20 +51,18 @@ def _grouped(regions: tuple[str, ...]) -> re.Pattern[str]:
 
 
 def _valid(spaced: str, start: int, end: int, regions: tuple[str, ...]) -> set[tuple[int, int]]:
+    """The spans of valid numbers that overlap a run of digits; of several at one place, the longest."""
+    import phonenumbers
+
     begin, finish = max(0, start - context.REACH), min(len(spaced), end + context.REACH)
-    recogniser = _recogniser(regions)
-    return {
-        (begin + result.start, begin + result.end)
-        for result in recogniser.analyze(spaced[begin:finish], ["PHONE_NUMBER"])
-        if begin + result.start < end and begin + result.end > start
+    text = spaced[begin:finish]
+    spans = {
+        (begin + match.start, begin + match.end)
+        for region in regions or ("US",)
+        for match in phonenumbers.PhoneNumberMatcher(text, "GB" if region == "UK" else region)
     }
-
-
-@cache
-def _recogniser(regions: tuple[str, ...]) -> Any:
-    from presidio_analyzer.predefined_recognizers import PhoneRecognizer
-
-    return PhoneRecognizer(supported_regions=tuple("GB" if region == "UK" else region for region in regions) or ("US",))
+    inside = {one for one in spans for other in spans if one != other and other[0] <= one[0] and one[1] <= other[1]}
+    return {(low, high) for low, high in spans - inside if low < end and high > start}
 
 
 def _stands_alone(text: str, start: int, end: int) -> bool:

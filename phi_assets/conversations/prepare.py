@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import orjson
 
 from phi_assets.conversations.cleaning import Cleaner
 from phi_assets.conversations.formats.preferences import Preference
 from phi_assets.conversations.grouping import Assignment, Side
 from phi_assets.conversations.options import CleaningOptions
 from phi_assets.conversations.own_splits import COLUMN, are_splits, side_of_file, side_of_row
-from phi_assets.conversations.quarantine import Quarantined, change, count_kinds, count_reasons, drop, drop_broken
+from phi_assets.conversations.progress import estimated_rows
+from phi_assets.conversations.quarantine import Quarantine, Quarantined, change, drop, drop_broken
 from phi_assets.conversations.rows import Broken, Conversation, Message, Rejected, Row, SourceError, conversation_id
 from phi_assets.conversations.sources.feeds import Piece, Scan, fingerprint, path_stat
 from phi_assets.conversations.sources.read_source import read_source
 from phi_assets.conversations.splitting import Split, split, verbatim_share
+from phi_assets.conversations.spool import Decoded, Spool
+from phi_assets.conversations.stored import Origin, StoredConversations
 
-Progress = Callable[[str, int], None]
+Progress = Callable[[str, int, int], None]
 _STEP = 1_000
 
 
@@ -28,24 +33,27 @@ class Prepared:
     """A split dataset, its dropped and changed rows, and the facts about both for the manifest."""
 
     split: Split
-    quarantine: list[Quarantined]
+    quarantine: Sequence[Quarantined]
     facts: dict[str, Any]
-    preferences: list[dict[str, Any]] = field(default_factory=list)
+    preferences: Sequence[dict[str, Any]] = ()
 
 
 def prepare(
     scans: Iterable[Scan],
     options: CleaningOptions,
     keep: Assignment,
-    progress: Progress = lambda stage, rows: None,
+    progress: Progress = lambda stage, rows, total: None,
+    folder: Path | None = None,
 ) -> Prepared:
     """Read, clean and split the content of the feeds, in their order; rows in `keep` stay in their split.
 
-    The same content under another name is read once. `progress` is called with the stage (`read`, `split`) and a number
-    of rows, every thousand rows. Raises SourceError.
+    The same content under another name is read once. `progress` is called with the stage (`read`, `compared`, `split`),
+    a number of rows and about how many there are (0: unknown), every thousand rows and at the end. The rows are in
+    temporary files in `folder`, which last as long as the result. Raises SourceError.
     """
     scans = list(scans)
-    collection = _Collection(options)
+    collection = _Collection(options, folder)
+    collection.expected = estimated_rows({piece.sha256: piece for scan in scans for piece in scan.pieces}.values())
     sources: list[dict[str, Any]] = []
     read: dict[str, str] = {}
     for scan in scans:
@@ -62,23 +70,24 @@ def prepare(
     if failed and not collection.rows_read:
         more = f"; {len(failed) - 1} more files can't be read either" if len(failed) > 1 else ""
         raise SourceError(f"{failed[0]['error']}{more}")
-    progress("read", collection.rows_read)
+    progress("read", collection.rows_read, collection.rows_read)
     own = collection.own_splits() if options.own_splits == "respect" else {}
-    made = split(collection.conversations, keep, options, collection.of_one_row, own)
-    progress("split", sum(made.counts().values()))
-    quarantine = collection.account(made)
+    made = split(collection.conversations, keep, options, collection.of_one_row, own, folder, progress)
+    rows = sum(made.counts().values())
+    progress("split", rows, rows)
+    collection.record_bridging(made.bridging)
     facts = {
         "source": scans[0].feed if scans else "",
         "source_fingerprint": fingerprint(scans),
         "sources": sources,
         "skipped": {f"{scan.feed}: {each.name}": each.reason for scan in scans for each in scan.skipped},
-        **_facts(options, collection, made, quarantine),
+        **_facts(options, collection, made),
         "own_splits": dict(Counter(own.values())),
     }
     if own and not collection.by_file:
         facts["unused_keys"].pop(COLUMN, None)
     facts["warnings"] = [*(f"not read, or not to its end: {each['error']}" for each in failed), *made.warnings]
-    return Prepared(made, quarantine, facts, [_preference(each) for each in collection.preferences])
+    return Prepared(made, collection.quarantine, facts, Decoded(collection.preferences, orjson.loads))
 
 
 def _take_all(piece: Piece, collection: _Collection, progress: Progress) -> dict[str, Any]:
@@ -92,7 +101,7 @@ def _take_all(piece: Piece, collection: _Collection, progress: Progress) -> dict
         for item in read_source(piece.name, piece.origin, collection.options.max_line_bytes):
             collection.take(item)
             if collection.rows_read % _STEP == 0:
-                progress("read", collection.rows_read)
+                progress("read", collection.rows_read, collection.expected)
     except SourceError as e:
         if not isinstance(piece.origin, Path):
             raise
@@ -105,102 +114,70 @@ def _take_all(piece: Piece, collection: _Collection, progress: Progress) -> dict
     return {**counts, "error": error} if error else counts
 
 
-@dataclass
-class _Origin:
-    """The source of an accepted conversation; the row itself is stored only when it was changed.
-
-    A row that was split has several conversations; only the first of them stores the row.
-    """
-
-    position: int
-    file: str
-    line: int
-    changed: Row | None
-    changes: tuple[str, ...]
-
-
-@dataclass
 class _Collection:
     """The rows read so far: accepted conversations by id, and records of the others by position."""
 
-    options: CleaningOptions
-    conversations: dict[str, Conversation] = field(default_factory=dict)
-    origins: dict[str, _Origin] = field(default_factory=dict)
-    dropped: dict[int, Quarantined] = field(default_factory=dict)
-    side: Side | None = None
-    """The split that the file being read belongs to by its name."""
-    by_file: dict[str, Side] = field(default_factory=dict)
-    by_column: dict[str, Side] = field(default_factory=dict)
-    of_one_row: list[list[str]] = field(default_factory=list)
-    rows_read: int = 0
-    broken: int = 0
-
-    def __post_init__(self) -> None:
-        self._cleaner = Cleaner(self.options)
-
-    @property
-    def masked(self) -> Counter[str]:
-        return self._cleaner.masked
-
-    @property
-    def unused(self) -> Counter[str]:
-        return self._cleaner.unused
-
-    @property
-    def preferences(self) -> list[Preference]:
-        return self._cleaner.preferences
+    def __init__(self, options: CleaningOptions, folder: Path | None) -> None:
+        self.options = options
+        self.conversations = StoredConversations(folder)
+        self.quarantine = Quarantine(folder)
+        self.preferences = Spool(folder)
+        self.side: Side | None = None
+        """The split that the file being read belongs to by its name."""
+        self.by_file: dict[str, Side] = {}
+        self.by_column: dict[str, Side] = {}
+        self.of_one_row: list[list[str]] = []
+        self.rows_read = self.broken = self.context_only = self.expected = 0
+        self.cleaner = Cleaner(options)
 
     def take(self, item: Row | Broken) -> None:
         self.rows_read += 1
         shown = self.options.quarantine_characters
         if isinstance(item, Broken):
             self.broken += 1
-            self.dropped[self.rows_read] = drop_broken(item, shown)
+            self.quarantine.put(self.rows_read, drop_broken(item, shown))
             return
         try:
-            pieces = self._cleaner.clean(item)
+            pieces = self.cleaner.clean(item)
         except Rejected as e:
             self.broken += e.kind == "broken"
-            self.dropped[self.rows_read] = drop(item, e.reason, e.kind, e.detail, shown)
+            self.quarantine.put(self.rows_read, drop(item, e.reason, e.kind, e.detail, shown))
             return
+        finally:
+            self.preferences.extend(orjson.dumps(_preference(each)) for each in self.cleaner.preferences)
+            self.cleaner.preferences.clear()
         known = {conversation_id(piece.conversation): piece for piece in pieces}
-        new = {row_id: piece for row_id, piece in known.items() if row_id not in self.origins}
+        new = {row_id: piece for row_id, piece in known.items() if row_id not in self.conversations}
         if not new:
-            first = self.origins[next(iter(known))]
+            first = self.conversations.origin(next(iter(known)))
             detail = f"the same as {first.file}, line {first.line}"
-            self.dropped[self.rows_read] = drop(item, "exact_duplicate", "duplicate", detail, shown)
+            self.quarantine.put(self.rows_read, drop(item, "exact_duplicate", "duplicate", detail, shown))
             return
         if len(new) > 1:
             self.of_one_row.append(list(new))
-        changed: Row | None = item
-        for row_id, (conversation, changes) in new.items():
-            self.conversations[row_id] = conversation
-            self.origins[row_id] = _Origin(self.rows_read, item.file, item.line, changed if changes else None, changes)
-            changed = None
+        for row_id, (conversation, _) in new.items():
+            self.conversations.add(row_id, conversation, Origin(self.rows_read, item.file, item.line))
+            self.context_only += sum(not turn.learn for turn in conversation)
             if self.side:
                 self.by_file[row_id] = self.side
             elif side := side_of_row(item.value):
                 self.by_column[row_id] = side
+        if changes := next(iter(new.values())).changes:
+            kind = "policy" if set(changes) <= {"secret_masked", "personal_data_masked"} else "repaired"
+            self.quarantine.put(self.rows_read, change(item, changes, kind, shown))
 
     def own_splits(self) -> dict[str, Side]:
         """The splits that the data itself names, by id; empty when these are no splits of one dataset."""
         return self.by_file or (self.by_column if are_splits(set(self.by_column.values())) else {})
 
-    def account(self, made: Split) -> list[Quarantined]:
-        """The quarantine in the order of reading, including rows that would connect two splits and changed rows."""
-        shown = self.options.quarantine_characters
-        records = dict(self.dropped)
-        for row_id in made.bridging:
-            origin = self.origins[row_id]
+    def record_bridging(self, bridging: Iterable[str]) -> None:
+        """Record the rows that would connect two splits."""
+        for row_id in bridging:
+            origin = self.conversations.origin(row_id)
             row = Row(origin.file, origin.line, as_object(self.conversations[row_id]))
             detail = "a near duplicate of published rows in two splits"
-            records[origin.position] = drop(row, "bridges_splits", "policy", detail, shown)
-        bridging = set(made.bridging)
-        for row_id, origin in self.origins.items():
-            if origin.changed and row_id not in bridging:
-                kind = "policy" if set(origin.changes) <= {"secret_masked", "personal_data_masked"} else "repaired"
-                records[origin.position] = change(origin.changed, origin.changes, kind, shown)
-        return [records[position] for position in sorted(records)]
+            record = drop(row, "bridges_splits", "policy", detail, self.options.quarantine_characters)
+            self.quarantine.put(origin.position, record)
 
 
 def as_object(conversation: Conversation) -> dict[str, Any]:
@@ -217,24 +194,20 @@ def _preference(preference: Preference) -> dict[str, Any]:
     return {name: _messages(getattr(preference, name)) for name in Preference._fields}
 
 
-def _facts(
-    options: CleaningOptions, collection: _Collection, made: Split, quarantine: list[Quarantined]
-) -> dict[str, Any]:
-    kinds = count_kinds(quarantine)
+def _facts(options: CleaningOptions, collection: _Collection, made: Split) -> dict[str, Any]:
+    kinds = collection.quarantine.kinds()
     return {
         "settings": options.as_json(),
         "rows_read": collection.rows_read,
         "rows": made.counts(),
         "groups": made.groups(),
-        "reasons": count_reasons(quarantine),
+        "reasons": collection.quarantine.reasons(),
         "kinds": kinds,
         "broken_share": kinds["broken"] / collection.rows_read if collection.rows_read else 0.0,
-        "unused_keys": dict(sorted(collection.unused.items())),
-        "context_only_turns": sum(
-            not turn.learn for conversation in collection.conversations.values() for turn in conversation
-        ),
+        "unused_keys": dict(sorted(collection.cleaner.unused.items())),
+        "context_only_turns": collection.context_only,
         "preference_pairs": len(collection.preferences),
-        "masked": dict(sorted(collection.masked.items())),
+        "masked": dict(sorted(collection.cleaner.masked.items())),
         "near_duplicate_groups": made.near_duplicate_groups(),
         "grouped_near_duplicates": made.grouped_near_duplicates,
         "test_turns_verbatim_in_train": verbatim_share(made.rows),

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from array import array
+from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any, Literal, overload
 
 import orjson
 
 from phi_assets.conversations.personal_data import mask
 from phi_assets.conversations.rows import Broken, Kind, Row
+from phi_assets.conversations.spool import Spool
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,13 +86,48 @@ def _masked(value: Any, room: int, depth: int = 0) -> tuple[Any, int]:
     return (f"<{len(value)} bytes>" if isinstance(value, bytes) else value), room
 
 
-def count_reasons(quarantine: Iterable[Quarantined]) -> dict[str, int]:
-    """Rows by reason, most frequent first; a row changed for two reasons counts for both."""
-    counts = Counter(reason for record in quarantine for reason in record.reason.split("+"))
-    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+class Quarantine(Sequence[Quarantined]):
+    """Records in the order in which their rows were read, on disk; one for each row at most."""
 
+    def __init__(self, folder: Path | None = None) -> None:
+        self._spool = Spool(folder)
+        self._positions, self._numbers = array("Q"), array("Q")
+        self._reasons, self._kinds = Counter[str](), Counter[str]()
 
-def count_kinds(quarantine: Iterable[Quarantined]) -> dict[str, int]:
-    """Rows by kind, with changed rows counted separately from dropped ones: `broken`, `duplicate`, `changed`, ..."""
-    counts = Counter(record.kind if record.action == "dropped" else "changed" for record in quarantine)
-    return {kind: counts[kind] for kind in ("broken", "unsupported", "duplicate", "policy", "changed")}
+    def put(self, position: int, record: Quarantined) -> None:
+        """Store the record of the row that was read as the `position`-th, instead of an earlier one."""
+        place = bisect_left(self._positions, position)
+        if place < len(self) and self._positions[place] == position:
+            self._count(self[place], -1)
+            self._numbers[place] = len(self._spool)
+        else:
+            self._positions.insert(place, position)
+            self._numbers.insert(place, len(self._spool))
+        self._count(record, 1)
+        self._spool.append(record.to_line())
+
+    def reasons(self) -> dict[str, int]:
+        """Rows by reason, most frequent first; a row changed for two reasons counts for both."""
+        counts = [(reason, count) for reason, count in self._reasons.items() if count]
+        return dict(sorted(counts, key=lambda item: (-item[1], item[0])))
+
+    def kinds(self) -> dict[str, int]:
+        """Rows by kind, with changed rows counted separately from dropped ones: `broken`, `duplicate`, ..."""
+        return {kind: self._kinds[kind] for kind in ("broken", "unsupported", "duplicate", "policy", "changed")}
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    @overload
+    def __getitem__(self, place: int) -> Quarantined: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[Quarantined]: ...
+    def __getitem__(self, place: int | slice) -> Quarantined | list[Quarantined]:
+        if isinstance(place, slice):
+            return [self[each] for each in range(*place.indices(len(self)))]
+        return Quarantined(**orjson.loads(self._spool[self._numbers[place]]))
+
+    def _count(self, record: Quarantined, number: int) -> None:
+        for reason in record.reason.split("+"):
+            self._reasons[reason] += number
+        self._kinds[record.kind if record.action == "dropped" else "changed"] += number

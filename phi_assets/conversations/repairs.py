@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from itertools import groupby
 
 from phi_assets.conversations.rows import ContextOnly, Message, Rejected
@@ -37,8 +37,18 @@ def repaired(messages: list[Message], wanted: Collection[str]) -> tuple[list[Mes
     Raises Rejected `no_answer` when no user turn with an answer is left.
     """
     messages, changes = _characters(messages, wanted)
+    if in_turn(messages) and messages[0].content.strip():  # most conversations, quickly
+        return messages, changes
     messages = _joined(messages, wanted, changes)
     return _cut(messages, wanted, changes), changes
+
+
+def in_turn(messages: Sequence[Message]) -> bool:
+    """Whether user and assistant take turns, after at most one system message, and the assistant has the last word."""
+    roles = [message.role for message in messages]
+    first = 1 if roles[:1] == ["system"] else 0
+    exchanges, rest = divmod(len(roles) - first, 2)
+    return not rest and exchanges > 0 and roles[first:] == ["user", "assistant"] * exchanges
 
 
 def _characters(messages: list[Message], wanted: Collection[str]) -> tuple[list[Message], list[str]]:

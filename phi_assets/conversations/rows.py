@@ -75,7 +75,8 @@ class Rejected(Exception):
 
 def normalised(text: str) -> str:
     """Text with normalised compatibility forms, letter case and white space; equal results are exact duplicates."""
-    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+    folded = text.lower() if text.isascii() else unicodedata.normalize("NFKC", text).casefold()
+    return " ".join(folded.split())
 
 
 def conversation_id(conversation: Conversation) -> str:

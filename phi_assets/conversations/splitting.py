@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, overload
 
 from phi_assets.conversations.grouping import SIDES, Assignment, Groups, Placed, Side, group
 from phi_assets.conversations.options import CleaningOptions
 from phi_assets.conversations.own_splits import places_of
 from phi_assets.conversations.rows import Conversation
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+_STEP = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,11 +30,30 @@ class SplitRow:
     conversation: Conversation
 
 
+class SplitRows(Sequence[SplitRow]):
+    """The rows of a split; the conversation of each is read when it is asked for."""
+
+    def __init__(self, ids: list[str], groups: list[str], conversations: Mapping[str, Conversation]) -> None:
+        self.ids, self.groups, self._conversations = ids, groups, conversations
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @overload
+    def __getitem__(self, place: int) -> SplitRow: ...
+    @overload
+    def __getitem__(self, place: slice) -> SplitRows: ...
+    def __getitem__(self, place: int | slice) -> SplitRow | SplitRows:
+        if isinstance(place, slice):
+            return SplitRows(self.ids[place], self.groups[place], self._conversations)
+        return SplitRow(self.ids[place], self.groups[place], self._conversations[self.ids[place]])
+
+
 @dataclass(frozen=True)
 class Split:
     """The rows of each split in order of their ids, the ids of rows that would connect two splits, and warnings."""
 
-    rows: Mapping[Side, list[SplitRow]]
+    rows: Mapping[Side, SplitRows]
     bridging: list[str]
     grouped_near_duplicates: bool
     warnings: list[str]
@@ -37,11 +64,11 @@ class Split:
 
     def groups(self) -> dict[str, int]:
         """Groups in each split."""
-        return {side: len({row.group for row in self.rows[side]}) for side in SIDES}
+        return {side: len(set(self.rows[side].groups)) for side in SIDES}
 
     def near_duplicate_groups(self) -> int:
         """Groups of more than one row."""
-        sizes = Counter(row.group for side in SIDES for row in self.rows[side])
+        sizes = Counter(group for side in SIDES for group in self.rows[side].groups)
         return sum(size > 1 for size in sizes.values())
 
 
@@ -51,25 +78,32 @@ def split(
     options: CleaningOptions,
     together: Sequence[Sequence[str]] = (),
     own: Mapping[str, Side] | None = None,
+    folder: Path | None = None,
+    progress: Callable[[str, int, int], None] = lambda stage, rows, total: None,
 ) -> Split:
     """The split of the conversations (by id); deterministic for the same ids, `keep` and options.
 
     `keep` holds the places of the rows published before; ids of one list of `together` are one group.
     `own` holds the splits that the data itself names: these rows stay there, and only a missing split is drawn. When
     grouping near duplicates would leave validation or test with too few rows or groups for a meaningful score, only
-    exact duplicates are grouped, and a warning says so.
+    exact duplicates are grouped, and a warning says so. Temporary files are in `folder`. `progress`
+    is called with `compared`, a number of rows and all of them, every thousand rows.
     """
     from phi_assets.conversations.near_duplicates import NearDuplicates
 
+    def texts(ids: Sequence[str]) -> Iterator[Conversation]:
+        for number, row in enumerate(ids):
+            if number and not number % _STEP:
+                progress("compared", number, len(ids))
+            yield conversations[row]
+
     def near(ids: Sequence[str]) -> NearDuplicates:
-        texts = [conversations[row] for row in ids]
-        return NearDuplicates(texts, options.near_duplicate_threshold, options.shingle_words)
+        return NearDuplicates(texts(ids), options.near_duplicate_threshold, options.shingle_words, folder)
 
     def pairs_in(ids: list[str]) -> Iterator[tuple[str, str]]:
         return ((ids[later], ids[earlier]) for later, earlier in near(ids).pairs())
 
     ids = sorted(conversations)
-    alone = _joined([[row] for row in ids], together)
     components = _joined([[ids[position] for position in found] for found in near(ids).components()], together)
     if own:
         present = set(own.values())
@@ -81,9 +115,11 @@ def split(
             validation_share=0.0 if "validation" in present else options.validation_share,
             test_share=0.0 if "test" in present else options.test_share,
         )
+    places = _fill(group(components, _no_pairs, keep), options)
     if len(components) == len(ids):
-        return _split(conversations, _fill(group(alone, pairs_in, keep), options), [], alone, options)
-    if too_few := _too_few(_fill(group(components, _no_pairs, keep), options), components, options):
+        return _split(conversations, places, [], components, options)
+    if too_few := _too_few(places, components, options):
+        alone = _joined([[row] for row in ids], together)
         warning = (
             f"only exact duplicates are grouped: with near duplicates together there would be {too_few}; at least "
             f"{options.minimum_split_rows} rows in {options.minimum_split_groups} groups are needed. Near duplicates "
@@ -91,6 +127,8 @@ def split(
         )
         made = _split(conversations, _fill(group(alone, _no_pairs, keep), options), [], alone, options)
         return replace(made, grouped_near_duplicates=False, warnings=[warning, *made.warnings])
+    if not keep:
+        return _split(conversations, places, [], components, options)
     groups = group(components, pairs_in, keep)
     return _split(conversations, _fill(groups, options), groups.bridging, components, options)
 
@@ -115,11 +153,20 @@ def _no_pairs(ids: list[str]) -> Iterator[tuple[str, str]]:
     return iter(())
 
 
-def verbatim_share(rows: Mapping[Side, list[SplitRow]]) -> float:
+def verbatim_share(rows: Mapping[Side, Sequence[SplitRow]]) -> float:
     """Share of user and assistant texts in the test split that occur verbatim in training."""
-    seen = {message.content for row in rows["train"] for message in row.conversation if message.role != "system"}
-    texts = [message.content for row in rows["test"] for message in row.conversation if message.role != "system"]
-    return sum(text in seen for text in texts) / len(texts) if texts else 0.0
+    import numpy as np
+
+    texts = _text_hashes(rows["test"])
+    return float(np.isin(texts, _text_hashes(rows["train"]), kind="sort").mean()) if len(texts) else 0.0
+
+
+def _text_hashes(rows: Sequence[SplitRow]) -> NDArray[np.int64]:
+    """A 64-bit hash, of this process only, of each user and assistant text."""
+    import numpy as np
+
+    texts = (hash(turn.content) for row in rows for turn in row.conversation if turn.role != "system")
+    return np.fromiter(texts, dtype=np.int64)
 
 
 def _split(
@@ -129,9 +176,12 @@ def _split(
     components: list[list[str]],
     options: CleaningOptions,
 ) -> Split:
-    rows: dict[Side, list[SplitRow]] = {side: [] for side in SIDES}
+    ids: dict[Side, list[str]] = {side: [] for side in SIDES}
     for row in sorted(places):
-        rows[places[row].side].append(SplitRow(row, places[row].group, conversations[row]))
+        ids[places[row].side].append(row)
+    rows: dict[Side, SplitRows] = {
+        side: SplitRows(ids[side], [places[row].group for row in ids[side]], conversations) for side in SIDES
+    }
     warnings = []
     if too_few := _too_few(places, components, options):
         warnings.append(f"a small dataset: {too_few}. Scores on so few rows are unreliable; add conversations.")
@@ -164,14 +214,17 @@ def _fill(groups: Groups, options: CleaningOptions) -> dict[str, Placed]:
     have = Counter[Side](place.side for place in places.values())
     largest = max(1, min((wanted[side] for side in SIDES[1:] if wanted[side]), default=1))
 
-    def drawn(name: str) -> tuple[bool, str]:
-        return len(groups.free[name]) <= largest, hashlib.sha256(f"{options.seed}:{name}".encode()).hexdigest()
+    def drawn(name: str) -> int:
+        """A random number, larger for a group that is no larger than the largest."""
+        number = int.from_bytes(hashlib.sha256(f"{options.seed}:{name}".encode()).digest()[:8])
+        return number + (len(groups.free[name]) <= largest) * 2**64
 
     for name in sorted(groups.free, key=drawn):
         members = groups.free[name]
         side = _side_for(len(members), have, wanted)
         have[side] += len(members)
-        places |= {member: Placed(side, name) for member in members}
+        place = Placed(side, name)
+        places.update((member, place) for member in members)
     return places
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 SPLITS = frozenset({"train", "training", "validation", "valid", "val", "dev", "test"})
 _WRAPPERS = frozenset({"data", "rows", "items", "examples", "records", "dataset", "instances"})
+_PLAIN_TURN = {"role", "content"}
 _TURN_KEYS = frozenset({"role", "from", "content", "value", "type", "text"})
 
 
@@ -23,6 +24,8 @@ def rows_of(value: Mapping[str, Any]) -> Iterator[dict[str, Any]] | None:
         return (dict(zip(value["columns"], row, strict=False)) for row in value["data"])
     if isinstance(value.get("schema"), dict) and _are_rows(value.get("data")):
         return iter(value["data"])
+    if isinstance(first, list) and first and isinstance(first[0], dict) and first[0].keys() == _PLAIN_TURN:
+        return None  # most rows, quickly
     if not isinstance(first, list) or not all(isinstance(item, list) for item in value.values()):
         return None
     if value.keys() <= _WRAPPERS and len(value) == 1 and _are_rows(first):

@@ -29,6 +29,7 @@ _MEDIA = {"image": "image", "images": "image", "audio": "audio", "audios": "audi
 _TOOLS = ("tools", "functions")
 _EXTRAS = frozenset({*_MEDIA, *_TOOLS})
 _TURNS = ("messages", "conversations")
+_ONLY_MESSAGES = {"messages"}
 _EXPORT = {"mapping", "current_node"}
 
 
@@ -53,8 +54,10 @@ def parse_conversation(
     `unsupported_part`, `alternatives`, `loss_mark`, `unknown_role`, `json_text` and `not_text` name the content that is
     not supported, `not_to_learn` a row that its own mark excludes.
     """
-    row = from_json_text(renamed(value, columns))
     reader = Reader(columns, keep)
+    if value.keys() == _ONLY_MESSAGES and (plain := reader.plain(value["messages"])):  # most rows, quickly
+        return Parsed(plain)
+    row = from_json_text(renamed(value, columns))
     used = _refuse_extras(row, keep)
     parsed, read = _parsed(row, value, reader)
     messages, marks = by_turn(row, parsed.messages)

@@ -28,12 +28,29 @@ class Reader:
     unused: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
+        if not self.columns:
+            self._roles = ROLES
+            return
         own = {canonical(self.columns[role]): role for role in ("system", "user", "assistant") if role in self.columns}
         self._roles = {**ROLES, **own}
 
     def turns(self, turns: list[Any], where: str) -> list[Message]:
         """The messages of a list of `role`/`content` or `from`/`value` objects of column `where`. Raises Rejected."""
-        return [self._turn(turn, where) for turn in turns]
+        return self.plain(turns) or [self._turn(turn, where) for turn in turns]
+
+    def plain(self, turns: Any) -> list[Message] | None:
+        """The messages of a list of turns that have a known role, a text and nothing else; None for any other."""
+        if self.columns or not isinstance(turns, list):
+            return None
+        messages = []
+        for turn in turns:
+            if not isinstance(turn, dict) or turn.keys() != _PLAIN:
+                return None
+            role, content = turn["role"], turn["content"]
+            if not isinstance(role, str) or not isinstance(content, str) or role not in self._roles:
+                return None
+            messages.append(Message(cast(Role, self._roles[role]), content))
+        return messages
 
     def text(self, content: Any) -> str:
         """The text of a content, without its reasoning. Raises Rejected."""
@@ -51,10 +68,6 @@ class Reader:
     def _turn(self, turn: Any, where: str) -> Message:
         if not isinstance(turn, dict):
             raise Rejected("not_text", "broken", f"a turn is a {type(turn).__name__}, not an object")
-        if turn.keys() == _PLAIN and not self.columns and isinstance(turn["content"], str):  # most turns, quickly
-            role = self._roles.get(turn["role"]) if isinstance(turn["role"], str) else None
-            if role:
-                return Message(cast(Role, role), turn["content"])
         turn = renamed(turn, self.columns)
         speaker = turn["role"] if turn.get("role") is not None else turn.get("from")
         if not isinstance(speaker, str):

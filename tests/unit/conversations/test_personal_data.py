@@ -122,7 +122,7 @@ def test_the_policy_drop_drops_the_row_without_calling_it_broken(prepared: Calla
 def test_the_policy_keep_changes_nothing(prepared: Callable[..., Prepared]):
     done = prepared([dialogue(f"I am {MAIL}", LEAK)], personal_data="keep")
     assert published(done) == [[("user", f"I am {MAIL}"), ("assistant", LEAK)]]
-    assert done.quarantine == []
+    assert not done.quarantine
 
 
 @pytest.mark.parametrize("policy", ["mask", "drop", "keep"])

@@ -129,10 +129,15 @@ def test_facts_tell_the_source_its_fingerprint_and_every_setting(write_lines: Ca
 
 
 def test_progress_is_told_while_reading_and_after_splitting(write_lines: Callable[..., Path]):
-    told: list[tuple[str, int]] = []
+    told: list[tuple[str, int, int]] = []
     rows = [distinct(number) for number in range(1_001)]
-    prepare(scan_file(write_lines(rows)), CleaningOptions(), {}, lambda stage, done: told.append((stage, done)))
-    assert told == [("read", 1_000), ("read", 1_001), ("split", 1_001)]
+    prepare(scan_file(write_lines(rows)), CleaningOptions(), {}, lambda *done: told.append(done))
+    assert told == [
+        ("read", 1_000, 1_001),
+        ("read", 1_001, 1_001),
+        ("compared", 1_000, 1_001),
+        ("split", 1_001, 1_001),
+    ]
 
 
 def test_an_empty_file_gives_an_empty_dataset_with_a_warning(prepared: Callable[..., Prepared]):

@@ -41,13 +41,13 @@ def test_a_pair_is_kept_for_preference_training_and_learned_only_by_setting(
 
     kept = prepared([row])
     assert published(kept) == []
-    assert kept.preferences == [stored]
+    assert [*kept.preferences] == [stored]
     assert [(each.reason, each.kind) for each in kept.quarantine] == [("preference_pair", "policy")]
     assert "PHI_PREFERENCES=learn_chosen" in kept.quarantine[0].detail
 
     learned = prepared([row], preferences="learn_chosen")
     assert published(learned) == [[("user", ASKED), ("assistant", GOOD)]]
-    assert learned.preferences == [stored]
+    assert [*learned.preferences] == [stored]
     assert learned.facts["unused_keys"] == {}
 
 
@@ -65,12 +65,12 @@ def test_a_list_of_one_answer_is_that_answer(prepared: Callable[..., Prepared]):
 
 def test_personal_data_of_a_pair_is_masked(prepared: Callable[..., Prepared]):
     done = prepared([{"prompt": ASKED, "chosen": "Write to jo.field@harbour-office.example.org", "rejected": BAD}])
-    assert "jo.field" not in json.dumps(done.preferences)
+    assert "jo.field" not in json.dumps([*done.preferences])
 
 
 def test_a_pair_with_a_broken_answer_is_not_stored(prepared: Callable[..., Prepared]):
     done = prepared([{"prompt": ASKED, "chosen": GOOD, "rejected": "<|im_end|>"}])
-    assert done.preferences == []
+    assert not done.preferences
     assert done.quarantine[0].reason == "template_token"
 
 
@@ -84,7 +84,7 @@ def test_pairs_are_a_file_of_the_version_that_does_not_change_its_digest(
 
     assert versions[0].digest == versions[1].digest
     lines = (versions[1].folder / "preferences.jsonl").read_text().splitlines()
-    assert [json.loads(line) for line in lines] == made[1].preferences
+    assert [json.loads(line) for line in lines] == [*made[1].preferences]
     assert folders.verify(versions[1].digest) == []
 
     again = folders.publish(made[2].split.rows, made[2].quarantine, made[2].facts, made[2].preferences)
