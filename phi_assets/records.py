@@ -182,6 +182,7 @@ class ModelVersion(Record):
     code_version: str
     preset: str
     training_run: str
+    replay_digest: str = field(default="", metadata={"doc": "of the replay set; empty when nothing was replayed"})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -26,6 +26,7 @@ class HomeStorage:
         return [
             *self._models(),
             *self._datasets(),
+            *self._by_digest("replay", "replay set"),
             *self._by_digest("evaluations", "evaluation"),
             *self._by_digest("flow_evaluations", "flow evaluation"),
             *self._by_digest("deployments", "deployment"),
@@ -82,7 +83,7 @@ class HomeStorage:
             yield _stored("checkpoints", folder, "")
 
     def _leftovers(self) -> Iterator[Stored]:
-        for name in ("models", "datasets", "evaluations", "flows", "flow_evaluations"):
+        for name in ("models", "datasets", "replay", "evaluations", "flows", "flow_evaluations"):
             for pattern in UNFINISHED:
                 for path in sorted((self.state / name).glob(pattern)):
                     yield _stored("leftover", path, "")
@@ -93,7 +94,7 @@ class HomeStorage:
 def references(record: Record | None) -> tuple[str, ...]:
     """Return the digests of what a model was made from, or of the model that an evaluation is of; none of others."""
     if isinstance(record, ModelVersion):
-        return (record.dataset_digest, record.base_digest)
+        return tuple(filter(None, (record.dataset_digest, record.base_digest, record.replay_digest)))
     return (record.model_digest,) if isinstance(record, Evaluation) else ()
 
 

@@ -29,6 +29,7 @@ class TrainedFrom:
     code_version: str
     dataset_digest: str
     base_digest: str
+    replay_digest: str = ""
 
 
 def deployed(instance: dg.DagsterInstance, model: str, digest: str, at: float) -> Deployed | None:
@@ -69,5 +70,6 @@ def trained_from(instance: dg.DagsterInstance, run_id: str) -> TrainedFrom | Non
                 tags.get(CODE, ""),
                 tags.get(f"{INPUT}chat_dataset", ""),
                 tags.get(f"{INPUT}base_model", ""),
+                tags.get(f"{INPUT}replay_conversations", ""),
             )
     return None

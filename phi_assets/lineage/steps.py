@@ -32,6 +32,7 @@ def steps(lineage: Lineage) -> list[Step]:
     state = f", {lineage.model_state}" if lineage.model_state else ""
     rows = lineage.dataset.rows if lineage.dataset else {}
     counts = ", ".join(f"{count} {split}" for split, count in rows.items())
+    replayed = f"conversations of the base, {_digest(trained.replay_digest)}"
     return [
         Step("answer", f"{answer.id}, {when(answer.at)}, by {answer.route}"),
         Step("deployment", f"{answer.deployment or NOT_KNOWN}, {at}", by.run if by else "", "online_deployment"),
@@ -52,6 +53,7 @@ def steps(lineage: Lineage) -> list[Step]:
             else NOT_KNOWN,
             asset="base_model",
         ),
+        *([Step("replayed", replayed, asset="replay_conversations")] if trained.replay_digest else []),
     ]
 
 

@@ -109,7 +109,12 @@ def _training(
     model = trainer.remembered(digest) if digest else None
     if model is not None:
         made = TrainedFrom(
-            model.training_run, model.preset, model.code_version, model.dataset_digest, model.base_digest
+            model.training_run,
+            model.preset,
+            model.code_version,
+            model.dataset_digest,
+            model.base_digest,
+            model.replay_digest,
         )
         return made, model.address, trainer.page(model)
     if digest:

@@ -11,6 +11,7 @@ Kind = Literal[
     "model",
     "checkpoints",
     "dataset",
+    "replay set",
     "evaluation",
     "flow",
     "flow evaluation",
@@ -19,6 +20,9 @@ Kind = Literal[
     "job folder",
     "leftover",
 ]
+_OTHERS: tuple[Kind, ...] = (
+    "dataset", "replay set", "evaluation", "flow", "flow evaluation", "deployment", "tracked training", "job folder",
+)  # fmt: skip
 DAY = 86_400.0
 JOB_DAYS = 1.0  # a job that no run watches any more may still write into its folder
 LEFTOVER_DAYS = 1 / 24  # a child process of a killed run may still write for a moment
@@ -78,7 +82,7 @@ def decide(stored: Iterable[Stored], needed: Needed, rules: Rules, now: float) -
     """Return a verdict on each stored thing.
 
     Weights are kept by number, because they are large; everything else by age. What a kept model was made from is
-    kept with it: its dataset, its evaluation, its tracked training.
+    kept with it: its dataset, its replay set, its evaluation, its tracked training.
     """
     found = sorted(stored, key=lambda each: each.at, reverse=True)
     weights = _weights([each for each in found if each.kind == "weights"], needed, rules)
@@ -91,7 +95,7 @@ def decide(stored: Iterable[Stored], needed: Needed, rules: Rules, now: float) -
             held |= {short(digest): why for digest in verdict.stored.refers_to if short(digest) not in held}
     kept_models = {short(each.stored.digest) for each in models if not each.remove}
     rest: list[Verdict] = []
-    for kind in ("dataset", "evaluation", "flow", "flow evaluation", "deployment", "tracked training", "job folder"):
+    for kind in _OTHERS:
         of_kind = [each for each in found if each.kind == kind]
         about = {short(each.digest): "of a kept model" for each in of_kind if _is_of(each, kept_models)}
         rest += _by_age(of_kind, about | held, rules, now)

@@ -106,6 +106,7 @@ def test_a_model_is_found_with_its_report_and_says_what_it_came_from(chain: Chai
     assert trainer.find(chain.model.digest) == chain.model
     assert (trainer.folder(chain.model) / "report.json").is_file()
     assert (chain.model.dataset_digest, chain.model.base_digest) == (chain.dataset.digest, chain.base.digest)
+    assert chain.model.replay_digest == chain.replay.digest
 
 
 def test_training_the_same_again_gives_the_same_model(chain: Chain):

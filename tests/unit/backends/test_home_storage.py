@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from phi_assets.backends import content_store, home_storage
 from phi_assets.backends.home_storage import HomeStorage
 from phi_assets.project import PROJECT
-from tests.support.fake_records import a_model
+from tests.support.fake_records import NO_REPLAY, a_model
 
 DIGEST = "m" * 64
 
@@ -96,3 +97,20 @@ def test_unfinished_folders_are_leftovers_and_nothing_else(home):
     assert (of_kind(home, "dataset"), of_kind(home, "flow"), of_kind(home, "evaluation")) == ([], [], [])
     shutil.rmtree(home.state / "models" / "under-way-1")
     assert len(of_kind(home, "leftover")) == 3
+
+
+def test_a_replay_set_is_stored_and_named_by_the_model_that_it_held(home):
+    replay = replace(NO_REPLAY, digest="r" * 64)
+    folder = content_store.place(home.state / "replay", replay.digest)
+    folder.mkdir(parents=True)
+    (folder / "replay.jsonl").write_bytes(b"x" * 100)
+    content_store.put(replay, folder)
+    (home.state / "replay" / "under-way-1").mkdir()
+    model = replace(a_model(DIGEST, ""), replay_digest=replay.digest)
+    content_store.put(model, content_store.place(home.state / "models", DIGEST))
+
+    (found,) = of_kind(home, "replay set")
+    assert found.digest == replay.digest
+    assert found.bytes > 100
+    assert all(replay.digest in each.refers_to for kind in ("weights", "model") for each in of_kind(home, kind))
+    assert [Path(each.places[0]).name for each in of_kind(home, "leftover")] == ["under-way-1"]

@@ -62,6 +62,7 @@ def trained(
         code_version=f"code{version}",
         preset="tiny",
         training_run=context.run.run_id,
+        replay_digest="e" * 64,
     )
     content_store.put(model, content_store.accept(made, settings.state / "models", model.digest))
     return model
@@ -225,6 +226,7 @@ def test_a_person_reads_the_path_and_that_likeness_proves_nothing(asked, capsys)
     assert main(["why", answer["id"]]) == 0
     said = capsys.readouterr().out
     assert "phi-chat 1, former, digest 111111111111" in said
+    assert "conversations of the base, digest eeeeeeeeeeee" in said
     assert "This is similarity, not proof" in said
     assert "`phi dev` starts it" in said
 

@@ -12,17 +12,26 @@ from phi_assets.backends.azure.client.retry import log_to_run
 from phi_assets.backends.azure.storage import blob
 from phi_assets.backends.azure.storage.blob import NoDatastore, WorkspaceBlobs
 from phi_assets.backends.azure.storage.blob_documents import BlobDocuments
-from phi_assets.backends.azure.storage.shared_folders import FLOW_EVALUATIONS, FLOWS, MODELS, REPORTS, SharedFolders
+from phi_assets.backends.azure.storage.shared_folders import (
+    FLOW_EVALUATIONS,
+    FLOWS,
+    MODELS,
+    REPLAY,
+    REPORTS,
+    SharedFolders,
+)
 from phi_assets.backends.home_storage import EXPLAINS, WEIGHTS, HomeStorage, references
 from phi_assets.models.retention_policy import Kind, Stored
 from phi_assets.ports.base import Log
 from phi_assets.ports.operations import Retention
 from phi_assets.records import ModelVersion, RecordUnreadable
 
-JOBS = ("phi/training/", "phi/evaluations/", "phi/hub/", "phi/pipes/")  # folders of jobs, one for each recipe or job
+# Folders of jobs, one for each recipe or job.
+JOBS = ("phi/training/", "phi/evaluations/", "phi/replay_jobs/", "phi/hub/", "phi/pipes/")
 SHARED: dict[Kind, str] = {
     "dataset": "phi/datasets/",
     "model": MODELS,
+    "replay set": REPLAY,
     "evaluation": REPORTS,
     "flow": FLOWS,
     "flow evaluation": FLOW_EVALUATIONS,
@@ -91,7 +100,7 @@ class AzureRetention(Retention):
             places=tuple(map(blob.address, names)),
             bytes=sum(blobs[name][0] for name in names),
             at=max(blobs[name][1] for name in names),
-            refers_to=(model.dataset_digest, model.base_digest),
+            refers_to=references(model),
         )
 
     def _models(self, blobs: dict[str, tuple[int, float]]) -> Iterator[ModelVersion]:

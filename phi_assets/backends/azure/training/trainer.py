@@ -95,7 +95,7 @@ class AzureTrainer(Trainer):
         ended = jobs.run(job, lambda: self._is_complete(jobs.blobs, place))
         if ended.link:
             context.add_output_metadata(link_metadata(ended.link))
-        return self._keep(jobs.blobs, context, dataset, base, code, chosen, place, ended)
+        return self._keep(jobs.blobs, context, dataset, base, replayed, code, chosen, place, ended)
 
     def _keep(
         self,
@@ -103,6 +103,7 @@ class AzureTrainer(Trainer):
         context: StepContext,
         dataset: DatasetVersion,
         base: BaseModel,
+        replay: Replay | None,
         code: str,
         recipe: Recipe,
         place: str,
@@ -132,6 +133,7 @@ class AzureTrainer(Trainer):
             code_version=code[:16],
             preset=recipe.label,
             training_run=context.run.run_id,
+            replay_digest=replay.digest if replay else "",
         )
         content_store.put(model, folder)
         self._shared.put(model, folder, {place + WEIGHTS: report["files"][WEIGHTS]["bytes"]})

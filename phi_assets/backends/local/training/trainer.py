@@ -66,7 +66,7 @@ class LocalTrainer(Trainer):
         self._require_disk(context, base, chosen, work)
         work.mkdir(parents=True, exist_ok=True)
         run_program(context, self._arguments(dataset, base, replayed, chosen, work))
-        model = self._keep(work, context, dataset, base, code, chosen)
+        model = self._keep(work, context, dataset, base, replayed, code, chosen)
         self._remember(inputs_digest, model.digest)
         return model
 
@@ -79,7 +79,14 @@ class LocalTrainer(Trainer):
         context.add_output_metadata({"disk_needed_gb": round(needed / 1e9, 3), "disk_free_gb": round(free / 1e9, 3)})
 
     def _keep(
-        self, work: Path, context: StepContext, dataset: DatasetVersion, base: BaseModel, code: str, recipe: Recipe
+        self,
+        work: Path,
+        context: StepContext,
+        dataset: DatasetVersion,
+        base: BaseModel,
+        replay: Replay | None,
+        code: str,
+        recipe: Recipe,
     ) -> ModelVersion:
         """Move `work` to the models folder, unless the same weights are stored already; return the record."""
         digest = _digest(work / WEIGHTS, code)
@@ -98,6 +105,7 @@ class LocalTrainer(Trainer):
             code_version=code[:16],
             preset=recipe.label,
             training_run=context.run.run_id,
+            replay_digest=replay.digest if replay else "",
         )
         content_store.put(model, folder)
         return model
