@@ -9,6 +9,7 @@ from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Generic, TypeVar, overload
+from phi_assets.files import errors_name
 
 T = TypeVar("T")
 
@@ -19,11 +20,12 @@ class Spool:
     """A list of byte strings in a file without a name in `folder` (the system's folder of temporary files by default).
 
     In memory are 8 bytes a record and up to a megabyte that is still to be written. The disk's space is free again
-    when the object is deleted, or the process ends in whatever way. Raises OSError when the disk is full.
+    when the object is deleted, or the process ends in whatever way. An OSError, as of a full disk, names the folder.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
-        self._handle, name = tempfile.mkstemp(prefix=".spool-", dir=folder)
+        self._folder = folder or Path(tempfile.gettempdir())
+        self._handle, name = tempfile.mkstemp(prefix=".spool-", dir=self._folder)
         os.unlink(name)
         weakref.finalize(self, os.close, self._handle)
         self._starts = array("Q", [0])
@@ -76,10 +78,11 @@ class Spool:
     def _flush(self) -> None:
         block = memoryview(bytes(self._buffer))
         self._buffer.clear()
-        while block:
-            done = os.write(self._handle, block)
-            self._written += done
-            block = block[done:]
+        with errors_name(self._folder):
+            while block:
+                done = os.write(self._handle, block)
+                self._written += done
+                block = block[done:]
 
 
 class Decoded(Sequence[T], Generic[T]):

@@ -1,8 +1,11 @@
+import errno
 import gc
 import os
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
+
+import pytest
 
 from phi_assets.conversations.options import CleaningOptions
 from phi_assets.conversations.prepare import prepare
@@ -26,6 +29,17 @@ def test_records_come_back_by_number_and_in_their_order_and_leave_no_file(tmp_pa
     del spool
     gc.collect()
     assert len(os.listdir("/proc/self/fd")) == handles - 1
+
+
+def test_a_full_disk_is_named_by_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def full(handle: int, data: bytes) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    spool = Spool(tmp_path)
+    monkeypatch.setattr(os, "write", full)
+    with pytest.raises(OSError, match="No space left on device") as raised:
+        spool.append(b"x" * (1 << 20))
+    assert raised.value.filename == str(tmp_path)
 
 
 def test_stored_conversations_come_back_as_they_were_with_their_origin(tmp_path: Path):
