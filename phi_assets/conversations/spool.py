@@ -9,6 +9,7 @@ from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Generic, TypeVar, overload
+
 from phi_assets.files import errors_name
 
 T = TypeVar("T")
