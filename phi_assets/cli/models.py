@@ -60,10 +60,14 @@ def _row(each: Version) -> tuple[str, ...]:
         each.model.dataset_digest[:12],
         each.questions_right or "not known",
         "not known" if each.bits_per_byte is None else f"{each.bits_per_byte:.3f}",
-        f"{each.promoted_at[:16]} {each.promoted}",
-        f"{each.withdrawn_at[:16]} {each.withdrawn}".strip(),
+        f"{each.promoted_at[:16]} {each.promoted}{_by(each.promoted_who)}",
+        f"{each.withdrawn_at[:16]} {each.withdrawn}{_by(each.withdrawn_who)}".strip(),
         f"cleaned {each.cleaned[:10]}" if each.cleaned else "",
     )
+
+
+def _by(who: str) -> str:
+    return f" ({who})" if who else ""
 
 
 def experiments(settings: Settings, *, as_json: bool) -> int:

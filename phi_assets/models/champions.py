@@ -13,8 +13,9 @@ from phi_assets.errors import BackendError, ChampionChanged
 from phi_assets.records import Evaluation, RegisteredModel
 
 RANK = "rank"  # absent from versions of earlier releases, whose rank is their number
-PROMOTED, PROMOTED_AT = "promoted", "promoted_at"
+PROMOTED, PROMOTED_AT, PROMOTED_WHO = "promoted", "promoted_at", "promoted_who"
 WITHDRAWN, WITHDRAWN_AT, WITHDRAWN_BY = "withdrawn", "withdrawn_at", "withdrawn_by"
+WITHDRAWN_WHO = "withdrawn_who"
 CLEANED = "cleaned"  # when a clean removed the weights
 RETIRED = "retired"  # "true": withdrawn in Studio or by `az ml`, without a reason
 EVALUATION, BITS, RIGHT = "evaluation", "bits_per_byte", "questions_right"
@@ -29,7 +30,7 @@ class Version:
     """A registered version: its state, how and when it got there, and its scores.
 
     Unknown texts are empty. `withdrawn` is the reason, `withdrawn_by` the Dagster run, `cleaned` when a clean
-    removed its weights.
+    removed its weights; `promoted_who` and `withdrawn_who` are the person or principal whose run it was.
     """
 
     model: RegisteredModel
@@ -44,6 +45,8 @@ class Version:
     bits_per_byte: float | None
     questions_right: str
     cleaned: str = ""
+    promoted_who: str = ""
+    withdrawn_who: str = ""
 
     @property
     def number(self) -> str:
@@ -67,6 +70,8 @@ def version_of(model: RegisteredModel, tags: Mapping[str, str], created: str) ->
         bits_per_byte=float(tags[BITS]) if tags.get(BITS) else None,
         questions_right=tags.get(RIGHT, ""),
         cleaned=tags.get(CLEANED, ""),
+        promoted_who=tags.get(PROMOTED_WHO, ""),
+        withdrawn_who=tags.get(WITHDRAWN_WHO, "") if withdrawn else "",
     )
 
 
@@ -106,11 +111,11 @@ def name_of(model: RegisteredModel | None) -> str | None:
     return f"{model.name}/{model.version}" if model else None
 
 
-def promotion_tags(versions: Iterable[Version], how: str) -> dict[str, str]:
+def promotion_tags(versions: Iterable[Version], how: str, who: str) -> dict[str, str]:
     """Return the tags that put a version on top of the stack and remove its withdrawal."""
     rank = max((max(each.rank, int(each.number)) for each in versions), default=0) + 1
-    cleared = {CLEANED: "", WITHDRAWN: "", WITHDRAWN_AT: "", WITHDRAWN_BY: "", RETIRED: ""}
-    return {RANK: str(rank), **return_tags(how), **cleared}
+    cleared = {CLEANED: "", WITHDRAWN: "", WITHDRAWN_AT: "", WITHDRAWN_BY: "", WITHDRAWN_WHO: "", RETIRED: ""}
+    return {RANK: str(rank), **return_tags(how, who), **cleared}
 
 
 def set_only(tags: Mapping[str, str]) -> dict[str, str]:
@@ -118,9 +123,9 @@ def set_only(tags: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in tags.items() if value}
 
 
-def return_tags(how: str) -> dict[str, str]:
-    """Return the tags that record how and when a version became champion."""
-    return {PROMOTED: how[:LONGEST], PROMOTED_AT: _now()}
+def return_tags(how: str, who: str) -> dict[str, str]:
+    """Return the tags that record how, when and by whom a version became champion."""
+    return {PROMOTED: how[:LONGEST], PROMOTED_AT: _now(), PROMOTED_WHO: who[:LONGEST]}
 
 
 def cleaned_tags() -> dict[str, str]:
@@ -128,9 +133,9 @@ def cleaned_tags() -> dict[str, str]:
     return {CLEANED: _now()}
 
 
-def withdrawal_tags(reason: str, run: str) -> dict[str, str]:
+def withdrawal_tags(reason: str, run: str, who: str) -> dict[str, str]:
     """Return the tags that remove a version from the stack."""
-    return {WITHDRAWN: reason[:LONGEST], WITHDRAWN_AT: _now(), WITHDRAWN_BY: run}
+    return {WITHDRAWN: reason[:LONGEST], WITHDRAWN_AT: _now(), WITHDRAWN_BY: run, WITHDRAWN_WHO: who[:LONGEST]}
 
 
 def _now() -> str:
@@ -150,6 +155,8 @@ class Tagged(Protocol):
 
     def has_weights(self, model: RegisteredModel) -> bool: ...
 
+    def who(self) -> str: ...
+
 
 def promote(registry: Tagged, number: str, reason: str, run: str) -> RegisteredModel:
     """Make the version champion and withdraw the current one. Idempotent. Raises CannotPromote."""
@@ -161,12 +168,13 @@ def promote(registry: Tagged, number: str, reason: str, run: str) -> RegisteredM
     _require_weights(registry, chosen, versions)
     if chosen.state == "champion":
         return chosen.model
+    who = registry.who()
     # Tag the new champion first: withdrawing the old one first would make a third version champion for a moment.
-    registry.tag(number, promotion_tags(versions, f"promoted by hand: {reason or 'no reason given'}"))
+    registry.tag(number, promotion_tags(versions, f"promoted by hand: {reason or 'no reason given'}", who))
     displaced = _champion(versions)
     if displaced:
         said = f"replaced by hand by version {number}: {reason or 'no reason given'}"
-        registry.tag(displaced.number, withdrawal_tags(said, run))
+        registry.tag(displaced.number, withdrawal_tags(said, run, who))
     return chosen.model
 
 
@@ -182,8 +190,9 @@ def rollback(registry: Tagged, reason: str, run: str) -> RegisteredModel:
         raise CannotPromote(f"there is no former champion to go back to; {remedy}", allow_retries=False)
     former, present = stack[-2], stack[-1]
     _require_weights(registry, former, versions)
-    registry.tag(present.number, withdrawal_tags(reason or "rolled back, no reason given", run))
-    registry.tag(former.number, return_tags(f"came back when version {present.number} was withdrawn"))
+    who = registry.who()
+    registry.tag(present.number, withdrawal_tags(reason or "rolled back, no reason given", run, who))
+    registry.tag(former.number, return_tags(f"came back when version {present.number} was withdrawn", who))
     return former.model
 
 

@@ -85,6 +85,10 @@ class ModelRegistry(Port):
         """
 
     @abstractmethod
+    def who(self) -> str:
+        """Return the person or principal as whom this process acts, for the record of a promotion or rollback."""
+
+    @abstractmethod
     def promote(self, number: str, reason: str, run: str) -> records.RegisteredModel:
         """Make the version champion and withdraw the previous champion. `run` is the Dagster run's id.
 

@@ -256,6 +256,7 @@ def test_a_registered_version_is_listed_as_champion_and_known_by_its_number(chai
 
     assert (only.state, only.model, only.withdrawn) == ("champion", chain.registered, "")
     assert only.promoted_at
+    assert only.promoted_who == registry.who() != ""
     assert registry.version(only.number) == chain.registered
     assert registry.version("999") is None
 
@@ -294,7 +295,7 @@ def test_a_clean_sees_what_was_made_and_of_unneeded_weights_it_leaves_the_record
     assert chain.evaluation.digest in {each.digest for each in found if each.kind == "evaluation"}
     (weights,) = [each for each in found if each.kind == "weights" and each.digest == spare.digest]
     assert weights.bytes > 10_000
-    assert weights.refers_to == (chain.dataset.digest, chain.base.digest)
+    assert weights.refers_to == (chain.dataset.digest, chain.base.digest, chain.replay.digest)
 
     retention.remove(weights)
     retention.remove(weights)

@@ -53,6 +53,10 @@ class AzureModelRegistry(ModelRegistry):
     def rollback(self, reason: str, run: str) -> RegisteredModel:
         return champions.rollback(self, reason, run)
 
+    def who(self) -> str:
+        principal = self._clients.principal()
+        return f"{'user' if principal.kind == 'User' else 'service principal'} {principal.object_id}"
+
     def tag(self, number: str, tags: Mapping[str, str]) -> None:
         """Add these tags to the version, and remove those with an empty value."""
 
@@ -105,7 +109,7 @@ class AzureModelRegistry(ModelRegistry):
         # Only one run gets the next number: a concurrent one finds another model under it.
         number = str(max((int(version.version) for version in taken), default=0) + 1)
         how = tags.get(champions.PROMOTED, champions.PASSED)
-        champion_tags = {**tags, **champions.set_only(champions.promotion_tags(_ours(taken), how))}
+        champion_tags = {**tags, **champions.set_only(champions.promotion_tags(_ours(taken), how, self.who()))}
         found = call_waiting_for_role(
             lambda: self._put(number, model, champion_tags),
             f"registering {MODEL_NAME}:{number}",

@@ -1,5 +1,8 @@
 """MLflow on SQLite under the home: experiment tracking, and the model registry with its champion."""
 
+import getpass
+import os
+import socket
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
@@ -90,6 +93,13 @@ class MlflowRegistry(ModelRegistry):
         with self._locked("champion"):
             return self._crown(champions.rollback(self, reason, run))
 
+    def who(self) -> str:
+        try:
+            user = getpass.getuser()
+        except (KeyError, OSError):  # a container without this user's name
+            user = f"user {os.getuid()}"
+        return f"{user} on {socket.gethostname()}"
+
     def tag(self, number: str, tags: Mapping[str, str]) -> None:
         """Add these tags to the version."""
         for name, value in tags.items():
@@ -142,7 +152,7 @@ class MlflowRegistry(ModelRegistry):
                 tags={
                     **tags,
                     **champions.set_only(
-                        champions.promotion_tags(versions, tags.get(champions.PROMOTED, champions.PASSED))
+                        champions.promotion_tags(versions, tags.get(champions.PROMOTED, champions.PASSED), self.who())
                     ),
                     "model_digest": model.digest,
                     "dataset_digest": model.dataset_digest,

@@ -1,3 +1,4 @@
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -93,6 +94,8 @@ def test_a_rollback_withdraws_the_champion_for_the_one_before_it(registry, three
     assert registry.champion().version == "2"
     assert states(registry) == {"1": "former", "2": "champion", "3": "withdrawn"}
     assert registry.versions()[0].withdrawn == "rude"
+    assert registry.versions()[0].withdrawn_who == registry.versions()[1].promoted_who == registry.who()
+    assert f" on {socket.gethostname()}" in registry.who()
     assert registry.client.get_model_version_by_alias("phi-chat", "champion").version == 2
 
 
