@@ -102,8 +102,18 @@ def test_no_key_and_no_token_is_kept(azure, home):
     ours = [PROJECT / name for name in repository if (PROJECT / name).is_file()]
     assert len(kept) > 50
     assert len(ours) > 500
-    assert [path for path in (*kept, *ours) if key in path.read_bytes()] == []
-    assert [path for path in kept if TOKEN.search(path.read_bytes())] == []
+    assert [path for path in (*kept, *ours) if key in content(path)] == []
+    assert [path for path in kept if TOKEN.search(content(path))] == []
+
+
+def content(path: Path) -> bytes:
+    """The file's bytes; none of a database's log that was merged into it meanwhile."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        if path.name.endswith(("-wal", "-shm")):
+            return b""
+        raise
 
 
 @pytest.mark.browser

@@ -19,7 +19,7 @@ ROOT = "phi/things/"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Thing(Record):
+class SharedThing(Record):
     """A record of these tests."""
 
     name: str
@@ -48,7 +48,7 @@ def made(tmp_path: Path) -> Path:
     return folder
 
 
-THING = Thing(digest="d" * 64, name="one")
+THING = SharedThing(digest="d" * 64, name="one")
 
 
 @pytest.mark.parametrize("change", [{"schema": 2}, {"record": "Unheard"}, {"more": 1}], ids=["schema", "kind", "field"])
