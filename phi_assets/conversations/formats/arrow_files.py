@@ -35,7 +35,7 @@ def read_parquet(name: str, path: Path, max_row_bytes: int) -> Iterator[Row | Br
                 raise OSError("its columns are encrypted")
             for group in range(file.metadata.num_row_groups):
                 facts = file.metadata.row_group(group)
-                largest, per_row = _largest_page(facts), _bytes_per_row(facts)
+                largest, per_row = _largest_page(facts), _bytes_per_row(path, facts)
                 if largest > _PAGE_BYTES:
                     text = f"in a row group whose values need up to {largest / 1e9:.1f} GB at a time"
                     for _ in range(facts.num_rows):
@@ -68,7 +68,7 @@ def _columns(facts: Any) -> Iterator[Any]:
 
 
 def _largest_page(facts: Any) -> int:
-    """The bytes that one page of a row group may have: no page has more values than a writer counts at a time."""
+    """The bytes of the values that a writer puts into a page at once, if they are about equally long."""
     return max(
         (
             column.total_uncompressed_size * min(1, _PAGE_VALUES / max(1, column.num_values))
@@ -78,13 +78,37 @@ def _largest_page(facts: Any) -> int:
     )
 
 
-def _bytes_per_row(facts: Any) -> int:
+def _bytes_per_row(path: Path, facts: Any) -> int:
     """An upper estimate of the bytes of a row: a value of a dictionary may be as long as the whole dictionary."""
     found = 0
-    for column in _columns(facts):
-        size = column.total_uncompressed_size
-        found += size if column.has_dictionary_page else size // max(1, facts.num_rows)
+    with path.open("rb") as file:
+        for column in _columns(facts):
+            found += column.total_uncompressed_size // max(1, facts.num_rows)
+            if column.has_dictionary_page:
+                file.seek(column.dictionary_page_offset)
+                unpacked = _unpacked_size(file.read(16))
+                found += column.total_uncompressed_size if unpacked is None else unpacked
     return found
+
+
+def _unpacked_size(header: bytes) -> int | None:
+    """The unpacked bytes of the page that `header` begins; None where it is not one.
+
+    Two integers in Thrift's compact protocol: the page's type and its size, each after 0x15 and in zigzag form (format
+    specification of Parquet, PageHeader).
+    """
+    value, place = 0, 0
+    for _ in range(2):
+        if header[place : place + 1] != b"\x15":
+            return None
+        value, shift, place = 0, 0, place + 1
+        while place < len(header):
+            byte = header[place]
+            value |= (byte & 0x7F) << shift
+            shift, place = shift + 7, place + 1
+            if byte < 0x80:
+                break
+    return value >> 1
 
 
 def _rows(batch: Any, name: str, number: int, max_row_bytes: int) -> Iterator[Row | Broken]:

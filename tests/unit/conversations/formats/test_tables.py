@@ -188,6 +188,19 @@ def test_parquet_whose_pages_would_not_fit_in_memory_is_not_unpacked(tmp_path: P
     assert read(tmp_path / "a.parquet") == [*((n, "row_too_large") for n in range(1, 31)), (31, {"text": "a"})]
 
 
+def test_a_dictionary_counts_by_its_own_size_and_not_by_that_of_all_rows(tmp_path: Path):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    texts = [f"{number} " + "x" * 400 for number in range(20_000)]  # 8 MB: too many for a dictionary of 1 MB
+    pq.write_table(pa.table({"text": texts}), tmp_path / "a.parquet")
+    group = pq.ParquetFile(tmp_path / "a.parquet").metadata.row_group(0)
+    assert group.column(0).has_dictionary_page
+    assert group.column(0).total_uncompressed_size > 8_000_000
+    assert 400 < arrow_files._bytes_per_row(tmp_path / "a.parquet", group) < 1_500_000
+    assert [value["text"] for _, value in read(tmp_path / "a.parquet")] == texts
+
+
 READ = """
 import sys
 from pathlib import Path
