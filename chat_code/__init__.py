@@ -1,0 +1,1 @@
+"""The chat: a page, its server, and the history of conversations. Imports nothing else of the project."""

@@ -1,0 +1,118 @@
+"""`python -m chat_code --history FILE --endpoint URL`: serve the chat until stopped."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import socket
+import sys
+from pathlib import Path
+
+LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
+EXPLAINED = (
+    "Serve a chat over a model's endpoint. Secrets come from the environment: CHAT_SECRET signs the owner's links and "
+    "cookie, CHAT_ENDPOINT_KEY and CHAT_BASE_KEY are the endpoints' bearer keys."
+)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Serve until SIGTERM or SIGINT, and return the exit status."""
+    # A shell's background job inherits ignored signals, and could then not be stopped.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    os.umask(0o077)
+    options = _parser().parse_args(arguments)
+    from chat_code.logs import log_to_stderr
+    from chat_code.server import build_app, serve
+
+    log_to_stderr()
+    try:
+        listener = _listener(options)
+        port = listener.getsockname()[1]
+        app = build_app(_chat(options), _who(options, port), _hosts(options, port), options.keep_days)
+    except (OSError, ValueError) as e:
+        print(f"chat_code: {e}", file=sys.stderr)
+        return 2
+    serve(app, listener)
+    return 0
+
+
+def _chat(options: argparse.Namespace):
+    from chat_code.endpoint import Endpoint, Sampling, chat_url
+    from chat_code.history_sqlite import SqliteHistory
+    from chat_code.limits import Limits
+    from chat_code.models import BASE, TUNED, Facts
+    from chat_code.service import Chat
+    from chat_code.turn import TurnSettings
+
+    facts = Facts(options.facts)
+    key = os.environ.get("CHAT_ENDPOINT_KEY", "")
+    endpoints = {TUNED: Endpoint(options.endpoint, lambda: key, facts.complete)}
+    if options.base_endpoint:
+        base_key = os.environ.get("CHAT_BASE_KEY", "")
+        endpoints[BASE] = Endpoint(options.base_endpoint, lambda: base_key)
+    for endpoint in endpoints.values():
+        chat_url(endpoint.url)
+    prompt = options.system_prompt.read_text(encoding="utf-8").strip() if options.system_prompt else ""
+    settings = TurnSettings(prompt, Sampling(options.max_tokens, options.temperature), _filter(options))
+    limits = Limits(options.answers, options.day_requests, options.day_tokens)
+    return Chat(SqliteHistory(options.history), endpoints, settings, limits, facts)
+
+
+def _filter(options: argparse.Namespace):
+    from chat_code.content_filter import NoFilter, WordList
+
+    return WordList(options.words) if options.words else NoFilter()
+
+
+def _who(options: argparse.Namespace, port: int):
+    from chat_code.who import OwnerOfThisMachine, SignedInByContainerApps
+
+    if options.tenant:
+        return SignedInByContainerApps(options.tenant)
+    secret = os.environ.get("CHAT_SECRET", "")
+    if len(secret) < 32:
+        raise ValueError("CHAT_SECRET must have at least 32 characters; or give --tenant behind Azure's sign-in")
+    return OwnerOfThisMachine(secret, port)
+
+
+def _hosts(options: argparse.Namespace, port: int) -> list[str]:
+    if options.tenant:
+        return options.hosts  # Container Apps routes by the host's name already
+    return [*(f"{host}:{port}" for host in LOOPBACK), *options.hosts]
+
+
+def _listener(options: argparse.Namespace) -> socket.socket:
+    if options.listen_fd is not None:
+        return socket.socket(fileno=options.listen_fd)
+    return socket.create_server((options.host, options.port), backlog=1024)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m chat_code", description=EXPLAINED, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    add = parser.add_argument
+    add("--history", type=Path, required=True, help="SQLite file of the conversations")
+    add("--endpoint", required=True, help="address of the fine-tuned model's endpoint")
+    add("--base-endpoint", default="", help="address of the base model's endpoint, to compare")
+    add("--facts", type=Path, default=None, help="JSON file of what is known of the model's versions")
+    add("--system-prompt", type=Path, default=None, help="file whose text begins every conversation")
+    add("--words", type=Path, default=None, help="file of words that may not be said, one a line")
+    add("--max-tokens", type=int, default=512, help="longest answer")
+    add("--temperature", type=float, default=0.0, help="0: the same question gets the same answer")
+    add("--answers", type=int, default=4, help="answers generated at once")
+    add("--day-requests", type=int, default=0, help="questions a day of one person; 0: any number")
+    add("--day-tokens", type=int, default=0, help="tokens a day of one person; 0: any number")
+    add("--keep-days", type=float, default=0, help="days after which a conversation is deleted; 0: never")
+    add("--tenant", default="", help="Azure's tenant: people are signed in by Container Apps")
+    add("--hosts", nargs="*", default=[], help="more names, with port, by which browsers reach it")
+    add("--host", default="127.0.0.1", help="address to listen on")
+    add("--port", type=int, default=8090, help="port; 0 takes a free one")
+    add("--listen-fd", type=int, default=None, help="file descriptor of a socket that already listens")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
