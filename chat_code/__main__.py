@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import signal
 import socket
@@ -42,6 +43,7 @@ def _chat(options: argparse.Namespace):
     from chat_code.endpoint import Endpoint, Sampling, chat_url
     from chat_code.history_sqlite import SqliteHistory
     from chat_code.limits import Limits
+    from chat_code.lineage import Lineage
     from chat_code.models import BASE, TUNED, Facts
     from chat_code.service import Chat
     from chat_code.turn import TurnSettings
@@ -57,7 +59,8 @@ def _chat(options: argparse.Namespace):
     prompt = options.system_prompt.read_text(encoding="utf-8").strip() if options.system_prompt else ""
     settings = TurnSettings(prompt, Sampling(options.max_tokens, options.temperature), _filter(options))
     limits = Limits(options.answers, options.day_requests, options.day_tokens)
-    return Chat(SqliteHistory(options.history), endpoints, settings, limits, facts)
+    lineage = Lineage(options.why) if options.why else None
+    return Chat(SqliteHistory(options.history), endpoints, settings, limits, facts, lineage)
 
 
 def _filter(options: argparse.Namespace):
@@ -98,6 +101,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--endpoint", required=True, help="address of the fine-tuned model's endpoint")
     add("--base-endpoint", default="", help="address of the base model's endpoint, to compare")
     add("--facts", type=Path, default=None, help="JSON file of what is known of the model's versions")
+    add("--why", type=json.loads, default=None, help="JSON list: a command that tells where an answer is from")
     add("--system-prompt", type=Path, default=None, help="file whose text begins every conversation")
     add("--words", type=Path, default=None, help="file of words that may not be said, one a line")
     add("--max-tokens", type=int, default=512, help="longest answer")

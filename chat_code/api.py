@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
@@ -23,17 +24,18 @@ async def me(request: Request) -> JSONResponse:
     """Who asks, which models can be asked, and the limits."""
     person, chat, who = person_of(request), chat_of(request), who_of(request)
     known = chat.facts.read()
+    models = [chat.facts.model(model) | await chat.available(model) for model in chat.endpoints]
     return JSONResponse(
         {
             "name": person.name,
             "local": who.local,
             "sign_out": who.sign_out,
-            "models": [chat.facts.model(model) | {"available": True, "why_not": ""} for model in chat.endpoints],
-            "compare": {TUNED, BASE} <= set(chat.endpoints),
+            "models": models,
+            "compare": {TUNED, BASE} <= {model["id"] for model in models if model["available"]},
             "compare_note": str(known.get("compare_note", "")),
             "limits": {"question_bytes": chat.limits.question_bytes},
             "keep_days": request.app.state.keep_days,
-            "lineage": bool(known.get("versions")),
+            "lineage": chat.lineage is not None or bool(known.get("versions")),
             "examples": [str(example) for example in known.get("examples", [])][:3],
         }
     )
@@ -172,14 +174,16 @@ async def why(request: Request) -> JSONResponse:
     found = next((each for each in messages if each.id == wanted and each.role == "assistant"), None)
     if found is None:
         raise Refused("not_found", "there is no such answer")
-    facts = chat.facts.facts_of(found.served) if found.served and found.model == TUNED else []
-    note = ""
-    if found.model == BASE:
-        note = "The base model answered: none of your training data is in it."
-    elif not facts:
-        note = "Nothing is known of this version's data."
     served = as_json(found.served) if found.served else None
-    return JSONResponse({"served": served, "facts": facts, "nearest": [], "note": note})
+    told: dict[str, Any] = {"facts": [], "nearest": [], "note": ""}
+    if found.model == BASE:
+        told["note"] = "The base model answered: none of your training data is in it."
+    elif found.served:
+        by_command = await chat.lineage.of(found.served.answer_id) if chat.lineage else None
+        told = by_command or {**told, "facts": chat.facts.facts_of(found.served)}
+    if not told["facts"] and not told["note"]:
+        told["note"] = "Nothing is known of this version's data."
+    return JSONResponse({"served": served, **told})
 
 
 def routes() -> list[Route]:

@@ -12,10 +12,11 @@ from typing import Any
 import httpx
 
 from chat_code.conversations import Conversation, Message, Served, Usage, as_json, branch, ended, now, turns
-from chat_code.endpoint import Delta, Endpoint, Finished, Started, new_client
+from chat_code.endpoint import Delta, Endpoint, Finished, Started, chat_url, new_client
 from chat_code.errors import HistoryUnavailable, NotFound, Refused
 from chat_code.history import History
 from chat_code.limits import Admission, Limits
+from chat_code.lineage import Lineage
 from chat_code.live_answers import Key, LiveAnswer, LiveAnswers
 from chat_code.logs import event as log
 from chat_code.models import TUNED, Facts
@@ -23,6 +24,7 @@ from chat_code.turn import Cut, TurnSettings, events
 
 STOPPED = "stopped"
 ENDED_WITH_SERVER = "the chat's server ended before the answer did; ask again"
+ASKED_WHETHER_READY_S = 2.0
 Event = tuple[int, str, dict[str, Any]]
 
 
@@ -53,6 +55,7 @@ class Chat:
     settings: TurnSettings = field(default_factory=TurnSettings)
     limits: Limits = field(default_factory=Limits)
     facts: Facts = field(default_factory=Facts)
+    lineage: Lineage | None = None
     live: LiveAnswers = field(default_factory=LiveAnswers)
     admission: Admission = field(init=False)
     _clients: dict[str, httpx.AsyncClient] = field(default_factory=dict)
@@ -71,6 +74,19 @@ class Chat:
         if model not in self.endpoints:
             raise Refused("invalid", f"model {model!r} cannot be asked; valid are {', '.join(self.endpoints)}")
         return self.endpoints[model]
+
+    async def available(self, model: str) -> dict[str, Any]:
+        """Return whether a model can be asked now. The fine-tuned one always can: it is what the chat is for."""
+        if model == TUNED:
+            return {"available": True, "why_not": ""}
+        address = chat_url(self.endpoints[model].url).removesuffix("/v1/chat/completions")
+        try:
+            answer = await self.client(model).get(f"{address}/readyz", timeout=ASKED_WHETHER_READY_S)
+            if answer.status_code == 200:
+                return {"available": True, "why_not": ""}
+        except httpx.HTTPError:
+            pass
+        return {"available": False, "why_not": "its server does not run; `phi chat --base` starts it"}
 
     async def ask(self, asked: Question) -> AsyncGenerator[Event | None, None]:
         """Return the events of the answer, which is generated also when nobody follows; None keeps a line alive.

@@ -40,6 +40,7 @@ PROCESSES: Group = ("PHI_PROCESSES",)
 LOCAL_PROGRAM = (BASE, PYTHON, COMPUTE, HUB)
 """Training, evaluation and the model server: they read files of this machine, and reach nothing else."""
 ROUTER = (BASE, PYTHON)
+CHAT = (BASE, PYTHON)
 PROMPT_FLOW = (BASE, PYTHON, PROXY, CERTIFICATES, PROCESSES)
 """It asks the endpoint, which may be behind a proxy."""
 INSTALLATION = (BASE, PROXY, CERTIFICATES, PACKAGES, PROCESSES)

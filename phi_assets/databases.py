@@ -18,6 +18,7 @@ from phi_assets.files import DamagedFile, errors_name, locked, private_folder, s
 
 COPIED = (
     Path("mlflow", "mlflow.db"),
+    Path("chat", "history.sqlite"),
     Path("dagster", "history", "runs.db"),
     Path("dagster", "history", "runs", "index.db"),
     Path("dagster", "schedules", "schedules.db"),

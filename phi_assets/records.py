@@ -249,6 +249,16 @@ class Connection(Record):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ChatApp(Record):
+    """The chat page and its server, over the endpoint. Its secret is stored by the chat host, never in the record."""
+
+    address: str
+    endpoint: str = field(metadata={"doc": "address of the endpoint that it asks"})
+    model_name: str
+    model_version: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class FlowPackage(Record):
     """The chat flow as a folder for `pf flow serve` or a container build."""
 

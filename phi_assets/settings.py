@@ -242,6 +242,28 @@ class Settings(AzureSettings):
     keep_quiet_days: float = Field(
         7, ge=0, description="days after which `phi clean` removes logs, and runs that made nothing, from Dagster"
     )
+    chat_port: int = Field(8090, ge=1, le=65535, description="port of the chat page; another one when it is in use")
+    chat_hosts: HostNames = Field(
+        frozenset(),
+        description="names besides localhost, with port, by which browsers reach the chat page, through a tunnel of "
+        "yours, separated by commas",
+    )
+    chat_system_prompt: Path | None = Field(
+        None, description="file whose text begins every conversation of the chat; it must hold no secret"
+    )
+    chat_max_tokens: int = Field(512, ge=1, description="longest answer of the chat, in tokens")
+    chat_temperature: float = Field(
+        0.0, ge=0, le=2, description="0: the chat answers the same question in the same way; above, answers vary"
+    )
+    chat_answers: int = Field(4, ge=1, le=256, description="answers that the chat generates at once; others wait")
+    chat_day_requests: int = Field(0, ge=0, description="questions a day of one person in the chat; 0: any number")
+    chat_day_tokens: int = Field(0, ge=0, description="tokens a day of one person in the chat; 0: any number")
+    chat_words: Path | None = Field(
+        None, description="file of words that neither questions nor answers of the chat may have, one a line"
+    )
+    keep_chat_days: float = Field(
+        0, ge=0, description="days without a new message after which a conversation of the chat is deleted; 0: never"
+    )
     dataset_license: str | None = Field(None, description="licence of your conversations, for the model card")
     webhook: WebAddress | None = Field(
         None, description="URL that failures are sent to: an incoming webhook of Slack or Teams; it is a secret"
@@ -331,6 +353,11 @@ class Settings(AzureSettings):
     def dataset_address(self) -> str:
         """Return the dataset's address; a relative path is made absolute."""
         return self.dataset if self.dataset.startswith("hf:") else str((WORKING_FOLDER / self.dataset).resolve())
+
+    def file_named(self, setting: Literal["chat_system_prompt", "chat_words"]) -> Path | None:
+        """Return the absolute path of a setting that names a file."""
+        value: Path | None = getattr(self, setting)
+        return None if value is None else (WORKING_FOLDER / value.expanduser()).resolve()
 
     @property
     def names_model_folder(self) -> str:

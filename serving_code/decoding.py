@@ -19,12 +19,16 @@ FinishReason = Literal["stop", "length"]
 
 @dataclass(eq=False)
 class Generation:
-    """One answer being generated. `delta` is the text that the last step added."""
+    """One answer being generated. `delta` is the text that the last step added.
+
+    `dropped_turns` of the conversation's oldest turns were left out of the prompt, because they did not fit.
+    """
 
     prompt: list[int]
     sampling: Sampling
     text: TextStream
     max_new_tokens: int
+    dropped_turns: int = 0
     generator: torch.Generator | None = None
     produced: int = 0
     delta: str = ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,12 +27,16 @@ class PromptTooLong(ValueError):
 
 @dataclass(frozen=True)
 class Completion:
-    """One answer. `finish_reason` is "stop" (the model or a stop string ended it) or "length" (max_new_tokens did)."""
+    """One answer. `finish_reason` is "stop" (the model or a stop string ended it) or "length" (max_new_tokens did).
+
+    `dropped_turns` is how many of the oldest turns were left out.
+    """
 
     text: str
     finish_reason: FinishReason
     prompt_tokens: int
     completion_tokens: int
+    dropped_turns: int = 0
 
 
 class Engine:
@@ -58,14 +63,17 @@ class Engine:
         """Maximum tokens of a prompt and its answer together."""
         return self._loaded.context_length
 
-    def prepare(self, conversation: Sequence[Message], sampling: Sampling) -> Generation:
+    def prepare(self, conversation: Sequence[Message], sampling: Sampling, *, drop_oldest: bool = False) -> Generation:
         """A generation that has not started: the conversation rendered by the model's chat template, as tokens.
 
-        Raises PromptTooLong or UnusablePrompt.
+        With `drop_oldest`, the oldest turns are left out, never the system prompt and the last turn, until the answer
+        has room for `sampling.max_new_tokens`, at most a quarter of the context length. Raises PromptTooLong or
+        UnusablePrompt.
         """
         from serving_code.decoding import Generation
 
-        prompt = self._prompts.encode(conversation)
+        dropped = self._turns_to_drop(conversation, sampling) if drop_oldest else 0
+        prompt = self._prompts.encode(without_oldest(conversation, dropped))
         room = self.context_length - len(prompt)
         if room < 1:
             raise PromptTooLong(
@@ -73,7 +81,21 @@ class Engine:
                 f"{self.context_length}; shorten the messages or leave out the oldest"
             )
         text = TextStream(self._decode, sampling.stop)
-        return Generation(prompt, sampling, text, max_new_tokens=min(sampling.max_new_tokens, room))
+        limit = min(sampling.max_new_tokens, room)
+        return Generation(prompt, sampling, text, max_new_tokens=limit, dropped_turns=dropped)
+
+    def _turns_to_drop(self, conversation: Sequence[Message], sampling: Sampling) -> int:
+        """The least number of oldest turns without which the prompt fits; the greatest possible when none does."""
+        longest = self.context_length - min(sampling.max_new_tokens, self.context_length // 4)
+
+        def fits(dropped: int) -> bool:
+            return len(self._prompts.encode(without_oldest(conversation, dropped))) <= longest
+
+        if fits(0):
+            return 0
+        choices = turns_that_may_go(conversation)
+        at = bisect_left(choices, True, key=fits)
+        return choices[min(at, len(choices) - 1)]
 
     def new_batch(self) -> DecodingBatch:
         """An empty batch, which the caller advances step by step."""
@@ -116,4 +138,27 @@ def completion_of(generation: Generation) -> Completion:
     """The completion of a finished generation."""
     if generation.finish_reason is None:
         raise ValueError("the answer is not finished; step its batch until it is")
-    return Completion("".join(generation.pieces), generation.finish_reason, len(generation.prompt), generation.produced)
+    return Completion(
+        "".join(generation.pieces),
+        generation.finish_reason,
+        len(generation.prompt),
+        generation.produced,
+        generation.dropped_turns,
+    )
+
+
+def turns_that_may_go(conversation: Sequence[Message]) -> list[int]:
+    """The numbers of oldest turns that may be left out, 0 first: what is left begins with a question."""
+    spoken = [turn for turn in conversation if turn["role"] != "system"]
+    return [0, *(at for at, turn in enumerate(spoken) if at and turn["role"] == "user")]
+
+
+def without_oldest(conversation: Sequence[Message], count: int) -> list[Message]:
+    """The conversation without its `count` oldest turns; system prompts stay."""
+    kept: list[Message] = []
+    for turn in conversation:
+        if turn["role"] != "system" and count:
+            count -= 1
+        else:
+            kept.append(turn)
+    return kept

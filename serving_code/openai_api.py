@@ -38,13 +38,17 @@ async def chat_completions(request: Request) -> Response:
     if chat.ignored:
         event("fields_ignored", request_id=request.state.request_id, fields=chat.ignored)
     if not chat.stream:
-        [answer] = await service.complete(request, [chat.turns], chat.sampling, field="messages", status=400)
+        [answer] = await service.complete(
+            request, [chat.turns], chat.sampling, field="messages", status=400, drop_oldest=chat.drop_oldest
+        )
         request.state.usage = usage(answer)
         service.store(request, [(_id(request), chat.turns, answer.text)])
         return JSONResponse(_whole(request, service, answer))
     # The place is taken before the first byte, so that a full queue gives a 429 and not a broken stream.
     request.state.held.enter_context(service.admission.places(1))
-    generation = await service.prepare(engine, chat.turns, chat.sampling, field="messages", status=400)
+    generation = await service.prepare(
+        engine, chat.turns, chat.sampling, field="messages", status=400, drop_oldest=chat.drop_oldest
+    )
     return StreamingResponse(
         _events(request, service, batcher, generation, chat),
         media_type="text/event-stream",
@@ -111,8 +115,9 @@ def _id(request: Request) -> str:
 
 
 def usage(answer: Completion) -> dict[str, int]:
-    """Token counts of prompt and answer."""
-    return {
+    """Token counts of prompt and answer, and how many of the oldest turns were left out, if any were."""
+    dropped = {"phi_dropped_turns": answer.dropped_turns} if answer.dropped_turns else {}
+    return dropped | {
         "prompt_tokens": answer.prompt_tokens,
         "completion_tokens": answer.completion_tokens,
         "total_tokens": answer.prompt_tokens + answer.completion_tokens,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -38,16 +38,21 @@ class ChatBody(BaseModel):
     stop: str | list[str] | None = None
     seed: int | None = None
     n: int | None = 1
+    truncation: Literal["auto", "disabled"] | None = None
 
 
 @dataclass(frozen=True)
 class ChatRequest:
-    """A parsed chat completion request. `ignored` names the fields that were not used."""
+    """A parsed chat completion request. `drop_oldest`: turns that do not fit are left out, instead of a refusal.
+
+    `ignored` names the fields that were not used.
+    """
 
     turns: list[Message]
     sampling: Sampling
     stream: bool
     include_usage: bool
+    drop_oldest: bool
     ignored: list[str]
 
 
@@ -69,6 +74,7 @@ def parse_chat(body: dict[str, Any], limits: Limits) -> ChatRequest:
         sampling=_sampling(chat, limits),
         stream=bool(chat.stream),
         include_usage=bool(chat.stream_options and chat.stream_options.include_usage),
+        drop_oldest=chat.truncation == "auto",
         ignored=sorted(chat.model_extra or {}),
     )
 

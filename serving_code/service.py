@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from serving_code.decoding import Generation
 
 PIN = "azureml-model-deployment"
+KEEP = "x-phi-keep"
 
 
 @dataclass(frozen=True)
@@ -75,9 +76,10 @@ class Service:
     def store(self, request: Request, answers: Sequence[tuple[str, Sequence[Message], str]]) -> None:
         """Store answers, each given as the id for the client, the turns before it, and its text.
 
-        A request that names a deployment tests it before it takes traffic, and is not stored.
+        A request that names a deployment tests it before it takes traffic, and is not stored; neither is one that says
+        `x-phi-keep: no`, whose sender keeps the words.
         """
-        if self.answers is None or PIN in request.headers:
+        if self.answers is None or PIN in request.headers or request.headers.get(KEEP) == "no":
             return
         self.answers.store(
             StoredAnswer(
@@ -137,24 +139,33 @@ class Service:
         *,
         field: str,
         status: int,
+        drop_oldest: bool = False,
     ) -> list[Completion]:
         """All answers, decoded together. Raises ClientGone, or Refusal as `prepare` does."""
         engine, batcher = self.ready()
         with self.admission.places(len(conversations)):
             generations = [
-                await self.prepare(engine, turns, sampling, field=field, status=status) for turns in conversations
+                await self.prepare(engine, turns, sampling, field=field, status=status, drop_oldest=drop_oldest)
+                for turns in conversations
             ]
             return await unless_gone(request, _all_of(batcher, generations))
 
     async def prepare(
-        self, engine: Engine, turns: Sequence[Message], sampling: Sampling, *, field: str, status: int
+        self,
+        engine: Engine,
+        turns: Sequence[Message],
+        sampling: Sampling,
+        *,
+        field: str,
+        status: int,
+        drop_oldest: bool = False,
     ) -> Generation:
         """A generation with its tokenised prompt; runs in a thread, because a long text takes a while.
 
         Raises Refusal with this status and field when the prompt is too long or the chat template refuses it.
         """
         try:
-            return await asyncio.to_thread(engine.prepare, turns, sampling)
+            return await asyncio.to_thread(engine.prepare, turns, sampling, drop_oldest=drop_oldest)
         except PromptTooLong as e:
             raise Refusal(status, str(e), code="context_length_exceeded", param=field) from e
         except UnusablePrompt as e:

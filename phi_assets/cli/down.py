@@ -16,7 +16,8 @@ def down(settings: Settings) -> int:
     parts = Parts(settings.home)
     # The local processes first: a cloud may be slow or reject the credentials.
     parts.read("dagster", lambda: _stop_dagster(settings), None)
-    parts.read("endpoint", lambda: _stop_endpoint(settings, parts), None)
+    parts.read("chat", lambda: _stop(settings, "chat_host", "chat", parts), None)
+    parts.read("endpoint", lambda: _stop(settings, "endpoint_host", "endpoint", parts), None)
     for part, why in parts.faults.items():
         say(part, f"could not be stopped: {why}")
     return 1 if parts.faults else 0
@@ -27,10 +28,10 @@ def _stop_dagster(settings: Settings) -> None:
     say("dagster", f"ended: {', '.join(ended)}" if ended else "UI and daemon were not running")
 
 
-def _stop_endpoint(settings: Settings, parts: Parts) -> None:
-    host = build_resources(settings).get("endpoint_host")  # a backend may have none yet
+def _stop(settings: Settings, resource: str, part: str, parts: Parts) -> None:
+    host = build_resources(settings).get(resource)  # a backend may have none yet
     try:
         if host:
-            host.stop(lambda words: say("endpoint", words))
+            host.stop(lambda words: say(part, words))
     except BackendError as e:
-        parts.faults["endpoint"] = e.description or str(e)
+        parts.faults[part] = e.description or str(e)

@@ -159,6 +159,20 @@ def ask(question: str, base: bool, as_json: bool) -> int:
     return 0
 
 
+@phi.command(section=DAILY, examples=["phi chat", "phi chat --terminal"])
+@click.option("--terminal", is_flag=True, help="chat in this terminal instead")
+@click.option("--base", is_flag=True, help="start the base model too, to compare answers")
+@click.option("--link", is_flag=True, help="print the link, and open no browser")
+@click.option("--key", "show_key", is_flag=True, help="print the address and the key for other programs")
+def chat(terminal: bool, base: bool, link: bool, show_key: bool) -> int:
+    """Open the chat page: conversations with the deployed model, kept."""
+    from phi_assets.cli.chat import chat
+
+    if terminal + link + show_key > 1:
+        raise click.UsageError("give one of --terminal, --link and --key")
+    return chat(_current(), terminal=terminal, base=base, browser=not link, show_key=show_key)
+
+
 @phi.command(section=MODELS, examples=["phi why --last", "phi why chatcmpl-0f8fad5bd9cb469fa16570867728950e"])
 @click.argument(
     "answer",

@@ -50,6 +50,9 @@ def run(settings: Settings) -> int:
         resources = graph.resources or {}
         host = resources["endpoint_host"]
         host.start(lambda words: say("endpoint", words))
+        chat = resources.get("chat_host")  # a backend may have none yet
+        if chat:
+            chat.start(lambda words: say("chat", words))
         show_outcomes(made.states, made.seconds, made.failed_assets)
         if made.errors:
             print_text("not done:", style="red")
@@ -61,6 +64,8 @@ def run(settings: Settings) -> int:
             say("run", "nothing to do: every asset is up to date")
         show_before_and_after(settings, made.states, resources)
         print_field("endpoint", f"{host.status()['address']} ({API})", width=LABEL)
+        if chat and chat.status()["address"]:
+            print_field("chat", f"{chat.status()['address']} (`phi chat` opens it)", width=LABEL)
         print_field("UI", ui.address, width=LABEL)
         say("run", f"finished in {time.monotonic() - began:.0f} s")
     return 0

@@ -21,6 +21,8 @@ ML = ["team:ml"]
 PLATFORM = ["team:platform"]
 ONLY_ON_AZURE = {BACKEND: "azure"}
 """Metadata of an asset, check, job, sensor or schedule that the laptop's backend lacks."""
+ONLY_ON_LAPTOP = {BACKEND: "local"}
+"""Metadata of one that the Azure backend lacks."""
 NEEDS_PROMPT_FLOW = {PROMPT_FLOW: True}
 """Metadata of one that PHI_PROMPT_FLOW=off leaves out; checks of such an asset are left out with it."""
 

@@ -28,7 +28,7 @@ from phi_assets.own_processes import VARIABLE, Process
 from phi_assets.project import WORKING_FOLDER, source
 from phi_assets.settings import Settings, variables
 
-SOURCE_TREES = ("phi_assets", "dataset_code", "training_code", "evaluation_code", "serving_code", "flows")
+SOURCE_TREES = ("phi_assets", "chat_code", "dataset_code", "training_code", "evaluation_code", "serving_code", "flows")
 SERVERS = frozenset({"dagster-daemon", "dagster-webserver", "dagster._daemon", "dagster_webserver"})
 DEV = "dev"
 """The lock of `phi dev`."""

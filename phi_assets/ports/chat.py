@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 
@@ -20,6 +21,47 @@ class ConnectionStore(Port):
 
         It holds the current key, or none if the endpoint takes Entra tokens.
         """
+
+
+class ChatHost(Port):
+    """The chat page and its server."""
+
+    @abstractmethod
+    def deploy(
+        self,
+        endpoint: records.Endpoint,
+        deployment: records.Deployment,
+        base_model: records.BaseModel,
+        key: str,
+        log: Log = no_log,
+    ) -> records.ChatApp:
+        """Serve the chat over the endpoint with the current settings.
+
+        A trial server answers one question first; if it does not, the one that runs goes on. Raises BackendError.
+        """
+
+    @abstractmethod
+    def start(self, log: Log = no_log, *, base: bool = False) -> None:
+        """Start the recorded server if it does not run, and with `base` the base model's beside it.
+
+        Raises EndpointDown. Nothing happens before the first `deploy`.
+        """
+
+    @abstractmethod
+    def stop(self, log: Log = no_log) -> None:
+        """Stop the servers. The history stays."""
+
+    @abstractmethod
+    def status(self) -> dict[str, Any]:
+        """Return the address, which is None before the first `deploy`, and whether it answers."""
+
+    @abstractmethod
+    def link(self) -> str:
+        """Return an address that opens the page once, for a few minutes."""
+
+    @abstractmethod
+    def key(self) -> str:
+        """Return the key for other programs, which ask `<address>/v1`."""
 
 
 class SharedAnswers(dg.ConfigurableResource, ABC):

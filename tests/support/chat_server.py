@@ -120,7 +120,8 @@ def in_a_thread(app: ASGIApp) -> Iterator[str]:
 def streaming_endpoint() -> Iterator[StreamingEndpoint]:
     """An endpoint on loopback."""
     script = StreamingEndpoint()
-    app = Starlette(routes=[Route("/v1/chat/completions", script.chat, methods=["POST"])])
+    ready = Route("/readyz", lambda request: JSONResponse({}))
+    app = Starlette(routes=[ready, Route("/v1/chat/completions", script.chat, methods=["POST"])])
     with in_a_thread(app) as address:
         script.address = address
         yield script

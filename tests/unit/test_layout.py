@@ -10,7 +10,15 @@ import pytest
 
 from phi_assets.project import PROJECT
 
-PACKAGES = ("phi_assets", "chat_code", "training_code", "serving_code", "evaluation_code", "dataset_code", "azure_emulator")
+PACKAGES = (
+    "phi_assets",
+    "chat_code",
+    "training_code",
+    "serving_code",
+    "evaluation_code",
+    "dataset_code",
+    "azure_emulator",
+)
 ROLES = {"assets", "checks", "metadata", "sensors"}
 BACKEND = re.compile(r"backends/(local|azure)/")
 

@@ -1,9 +1,11 @@
 """Builds the laptop's implementation of every port."""
 
+from pathlib import Path
 from typing import Any
 
 from phi_assets.backends.dataset_preparation import cleaning_options
 from phi_assets.backends.flow_store import PromptFlowStore
+from phi_assets.backends.local.chat.chat_host import LocalChatHost
 from phi_assets.backends.local.chat.connection_store import LocalConnectionStore
 from phi_assets.backends.local.dataset.store import LocalDatasetStore
 from phi_assets.backends.local.evaluation.evaluator import LocalEvaluator
@@ -23,8 +25,7 @@ from phi_assets.settings import Settings
 def local_resources(settings: Settings) -> dict[str, Any]:
     """Every resource of the graph on this machine, with all state under the home."""
     state = str(settings.state)
-    questions = str(settings.questions_file) if settings.questions_file else None
-    general = str(settings.general_file) if settings.general_file else None
+    questions, general = _path(settings.questions_file), _path(settings.general_file)
     sources = {str(file): weight for file, weight in settings.replay_sources.items()}
     catalog = HomeCatalog(state=state)
     return {
@@ -43,8 +44,26 @@ def local_resources(settings: Settings) -> dict[str, Any]:
         "evaluator": LocalEvaluator(state=state, questions_file=questions, general_file=general),
         "registry": MlflowRegistry(home=str(settings.state / "mlflow")),
         "endpoint_host": LocalEndpointHost(state=state, keep_answers_days=settings.keep_answers_days),
+        "chat_host": LocalChatHost(
+            state=state,
+            port=settings.chat_port,
+            hosts=sorted(settings.chat_hosts),
+            system_prompt=_path(settings.file_named("chat_system_prompt")),
+            words=_path(settings.file_named("chat_words")),
+            max_tokens=settings.chat_max_tokens,
+            temperature=settings.chat_temperature,
+            answers_at_once=settings.chat_answers,
+            day_requests=settings.chat_day_requests,
+            day_tokens=settings.chat_day_tokens,
+            keep_days=settings.keep_chat_days,
+            questions_file=questions,
+        ),
         "connection_store": LocalConnectionStore(state=state),
         "cost_report": LocalCosts(),
         "retention": LocalRetention(state=state, mlflow=str(settings.state / "mlflow")),
         "flow_store": PromptFlowStore(state=state, concurrency=settings.flow_concurrency),
     }
+
+
+def _path(file: Path | None) -> str | None:
+    return str(file) if file else None

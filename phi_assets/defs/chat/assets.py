@@ -1,13 +1,37 @@
-"""Prompt flow with the endpoint: a connection, a packaged chat flow, and its evaluation."""
+"""What people and programs chat with: the chat page, and Prompt flow's connection, chat flow and its evaluation."""
 
 import dagster as dg
 
-from phi_assets.defs.chat.metadata import describe_flow_evaluation, describe_package
-from phi_assets.graph.asset_facts import ML, NEEDS_PROMPT_FLOW, stored_by
-from phi_assets.ports.chat import ConnectionStore, FlowStore
+from phi_assets.defs.chat.metadata import describe_chat, describe_flow_evaluation, describe_package
+from phi_assets.graph.asset_facts import ML, NEEDS_PROMPT_FLOW, ONLY_ON_LAPTOP, stored_by
+from phi_assets.ports.chat import ChatHost, ConnectionStore, FlowStore
 from phi_assets.ports.serving import EndpointHost
-from phi_assets.records import Connection, Deployment, Endpoint, FlowEvaluation, FlowPackage
+from phi_assets.records import BaseModel, ChatApp, Connection, Deployment, Endpoint, FlowEvaluation, FlowPackage
 from phi_assets.settings import Settings
+
+
+@dg.asset(
+    group_name="chat",
+    kinds={"python"},
+    owners=ML,
+    metadata=ONLY_ON_LAPTOP
+    | stored_by(
+        "chat_host",
+        *("chat_port", "chat_hosts", "chat_system_prompt", "chat_max_tokens", "chat_temperature", "chat_answers"),
+        *("chat_day_requests", "chat_day_tokens", "chat_words", "keep_chat_days"),
+    ),
+)
+def chat_app(
+    context: dg.AssetExecutionContext,
+    online_endpoint: Endpoint,
+    online_deployment: Deployment,
+    base_model: BaseModel,
+    endpoint_host: EndpointHost,
+    chat_host: ChatHost,
+) -> dg.MaterializeResult[ChatApp]:
+    """The chat page and its server over the endpoint; a trial server answers a question before it takes over."""
+    app = chat_host.deploy(online_endpoint, online_deployment, base_model, endpoint_host.key(), context.log.info)
+    return dg.MaterializeResult(value=app, data_version=dg.DataVersion(app.digest), metadata=describe_chat(app))
 
 
 @dg.asset(

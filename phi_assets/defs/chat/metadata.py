@@ -1,4 +1,4 @@
-"""Metadata of the chat flow and of its evaluation."""
+"""Metadata of the chat page, and of the chat flow and its evaluation."""
 
 import json
 from pathlib import Path
@@ -8,7 +8,17 @@ import dagster as dg
 
 from phi_assets.graph import metadata_values
 from phi_assets.markdown import Markdown
-from phi_assets.records import FlowEvaluation, FlowPackage
+from phi_assets.records import ChatApp, FlowEvaluation, FlowPackage
+
+
+def describe_chat(app: ChatApp) -> dict[str, Any]:
+    """Return the page's address, how to open it, and the model that answers."""
+    return {
+        "address": dg.MetadataValue.url(app.address),
+        "open_it": "`phi chat`: the page asks for a link that is used once",
+        "endpoint": dg.MetadataValue.url(app.endpoint),
+        "model": f"{app.model_name} {app.model_version}",
+    }
 
 
 def describe_package(package: FlowPackage) -> dict[str, Any]:

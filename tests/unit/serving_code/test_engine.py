@@ -167,3 +167,35 @@ def test_every_family_answers_with_history_and_a_system_turn(tmp_path, family):
     [answer] = engine.complete([turns], Sampling(max_new_tokens=8))
 
     assert 1 <= answer.completion_tokens <= 8
+
+
+def test_the_oldest_turns_are_left_out_until_the_answer_has_room(tmp_path):
+    engine = Engine.load(write_model(tmp_path, context_length=256))
+    talk = [{"role": "system", "content": "Be brief."}]
+    for number in range(40):
+        talk += [
+            {"role": "user", "content": f"question {number}"},
+            {"role": "assistant", "content": f"answer {number}"},
+        ]
+    talk.append({"role": "user", "content": "the last one"})
+    sampling = Sampling(max_new_tokens=50)
+
+    with pytest.raises(PromptTooLong):
+        engine.prepare(talk, sampling)
+    generation = engine.prepare(talk, sampling, drop_oldest=True)
+
+    assert 0 < generation.dropped_turns < 80
+    assert generation.dropped_turns % 2 == 0
+    kept = [talk[0], *talk[1 + generation.dropped_turns :]]
+    assert generation.prompt == engine.prepare(kept, sampling).prompt
+    assert len(generation.prompt) <= 256 - 50
+    more = [talk[0], *talk[1 + generation.dropped_turns - 2 :]]
+    assert len(engine.prepare(more, Sampling(max_new_tokens=1)).prompt) > 256 - 50
+    assert engine.prepare(talk[-3:], sampling, drop_oldest=True).dropped_turns == 0
+
+
+def test_a_last_turn_that_is_too_long_is_refused_all_the_same(tmp_path):
+    engine = Engine.load(write_model(tmp_path, context_length=64))
+    talk = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
+    with pytest.raises(PromptTooLong):
+        engine.prepare([*talk, {"role": "user", "content": "word " * 500}], Sampling(), drop_oldest=True)

@@ -218,3 +218,19 @@ def test_a_client_that_goes_away_frees_its_place(slow_server, eventually, stream
                 impatient.send(request)
 
     eventually(lambda: slow_server.service.admission.inside == 0 and not slow_server.service.batcher._running)
+
+
+def test_turns_that_do_not_fit_are_left_out_and_counted_when_the_client_says_so(server):
+    turns = [{"role": role, "content": "word " * 120} for _ in range(60) for role in ("user", "assistant")]
+    body = {"messages": [*turns, {"role": "user", "content": "and now?"}], "max_tokens": 4}
+
+    refused = server.chat(**body)
+    cut = server.chat(**body, truncation="auto")
+    streamed = server.chat(**body, truncation="auto", stream=True, stream_options={"include_usage": True})
+
+    assert refused.status_code == 400
+    dropped = cut.json()["usage"]["phi_dropped_turns"]
+    assert 0 < dropped < 120
+    assert chunks_of(streamed.text)[-1]["usage"]["phi_dropped_turns"] == dropped
+    assert "phi_dropped_turns" not in server.chat(max_tokens=4, truncation="auto").json()["usage"]
+    assert server.chat(truncation="sometimes").status_code == 400
