@@ -14,7 +14,7 @@ FROM_LOCK := $(INSTALL) --no-deps --require-hashes -r
 # The suite starts hundreds of processes of our own: each would compile the same sources where bytecode is not kept.
 test test-long: export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: help run dev test test-long check docs down azure-local azure-local-down clean install lock audit wheel
+.PHONY: help run dev test test-long check docs page down azure-local azure-local-down clean install lock audit wheel
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 20
@@ -38,6 +38,9 @@ check: .venv/installed-dev  ## format, lint, layers of imports, types, and wheth
 
 docs: .venv/installed-docs  ## the documentation as a site in site/: strict, offline, every link checked
 	@$(BIN)/python -m docs_generator settings pages && $(BIN)/zensical build --strict --clean && $(BIN)/python -m docs_generator check
+
+page: chat_page/node_modules  ## the chat page, from chat_page/ into chat_code/page/
+	@npm run --silent --prefix chat_page check && npm run --silent --prefix chat_page build
 
 down: .venv/installed  ## stop the servers, the UI and the daemon; keep everything made
 	@$(BIN)/phi down
@@ -89,3 +92,7 @@ audit: .venv-audit/installed  ## compare each lock with public security advisori
 # The local Azure's blob storage; where there is no npm, its tests are skipped, and say so.
 azure_emulator/node_modules: azure_emulator/package-lock.json
 	@if command -v npm >/dev/null; then npm ci --silent --no-fund --no-audit --prefix azure_emulator && touch $@; else echo "npm is absent: no local Azure"; fi
+
+# The chat page's packages: for who changes the page only, because what they build is in the repository.
+chat_page/node_modules: chat_page/package-lock.json
+	@npm ci --silent --no-fund --no-audit --prefix chat_page && touch $@

@@ -1,0 +1,184 @@
+/** Questions and answers, with what can be done with each. */
+
+import { ChevronLeft, ChevronRight, CircleHelp, Columns2, Pencil, RefreshCw, ThumbsDown, ThumbsUp } from "lucide-react";
+import { useState, type ReactNode } from "react";
+import { ComposerCancel, ComposerInput, ComposerRoot, ComposerSend, MessageRoot, useBeginEdit, useIsEditing } from "./assistant";
+import { CopyButton, FaultLine, IconButton } from "./controls";
+import { FeedbackDialog } from "./feedback";
+import { date, dateTime, number, t } from "./i18n";
+import { Markdown, visible } from "./markdown";
+import { siblings, store, useChat } from "./store";
+import { pair, type Node } from "./tree";
+import { WhyDialog } from "./why";
+
+export const drawMessage = (id: string): ReactNode => <MessageOf id={id} />;
+
+function MessageOf({ id }: { id: string }) {
+  const node = useChat((state) => state.thread.tree.get(id));
+  if (!node) return null;
+  return <MessageRoot className={`message ${node.role}`}>{node.role === "user" ? <Question node={node} /> : <Turn node={node} />}</MessageRoot>;
+}
+
+function Question({ node }: { node: Node }) {
+  const editing = useIsEditing();
+  const beginEdit = useBeginEdit();
+  const running = useChat((state) => state.running.has(state.thread.id));
+  const failed = useChat(({ thread }) => node.unsent && [...thread.tree.values()].some(({ parent, fault }) => parent === node.id && fault));
+  if (editing) return <Edit />;
+  return (
+    <article aria-label={t("message.you")}>
+      <h3 className="sr-only">{t("message.you")}</h3>
+      <div className="bubble" dir="auto">{visible(node.content)}</div>
+      <div className="actions">
+        {failed && <span className="unsent">{t("message.unsent")}</span>}
+        <Branches node={node} />
+        <CopyButton text={node.content} label={t("message.copy_question")} />
+        <IconButton icon={Pencil} label={t("message.edit")} disabled={running} onClick={beginEdit} />
+      </div>
+    </article>
+  );
+}
+
+function Edit() {
+  return (
+    <ComposerRoot className="edit">
+      <ComposerInput className="edit-input" dir="auto" autoFocus maxRows={14} aria-label={t("message.edit_label")} />
+      <div className="edit-foot">
+        <span className="note">{t("message.edit_note")}</span>
+        <ComposerCancel className="button">{t("common.cancel")}</ComposerCancel>
+        <ComposerSend className="button primary">{t("message.edit_send")}</ComposerSend>
+      </div>
+    </ComposerRoot>
+  );
+}
+
+/** One answer, or the two models' answers beside each other. */
+function Turn({ node }: { node: Node }) {
+  const thread = useChat((state) => state.thread);
+  const both = pair(thread.tree, node);
+  if (!both || !node.parent) return <Answer node={node} />;
+  const question = node.parent;
+  if (thread.single.has(question)) {
+    return <Answer node={node}><IconButton icon={Columns2} label={t("message.compare_show")} onClick={() => store.sideBySide(question, true)} /></Answer>;
+  }
+  return (
+    <section className="compared" aria-label={t("message.compare_label")}>
+      <div className="columns">
+        {both.map((each) => <Answer key={each.id} node={each} shown={each.id === node.id} />)}
+      </div>
+      <button type="button" className="link-button" onClick={() => store.sideBySide(question, false)}>{t("message.compare_hide")}</button>
+    </section>
+  );
+}
+
+function Answer({ node, shown, children }: { node: Node; shown?: boolean; children?: ReactNode }) {
+  const [asking, setAsking] = useState<"up" | "down" | null>(null);
+  const [why, setWhy] = useState(false);
+  const busy = useChat((state) => state.running.has(state.thread.id));
+  const lineage = useChat((state) => state.me?.lineage ?? false);
+  const running = node.state === "running";
+  const confirmed = !running && node.fault?.action !== "send" && node.served !== null;
+  return (
+    <article className={shown === undefined ? "answer" : shown ? "answer card shown" : "answer card"} aria-label={t("message.answer_by", { model: useModelName(node) })} aria-busy={running}>
+      <h3 className={shown === undefined ? "sr-only" : "card-title"}>{useModelLabel(node, shown !== undefined)}</h3>
+      {node.content && <Markdown text={node.content} />}
+      <Progress node={node} />
+      <Ending node={node} />
+      {!running && (
+        <div className="actions">
+          <Branches node={node} />
+          {confirmed && (
+            <>
+              <CopyButton text={node.content} label={t("message.copy")} />
+              <IconButton icon={ThumbsUp} label={t("message.up")} pressed={node.feedback?.value === "up"} className="thumb" onClick={() => setAsking("up")} />
+              <IconButton icon={ThumbsDown} label={t("message.down")} pressed={node.feedback?.value === "down"} className="thumb" onClick={() => setAsking("down")} />
+            </>
+          )}
+          {!node.fault && <IconButton icon={RefreshCw} label={t("message.again")} disabled={busy} onClick={() => store.again(node)} />}
+          {confirmed && lineage && <IconButton icon={CircleHelp} label={t("message.why")} onClick={() => setWhy(true)} />}
+          {children}
+          <ServedBy node={node} />
+        </div>
+      )}
+      {shown === true && !running && <p className="continues">{t("message.continues")}</p>}
+      {shown === false && confirmed && !busy && (
+        <button type="button" className="link-button" onClick={() => store.showBranch(node)}>{t("message.continue")}</button>
+      )}
+      {asking && <FeedbackDialog node={node} value={asking} onClose={() => setAsking(null)} />}
+      {why && <WhyDialog message={node.id} onClose={() => setWhy(false)} />}
+    </article>
+  );
+}
+
+function useModelName(node: Node): string {
+  const me = useChat((state) => state.me);
+  return node.served?.model || me?.models.find(({ id }) => id === node.model)?.name || t("message.assistant");
+}
+
+function useModelLabel(node: Node, short: boolean): string {
+  const name = useModelName(node);
+  return short ? t(node.model === "base" ? "model.base" : "model.tuned") : t("message.answer_by", { model: name });
+}
+
+function Progress({ node }: { node: Node }) {
+  if (node.state !== "running") return null;
+  const text = node.phase === "waiting" ? t("message.waiting") : node.phase === "reconnecting" ? t("message.reconnecting") : node.phase === "stopping" ? t("message.stopping") : "";
+  return (
+    <p className="progress">
+      {!node.content && node.phase !== "waiting" && <span className="dots" aria-hidden="true"><i /><i /><i /></span>}
+      {text && <span>{text}</span>}
+    </p>
+  );
+}
+
+/** How an answer ended, when it did not end well. */
+function Ending({ node }: { node: Node }) {
+  const busy = useChat((state) => state.running.has(state.thread.id));
+  if (node.state === "running" || node.state === "done") return null;
+  if (node.fault) {
+    const action = { send: t("message.send_again"), resume: t("message.resume"), again: t("message.again") }[node.fault.action ?? "again"];
+    return <FaultLine fault={node.fault} action={action} onAction={node.fault.action && !busy ? () => store.retry(node) : undefined} />;
+  }
+  const stopped = node.state === "cut" && !node.why;
+  return <p className="ended" dir="auto">{stopped ? t("message.stopped") : node.why || t(`message.${node.state as "cut"}`)}</p>;
+}
+
+function ServedBy({ node }: { node: Node }) {
+  const me = useChat((state) => state.me);
+  const name = useModelName(node);
+  if (!node.served) return null;
+  const { model_version: version, deployment } = node.served;
+  const model = me?.models.find(({ id }) => id === node.model);
+  const since = model && model.version === version && model.deployment === deployment ? model.since : null;
+  const parts = [
+    version ? `${name} ${version}` : name,
+    since && t("model.since", { date: date(since) }),
+    node.seconds !== null && t("message.seconds", { seconds: number(node.seconds, { maximumFractionDigits: 1 }) }),
+  ].filter(Boolean);
+  return (
+    <span className="served">
+      <span title={dateTime(node.at)}>{parts.join(" · ")}</span>
+      {Boolean(node.usage?.dropped_turns) && <span className="dropped">{t("message.dropped", { turns: node.usage?.dropped_turns ?? 0 })}</span>}
+    </span>
+  );
+}
+
+function Branches({ node }: { node: Node }) {
+  const tree = useChat((state) => state.thread.tree);
+  const running = useChat((state) => state.running.has(state.thread.id));
+  const all = siblings(tree, node);
+  const place = all.findIndex(({ id }) => id === node.id);
+  if (all.length < 2) return null;
+  const go = (to: number) => {
+    const next = all[to];
+    if (next) store.showBranch(next);
+  };
+  return (
+    <span className="branches" role="group" aria-label={t("message.versions")}>
+      <IconButton icon={ChevronLeft} label={t("message.previous")} disabled={running || place === 0} onClick={() => go(place - 1)} className="turn" />
+      <span aria-hidden="true">{place + 1}/{all.length}</span>
+      <span className="sr-only">{t("message.of", { number: place + 1, count: all.length })}</span>
+      <IconButton icon={ChevronRight} label={t("message.next")} disabled={running || place === all.length - 1} onClick={() => go(place + 1)} className="turn" />
+    </span>
+  );
+}
