@@ -9,7 +9,7 @@ import queue
 import sqlite3
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -249,6 +249,26 @@ class SqliteHistory(History):
         finally:
             if db is not None:
                 self._connections.put(db)
+
+
+def answer_with(path: Path, answer_id: str) -> tuple[Message, list[dict[str, str]]] | None:
+    """Return the answer with the endpoint's id, of any user, and the turns before it; None when there is none.
+
+    For the project's own `phi why`, on the owner's machine. Raises sqlite3.Error, OSError or NewerHistory.
+    """
+    if not path.is_file():
+        return None
+    with closing(connect(path)) as db:
+        row = db.execute(
+            "SELECT user, conversation, id FROM messages WHERE served IS NOT NULL"
+            " AND json_extract(served, '$.answer_id') = ?",
+            (answer_id,),
+        ).fetchone()
+        if row is None:
+            return None
+        messages = _messages(db, row["user"], row["conversation"])
+    [found] = [message for message in messages if message.id == row["id"]]
+    return found, turns(branch(messages, found.parent))
 
 
 def connect(path: Path) -> sqlite3.Connection:

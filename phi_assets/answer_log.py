@@ -1,4 +1,4 @@
-"""Answers that the laptop's servers and `phi ask` store in the home, with lookup by id."""
+"""Answers that the laptop's servers, `phi ask` and the chat page store in the home, with lookup by id."""
 
 import json
 import sqlite3
@@ -9,12 +9,17 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from chat_code.conversations import Message
+from chat_code.errors import HistoryUnavailable
+from chat_code.history_sqlite import answer_with
 from phi_assets import faults
+from phi_assets.databases import CHAT_HISTORY
 from serving_code.answers import StoredAnswer, connect, sweep, write
 from serving_code.sqlite_schema import NewerSchema
 
 ANSWERS = "answers.sqlite"
 ROW = "row:"  # no client can choose an id with a colon
+CHAT_ROUTE = "chat"
 BASE = "base"  # the route under which answers of the base model are stored
 SHOWN_IDS = 5
 
@@ -53,6 +58,7 @@ class Answers:
         else:
             ids = (answer_id, f"chatcmpl-{answer_id}")
             found = self._rows("WHERE id IN (?, ?) ORDER BY number DESC", ids) or self._of_request(answer_id)
+            found = found or self._of_the_chat(ids)
         if not found:
             raise UnknownAnswer(f"no answer {answer_id!r} is kept; {self._rule()}{self._known()}")
         return found
@@ -88,6 +94,18 @@ class Answers:
             return set()
         with self._opened() as connection:
             return set(connection.execute("SELECT id, at FROM answers"))
+
+    def _of_the_chat(self, ids: Sequence[str]) -> list[StoredAnswer]:
+        """The answer of the chat page, whose words are in the chat's history only."""
+        history = self.path.parent / CHAT_HISTORY
+        try:
+            kept = [each for answer_id in ids if (each := answer_with(history, answer_id))]
+        except HistoryUnavailable as e:
+            raise AnswersUnreadable(e.message) from e
+        except (sqlite3.Error, OSError) as e:
+            said = faults.sentence(e, self.path.parent.parent)
+            raise AnswersUnreadable(said or f"{history}: {e}") from e
+        return [_of_message(message, turns) for message, turns in kept[:1]]
 
     def _of_request(self, request_id: str) -> list[StoredAnswer]:
         """The answer to a /score request with one input. Raises UnknownAnswer for several inputs."""
@@ -126,6 +144,22 @@ class Answers:
     def _known(self) -> str:
         newest = ", ".join(each.id for each in self.newest(SHOWN_IDS))
         return f"; the newest: {newest} (all: phi answers)" if newest else ", and there are none yet"
+
+
+def _of_message(message: Message, turns: Sequence[dict[str, str]]) -> StoredAnswer:
+    served = message.served
+    assert served is not None
+    return StoredAnswer(
+        id=served.answer_id,
+        at=datetime.fromisoformat(message.at).timestamp(),
+        route=BASE if message.model == BASE else CHAT_ROUTE,
+        deployment=served.deployment,
+        model_name=served.model,
+        model_version=served.model_version,
+        model_digest=served.model_digest,
+        messages=turns,
+        answer=message.content,
+    )
 
 
 def question(answer: StoredAnswer) -> str:

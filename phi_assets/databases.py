@@ -16,9 +16,10 @@ from urllib.parse import quote
 
 from phi_assets.files import DamagedFile, errors_name, locked, private_folder, set_aside, sync
 
+CHAT_HISTORY = Path("chat", "history.sqlite")
 COPIED = (
     Path("mlflow", "mlflow.db"),
-    Path("chat", "history.sqlite"),
+    CHAT_HISTORY,
     Path("dagster", "history", "runs.db"),
     Path("dagster", "history", "runs", "index.db"),
     Path("dagster", "schedules", "schedules.db"),

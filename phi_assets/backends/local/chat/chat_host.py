@@ -26,6 +26,7 @@ from phi_assets.backends.local.serving.servers import (
 )
 from phi_assets.backends.local.serving.state import HOST, DeploymentState
 from phi_assets.conversations.credentials import find_secrets
+from phi_assets.databases import CHAT_HISTORY
 from phi_assets.errors import BackendError, EndpointDown
 from phi_assets.files import atomic_write, locked, private_folder, read_json
 from phi_assets.ports.base import Decides, Log, no_log
@@ -35,7 +36,6 @@ from phi_assets.records import BaseModel, ChatApp, Deployment, Endpoint
 from phi_assets.settings import SECRETS, variables
 
 CHAT, BASE, TRIAL = "chat", "base", "trial"
-HISTORY = "history.sqlite"
 QUESTION = "Hello! Who are you?"
 READY_SECONDS, BASE_SECONDS, TRIAL_SECONDS = 30.0, 300.0, 200.0
 GRACE_SECONDS = 8.0
@@ -163,7 +163,7 @@ class LocalChatHost(ChatHost):
     @property
     def history(self) -> Path:
         """The file of all conversations."""
-        return self.folder / HISTORY
+        return Path(self.state) / CHAT_HISTORY
 
     def _require_readable(self) -> None:
         """Raise BackendError for a file that cannot be used: a system prompt with a secret in it, above all."""
@@ -217,7 +217,7 @@ class LocalChatHost(ChatHost):
         with TemporaryDirectory(prefix="trial-", dir=private_folder(self.folder)) as folder:
             try:
                 with listening:
-                    self._launch(process, listening, [*options, "--history", f"{folder}/{HISTORY}"], key)
+                    self._launch(process, listening, [*options, "--history", f"{folder}/{CHAT_HISTORY.name}"], key)
                 await_ready(process, port, "/readyz", READY_SECONDS, log=log)
                 said = _ask(f"http://{HOST}:{port}", self.key())
             except EndpointError as e:
