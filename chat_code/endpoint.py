@@ -39,12 +39,14 @@ MAX_LINE = 1_000_000
 class Endpoint:
     """An endpoint's address, and what gives the bearer credential: a key, or a fresh token; "" sends none.
 
-    `known` is what the project knows of a model version that the endpoint's headers do not say.
+    `known` adds what the project knows of a model version and the endpoint's headers do not say. `keeps`: the endpoint
+    may store the words; a chat with a history of its own lets it store none.
     """
 
     url: str
     key: Callable[[], str]
     known: Callable[[Served], Served] = lambda served: served
+    keeps: bool = False
     connect_s: float = CONNECT_S
     first_piece_s: float = FIRST_PIECE_S
     between_pieces_s: float = BETWEEN_PIECES_S
@@ -104,8 +106,7 @@ async def stream(
 ) -> AsyncGenerator[Piece, None]:
     """Yield Started, the answer's pieces, and Finished.
 
-    The oldest turns are left out by the endpoint when they do not fit (`truncation`), and the endpoint stores no text
-    (`x-phi-keep`). 429 and 503, of the endpoint or of the model's server behind Azure's 424, and failed connections
+    The oldest turns are left out by the endpoint when they do not fit (`truncation`). 429 and 503, of the endpoint or of the model's server behind Azure's 424, and failed connections
     are retried before the first piece, after the delay in Retry-After or after about 1 and 2 seconds.
 
     Raises:
@@ -147,7 +148,10 @@ async def _once(
 ) -> AsyncGenerator[Piece, None]:
     url = chat_url(endpoint.url)
     key = await asyncio.to_thread(endpoint.key)
-    headers = {"x-phi-keep": "no", **({"authorization": f"Bearer {key}"} if key else {})}
+    headers = {
+        **({} if endpoint.keeps else {"x-phi-keep": "no"}),
+        **({"authorization": f"Bearer {key}"} if key else {}),
+    }
     timeout = httpx.Timeout(endpoint.first_piece_s, connect=endpoint.connect_s)
     try:
         request = client.build_request("POST", url, json=body, headers=headers, timeout=timeout)
@@ -237,16 +241,17 @@ def _unstreamed(url: str, raw: bytes, served: Served, started: float) -> list[Pi
     """Return the pieces of an answer in one JSON object, from an endpoint that does not stream."""
     try:
         body = json.loads(raw)
-        [choice] = body["choices"][:1]
+        choice = body["choices"][0]
         text = choice["message"]["content"]
         if not isinstance(text, str):
             raise TypeError(f"content is {type(text).__name__}")
-    except (ValueError, KeyError, TypeError) as e:
+    except (ValueError, LookupError, TypeError) as e:
         raise EndpointRefused(
             f"{url} answered 200 with something that is not a chat completion ({e!r}):"
             f" {raw[:200].decode(errors='replace')!r}; check that the address is the model's endpoint"
         ) from e
     served = replace(served, answer_id=str(body.get("id") or served.answer_id))
+    served = replace(served, model=served.model or str(body.get("model", "")))
     usage = _usage(body.get("usage") or {})
     reason = "length" if choice.get("finish_reason") == "length" else "stop"
     return [Started(served), *([Delta(text)] if text else []), Finished(served, usage, reason, _since(started))]

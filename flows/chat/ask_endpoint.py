@@ -1,11 +1,11 @@
-"""The flow's one tool: calls `chat.answer` with the flow's inputs and the connection."""
+"""The flow's one tool: one turn of the chat, with the flow's inputs and the connection."""
 
 import importlib
-from dataclasses import asdict
 from typing import Any
 
-from chat import answer
-from endpoint_errors import EndpointRefused
+from chat_code.endpoint import Endpoint, Sampling
+from chat_code.endpoint_errors import EndpointRefused
+from chat_code.turn import TurnSettings, answer
 from promptflow.connections import CustomConnection
 from promptflow.core import tool
 
@@ -21,15 +21,17 @@ def ask_endpoint(
     connection: CustomConnection, question: str, chat_history: list, max_tokens: int, temperature: float
 ) -> dict[str, Any]:
     """Return `{"answer": text, "served_by": {...}}` from the endpoint that the connection names."""
-    result = answer(
-        question,
-        chat_history,
-        url=connection.configs["address"],
-        key=_key(connection),
-        max_tokens=max_tokens,
-        temperature=temperature,
-    )
-    return {"answer": result.text, "served_by": asdict(result.served_by)}
+    endpoint = Endpoint(connection.configs["address"], lambda: _key(connection), keeps=True)
+    result = answer(question, chat_history, endpoint, TurnSettings(sampling=Sampling(max_tokens, temperature)))
+    served = result.served
+    served_by = {
+        "request_id": served.answer_id.removeprefix("chatcmpl-"),
+        "deployment": served.deployment,
+        "model": served.model,
+        "model_version": served.model_version,
+        "seconds": result.seconds,
+    }
+    return {"answer": result.text, "served_by": served_by}
 
 
 def _key(connection: CustomConnection) -> str:

@@ -11,6 +11,7 @@ from phi_assets.backends.disk_space import require_space
 from phi_assets.ports.base import Decides, Log
 from phi_assets.ports.chat import FlowStore
 from phi_assets.project import PACKAGE, PROJECT
+from phi_assets.prompt_flow.package import TURN
 from phi_assets.records import Connection, Deployment, FlowEvaluation, FlowPackage, Record
 
 SOURCE = PROJECT / "flows" / "chat"
@@ -25,7 +26,7 @@ class PromptFlowStore(FlowStore):
 
     decides: ClassVar = {
         "chat_flow": Decides(
-            programs=("flows/chat", LOCK, *(f"{CHILDREN}/{name}.py" for name in ("trial", "trial_child")))
+            programs=("flows/chat", LOCK, *TURN, *(f"{CHILDREN}/{name}.py" for name in ("trial", "trial_child")))
         ),
         "chat_flow_evaluation": Decides(
             programs=(

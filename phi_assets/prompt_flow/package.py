@@ -11,11 +11,17 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from phi_assets.project import PROJECT
 from phi_assets.prompt_flow.virtual_environment import LOCK
 
 FLOW_FILE = "flow.dag.yaml"
 # Files that running a flow writes into its folder.
 RUN_FILES = shutil.ignore_patterns("__pycache__", "*.pyc", ".promptflow", ".runs")
+# One turn of the chat, with what it imports; Prompt flow's environment has httpx.
+TURN = tuple(
+    f"chat_code/{name}.py"
+    for name in ("__init__", "content_filter", "conversations", "endpoint", "endpoint_errors", "turn")
+)
 CONNECTION_LINE = re.compile(r"^(\s+connection: )\S+$", re.MULTILINE)
 
 
@@ -29,8 +35,8 @@ def package_flow(
 ) -> tuple[Path, str]:
     """Publish the flow in `source` as `<root>/<digest>/` and return that folder and the digest.
 
-    The folder holds the flow, the lock of the environment that it was tested in as `requirements.txt`, and the
-    Dockerfile and README that the source brings. The same content has the same digest, and is not written again.
+    The folder holds the flow, the modules of `chat_code` that it calls, the lock of the environment that it was tested
+    in as `requirements.txt`, and the Dockerfile and README that the source brings. The same content has the same digest, and is not written again.
 
     Args:
         source: folder of the flow; it is read only.
@@ -89,6 +95,10 @@ def _files(folder: Path) -> Iterator[Path]:
 def _complete(draft: Path, connection: str | None) -> None:
     """Write the parts that depend on this environment: locked requirements, Python version and connection."""
     shutil.copy(LOCK, draft / "requirements.txt")
+    for path in TURN:
+        target = draft / path
+        target.parent.mkdir(exist_ok=True)
+        shutil.copy(PROJECT / path, target)
     dockerfile = draft / "Dockerfile"
     if dockerfile.exists():
         version = f"ARG PYTHON_VERSION={sys.version_info.major}.{sys.version_info.minor}"

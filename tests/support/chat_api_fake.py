@@ -256,9 +256,7 @@ class ChatApiFake:
     async def _write(self, id: str, asked: dict, answer: dict, stream: Stream, script: Script) -> None:
         """Write the answer, whether or not anybody reads it."""
         user = self.messages[id][asked["id"]]
-        await stream.add(
-            "started", {"answer_id": answer["id"], "conversation": self.conversations[id], "user": user}
-        )
+        await stream.add("started", {"answer_id": answer["id"], "conversation": self.conversations[id], "user": user})
         began = time.monotonic()
         text = answer_to(asked["content"], asked["model"]) if script.text is None else script.text
         pieces = [text[at : at + 12] for at in range(0, len(text), 12)]
@@ -272,7 +270,11 @@ class ChatApiFake:
             await stream.add("delta", {"text": piece})
         code = "stopped" if stream.stopped else script.ends
         states = {"done": "done", "refused_by_filter": "refused", "failed": "failed", "unreachable": "failed"}
-        answer |= {"state": states.get(code, "cut"), "why": script.why, "served": self._served(asked["model"], answer["id"])}
+        answer |= {
+            "state": states.get(code, "cut"),
+            "why": script.why,
+            "served": self._served(asked["model"], answer["id"]),
+        }
         answer |= {"seconds": round(time.monotonic() - began, 2)}
         answer |= {"usage": {"prompt_tokens": 20, "completion_tokens": len(pieces), "dropped_turns": 0}}
         if id not in self.conversations:

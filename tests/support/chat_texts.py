@@ -37,7 +37,9 @@ Write to billing with the number of the invoice:
 
 The terms are at https://example.com/terms."""
 
-LONG = "\n\n".join(f"Paragraph {number}. " + "The quick brown fox jumps over the lazy dog. " * 6 for number in range(1, 40))
+LONG = "\n\n".join(
+    f"Paragraph {number}. " + "The quick brown fox jumps over the lazy dog. " * 6 for number in range(1, 40)
+)
 
 KOREAN_QUESTION = "비밀번호를 잊어버렸어요. 어떻게 재설정하나요?"
 KOREAN = """비밀번호는 다음과 같이 재설정할 수 있습니다.
@@ -95,7 +97,11 @@ CONVERSATIONS: list[tuple[str, list[tuple[str, str]], float]] = [
     ("Two-factor sign-in without a telephone", [("Is there another way?", "Use a security key.")], 20),
 ]
 
-RIGHT_TO_LEFT = {"list.new": "محادثة جديدة", "composer.placeholder": "اكتب سؤالك…", "empty.title": "بماذا يمكنني مساعدتك؟"}
+RIGHT_TO_LEFT = {
+    "list.new": "محادثة جديدة",
+    "composer.placeholder": "اكتب سؤالك…",
+    "empty.title": "بماذا يمكنني مساعدتك؟",
+}
 
 
 def answer_to(question: str, model: str) -> str:

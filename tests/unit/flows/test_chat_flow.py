@@ -12,26 +12,32 @@ from phi_assets.prompt_flow.trial import prove_flow, try_flow
 CHAT_FLOW = Path(__file__).resolve().parents[3] / "flows" / "chat"
 
 
+@pytest.fixture(scope="module")
+def packaged(tmp_path_factory) -> Path:
+    """The flow with the modules that it calls."""
+    return package_flow(CHAT_FLOW, tmp_path_factory.mktemp("packages"))[0]
+
+
 @pytest.mark.guide("flow-dag")
-def test_the_flow_answers_a_question_with_its_history_and_stays_as_it_is(connected, endpoint):
-    before = sorted((path.name, path.stat().st_mtime_ns) for path in CHAT_FLOW.iterdir() if path.name != "__pycache__")
+def test_the_flow_answers_a_question_with_its_history_and_stays_as_it_is(connected, endpoint, packaged):
+    before = folder_digest(packaged)
     history = [{"inputs": {"question": "Who are you?"}, "outputs": {"answer": "Phi."}}]
-    outputs = try_flow(CHAT_FLOW, connected, {"question": "And you?", "chat_history": history})
+    outputs = try_flow(packaged, connected, {"question": "And you?", "chat_history": history})
     assert outputs["answer"] == "3 messages, the last: And you?"
     assert outputs["served_by"]["deployment"] == "blue"
-    assert outputs["served_by"]["request_id"] == "req-7"
-    after = sorted((path.name, path.stat().st_mtime_ns) for path in CHAT_FLOW.iterdir() if path.name != "__pycache__")
-    assert after == before
+    assert outputs["served_by"]["request_id"] == "7"
+    assert endpoint.requests[0]["headers"].get("x-phi-keep") is None
+    assert folder_digest(packaged) == before
 
 
-def test_a_question_that_the_endpoint_refuses_fails_with_what_to_do(connected):
+def test_a_question_that_the_endpoint_refuses_fails_with_what_to_do(connected, packaged):
     with pytest.raises(PromptFlowFailed, match=r"^http://.* answered 422: told to refuse; change the question"):
-        try_flow(CHAT_FLOW, connected, {"question": "something unanswerable"})
+        try_flow(packaged, connected, {"question": "something unanswerable"})
 
 
-def test_a_misspelt_question_is_refused_instead_of_answered_with_a_default(connected, endpoint):
+def test_a_misspelt_question_is_refused_instead_of_answered_with_a_default(connected, endpoint, packaged):
     with pytest.raises(PromptFlowFailed, match="'question'"):
-        try_flow(CHAT_FLOW, connected, {"quesion": "Who are you?"})
+        try_flow(packaged, connected, {"quesion": "Who are you?"})
     assert endpoint.requests == []
 
 

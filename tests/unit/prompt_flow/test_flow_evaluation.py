@@ -9,6 +9,7 @@ import pytest
 from phi_assets.prompt_flow.batch_child import flow_inputs
 from phi_assets.prompt_flow.child_process import PromptFlowFailed
 from phi_assets.prompt_flow.flow_evaluation import run_flow_evaluation
+from phi_assets.prompt_flow.package import is_intact, package_flow
 
 CHAT_FLOW = Path(__file__).resolve().parents[3] / "flows" / "chat"
 
@@ -25,8 +26,9 @@ def _questions(file: Path, rows: list[tuple[list[dict[str, str]], list[str]]]) -
 
 
 def _evaluate(questions: Path, environment: dict[str, str], tmp_path: Path, log: list[str] | None = None, **more: Any):
+    flow, _ = package_flow(CHAT_FLOW, tmp_path / "packages")
     return run_flow_evaluation(
-        CHAT_FLOW, questions, tmp_path / "out", environment, (log if log is not None else []).append, workers=2, **more
+        flow, questions, tmp_path / "out", environment, (log if log is not None else []).append, workers=2, **more
     )
 
 
@@ -57,7 +59,7 @@ def test_each_question_is_asked_with_its_history_and_marked_and_a_refused_one_st
     assert row["answer"] == "4 messages, the last: Is it cobalt?"
     assert row["history"] == 3
     assert row["expected"] == ["4 messages"]
-    assert row["served_by"] == {"request_id": "req-7", "deployment": "blue", "model": "phi", "model_version": ""}
+    assert row["served_by"] == {"request_id": "7", "deployment": "blue", "model": "phi", "model_version": ""}
     assert row["seconds"] > 0
     assert row["error"] is None
 
@@ -74,7 +76,8 @@ def test_each_question_is_asked_with_its_history_and_marked_and_a_refused_one_st
     assert any("3 of 5 answers are right" in line for line in lines)
     assert not list((connected_home / "prompt_flow" / ".runs").iterdir())
     assert not list((connected_home / "prompt_flow").glob("phi-*"))
-    assert not {".promptflow", ".runs"} & {path.name for path in CHAT_FLOW.iterdir()}
+    [flow] = (tmp_path / "packages").iterdir()
+    assert is_intact(flow)
 
 
 @pytest.mark.integration

@@ -14,18 +14,18 @@ CHAT_FLOW = Path(__file__).resolve().parents[3] / "flows" / "chat"
 @pytest.mark.guide("flow-dag")
 def test_the_same_flow_is_published_once_under_its_digest(tmp_path):
     folder, digest = package_flow(CHAT_FLOW, tmp_path / "packages")
-    written = (folder / "chat.py").stat().st_ino
+    written = (folder / "ask_endpoint.py").stat().st_ino
     again, same = package_flow(CHAT_FLOW, tmp_path / "packages")
     assert (again, same) == (folder, digest)
     assert folder == tmp_path / "packages" / digest
-    assert (folder / "chat.py").stat().st_ino == written
+    assert (folder / "ask_endpoint.py").stat().st_ino == written
     assert [path.name for path in (tmp_path / "packages").iterdir()] == [digest]
 
 
 def test_a_changed_byte_is_another_package_and_the_old_one_stays(tmp_path):
     source = _copy(tmp_path)
     first, _ = package_flow(source, tmp_path / "packages")
-    (source / "chat.py").write_text((source / "chat.py").read_text() + "\n")
+    (source / "ask_endpoint.py").write_text((source / "ask_endpoint.py").read_text() + "\n")
     second, _ = package_flow(source, tmp_path / "packages")
     assert first != second
     assert is_intact(first)
@@ -55,7 +55,7 @@ def test_a_flow_that_is_not_accepted_is_not_published(tmp_path):
 
 def test_a_damaged_package_is_made_again(tmp_path):
     folder, _ = package_flow(CHAT_FLOW, tmp_path / "packages")
-    (folder / "chat.py").write_text("broken")
+    (folder / "ask_endpoint.py").write_text("broken")
     assert not is_intact(folder)
     package_flow(CHAT_FLOW, tmp_path / "packages")
     assert is_intact(folder)
