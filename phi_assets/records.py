@@ -259,6 +259,26 @@ class ChatApp(Record):
 
 
 @dataclass(frozen=True, kw_only=True)
+class FeedbackCandidates(Record):
+    """Rated answers of the chat that wait for a review, or had one: how many, and how many ratings were left out."""
+
+    rows: int
+    corrections: int
+    left_out: dict[str, int] = field(metadata={"doc": "ratings that propose nothing, by reason"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeedbackConversations(Record):
+    """Approved answers of the chat as one file of conversations, a feed of `raw_conversations`."""
+
+    address: str = field(metadata={"doc": "the file; empty where nothing is approved"})
+    rows: int
+    rejected: int
+    pending: int
+    left_out: dict[str, int] = field(metadata={"doc": "approved rows above a limit, by reason"})
+
+
+@dataclass(frozen=True, kw_only=True)
 class FlowPackage(Record):
     """The chat flow as a folder for `pf flow serve` or a container build."""
 

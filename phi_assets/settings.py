@@ -243,6 +243,12 @@ class Settings(AzureSettings):
         7, ge=0, description="days after which `phi clean` removes logs, and runs that made nothing, from Dagster"
     )
     chat_port: int = Field(8090, ge=1, le=65535, description="port of the chat page; another one when it is in use")
+    mlflow_port: int = Field(
+        5000,
+        ge=1,
+        le=65535,
+        description="port of MLflow's page, which `phi review` opens; another one when it is in use",
+    )
     chat_hosts: HostNames = Field(
         frozenset(),
         description="names besides localhost, with port, by which browsers reach the chat page, through a tunnel of "
@@ -260,6 +266,15 @@ class Settings(AzureSettings):
     chat_day_tokens: int = Field(0, ge=0, description="tokens a day of one person in the chat; 0: any number")
     chat_words: Path | None = Field(
         None, description="file of words that neither questions nor answers of the chat may have, one a line"
+    )
+    feedback_share: float = Field(
+        0.2,
+        ge=0,
+        lt=1,
+        description="largest share of a dataset that may be approved feedback of the chat, corrections first; 0: none",
+    )
+    feedback_person_share: float = Field(
+        0.25, gt=0, le=1, description="largest share of the feedback that one person may give, where there are several"
     )
     keep_chat_days: float = Field(
         0, ge=0, description="days without a new message after which a conversation of the chat is deleted; 0: never"

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from phi_assets.backends.row_places import Places, PlacesFile
     from phi_assets.conversations.sources.feeds import Feed, Scan
 
+FEEDBACK = Path("feedback", "approved")
+"""The folder of the chat's approved feedback, in the folder of a backend."""
 ATTEMPTS = 5  # of preparing, while other machines publish
 # Twice the text for the version with its identifiers, and three times for temporary files.
 PACKED, UNPACKED, PLAIN = (".parquet", ".gz", ".zst"), 50, 5
@@ -37,23 +39,26 @@ class DatasetPreparation:
     inbox: str = ""
 
     def feeds(self) -> "list[Feed]":
-        """Where conversations come from, in the order of reading: the named dataset, then the inbox."""
+        """Where conversations come from, in reading order: the named dataset, the inbox, the chat's feedback."""
         from phi_assets.conversations.sources.address import FileSource, parse_source
         from phi_assets.conversations.sources.feeds import FolderFeed, NamedFeed
         from phi_assets.conversations.sources.hash_cache import Hashes
 
         hashes = Hashes(self.state / "intake" / "hashes.json")
         named = parse_source(self.source)
+        # Its files are moved to their place when they are complete.
+        feedback = FolderFeed(self.state / FEEDBACK, hashes, quiet_seconds=0.0)
         if not self.inbox:
-            return [NamedFeed(named, hashes)]
+            return [NamedFeed(named, hashes), feedback]
         inbox = Path(self.inbox)
         path = named.path if isinstance(named, FileSource) else None
         if path == inbox:
-            return [FolderFeed(inbox, hashes)]
+            return [FolderFeed(inbox, hashes), feedback]
         around = path is not None and path in inbox.parents  # then FolderFeed reads the inbox, with its quiet time
         return [
             NamedFeed(named, hashes, inbox if around else None),
             FolderFeed(inbox, hashes, None if around else path),
+            feedback,
         ]
 
     def fingerprint(self, feeds: "Iterable[Feed]") -> str:

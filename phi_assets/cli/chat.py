@@ -42,12 +42,12 @@ def chat(settings: Settings, *, terminal: bool, base: bool, browser: bool, show_
     else:
         link = host.link()
         print_text(f"the chat, by a link that opens it once, within two minutes:\n{link}")
-        if browser and _has_browser():
+        if browser and has_browser():
             webbrowser.open(link)
     return 0
 
 
-def _has_browser() -> bool:
+def has_browser() -> bool:
     """Return whether opening a browser shows it to the person: never a text browser in this terminal."""
     return sys.stdout.isatty() and (sys.platform == "darwin" or bool(os.environ.get("DISPLAY", "")))
 

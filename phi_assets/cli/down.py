@@ -17,6 +17,7 @@ def down(settings: Settings) -> int:
     # The local processes first: a cloud may be slow or reject the credentials.
     parts.read("dagster", lambda: _stop_dagster(settings), None)
     parts.read("chat", lambda: _stop(settings, "chat_host", "chat", parts), None)
+    parts.read("review", lambda: _stop(settings, "feedback_store", "review", parts), None)
     parts.read("endpoint", lambda: _stop(settings, "endpoint_host", "endpoint", parts), None)
     for part, why in parts.faults.items():
         say(part, f"could not be stopped: {why}")

@@ -173,6 +173,15 @@ def chat(terminal: bool, base: bool, link: bool, show_key: bool) -> int:
     return chat(_current(), terminal=terminal, base=base, browser=not link, show_key=show_key)
 
 
+@phi.command(section=MODELS, examples=["phi review"])
+@click.option("--link", is_flag=True, help="print the address, and open no browser")
+def review(link: bool) -> int:
+    """Open the page where people decide what is learned from the chat."""
+    from phi_assets.cli.review import review
+
+    return review(_current(), browser=not link)
+
+
 @phi.command(section=MODELS, examples=["phi why --last", "phi why chatcmpl-0f8fad5bd9cb469fa16570867728950e"])
 @click.argument(
     "answer",

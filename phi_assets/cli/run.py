@@ -34,6 +34,7 @@ SHARE = "{right} of {count} ({share:.0%})"
 
 OUTCOMES = (Column("asset"), Column("outcome"), Column("seconds", number=True), Column("what exists now", text=True))
 
+FEEDBACK = "feedback_conversations"
 API = "POST /score, POST /v1/chat/completions; `phi ask` uses the key"
 
 
@@ -203,6 +204,9 @@ def make_graph(settings: Settings, instance: dg.DagsterInstance, definitions: dg
         say("run", f"{run_id[:8]} makes {len(wave)} assets; live on {ui.address}/runs/{run_id}")
         _follow(instance, ui, run_id, made)
         if made.errors:
+            made.states = staleness.asset_states(instance, definitions)
+            return made
+        if FEEDBACK in wave and not _observe(instance, definitions, made):  # its file is one of the sources
             made.states = staleness.asset_states(instance, definitions)
             return made
         last = wave

@@ -8,6 +8,7 @@ import dagster as dg
 
 from phi_assets import records
 from phi_assets.answer_log import Answers
+from phi_assets.conversations.feedback.candidates import Candidate
 from phi_assets.ports.base import Log, Port, no_log
 from serving_code.answers import StoredAnswer
 
@@ -62,6 +63,41 @@ class ChatHost(Port):
     @abstractmethod
     def key(self) -> str:
         """Return the key for other programs, which ask `<address>/v1`."""
+
+
+class FeedbackStore(Port):
+    """Ratings of the chat's answers, their reviews by people, and the conversations that come of them."""
+
+    @abstractmethod
+    def rated(self) -> str:
+        """Return a SHA-256 over the ratings that their users let be used; a chat without new ones changes nothing."""
+
+    @abstractmethod
+    def collect(self, log: Log) -> records.FeedbackCandidates:
+        """Put the ratings, masked and once each, into the review queue; take out what was withdrawn."""
+
+    @abstractmethod
+    def reviewed(self) -> str:
+        """Return a SHA-256 over the finished reviews."""
+
+    @abstractmethod
+    def publish(self, dataset_rows: int | None, log: Log) -> records.FeedbackConversations:
+        """Write the approved conversations as the file that `raw_conversations` reads.
+
+        They are at most a share of `dataset_rows`, the conversations of the newest dataset; None: any number.
+        """
+
+    @abstractmethod
+    def review_page(self, log: Log = no_log) -> str:
+        """Return the address of the page where people decide; starts its server. Raises EndpointDown or BackendError."""
+
+    @abstractmethod
+    def stop(self, log: Log = no_log) -> None:
+        """Stop the page's server."""
+
+    @abstractmethod
+    def candidates(self, record: records.FeedbackCandidates) -> list[Candidate]:
+        """Return the candidates of a record."""
 
 
 class SharedAnswers(dg.ConfigurableResource, ABC):

@@ -36,7 +36,8 @@ def package_flow(
     """Publish the flow in `source` as `<root>/<digest>/` and return that folder and the digest.
 
     The folder holds the flow, the modules of `chat_code` that it calls, the lock of the environment that it was tested
-    in as `requirements.txt`, and the Dockerfile and README that the source brings. The same content has the same digest, and is not written again.
+    in as `requirements.txt`, and the Dockerfile and README that the source brings. The same content has the same
+    digest, and is not written again.
 
     Args:
         source: folder of the flow; it is read only.

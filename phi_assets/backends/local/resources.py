@@ -7,6 +7,7 @@ from phi_assets.backends.dataset_preparation import cleaning_options
 from phi_assets.backends.flow_store import PromptFlowStore
 from phi_assets.backends.local.chat.chat_host import LocalChatHost
 from phi_assets.backends.local.chat.connection_store import LocalConnectionStore
+from phi_assets.backends.local.chat.feedback_store import LocalFeedbackStore
 from phi_assets.backends.local.dataset.store import LocalDatasetStore
 from phi_assets.backends.local.evaluation.evaluator import LocalEvaluator
 from phi_assets.backends.local.evaluation.registry import MlflowRegistry
@@ -57,6 +58,16 @@ def local_resources(settings: Settings) -> dict[str, Any]:
             day_tokens=settings.chat_day_tokens,
             keep_days=settings.keep_chat_days,
             questions_file=questions,
+        ),
+        "feedback_store": LocalFeedbackStore(
+            state=state,
+            questions_file=questions,
+            regions=list(settings.regions),
+            names_model=settings.names_model_folder,
+            personal_data=settings.personal_data,
+            share=settings.feedback_share,
+            person_share=settings.feedback_person_share,
+            page_port=settings.mlflow_port,
         ),
         "connection_store": LocalConnectionStore(state=state),
         "cost_report": LocalCosts(),

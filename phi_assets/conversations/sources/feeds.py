@@ -79,6 +79,7 @@ class FolderFeed:
     folder: Path
     hashes: Hashes
     apart_from: Path | None = None
+    quiet_seconds: float = QUIET_SECONDS
 
     @property
     def title(self) -> str:
@@ -97,7 +98,7 @@ class FolderFeed:
                 others.append(Skipped(name, f"it is not one of {SUPPORTED}"))
         without = beside_arrow([name for name, _ in candidates])
         candidates = [(name, path) for name, path in candidates if name not in without]
-        return _scan(self.title, candidates, others, self.hashes)
+        return _scan(self.title, candidates, others, self.hashes, self.quiet_seconds)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,178 @@
+"""Feedback of the chat on its way to training data: ratings, candidates, reviews by people, conversations."""
+
+import dagster as dg
+
+from phi_assets.conversations.feedback.candidates import LEFT_OUT, alike, questions_of, words
+from phi_assets.graph import check_gates, metadata_values
+from phi_assets.graph.asset_facts import ML, ONLY_ON_LAPTOP, stored_by
+from phi_assets.graph.dagster_internals import observed_source
+from phi_assets.graph.run_tags import FOLLOWED, RETRIED_WHEN_KILLED, sensor_status
+from phi_assets.graph.staleness import DATA_VERSION, observed
+from phi_assets.instance.home import is_at_work
+from phi_assets.outcome import CheckOutcome
+from phi_assets.ports.catalog import AssetCatalog
+from phi_assets.ports.chat import FeedbackStore
+from phi_assets.records import DatasetVersion, FeedbackCandidates, FeedbackConversations
+from phi_assets.settings import Settings, current
+
+SHOWN = 50
+HISTORY, REVIEWED = "chat_history", "reviewed_feedback"
+CLEAN = "No candidate is a question of the evaluation, none is there twice, and masking finds nothing more in any."
+
+
+@observed_source(
+    dg.AssetSpec(
+        HISTORY,
+        group_name="chat",
+        kinds={"sqlite"},
+        owners=ML,
+        description="Ratings in the chat's history that their users let be used; other messages change nothing.",
+        metadata=ONLY_ON_LAPTOP | stored_by("feedback_store"),
+    )
+)
+def chat_history(feedback_store: FeedbackStore) -> dg.ObserveResult:
+    return dg.ObserveResult(data_version=dg.DataVersion(feedback_store.rated()))
+
+
+@dg.asset(
+    group_name="chat",
+    kinds={"mlflow"},
+    owners=ML,
+    deps=[HISTORY, "evaluation_questions"],
+    metadata=ONLY_ON_LAPTOP
+    | stored_by("feedback_store", "evaluation_questions", "personal_data", "regions", "names_model"),
+)
+def feedback_candidates(
+    context: dg.AssetExecutionContext, feedback_store: FeedbackStore
+) -> dg.MaterializeResult[FeedbackCandidates]:
+    """Rated answers, masked and once each, in the review queue where people decide on them."""
+    found = feedback_store.collect(context.log.info)
+    rows = [
+        (each.question, each.given, each.proposed, "correction" if each.correction else "rated up", each.model)
+        for each in feedback_store.candidates(found)[:SHOWN]
+    ]
+    return dg.MaterializeResult(
+        value=found,
+        data_version=dg.DataVersion(found.digest),
+        metadata={
+            "candidates": found.rows,
+            "corrections": found.corrections,
+            "left_out": metadata_values.table(
+                ("reason", "ratings"), [(LEFT_OUT[reason], str(count)) for reason, count in found.left_out.items()]
+            ),
+            "proposed": metadata_values.table(("question", "answer", "proposed", "from", "model"), rows),
+            "review": "`phi review` opens the queue",
+        },
+    )
+
+
+check_gates.blocking(__name__, "feedback_candidates", {"fit_for_review": CLEAN}, ("evaluation_questions",))
+
+
+@dg.asset_check(asset="feedback_candidates", blocking=True, description=CLEAN, metadata=ONLY_ON_LAPTOP)
+def fit_for_review(
+    feedback_candidates: FeedbackCandidates,
+    feedback_store: FeedbackStore,
+    settings: dg.ResourceParam[Settings],
+    catalog: AssetCatalog,
+) -> dg.AssetCheckResult:
+    """Reads what was stored, and judges it anew."""
+    found = feedback_store.candidates(feedback_candidates)
+    evaluated = [words(question) for question in questions_of(settings.questions_file)]
+    leaks = sum(any(alike(words(each.question), question) for question in evaluated) for each in found)
+    twice = len(found) - len({(words(each.question), words(each.proposed)) for each in found})
+    unmasked = 0
+    if settings.personal_data != "keep":
+        from phi_assets.conversations.personal_data import mask
+
+        texts = (text for each in found for text in (each.proposed, *(turn["content"] for turn in each.turns)))
+        masked = (mask(text, settings.regions, settings.names_model_folder) for text in texts)
+        unmasked = sum(bool(each.secrets or each.personal) for each in masked)
+    outcome = CheckOutcome(
+        not (leaks or twice or unmasked),
+        f"{leaks} of the evaluation, {twice} twice, {unmasked} texts with personal data",
+        {"leaks": leaks, "twice": twice, "unmasked": unmasked},
+    )
+    return check_gates.check_result(
+        catalog, "fit_for_review", "feedback_candidates", feedback_candidates.digest, outcome
+    )
+
+
+@observed_source(
+    dg.AssetSpec(
+        REVIEWED,
+        group_name="chat",
+        kinds={"mlflow"},
+        owners=ML,
+        description="What people decided in the review queue.",
+        metadata=ONLY_ON_LAPTOP | stored_by("feedback_store"),
+    )
+)
+def reviewed_feedback(feedback_store: FeedbackStore) -> dg.ObserveResult:
+    return dg.ObserveResult(data_version=dg.DataVersion(feedback_store.reviewed()))
+
+
+@dg.asset(
+    group_name="chat",
+    kinds={"jsonl"},
+    owners=ML,
+    deps=[REVIEWED, "feedback_candidates"],
+    metadata=ONLY_ON_LAPTOP | stored_by("feedback_store", "feedback_share", "feedback_person_share"),
+)
+def feedback_conversations(
+    context: dg.AssetExecutionContext, feedback_store: FeedbackStore, catalog: AssetCatalog
+) -> dg.MaterializeResult[FeedbackConversations]:
+    """Approved answers as conversations, which `raw_conversations` reads beside the dataset and the inbox.
+
+    No edge leads on from here: a model, its chat, its ratings and its next dataset would be a circle.
+    """
+    dataset = catalog.record("chat_dataset")
+    rows = sum(dataset.rows.values()) if isinstance(dataset, DatasetVersion) else None
+    found = feedback_store.publish(rows, context.log.info)
+    return dg.MaterializeResult(
+        value=found,
+        data_version=dg.DataVersion(found.digest),
+        metadata={
+            "conversations": found.rows,
+            "rejected": found.rejected,
+            "waiting_for_review": found.pending,
+            "left_out": metadata_values.table(
+                ("limit", "rows"), [(f"largest {limit}", str(count)) for limit, count in found.left_out.items()]
+            ),
+            "file": dg.MetadataValue.path(found.address) if found.address else "nothing is approved yet",
+            "read_by": dg.MetadataValue.asset(dg.AssetKey("raw_conversations")),
+        },
+    )
+
+
+@dg.sensor(
+    minimum_interval_seconds=current().watch_seconds,
+    default_status=sensor_status(),
+    target=dg.AssetSelection.assets("feedback_candidates", "feedback_conversations"),
+    metadata=ONLY_ON_LAPTOP,
+    description="Takes new ratings into the review queue, and new reviews into the conversations.",
+)
+def chat_feedback(
+    context: dg.SensorEvaluationContext, feedback_store: FeedbackStore, settings: dg.ResourceParam[Settings]
+) -> dg.SensorResult | dg.SkipReason:
+    if is_at_work(settings, "run"):
+        return dg.SkipReason("a `phi` command works on this home and takes feedback in itself")
+    events: list[dg.AssetObservation] = []
+    wanted: list[str] = []
+    for source, asset, version in (
+        (HISTORY, "feedback_candidates", feedback_store.rated()),
+        (REVIEWED, "feedback_conversations", feedback_store.reviewed()),
+    ):
+        key = dg.AssetKey(source)
+        before = observed(context.instance, key)
+        if before != version:
+            events.append(dg.AssetObservation(key, tags={DATA_VERSION: version}))
+            wanted += [asset] if before is not None else []
+    if not wanted:
+        return dg.SensorResult(asset_events=events, skip_reason="no new rating and no new review")
+    if "feedback_candidates" in wanted:
+        wanted = ["feedback_candidates", "feedback_conversations"]  # what was withdrawn leaves the conversations too
+    request = dg.RunRequest(
+        asset_selection=[dg.AssetKey(name) for name in wanted], tags={**FOLLOWED, **RETRIED_WHEN_KILLED}
+    )
+    return dg.SensorResult(asset_events=events, run_requests=[request])

@@ -1,0 +1,164 @@
+"""From a rating in the chat's history over MLflow's review queue to a file that the dataset reads."""
+
+import asyncio
+import json
+from pathlib import Path
+
+import mlflow
+import pytest
+from mlflow.entities import AssessmentSource
+from mlflow.genai import review_queues
+
+from chat_code.history_sqlite import SqliteHistory
+from phi_assets.backends.dataset_preparation import DatasetPreparation
+from phi_assets.backends.local.chat.feedback_store import LocalFeedbackStore
+from phi_assets.backends.review_queue import CORRECTED, DECISION
+from phi_assets.databases import CHAT_HISTORY
+from tests.support.chat_ratings import rated, store
+
+RATINGS = [
+    rated("How long is the guarantee of the Nook?", "One year.", "Two years.", number=1, before=(("Hi", "Hello."),)),
+    rated("Which lamp does the Loft have?", "None.", "The amber one.", number=2),
+    rated("Who founded it?", "Signe did.", "", value="up", number=3),
+    rated("What colour is it?", "Blue.", "", number=4),
+]
+
+
+@pytest.fixture
+def feedback(tmp_path: Path) -> LocalFeedbackStore:
+    store(tmp_path / CHAT_HISTORY, RATINGS)
+    return made(tmp_path)
+
+
+def made(home: Path, **changed) -> LocalFeedbackStore:
+    fields = {
+        "state": str(home),
+        "questions_file": None,
+        "regions": ["US", "UK"],
+        "names_model": "",
+        "personal_data": "mask",
+        "share": 0.2,
+        "person_share": 0.25,
+        "page_port": 5000,
+    }
+    (home / "mlflow").mkdir(exist_ok=True)
+    return LocalFeedbackStore(**{**fields, **changed})
+
+
+def decide(home: Path, question: str, decision: str = "", corrected: str = "", status: str = "complete") -> None:
+    """What MLflow's page does when a reviewer answers and submits."""
+    mlflow.set_tracking_uri(f"sqlite:///{home}/mlflow/mlflow.db")
+    experiment = mlflow.get_experiment_by_name("chat feedback").experiment_id
+    [queue] = review_queues.list_review_queues(experiment_id=experiment)
+    by = AssessmentSource("HUMAN", "carl")
+    for item in review_queues.list_review_queue_items(queue.queue_id):
+        if mlflow.get_trace(item.item_id).data.spans[0].inputs["question"] == question:
+            if decision:
+                mlflow.log_feedback(trace_id=item.item_id, name=DECISION, value=decision, source=by)
+            if corrected:
+                mlflow.log_expectation(trace_id=item.item_id, name=CORRECTED, value=corrected, source=by)
+            review_queues.set_review_queue_item_status(
+                queue.queue_id, item_id=item.item_id, status=status, completed_by="carl"
+            )
+            return
+    raise AssertionError(f"{question!r} is not in the queue")
+
+
+def test_only_what_a_person_approved_becomes_data(feedback, tmp_path):
+    lines: list[str] = []
+    before = feedback.reviewed()
+    collected = feedback.collect(lines.append)
+    assert (collected.rows, collected.corrections, collected.left_out) == (3, 2, {"no_correction": 1})
+    assert feedback.find(collected.digest) == collected
+    assert len(feedback.candidates(collected)) == 3
+    assert feedback.reviewed() == before
+    nothing = feedback.publish(300, lines.append)
+    assert (nothing.rows, nothing.pending, nothing.address) == (0, 3, "")
+
+    decide(tmp_path, "How long is the guarantee of the Nook?", "approve")
+    decide(tmp_path, "Which lamp does the Loft have?", "reject", corrected="The violet one.")
+    decide(tmp_path, "Who founded it?", status="declined")
+    assert feedback.reviewed() != before
+    published = feedback.publish(300, lines.append)
+
+    assert (published.rows, published.rejected, published.pending) == (2, 1, 0)
+    rows = [json.loads(line) for line in Path(published.address).read_text().splitlines()]
+    learned = {row["messages"][-1]["content"] for row in rows if "messages" in row}
+    assert learned == {"Two years.", "The violet one."}
+    assert {row["rejected"] for row in rows if "rejected" in row} == {"One year.", "None."}
+    assert feedback.find(published.digest) == published
+    assert feedback.publish(300, lines.append) == published
+
+
+def test_the_dataset_reads_what_was_approved_and_keeps_the_pairs(feedback, tmp_path):
+    feedback.collect(print)
+    decide(tmp_path, "How long is the guarantee of the Nook?", "approve")
+    feedback.publish(None, print)
+    source = tmp_path / "own.jsonl"
+    own = [
+        {"messages": [{"role": "user", "content": f"What about {n}?"}, {"role": "assistant", "content": f"It is {n}."}]}
+        for n in range(30)
+    ]
+    source.write_text("".join(json.dumps(row) + "\n" for row in own))
+    preparation = DatasetPreparation(tmp_path, str(source), {"near_duplicate_threshold": 1.0})
+    version = preparation.publish(preparation.feeds(), print)
+    assert sum(version.rows.values()) == 31
+    manifest = json.loads((Path(version.address) / "manifest.json").read_text())
+    assert "approved" in json.dumps(manifest.get("sources", manifest))
+    texts = "".join(path.read_text() for path in Path(version.address).glob("*.jsonl"))
+    assert "Two years." in texts
+
+
+def test_what_is_withdrawn_or_deleted_leaves_queue_and_data(feedback, tmp_path):
+    feedback.collect(print)
+    decide(tmp_path, "How long is the guarantee of the Nook?", "approve")
+    decide(tmp_path, "Which lamp does the Loft have?", "approve")
+    first = feedback.publish(300, print)
+    assert first.rows == 2
+
+    async def forget() -> None:
+        history = SqliteHistory(tmp_path / CHAT_HISTORY)
+        await history.rate("ann", "conversation-1", "answer-1", None)
+        await history.delete("ann", "conversation-2")
+        await history.close()
+
+    rated_before = feedback.rated()
+    asyncio.run(forget())
+    assert feedback.rated() != rated_before
+    assert feedback.publish(300, print).rows == 0  # also before they are collected anew
+    lines: list[str] = []
+    assert feedback.collect(lines.append).rows == 1
+    assert "2 removed" in lines[-1]
+    assert not Path(first.address).exists()
+    for file in tmp_path.rglob("*"):
+        if file.is_file():
+            assert b"amber" not in file.read_bytes(), file
+
+
+def test_the_same_ratings_again_change_nothing_and_an_evaluation_question_is_held_back(tmp_path):
+    store(tmp_path / CHAT_HISTORY, RATINGS)
+    questions = tmp_path / "questions.jsonl"
+    questions.write_text(json.dumps({"messages": [{"role": "user", "content": "Who founded it?"}], "answers": ["x"]}))
+    feedback = made(tmp_path, questions_file=str(questions))
+    first = feedback.collect(print)
+    lines: list[str] = []
+    assert feedback.collect(lines.append) == first
+    assert first.left_out == {"evaluation_question": 1, "no_correction": 1}
+    assert "0 new in the review queue, 0 removed" in lines[-1]
+
+
+def test_a_home_without_ratings_never_makes_a_queue(tmp_path):
+    feedback = made(tmp_path)
+    assert feedback.collect(print).rows == 0
+    assert feedback.publish(None, print).rows == 0
+    assert feedback.reviewed() == feedback.reviewed()
+    assert list((tmp_path / "mlflow").iterdir()) == []
+
+
+def test_the_share_of_a_dataset_is_limited(feedback, tmp_path):
+    feedback.collect(print)
+    for rating in RATINGS[:3]:
+        decide(tmp_path, rating.turns[-1]["content"], "approve")
+    limited = feedback.publish(8, print)  # a fifth of 10 are 2
+    assert (limited.rows, limited.left_out) == (2, {"share of the dataset": 1})
+    assert limited == feedback.publish(8 + limited.rows, print)  # what it published does not count as the dataset's own
