@@ -95,7 +95,7 @@ class ReviewQueue:
                 counts["pending"] += 1
                 continue
             trace = self._client.get_trace(item.item_id)
-            candidate = candidate_from(json.loads(trace.data.spans[0].inputs["candidate"]))
+            candidate = candidate_from(json.loads(trace.data.spans[0].get_attribute(CANDIDATE)))
             if item.status == "declined":
                 counts[REJECT] += 1
                 continue
@@ -155,24 +155,17 @@ class ReviewQueue:
     def _trace(self, experiment: str, candidate: Candidate) -> str:
         """Store a candidate as a trace, which is what a queue holds; its page shows inputs and outputs."""
         client = self._client
-        *earlier, question = candidate.turns
-        inputs = {
-            "question": question["content"],
-            "before": "\n\n".join(f"{turn['role']}: {turn['content']}" for turn in earlier),
-            "candidate": json.dumps(asdict(candidate), ensure_ascii=False),
-        }
-        outputs = {
-            "proposed_answer": candidate.proposed,
-            "answer_of_the_model": candidate.given,
-            "from": "a person's correction" if candidate.correction else "rated up",
-            "comment": candidate.comment,
-            "model": candidate.model,
-        }
         tags = {CANDIDATE: candidate.id, DIGEST: candidate.digest}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of what MLflow imports; as errors they would end the trace in silence
-            span = client.start_trace("chat answer", inputs=inputs, tags=tags, experiment_id=experiment)
-            client.end_trace(span.trace_id, outputs=outputs)
+            span = client.start_trace(
+                "chat answer",
+                inputs=_conversation(candidate),
+                attributes={CANDIDATE: json.dumps(asdict(candidate), ensure_ascii=False)},
+                tags=tags,
+                experiment_id=experiment,
+            )
+            client.end_trace(span.trace_id, outputs=_proposal(candidate))
         return span.trace_id
 
     def _require_stored(self, experiment: str, traces: set[str]) -> None:
@@ -191,6 +184,22 @@ class ReviewQueue:
         ):
             if DIGEST in trace.info.tags:
                 yield trace.info.trace_id, trace.info.tags[DIGEST]
+
+
+def _conversation(candidate: Candidate) -> dict[str, Any]:
+    """Return the conversation as MLflow's page shows it: as JSON, in which no text is markup."""
+    *earlier, question = candidate.turns
+    before = [f"{turn['role']}: {turn['content']}" for turn in earlier]
+    return {**({"before": before} if before else {}), "question": question["content"]}
+
+
+def _proposal(candidate: Candidate) -> dict[str, str]:
+    """Return what is proposed, and where it comes from."""
+    source = "a person's correction" if candidate.correction else "the model's own answer, rated up"
+    shown = {"proposed_answer": candidate.proposed, "which_is": source}
+    if candidate.correction:
+        shown["answer_of_the_model"] = candidate.given
+    return {**shown, "model": candidate.model, **({"comment": candidate.comment} if candidate.comment else {})}
 
 
 def _review(candidate: Candidate, item: Any, assessments: Iterable[Any]) -> Review | None:

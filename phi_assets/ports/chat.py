@@ -89,7 +89,10 @@ class FeedbackStore(Port):
 
     @abstractmethod
     def review_page(self, log: Log = no_log) -> str:
-        """Return the address of the page where people decide; starts its server. Raises EndpointDown or BackendError."""
+        """Return the address of the page where people decide; starts its server.
+
+        Raises EndpointDown or BackendError.
+        """
 
     @abstractmethod
     def stop(self, log: Log = no_log) -> None:

@@ -37,7 +37,7 @@ class ReviewPage:
         if process.alive() and file.is_file() and answers(int(file.read_text()), "/health"):
             return f"http://{HOST}:{int(file.read_text())}"
         process.stop(GRACE_SECONDS)
-        log("starting MLflow's page")
+        log("starting MLflow's page, which takes some seconds")
         with preferred_listener(self._port) as listening:
             port = listening.getsockname()[1]
             environment = child_environment.allowed(*child_environment.CHAT) | {"PYTHONPATH": str(PROJECT)}
@@ -45,7 +45,7 @@ class ReviewPage:
             process.start(command, listener=listening, environment=environment, cwd=PROJECT)
         atomic_write(file, str(port))
         try:
-            await_ready(process, port, "/health", READY_SECONDS, log=log)
+            await_ready(process, port, "/health", READY_SECONDS, log=no_log)
         except EndpointError as e:
             raise EndpointDown(str(e)) from e
         return f"http://{HOST}:{port}"
