@@ -57,6 +57,7 @@ export function Dialog({ title, onClose, children, className = "" }: DialogProps
   useEffect(() => {
     const opened = document.activeElement;
     dialog.current?.showModal();
+    dialog.current?.querySelector<HTMLElement>("[data-first]")?.focus();
     return () => {
       if (opened instanceof HTMLElement && opened.isConnected) opened.focus();
     };
@@ -88,7 +89,7 @@ export function Confirm({ title, text, action, onConfirm, onClose }: { title: st
       <p dir="auto">{text}</p>
       {fault && <FaultLine fault={fault} />}
       <div className="dialog-buttons">
-        <button type="button" className="button" autoFocus onClick={onClose}>{t("common.cancel")}</button>
+        <button type="button" className="button" data-first onClick={onClose}>{t("common.cancel")}</button>
         <button type="button" className="button danger" disabled={working} onClick={() => act(onConfirm)}>{action}</button>
       </div>
     </Dialog>

@@ -43,7 +43,7 @@ export function FeedbackDialog({ node, value, onClose }: { node: Node; value: Fe
           <legend className="sr-only">{t("feedback.value")}</legend>
           {(["up", "down"] as const).map((each) => (
             <label key={each} className={given.value === each ? "chosen" : ""}>
-              <input type="radio" name={name} checked={given.value === each} onChange={() => change({ value: each, consent: false })} />
+              <input type="radio" name={name} data-first={given.value === each || undefined} checked={given.value === each} onChange={() => change({ value: each, consent: false })} />
               <Icon of={each === "up" ? ThumbsUp : ThumbsDown} size={16} />
               {t(`feedback.${each}`)}
             </label>

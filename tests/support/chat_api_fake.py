@@ -19,7 +19,7 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.responses import FileResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -61,6 +61,7 @@ class Stream:
     events: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     ended: bool = False
     stopped: bool = False
+    cut_after: int = 0
     changed: asyncio.Condition = field(default_factory=asyncio.Condition)
 
     async def add(self, name: str, data: dict[str, Any]) -> None:
@@ -68,6 +69,20 @@ class Stream:
             self.events.append((name, json.loads(json.dumps(data))))
             self.ended = name in ("done", "cut")
             self.changed.notify_all()
+
+    async def end(self) -> None:
+        async with self.changed:
+            self.ended = True
+            self.changed.notify_all()
+
+
+class JSONResponse(Response):
+    """JSON in ASCII: a hostile text may hold half a surrogate pair, which UTF-8 cannot."""
+
+    media_type = "application/json"
+
+    def render(self, content: Any) -> bytes:
+        return json.dumps(content).encode("ascii")
 
 
 class Refused(Exception):
@@ -102,6 +117,8 @@ class ChatApiFake:
 
     def reset(self) -> None:
         """Forget everything."""
+        for stream in self.streams.values():
+            stream.stopped = True
         for kept in (self.scripts, self.refusals, self.requests, self.conversations, self.messages, self.streams):
             kept.clear()
         self.lose_reply, self._released = 0, False
@@ -246,12 +263,11 @@ class ChatApiFake:
         answer = _message(asked["answer_id"], asked["id"], "assistant", "", model=asked["model"], state="running")
         messages[answer["id"]] = answer
         self.conversations[id] |= {"head": answer["id"], "updated": _now()}
-        self.streams[answer["id"]] = stream = Stream()
         script = self.scripts.pop(0) if self.scripts else Script()
+        self.streams[answer["id"]] = stream = Stream(cut_after=script.cut_after)
         task = asyncio.ensure_future(self._write(id, asked, answer, stream, script))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        stream.cut_after = script.cut_after  # type: ignore[attr-defined]
 
     async def _write(self, id: str, asked: dict, answer: dict, stream: Stream, script: Script) -> None:
         """Write the answer, whether or not anybody reads it."""
@@ -276,8 +292,7 @@ class ChatApiFake:
         answer |= {"seconds": round(time.monotonic() - began, 2)}
         answer |= {"usage": {"prompt_tokens": 20, "completion_tokens": len(pieces), "dropped_turns": 0}}
         if id not in self.conversations:
-            stream.ended = True
-            return
+            return await stream.end()
         ending = {"message": answer, "conversation": self.conversations[id]}
         if code == "done":
             await stream.add("done", ending)
@@ -292,7 +307,7 @@ class ChatApiFake:
 
     def _answer(self, answer: str, after: int) -> Response:
         stream = self.streams[answer]
-        limit, stream.cut_after = getattr(stream, "cut_after", 0), 0  # type: ignore[attr-defined]
+        limit, stream.cut_after = stream.cut_after, 0
         headers = {"cache-control": "no-store"}
         return StreamingResponse(_events(stream, after, limit), media_type="text/event-stream", headers=headers)
 
