@@ -36,6 +36,7 @@ export function Composer() {
               </ComposerSend>
             )}
           </div>
+          <CompareNote />
           {tooLong && <p className="composer-error" role="alert">{t("composer.too_long", { size: number(size), limit: number(limit) })}</p>}
         </ComposerRoot>
         <p className="disclaimer">{t("app.disclaimer")}</p>
@@ -83,7 +84,11 @@ function ModelChoice() {
           {label}
         </label>
       ))}
-      {choice === "compare" && <span className="choice-note">{me.compare_note || t("model.compare_note")}</span>}
     </fieldset>
   );
+}
+
+function CompareNote() {
+  const note = useChat(({ me, choice }) => (choice === "compare" ? (me?.compare_note ?? "") : null));
+  return note === null ? null : <p className="choice-note" dir="auto">{note || t("model.compare_note")}</p>;
 }

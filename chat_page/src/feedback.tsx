@@ -64,7 +64,7 @@ export function FeedbackDialog({ node, value, onClose }: { node: Node; value: Fe
         {fault && <FaultLine fault={fault} />}
         <div className="dialog-buttons">
           <button type="button" className="button quiet start" disabled={working || !stored} onClick={() => act(() => store.withdrawFeedback(node.id))}>{t("feedback.withdraw")}</button>
-          <button type="button" className="button" onClick={onClose}>{t("common.cancel")}</button>
+          <button type="button" className="button" onClick={onClose}>{t("common.close")}</button>
           <button type="submit" className="button primary" disabled={working}>{t("common.save")}</button>
         </div>
       </form>

@@ -54,13 +54,15 @@ function Edit() {
 
 /** One answer, or the two models' answers beside each other. */
 function Turn({ node }: { node: Node }) {
-  const thread = useChat((state) => state.thread);
-  const both = pair(thread.tree, node);
-  if (!both || !node.parent) return <Answer node={node} />;
+  // Not the tree itself, which changes with each word of an answer.
+  const other = useChat(({ thread }) => pair(thread.tree, node)?.find(({ id }) => id !== node.id));
+  const single = useChat(({ thread }) => thread.single.has(node.parent ?? ""));
   const question = node.parent;
-  if (thread.single.has(question)) {
+  if (!other || !question) return <Answer node={node} />;
+  if (single) {
     return <Answer node={node}><IconButton icon={Columns2} label={t("message.compare_show")} onClick={() => store.sideBySide(question, true)} /></Answer>;
   }
+  const both = node.model === "base" ? [other, node] : [node, other];
   return (
     <section className="compared" aria-label={t("message.compare_label")}>
       <div className="columns">
@@ -86,7 +88,7 @@ function Answer({ node, shown, children }: { node: Node; shown?: boolean; childr
       <Ending node={node} />
       {!running && (
         <div className="actions">
-          <Branches node={node} />
+          <Branches node={node} compared={shown !== undefined} />
           {confirmed && (
             <>
               <CopyButton text={node.content} label={t("message.copy")} />
@@ -153,24 +155,23 @@ function ServedBy({ node }: { node: Node }) {
   const parts = [
     version ? `${name} ${version}` : name,
     since && t("model.since", { date: date(since) }),
-    node.seconds !== null && t("message.seconds", { seconds: number(node.seconds, { maximumFractionDigits: 1 }) }),
-  ].filter(Boolean);
+    (node.seconds ?? 0) >= 0.05 && t("message.seconds", { seconds: number(node.seconds ?? 0, { maximumFractionDigits: 1 }) }),
+  ].filter((part) => typeof part === "string");
   return (
     <span className="served">
-      <span title={dateTime(node.at)}>{parts.join(" · ")}</span>
+      <span title={dateTime(node.at)}>{parts.map((part, place) => <span key={part}>{place > 0 && " · "}<bdi>{part}</bdi></span>)}</span>
       {Boolean(node.usage?.dropped_turns) && <span className="dropped">{t("message.dropped", { turns: node.usage?.dropped_turns ?? 0 })}</span>}
     </span>
   );
 }
 
-function Branches({ node }: { node: Node }) {
-  const tree = useChat((state) => state.thread.tree);
+function Branches({ node, compared }: { node: Node; compared?: boolean }) {
+  const all = useChat(({ thread }) => siblings(thread.tree, node).map(({ id }) => id).join(" ")).split(" ");
   const running = useChat((state) => state.running.has(state.thread.id));
-  const all = siblings(tree, node);
-  const place = all.findIndex(({ id }) => id === node.id);
-  if (all.length < 2) return null;
+  const place = all.indexOf(node.id);
+  if (all.length < (compared ? 3 : 2)) return null;
   const go = (to: number) => {
-    const next = all[to];
+    const next = store.state.thread.tree.get(all[to] ?? "");
     if (next) store.showBranch(next);
   };
   return (

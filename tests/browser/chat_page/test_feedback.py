@@ -48,7 +48,7 @@ def test_consent_is_given_by_a_tick_and_ends_with_another_rating(answered: ChatP
     answered.button("Good answer")
     answered.until(lambda: answered.count(".consent input"))
     assert answered.js("return document.querySelector('.consent input').checked") is True
-    answered.button("Cancel")
+    answered.button("Close")
     answered.until(lambda: not answered.count("dialog"))
     answered.button("Bad answer")
     answered.until(lambda: (stored(answered) or {}).get("value") == "down")
