@@ -1,6 +1,7 @@
 """Takes the chat page's screenshots of the documentation, over scripted answers.
 
-`python -m docs_generator.chat_pictures`. Needs Debian's chromium and chromium-driver, and no model.
+`python -m docs_generator.chat_pictures`. Needs Debian's chromium and chromium-driver, fonts-nanum for a
+Korean title, and no model.
 """
 
 import tempfile
@@ -13,7 +14,7 @@ from tests.support.chat_page import ChatPage
 from tests.support.chromium import chromium
 
 SETTLE_SECONDS = 0.5
-CONVERSATION = "/#/c/stored-000000"
+LONG, SHORT = "/#/c/stored-000000", "/#/c/stored-000001"
 
 
 def save(page: ChatPage, name: str) -> None:
@@ -25,7 +26,7 @@ def take(page: ChatPage) -> None:
     """Save an answered conversation, the feedback dialog in the dark theme, and the page on a phone."""
     page.size(1280, 960)
     page.colours("light")
-    page.open(CONVERSATION)
+    page.open(LONG)
     page.until(lambda: len(page.answers()) == 2)
     page.js("document.activeElement.blur()")
     save(page, "chat_page.png")
@@ -39,10 +40,9 @@ def take(page: ChatPage) -> None:
 
     page.colours("light")
     page.size(390, 800, scale=2)
-    page.open(CONVERSATION)
-    page.until(lambda: len(page.answers()) == 2)
+    page.open(SHORT)
+    page.until(page.answers)
     page.js("document.activeElement.blur()")
-    page.js("document.querySelector('.viewport').scrollTop = 0")
     save(page, "chat_phone.png")
 
 

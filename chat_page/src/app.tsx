@@ -3,8 +3,8 @@
 import { Menu, Moon, Sun } from "lucide-react";
 import { useEffect, useRef, useState } from "react";
 import { ChatRuntime, Messages, useSetText } from "./assistant";
-import { Composer, COMPOSER } from "./composer";
-import { FaultLine, IconButton } from "./controls";
+import { Composer } from "./composer";
+import { COMPOSER, FaultLine, focusComposer, IconButton } from "./controls";
 import { date, t, useLanguage } from "./i18n";
 import { visible } from "./markdown";
 import { drawMessage } from "./messages";
@@ -29,7 +29,7 @@ export function App() {
     <>
       <a className="skip" href={`#${COMPOSER}`} onClick={(event) => {
         event.preventDefault();
-        document.getElementById(COMPOSER)?.focus();
+        focusComposer();
       }}>{t("app.skip")}</a>
       <h1 className="sr-only">{t("app.heading", { model: name })}</h1>
       {!narrow && <div className="side"><Sidebar onLeave={focusComposer} onSettings={() => setSettings(true)} /></div>}
@@ -50,8 +50,6 @@ export function App() {
     </>
   );
 }
-
-const focusComposer = () => document.getElementById(COMPOSER)?.focus();
 
 function useModelName(): string {
   return useChat(({ me }) => me?.models[0]?.name ?? "");

@@ -3,11 +3,9 @@
 import { ArrowDown, ArrowUp, Square } from "lucide-react";
 import { useEffect } from "react";
 import { ComposerInput, ComposerRoot, ComposerSend, ToBottom, useComposerText, useDraft } from "./assistant";
-import { Icon } from "./controls";
+import { COMPOSER, focusComposer, Icon } from "./controls";
 import { number, t } from "./i18n";
 import { store, useChat, type Choice } from "./store";
-
-export const COMPOSER = "message";
 
 export function Composer() {
   const thread = useChat((state) => state.thread.id);
@@ -49,7 +47,10 @@ function StopButton() {
   const stopping = useChat(({ thread }) => [...thread.tree.values()].some(({ phase }) => phase === "stopping"));
   const label = t(stopping ? "composer.stopping" : "composer.stop");
   return (
-    <button type="button" className="send stop" aria-label={label} title={label} disabled={stopping} onClick={() => store.stop()}>
+    <button type="button" className="send stop" aria-label={label} title={label} disabled={stopping} onClick={() => {
+      focusComposer();
+      store.answers.stop();
+    }}>
       <Icon of={Square} size={16} />
     </button>
   );
@@ -62,7 +63,7 @@ function useEscape(running: boolean): void {
     const pressed = (event: KeyboardEvent) => {
       if (event.key !== "Escape" || event.isComposing || event.defaultPrevented) return;
       if (document.querySelector("dialog[open]") || (event.target as Element).closest?.(".edit")) return;
-      store.stop();
+      store.answers.stop();
     };
     window.addEventListener("keydown", pressed);
     return () => window.removeEventListener("keydown", pressed);

@@ -82,8 +82,9 @@ class ChatPage:
     def _button(self, label: str, inside: str) -> Any:
         return self.js(
             """const [label, inside] = arguments;
-            return [...document.querySelectorAll(`${inside} button, ${inside} a`)].filter(each => !each.disabled
-                && (each.getAttribute('aria-label') ?? each.innerText.trim()) === label && each.checkVisibility()).at(-1)""",
+            const name = each => each.getAttribute('aria-label') ?? each.innerText.trim();
+            return [...document.querySelectorAll(`${inside} button, ${inside} a`)]
+                .filter(each => !each.disabled && name(each) === label && each.checkVisibility()).at(-1)""",
             label,
             inside,
         )
@@ -154,7 +155,7 @@ class ChatPage:
         self.js(AXE.read_text(encoding="utf-8"))
         found = self.browser.execute_async_script(
             """const done = arguments[0];
-            axe.run({resultTypes: ['violations']}).then(({violations}) => done(violations.map(
+            axe.run({resultTypes: ['violations'], preload: false}).then(({violations}) => done(violations.map(
                 ({id, impact, nodes}) => [id, impact, nodes.map(node => node.target.join(' ')).join(', ')])))"""
         )
         return [f"{rule}: {places}" for rule, impact, places in found if impact in ("serious", "critical")]
@@ -162,6 +163,7 @@ class ChatPage:
     def scrolls_sideways(self) -> list[str]:
         """Return which parts of the page are wider than their place; code and tables scroll by themselves."""
         return self.js(
-            """return [document.documentElement, ...document.querySelectorAll('main, .viewport, .side, .list, dialog, .foot')]
+            """const parts = document.querySelectorAll('main, .viewport, .side, .list, dialog, .foot');
+            return [document.documentElement, ...parts]
                 .filter(each => each.scrollWidth > each.clientWidth + 1).map(each => each.className || each.tagName)"""
         )

@@ -25,12 +25,11 @@ def chat_server() -> Iterator[ChatApiFake]:
 
 @pytest.fixture
 def page(chat_browser, chat_server) -> ChatPage:
-    """The page of a new visitor: nothing asked, nothing stored."""
+    """The page of a new visitor, before it is opened: nothing asked, nothing stored."""
     chat_server.reset()
     opened = ChatPage(chat_browser, chat_server)
     opened.size(1280, 860)
     opened.colours("light")
     chat_browser.execute_cdp_cmd("Storage.clearDataForOrigin", {"origin": chat_server.address, "storageTypes": "all"})
-    opened.open()
     opened.errors()
     return opened

@@ -1,95 +1,16 @@
 """Everybody can use it: keyboard, screen reader, languages, small and zoomed pages, light and dark."""
 
 import json
-from collections.abc import Callable
+from itertools import pairwise
 
 import pytest
 
 from tests.support.chat_api_fake import PAGE, Script, fill
-from tests.support.chat_page import AXE, ChatPage
-from tests.support.chat_texts import ARABIC_QUESTION, EXAMPLES, KOREAN_QUESTION
+from tests.support.chat_page import ChatPage
+from tests.support.chat_states import STATES, conversation
+from tests.support.chat_texts import ARABIC_QUESTION, KOREAN_QUESTION
 
 pytestmark = [pytest.mark.browser, pytest.mark.integration]
-
-
-def conversation(page: ChatPage) -> None:
-    page.open("/#/c/stored-000000")
-    page.until(lambda: len(page.answers()) == 2)
-
-
-def dialog(label: str) -> Callable[[ChatPage], None]:
-    def opened(page: ChatPage) -> None:
-        conversation(page)
-        page.button(label)
-        page.until(lambda: page.count("dialog[open]"))
-        page.until(lambda: page.count(".nearest li, .rating, .segments"))
-
-    return opened
-
-
-def settings(page: ChatPage) -> None:
-    if page.js("return innerWidth") > 832:
-        return dialog("Settings")(page)
-    conversation(page)
-    page.button("Open the list of conversations")
-    page.button("Settings")
-    page.until(lambda: page.count(".segments"))
-
-
-def deletion(page: ChatPage) -> None:
-    settings(page)
-    page.button("Delete all…")
-    page.until(lambda: page.count("dialog[open]") == 2)
-
-
-def comparison(page: ChatPage) -> None:
-    page.open()
-    page.click("label:has([value=compare])")
-    page.ask(EXAMPLES[0])
-    page.until(lambda: len(page.answers()) == 2 and not page.count(".stop"))
-
-
-def failure(page: ChatPage) -> None:
-    page.open()
-    page.fake.refuse("/messages", 503, "history_unavailable", "The history cannot be reached.")
-    page.ask("important")
-    page.until(lambda: page.count(".fault"))
-
-
-STATES: dict[str, Callable[[ChatPage], None]] = {
-    "empty": lambda page: page.open(),
-    "conversation": conversation,
-    "comparison": comparison,
-    "failure": failure,
-    "feedback": dialog("Bad answer"),
-    "why": dialog("Why this answer?"),
-    "settings": settings,
-    "deletion": deletion,
-}
-LOOKS = {"light": (1280, 860, "light"), "dark": (1280, 860, "dark"), "phone": (360, 740, "light")}
-
-
-@pytest.mark.parametrize("look", LOOKS)
-def test_axe_finds_nothing_serious(page: ChatPage, look: str):
-    if not AXE.is_file():
-        pytest.skip("needs axe-core: npm ci --prefix chat_page")
-    width, height, scheme = LOOKS[look]
-    page.size(width, height)
-    page.colours(scheme)
-    found = {}
-    for name, show in STATES.items():
-        page.fake.reset()
-        fill(page.fake)
-        show(page)
-        found[name] = page.axe(), page.scrolls_sideways()
-    assert found == {name: ([], []) for name in STATES}
-
-
-def test_axe_would_find_a_button_without_a_name(page: ChatPage):
-    if not AXE.is_file():
-        pytest.skip("needs axe-core: npm ci --prefix chat_page")
-    page.js("document.querySelector('main').append(document.createElement('button'))")
-    assert [each for each in page.axe() if each.startswith("button-name")]
 
 
 @pytest.mark.parametrize("state", ["empty", "conversation", "comparison", "feedback"])
@@ -111,7 +32,13 @@ def test_the_page_can_be_used_by_keyboard_alone(page: ChatPage):
         assert page.js("return document.activeElement.matches(':focus-visible')")
         if passed[-1] == "Skip to the conversation":
             break
-    expected = {"Settings", "New chat", "Search conversations", "Which plan includes single sign-on?", "Appearance: Dark"}
+    expected = {
+        "Settings",
+        "New chat",
+        "Search conversations",
+        "Which plan includes single sign-on?",
+        "Appearance: Dark",
+    }
     assert expected < set(passed)
 
     page.press("ENTER")
@@ -140,20 +67,51 @@ def test_a_dialog_keeps_the_focus_and_gives_it_back(page: ChatPage):
     assert page.focused() == "Good answer"
 
 
-def test_escape_ends_an_edit_and_does_not_stop_an_answer(page: ChatPage):
+def test_escape_ends_an_edit(page: ChatPage):
+    page.open()
     page.ask("first")
     page.wait_for_answers("You asked: first")
     page.button("Edit")
     page.until(lambda: page.focused() == "Edit your message")
     page.press("ESCAPE")
-    page.until(lambda: page.questions() == ["first"])
+    page.until(lambda: page.questions() == ["first"] and page.focused() == "Edit")
+
+
+def test_escape_closes_a_dialog_and_does_not_stop_an_answer(page: ChatPage):
+    page.open()
+    page.fake.scripts.append(Script("one two three four five six", hold=True))
+    page.ask("count")
+    page.until(page.answers)
+    page.button("Settings")
+    page.until(lambda: page.count("dialog[open]"))
+    page.press("ESCAPE")
+    page.until(lambda: not page.count("dialog"))
+    page.fake.release()
+    page.wait_for_answers("one two three four five six")
+
+
+def test_the_focus_stays_with_the_versions(page: ChatPage):
+    page.open()
+    page.fake.scripts += [Script("one answer"), Script("another answer")]
+    page.ask("first")
+    page.wait_for_answers("one answer")
+    page.button("Answer again")
+    page.wait_for_answers("another answer")
+    page.button("Previous version")
+    page.wait_for_answers("one answer")
+    page.until(lambda: page.focused() == "Next version")
+    page.press("ENTER")
+    page.wait_for_answers("another answer")
+    page.until(lambda: page.focused() == "Previous version")
 
 
 def test_a_screen_reader_hears_the_beginning_and_the_finished_answer(page: ChatPage):
+    page.open()
     page.js(
         """window.heard = [];
         const said = [...document.querySelectorAll('[role=status][aria-live=polite]')].at(-1);
-        new MutationObserver(() => heard.push(said.innerText)).observe(said, {childList: true, characterData: true, subtree: true});"""
+        const all = {childList: true, characterData: true, subtree: true};
+        new MutationObserver(() => heard.push(said.innerText)).observe(said, all);"""
     )
     page.fake.scripts.append(Script("one two three four five six", pause=0.05))
     page.ask("count")
@@ -166,12 +124,15 @@ def test_headings_go_down_one_level_at_a_time(page: ChatPage):
     stored = page.fake.add("Headings", [("?", "### deep\n\n# top\n\n#### deeper\n\ntext")])
     page.open(f"/#/c/{stored}")
     page.until(page.answers)
-    levels = page.js("return [...document.querySelectorAll('h1, h2, h3, h4, h5, h6')].map(each => Number(each.tagName[1]))")
+    levels = page.js(
+        "return [...document.querySelectorAll('h1, h2, h3, h4, h5, h6')].map(each => Number(each.tagName[1]))"
+    )
     assert levels[0] == 1
-    assert all(after - before <= 1 for before, after in zip(levels, levels[1:], strict=False))
+    assert all(after - before <= 1 for before, after in pairwise(levels))
 
 
 def test_dark_and_light_follow_the_system_until_one_is_chosen(page: ChatPage):
+    page.open()
     ground = "return getComputedStyle(document.body).backgroundColor"
     light = page.js(ground)
     page.colours("dark")
@@ -201,7 +162,9 @@ def test_korean_is_chosen_by_the_browser_or_by_hand(page: ChatPage):
 
 def test_each_language_has_every_text_with_the_same_values():
     names = json.loads((PAGE / "locales" / "index.json").read_text(encoding="utf-8"))
-    texts = {name: json.loads((PAGE / "locales" / f"{name}.json").read_text(encoding="utf-8"))["texts"] for name in names}
+    texts = {
+        name: json.loads((PAGE / "locales" / f"{name}.json").read_text(encoding="utf-8"))["texts"] for name in names
+    }
     for name in names:
         assert texts[name].keys() == texts["en"].keys()
         for key, text in texts[name].items():
@@ -228,14 +191,18 @@ def test_a_right_to_left_language_mirrors_the_page(page: ChatPage):
     assert page.scrolls_sideways() == []
     page.ask("first")
     page.wait_for_answers("You asked: first")
-    bubble = page.js("const {left, right} = document.querySelector('.bubble').getBoundingClientRect(); return [left, right]")
+    bubble = page.js(
+        "const {left, right} = document.querySelector('.bubble').getBoundingClientRect(); return [left, right]"
+    )
     assert bubble[0] < 300
 
 
 def test_each_text_has_its_own_direction(page: ChatPage):
+    page.open()
     page.ask(ARABIC_QUESTION)
     page.until(lambda: page.count(".served"))
-    directions = "return ['.bubble', '.markdown p', '.head h2'].map(each => getComputedStyle(document.querySelector(each)).direction)"
+    directions = """return ['.bubble', '.markdown p', '.head h2'].map(
+        each => getComputedStyle(document.querySelector(each)).direction)"""
     assert page.js(directions) == ["rtl", "rtl", "rtl"]
 
 
@@ -252,6 +219,7 @@ def test_on_a_phone_the_list_is_a_drawer(page: ChatPage):
 
 
 def test_nothing_moves_for_who_prefers_less_motion(page: ChatPage):
+    page.open()
     page.browser.execute_cdp_cmd(
         "Emulation.setEmulatedMedia", {"features": [{"name": "prefers-reduced-motion", "value": "reduce"}]}
     )

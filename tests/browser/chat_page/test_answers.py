@@ -10,6 +10,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.integration]
 
 
 def test_an_answer_grows_and_is_there_after_a_reload(page: ChatPage):
+    page.open()
     page.fake.scripts.append(Script("one two three four five six", hold=True))
     page.ask("count")
     page.until(lambda: page.answers() == ["one two thre"])
@@ -26,6 +27,7 @@ def test_an_answer_grows_and_is_there_after_a_reload(page: ChatPage):
 
 
 def test_an_answer_that_is_being_written_is_taken_up_after_a_reload(page: ChatPage):
+    page.open()
     page.fake.scripts.append(Script("one two three four five six", hold=True))
     page.ask("count")
     page.until(page.answers)
@@ -54,6 +56,7 @@ def test_another_conversation_can_be_read_while_an_answer_is_written(page: ChatP
 
 
 def test_stop_keeps_what_was_written_and_says_so(page: ChatPage):
+    page.open()
     page.fake.scripts.append(Script("one two three four five six", hold=True))
     page.ask("count")
     page.until(page.answers)
@@ -67,6 +70,7 @@ def test_stop_keeps_what_was_written_and_says_so(page: ChatPage):
 
 
 def test_a_question_is_asked_after_the_answer_that_is_shown(page: ChatPage):
+    page.open()
     page.ask("first")
     page.wait_for_answers("You asked: first")
     page.ask("second\nline")
@@ -78,6 +82,7 @@ def test_a_question_is_asked_after_the_answer_that_is_shown(page: ChatPage):
 
 
 def test_an_edited_question_is_a_version_beside_the_old_one(page: ChatPage):
+    page.open()
     page.ask("first")
     page.wait_for_answers("You asked: first")
     page.button("Edit")
@@ -99,6 +104,7 @@ def test_an_edited_question_is_a_version_beside_the_old_one(page: ChatPage):
 
 
 def test_an_edit_can_be_left_without_a_change(page: ChatPage):
+    page.open()
     page.ask("first")
     page.wait_for_answers("You asked: first")
     page.button("Edit")
@@ -109,6 +115,7 @@ def test_an_edit_can_be_left_without_a_change(page: ChatPage):
 
 
 def test_answer_again_adds_an_answer_to_the_same_question(page: ChatPage):
+    page.open()
     page.fake.scripts += [Script("one answer"), Script("another answer")]
     page.ask("first")
     page.wait_for_answers("one answer")
@@ -122,6 +129,7 @@ def test_answer_again_adds_an_answer_to_the_same_question(page: ChatPage):
 
 
 def test_a_cut_connection_is_taken_up_where_it_broke(page: ChatPage):
+    page.open()
     page.fake.scripts.append(Script("one two three four five six seven", pause=0.02, cut_after=2))
     page.ask("count")
     page.wait_for_answers("one two three four five six seven")
@@ -132,6 +140,7 @@ def test_a_cut_connection_is_taken_up_where_it_broke(page: ChatPage):
 
 
 def test_a_browser_that_was_offline_reads_on(page: ChatPage):
+    page.open()
     page.fake.scripts.append(Script("one two three four five six", hold=True, cut_after=2))
     page.browser.set_network_conditions(offline=False, latency=0, throughput=1_000_000)
     page.ask("count")
@@ -144,6 +153,7 @@ def test_a_browser_that_was_offline_reads_on(page: ChatPage):
 
 
 def test_a_question_that_failed_to_send_is_sent_again_once(page: ChatPage):
+    page.open()
     page.browser.set_network_conditions(offline=True, latency=0, throughput=1_000_000)
     page.ask("important")
     page.until(lambda: "The server cannot be reached." in page.text())
@@ -158,6 +168,7 @@ def test_a_question_that_failed_to_send_is_sent_again_once(page: ChatPage):
 
 
 def test_a_question_whose_reply_was_lost_is_not_stored_twice(page: ChatPage):
+    page.open()
     page.fake.lose_reply = 1
     page.ask("important")
     page.button("Send again")
@@ -166,6 +177,7 @@ def test_a_question_whose_reply_was_lost_is_not_stored_twice(page: ChatPage):
 
 
 def test_a_refusal_is_a_sentence_with_the_time_to_wait(page: ChatPage):
+    page.open()
     page.fake.refuse("/messages", 429, "busy", "Another answer is being written.", 3)
     page.ask("important")
     page.until(lambda: "Another answer is being written. Try again in 3 s." in page.text())
@@ -178,6 +190,7 @@ def test_a_refusal_is_a_sentence_with_the_time_to_wait(page: ChatPage):
     [(401, "signed_out", True), (503, "history_unavailable", True), (422, "refused_by_filter", False)],
 )
 def test_an_error_before_the_answer_keeps_the_question(page: ChatPage, status: int, code: str, again: bool):
+    page.open()
     page.fake.refuse("/messages", status, code, f"Sentence of {code}.")
     page.ask("important")
     page.until(lambda: f"Sentence of {code}." in page.text())
@@ -187,6 +200,7 @@ def test_an_error_before_the_answer_keeps_the_question(page: ChatPage, status: i
 
 
 def test_an_answer_that_the_model_broke_off_can_be_asked_for_again(page: ChatPage):
+    page.open()
     page.fake.scripts += [Script("one two three", ends="cut", why="The model stopped early."), Script("whole")]
     page.ask("count")
     page.until(lambda: "The model stopped early." in page.text())
@@ -205,6 +219,7 @@ def test_a_too_long_message_is_not_sent(page: ChatPage):
 
 
 def test_an_example_is_put_into_the_message_box(page: ChatPage):
+    page.open()
     page.button(EXAMPLES[0])
     page.until(lambda: page.focused() == "message")
     page.press("ENTER")
@@ -212,6 +227,7 @@ def test_an_example_is_put_into_the_message_box(page: ChatPage):
 
 
 def test_both_models_answer_beside_each_other(page: ChatPage):
+    page.open()
     page.click("label:has([value=compare])")
     page.ask(EXAMPLES[0])
     page.wait_for_answers("To reset your password:", BASE[:20])
@@ -231,6 +247,7 @@ def test_both_models_answer_beside_each_other(page: ChatPage):
 
 
 def test_a_stopped_comparison_does_not_ask_the_second_model(page: ChatPage):
+    page.open()
     page.fake.scripts.append(Script("one two three four five six", hold=True))
     page.click("label:has([value=compare])")
     page.ask("count")

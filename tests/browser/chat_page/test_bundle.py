@@ -41,7 +41,7 @@ def test_the_page_is_small_and_names_no_other_server():
 
 
 def test_one_file_uses_assistant_ui():
-    users = [path.name for path in (SOURCE / "src").iterdir() if "@assistant-ui" in path.read_text(encoding="utf-8")]
+    users = [path.name for path in SOURCE.glob("src/*.ts*") if "@assistant-ui" in path.read_text(encoding="utf-8")]
     assert users == ["assistant.tsx"]
 
 

@@ -4,7 +4,6 @@ import pytest
 
 from tests.support.chat_api_fake import Script
 from tests.support.chat_page import ChatPage
-from tests.support.chat_texts import HOSTILE
 from tests.support.hostile_texts import HOSTILE as TEXTS
 
 pytestmark = [pytest.mark.browser, pytest.mark.integration]
@@ -19,6 +18,7 @@ def requested_beyond_the_page(page: ChatPage) -> list[str]:
 
 
 def test_a_hostile_answer_is_neither_executed_nor_fetched(page: ChatPage):
+    page.open()
     page.requested()
     page.ask("hostile")
     page.until(lambda: "/trap/code" in page.text() and not page.count(".stop"))
@@ -26,7 +26,13 @@ def test_a_hostile_answer_is_neither_executed_nor_fetched(page: ChatPage):
     page.until(lambda: "/trap/code" in page.text())
 
     shown = page.answers()[0]
-    for text in ("<script>window.hacked = 1</script>", "![picture](/trap/markdown-image)", "<iframe", "<svg onload", "<b onmouseover"):
+    for text in (
+        "<script>window.hacked = 1</script>",
+        "![picture](/trap/markdown-image)",
+        "<iframe",
+        "<svg onload",
+        "<b onmouseover",
+    ):
         assert text in shown
     assert page.js("return window.hacked") is None
     assert page.count(".markdown :is(img, script, iframe, svg:not(.code-head svg), object, form, style)") == 0
@@ -36,10 +42,12 @@ def test_a_hostile_answer_is_neither_executed_nor_fetched(page: ChatPage):
 
 
 def test_only_web_addresses_are_links_and_each_shows_where_it_leads(page: ChatPage):
+    page.open()
     page.ask("hostile")
     page.until(lambda: "/trap/code" in page.text() and not page.count(".stop"))
     links = page.js(
-        "return [...document.querySelectorAll('.markdown a')].map(each => [each.getAttribute('href'), each.innerText, each.rel])"
+        """return [...document.querySelectorAll('.markdown a')].map(
+            each => [each.getAttribute('href'), each.innerText, each.rel])"""
     )
     assert [target for target, _, _ in links] == ["https://evil.example/login", "https://example.com/[U+202E]gpj.exe"]
     assert links[0][1] == "the bank (https://evil.example/login)"
@@ -49,6 +57,7 @@ def test_only_web_addresses_are_links_and_each_shows_where_it_leads(page: ChatPa
 
 
 def test_a_users_markup_is_text_everywhere(page: ChatPage):
+    page.open()
     text = "<img src=/trap/user onerror=window.hacked=7> **not bold** \u202eevil"
     page.fake.scripts.append(Script(text))
     page.write(text)
@@ -77,7 +86,12 @@ def test_hostile_texts_are_shown_and_break_nothing(page: ChatPage):
 
 
 def test_the_policy_allows_nothing_but_the_page_itself(page: ChatPage):
-    page.js("const script = document.createElement('script'); script.text = 'window.hacked = 8'; document.body.append(script)")
+    page.open()
+    page.js(
+        """const script = document.createElement('script');
+        script.text = 'window.hacked = 8';
+        document.body.append(script)"""
+    )
     page.js("setTimeout('window.hacked = 9')")
     page.js("const image = new Image(); image.src = 'https://evil.example/x.png'; document.body.append(image)")
     broken: list[str] = []
