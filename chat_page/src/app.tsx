@@ -3,8 +3,8 @@
 import { Menu, Moon, Sun } from "lucide-react";
 import { useEffect, useRef, useState } from "react";
 import { ChatRuntime, Messages, useSetText } from "./assistant";
-import { Composer, COMPOSER } from "./composer";
-import { FaultLine, IconButton } from "./controls";
+import { Composer } from "./composer";
+import { COMPOSER, FaultLine, focusComposer, IconButton } from "./controls";
 import { date, t, useLanguage } from "./i18n";
 import { visible } from "./markdown";
 import { drawMessage } from "./messages";
@@ -29,7 +29,7 @@ export function App() {
     <>
       <a className="skip" href={`#${COMPOSER}`} onClick={(event) => {
         event.preventDefault();
-        document.getElementById(COMPOSER)?.focus();
+        focusComposer();
       }}>{t("app.skip")}</a>
       <h1 className="sr-only">{t("app.heading", { model: name })}</h1>
       {!narrow && <div className="side"><Sidebar onLeave={focusComposer} onSettings={() => setSettings(true)} /></div>}
@@ -50,8 +50,6 @@ export function App() {
     </>
   );
 }
-
-const focusComposer = () => document.getElementById(COMPOSER)?.focus();
 
 function useModelName(): string {
   return useChat(({ me }) => me?.models[0]?.name ?? "");
@@ -104,12 +102,28 @@ function Header({ onMenu }: { onMenu: (() => void) | null }) {
   );
 }
 
+/** Who answers the next question. */
 function ModelLine() {
-  const model = useChat(({ me, choice }) => me?.models.find(({ id }) => id === (choice === "base" ? "base" : "tuned")));
-  if (!model) return null;
-  if (!model.available) return <p className="model-line" role="status">{model.why_not || t("model.unavailable", { name: model.name })}</p>;
-  const parts = [visible(model.name), model.version && t("model.version", { version: model.version }), model.since && t("model.since", { date: date(model.since) })];
-  return <p className="model-line"><span className="live-dot" aria-hidden="true" /><bdi>{parts.filter(Boolean).join(" · ")}</bdi></p>;
+  const me = useChat((state) => state.me);
+  const choice = useChat((state) => state.choice);
+  const models = me?.models.filter(({ id }) => choice === "compare" || id === choice) ?? [];
+  const missing = models.find(({ available }) => !available);
+  if (missing) return <p className="model-line" role="status">{missing.why_not || t("model.unavailable", { name: missing.name })}</p>;
+  if (!models.length) return null;
+  return (
+    <p className="model-line">
+      <span className="live-dot" aria-hidden="true" />
+      <span>
+        {models.map(({ id, name, version, since }, place) => (
+          <span key={id}>
+            {place > 0 && " + "}
+            <bdi>{`${visible(name)} ${version}`.trim()}</bdi>
+            {since && models.length === 1 && <> · <bdi>{t("model.since", { date: date(since) })}</bdi></>}
+          </span>
+        ))}
+      </span>
+    </p>
+  );
 }
 
 function ThemeSwitch() {

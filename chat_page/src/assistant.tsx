@@ -41,10 +41,10 @@ export function ChatRuntime({ children }: { children: ReactNode }) {
     messages,
     isRunning: running,
     convertMessage: converted,
-    onNew: async (message) => store.askNext(textOf(message)),
+    onNew: async (message) => store.answers.askNext(textOf(message)),
     onEdit: async (message) => {
       const edited = message.sourceId ?? "";
-      if (store.state.thread.tree.get(edited)?.content !== textOf(message)) store.edit(edited, textOf(message));
+      if (store.state.thread.tree.get(edited)?.content !== textOf(message)) store.answers.edit(edited, textOf(message));
     },
   });
   return <AssistantRuntimeProvider runtime={runtime}>{children}</AssistantRuntimeProvider>;

@@ -3,11 +3,9 @@
 import { ArrowDown, ArrowUp, Square } from "lucide-react";
 import { useEffect } from "react";
 import { ComposerInput, ComposerRoot, ComposerSend, ToBottom, useComposerText, useDraft } from "./assistant";
-import { Icon } from "./controls";
+import { COMPOSER, focusComposer, Icon } from "./controls";
 import { number, t } from "./i18n";
 import { store, useChat, type Choice } from "./store";
-
-export const COMPOSER = "message";
 
 export function Composer() {
   const thread = useChat((state) => state.thread.id);
@@ -36,6 +34,7 @@ export function Composer() {
               </ComposerSend>
             )}
           </div>
+          <CompareNote />
           {tooLong && <p className="composer-error" role="alert">{t("composer.too_long", { size: number(size), limit: number(limit) })}</p>}
         </ComposerRoot>
         <p className="disclaimer">{t("app.disclaimer")}</p>
@@ -48,7 +47,10 @@ function StopButton() {
   const stopping = useChat(({ thread }) => [...thread.tree.values()].some(({ phase }) => phase === "stopping"));
   const label = t(stopping ? "composer.stopping" : "composer.stop");
   return (
-    <button type="button" className="send stop" aria-label={label} title={label} disabled={stopping} onClick={() => store.stop()}>
+    <button type="button" className="send stop" aria-label={label} title={label} disabled={stopping} onClick={() => {
+      focusComposer();
+      store.answers.stop();
+    }}>
       <Icon of={Square} size={16} />
     </button>
   );
@@ -61,7 +63,7 @@ function useEscape(running: boolean): void {
     const pressed = (event: KeyboardEvent) => {
       if (event.key !== "Escape" || event.isComposing || event.defaultPrevented) return;
       if (document.querySelector("dialog[open]") || (event.target as Element).closest?.(".edit")) return;
-      store.stop();
+      store.answers.stop();
     };
     window.addEventListener("keydown", pressed);
     return () => window.removeEventListener("keydown", pressed);
@@ -83,7 +85,11 @@ function ModelChoice() {
           {label}
         </label>
       ))}
-      {choice === "compare" && <span className="choice-note">{me.compare_note || t("model.compare_note")}</span>}
     </fieldset>
   );
+}
+
+function CompareNote() {
+  const note = useChat(({ me, choice }) => (choice === "compare" ? (me?.compare_note ?? "") : null));
+  return note === null ? null : <p className="choice-note" dir="auto">{note || t("model.compare_note")}</p>;
 }

@@ -10,6 +10,21 @@ export function Icon({ of: Drawn, size = 18 }: { of: LucideIcon; size?: number }
   return <Drawn size={size} strokeWidth={1.75} aria-hidden="true" focusable="false" />;
 }
 
+export const COMPOSER = "message";
+
+export const focusComposer = (): void => document.getElementById(COMPOSER)?.focus();
+
+/** Focuses the first of these once it is drawn: what had the focus is gone by then. */
+export function focusNext(...selectors: string[]): void {
+  const look = (frames: number) => {
+    const found = selectors.map((each) => document.querySelector<HTMLElement>(each)).find(Boolean);
+    if (found) found.focus();
+    else if (frames) requestAnimationFrame(() => look(frames - 1));
+    else focusComposer();
+  };
+  requestAnimationFrame(() => look(10));
+}
+
 interface IconButtonProps {
   icon: LucideIcon;
   label: string;
@@ -17,11 +32,13 @@ interface IconButtonProps {
   pressed?: boolean;
   disabled?: boolean;
   className?: string;
+  /** Where the focus may be sent: see `focusNext`. */
+  place?: string;
 }
 
-export function IconButton({ icon, label, onClick, pressed, disabled, className = "" }: IconButtonProps) {
+export function IconButton({ icon, label, onClick, pressed, disabled, className = "", place }: IconButtonProps) {
   return (
-    <button type="button" className={`icon-button ${className}`} aria-label={label} title={label} aria-pressed={pressed} disabled={disabled} onClick={onClick}>
+    <button type="button" data-place={place} className={`icon-button ${className}`} aria-label={label} title={label} aria-pressed={pressed} disabled={disabled} onClick={onClick}>
       <Icon of={icon} />
     </button>
   );
@@ -57,8 +74,10 @@ export function Dialog({ title, onClose, children, className = "" }: DialogProps
   useEffect(() => {
     const opened = document.activeElement;
     dialog.current?.showModal();
+    dialog.current?.querySelector<HTMLElement>("[data-first]")?.focus();
     return () => {
       if (opened instanceof HTMLElement && opened.isConnected) opened.focus();
+      else focusComposer();
     };
   }, []);
   return (
@@ -88,7 +107,7 @@ export function Confirm({ title, text, action, onConfirm, onClose }: { title: st
       <p dir="auto">{text}</p>
       {fault && <FaultLine fault={fault} />}
       <div className="dialog-buttons">
-        <button type="button" className="button" autoFocus onClick={onClose}>{t("common.cancel")}</button>
+        <button type="button" className="button" data-first onClick={onClose}>{t("common.cancel")}</button>
         <button type="button" className="button danger" disabled={working} onClick={() => act(onConfirm)}>{action}</button>
       </div>
     </Dialog>

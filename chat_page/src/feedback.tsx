@@ -43,7 +43,7 @@ export function FeedbackDialog({ node, value, onClose }: { node: Node; value: Fe
           <legend className="sr-only">{t("feedback.value")}</legend>
           {(["up", "down"] as const).map((each) => (
             <label key={each} className={given.value === each ? "chosen" : ""}>
-              <input type="radio" name={name} checked={given.value === each} onChange={() => change({ value: each, consent: false })} />
+              <input type="radio" name={name} data-first={given.value === each || undefined} checked={given.value === each} onChange={() => change({ value: each, consent: false })} />
               <Icon of={each === "up" ? ThumbsUp : ThumbsDown} size={16} />
               {t(`feedback.${each}`)}
             </label>
@@ -64,7 +64,7 @@ export function FeedbackDialog({ node, value, onClose }: { node: Node; value: Fe
         {fault && <FaultLine fault={fault} />}
         <div className="dialog-buttons">
           <button type="button" className="button quiet start" disabled={working || !stored} onClick={() => act(() => store.withdrawFeedback(node.id))}>{t("feedback.withdraw")}</button>
-          <button type="button" className="button" onClick={onClose}>{t("common.cancel")}</button>
+          <button type="button" className="button" onClick={onClose}>{t("common.close")}</button>
           <button type="submit" className="button primary" disabled={working}>{t("common.save")}</button>
         </div>
       </form>

@@ -34,17 +34,28 @@ export function visible(text: string): string {
   return text.replace(/[\u202d\u202e]/g, (mark) => `[U+${mark.codePointAt(0)?.toString(16).toUpperCase()}]`);
 }
 
-export const Markdown = memo(function Markdown({ text }: { text: string }) {
-  const { children } = fromMarkdown(visible(text), SYNTAX);
+export const Markdown = memo(function Markdown({ text: written }: { text: string }) {
+  const text = visible(written);
+  const { children } = fromMarkdown(text, SYNTAX);
   const links = new Map<string, string>();
   for (const node of children) if (node.type === "definition") links.set(node.identifier, node.url);
   const levels = headingLevels(children);
+  const context = { links, levels, text };
+  const addresses = [...links].join(" ");
   return (
     <div className="markdown" dir="auto">
-      {children.map((node, place) => block(node, place, { links, levels, text: visible(text) }))}
+      {children.map((node, place) => (
+        <Block key={place} node={node} context={context} known={`${levels.get(node) ?? ""} ${addresses} ${source(node, context)}`} />
+      ))}
     </div>
   );
 });
+
+/** While an answer grows, only its last blocks change: the others are not drawn again. */
+const Block = memo(
+  ({ node, context }: { node: RootContent; context: Context; known: string }) => block(node, 0, context),
+  (before, after) => before.known === after.known,
+);
 
 interface Context {
   links: Map<string, string>;

@@ -1,14 +1,14 @@
 /** Questions and answers, with what can be done with each. */
 
 import { ChevronLeft, ChevronRight, CircleHelp, Columns2, Pencil, RefreshCw, ThumbsDown, ThumbsUp } from "lucide-react";
-import { useState, type ReactNode } from "react";
+import { useEffect, useRef, useState, type ReactNode } from "react";
 import { ComposerCancel, ComposerInput, ComposerRoot, ComposerSend, MessageRoot, useBeginEdit, useIsEditing } from "./assistant";
-import { CopyButton, FaultLine, IconButton } from "./controls";
+import { CopyButton, FaultLine, focusComposer, focusNext, IconButton } from "./controls";
 import { FeedbackDialog } from "./feedback";
 import { date, dateTime, number, t } from "./i18n";
 import { Markdown, visible } from "./markdown";
-import { siblings, store, useChat } from "./store";
-import { pair, type Node } from "./tree";
+import { store, useChat } from "./store";
+import { pair, siblings, type Node } from "./tree";
 import { WhyDialog } from "./why";
 
 export const drawMessage = (id: string): ReactNode => <MessageOf id={id} />;
@@ -24,6 +24,11 @@ function Question({ node }: { node: Node }) {
   const beginEdit = useBeginEdit();
   const running = useChat((state) => state.running.has(state.thread.id));
   const failed = useChat(({ thread }) => node.unsent && [...thread.tree.values()].some(({ parent, fault }) => parent === node.id && fault));
+  const wasEditing = useRef(false);
+  useEffect(() => {
+    if (wasEditing.current && !editing) focusNext(`[data-place="edit ${node.id}"]`);
+    wasEditing.current = editing;
+  }, [editing, node.id]);
   if (editing) return <Edit />;
   return (
     <article aria-label={t("message.you")}>
@@ -33,7 +38,7 @@ function Question({ node }: { node: Node }) {
         {failed && <span className="unsent">{t("message.unsent")}</span>}
         <Branches node={node} />
         <CopyButton text={node.content} label={t("message.copy_question")} />
-        <IconButton icon={Pencil} label={t("message.edit")} disabled={running} onClick={beginEdit} />
+        <IconButton icon={Pencil} label={t("message.edit")} disabled={running} place={`edit ${node.id}`} onClick={beginEdit} />
       </div>
     </article>
   );
@@ -54,19 +59,27 @@ function Edit() {
 
 /** One answer, or the two models' answers beside each other. */
 function Turn({ node }: { node: Node }) {
-  const thread = useChat((state) => state.thread);
-  const both = pair(thread.tree, node);
-  if (!both || !node.parent) return <Answer node={node} />;
+  // Not the tree itself, which changes with each word of an answer.
+  const other = useChat(({ thread }) => pair(thread.tree, node)?.find(({ id }) => id !== node.id));
+  const single = useChat(({ thread }) => thread.single.has(node.parent ?? ""));
   const question = node.parent;
-  if (thread.single.has(question)) {
-    return <Answer node={node}><IconButton icon={Columns2} label={t("message.compare_show")} onClick={() => store.sideBySide(question, true)} /></Answer>;
+  if (!other || !question) return <Answer node={node} />;
+  if (single) {
+    return <Answer node={node}><IconButton icon={Columns2} label={t("message.compare_show")} place={`compare ${question}`} onClick={() => {
+      store.sideBySide(question, true);
+      focusNext(`[data-place="compare ${question}"]`);
+    }} /></Answer>;
   }
+  const both = node.model === "base" ? [other, node] : [node, other];
   return (
     <section className="compared" aria-label={t("message.compare_label")}>
       <div className="columns">
         {both.map((each) => <Answer key={each.id} node={each} shown={each.id === node.id} />)}
       </div>
-      <button type="button" className="link-button" onClick={() => store.sideBySide(question, false)}>{t("message.compare_hide")}</button>
+      <button type="button" className="link-button" data-place={`compare ${question}`} onClick={() => {
+        store.sideBySide(question, false);
+        focusNext(`[data-place="compare ${question}"]`);
+      }}>{t("message.compare_hide")}</button>
     </section>
   );
 }
@@ -86,7 +99,7 @@ function Answer({ node, shown, children }: { node: Node; shown?: boolean; childr
       <Ending node={node} />
       {!running && (
         <div className="actions">
-          <Branches node={node} />
+          <Branches node={node} compared={shown !== undefined} />
           {confirmed && (
             <>
               <CopyButton text={node.content} label={t("message.copy")} />
@@ -94,7 +107,7 @@ function Answer({ node, shown, children }: { node: Node; shown?: boolean; childr
               <IconButton icon={ThumbsDown} label={t("message.down")} pressed={node.feedback?.value === "down"} className="thumb" onClick={() => setAsking("down")} />
             </>
           )}
-          {!node.fault && <IconButton icon={RefreshCw} label={t("message.again")} disabled={busy} onClick={() => store.again(node)} />}
+          {!node.fault && <IconButton icon={RefreshCw} label={t("message.again")} disabled={busy} onClick={() => store.answers.again(node)} />}
           {confirmed && lineage && <IconButton icon={CircleHelp} label={t("message.why")} onClick={() => setWhy(true)} />}
           {children}
           <ServedBy node={node} />
@@ -102,7 +115,10 @@ function Answer({ node, shown, children }: { node: Node; shown?: boolean; childr
       )}
       {shown === true && !running && <p className="continues">{t("message.continues")}</p>}
       {shown === false && confirmed && !busy && (
-        <button type="button" className="link-button" onClick={() => store.showBranch(node)}>{t("message.continue")}</button>
+        <button type="button" className="link-button" onClick={() => {
+          store.showBranch(node);
+          focusComposer();
+        }}>{t("message.continue")}</button>
       )}
       {asking && <FeedbackDialog node={node} value={asking} onClose={() => setAsking(null)} />}
       {why && <WhyDialog message={node.id} onClose={() => setWhy(false)} />}
@@ -137,7 +153,7 @@ function Ending({ node }: { node: Node }) {
   if (node.state === "running" || node.state === "done") return null;
   if (node.fault) {
     const action = { send: t("message.send_again"), resume: t("message.resume"), again: t("message.again") }[node.fault.action ?? "again"];
-    return <FaultLine fault={node.fault} action={action} onAction={node.fault.action && !busy ? () => store.retry(node) : undefined} />;
+    return <FaultLine fault={node.fault} action={action} onAction={node.fault.action && !busy ? () => store.answers.retry(node) : undefined} />;
   }
   const stopped = node.state === "cut" && !node.why;
   return <p className="ended" dir="auto">{stopped ? t("message.stopped") : node.why || t(`message.${node.state as "cut"}`)}</p>;
@@ -153,32 +169,34 @@ function ServedBy({ node }: { node: Node }) {
   const parts = [
     version ? `${name} ${version}` : name,
     since && t("model.since", { date: date(since) }),
-    node.seconds !== null && t("message.seconds", { seconds: number(node.seconds, { maximumFractionDigits: 1 }) }),
-  ].filter(Boolean);
+    (node.seconds ?? 0) >= 0.05 && t("message.seconds", { seconds: number(node.seconds ?? 0, { maximumFractionDigits: 1 }) }),
+  ].filter((part) => typeof part === "string");
   return (
     <span className="served">
-      <span title={dateTime(node.at)}>{parts.join(" · ")}</span>
+      <span title={dateTime(node.at)}>{parts.map((part, place) => <span key={part}>{place > 0 && " · "}<bdi>{part}</bdi></span>)}</span>
       {Boolean(node.usage?.dropped_turns) && <span className="dropped">{t("message.dropped", { turns: node.usage?.dropped_turns ?? 0 })}</span>}
     </span>
   );
 }
 
-function Branches({ node }: { node: Node }) {
-  const tree = useChat((state) => state.thread.tree);
+function Branches({ node, compared }: { node: Node; compared?: boolean }) {
+  const all = useChat(({ thread }) => siblings(thread.tree, node).map(({ id }) => id).join(" ")).split(" ");
   const running = useChat((state) => state.running.has(state.thread.id));
-  const all = siblings(tree, node);
-  const place = all.findIndex(({ id }) => id === node.id);
-  if (all.length < 2) return null;
+  const place = all.indexOf(node.id);
+  if (all.length < (compared ? 3 : 2)) return null;
   const go = (to: number) => {
-    const next = all[to];
-    if (next) store.showBranch(next);
+    const next = store.state.thread.tree.get(all[to] ?? "");
+    if (!next) return;
+    store.showBranch(next);
+    const [same, other] = to > place ? ["next", "previous"] : ["previous", "next"];
+    focusNext(`[data-place="${same} ${next.id}"]:enabled`, `[data-place="${other} ${next.id}"]:enabled`);
   };
   return (
     <span className="branches" role="group" aria-label={t("message.versions")}>
-      <IconButton icon={ChevronLeft} label={t("message.previous")} disabled={running || place === 0} onClick={() => go(place - 1)} className="turn" />
+      <IconButton icon={ChevronLeft} label={t("message.previous")} disabled={running || place === 0} onClick={() => go(place - 1)} place={`previous ${node.id}`} className="turn" />
       <span aria-hidden="true">{place + 1}/{all.length}</span>
       <span className="sr-only">{t("message.of", { number: place + 1, count: all.length })}</span>
-      <IconButton icon={ChevronRight} label={t("message.next")} disabled={running || place === all.length - 1} onClick={() => go(place + 1)} className="turn" />
+      <IconButton icon={ChevronRight} label={t("message.next")} disabled={running || place === all.length - 1} onClick={() => go(place + 1)} place={`next ${node.id}`} className="turn" />
     </span>
   );
 }

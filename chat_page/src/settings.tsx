@@ -17,7 +17,7 @@ export function SettingsDialog({ onClose }: { onClose: () => void }) {
       {me?.name && <p className="note" dir="auto">{t("settings.signed_in", { name: me.name })}</p>}
       <label className="field">
         <span>{t("settings.language")}</span>
-        <select value={language()} onChange={(event) => void chooseLanguage(event.target.value).then(() => setFailed(false), () => setFailed(true))}>
+        <select data-first value={language()} onChange={(event) => void chooseLanguage(event.target.value).then(() => setFailed(false), () => setFailed(true))}>
           {languages().map(([tag, name]) => <option key={tag} value={tag} lang={tag}>{name}</option>)}
         </select>
         {failed && <span className="composer-error" role="alert">{t("app.language_failed")}</span>}

@@ -124,7 +124,7 @@ function Rename({ item, onClose }: { item: Conversation; onClose: () => void }) 
       }}>
         <label className="field">
           <span>{t("rename.label")}</span>
-          <input type="text" autoFocus dir="auto" maxLength={200} value={title} onFocus={(event) => event.target.select()} onChange={(event) => setTitle(event.target.value)} />
+          <input type="text" data-first dir="auto" maxLength={200} value={title} onFocus={(event) => event.target.select()} onChange={(event) => setTitle(event.target.value)} />
         </label>
         {fault && <FaultLine fault={fault} />}
         <div className="dialog-buttons">

@@ -2,9 +2,9 @@
 
 import { useSyncExternalStore } from "react";
 import { api, ApiError } from "./api";
-import { eventsOf, type Numbered } from "./events";
-import { children, path, type Fault, type Node, type Tree } from "./tree";
-import type { Conversation, Feedback, Me, Message, ModelId } from "./types";
+import { Answers } from "./answers";
+import { path, type Fault, type Node, type Tree } from "./tree";
+import type { Conversation, Feedback, Me, ModelId } from "./types";
 
 export type Choice = ModelId | "compare";
 
@@ -41,20 +41,9 @@ export interface State {
   said: { kind: "answering" | "answer" | "stopped" | "failed"; text: string; at: number } | null;
 }
 
-interface Job {
-  conversation: string;
-  question: Node;
-  answer: string;
-  model: ModelId;
-  /** The server has the question: read on by event number instead of posting. */
-  posted: boolean;
-  stop: boolean;
-  abort: AbortController;
-}
 
-const MAX_TRIES = 8;
-/** How often a growing answer is drawn; a long one is parsed again each time. */
-const DRAW_MS = 40;
+/** How often is asked whether a model has become available. */
+const REREAD_MS = 15_000;
 
 export const newId = (): string => crypto.randomUUID();
 
@@ -69,18 +58,19 @@ const emptyThread = (id: string): Thread => ({
 });
 
 export function faultOf(error: unknown, action: Fault["action"] = null): Fault {
-  if (error instanceof ApiError) return { code: error.code, text: error.message, retryAfter: error.retryAfter, action };
-  return { code: "network", text: "", retryAfter: null, action };
+  if (error instanceof ApiError) return { code: error.code, text: error.message, retryAfter: error.retryAfter, action, local: true };
+  return { code: "network", text: "", retryAfter: null, action, local: true };
 }
 
 export class ChatStore {
   private listeners = new Set<() => void>();
-  private jobs = new Map<string, Job>();
+  readonly answers = new Answers(this);
   /** Threads that hold more than the server does: a running answer, or a question that was not sent. */
   private kept = new Map<string, Thread>();
   /** Unsent texts, by conversation; in memory only. */
   private drafts = new Map<string, string>();
   private listRead = 0;
+  private rereading = 0;
 
   state: State = {
     me: null,
@@ -98,7 +88,7 @@ export class ChatStore {
     return () => this.listeners.delete(listener);
   };
 
-  private set(change: Partial<State>): void {
+  set(change: Partial<State>): void {
     this.state = { ...this.state, ...change };
     for (const listener of this.listeners) listener();
   }
@@ -110,6 +100,8 @@ export class ChatStore {
       const me = await api.me();
       const usable = me.models.find((model) => model.available) ?? me.models[0];
       const known = this.state.choice === "compare" ? me.compare : me.models.some(({ id, available }) => id === this.state.choice && available);
+      window.clearTimeout(this.rereading);
+      if (me.models.some(({ available }) => !available)) this.rereading = window.setTimeout(() => void this.readMe(), REREAD_MS);
       this.set({ me, meFault: null, choice: known ? this.state.choice : (usable?.id ?? "tuned") });
     } catch (error) {
       this.set({ meFault: faultOf(error) });
@@ -141,7 +133,7 @@ export class ChatStore {
     }
   }
 
-  private toList(conversation: Conversation, onTop: boolean): void {
+  toList(conversation: Conversation, onTop: boolean): void {
     const { list } = this.state;
     const present = list.items.some(({ id }) => id === conversation.id);
     if (!present && list.query) return;
@@ -169,7 +161,7 @@ export class ChatStore {
 
   private forget(ids: string[]): void {
     const gone = new Set(ids);
-    for (const job of this.jobs.values()) if (gone.has(job.conversation)) job.abort.abort();
+    this.answers.abandon(gone);
     for (const id of gone) {
       this.kept.delete(id);
       this.drafts.delete(id);
@@ -219,18 +211,13 @@ export class ChatStore {
         const head = thread.head && tree.has(thread.head) ? thread.head : conversation.head;
         return { ...thread, conversation, tree, head: head ?? messages.at(-1)?.id ?? null, loading: false, fault: null };
       });
-      for (const message of messages) {
-        if (message.state === "running" && message.role === "assistant" && !this.jobs.has(message.id)) {
-          const question = messages.find((each) => each.id === message.parent);
-          if (question) void this.run(this.job(id, question, message.id, message.model ?? "tuned", true));
-        }
-      }
+      this.answers.takeUp(id, messages);
     } catch (error) {
       this.change(id, (thread) => ({ ...thread, loading: false, fault: faultOf(error) }));
     }
   }
 
-  private change(id: string, how: (thread: Thread) => Thread): void {
+  change(id: string, how: (thread: Thread) => Thread): void {
     const current = this.state.thread.id === id ? this.state.thread : this.kept.get(id);
     if (!current) return;
     const next = how(current);
@@ -238,19 +225,19 @@ export class ChatStore {
     if (this.state.thread.id === id) this.set({ thread: next });
   }
 
-  private keep(id: string): void {
+  keep(id: string): void {
     if (this.state.thread.id === id && !this.kept.has(id)) this.kept.set(id, this.state.thread);
   }
 
   /** A thread without running answers and unsent questions can be read again from the server. */
-  private release(id: string): void {
+  release(id: string): void {
     const thread = this.kept.get(id);
-    if (!thread || [...this.jobs.values()].some((job) => job.conversation === id)) return;
+    if (!thread) return;
     if ([...thread.tree.values()].some((node) => node.unsent || node.fault)) return;
     this.kept.delete(id);
   }
 
-  private put(id: string, change: Partial<Node> & { id: string }): void {
+  put(id: string, change: Partial<Node> & { id: string }): void {
     this.change(id, (thread) => {
       const tree = new Map(thread.tree);
       tree.set(change.id, { ...(tree.get(change.id) as Node), ...change });
@@ -258,7 +245,7 @@ export class ChatStore {
     });
   }
 
-  private without(id: string, message: string): void {
+  without(id: string, message: string): void {
     this.change(id, (thread) => {
       const tree = new Map(thread.tree);
       tree.delete(message);
@@ -288,237 +275,21 @@ export class ChatStore {
     });
   }
 
-  // --- asking
-
   busy(conversation: string): boolean {
     return this.state.running.has(conversation);
   }
 
-  /** Asks a new question after what is shown. */
-  askNext(content: string): void {
-    const { thread } = this.state;
-    const last = path(thread.tree, thread.head).filter((node) => node.role === "assistant" && !unconfirmed(node)).at(-1);
-    void this.ask(content, last?.id ?? null);
-  }
-
-  edit(question: string, content: string): void {
-    const node = this.state.thread.tree.get(question);
-    if (node) void this.ask(content, node.parent);
-  }
-
-  private async ask(content: string, parent: string | null): Promise<void> {
-    const question = questionOf(content, parent);
-    const { id } = this.state.thread;
-    this.put(id, question);
-    if (location.hash !== `#/c/${id}`) history.pushState(null, "", `#/c/${id}`);
-    await this.answerBy(id, question, this.chosen());
-  }
-
-  private chosen(): ModelId[] {
-    const { choice } = this.state;
-    return choice === "compare" ? ["tuned", "base"] : [choice];
-  }
-
-  /** Asks the models one after the other: the server writes one answer at a time. */
-  private async answerBy(id: string, question: Node, models: ModelId[]): Promise<void> {
-    const jobs = models.map((model) => this.job(id, question, newId(), model, false));
-    jobs.forEach((job, place) => this.put(id, answerOf(job, place ? "waiting" : "sending")));
-    this.change(id, (thread) => ({ ...thread, head: jobs[0]?.answer ?? thread.head }));
-    for (const job of jobs) {
-      this.jobs.set(job.answer, job);
-      this.keep(id);
-    }
-    let going = true;
-    for (const job of jobs) {
-      if (going) going = await this.run(job);
-      else {
-        this.jobs.delete(job.answer);
-        this.without(id, job.answer);
-        this.settled(id);
-      }
-    }
-  }
-
-  /** Another answer to the same question. */
-  again(answer: Node, model: ModelId | undefined = answer.model): void {
-    const { thread } = this.state;
-    const question = answer.parent ? thread.tree.get(answer.parent) : undefined;
-    if (!question || this.busy(thread.id)) return;
-    void this.answerBy(thread.id, question, [model ?? "tuned"]);
-  }
-
-  /** The button of a fault: the same ids again, or reading on. */
-  retry(answer: Node): void {
-    const { thread } = this.state;
-    const question = answer.parent ? thread.tree.get(answer.parent) : undefined;
-    if (!question || this.busy(thread.id)) return;
-    if (answer.fault?.action === "again" || !answer.fault) return this.again(answer);
-    const job = this.job(thread.id, question, answer.id, answer.model ?? "tuned", answer.fault.action === "resume");
-    this.put(thread.id, { ...answerOf(job, job.posted ? "reconnecting" : "sending"), content: answer.content });
-    void this.run(job);
-  }
-
-  private job(conversation: string, question: Node, answer: string, model: ModelId, posted: boolean): Job {
-    return { conversation, question, answer, model, posted, stop: false, abort: new AbortController() };
-  }
-
-  stop(): void {
-    const { thread } = this.state;
-    const job = [...this.jobs.values()].find((each) => each.conversation === thread.id);
-    if (!job || job.stop) return;
-    job.stop = true;
-    this.put(thread.id, { id: job.answer, phase: "stopping" });
-    if (job.posted) void this.sendStop(job);
-  }
-
-  private async sendStop(job: Job): Promise<void> {
-    try {
-      await api.stop(job.conversation, job.answer);
-    } catch (error) {
-      if (error instanceof ApiError && error.code === "not_found") return;
-      job.stop = false;
-      this.set({ notice: faultOf(error) });
-      this.put(job.conversation, { id: job.answer, phase: "streaming" });
-    }
-  }
-
-  /** Reads one answer to its end, through cuts of the connection. Returns whether it was finished. */
-  private async run(job: Job): Promise<boolean> {
-    const { conversation: id, answer, abort } = job;
-    this.jobs.set(answer, job);
-    this.keep(id);
-    this.set({ running: new Set(this.state.running).add(id), said: { kind: "answering", text: "", at: Date.now() } });
-    const drawn = new Drawing((content) => this.put(id, { id: answer, content, ...(job.stop ? {} : { phase: "streaming" as const }) }));
-    drawn.known = this.nodeOf(id, answer)?.content ?? "";
-    let after = 0;
-    let tries = 0;
-    try {
-      for (;;) {
-        try {
-          const response = job.posted
-            ? await api.stream(id, answer, after, abort.signal)
-            : await api.post(id, this.questionOf(job), abort.signal);
-          for await (const event of eventsOf(response)) {
-            if (event.id <= after) continue;
-            after = event.id;
-            tries = 0;
-            const ended = this.take(job, event, drawn);
-            if (ended !== null) return ended;
-          }
-        } catch (error) {
-          if (abort.signal.aborted) return false;
-          if (error instanceof ApiError && error.code === "not_found" && job.posted) return await this.readEnd(job);
-          if (error instanceof ApiError && !passes(error)) return this.fail(job, faultOf(error, action(error, job)));
-          if (!job.posted) return this.fail(job, faultOf(error, "send"));
-        }
-        if (++tries > MAX_TRIES) return this.fail(job, { code: "lost", text: "", retryAfter: null, action: job.posted ? "resume" : "send" });
-        drawn.flush();
-        if (!job.stop) this.put(id, { id: answer, phase: "reconnecting" });
-        await wait(Math.min(8000, 250 * 2 ** tries), abort.signal);
-      }
-    } finally {
-      drawn.end();
-      this.jobs.delete(answer);
-      this.settled(id);
-    }
-  }
-
-  private questionOf({ question, answer, model }: Job) {
-    return { id: question.id, parent: question.parent, content: question.content, answer_id: answer, model };
-  }
-
-  private nodeOf(id: string, message: string): Node | undefined {
+  nodeOf(id: string, message: string): Node | undefined {
     return (this.state.thread.id === id ? this.state.thread : this.kept.get(id))?.tree.get(message);
   }
 
-  private settled(id: string): void {
-    if ([...this.jobs.values()].some((job) => job.conversation === id)) return;
-    const running = new Set(this.state.running);
-    running.delete(id);
-    this.set({ running });
-    this.release(id);
-  }
-
-  /** Applies an event; returns whether the answer is finished, or null while it goes on. */
-  private take(job: Job, event: Numbered, drawn: Drawing): boolean | null {
-    const { conversation: id, answer } = job;
-    switch (event.name) {
-      case "started": {
-        const user = event.data.user;
-        job.posted = true;
-        this.put(id, { ...user, unsent: false });
-        this.change(id, (thread) => ({ ...thread, conversation: event.data.conversation }));
-        this.toList(event.data.conversation, true);
-        if (job.stop) void this.sendStop(job);
-        else this.put(id, { id: answer, phase: "streaming" });
-        return null;
-      }
-      case "delta":
-        drawn.add(event.data.text);
-        return null;
-      case "done":
-      case "cut": {
-        drawn.end();
-        const { message, conversation } = event.data;
-        const change: Node = { ...message };
-        if (event.name === "cut" && event.data.code !== "stopped") {
-          const { code, why, retry } = event.data;
-          change.fault = { code, text: why, retryAfter: null, action: retry ? "again" : null };
-        }
-        this.replace(id, change, conversation);
-        if (event.name === "done") this.say("answer", message.content);
-        else this.say(event.data.code === "stopped" ? "stopped" : "failed", event.data.why);
-        this.meMayBeOld(message);
-        return event.name === "done";
-      }
-    }
-    return null;
-  }
-
-  private say(kind: "answer" | "stopped" | "failed", text: string): void {
-    this.set({ said: { kind, text, at: Date.now() } });
-  }
-
-  private replace(id: string, node: Node, conversation: Conversation): void {
+  replace(id: string, node: Node, conversation: Conversation): void {
     this.change(id, (thread) => {
       const tree = new Map(thread.tree);
       tree.set(node.id, node);
       return { ...thread, tree, conversation };
     });
     this.toList(conversation, true);
-  }
-
-  /** A new version may have been deployed since the page was opened. */
-  private meMayBeOld({ model, served }: Message): void {
-    const known = this.state.me?.models.find(({ id }) => id === model);
-    if (served?.model_version && known && known.version !== served.model_version) void this.readMe();
-  }
-
-  /** The stream is over and gone: the conversation has the answer. */
-  private async readEnd(job: Job): Promise<boolean> {
-    try {
-      const { conversation, messages } = await api.conversation(job.conversation);
-      const message = messages.find(({ id }) => id === job.answer);
-      if (message && message.state !== "running") {
-        this.replace(job.conversation, message, conversation);
-        this.say(message.state === "done" ? "answer" : "failed", message.content);
-        return message.state === "done";
-      }
-    } catch (error) {
-      if (!(error instanceof ApiError && error.code === "not_found")) return this.fail(job, faultOf(error, "resume"));
-    }
-    return this.fail(job, { code: "lost", text: "", retryAfter: null, action: "send" });
-  }
-
-  private fail(job: Job, fault: Fault): false {
-    const { conversation: id, answer } = job;
-    const node = this.nodeOf(id, answer);
-    if (node) {
-      const { phase: _, ...rest } = node;
-      this.change(id, (thread) => ({ ...thread, tree: new Map(thread.tree).set(answer, { ...rest, state: "failed", fault }) }));
-    }
-    this.say("failed", "");
-    return false;
   }
 
   // --- feedback
@@ -536,76 +307,8 @@ export class ChatStore {
   }
 }
 
-/** A growing text, drawn at most every DRAW_MS. */
-class Drawing {
-  /** What was shown before the stream was read again from its start: shown until the stream is longer. */
-  known = "";
-  private text = "";
-  private timer = 0;
-
-  constructor(private readonly draw: (text: string) => void) {}
-
-  add(text: string): void {
-    this.text += text;
-    if (this.text.length < this.known.length) return;
-    this.timer ||= window.setTimeout(() => this.flush(), Math.max(DRAW_MS, this.text.length / 100));
-  }
-
-  flush(): void {
-    if (this.timer) this.draw(this.text);
-    this.end();
-  }
-
-  end(): void {
-    window.clearTimeout(this.timer);
-    this.timer = 0;
-  }
-}
-
-/** The server may not know this answer: nothing can follow it. */
-const unconfirmed = ({ fault }: Node): boolean => Boolean(fault && fault.action !== "again" && fault.action !== "resume");
-
-function questionOf(content: string, parent: string | null): Node {
-  return { ...blank(newId(), parent), role: "user", content, state: "done", unsent: true };
-}
-
-function answerOf({ answer, question, model }: Job, phase: Node["phase"]): Node {
-  return { ...blank(answer, question.id), role: "assistant", state: "running", model, phase: phase ?? "sending", fault: undefined };
-}
-
-function blank(id: string, parent: string | null) {
-  return { id, parent, content: "", why: "", at: new Date().toISOString(), served: null, usage: null, seconds: null, feedback: null };
-}
-
-/** A proxy's own answer, or a pause of the server: reading on may succeed. */
-const passes = ({ code, status }: ApiError): boolean => code === "network" || (code === "server" && status >= 500);
-
-function action({ code }: ApiError, job: Job): Fault["action"] {
-  if (["refused_by_filter", "invalid", "too_large", "conflict"].includes(code)) return null;
-  return job.posted ? "resume" : "send";
-}
-
-/** Waits, or until the machine is online again. */
-function wait(milliseconds: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const end = () => {
-      window.clearTimeout(timer);
-      window.removeEventListener("online", end);
-      signal.removeEventListener("abort", end);
-      resolve();
-    };
-    const timer = window.setTimeout(end, milliseconds);
-    window.addEventListener("online", end);
-    signal.addEventListener("abort", end);
-  });
-}
-
 export const store = new ChatStore();
 
 export function useChat<T>(select: (state: State) => T): T {
   return useSyncExternalStore(store.subscribe, () => select(store.state));
-}
-
-export function siblings(tree: Tree, node: Node): Node[] {
-  return children(tree, node.parent).filter(({ role }) => role === node.role);
 }

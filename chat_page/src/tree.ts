@@ -9,6 +9,8 @@ export interface Fault {
   retryAfter: number | null;
   /** `send`: the same ids again. `resume`: read on. `again`: a new answer. */
   action: "send" | "resume" | "again" | null;
+  /** The page found it: the server may not know the answer. */
+  local?: boolean;
 }
 
 export interface Node extends Message {
@@ -44,6 +46,11 @@ export function path(tree: Tree, head: string | null): Node[] {
 
 function newest(tree: Tree, parent: string | null): Node | undefined {
   return children(tree, parent).at(-1);
+}
+
+/** The versions of a message, itself included. */
+export function siblings(tree: Tree, node: Node): Node[] {
+  return children(tree, node.parent).filter(({ role }) => role === node.role);
 }
 
 /** The tuned and the base model's answer beside each other: the shown one, and the other model's newest. */

@@ -8,7 +8,7 @@ import json
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -19,10 +19,12 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.responses import FileResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
+from tests.support import chat_records as records
+from tests.support.chat_streams import Script, Stream, events_of
 from tests.support.chat_texts import CONVERSATIONS, EXAMPLES, RIGHT_TO_LEFT, answer_to
 
 PAGE = Path(__file__).parents[2] / "chat_code" / "page"
@@ -36,38 +38,13 @@ PAGE_SIZE = 30
 UNSAFE = {"POST", "PUT", "PATCH", "DELETE"}
 
 
-@dataclass
-class Script:
-    """How the next answer is written."""
+class JSONResponse(Response):
+    """JSON in ASCII: a hostile text may hold half a surrogate pair, which UTF-8 cannot."""
 
-    text: str | None = None
-    """None: what `answer_to` has for the question."""
-    pause: float = 0.0
-    """Seconds before each piece of the text."""
-    hold: bool = False
-    """Waits after the first piece until `ChatApiFake.release()`."""
-    cut_after: int = 0
-    """Closes the first connection after this many events; the answer goes on."""
-    ends: str = "done"
-    """`done`, or the code of a `cut`."""
-    why: str = ""
-    retry: bool = True
+    media_type = "application/json"
 
-
-@dataclass
-class Stream:
-    """The events of one answer, kept for readers that come again."""
-
-    events: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
-    ended: bool = False
-    stopped: bool = False
-    changed: asyncio.Condition = field(default_factory=asyncio.Condition)
-
-    async def add(self, name: str, data: dict[str, Any]) -> None:
-        async with self.changed:
-            self.events.append((name, json.loads(json.dumps(data))))
-            self.ended = name in ("done", "cut")
-            self.changed.notify_all()
+    def render(self, content: Any) -> bytes:
+        return json.dumps(content).encode("ascii")
 
 
 class Refused(Exception):
@@ -102,12 +79,14 @@ class ChatApiFake:
 
     def reset(self) -> None:
         """Forget everything."""
+        for stream in self.streams.values():
+            stream.stopped = True
         for kept in (self.scripts, self.refusals, self.requests, self.conversations, self.messages, self.streams):
             kept.clear()
         self.lose_reply, self._released = 0, False
         self.models = [
-            _model("tuned", "phi-assistant", "3", "blue", "2026-11-28T10:00:00Z"),
-            _model("base", "Phi-4-mini-instruct", "1", "base", None),
+            records.model("tuned", "phi-assistant", "3", "blue", "2026-11-28T10:00:00Z"),
+            records.model("base", "Phi-4-mini-instruct", "1", "base", None),
         ]
         self.me = {"compare": True, "compare_note": "", "keep_days": 0, "lineage": True, "examples": EXAMPLES}
         self.me |= {"limits": {"question_bytes": 65536}, "name": "ann", "local": True, "sign_out": None}
@@ -127,13 +106,13 @@ class ChatApiFake:
         """Store a conversation of questions and answers; return its id."""
         at = datetime.now(UTC) - timedelta(days=days)
         id = f"stored-{len(self.conversations):06}"
-        self.conversations[id] = _conversation(id, title, _iso(at))
+        self.conversations[id] = records.conversation(id, title, records.iso(at))
         self.messages[id] = {}
         parent = None
         for number, (question, answer) in enumerate(turns):
-            user = _message(f"{id}-q{number}", parent, "user", question)
-            reply = _message(f"{id}-a{number}", user["id"], "assistant", answer, model="tuned")
-            reply |= {"served": self._served("tuned", reply["id"]), "seconds": 0.8, "at": _iso(at)}
+            user = records.message(f"{id}-q{number}", parent, "user", question)
+            reply = records.message(f"{id}-a{number}", user["id"], "assistant", answer, model="tuned")
+            reply |= {"served": self._served("tuned", reply["id"]), "seconds": 0.8, "at": records.iso(at)}
             self.messages[id] |= {user["id"]: user, reply["id"]: reply}
             parent = reply["id"]
         self.conversations[id]["head"] = parent
@@ -236,22 +215,23 @@ class ChatApiFake:
         if known and known["content"] != asked["content"]:
             raise Refused(409, "conflict", "Another message has this id.")
         if id not in self.conversations:
-            self.conversations[id] = _conversation(id, asked["content"][:60], _now())
+            self.conversations[id] = records.conversation(id, asked["content"][:60], records.now())
             self.messages[id] = {}
         messages = self.messages[id]
         if asked["parent"] and asked["parent"] not in messages:
             raise Refused(400, "invalid", "There is no such parent.")
         if not known:
-            messages[asked["id"]] = _message(asked["id"], asked["parent"], "user", asked["content"])
-        answer = _message(asked["answer_id"], asked["id"], "assistant", "", model=asked["model"], state="running")
+            messages[asked["id"]] = records.message(asked["id"], asked["parent"], "user", asked["content"])
+        answer = records.message(
+            asked["answer_id"], asked["id"], "assistant", "", model=asked["model"], state="running"
+        )
         messages[answer["id"]] = answer
-        self.conversations[id] |= {"head": answer["id"], "updated": _now()}
-        self.streams[answer["id"]] = stream = Stream()
+        self.conversations[id] |= {"head": answer["id"], "updated": records.now()}
         script = self.scripts.pop(0) if self.scripts else Script()
+        self.streams[answer["id"]] = stream = Stream(cut_after=script.cut_after)
         task = asyncio.ensure_future(self._write(id, asked, answer, stream, script))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        stream.cut_after = script.cut_after  # type: ignore[attr-defined]
 
     async def _write(self, id: str, asked: dict, answer: dict, stream: Stream, script: Script) -> None:
         """Write the answer, whether or not anybody reads it."""
@@ -278,8 +258,7 @@ class ChatApiFake:
         answer |= {"seconds": round(time.monotonic() - began, 2)}
         answer |= {"usage": {"prompt_tokens": 20, "completion_tokens": len(pieces), "dropped_turns": 0}}
         if id not in self.conversations:
-            stream.ended = True
-            return
+            return await stream.end()
         ending = {"message": answer, "conversation": self.conversations[id]}
         if code == "done":
             await stream.add("done", ending)
@@ -294,9 +273,9 @@ class ChatApiFake:
 
     def _answer(self, answer: str, after: int) -> Response:
         stream = self.streams[answer]
-        limit, stream.cut_after = getattr(stream, "cut_after", 0), 0  # type: ignore[attr-defined]
+        limit, stream.cut_after = stream.cut_after, 0
         headers = {"cache-control": "no-store"}
-        return StreamingResponse(_events(stream, after, limit), media_type="text/event-stream", headers=headers)
+        return StreamingResponse(events_of(stream, after, limit), media_type="text/event-stream", headers=headers)
 
     async def _stop(self, request: Request) -> Response:
         self._message_of(request)
@@ -305,7 +284,7 @@ class ChatApiFake:
 
     async def _feedback(self, request: Request) -> Response:
         message = self._message_of(request)
-        message["feedback"] = None if request.method == "DELETE" else (await request.json()) | {"at": _now()}
+        message["feedback"] = None if request.method == "DELETE" else (await request.json()) | {"at": records.now()}
         return Response(status_code=204) if request.method == "DELETE" else JSONResponse(message)
 
     async def _why(self, request: Request) -> Response:
@@ -371,59 +350,12 @@ class _Front:
         await self.app(scope, receive, send)
 
 
-async def _events(stream: Stream, after: int, limit: int) -> AsyncIterator[str]:
-    sent = 0
-    at = after
-    while True:
-        async with stream.changed:
-            await stream.changed.wait_for(lambda: len(stream.events) > at or stream.ended)
-        while at < len(stream.events):
-            name, data = stream.events[at]
-            at += 1
-            yield f"id: {at}\nevent: {name}\ndata: {json.dumps(data)}\n\n"
-            sent += 1
-            if sent == limit:
-                return
-        if stream.ended:
-            return
-        yield ": ping\n\n"
-
-
 def _json(status: int, code: str, message: str, retry_after: float | None = None) -> Response:
     return JSONResponse({"error": {"code": code, "message": message, "retry_after": retry_after}}, status)
 
 
 async def _refused(request: Request, refusal: Refused) -> Response:
     return _json(refusal.status, refusal.code, refusal.message, refusal.retry_after)
-
-
-def _model(id: str, name: str, version: str, deployment: str, since: str | None) -> dict[str, Any]:
-    return {
-        "id": id,
-        "name": name,
-        "version": version,
-        "deployment": deployment,
-        "since": since,
-        "available": True,
-        "why_not": "",
-    }
-
-
-def _conversation(id: str, title: str, at: str) -> dict[str, Any]:
-    return {"id": id, "title": title, "created": at, "updated": at, "head": None, "etag": "1"}
-
-
-def _message(id: str, parent: str | None, role: str, content: str, **more: Any) -> dict[str, Any]:
-    empty = {"state": "done", "why": "", "served": None, "usage": None, "seconds": None, "feedback": None}
-    return {"id": id, "parent": parent, "role": role, "content": content, "at": _now(), **empty, **more}
-
-
-def _iso(at: datetime) -> str:
-    return at.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-
-
-def _now() -> str:
-    return _iso(datetime.now(UTC))
 
 
 @contextmanager
