@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from .errors import TooLong
 from .settings import Settings
+from .sizing import Plan, steps_of
 
 if TYPE_CHECKING:
     from .data import TokenRows
@@ -39,8 +40,6 @@ def estimate(trainer: Trainer, settings: Settings, validation: TokenRows, steps:
 
 
 def total_steps(trainer: Trainer, settings: Settings) -> int:
-    from .trainer import steps_of
-
     rows: Any = trainer.train_dataset
     return steps_of(settings, len(trainer.order or rows))
 
@@ -85,9 +84,10 @@ def announce(
     train: TokenRows,
     validation: TokenRows,
     replay: TokenRows | None,
+    planned: Plan,
     ahead: Estimate,
 ) -> None:
-    """Report the estimate. Raises TooLong when it is above the limit."""
+    """Report the plan and the estimate. Raises TooLong when it is above the limit."""
     minutes = ahead.seconds / 60
     reporter.line(
         f"{len(train.rows)} conversations, {train.tokens} tokens an epoch, {train.tokens_in_loss} of them in the loss; "
@@ -100,6 +100,11 @@ def announce(
         )
     if train.cut or validation.cut:
         reporter.line(f"cut to {settings.max_length} tokens: {train.cut} in training, {validation.cut} in validation")
+    reporter.line(planned.line())
+    if planned.note:
+        reporter.line(planned.note)
+    if planned.warning:
+        reporter.warning(planned.warning)
     reporter.line(
         f"{ahead.steps} steps left, about {minutes:.1f} minutes at {ahead.tokens_per_second:.0f} tokens/s (measured)"
     )

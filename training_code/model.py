@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import TrainingRefused
+from .roles import adapter_targets, modules_named
 from .settings import Settings
 
 if TYPE_CHECKING:
@@ -42,6 +43,15 @@ def stop_ids(folder: Path, tokenizer: PreTrainedTokenizerBase) -> set[int]:
     return {int(i) for i in (ids if isinstance(ids, list) else [ids]) if i is not None}
 
 
+def context_length(folder: Path) -> int | None:
+    """The most tokens that the model in `folder` reads, by its config; None when the config does not say."""
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    for each in (config, config.get("text_config") or {}):
+        if isinstance(each.get("max_position_embeddings"), int):
+            return each["max_position_embeddings"]
+    return None
+
+
 def load_model(settings: Settings) -> PreTrainedModel:
     """The base model in the precision of the settings. Raises TrainingRefused."""
     import torch
@@ -71,12 +81,9 @@ def load_model(settings: Settings) -> PreTrainedModel:
 
 
 def freeze(model: PreTrainedModel, names: Sequence[str]) -> None:
-    """Exclude the named modules from training. Raises TrainingRefused for a module that the model does not have."""
+    """Exclude modules from training, by role or name. Raises TrainingRefused for one that the model does not have."""
     for name in names:
-        modules = [module for path, module in model.named_modules() if path.rpartition(".")[2] == name]
-        if not modules:
-            raise TrainingRefused(f"frozen: the model has no module named {name}")
-        for module in modules:
+        for module in modules_named(model, name, "frozen").values():
             module.requires_grad_(False)
 
 
@@ -113,19 +120,12 @@ def adapter_config(settings: Settings, model: PreTrainedModel) -> LoraConfig | N
     """The adapter configuration of the settings; None for a full fine-tune. Raises TrainingRefused."""
     if settings.method == "full":
         return None
-    names = {name.rpartition(".")[2] for name, _ in model.named_modules()}
-    absent = [target for target in settings.lora_targets if target not in names]
-    if absent:
-        linear = sorted(
-            {n.rpartition(".")[2] for n, m in model.named_modules() if type(m).__name__.startswith("Linear")}
-        )
-        raise TrainingRefused(f"lora_targets: the model has no layer {', '.join(absent)}; it has {', '.join(linear)}")
     from peft import LoraConfig
 
     return LoraConfig(
         r=settings.lora_rank,
         lora_alpha=settings.lora_alpha,  # type: ignore[arg-type]  # annotated as int in peft, which accepts any number
         lora_dropout=settings.lora_dropout,
-        target_modules=list(settings.lora_targets),
+        target_modules=adapter_targets(model, settings.lora_targets),
         task_type="CAUSAL_LM",
     )

@@ -19,6 +19,7 @@ from .settings import Settings
 if TYPE_CHECKING:
     from .data import TokenRows
     from .progress import Progress
+    from .sizing import Plan
     from .trainer import Trainer
 
 # By default glibc returns every large buffer to the kernel and requests it again, page by page, at each step.
@@ -76,6 +77,13 @@ def prepare(settings: Settings) -> None:
         torch.set_num_threads(settings.threads)
 
 
+def device_name() -> str:
+    """The name of the GPU that trains, or the number of CPU threads."""
+    import torch
+
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU ({torch.get_num_threads()} threads)"
+
+
 def peak_memory_gb() -> float:
     """The peak resident memory of this process, in GB (10^9 bytes)."""
     unit = 1 if sys.platform == "darwin" else 1024  # getrusage(2): bytes on macOS, KiB on Linux
@@ -86,13 +94,13 @@ def facts(
     settings: Settings,
     identity: str,
     trainer: Trainer,
-    steps: int,
+    planned: Plan,
     progress: Progress,
     train: TokenRows,
     validation: TokenRows,
     replay: TokenRows | None,
 ) -> dict[str, Any]:
-    """The contents of report.json for a run planned for `steps` steps, as JSON values.
+    """The contents of report.json, as JSON values.
 
     Speed, seconds and memory are those of this process; they exclude earlier processes that were killed.
     """
@@ -107,7 +115,8 @@ def facts(
         "method": settings.method,
         "steps": state.global_step,
         "epochs": round(state.epoch or 0, 4),
-        "stopped_early": state.global_step < steps,
+        "stopped_early": state.global_step < planned.steps,
+        "plan": planned.as_json(),
         "best_step": state.best_global_step,
         "best_validation_loss": state.best_metric,
         "losses": [{"step": e["step"], "loss": e["loss"]} for e in state.log_history if "loss" in e],

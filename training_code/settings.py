@@ -49,20 +49,28 @@ class Settings(BaseModel):
     lora_rank: Annotated[Count, "rank of the adapter"] = 16
     lora_alpha: Annotated[Positive, "the adapter is scaled by lora_alpha / lora_rank"] = 32.0
     lora_dropout: Annotated[Share, "share of adapter inputs dropped in training"] = 0.0
-    lora_targets: Annotated[Names, "layers that get an adapter, by the end of their name"] = (
-        "qkv_proj",
-        "o_proj",
-        "gate_up_proj",
-        "down_proj",
+    lora_targets: Annotated[Names, "layers that get an adapter: attention, mlp, or the end of a layer's name"] = (
+        "attention",
+        "mlp",
     )
-    frozen: Annotated[Names, "modules that a full fine-tune leaves as they are, by the end of their name"] = ()
+    frozen: Annotated[
+        Names, "what a full fine-tune leaves as it is: attention, mlp, embeddings, or the end of a module's name"
+    ] = ()
 
     max_length: Annotated[Count, "longest conversation, in tokens; the rest is cut off"] = 1024
     max_truncated_share: Annotated[Share, "refuse when a larger share of the conversations would be cut", PLACE] = 0.05
     packing: Annotated[bool, "put several conversations in one row, each seeing only itself"] = True
-    packed_length: Annotated[Count, "length of a packed row, in tokens"] = 1024
-    batch_size: Annotated[Count, "rows in one forward pass"] = 1
-    accumulation: Annotated[Count, "forward passes to one optimizer step"] = 1
+    packed_length: Annotated[Count, "length of a packed row, in tokens; with target_steps the longest"] = 1024
+    batch_size: Annotated[Count, "rows in one forward pass; with target_steps the most"] = 1
+    accumulation: Annotated[Count, "forward passes to one optimizer step; with target_steps the most"] = 1
+    target_steps: Annotated[
+        Count | None, TextAsNone, "optimizer steps to reach, by smaller steps where the data is little; none = no fit"
+    ] = None
+    comparison: Annotated[
+        str,
+        "what these values are compared with; said in log and report, and no number of steps is warned about",
+        PLACE,
+    ] = ""
     eval_batch_size: Annotated[Count, "rows in one forward pass of the validation"] = 1
 
     epochs: Annotated[Positive, "passes over the training conversations"] = 3.0

@@ -25,6 +25,7 @@ from .errors import TrainingRefused
 from .model import adapter_config
 from .replay import HELD, Mixed, base_of
 from .settings import Settings
+from .sizing import steps_of, warmup_steps
 
 # The inputs of the model in a batch; attention.py uses the offsets.
 SEEN = ("input_ids", "attention_mask", "position_ids", "cu_seq_lens_q")
@@ -117,18 +118,12 @@ def make_trainer(
     )
     trainer.remove_callback(PrinterCallback)
     if order:
-        trainer.order, trainer.base = order, base_of(trainer.model)
+        trainer.order, trainer.base = order, base_of(trainer.model, in_bf16=settings.precision == "bf16-autocast")
     in_loss = sum(label != IGNORED for row in validation["labels"] for label in row)
     batches = math.ceil(len(validation) / settings.eval_batch_size)
     # Without padding, a batch reaches the loss as one long row.
     trainer.eval_tokens_per_row = in_loss / (batches if settings.packing else len(validation))
     return trainer
-
-
-def steps_of(settings: Settings, rows: int) -> int:
-    """Optimizer steps of the whole run."""
-    batches = math.ceil(rows / settings.batch_size)
-    return math.ceil(settings.epochs * max(1, math.ceil(batches / settings.accumulation)))
 
 
 def checked_arguments(settings: Settings, steps: int) -> SFTConfig:
@@ -149,7 +144,7 @@ def arguments(settings: Settings, steps: int) -> SFTConfig:
         num_train_epochs=settings.epochs,
         learning_rate=settings.learning_rate,
         lr_scheduler_type=settings.schedule,
-        warmup_steps=round(settings.warmup_share * steps),
+        warmup_steps=warmup_steps(settings, steps),
         weight_decay=settings.weight_decay,
         max_grad_norm=settings.max_grad_norm,
         optim=settings.optimizer,

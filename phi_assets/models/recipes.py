@@ -75,6 +75,20 @@ class Recipe:
         """Return whether the training replays conversations of the base. Raises WrongRecipe."""
         return self.settings()["replay_share"] > 0
 
+    def expected_steps(self, tokens: int, conversations: int, *, replay: bool) -> tuple[int, int, str]:
+        """Return the optimizer steps that these training tokens make, tokens per step, and a warning or nothing.
+
+        About right: rows are not packed here. Raises WrongRecipe.
+        """
+        from training_code import sizing
+
+        built = self._built()
+        whole = sizing.epoch_tokens(tokens, built.replay_share if replay else 0.0)
+        rows = round(conversations * whole / max(tokens, 1))
+        steps, per_step = sizing.expected_steps(built, whole, rows)
+        few = steps < sizing.FEW_STEPS and not built.comparison
+        return steps, per_step, sizing.few_steps(built, steps) if few else ""
+
     @property
     def digest(self) -> str:
         """Return the SHA-256 of the settings that decide the weights."""

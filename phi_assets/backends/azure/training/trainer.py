@@ -134,6 +134,8 @@ class AzureTrainer(Trainer):
             preset=recipe.label,
             training_run=context.run.run_id,
             replay_digest=replay.digest if replay else "",
+            steps=report["plan"]["steps"],
+            tokens_per_step=report["plan"]["tokens_per_step"],
         )
         content_store.put(model, folder)
         self._shared.put(model, folder, {place + WEIGHTS: report["files"][WEIGHTS]["bytes"]})
