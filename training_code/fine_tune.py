@@ -27,7 +27,7 @@ if not __package__:
     sys.path[0] = str(here.parent)
     __package__ = here.name
 
-from . import checkpoints, process, results
+from . import checkpoints, machine, process, results
 from .errors import TrainingRefused
 from .lifeline import hold_lifeline
 from .pipes import Reporter, reporter
@@ -65,11 +65,12 @@ def fine_tune(settings: Settings, log: Reporter) -> dict[str, Any]:
 
     log.line("loading torch and transformers")
     process.prepare(settings)
+    machine.prepare(settings, log)
     from transformers import set_seed
 
     from . import estimate, pictures, sizing
     from .data import as_dataset, load_rows
-    from .merging import merge, prompts_of
+    from .merging import answers, compare, merge, on_whole_base, prompts_of
     from .model import context_length, load_model, load_tokenizer, stop_ids
     from .progress import Progress
     from .replay import with_replay
@@ -110,6 +111,9 @@ def fine_tune(settings: Settings, log: Reporter) -> dict[str, Any]:
 
     # Model
     model = load_model(settings)
+    trained = sum(each.numel() for each in model.parameters() if each.requires_grad)
+    if settings.method == "full":  # an adapter comes with the trainer, and is small
+        machine.refuse_what_does_not_fit(settings, sum(each.numel() for each in model.parameters()), trained)
     progress = Progress(log, settings.log_seconds)
     saving = TimedSaving(settings.save_seconds, settings.keep_checkpoints, identity)
     trainer = make_trainer(settings, model, tokenizer, train_set, validation_set, [saving, progress], order)
@@ -139,7 +143,15 @@ def fine_tune(settings: Settings, log: Reporter) -> dict[str, Any]:
     if settings.method != "full":
         tuned.save_pretrained(stage / "adapter")
         log.line("merging the adapter")
-        merged = merge(tuned, tokenizer, prompts_of(validation.conversations, settings.merge_check_prompts))
+        prompts = prompts_of(validation.conversations, settings.merge_check_prompts)
+        if settings.method == "qlora":
+            trained = answers(tuned, tokenizer, prompts)
+            del tuned, model
+            trainer.free_model()
+            merged = merge(on_whole_base(settings.base_model, stage / "adapter"), tokenizer, prompts)
+            report["quantisation"] = compare(trained, answers(merged.model, tokenizer, prompts)).as_json()
+        else:
+            merged = merge(tuned, tokenizer, prompts)
         tuned, report["merge"] = merged.model, merged.as_json()
     results.save_model(tuned, settings.base_model, stage / "model")
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,25 +58,31 @@ def load_model(settings: Settings) -> PreTrainedModel:
 
     if not list(settings.base_model.glob("*.safetensors")):
         raise TrainingRefused(f"{settings.base_model} has no safetensors weights")
-    options: dict[str, Any] = {}
-    if settings.method == "qlora":
-        options["quantization_config"] = four_bit()
     # In a log file, a progress bar would repeat the log lines.
     logging.disable_progress_bar()
+    options: dict[str, Any] = {
+        "dtype": torch.bfloat16 if settings.precision == "bf16" or settings.method == "qlora" else torch.float32,
+        "attn_implementation": attention_of(settings),
+        "local_files_only": True,
+        "use_safetensors": True,
+    }
     try:
-        model = AutoModelForCausalLM.from_pretrained(
-            settings.base_model,
-            dtype=torch.bfloat16 if settings.precision == "bf16" or settings.method == "qlora" else torch.float32,
-            attn_implementation=attention_of(settings),
-            local_files_only=True,
-            use_safetensors=True,
-            **options,
-        )
+        if settings.method == "qlora":
+            model = load_quantised(settings.base_model, options)
+        else:
+            model = AutoModelForCausalLM.from_pretrained(settings.base_model, **options)
     except ImportError as e:
         raise TrainingRefused(f"attention = {settings.attention}: {e}") from e
     if settings.method == "full":  # with an adapter, peft freezes all other weights
         freeze(model, settings.frozen)
     return model
+
+
+def load_quantised(folder: Path, options: Mapping[str, Any]) -> PreTrainedModel:
+    """The model in `folder` with 4-bit weights in its linear layers. Needs bitsandbytes."""
+    from transformers import AutoModelForCausalLM
+
+    return AutoModelForCausalLM.from_pretrained(folder, quantization_config=four_bit(), **options)
 
 
 def freeze(model: PreTrainedModel, names: Sequence[str]) -> None:
@@ -99,13 +104,8 @@ def attention_of(settings: Settings) -> str:
 
 
 def four_bit() -> Any:
-    """The quantisation settings of QLoRA (arXiv 2305.14314). Raises TrainingRefused on a machine that cannot run it."""
+    """The quantisation settings of QLoRA (arXiv 2305.14314)."""
     import torch
-
-    if not torch.cuda.is_available():
-        raise TrainingRefused("method = qlora needs a CUDA GPU, and torch sees none: use lora")
-    if importlib.util.find_spec("bitsandbytes") is None:
-        raise TrainingRefused("method = qlora needs bitsandbytes: pip install bitsandbytes, or use lora")
     from transformers import BitsAndBytesConfig
 
     return BitsAndBytesConfig(
@@ -126,6 +126,8 @@ def adapter_config(settings: Settings, model: PreTrainedModel) -> LoraConfig | N
         r=settings.lora_rank,
         lora_alpha=settings.lora_alpha,  # type: ignore[arg-type]  # annotated as int in peft, which accepts any number
         lora_dropout=settings.lora_dropout,
+        use_rslora=settings.use_rslora,
+        use_dora=settings.use_dora,
         target_modules=adapter_targets(model, settings.lora_targets),
         task_type="CAUSAL_LM",
     )

@@ -49,6 +49,8 @@ class Settings(BaseModel):
     lora_rank: Annotated[Count, "rank of the adapter"] = 16
     lora_alpha: Annotated[Positive, "the adapter is scaled by lora_alpha / lora_rank"] = 32.0
     lora_dropout: Annotated[Share, "share of adapter inputs dropped in training"] = 0.0
+    use_rslora: Annotated[bool, "scale the adapter by lora_alpha / sqrt(lora_rank): for high ranks"] = False
+    use_dora: Annotated[bool, "also train the length of each weight row (DoRA): about half as fast"] = False
     lora_targets: Annotated[Names, "layers that get an adapter: attention, mlp, or the end of a layer's name"] = (
         "attention",
         "mlp",
@@ -78,6 +80,9 @@ class Settings(BaseModel):
     schedule: Annotated[str, "how the learning rate falls after the warm-up (a transformers scheduler name)"] = "cosine"
     warmup_share: Annotated[Share, "share of the steps in which the learning rate rises"] = 0.1
     weight_decay: Annotated[float, "decay of the weights per unit of learning rate"] = 0.0
+    neftune_noise_alpha: Annotated[
+        float | None, TextAsNone, Field(gt=0), "noise on the embeddings in training, such as 5; needs packing off"
+    ] = None
     max_grad_norm: Annotated[Positive, "longest gradient; longer ones are scaled down"] = 1.0
     replay_share: Annotated[Share, "share of the tokens of an epoch that are replay, from replay_file"] = 0.0
     optimizer: Annotated[str, "a transformers optimizer name"] = "adamw_torch"
@@ -141,7 +146,7 @@ def build(values: Mapping[str, Any], source: str) -> Settings:
     """The settings of a mapping; each value is converted to its field's type. Raises TrainingRefused."""
     check_names(values, source)
     try:
-        return Settings(**values)
+        return possible(Settings(**values))
     except ValidationError as e:
         errors = e.errors()
     missing = [f"--{error['loc'][0]}" for error in errors if error["type"] == "missing"]
@@ -149,6 +154,24 @@ def build(values: Mapping[str, Any], source: str) -> Settings:
         raise TrainingRefused(f"missing {', '.join(missing)}: give each a path")
     name = errors[0]["loc"][0]
     raise TrainingRefused(f"{name} is {values[str(name)]!r}: {errors[0]['msg']}")
+
+
+def possible(settings: Settings) -> Settings:
+    """The settings. Raises TrainingRefused for values that exclude each other."""
+    for name in ("use_rslora", "use_dora"):
+        if getattr(settings, name) and settings.method == "full":
+            raise TrainingRefused(f"{name} changes an adapter, and method = full trains none: use lora or qlora")
+    if settings.use_dora and settings.method == "qlora":
+        raise TrainingRefused(
+            "use_dora with method = qlora would learn the lengths of the 4-bit weights, which are not those of the "
+            "published model: use lora"
+        )
+    if settings.neftune_noise_alpha is not None and settings.packing:
+        raise TrainingRefused(
+            "neftune_noise_alpha scales the noise by the length of a conversation, and a packed row holds several: "
+            "set packing to false"
+        )
+    return settings
 
 
 def read_preset(name_or_path: str) -> dict[str, Any]:

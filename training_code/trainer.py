@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -46,6 +47,19 @@ class Trainer(SFTTrainer):
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         return self.order or super()._get_train_sampler(train_dataset)
+
+    def free_model(self) -> None:
+        """Drop the model and the optimizer's state, and give their memory on the GPU back."""
+        handler: Any = self.callback_handler
+        for holder, name in ((self, "model"), (self, "model_wrapped"), (handler, "model")):
+            setattr(holder, name, None)
+        for holder in (self, handler):
+            holder.optimizer = holder.lr_scheduler = None
+        self.base = None
+        self.accelerator.free_memory()
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
 
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
@@ -117,6 +131,11 @@ def make_trainer(
         callbacks=callbacks,
     )
     trainer.remove_callback(PrinterCallback)
+    if settings.method == "qlora":
+        # trl makes the adapter of a quantised model bf16, where the smallest updates would be rounded away.
+        for each in trainer.model.parameters():  # type: ignore[union-attr]
+            if each.requires_grad:
+                each.data = each.data.float()
     if order:
         trainer.order, trainer.base = order, base_of(trainer.model, in_bf16=settings.precision == "bf16-autocast")
     in_loss = sum(label != IGNORED for row in validation["labels"] for label in row)
@@ -147,6 +166,7 @@ def arguments(settings: Settings, steps: int) -> SFTConfig:
         warmup_steps=warmup_steps(settings, steps),
         weight_decay=settings.weight_decay,
         max_grad_norm=settings.max_grad_norm,
+        neftune_noise_alpha=settings.neftune_noise_alpha,
         optim=settings.optimizer,
         bf16=settings.precision == "bf16-autocast",
         activation_checkpointing=settings.gradient_checkpointing,
