@@ -183,6 +183,8 @@ class ModelVersion(Record):
     preset: str
     training_run: str
     replay_digest: str = field(default="", metadata={"doc": "of the replay set; empty when nothing was replayed"})
+    steps: int = field(default=0, metadata={"doc": "optimizer steps planned; 0 in a record of an earlier release"})
+    tokens_per_step: int = field(default=0, metadata={"doc": "mean tokens of a step, replay included; 0 as above"})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import heapq
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from .errors import TooLong
+from .errors import TooLong, TrainingRefused
 from .settings import Settings
+from .sizing import Plan, steps_of
 
 if TYPE_CHECKING:
     from .data import TokenRows
@@ -39,8 +41,6 @@ def estimate(trainer: Trainer, settings: Settings, validation: TokenRows, steps:
 
 
 def total_steps(trainer: Trainer, settings: Settings) -> int:
-    from .trainer import steps_of
-
     rows: Any = trainer.train_dataset
     return steps_of(settings, len(trainer.order or rows))
 
@@ -48,8 +48,25 @@ def total_steps(trainer: Trainer, settings: Settings) -> int:
 def measured_steps(trainer: Trainer) -> tuple[int, float]:
     """Tokens and seconds of forward and backward of TRIALS batches, after a warm-up; restores all state.
 
-    The batches are spread over the rows, which differ in length.
+    The batches are spread over the rows, which differ in length; the warm-up has the longest, so that what does not fit
+    in a GPU's memory is refused here. Raises TrainingRefused.
     """
+    import torch
+
+    if trainer.args.activation_checkpointing:
+        # train() would turn it on, which comes after these steps.
+        trainer.model.activation_checkpointing_enable()  # type: ignore[union-attr]
+    try:
+        return timed_steps(trainer)
+    except torch.OutOfMemoryError as e:
+        raise TrainingRefused(
+            "the longest row does not fit in the GPU's memory: set a smaller packed_length, batch_size or max_length, "
+            "gradient_checkpointing, or method = qlora. Nothing was trained"
+        ) from e
+
+
+def timed_steps(trainer: Trainer) -> tuple[int, float]:
+    """The steps of measured_steps()."""
     import torch
 
     rows: Any = trainer.train_dataset
@@ -58,10 +75,12 @@ def measured_steps(trainer: Trainer) -> tuple[int, float]:
     batches = max(1, len(order) // size)
     starts = [size * (batches * part // (TRIALS + 1)) for part in range(1, TRIALS + 1)]
     chosen = [[rows[i] for i in order[start : start + size]] for start in starts]
+    lengths = list(map(sum, rows["seq_lengths"]))
+    longest = heapq.nlargest(size, range(len(lengths)), key=lengths.__getitem__)
     seconds = 0.0
     with torch.random.fork_rng():
         trainer.model.train()  # type: ignore[union-attr]
-        for trial, examples in enumerate([chosen[0], *chosen]):
+        for trial, examples in enumerate([[rows[i] for i in longest], *chosen]):
             batch = {
                 name: value.to(trainer.args.device) if isinstance(value, torch.Tensor) else value
                 for name, value in trainer.data_collator(examples).items()
@@ -85,9 +104,10 @@ def announce(
     train: TokenRows,
     validation: TokenRows,
     replay: TokenRows | None,
+    planned: Plan,
     ahead: Estimate,
 ) -> None:
-    """Report the estimate. Raises TooLong when it is above the limit."""
+    """Report the plan and the estimate. Raises TooLong when it is above the limit."""
     minutes = ahead.seconds / 60
     reporter.line(
         f"{len(train.rows)} conversations, {train.tokens} tokens an epoch, {train.tokens_in_loss} of them in the loss; "
@@ -100,6 +120,11 @@ def announce(
         )
     if train.cut or validation.cut:
         reporter.line(f"cut to {settings.max_length} tokens: {train.cut} in training, {validation.cut} in validation")
+    reporter.line(planned.line())
+    if planned.note:
+        reporter.line(planned.note)
+    if planned.warning:
+        reporter.warning(planned.warning)
     reporter.line(
         f"{ahead.steps} steps left, about {minutes:.1f} minutes at {ahead.tokens_per_second:.0f} tokens/s (measured)"
     )

@@ -27,7 +27,7 @@ if not __package__:
     sys.path[0] = str(here.parent)
     __package__ = here.name
 
-from . import checkpoints, process, results
+from . import checkpoints, machine, process, results
 from .errors import TrainingRefused
 from .lifeline import hold_lifeline
 from .pipes import Reporter, reporter
@@ -65,16 +65,17 @@ def fine_tune(settings: Settings, log: Reporter) -> dict[str, Any]:
 
     log.line("loading torch and transformers")
     process.prepare(settings)
+    machine.prepare(settings, log)
     from transformers import set_seed
 
-    from . import estimate, pictures
+    from . import estimate, pictures, sizing
     from .data import as_dataset, load_rows
-    from .merging import merge, prompts_of
-    from .model import load_model, load_tokenizer, stop_ids
+    from .merging import answers, compare, merge, on_whole_base, prompts_of
+    from .model import context_length, load_model, load_tokenizer, stop_ids
     from .progress import Progress
     from .replay import with_replay
     from .saving import TimedSaving
-    from .trainer import make_trainer, steps_of
+    from .trainer import make_trainer
 
     began = time.monotonic()
     set_seed(settings.seed)
@@ -82,20 +83,37 @@ def fine_tune(settings: Settings, log: Reporter) -> dict[str, Any]:
     # Data
     tokenizer = load_tokenizer(settings.base_model)
     stops = stop_ids(settings.base_model, tokenizer)
-    limits = (settings.max_length, settings.max_truncated_share)
+    given = settings
+    longest = min(settings.max_length, context_length(settings.base_model) or settings.max_length)
+    limits = (longest, settings.max_truncated_share)
     train = load_rows(settings.train_file, tokenizer, stops, *limits)
     validation = load_rows(settings.validation_file, tokenizer, stops, *limits)
-    packed = partial(as_dataset, packing=settings.packing, packed_length=settings.packed_length, seed=settings.seed)
     replay = None
     if settings.replay_file is not None and settings.replay_share:
-        replay = load_rows(settings.replay_file, tokenizer, stops, settings.max_length, max_cut_share=1.0)
+        replay = load_rows(settings.replay_file, tokenizer, stops, longest, max_cut_share=1.0)
+    tokens = sizing.epoch_tokens(train.tokens, settings.replay_share if replay else 0.0)
+    conversations = round(len(train.rows) * tokens / train.tokens)
+    settings = sizing.fitted(settings.model_copy(update={"max_length": longest}), tokens=tokens, rows=conversations)
+    packed = partial(as_dataset, packing=settings.packing, packed_length=settings.packed_length, seed=settings.seed)
     train_set, order = packed(train.rows), None
     if replay:
         train_set, order = with_replay(train_set, replay.rows, settings)
     validation_set = packed(validation.rows)
+    steps = sizing.steps_of(settings, len(order or train_set))
+    planned = sizing.plan(
+        settings,
+        steps=steps,
+        rows=len(order or train_set),
+        tokens=tokens,
+        longest=max(len(row.ids) for row in train.rows),
+        device=process.device_name(),
+    )
 
     # Model
     model = load_model(settings)
+    trained = sum(each.numel() for each in model.parameters() if each.requires_grad)
+    if settings.method == "full":  # an adapter comes with the trainer, and is small
+        machine.refuse_what_does_not_fit(settings, sum(each.numel() for each in model.parameters()), trained)
     progress = Progress(log, settings.log_seconds)
     saving = TimedSaving(settings.save_seconds, settings.keep_checkpoints, identity)
     trainer = make_trainer(settings, model, tokenizer, train_set, validation_set, [saving, progress], order)
@@ -104,11 +122,10 @@ def fine_tune(settings: Settings, log: Reporter) -> dict[str, Any]:
     resumed = checkpoints.newest(settings.checkpoints, identity)
     if resumed:
         log.line(f"resuming from step {resumed.step}, the last complete checkpoint")
-    steps = steps_of(settings, len(order or train_set))
     if not (resumed and resumed.finished):
         left = steps - (resumed.step if resumed else 0)
         ahead = estimate.estimate(trainer, settings, validation, left)
-        estimate.announce(log, settings, train, validation, replay, ahead)
+        estimate.announce(log, settings, train, validation, replay, planned, ahead)
     else:
         # Training had ended, perhaps by early stopping: the trainer only loads the best weights.
         trainer.args.max_steps = resumed.step
@@ -119,14 +136,22 @@ def fine_tune(settings: Settings, log: Reporter) -> dict[str, Any]:
 
     # Merge and save
     stage = results.staging(settings.output_dir)
-    report = process.facts(settings, identity, trainer, steps, progress, train, validation, replay)
+    report = process.facts(given, identity, trainer, planned, progress, train, validation, replay)
     report["resumed_from"] = resumed.step if resumed else None
     # Without the wrapper that computes in bf16.
     tuned: Any = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
     if settings.method != "full":
         tuned.save_pretrained(stage / "adapter")
         log.line("merging the adapter")
-        merged = merge(tuned, tokenizer, prompts_of(validation.conversations, settings.merge_check_prompts))
+        prompts = prompts_of(validation.conversations, settings.merge_check_prompts)
+        if settings.method == "qlora":
+            trained = answers(tuned, tokenizer, prompts)
+            del tuned, model
+            trainer.free_model()
+            merged = merge(on_whole_base(settings.base_model, stage / "adapter"), tokenizer, prompts)
+            report["quantisation"] = compare(trained, answers(merged.model, tokenizer, prompts)).as_json()
+        else:
+            merged = merge(tuned, tokenizer, prompts)
         tuned, report["merge"] = merged.model, merged.as_json()
     results.save_model(tuned, settings.base_model, stage / "model")
 

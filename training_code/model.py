@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import TrainingRefused
+from .roles import adapter_targets, modules_named
 from .settings import Settings
 
 if TYPE_CHECKING:
@@ -42,6 +42,15 @@ def stop_ids(folder: Path, tokenizer: PreTrainedTokenizerBase) -> set[int]:
     return {int(i) for i in (ids if isinstance(ids, list) else [ids]) if i is not None}
 
 
+def context_length(folder: Path) -> int | None:
+    """The most tokens that the model in `folder` reads, by its config; None when the config does not say."""
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    for each in (config, config.get("text_config") or {}):
+        if isinstance(each.get("max_position_embeddings"), int):
+            return each["max_position_embeddings"]
+    return None
+
+
 def load_model(settings: Settings) -> PreTrainedModel:
     """The base model in the precision of the settings. Raises TrainingRefused."""
     import torch
@@ -49,20 +58,19 @@ def load_model(settings: Settings) -> PreTrainedModel:
 
     if not list(settings.base_model.glob("*.safetensors")):
         raise TrainingRefused(f"{settings.base_model} has no safetensors weights")
-    options: dict[str, Any] = {}
-    if settings.method == "qlora":
-        options["quantization_config"] = four_bit()
     # In a log file, a progress bar would repeat the log lines.
     logging.disable_progress_bar()
+    options: dict[str, Any] = {
+        "dtype": torch.bfloat16 if settings.precision == "bf16" or settings.method == "qlora" else torch.float32,
+        "attn_implementation": attention_of(settings),
+        "local_files_only": True,
+        "use_safetensors": True,
+    }
     try:
-        model = AutoModelForCausalLM.from_pretrained(
-            settings.base_model,
-            dtype=torch.bfloat16 if settings.precision == "bf16" or settings.method == "qlora" else torch.float32,
-            attn_implementation=attention_of(settings),
-            local_files_only=True,
-            use_safetensors=True,
-            **options,
-        )
+        if settings.method == "qlora":
+            model = load_quantised(settings.base_model, options)
+        else:
+            model = AutoModelForCausalLM.from_pretrained(settings.base_model, **options)
     except ImportError as e:
         raise TrainingRefused(f"attention = {settings.attention}: {e}") from e
     if settings.method == "full":  # with an adapter, peft freezes all other weights
@@ -70,13 +78,17 @@ def load_model(settings: Settings) -> PreTrainedModel:
     return model
 
 
+def load_quantised(folder: Path, options: Mapping[str, Any]) -> PreTrainedModel:
+    """The model in `folder` with 4-bit weights in its linear layers. Needs bitsandbytes."""
+    from transformers import AutoModelForCausalLM
+
+    return AutoModelForCausalLM.from_pretrained(folder, quantization_config=four_bit(), **options)
+
+
 def freeze(model: PreTrainedModel, names: Sequence[str]) -> None:
-    """Exclude the named modules from training. Raises TrainingRefused for a module that the model does not have."""
+    """Exclude modules from training, by role or name. Raises TrainingRefused for one that the model does not have."""
     for name in names:
-        modules = [module for path, module in model.named_modules() if path.rpartition(".")[2] == name]
-        if not modules:
-            raise TrainingRefused(f"frozen: the model has no module named {name}")
-        for module in modules:
+        for module in modules_named(model, name, "frozen").values():
             module.requires_grad_(False)
 
 
@@ -92,13 +104,8 @@ def attention_of(settings: Settings) -> str:
 
 
 def four_bit() -> Any:
-    """The quantisation settings of QLoRA (arXiv 2305.14314). Raises TrainingRefused on a machine that cannot run it."""
+    """The quantisation settings of QLoRA (arXiv 2305.14314)."""
     import torch
-
-    if not torch.cuda.is_available():
-        raise TrainingRefused("method = qlora needs a CUDA GPU, and torch sees none: use lora")
-    if importlib.util.find_spec("bitsandbytes") is None:
-        raise TrainingRefused("method = qlora needs bitsandbytes: pip install bitsandbytes, or use lora")
     from transformers import BitsAndBytesConfig
 
     return BitsAndBytesConfig(
@@ -113,19 +120,14 @@ def adapter_config(settings: Settings, model: PreTrainedModel) -> LoraConfig | N
     """The adapter configuration of the settings; None for a full fine-tune. Raises TrainingRefused."""
     if settings.method == "full":
         return None
-    names = {name.rpartition(".")[2] for name, _ in model.named_modules()}
-    absent = [target for target in settings.lora_targets if target not in names]
-    if absent:
-        linear = sorted(
-            {n.rpartition(".")[2] for n, m in model.named_modules() if type(m).__name__.startswith("Linear")}
-        )
-        raise TrainingRefused(f"lora_targets: the model has no layer {', '.join(absent)}; it has {', '.join(linear)}")
     from peft import LoraConfig
 
     return LoraConfig(
         r=settings.lora_rank,
         lora_alpha=settings.lora_alpha,  # type: ignore[arg-type]  # annotated as int in peft, which accepts any number
         lora_dropout=settings.lora_dropout,
-        target_modules=list(settings.lora_targets),
+        use_rslora=settings.use_rslora,
+        use_dora=settings.use_dora,
+        target_modules=adapter_targets(model, settings.lora_targets),
         task_type="CAUSAL_LM",
     )

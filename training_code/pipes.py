@@ -24,6 +24,8 @@ class Reporter(Protocol):
 
     def line(self, text: str) -> None: ...
 
+    def warning(self, text: str) -> None: ...
+
     def progress(self, values: Mapping[str, Any]) -> None: ...
 
     def failed(self, reason: str) -> None: ...
@@ -35,6 +37,9 @@ class Terminal:
     def line(self, text: str) -> None:
         print(text, flush=True)
 
+    def warning(self, text: str) -> None:
+        self.line(f"warning: {text}")
+
     def progress(self, values: Mapping[str, Any]) -> None:
         pass
 
@@ -45,12 +50,21 @@ class Terminal:
 class Orchestrator:
     """Writes to standard output and to the Dagster run."""
 
-    def __init__(self, log: Callable[[str], None], report: Callable[[Mapping[str, Any]], None]) -> None:
-        self.log, self.report = log, report
+    def __init__(
+        self,
+        log: Callable[[str], None],
+        warn: Callable[[str], None],
+        report: Callable[[Mapping[str, Any]], None],
+    ) -> None:
+        self.log, self.warn, self.report = log, warn, report
 
     def line(self, text: str) -> None:
         print(text, flush=True)
         self.log(text)
+
+    def warning(self, text: str) -> None:
+        print(f"warning: {text}", flush=True)
+        self.warn(text)
 
     def progress(self, values: Mapping[str, Any]) -> None:
         self.report({"progress": dict(values)})
@@ -74,7 +88,7 @@ def reporter() -> Iterator[Reporter]:
         yield Terminal()
         return
     with session as context:
-        yield Orchestrator(context.log.info, context.report_custom_message)
+        yield Orchestrator(context.log.info, context.log.warning, context.report_custom_message)
 
 
 def session_over_blob(parameters: Mapping[str, Any]) -> Any:

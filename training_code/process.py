@@ -19,6 +19,7 @@ from .settings import Settings
 if TYPE_CHECKING:
     from .data import TokenRows
     from .progress import Progress
+    from .sizing import Plan
     from .trainer import Trainer
 
 # By default glibc returns every large buffer to the kernel and requests it again, page by page, at each step.
@@ -76,6 +77,21 @@ def prepare(settings: Settings) -> None:
         torch.set_num_threads(settings.threads)
 
 
+def counted(model: Any) -> tuple[int, int]:
+    """Trained weights and all weights of a model; peft counts 4-bit weights, of which two are stored in a byte."""
+    if hasattr(model, "get_nb_trainable_parameters"):
+        return model.get_nb_trainable_parameters()
+    parameters = list(model.parameters())
+    return sum(p.numel() for p in parameters if p.requires_grad), sum(p.numel() for p in parameters)
+
+
+def device_name() -> str:
+    """The name of the GPU that trains, or the number of CPU threads."""
+    import torch
+
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU ({torch.get_num_threads()} threads)"
+
+
 def peak_memory_gb() -> float:
     """The peak resident memory of this process, in GB (10^9 bytes)."""
     unit = 1 if sys.platform == "darwin" else 1024  # getrusage(2): bytes on macOS, KiB on Linux
@@ -86,20 +102,20 @@ def facts(
     settings: Settings,
     identity: str,
     trainer: Trainer,
-    steps: int,
+    planned: Plan,
     progress: Progress,
     train: TokenRows,
     validation: TokenRows,
     replay: TokenRows | None,
 ) -> dict[str, Any]:
-    """The contents of report.json for a run planned for `steps` steps, as JSON values.
+    """The contents of report.json, as JSON values.
 
     Speed, seconds and memory are those of this process; they exclude earlier processes that were killed.
     """
     import torch
 
     state = trainer.state
-    parameters = list(trainer.model.parameters())  # type: ignore[union-attr]
+    trained, parameters = counted(trainer.model)
     return {
         "fingerprint": identity,
         "config": settings.as_json(),
@@ -107,7 +123,8 @@ def facts(
         "method": settings.method,
         "steps": state.global_step,
         "epochs": round(state.epoch or 0, 4),
-        "stopped_early": state.global_step < steps,
+        "stopped_early": state.global_step < planned.steps,
+        "plan": planned.as_json(),
         "best_step": state.best_global_step,
         "best_validation_loss": state.best_metric,
         "losses": [{"step": e["step"], "loss": e["loss"]} for e in state.log_history if "loss" in e],
@@ -133,8 +150,8 @@ def facts(
         "training_seconds": round(progress.seconds_trained, 1),
         "peak_memory_gb": round(peak_memory_gb(), 3),
         "peak_gpu_memory_gb": round(torch.cuda.max_memory_allocated() / 1e9, 3) if torch.cuda.is_available() else None,
-        "parameters": sum(p.numel() for p in parameters),
-        "parameters_trained": sum(p.numel() for p in parameters if p.requires_grad),
+        "parameters": parameters,
+        "parameters_trained": trained,
         "threads": torch.get_num_threads(),
         "libraries": {name: importlib.metadata.version(name) for name in LIBRARIES}
         | {"python": platform.python_version()},

@@ -9,9 +9,10 @@ from __future__ import annotations
 import copy
 import random
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
+from torch import nn
 from torch.utils.data import Sampler
 
 from .chat_template import Tokens
@@ -78,16 +79,34 @@ class Mixed(Sampler[int]):
         return iter(rows)
 
 
-def base_of(model: Any) -> Callable[[], tuple[Any, AbstractContextManager[Any]]]:
+def base_of(model: Any, *, in_bf16: bool = False) -> Callable[[], tuple[Any, AbstractContextManager[Any]]]:
     """A function that returns the base of `model` and a context in which to call it.
 
     With an adapter the base is the model with its adapter switched off. Otherwise it is a copy, made now, that shares
-    the weights that are not trained.
+    the weights that are not trained. With `in_bf16` the copy's matrices are bf16: under autocast they give the same
+    results as in fp32, in half the memory.
     """
     if hasattr(model, "disable_adapter"):
-        return lambda: (model.get_base_model(), model.disable_adapter())
+        return lambda: (model.get_base_model(), without_adapter(model))
     shared = {id(each): each for each in model.parameters() if not each.requires_grad}
     base = copy.deepcopy(model, shared).eval()
     for each in base.parameters():
         each.requires_grad_(False)
+    if in_bf16:
+        for each in base.modules():
+            if isinstance(each, nn.Linear) and id(each.weight) not in shared:
+                each.weight.data = each.weight.data.bfloat16()
     return lambda: (base, nullcontext())
+
+
+@contextmanager
+def without_adapter(model: Any) -> Iterator[None]:
+    """Switch the adapter off, and with it what is random in training, such as NEFTune's noise."""
+    training = [each for each in model.modules() if each.training]
+    model.eval()
+    try:
+        with model.disable_adapter():
+            yield
+    finally:
+        for each in training:
+            each.training = True

@@ -49,20 +49,30 @@ class Settings(BaseModel):
     lora_rank: Annotated[Count, "rank of the adapter"] = 16
     lora_alpha: Annotated[Positive, "the adapter is scaled by lora_alpha / lora_rank"] = 32.0
     lora_dropout: Annotated[Share, "share of adapter inputs dropped in training"] = 0.0
-    lora_targets: Annotated[Names, "layers that get an adapter, by the end of their name"] = (
-        "qkv_proj",
-        "o_proj",
-        "gate_up_proj",
-        "down_proj",
+    use_rslora: Annotated[bool, "scale the adapter by lora_alpha / sqrt(lora_rank): for high ranks"] = False
+    use_dora: Annotated[bool, "also train the length of each weight row (DoRA): about half as fast"] = False
+    lora_targets: Annotated[Names, "layers that get an adapter: attention, mlp, or the end of a layer's name"] = (
+        "attention",
+        "mlp",
     )
-    frozen: Annotated[Names, "modules that a full fine-tune leaves as they are, by the end of their name"] = ()
+    frozen: Annotated[
+        Names, "what a full fine-tune leaves as it is: attention, mlp, embeddings, or the end of a module's name"
+    ] = ()
 
     max_length: Annotated[Count, "longest conversation, in tokens; the rest is cut off"] = 1024
     max_truncated_share: Annotated[Share, "refuse when a larger share of the conversations would be cut", PLACE] = 0.05
     packing: Annotated[bool, "put several conversations in one row, each seeing only itself"] = True
-    packed_length: Annotated[Count, "length of a packed row, in tokens"] = 1024
-    batch_size: Annotated[Count, "rows in one forward pass"] = 1
-    accumulation: Annotated[Count, "forward passes to one optimizer step"] = 1
+    packed_length: Annotated[Count, "length of a packed row, in tokens; with target_steps the longest"] = 1024
+    batch_size: Annotated[Count, "rows in one forward pass; with target_steps the most"] = 1
+    accumulation: Annotated[Count, "forward passes to one optimizer step; with target_steps the most"] = 1
+    target_steps: Annotated[
+        Count | None, TextAsNone, "optimizer steps to reach, by smaller steps where the data is little; none = no fit"
+    ] = None
+    comparison: Annotated[
+        str,
+        "what these values are compared with; said in log and report, and no number of steps is warned about",
+        PLACE,
+    ] = ""
     eval_batch_size: Annotated[Count, "rows in one forward pass of the validation"] = 1
 
     epochs: Annotated[Positive, "passes over the training conversations"] = 3.0
@@ -70,6 +80,9 @@ class Settings(BaseModel):
     schedule: Annotated[str, "how the learning rate falls after the warm-up (a transformers scheduler name)"] = "cosine"
     warmup_share: Annotated[Share, "share of the steps in which the learning rate rises"] = 0.1
     weight_decay: Annotated[float, "decay of the weights per unit of learning rate"] = 0.0
+    neftune_noise_alpha: Annotated[
+        float | None, TextAsNone, Field(gt=0), "noise on the embeddings in training, such as 5; needs packing off"
+    ] = None
     max_grad_norm: Annotated[Positive, "longest gradient; longer ones are scaled down"] = 1.0
     replay_share: Annotated[Share, "share of the tokens of an epoch that are replay, from replay_file"] = 0.0
     optimizer: Annotated[str, "a transformers optimizer name"] = "adamw_torch"
@@ -133,7 +146,7 @@ def build(values: Mapping[str, Any], source: str) -> Settings:
     """The settings of a mapping; each value is converted to its field's type. Raises TrainingRefused."""
     check_names(values, source)
     try:
-        return Settings(**values)
+        return possible(Settings(**values))
     except ValidationError as e:
         errors = e.errors()
     missing = [f"--{error['loc'][0]}" for error in errors if error["type"] == "missing"]
@@ -141,6 +154,24 @@ def build(values: Mapping[str, Any], source: str) -> Settings:
         raise TrainingRefused(f"missing {', '.join(missing)}: give each a path")
     name = errors[0]["loc"][0]
     raise TrainingRefused(f"{name} is {values[str(name)]!r}: {errors[0]['msg']}")
+
+
+def possible(settings: Settings) -> Settings:
+    """The settings. Raises TrainingRefused for values that exclude each other."""
+    for name in ("use_rslora", "use_dora"):
+        if getattr(settings, name) and settings.method == "full":
+            raise TrainingRefused(f"{name} changes an adapter, and method = full trains none: use lora or qlora")
+    if settings.use_dora and settings.method == "qlora":
+        raise TrainingRefused(
+            "use_dora with method = qlora would learn the lengths of the 4-bit weights, which are not those of the "
+            "published model: use lora"
+        )
+    if settings.neftune_noise_alpha is not None and settings.packing:
+        raise TrainingRefused(
+            "neftune_noise_alpha scales the noise by the length of a conversation, and a packed row holds several: "
+            "set packing to false"
+        )
+    return settings
 
 
 def read_preset(name_or_path: str) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -25,6 +26,7 @@ from .errors import TrainingRefused
 from .model import adapter_config
 from .replay import HELD, Mixed, base_of
 from .settings import Settings
+from .sizing import steps_of, warmup_steps
 
 # The inputs of the model in a batch; attention.py uses the offsets.
 SEEN = ("input_ids", "attention_mask", "position_ids", "cu_seq_lens_q")
@@ -45,6 +47,19 @@ class Trainer(SFTTrainer):
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         return self.order or super()._get_train_sampler(train_dataset)
+
+    def free_model(self) -> None:
+        """Drop the model and the optimizer's state, and give their memory on the GPU back."""
+        handler: Any = self.callback_handler
+        for holder, name in ((self, "model"), (self, "model_wrapped"), (handler, "model")):
+            setattr(holder, name, None)
+        for holder in (self, handler):
+            holder.optimizer = holder.lr_scheduler = None
+        self.base = None
+        self.accelerator.free_memory()
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
 
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
@@ -116,19 +131,18 @@ def make_trainer(
         callbacks=callbacks,
     )
     trainer.remove_callback(PrinterCallback)
+    if settings.method == "qlora":
+        # trl makes the adapter of a quantised model bf16, where the smallest updates would be rounded away.
+        for each in trainer.model.parameters():  # type: ignore[union-attr]
+            if each.requires_grad:
+                each.data = each.data.float()
     if order:
-        trainer.order, trainer.base = order, base_of(trainer.model)
+        trainer.order, trainer.base = order, base_of(trainer.model, in_bf16=settings.precision == "bf16-autocast")
     in_loss = sum(label != IGNORED for row in validation["labels"] for label in row)
     batches = math.ceil(len(validation) / settings.eval_batch_size)
     # Without padding, a batch reaches the loss as one long row.
     trainer.eval_tokens_per_row = in_loss / (batches if settings.packing else len(validation))
     return trainer
-
-
-def steps_of(settings: Settings, rows: int) -> int:
-    """Optimizer steps of the whole run."""
-    batches = math.ceil(rows / settings.batch_size)
-    return math.ceil(settings.epochs * max(1, math.ceil(batches / settings.accumulation)))
 
 
 def checked_arguments(settings: Settings, steps: int) -> SFTConfig:
@@ -149,9 +163,10 @@ def arguments(settings: Settings, steps: int) -> SFTConfig:
         num_train_epochs=settings.epochs,
         learning_rate=settings.learning_rate,
         lr_scheduler_type=settings.schedule,
-        warmup_steps=round(settings.warmup_share * steps),
+        warmup_steps=warmup_steps(settings, steps),
         weight_decay=settings.weight_decay,
         max_grad_norm=settings.max_grad_norm,
+        neftune_noise_alpha=settings.neftune_noise_alpha,
         optim=settings.optimizer,
         bf16=settings.precision == "bf16-autocast",
         activation_checkpointing=settings.gradient_checkpointing,

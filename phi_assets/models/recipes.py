@@ -58,13 +58,14 @@ class Recipe:
 
     def learned_from(self) -> dict[str, Any]:
         """Return every setting that decides the weights, as JSON values. Raises WrongRecipe."""
-        return self._built().learned_from()
+        return self.built().learned_from()
 
     def settings(self) -> dict[str, Any]:
         """Return every setting of training_code, as JSON values, without the paths. Raises WrongRecipe."""
-        return {name: value for name, value in self._built().as_json().items() if name not in NOWHERE}
+        return {name: value for name, value in self.built().as_json().items() if name not in NOWHERE}
 
-    def _built(self) -> Any:
+    def built(self) -> Any:
+        """Return training_code's own settings object, with paths that lead nowhere. Raises WrongRecipe."""
         from training_code.settings import build, read_preset
 
         with _in_its_words():
@@ -74,6 +75,20 @@ class Recipe:
     def replays(self) -> bool:
         """Return whether the training replays conversations of the base. Raises WrongRecipe."""
         return self.settings()["replay_share"] > 0
+
+    def expected_steps(self, tokens: int, conversations: int, *, replay: bool) -> tuple[int, int, str]:
+        """Return the optimizer steps that these training tokens make, tokens per step, and a warning or nothing.
+
+        About right: rows are not packed here. Raises WrongRecipe.
+        """
+        from training_code import sizing
+
+        built = self.built()
+        whole = sizing.epoch_tokens(tokens, built.replay_share if replay else 0.0)
+        rows = round(conversations * whole / max(tokens, 1))
+        steps, per_step = sizing.expected_steps(built, whole, rows)
+        few = steps < sizing.FEW_STEPS and not built.comparison
+        return steps, per_step, sizing.few_steps(built, steps) if few else ""
 
     @property
     def digest(self) -> str:

@@ -1,6 +1,7 @@
 """The blocking checks before training: schema, separate splits, duplicates, number and length of the conversations."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import dagster as dg
@@ -55,11 +56,11 @@ def fits_context(
     catalog: AssetCatalog,
     settings: dg.ResourceParam[Settings],
 ) -> dg.AssetCheckResult:
-    """Counted with the base model's own tokenizer and chat template."""
+    """Counted with the base model's own tokenizer and chat template. Also says how many steps training will make."""
     from phi_assets.conversations.quality_checks import fits
-    from phi_assets.models.recipes import preset_value
+    from phi_assets.models import recipes
 
-    wanted = int(preset_value(settings, "max_length"))
+    wanted = int(recipes.preset_value(settings, "max_length"))
     length = min(wanted, base_model.context_length)
     limit = (
         f"max_length of preset {Path(settings.preset).stem}" if length == wanted else "all that the base model reads"
@@ -70,5 +71,14 @@ def fits_context(
         max_length=length,
         minimum_share=settings.min_fitting_share,
         limit=limit,
+    )
+    tokens, conversations = outcome.numbers["train_tokens"], chat_dataset.rows["train"]
+    steps, per_step, few = recipes.of(settings.preset, {}).expected_steps(
+        tokens, conversations, replay=bool(settings.replay_sources)
+    )
+    outcome = replace(
+        outcome,
+        description=f"{outcome.description}. Training makes about {few or f'{steps} optimizer steps'}",
+        numbers={**outcome.numbers, "optimizer_steps": steps, "tokens_per_step": per_step},
     )
     return check_gates.check_result(catalog, "fits_context", "chat_dataset", chat_dataset.digest, outcome)

@@ -62,11 +62,20 @@ def describe_training(model: ModelVersion, folder: Path) -> dict[str, Any]:
         "loss_curve": metadata_values.picture(folder / "loss_curve.png"),
         **({"tokens_in_loss": metadata_values.tokens_in_loss(mask)} if mask.is_file() else {}),
         "tokens": metadata_values.table(("what", "tokens"), report["tokens"].items()),
+        **_plan(report.get("plan") or {}),  # a report of an earlier release has none
         **{name: report[name] for name in SHOWN if report.get(name) is not None},
         **{name: dg.MetadataValue.float(value) for name, value in losses_of(report).items()},
         "report": dg.MetadataValue.json({name: value for name, value in report.items() if name not in LONG}),
         "folder": dg.MetadataValue.path(str(folder)),
     }
+
+
+def _plan(plan: dict[str, Any]) -> dict[str, Any]:
+    """Return what was said before the training started: steps and their size, and the warning about them."""
+    said = {name: value for name, value in plan.items() if value not in (None, "")}
+    words = {name: metadata_values.text(said.pop(name)) for name in ("note", "warning") if name in said}
+    table = {"plan": metadata_values.table(("of the plan", "value"), said.items())} if said else {}
+    return {**table, **words}
 
 
 LONG = ("losses", "validation_losses", "files", "turns", "config")  # MLflow has them, and the folder's report.json

@@ -31,7 +31,12 @@ SMALL: dict[str, Any] = {
     "save_seconds": 1e-6,
     "tune_malloc": False,
 }
-METHODS = [{"method": "full"}, {"method": "full", "frozen": ["embed_tokens"]}, {"method": "lora", "lora_rank": 16}]
+METHODS = [
+    {"method": "full"},
+    {"method": "full", "frozen": ["embeddings"]},
+    {"method": "full", "frozen": ["embed_tokens"]},
+    {"method": "lora", "lora_rank": 16},
+]
 
 
 @pytest.fixture
@@ -45,7 +50,7 @@ def free(monkeypatch):
 
 
 @pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")  # peft's own use
-@pytest.mark.parametrize("changes", METHODS, ids=["full", "frozen", "lora"])
+@pytest.mark.parametrize("changes", METHODS, ids=["full", "frozen by role", "frozen", "lora"])
 def test_no_training_writes_more_than_was_estimated_and_none_much_less(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any]
 ):

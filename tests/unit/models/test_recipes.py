@@ -89,6 +89,18 @@ def test_the_file_of_a_winner_gives_the_same_training_settings(tmp_path):
     assert adopted.digest == winner.digest
 
 
+def test_the_steps_that_data_will_make_are_known_before_the_training():
+    phi, guide = recipes.Recipe("phi35-lora"), recipes.Recipe("guide-phi35-full")
+
+    steps, tokens_per_step, warning = phi.expected_steps(22_209, 240, replay=True)
+    assert (steps, tokens_per_step, warning) == (289, 256, "")
+    assert phi.expected_steps(22_209, 240, replay=False)[0] == 260
+    few, _, warning = phi.expected_steps(1_000, 11, replay=False)
+    assert few < 50
+    assert f"{few} optimizer steps are few" in warning
+    assert guide.expected_steps(22_209, 240, replay=True) == (8, 8192, "")
+
+
 def test_what_passes_comes_before_what_does_not_and_then_by_bits_per_byte():
     rows = [
         scored("worse", 1.2),

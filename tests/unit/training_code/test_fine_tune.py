@@ -105,7 +105,7 @@ def test_beside_an_adapter_nothing_need_be_frozen(settings: Make, train: Run):
 
 
 def test_a_frozen_module_that_the_model_does_not_have_is_named(settings: Make, train: Run):
-    with pytest.raises(TrainingRefused, match="frozen: the model has no module named k_proj"):
+    with pytest.raises(TrainingRefused, match="frozen: the model has no layer k_proj"):
         train(settings(method="full", frozen=("k_proj",)))
 
 

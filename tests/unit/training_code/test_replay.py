@@ -10,7 +10,7 @@ import pytest
 from tests.unit.training_code.conftest import write_jsonl
 from training_code.chat_template import Tokens
 from training_code.errors import TrainingRefused
-from training_code.replay import HELD, Mixed, held_labels, rows_wanted
+from training_code.replay import HELD, Mixed, base_of, held_labels, rows_wanted
 from training_code.settings import Settings
 from training_code.trainer import Trainer
 
@@ -123,6 +123,35 @@ def test_the_loss_on_replay_is_the_divergence_from_the_base(
     assert expected > 1e-5
     assert found.item() == pytest.approx(expected.item(), rel=1e-3)
     assert any(each.grad is not None and each.grad.abs().sum() > 0 for each in model.parameters())
+
+
+def test_the_bases_copy_in_bf16_gives_the_same_loss_and_gradient_in_half_the_memory(
+    settings: Callable[..., Settings], replay_file: Path, monkeypatch: pytest.MonkeyPatch
+):
+    import torch
+
+    from training_code import trainer as module
+
+    given = {"method": "full", "frozen": "embeddings", "precision": "bf16-autocast"}
+    found = []
+    for halved in (True, False):
+        if not halved:
+            monkeypatch.setattr(module, "base_of", lambda model, in_bf16: base_of(model))
+        trainer = trainer_for(settings(**given, replay_file=replay_file, replay_share=0.3))
+        with torch.no_grad():
+            torch.manual_seed(0)
+            for each in trainer.model.parameters():  # type: ignore[union-attr]
+                each.add_(torch.randn_like(each) * 0.02 if each.requires_grad else 0)
+        value = loss(trainer)
+        value.backward()
+        assert trainer.base
+        kinds = {each.dtype for name, each in trainer.base()[0].named_parameters() if "proj" in name}
+        found.append((value, {n: p.grad for n, p in trainer.model.named_parameters()}, kinds))  # type: ignore[union-attr]
+
+    (half, half_gradients, half_kinds), (whole, gradients, kinds) = found
+    assert half == whole > 0
+    assert all(gradients[name] is None or gradients[name].equal(half_gradients[name]) for name in gradients)
+    assert (half_kinds, kinds) == ({torch.bfloat16}, {torch.float32})
 
 
 def test_what_is_frozen_is_shared_by_the_model_and_its_base(settings: Callable[..., Settings], replay_file: Path):

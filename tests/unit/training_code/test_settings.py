@@ -31,7 +31,7 @@ def test_every_preset_holds_only_known_settings_of_the_right_kind(preset: str):
     assert settings_from(["--config", preset, *PATHS]).method in ("full", "lora")
 
 
-@pytest.mark.parametrize("preset", ["guide-phi35-full", "phi35-lora", "phi4-mini-lora"])
+@pytest.mark.parametrize("preset", ["guide-phi35-full", "phi35-full", "phi35-lora", "phi4-mini-lora"])
 def test_the_presets_of_phi_read_conversations_of_4096_tokens(preset: str):
     assert settings_from(["--config", preset, *PATHS]).max_length >= 4096
 

@@ -22,6 +22,16 @@ class Machine:
     device: str
     memory_gb: int
 
+    @property
+    def gpus(self) -> int:
+        """Return the number of GPUs."""
+        return 0 if self.device == "cpu" else int(self.device.split()[0])
+
+    @property
+    def training_bytes(self) -> int:
+        """Return the memory that one training can have: of one GPU, or of the machine where there is none."""
+        return (int(self.device.split()[-2]) if self.gpus else self.memory_gb) * 2**30
+
 
 A100, E, DS = "Standard NCADSA100v4 Family", "Standard ESv3 Family", "Standard DSv3 Family"
 MACHINES: dict[str, Machine] = {

@@ -7,6 +7,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
 
+import dagster as dg
+
 from phi_assets import code_digest
 from phi_assets.backends import content_store, replay_sets
 from phi_assets.backends.azure.client.account import SUBSCRIPTION
@@ -14,6 +16,7 @@ from phi_assets.backends.azure.client.clients import AzureClients, clients
 from phi_assets.backends.azure.client.outputs import NotDeployed
 from phi_assets.backends.azure.client.retry import log_to_run
 from phi_assets.backends.azure.dataset.store import ASSET as DATASET
+from phi_assets.backends.azure.infrastructure import prices
 from phi_assets.backends.azure.jobs.cloud_jobs import CloudJobs, JobLimits
 from phi_assets.backends.azure.jobs.spec import CloudJob
 from phi_assets.backends.azure.jobs.spec import recipe as job_recipe
@@ -22,7 +25,7 @@ from phi_assets.backends.azure.storage import blob, data_assets
 from phi_assets.backends.azure.storage.shared_folders import MODELS, REPLAY, SharedFolders
 from phi_assets.backends.azure.training.base_model_store import ASSET as BASE_MODEL
 from phi_assets.models.recipes import Recipe
-from phi_assets.ports.base import Decides, StepContext
+from phi_assets.ports.base import Decides, Log, StepContext
 from phi_assets.ports.training import Trainer
 from phi_assets.project import PROJECT
 from phi_assets.records import BaseModel, DatasetVersion, ModelVersion, Replay
@@ -91,6 +94,8 @@ class AzureTrainer(Trainer):
         made_of = job_recipe(dataset.digest, base.digest, code, chosen.digest, *([replayed.digest] if replayed else []))
         place = f"{ROOT}{made_of[:32]}/"
         jobs = CloudJobs(self._clients, self._limits, context.log.info, context)
+        if not self._is_complete(jobs.blobs, place):
+            require_machine(self.vm_size, chosen, base.parameters, context.log.warning)
         job = self._job(context, dataset, base, replayed, code, chosen, made_of, place, jobs.seconds)
         ended = jobs.run(job, lambda: self._is_complete(jobs.blobs, place))
         if ended.link:
@@ -134,6 +139,8 @@ class AzureTrainer(Trainer):
             preset=recipe.label,
             training_run=context.run.run_id,
             replay_digest=replay.digest if replay else "",
+            steps=report["plan"]["steps"],
+            tokens_per_step=report["plan"]["tokens_per_step"],
         )
         content_store.put(model, folder)
         self._shared.put(model, folder, {place + WEIGHTS: report["files"][WEIGHTS]["bytes"]})
@@ -223,6 +230,29 @@ class AzureTrainer(Trainer):
 def program_digest() -> str:
     """SHA-256 over the logic of the training code and its Dockerfile. Releases of libraries do not count."""
     return code_digest.of_trees([PROJECT / "training_code", PROJECT / "training_code" / "environment" / "Dockerfile"])
+
+
+def require_machine(vm_size: str, recipe: Recipe, parameters: int, warn: Log) -> None:
+    """Warn when a size has GPUs that training does not use. Raises Failure for what it cannot train: no job starts."""
+    from training_code.machine import least_bytes
+
+    if not prices.is_known(vm_size):
+        return
+    size, settings = prices.machine(vm_size), recipe.built()
+    if settings.method == "qlora" and not size.gpus:
+        raise dg.Failure(
+            f"{recipe.label}: method qlora needs a GPU and {vm_size} has none: use lora", allow_retries=False
+        )
+    needed = least_bytes(settings, parameters, 0 if settings.frozen or settings.method != "full" else parameters)
+    if needed > size.training_bytes:
+        raise dg.Failure(
+            f"{recipe.label} needs at least {needed / 1e9:.0f} GB of memory for weights, gradients and optimizer, and "
+            f"{vm_size} ({size.device}) has {size.training_bytes / 1e9:.0f} GB for one training: set PHI_PRESET to one "
+            "with an adapter, or another PHI_AZURE_VM_SIZE; no job was started",
+            allow_retries=False,
+        )
+    if size.gpus > 1:
+        warn(f"{vm_size} has {size.gpus} GPUs and training uses one of them: a size with one GPU costs less")
 
 
 def _report(folder: Path) -> dict[str, Any]:

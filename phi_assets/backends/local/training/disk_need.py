@@ -8,6 +8,14 @@ from typing import Any
 OPTIMIZER_STATES = 2  # AdamW's two moments, as wide as the weights that they belong to
 MORE_CHECKPOINTS = 2  # besides the newest ones: the best, and the one that is being written
 
+# The roles of training_code, by words of the tensors' names in the architectures of transformers. Its own modules are
+# found in the model, which is not loaded here.
+ROLES = {
+    "attention": ("attn", "attention"),
+    "mlp": ("mlp", "feed_forward", "ffn", "moe"),
+    "embeddings": ("embed", "lm_head", "wte", "wpe"),
+}
+
 Shapes = Mapping[str, tuple[int, ...]]
 
 
@@ -40,7 +48,7 @@ def _adapter_weights(shapes: Shapes, settings: Mapping[str, Any]) -> int:
 
 
 def _is_any_in(parts: Iterable[str], name: str) -> bool:
-    return any(part in name for part in parts)
+    return any(word in name for part in parts for word in ROLES.get(part, (part,)))
 
 
 def _shapes(files: Iterable[Path]) -> dict[str, tuple[int, ...]]:

@@ -1,6 +1,7 @@
 """Training on this machine: training_code/fine_tune.py as a child process."""
 
 import hashlib
+import json
 import shutil
 from pathlib import Path
 from typing import ClassVar
@@ -94,6 +95,7 @@ class LocalTrainer(Trainer):
         if same:
             shutil.rmtree(work)
             return same
+        plan = json.loads((work / "report.json").read_text(encoding="utf-8"))["plan"]
         folder = content_store.accept(work, self._models, digest)
         model = ModelVersion(
             digest=digest,
@@ -106,6 +108,8 @@ class LocalTrainer(Trainer):
             preset=recipe.label,
             training_run=context.run.run_id,
             replay_digest=replay.digest if replay else "",
+            steps=plan["steps"],
+            tokens_per_step=plan["tokens_per_step"],
         )
         content_store.put(model, folder)
         return model
