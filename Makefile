@@ -14,7 +14,7 @@ FROM_LOCK := $(INSTALL) --no-deps --require-hashes -r
 # The suite starts hundreds of processes of our own: each would compile the same sources where bytecode is not kept.
 test test-long: export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: help run dev test test-long check docs page down azure-local azure-local-down clean install lock audit wheel
+.PHONY: help run dev chat review test test-long check docs page down azure-local azure-local-down clean install lock audit wheel
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 20
@@ -24,6 +24,12 @@ run: .venv/installed  ## make the whole graph, or what is missing or stale of it
 
 dev: .venv/installed  ## Dagster's UI and daemon on http://127.0.0.1:3000, in the foreground
 	@$(BIN)/phi dev
+
+chat: .venv/installed  ## the chat page, in your browser
+	@$(BIN)/phi chat
+
+review: .venv/installed  ## the page where people decide what is learned from the chat
+	@$(BIN)/phi review
 
 test: .venv/installed-dev azure_emulator/node_modules chat_page/node_modules  ## the test suite
 	@$(BIN)/python -m phi_assets.prompt_flow.virtual_environment

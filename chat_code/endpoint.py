@@ -106,8 +106,9 @@ async def stream(
 ) -> AsyncGenerator[Piece, None]:
     """Yield Started, the answer's pieces, and Finished.
 
-    The oldest turns are left out by the endpoint when they do not fit (`truncation`). 429 and 503, of the endpoint or of the model's server behind Azure's 424, and failed connections
-    are retried before the first piece, after the delay in Retry-After or after about 1 and 2 seconds.
+    The oldest turns are left out by the endpoint when they do not fit (`truncation`). 429 and 503, of the endpoint or
+    of the model's server behind Azure's 424, and failed connections are retried before the first piece, after the delay
+    in Retry-After or after about 1 and 2 seconds.
 
     Raises:
         EndpointUnreachable: nothing answered in time at the address.

@@ -201,6 +201,16 @@ class SqliteHistory(History):
         for each in await self._read(work):
             yield each
 
+    async def everything(self, conversation: str | None = None) -> list[tuple[str, str]]:
+        """Return the user and the id of every conversation, or of those with this id; for the machine's owner only."""
+
+        def work(db: sqlite3.Connection) -> list[tuple[str, str]]:
+            where, values = ("WHERE id = ?", [conversation]) if conversation is not None else ("", [])
+            rows = db.execute(f"SELECT user, id FROM conversations {where}", values)
+            return [(row["user"], row["id"]) for row in rows]
+
+        return await self._read(work)
+
     async def sweep(self, days: float) -> int:
         if days <= 0:
             return 0

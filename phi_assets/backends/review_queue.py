@@ -5,7 +5,6 @@ The only file that touches MLflow's review queues and label schemas, which are e
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
@@ -95,7 +94,7 @@ class ReviewQueue:
                 counts["pending"] += 1
                 continue
             trace = self._client.get_trace(item.item_id)
-            candidate = candidate_from(json.loads(trace.data.spans[0].get_attribute(CANDIDATE)))
+            candidate = candidate_from(trace.data.spans[0].get_attribute(CANDIDATE))
             if item.status == "declined":
                 counts[REJECT] += 1
                 continue
@@ -161,7 +160,7 @@ class ReviewQueue:
             span = client.start_trace(
                 "chat answer",
                 inputs=_conversation(candidate),
-                attributes={CANDIDATE: json.dumps(asdict(candidate), ensure_ascii=False)},
+                attributes={CANDIDATE: asdict(candidate)},
                 tags=tags,
                 experiment_id=experiment,
             )

@@ -173,6 +173,19 @@ def chat(terminal: bool, base: bool, link: bool, show_key: bool) -> int:
     return chat(_current(), terminal=terminal, base=base, browser=not link, show_key=show_key)
 
 
+@phi.command(section=MODELS, examples=["phi forget 7b0c0a4e-8d0e-4f5b-9a51-0d4a8f6f0f5e", "phi forget --all"])
+@click.argument("conversation", required=False)
+@click.option("--all", "everything", is_flag=True, help="every conversation of the chat")
+@click.option("--yes", is_flag=True, help="do not ask")
+def forget(conversation: str | None, everything: bool, yes: bool) -> int:
+    """Delete a conversation of the chat, and what was made of it."""
+    from phi_assets.cli.review import forget
+
+    if everything == bool(conversation):
+        raise click.UsageError("give one conversation's id, which its page's address ends with, or --all")
+    return forget(_current(), conversation, yes=yes)
+
+
 @phi.command(section=MODELS, examples=["phi review"])
 @click.option("--link", is_flag=True, help="print the address, and open no browser")
 def review(link: bool) -> int:

@@ -1,6 +1,8 @@
-"""`phi review`: opens the page where people decide what is learned from the chat."""
+"""`phi review` and `phi forget`: what people let the model learn from the chat, and what they take back."""
 
 import webbrowser
+
+import click
 
 from phi_assets.backends.select import build_resources
 from phi_assets.cli.ask import NothingDeployed
@@ -12,11 +14,45 @@ from phi_assets.settings import Settings
 
 def review(settings: Settings, *, browser: bool) -> int:
     """Start MLflow's page, and open or print its address. Raises NothingDeployed or BackendError."""
-    store: FeedbackStore | None = build_resources(settings).get("feedback_store")
-    if store is None:
-        raise NothingDeployed(NOT_HERE)
+    store = _store(settings)
     address = store.review_page(lambda words: say("review", words))
     print_text(f"approve, reject or correct answers of the chat here; `phi run` makes data of them:\n{address}")
     if browser and has_browser():
         webbrowser.open(address)
     return 0
+
+
+def forget(settings: Settings, conversation: str | None, *, yes: bool) -> int:
+    """Delete the conversation, None for all, and print what still holds its words. Returns 1 when the person declines.
+
+    Raises NothingDeployed or BackendError.
+    """
+    store = _store(settings)
+    what = "every conversation of the chat" if conversation is None else f"conversation {conversation}"
+    if not yes and not click.confirm(f"delete {what} for good?"):
+        return 1
+    found = store.forget(conversation, lambda words: say("forget", words))
+    print_text(
+        f"deleted {found.conversations}: from the history, the review queue, and the conversations to learn from"
+    )
+    for kind, names, how in (
+        (
+            "dataset versions",
+            found.datasets,
+            "later ones are without it; `phi clean` removes them when nothing needs them",
+        ),
+        ("models that were trained on them", found.models, "the next training is without it"),
+        ("copies of databases", found.copies, "delete these files, and make new copies with `phi backup`"),
+    ):
+        if names:
+            print_text(f"its words are still in {len(names)} {kind}; {how}:")
+            for name in names:
+                print_text(name, indent=2)
+    return 0
+
+
+def _store(settings: Settings) -> FeedbackStore:
+    store: FeedbackStore | None = build_resources(settings).get("feedback_store")
+    if store is None:
+        raise NothingDeployed(NOT_HERE)
+    return store

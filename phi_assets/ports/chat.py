@@ -1,6 +1,7 @@
 """The chat flow and its connection to the endpoint."""
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,16 @@ class ChatHost(Port):
         """Return the key for other programs, which ask `<address>/v1`."""
 
 
+@dataclass(frozen=True)
+class Forgotten:
+    """What was deleted, and what still holds words of it: datasets and models by digest, and copies of databases."""
+
+    conversations: int
+    datasets: tuple[str, ...]
+    models: tuple[str, ...]
+    copies: tuple[str, ...]
+
+
 class FeedbackStore(Port):
     """Ratings of the chat's answers, their reviews by people, and the conversations that come of them."""
 
@@ -97,6 +108,10 @@ class FeedbackStore(Port):
     @abstractmethod
     def stop(self, log: Log = no_log) -> None:
         """Stop the page's server."""
+
+    @abstractmethod
+    def forget(self, conversation: str | None, log: Log) -> Forgotten:
+        """Delete a conversation of the chat, None for all, and what was made of it. Raises BackendError."""
 
     @abstractmethod
     def candidates(self, record: records.FeedbackCandidates) -> list[Candidate]:

@@ -15,7 +15,6 @@ from phi_assets.ports.chat import FeedbackStore
 from phi_assets.records import DatasetVersion, FeedbackCandidates, FeedbackConversations
 from phi_assets.settings import Settings, current
 
-SHOWN = 50
 HISTORY, REVIEWED = "chat_history", "reviewed_feedback"
 CLEAN = "No candidate is a question of the evaluation, none is there twice, and masking finds nothing more in any."
 
@@ -45,12 +44,11 @@ def chat_history(feedback_store: FeedbackStore) -> dg.ObserveResult:
 def feedback_candidates(
     context: dg.AssetExecutionContext, feedback_store: FeedbackStore
 ) -> dg.MaterializeResult[FeedbackCandidates]:
-    """Rated answers, masked and once each, in the review queue where people decide on them."""
+    """Rated answers, masked and once each, in the review queue where people decide on them.
+
+    Only numbers are shown here: Dagster's event log keeps what it is given, and people may take their words back.
+    """
     found = feedback_store.collect(context.log.info)
-    rows = [
-        (each.question, each.given, each.proposed, "correction" if each.correction else "rated up", each.model)
-        for each in feedback_store.candidates(found)[:SHOWN]
-    ]
     return dg.MaterializeResult(
         value=found,
         data_version=dg.DataVersion(found.digest),
@@ -60,7 +58,6 @@ def feedback_candidates(
             "left_out": metadata_values.table(
                 ("reason", "ratings"), [(LEFT_OUT[reason], str(count)) for reason, count in found.left_out.items()]
             ),
-            "proposed": metadata_values.table(("question", "answer", "proposed", "from", "model"), rows),
             "review": "`phi review` opens the queue",
         },
     )

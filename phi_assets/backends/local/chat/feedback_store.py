@@ -4,10 +4,11 @@ import asyncio
 import hashlib
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from chat_code.errors import HistoryUnavailable
 from chat_code.history import Rated
@@ -24,17 +25,20 @@ from phi_assets.conversations.feedback.candidates import (
     questions_of,
 )
 from phi_assets.conversations.feedback.reviewed_rows import json_lines, within_limits
-from phi_assets.databases import CHAT_HISTORY
+from phi_assets.databases import CHAT_HISTORY, COPIES
 from phi_assets.errors import BackendError
-from phi_assets.files import atomic_write, private_folder
+from phi_assets.files import atomic_write, private_folder, read_json
 from phi_assets.ports.base import Decides, Log, no_log
-from phi_assets.ports.chat import FeedbackStore
-from phi_assets.records import FeedbackCandidates, FeedbackConversations, Record
+from phi_assets.ports.chat import FeedbackStore, Forgotten
+from phi_assets.records import FeedbackCandidates, FeedbackConversations, ModelVersion, Record
 from phi_assets.sqlite_cache import SqliteCache
 
 if TYPE_CHECKING:
+    from chat_code.history_sqlite import SqliteHistory
     from phi_assets.backends.review_queue import Finished
 
+SHORTEST_TEXT = 4
+"""Characters below which a text says nothing about where it is found."""
 NOTHING = hashlib.sha256(b"").hexdigest()
 CANDIDATES, ROWS = "candidates.jsonl", "conversations.jsonl"
 
@@ -131,6 +135,81 @@ class LocalFeedbackStore(FeedbackStore):
     def stop(self, log: Log = no_log) -> None:
         self._page.stop(log)
 
+    def forget(self, conversation: str | None, log: Log) -> Forgotten:
+        said = asyncio.run(self._said_in(conversation))
+        if not said:
+            raise BackendError(
+                "there are no conversations in the chat's history"
+                if conversation is None
+                else f"there is no conversation {conversation!r}; the address of its page ends with its id"
+            )
+        proposed = [each for each in self._rated() if (each.user, each.conversation) in said]
+        pairs = [
+            (each.question, answer)
+            for each in candidates(proposed, self._masked(), [])[0]
+            for answer in (each.proposed, each.given)
+        ]
+        asyncio.run(self._delete(list(said)))
+        self.collect(log)
+        self.publish(None if conversation is None else self._dataset_rows(), log)
+        texts = [text for spoken in said.values() for text in spoken]
+        versions = {digest for digest, folder in self._dataset_versions() if _has_row(folder, pairs)}
+        return Forgotten(
+            conversations=len(said),
+            datasets=tuple(sorted(versions)),
+            models=tuple(sorted(digest for digest, dataset in self._models() if dataset in versions)),
+            copies=tuple(sorted(str(file) for file in self._copies() if _holds(file, texts))),
+        )
+
+    async def _said_in(self, conversation: str | None) -> dict[tuple[str, str], list[str]]:
+        """Return what was said in the conversations, and what ratings say."""
+        found: dict[tuple[str, str], list[str]] = {}
+        async with self._history() as history:
+            for user, each in await history.everything(conversation):
+                _, messages = await history.read(user, each)
+                spoken = [message.content for message in messages]
+                spoken += [message.feedback.correction for message in messages if message.feedback]
+                found[user, each] = [text for text in spoken if len(text) >= SHORTEST_TEXT]
+        return found
+
+    async def _delete(self, keys: list[tuple[str, str]]) -> None:
+        async with self._history() as history:
+            for user, conversation in keys:
+                await history.delete(user, conversation)
+
+    @asynccontextmanager
+    async def _history(self) -> AsyncIterator["SqliteHistory"]:
+        from chat_code.history_sqlite import SqliteHistory
+
+        history = SqliteHistory(Path(self.state) / CHAT_HISTORY)
+        try:
+            yield history
+        except HistoryUnavailable as e:
+            raise BackendError(e.message) from e
+        finally:
+            await history.close()
+
+    def _dataset_versions(self) -> Iterator[tuple[str, Path]]:
+        for file in (Path(self.state) / "datasets").glob("*/manifest.json"):
+            yield str(read_json(file, "`phi clean` removes it").get("digest", file.parent.name)), file.parent
+
+    def _dataset_rows(self) -> int | None:
+        """Return the rows of the newest dataset version; None before the first."""
+        counted = [
+            (file.stat().st_mtime, sum(_rows_in(read_json(file, "`phi clean` removes it"))))
+            for file in (Path(self.state) / "datasets").glob("*/manifest.json")
+        ]
+        return max(counted)[1] if counted else None
+
+    def _models(self) -> Iterator[tuple[str, str]]:
+        for file in (Path(self.state) / "models").glob("*/record.json"):
+            model = Record.load(file)
+            if isinstance(model, ModelVersion):
+                yield model.digest, model.dataset_digest
+
+    def _copies(self) -> Iterator[Path]:
+        return (file for file in (Path(self.state) / COPIES).rglob("*") if file.is_file())
+
     def find(self, digest: str) -> Record | None:
         def complete(folder: Path) -> bool:
             return (folder / CANDIDATES).is_file() or (folder / ROWS).is_file()
@@ -177,23 +256,14 @@ class LocalFeedbackStore(FeedbackStore):
 
     def _rated(self) -> list[Rated]:
         """Return the consented ratings. Raises BackendError where the history cannot be read."""
-        file = Path(self.state) / CHAT_HISTORY
-        if not file.is_file():
+        if not (Path(self.state) / CHAT_HISTORY).is_file():
             return []
 
         async def read() -> list[Rated]:
-            from chat_code.history_sqlite import SqliteHistory
-
-            history = SqliteHistory(file)
-            try:
+            async with self._history() as history:
                 return [each async for each in history.rated()]
-            finally:
-                await history.close()
 
-        try:
-            return asyncio.run(read())
-        except HistoryUnavailable as e:
-            raise BackendError(e.message) from e
+        return asyncio.run(read())
 
     def _questions(self) -> list[str]:
         try:
@@ -216,6 +286,26 @@ class LocalFeedbackStore(FeedbackStore):
         for other in self._records.iterdir():
             if other != folder and (other / name).is_file():
                 shutil.rmtree(other)
+
+
+def _holds(file: Path, texts: Sequence[str]) -> bool:
+    """Return whether a database's copy holds one of the texts."""
+    content = file.read_bytes()
+    return any(text.encode() in content for text in texts)
+
+
+def _has_row(version: Path, pairs: Sequence[tuple[str, str]]) -> bool:
+    """Return whether a dataset version has a row with one of the questions and its answer."""
+    written = [tuple(json.dumps(text, ensure_ascii=False).encode() for text in pair) for pair in pairs]
+    for file in version.glob("*.jsonl"):
+        with file.open("rb") as lines:
+            if any(question in line and answer in line for line in lines for question, answer in written):
+                return True
+    return False
+
+
+def _rows_in(manifest: Mapping[str, Any]) -> Iterator[int]:
+    return (manifest["files"][f"{split}.jsonl"]["rows"] for split in ("train", "validation", "test"))
 
 
 def _digest_of(finished: "Finished") -> str:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import shutil
 from pathlib import Path
 
 import mlflow
@@ -12,8 +13,10 @@ from mlflow.genai import review_queues
 from chat_code.history_sqlite import SqliteHistory
 from phi_assets.backends.dataset_preparation import DatasetPreparation
 from phi_assets.backends.local.chat.feedback_store import LocalFeedbackStore
+from phi_assets.backends.local.evaluation.registry import MlflowRegistry
 from phi_assets.backends.review_queue import CORRECTED, DECISION
 from phi_assets.databases import CHAT_HISTORY
+from phi_assets.errors import BackendError
 from tests.support.chat_ratings import rated, store
 
 RATINGS = [
@@ -24,8 +27,18 @@ RATINGS = [
 ]
 
 
+@pytest.fixture(scope="session")
+def new_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """MLflow takes seconds to make its tables."""
+    folder = tmp_path_factory.mktemp("mlflow")
+    MlflowRegistry(home=str(folder)).migrate()
+    return folder / "mlflow.db"
+
+
 @pytest.fixture
-def feedback(tmp_path: Path) -> LocalFeedbackStore:
+def feedback(tmp_path: Path, new_database: Path) -> LocalFeedbackStore:
+    (tmp_path / "mlflow").mkdir()
+    shutil.copy(new_database, tmp_path / "mlflow" / "mlflow.db")
     store(tmp_path / CHAT_HISTORY, RATINGS)
     return made(tmp_path)
 
@@ -41,7 +54,7 @@ def made(home: Path, **changed) -> LocalFeedbackStore:
         "person_share": 0.25,
         "page_port": 5000,
     }
-    (home / "mlflow").mkdir(exist_ok=True)
+    (home / "mlflow").mkdir(exist_ok=True, parents=True)
     return LocalFeedbackStore(**{**fields, **changed})
 
 
@@ -135,8 +148,7 @@ def test_what_is_withdrawn_or_deleted_leaves_queue_and_data(feedback, tmp_path):
             assert b"amber" not in file.read_bytes(), file
 
 
-def test_the_same_ratings_again_change_nothing_and_an_evaluation_question_is_held_back(tmp_path):
-    store(tmp_path / CHAT_HISTORY, RATINGS)
+def test_the_same_ratings_again_change_nothing_and_an_evaluation_question_is_held_back(feedback, tmp_path):
     questions = tmp_path / "questions.jsonl"
     questions.write_text(json.dumps({"messages": [{"role": "user", "content": "Who founded it?"}], "answers": ["x"]}))
     feedback = made(tmp_path, questions_file=str(questions))
@@ -162,3 +174,37 @@ def test_the_share_of_a_dataset_is_limited(feedback, tmp_path):
     limited = feedback.publish(8, print)  # a fifth of 10 are 2
     assert (limited.rows, limited.left_out) == (2, {"share of the dataset": 1})
     assert limited == feedback.publish(8 + limited.rows, print)  # what it published does not count as the dataset's own
+
+
+def test_a_forgotten_conversation_is_found_only_where_it_is_listed(feedback, tmp_path):
+    feedback.collect(print)
+    decide(tmp_path, "Which lamp does the Loft have?", "approve")
+    decide(tmp_path, "How long is the guarantee of the Nook?", "approve")
+    feedback.publish(None, print)
+    source = tmp_path / "own.jsonl"
+    own = [
+        {"messages": [{"role": "user", "content": f"What about {n}?"}, {"role": "assistant", "content": f"It is {n}."}]}
+        for n in range(30)
+    ]
+    source.write_text("".join(json.dumps(row) + "\n" for row in own))
+    preparation = DatasetPreparation(tmp_path, str(source), {"near_duplicate_threshold": 1.0})
+    with_it = preparation.publish(preparation.feeds(), print)
+    copy = tmp_path / "backups" / "history.sqlite"
+    copy.parent.mkdir()
+    copy.write_bytes((tmp_path / CHAT_HISTORY).read_bytes())
+
+    forgotten = feedback.forget("conversation-2", print)
+
+    assert (forgotten.conversations, forgotten.datasets, forgotten.models) == (1, (with_it.digest,), ())
+    assert forgotten.copies == (str(copy),)
+    listed = {copy, *Path(with_it.address).rglob("*")}
+    for file in tmp_path.rglob("*"):
+        if file.is_file() and file not in listed:
+            assert b"amber" not in file.read_bytes(), file
+    without_it = preparation.publish(preparation.feeds(), print)
+    assert "amber" not in "".join(path.read_text() for path in Path(without_it.address).glob("*.jsonl"))
+    assert "Two years." in "".join(path.read_text() for path in Path(without_it.address).glob("*.jsonl"))
+    with pytest.raises(BackendError, match="no conversation 'conversation-2'"):
+        feedback.forget("conversation-2", print)
+    assert feedback.forget(None, print).conversations == 3
+    assert feedback.rated() == made(tmp_path / "empty").rated()
