@@ -104,7 +104,7 @@ def test_the_policy_allows_nothing_but_the_page_itself(page: ChatPage):
     assert page.js("return window.hacked") is None
 
 
-@pytest.mark.parametrize("text", [">" * 10_000 + " deep", "[a](b" * 3_000, "> - " * 2_000 + "deep"])
+@pytest.mark.parametrize("text", [">" * 10_000 + " deep", "[a](b" * 3_000])
 def test_markdown_that_is_too_deep_to_draw_is_shown_as_text(page: ChatPage, text: str):
     stored = page.fake.add("Deep", [("?", text)])
     page.open(f"/#/c/{stored}")
