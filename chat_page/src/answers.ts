@@ -246,6 +246,8 @@ export class Answers {
         this.say(message.state === "done" ? "answer" : "failed", message.content);
         return message.state === "done";
       }
+      // A server that was stopped in the middle leaves an answer that nobody writes.
+      if (message) return this.fail(job, lost("again"));
     } catch (error) {
       if (!(error instanceof ApiError && error.code === "not_found")) return this.fail(job, faultOf(error, "resume"));
     }

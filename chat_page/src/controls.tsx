@@ -51,7 +51,7 @@ export function CopyButton({ text, label, className = "" }: { text: string; labe
     const timer = window.setTimeout(() => setCopied(false), 2000);
     return () => window.clearTimeout(timer);
   }, [copied]);
-  const copy = () => navigator.clipboard.writeText(text).then(() => setCopied(true), () => setCopied(false));
+  const copy = () => navigator.clipboard?.writeText(text).then(() => setCopied(true), () => setCopied(false));
   return (
     <button type="button" className={`icon-button ${className}`} aria-label={label} title={copied ? t("common.copied") : label} onClick={copy}>
       <Icon of={copied ? Check : Copy} />

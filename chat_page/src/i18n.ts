@@ -2,6 +2,7 @@
 
 import { useSyncExternalStore } from "react";
 import english from "../locales/en.json";
+import { remember, remembered } from "./remembered";
 
 type Key = keyof typeof english.texts;
 type Locale = { language: string; dir: string; texts: Record<string, string> };
@@ -28,7 +29,7 @@ export const has = (key: string): key is Key => key in english.texts;
 export async function loadLanguage(): Promise<void> {
   try {
     names = await (await fetch("/locales/index.json")).json();
-    const wanted = [localStorage.getItem(CHOSEN) ?? "", ...navigator.languages].flatMap((tag) => [tag, tag.split("-")[0] ?? ""]);
+    const wanted = [remembered(CHOSEN) ?? "", ...navigator.languages].flatMap((tag) => [tag, tag.split("-")[0] ?? ""]);
     await use(wanted.find((tag) => tag in names) ?? "en");
   } catch {
     // English is in the bundle.
@@ -38,7 +39,7 @@ export async function loadLanguage(): Promise<void> {
 
 export async function chooseLanguage(tag: string): Promise<void> {
   await use(tag);
-  localStorage.setItem(CHOSEN, tag);
+  remember(CHOSEN, tag);
 }
 
 async function use(tag: string): Promise<void> {

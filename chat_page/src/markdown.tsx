@@ -3,7 +3,7 @@
  * a link is a link only to http and https, with its address shown.
  */
 
-import { memo, type ReactNode } from "react";
+import { Component, memo, type ReactNode } from "react";
 import type { Nodes, PhrasingContent, RootContent, Table } from "mdast";
 import { fromMarkdown } from "mdast-util-from-markdown";
 import { gfmAutolinkLiteralFromMarkdown } from "mdast-util-gfm-autolink-literal";
@@ -34,7 +34,28 @@ export function visible(text: string): string {
   return text.replace(/[\u202d\u202e]/g, (mark) => `[U+${mark.codePointAt(0)?.toString(16).toUpperCase()}]`);
 }
 
-export const Markdown = memo(function Markdown({ text: written }: { text: string }) {
+/** Markdown that cannot be drawn, such as ten thousand nested quotes, is shown as it was written. */
+export class Markdown extends Component<{ text: string }, { failed: string | null }> {
+  override state: { failed: string | null } = { failed: null };
+
+  static getDerivedStateFromError(): { failed: string } {
+    return { failed: "" };
+  }
+
+  override componentDidCatch(): void {
+    this.setState({ failed: this.props.text });
+  }
+
+  override render(): ReactNode {
+    const { text } = this.props;
+    const { failed } = this.state;
+    // A growing text is tried again when it has changed.
+    if (failed === null || (failed && failed !== text)) return <Drawn text={text} />;
+    return <div className="markdown raw" dir="auto">{visible(text)}</div>;
+  }
+}
+
+const Drawn = memo(function Drawn({ text: written }: { text: string }) {
   const text = visible(written);
   const { children } = fromMarkdown(text, SYNTAX);
   const links = new Map<string, string>();

@@ -45,7 +45,9 @@ export interface State {
 /** How often is asked whether a model has become available. */
 const REREAD_MS = 15_000;
 
-export const newId = (): string => crypto.randomUUID();
+/** Not `randomUUID`, which plain HTTP to another machine lacks. */
+export const newId = (): string =>
+  Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 
 const emptyThread = (id: string): Thread => ({
   id,

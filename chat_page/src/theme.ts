@@ -1,6 +1,7 @@
 /** Light or dark: the system's choice unless the reader made another. */
 
 import { useSyncExternalStore } from "react";
+import { remember, remembered } from "./remembered";
 
 export const THEMES = ["system", "light", "dark"] as const;
 export type Theme = (typeof THEMES)[number];
@@ -9,14 +10,13 @@ const CHOSEN = "phi-chat-theme";
 const DARK = matchMedia("(prefers-color-scheme: dark)");
 const listeners = new Set<() => void>();
 
-export function theme(): Theme {
-  const stored = localStorage.getItem(CHOSEN);
-  return THEMES.find((each) => each === stored) ?? "system";
-}
+let chosenTheme: Theme = THEMES.find((each) => each === remembered(CHOSEN)) ?? "system";
+
+export const theme = (): Theme => chosenTheme;
 
 export function chooseTheme(chosen: Theme): void {
-  if (chosen === "system") localStorage.removeItem(CHOSEN);
-  else localStorage.setItem(CHOSEN, chosen);
+  chosenTheme = chosen;
+  remember(CHOSEN, chosen === "system" ? null : chosen);
   showTheme();
 }
 

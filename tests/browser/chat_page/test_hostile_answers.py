@@ -102,3 +102,13 @@ def test_the_policy_allows_nothing_but_the_page_itself(page: ChatPage):
 
     page.until(reported)
     assert page.js("return window.hacked") is None
+
+
+@pytest.mark.parametrize("text", [">" * 10_000 + " deep", "[a](b" * 3_000])
+def test_markdown_that_is_too_deep_to_draw_is_shown_as_text(page: ChatPage, text: str):
+    stored = page.fake.add("Deep", [("?", text)])
+    page.open(f"/#/c/{stored}")
+    page.until(page.answers)
+    assert text in page.answers()[0]
+    page.ask("still usable")
+    page.until(lambda: page.answers()[-1] == "You asked: still usable")
