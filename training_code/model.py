@@ -71,8 +71,11 @@ def load_model(settings: Settings) -> PreTrainedModel:
             model = load_quantised(settings.base_model, options)
         else:
             model = AutoModelForCausalLM.from_pretrained(settings.base_model, **options)
-    except ImportError as e:
+    except (ImportError, ValueError) as e:
         raise TrainingRefused(f"attention = {settings.attention}: {e}") from e
+    if settings.attention == "sdpa" and not getattr(model, "_supports_sdpa", True):
+        # The attention for packed rows would leave out what sdpa can't do, such as Gemma 2's cap of the scores.
+        raise TrainingRefused(f"attention = sdpa: {type(model).__name__} does not support it: set attention to eager")
     if settings.method == "full":  # with an adapter, peft freezes all other weights
         freeze(model, settings.frozen)
     return model

@@ -44,6 +44,7 @@ class Trainer(SFTTrainer):
     # Set when some rows are replay: returns the base model and a context in which to call it.
     base: Callable[[], tuple[Any, AbstractContextManager[Any]]] | None = None
     order: Mixed | None = None  # set with it: the rows of each epoch
+    compact = True  # whether the logits are the output layer of the last hidden states, as the fast loss has them
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         return self.order or super()._get_train_sampler(train_dataset)
@@ -67,7 +68,7 @@ class Trainer(SFTTrainer):
         if not model.training and self.eval_tokens_per_row:
             # The evaluation averages over rows; this divisor makes the result the mean over tokens.
             num_items_in_batch = torch.tensor(self.eval_tokens_per_row * inputs["input_ids"].shape[0])
-        if (self.args.device.type != "cpu" and self.base is None) or return_outputs:
+        if (self.args.device.type != "cpu" and self.base is None) or return_outputs or not self.compact:
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         return self.compact_loss(model, inputs, num_items_in_batch)
 
@@ -98,6 +99,18 @@ class Trainer(SFTTrainer):
         base, context = self.base()
         with torch.no_grad(), context, self.accelerator.autocast():
             return base.get_output_embeddings()(last_hidden(base, seen)[places])
+
+
+def has_plain_output(causal: Any) -> bool:
+    """Whether the logits are the output layer of the last hidden states; Gemma 2 caps them, Cohere scales them."""
+    ids = torch.arange(1, 9, device=causal.device)[None]
+    training = causal.training
+    causal.eval()
+    with torch.no_grad():
+        logits = causal(input_ids=ids, use_cache=False).logits[:, :-1]
+        plain = causal.get_output_embeddings()(last_hidden(causal, {"input_ids": ids}))
+    causal.train(training)
+    return torch.allclose(logits.float(), plain.float(), atol=1e-3, rtol=1e-2)
 
 
 def last_hidden(causal: Any, seen: dict[str, Any]) -> torch.Tensor:
@@ -136,6 +149,12 @@ def make_trainer(
         for each in trainer.model.parameters():  # type: ignore[union-attr]
             if each.requires_grad:
                 each.data = each.data.float()
+    trainer.compact = has_plain_output(model)
+    if order and not trainer.compact:
+        raise TrainingRefused(
+            f"replay_share: {type(model).__name__} changes its logits after the output layer, which replay does not "
+            "follow: set replay_share to 0"
+        )
     if order:
         trainer.order, trainer.base = order, base_of(trainer.model, in_bf16=settings.precision == "bf16-autocast")
     in_loss = sum(label != IGNORED for row in validation["labels"] for label in row)

@@ -1,11 +1,13 @@
 """The loss: packed rows never mix conversations, and the fast CPU loss is the same as the model's own."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from training_code.errors import TrainingRefused
 from training_code.settings import Settings
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning:transformers.modeling_utils")
@@ -75,6 +77,38 @@ def test_the_fast_loss_and_its_gradient_are_those_of_the_model(settings: Callabl
     assert fast.item() == pytest.approx(plain.item(), abs=1e-5)
     for name, p in trainer.model.named_parameters():
         assert torch.allclose(gradients[name], p.grad, atol=1e-5), name
+
+
+@pytest.mark.parametrize(("kind", "fast"), [("llama", True), ("gemma2", False)])
+def test_the_loss_of_another_architecture_is_its_own(
+    settings: Callable[..., Settings], tiny: Any, tmp_path: Path, kind: str, fast: bool
+):
+    """Gemma 2 caps its logits: the fast loss would be another."""
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    base = Path(shutil.copytree(tiny(), tmp_path / kind))
+    sizes = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4}
+    special = {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0, "vocab_size": 512, "head_dim": 8}
+    config = AutoConfig.for_model(kind, **sizes, **special, num_key_value_heads=2, initializer_range=1.0)
+    AutoModelForCausalLM.from_config(config).save_pretrained(base)
+    (base / "generation_config.json").write_bytes((tiny() / "generation_config.json").read_bytes())
+    given: dict[str, Any] = {"base_model": base, "method": "full", "packing": False}
+    if not fast:
+        for packing in (True, False):
+            with pytest.raises(TrainingRefused, match="attention = sdpa: Gemma2ForCausalLM does not support"):
+                trainer_for(settings(**given | {"packing": packing}))
+        given["attention"] = "eager"
+    trainer = trainer_for(settings(**given))
+    batch = trainer.data_collator([trainer.train_dataset[i] for i in range(4)])
+
+    assert trainer.compact == fast
+    own = trainer.model(
+        input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], labels=batch["labels"]
+    ).loss
+    assert trainer.compute_loss(trainer.model.train(), dict(batch)).item() == pytest.approx(own.item(), abs=1e-4)
+    assert (
+        trainer.compact_loss(trainer.model, dict(batch), None).item() == pytest.approx(own.item(), abs=1e-4)
+    ) == fast
 
 
 def test_two_half_batches_make_the_same_step_as_a_whole_one(settings: Callable[..., Settings], tmp_path: Path):

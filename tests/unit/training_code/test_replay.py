@@ -229,6 +229,16 @@ def test_a_replay_file_that_is_missing_or_broken_is_named(
         train(settings(replay_file=missing, replay_share=0.3))
 
 
+def test_replay_with_a_model_that_changes_its_logits_is_refused(
+    settings: Callable[..., Settings], replay_file: Path, monkeypatch: pytest.MonkeyPatch
+):
+    from training_code import trainer as module
+
+    monkeypatch.setattr(module, "has_plain_output", lambda model: False)
+    with pytest.raises(TrainingRefused, match=r"Phi3ForCausalLM changes its logits .* set replay_share to 0"):
+        trainer_for(settings(replay_file=replay_file, replay_share=0.3))
+
+
 def test_without_a_share_nothing_is_replayed(settings: Callable[..., Settings], train: Callable[..., Any]):
     report, _ = train(settings(replay_share=0.3))
     assert report["conversations"]["replay"] == 0
