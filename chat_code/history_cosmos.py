@@ -109,7 +109,7 @@ class CosmosHistory(History):
                 await self._delete_expired(user, conversation)
             elif self._is_renewal_due(header):
                 await self._renew(user, conversation)
-                header["renewed"] = self._clock()
+                header |= {"renewed": self._clock(), "keep": self._keep}
             new = header or self._new_header(user, conversation, question)
             operations = [read(_message_id(conversation, question.parent))] if question.parent and not asked else []
             items: list[Item] = []
@@ -321,6 +321,7 @@ class CosmosHistory(History):
             "head": None,
             "seq": 0,
             "renewed": self._clock(),
+            "keep": self._keep,
         }
 
     def _new_message(self, user: str, conversation: str, message: Message, seq: int) -> Item:
@@ -347,7 +348,7 @@ class CosmosHistory(History):
         return ttl if ttl == -1 else max(1, int(item["_ts"] + ttl - self._clock()))
 
     def _is_renewal_due(self, header: Item) -> bool:
-        return self._clock() - header["renewed"] > DAY if self._keep else header.get("ttl", -1) != -1
+        return header["keep"] != self._keep or (self._keep > 0 and self._clock() - header["renewed"] > DAY)
 
     async def _renew(self, user: str, conversation: str) -> None:
         """Give all messages of a conversation, and their copies, a new time to live."""
