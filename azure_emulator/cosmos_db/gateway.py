@@ -176,7 +176,7 @@ class _Request:
         if self._headers.get("content-type") != "application/query+json":
             raise CosmosError(400, "A query has the content type application/query+json.")
         text, given = str(self._call.body.get("query")), self._call.body.get("parameters") or []
-        query, values = query_of(text, given, container.indexing)
+        query, values = query_of(text, given, container.indexing, self._is("x-ms-documentdb-query-enable-scan"))
         if _PARTITION_KEY in self._headers:
             keys = [self._key()]
         elif query.across and self._is("x-ms-documentdb-query-enablecrosspartition"):

@@ -24,6 +24,7 @@ class Query:
     show: Callable[[Item], Any] = lambda item: item
     parameters: frozenset[str] = frozenset()
     newest_first: bool = False
+    reads: tuple[str, ...] = ()  # paths that are compared, where an index may leave them out
     across: bool = False  # may be sent without a partition key
 
 
@@ -58,6 +59,7 @@ ACCEPTED: dict[str, Query] = {
         lambda item, values: any(_contains(item.get(name), values["@search"]) for name in ("title", "content")),
         lambda item: item["conversation"],
         frozenset({"@search"}),
+        reads=("/title/?", "/content/?"),
     ),
     'SELECT * FROM c WHERE c.kind = "message" AND c.conversation = @conversation': Query(
         _of_conversation("message"), parameters=frozenset({"@conversation"})
@@ -76,7 +78,9 @@ ACCEPTED: dict[str, Query] = {
 }
 
 
-def query_of(text: str, given: list[dict[str, Any]], indexing: Mapping[str, Any]) -> tuple[Query, dict[str, Any]]:
+def query_of(
+    text: str, given: list[dict[str, Any]], indexing: Mapping[str, Any], may_scan: bool
+) -> tuple[Query, dict[str, Any]]:
     """Return the accepted query and its parameters. Raises CosmosError (400)."""
     found = ACCEPTED.get(text)
     if found is None:
@@ -87,6 +91,13 @@ def query_of(text: str, given: list[dict[str, Any]], indexing: Mapping[str, Any]
     if found.newest_first and not _has_composite(indexing):
         raise CosmosError(
             400, "The order by query does not have a corresponding composite index that it can be served from."
+        )
+    excluded = {each["path"] for each in indexing.get("excludedPaths", ())}
+    if not may_scan and excluded.intersection(found.reads):
+        raise CosmosError(
+            400,
+            "An invalid query has been specified with filters against path(s) excluded from indexing. Consider adding "
+            "allow scan header in the request.",
         )
     return found, values
 
