@@ -201,6 +201,8 @@ class Container:
                 parameters=given,
                 partition_key=user,
                 max_item_count=size or None,
+                # Texts are not indexed: a search of them is refused without it.
+                enable_scan_in_query=True,
                 session_token=self._sessions.get(user),
             ).by_page(continuation or None)
             try:

@@ -8,16 +8,14 @@ is all that the pipeline may read.
 from __future__ import annotations
 
 import asyncio
-import base64
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Sequence
-from datetime import UTC, datetime
+from collections.abc import AsyncIterator, Callable
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from chat_code.conversations import Conversation, Feedback, Message, as_json, branch, message_from, title_of, turns
 from chat_code.cosmos_container import (
-    LARGEST,
     MOST_OPERATIONS,
     Account,
     Container,
@@ -30,10 +28,31 @@ from chat_code.cosmos_container import (
     read,
     replace,
     require_fits,
-    size_of,
     upsert,
 )
-from chat_code.errors import Changed, Conflict, HistoryUnavailable, NotFound, Refused
+from chat_code.cosmos_items import (
+    ALL_COPIES,
+    ALL_MESSAGES,
+    COPIES,
+    FOUND,
+    HEADERS,
+    HEADERS_OF,
+    MESSAGE_LIVES,
+    MESSAGES,
+    conversation_of,
+    decoded,
+    encoded,
+    etag_of,
+    header_id,
+    may_be_used,
+    message_id,
+    message_of,
+    moment,
+    newest_turns,
+    parts,
+    ttl_of,
+)
+from chat_code.errors import Changed, Conflict, HistoryUnavailable, NotFound
 from chat_code.history import PAGE, History, Rated
 
 if TYPE_CHECKING:
@@ -43,18 +62,7 @@ ATTEMPTS = 8
 DAY = 86_400
 SPENT_SECONDS = 3 * DAY
 IDS_IN_A_QUERY = 500
-BESIDE_TURNS = 2_000  # bytes of a copy's ids and names
 FINISHED = ("content", "state", "at", "why", "model", "served", "usage", "seconds")
-HEADERS = 'SELECT * FROM c WHERE c.kind = "conversation" ORDER BY c.kind ASC, c.updated DESC'
-HEADERS_OF = 'SELECT * FROM c WHERE c.kind = "conversation" AND ARRAY_CONTAINS(@conversations, c.conversation)'
-FOUND = (
-    "SELECT VALUE c.conversation FROM c WHERE CONTAINS(c.title, @search, true) OR CONTAINS(c.content, @search, true)"
-)
-MESSAGES = 'SELECT * FROM c WHERE c.kind = "message" AND c.conversation = @conversation'
-MESSAGE_LIVES = 'SELECT c.id, c._ts, c.ttl FROM c WHERE c.kind = "message" AND c.conversation = @conversation'
-ALL_MESSAGES = 'SELECT VALUE c.id FROM c WHERE c.kind = "message"'
-ALL_COPIES = 'SELECT VALUE c.id FROM c WHERE c.kind = "feedback"'
-COPIES = 'SELECT VALUE c.id FROM c WHERE c.kind = "feedback" AND c.conversation = @conversation'
 
 
 class CosmosHistory(History):
@@ -88,7 +96,7 @@ class CosmosHistory(History):
     ) -> tuple[Conversation, Message, Message]:
         asked = stored = None
         for attempt in range(ATTEMPTS):
-            header = await self._items.find(user, _header_id(conversation))
+            header = await self._items.find(user, header_id(conversation))
             if attempt:  # the first time neither exists, nearly always
                 asked, stored = await asyncio.gather(
                     *(self._message(user, conversation, id) for id in (question.id, answer.id))
@@ -104,14 +112,14 @@ class CosmosHistory(History):
             if stored and (stored.role != "assistant" or stored.parent != question.id):
                 raise Conflict
             if header and asked and stored and (stored.state != "failed" or stored.content):
-                return _conversation(header), asked, stored
+                return conversation_of(header), asked, stored
             if header is None:
                 await self._delete_expired(user, conversation)
             elif self._is_renewal_due(header):
                 await self._renew(user, conversation)
                 header |= {"renewed": self._clock(), "keep": self._keep}
             new = header or self._new_header(user, conversation, question)
-            operations = [read(_message_id(conversation, question.parent))] if question.parent and not asked else []
+            operations = [read(message_id(conversation, question.parent))] if question.parent and not asked else []
             items: list[Item] = []
             for message, old in ((question, asked), (answer, stored)):
                 if old is None:
@@ -130,93 +138,93 @@ class CosmosHistory(History):
                 if e.status == 404 and operations[e.index][0] == "read":
                     raise NotFound("message") from e
                 continue
-            return _conversation(done[-1]), question, answer
+            return conversation_of(done[-1]), asked or question, answer
         raise _busy()
 
     async def finish(self, user: str, conversation: str, answer: Message) -> Conversation:
         require_fits("the answer", {"content": answer.content, "why": answer.why})
-        updated = _moment(self._clock())
+        updated = moment(self._clock())
         header = {"updated": updated, **self._life_of_header({"updated": updated})}
         try:
             stored, changed = await self._items.write(
-                user, self._patched(conversation, answer), patch(_header_id(conversation), **header)
+                user, self._patched(conversation, answer), patch(header_id(conversation), **header)
             )
         except OperationFailed as e:
             raise NotFound from e
-        if _may_be_used(stored):
+        if may_be_used(stored):
             await self._publish(user, conversation, answer.id)
-        return _conversation(changed)
+        return conversation_of(changed)
 
     async def conversations(self, user: str, cursor: str = "", search: str = "") -> tuple[list[Conversation], str]:
         if search:
             return await self._found(user, cursor, search)
         headers: list[Item] = []
-        continuation = _decoded(cursor)
+        continuation = decoded(cursor)
         while len(headers) < PAGE:
             # Cosmos DB may give fewer than asked for, with more to come.
             rows, continuation = await self._items.page(user, HEADERS, PAGE - len(headers), continuation)
             headers += rows
             if not continuation:
                 break
-        return [_conversation(header) for header in headers], _encoded(continuation)
+        return [conversation_of(header) for header in headers], encoded(continuation)
 
     async def read(self, user: str, conversation: str) -> tuple[Conversation, list[Message]]:
         header, rows = await asyncio.gather(
-            self._items.find(user, _header_id(conversation)),
+            self._items.find(user, header_id(conversation)),
             self._items.query(user, MESSAGES, conversation=conversation),
         )
         if header is None:
             raise NotFound
-        return _conversation(header), [_message_of(row) for row in sorted(rows, key=lambda row: row["seq"])]
+        return conversation_of(header), [message_of(row) for row in sorted(rows, key=lambda row: row["seq"])]
 
     async def change(
         self, user: str, conversation: str, *, title: str | None = None, head: str | None = None, etag: str = ""
     ) -> Conversation:
         write = uuid.uuid4().hex
         for _ in range(ATTEMPTS):
-            header = await self._items.find(user, _header_id(conversation))
+            header = await self._items.find(user, header_id(conversation))
             if header is None:
                 raise NotFound
             if header.get("write") == write:  # the answer to this very change was lost, and the SDK repeated it
-                return _conversation(header)
-            if etag and etag != _etag(header):
+                return conversation_of(header)
+            if etag and etag != etag_of(header):
                 raise Changed
             new = header | {"write": write, "title": header["title"] if title is None else title}
             new |= {"head": head or header["head"], **self._life_of_header(header)}
             require_fits("the title", new)
-            check = [read(_message_id(conversation, head))] if head is not None else []
+            check = [read(message_id(conversation, head))] if head is not None else []
             try:
-                return _conversation((await self._items.write(user, *check, replace(new, header["_etag"])))[-1])
+                return conversation_of((await self._items.write(user, *check, replace(new, header["_etag"])))[-1])
             except OperationFailed as e:
                 if check and e.index == 0:
                     raise NotFound("message") from e
         raise _busy()
 
     async def rate(self, user: str, conversation: str, message: str, feedback: Feedback | None) -> Message:
-        id = _message_id(conversation, message)
+        id = message_id(conversation, message)
         item = await self._items.find(user, id)
         if item is None or item["role"] != "assistant":
             raise NotFound("answer")
         consent = feedback is not None and feedback.consent
-        if not consent and _may_be_used(item):
+        if not consent and may_be_used(item):
             await self._withdraw(user, id)
         new: dict[str, Any] = {"feedback": as_json(feedback) if feedback else None}
         require_fits("the answer with what is said about it", item | new)
         if "ttl" in item:  # a rating makes no conversation live longer
             new["ttl"] = self._left(item)
         try:
-            _, stored = await self._items.write(user, read(_header_id(conversation)), patch(id, **new))
+            _, stored = await self._items.write(user, read(header_id(conversation)), patch(id, **new))
         except OperationFailed as e:
             raise NotFound("answer") from e
         if consent:
             await self._publish(user, conversation, message)
         else:
             await self._withdraw(user, id)  # what another request has published meanwhile
-        return _message_of(stored)
+        return message_of(stored)
 
     async def delete(self, user: str, conversation: str) -> None:
         for attempt in range(ATTEMPTS):
-            header = await self._items.find(user, _header_id(conversation))
+            header = await self._items.find(user, header_id(conversation))
             try:
                 await self._copies.delete_each(user, await self._copies.query(user, COPIES, conversation=conversation))
                 if header is None:
@@ -238,7 +246,7 @@ class CosmosHistory(History):
             try:
                 await self._copies.delete_each(user, await self._copies.query(user, ALL_COPIES))
                 await self._items.delete_each(user, await self._items.query(user, ALL_MESSAGES))
-                for part in _parts(headers, MOST_OPERATIONS):
+                for part in parts(headers, MOST_OPERATIONS):
                     await self._items.write(user, *(delete(header["id"], header["_etag"]) for header in part))
                     deleted += len(part)
             except OperationFailed:
@@ -270,37 +278,37 @@ class CosmosHistory(History):
         await self._account.close()
 
     async def _message(self, user: str, conversation: str, message: str) -> Message | None:
-        item = await self._items.find(user, _message_id(conversation, message))
-        return None if item is None else _message_of(item)
+        item = await self._items.find(user, message_id(conversation, message))
+        return None if item is None else message_of(item)
 
     async def _found(self, user: str, cursor: str, search: str) -> tuple[list[Conversation], str]:
         ids = sorted(set(await self._items.query(user, FOUND, search=search)))
         rows: list[Item] = []
-        for part in _parts(ids, IDS_IN_A_QUERY):
+        for part in parts(ids, IDS_IN_A_QUERY):
             rows += await self._items.query(user, HEADERS_OF, conversations=part)
-        found = sorted((_conversation(row) for row in rows), key=lambda each: each.id)
+        found = sorted((conversation_of(row) for row in rows), key=lambda each: each.id)
         found.sort(key=lambda each: each.updated, reverse=True)
         if cursor:
-            updated, _, id = _decoded(cursor).partition("/")
+            updated, _, id = decoded(cursor).partition("/")
             found = [each for each in found if each.updated < updated or (each.updated == updated and each.id > id)]
         page = found[:PAGE]
-        return page, _encoded(f"{page[-1].updated}/{page[-1].id}") if len(found) > PAGE else ""
+        return page, encoded(f"{page[-1].updated}/{page[-1].id}") if len(found) > PAGE else ""
 
     async def _publish(self, user: str, conversation: str, message: str) -> None:
         """Copy a rated answer and its turns to where the pipeline reads."""
-        id = _message_id(conversation, message)
+        id = message_id(conversation, message)
         item, rows = await asyncio.gather(
             self._items.find(user, id), self._items.query(user, MESSAGES, conversation=conversation)
         )
-        if item is not None and _may_be_used(item):
-            rated = _message_of(item)
-            before = turns(branch([_message_of(row) for row in rows], rated.parent))
+        if item is not None and may_be_used(item):
+            rated = message_of(item)
+            before = turns(branch([message_of(row) for row in rows], rated.parent))
             copy = {"id": id, "user_id": user, "kind": "feedback", "conversation": conversation}
-            copy |= {"message": as_json(rated), "turns": _newest(before, rated), **_ttl(item, self._left(item))}
+            copy |= {"message": as_json(rated), "turns": newest_turns(before, rated), **ttl_of(item, self._left(item))}
             await self._copies.write(user, upsert(copy))
             # Withdrawn or deleted while it was copied: who did that may have looked for the copy too early.
             item = await self._items.find(user, id)
-        if item is None or not _may_be_used(item):
+        if item is None or not may_be_used(item):
             await self._withdraw(user, id)
 
     async def _withdraw(self, user: str, id: str) -> None:
@@ -311,7 +319,7 @@ class CosmosHistory(History):
 
     def _new_header(self, user: str, conversation: str, question: Message) -> Item:
         return {
-            "id": _header_id(conversation),
+            "id": header_id(conversation),
             "user_id": user,
             "kind": "conversation",
             "conversation": conversation,
@@ -325,7 +333,7 @@ class CosmosHistory(History):
         }
 
     def _new_message(self, user: str, conversation: str, message: Message, seq: int) -> Item:
-        own = {"id": _message_id(conversation, message.id), "user_id": user, "kind": "message", "message": message.id}
+        own = {"id": message_id(conversation, message.id), "user_id": user, "kind": "message", "message": message.id}
         life = {"ttl": int(self._keep) + DAY} if self._keep else {}
         return as_json(message) | own | {"conversation": conversation, "seq": seq} | life
 
@@ -333,7 +341,7 @@ class CosmosHistory(History):
         """Return the operation that stores an answer and leaves what was said about it."""
         fields = as_json(answer)
         life = {"ttl": int(self._keep) + DAY} if self._keep else {}
-        return patch(_message_id(conversation, answer.id), **{name: fields[name] for name in FINISHED}, **life)
+        return patch(message_id(conversation, answer.id), **{name: fields[name] for name in FINISHED}, **life)
 
     def _life_of_header(self, header: Item) -> dict[str, int]:
         """Return the time to live of a header that is written now: the days count from its newest message."""
@@ -358,7 +366,7 @@ class CosmosHistory(History):
             copies = await self._copies.query(user, COPIES, conversation=conversation)
             try:
                 for container, ids in ((self._items, [row["id"] for row in rows]), (self._copies, copies)):
-                    for part in _parts(ids, MOST_OPERATIONS):
+                    for part in parts(ids, MOST_OPERATIONS):
                         await container.write(user, *(patch(id, ttl=life) for id in part))
             except OperationFailed:  # deleted meanwhile
                 continue
@@ -376,66 +384,6 @@ class CosmosHistory(History):
             await self._items.delete_each(user, ids)
         except OperationFailed:
             return  # expired meanwhile, or another request deletes them
-
-
-def _header_id(conversation: str) -> str:
-    return f"c:{conversation}"
-
-
-def _message_id(conversation: str, message: str) -> str:
-    return f"m:{conversation}:{message}"
-
-
-def _conversation(header: Item) -> Conversation:
-    title, created, updated, head = (header[name] for name in ("title", "created", "updated", "head"))
-    return Conversation(header["conversation"], title, created, updated, head, _etag(header))
-
-
-def _etag(item: Item) -> str:
-    return item["_etag"].strip('"')
-
-
-def _message_of(item: Item) -> Message:
-    return message_from(item | {"id": item["message"]})
-
-
-def _may_be_used(item: Item) -> bool:
-    return bool((item.get("feedback") or {}).get("consent"))
-
-
-def _ttl(item: Item, left: int) -> dict[str, int]:
-    return {"ttl": left} if "ttl" in item else {}
-
-
-def _newest(before: list[dict[str, str]], rated: Message) -> list[dict[str, str]]:
-    """Return the newest of the turns, as many as an item can hold beside the answer."""
-    room = LARGEST - size_of(as_json(rated)) - BESIDE_TURNS
-    kept: list[dict[str, str]] = []
-    for turn in reversed(before):
-        room -= size_of(turn) + 1
-        if room < 0:
-            break
-        kept.append(turn)
-    return kept[::-1]
-
-
-def _parts(rows: Sequence[Any], size: int) -> list[Sequence[Any]]:
-    return [rows[start : start + size] for start in range(0, len(rows), size)]
-
-
-def _moment(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
-
-
-def _encoded(continuation: str) -> str:
-    return base64.urlsafe_b64encode(continuation.encode()).decode()
-
-
-def _decoded(cursor: str) -> str:
-    try:
-        return base64.urlsafe_b64decode(cursor.encode()).decode()
-    except ValueError as e:
-        raise Refused("invalid", "cursor is none that this list gave; begin it again") from e
 
 
 def _busy() -> HistoryUnavailable:
