@@ -15,6 +15,8 @@ from starlette.concurrency import run_in_threadpool
 from azure_emulator import key_vault, run_history
 from azure_emulator.blob_storage.blob_gate import HOST as BLOB_HOST
 from azure_emulator.blob_storage.blob_gate import abort_connection
+from azure_emulator.cosmos_db import gateway as cosmos_gateway
+from azure_emulator.cosmos_db import metadata
 from azure_emulator.emulator import Emulator
 from azure_emulator.faults import Kind
 from azure_emulator.identity import entra
@@ -52,7 +54,7 @@ class App:
         raw = await read_body(receive)
         query = dict(parse_qsl(scope["query_string"].decode("latin1"), keep_blank_values=True))
         path = unquote(scope["raw_path"].decode("latin1").partition("?")[0])
-        call = Call(scope["method"], host, path, query, headers, _parsed(raw, headers))
+        call = Call(scope["method"], host, path, query, headers, _parsed(raw, headers), size=len(raw))
         await self._serve(call, scope["query_string"].decode("latin1"), send)
 
     async def _serve(self, call: Call, query: str, send: Any) -> None:
@@ -78,6 +80,9 @@ class App:
     def _identity(self, family: str, call: Call) -> str:
         """Return the caller's object id for the log, or "" if the token would be refused."""
         try:
+            if family == "cosmos":
+                account = metadata.account_at(self._emulator, call.host)
+                return cosmos_gateway.caller_of(self._emulator, account, call) if account else ""
             return self._caller(family, call, expired=False) if family in _AUDIENCES else ""
         except AzureError:
             return ""
@@ -86,6 +91,8 @@ class App:
         try:
             if family == "none":
                 raise AzureError(404, "NoSuchHost", f"The local Azure has no host {call.host}.")
+            if family == "cosmos":
+                return cosmos_gateway.handle(self._emulator, call, fault)
             open_answer = self._without_token(family, call)
             if open_answer and not fault:
                 return open_answer
@@ -142,6 +149,8 @@ def _family(host: str) -> str:
         return "entra"
     if host.endswith(".api.azureml.ms") or host == "ml.azure.com":
         return "history"
+    if host.endswith(metadata.HOST):
+        return "cosmos"
     return "vault" if host.endswith(key_vault.HOST) else "none"
 
 

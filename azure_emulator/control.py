@@ -40,15 +40,16 @@ class Control:
         """Fail this share (0 to 1) of control-plane calls from now on; 0 ends it."""
         self._call("fail_randomly", share=share, seed=seed, kinds=list(kinds), services=list(services))
 
-    def fail_next(self, match: str, kind: Kind, times: int = 1) -> None:
+    def fail_next(self, match: str, kind: Kind, times: int = 1, after: int = 0) -> None:
         """Fail the next `times` calls whose `VERB service path?query` contains every word of `match`.
 
-        `fail_next("PUT /jobs/", "dropped")`: the job is submitted and the response lost.
+        The first `after` of them are answered. `fail_next("PUT /jobs/", "dropped")`: the job is submitted and the
+        response lost.
         """
-        self._call("fail_next", match=match, kind=kind, times=times)
+        self._call("fail_next", match=match, kind=kind, times=times, after=after)
 
     def clear_faults(self) -> None:
-        """Remove all faults: of calls, what-ifs, image builds, capacity, quota verdicts and role delays."""
+        """Remove all faults: of calls, what-ifs, image builds, capacity, quota verdicts, role and replica delays."""
         self._call("clear_faults")
 
     def what_if_hangs(self, hangs: bool = True) -> None:
@@ -75,8 +76,8 @@ class Control:
     ) -> list[dict[str, Any]]:
         """Return the matching requests, oldest first.
 
-        Each has service (arm, ml, quota, entra, vault, history, blob), verb, path, query, identity, status (0: no
-        response was sent), fault, at and writes.
+        Each has service (arm, ml, quota, entra, vault, history, blob, cosmos), verb, path, query, identity, status
+        (0: no response was sent), fault, at and writes.
         """
         return self._call(
             "requests", service=service, verb=verb, identity=identity, match=match, writes_only=writes_only
@@ -174,6 +175,24 @@ class Control:
     def delete(self, id: str) -> bool:
         """Cause drift: delete the resource and everything below it. Return whether it existed."""
         return self._call("delete", id=id)
+
+    # Cosmos DB
+
+    def cosmos_items(self, container: str) -> list[dict[str, Any]]:
+        """Return the items of a container, given by its resource id, that have not expired."""
+        return self._call("cosmos_items", container=container)
+
+    def cosmos_empty(self) -> None:
+        """Delete the items of all containers."""
+        self._call("cosmos_empty")
+
+    def cosmos_advance(self, seconds: float) -> None:
+        """Move the clock by which items expire."""
+        self._call("cosmos_advance", seconds=seconds)
+
+    def cosmos_lags(self, lags: bool = True) -> None:
+        """Let reads answer from a replica that is 20 writes behind, or as far as the session token demands."""
+        self._call("cosmos_lags", lags=lags)
 
     # Compute and jobs
 

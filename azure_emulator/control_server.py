@@ -57,8 +57,8 @@ class ControlCommands:
     def fail_randomly(self, **arguments: Any) -> None:
         self._emulator.faults.fail_randomly(**arguments)
 
-    def fail_next(self, match: str, kind: Any, times: int) -> None:
-        self._emulator.faults.fail_next(match, kind, times)
+    def fail_next(self, match: str, kind: Any, times: int, after: int = 0) -> None:
+        self._emulator.faults.fail_next(match, kind, times, after)
 
     def clear_faults(self) -> None:
         self._emulator.faults.clear()
@@ -67,6 +67,7 @@ class ControlCommands:
         self._emulator.quota.verdict = "grant"
         self._emulator.what_if_hangs = False
         self._emulator.authorization.delay = 0.0
+        self._emulator.cosmos.lags = False
         self._emulator.scoring.clear_faults()
 
     def what_if_hangs(self, hangs: bool = True) -> None:
@@ -171,6 +172,23 @@ class ControlCommands:
 
     def delete(self, id: str) -> bool:
         return put_resource.drop(self._emulator, id)
+
+    # Cosmos DB
+
+    def cosmos_items(self, container: str) -> list[dict[str, Any]]:
+        found = self._emulator.resources.find(container)
+        if found is None:
+            raise KeyError(f"there is no container {container}")
+        return self._emulator.cosmos.all_items(self._emulator.cosmos.container(found))
+
+    def cosmos_empty(self) -> None:
+        self._emulator.cosmos.empty()
+
+    def cosmos_advance(self, seconds: float) -> None:
+        self._emulator.cosmos.advance(seconds)
+
+    def cosmos_lags(self, lags: bool) -> None:
+        self._emulator.cosmos.lags = lags
 
     # Compute and jobs
 

@@ -17,6 +17,7 @@ class _Next:
     match: str
     kind: Kind
     times: int
+    after: int
 
 
 class Faults:
@@ -44,11 +45,14 @@ class Faults:
             self._share, self._kinds, self._services = share, tuple(kinds), frozenset(services)
             self._random = random.Random(seed)
 
-    def fail_next(self, match: str, kind: Kind, times: int = 1) -> None:
-        """Fail the next calls whose `VERB service path?query` contains the words of `match`, ignoring case."""
+    def fail_next(self, match: str, kind: Kind, times: int = 1, after: int = 0) -> None:
+        """Fail the next calls whose `VERB service path?query` contains the words of `match`, ignoring case.
+
+        The first `after` of them are answered.
+        """
         _known([kind])
         with self._lock:
-            self._next.append(_Next(match, kind, times))
+            self._next.append(_Next(match, kind, times, after))
 
     def clear(self) -> None:
         with self._lock:
@@ -60,6 +64,9 @@ class Faults:
         with self._lock:
             for waiting in self._next:
                 if waiting.times > 0 and all(word in text for word in waiting.match.lower().split()):
+                    if waiting.after > 0:
+                        waiting.after -= 1
+                        continue
                     waiting.times -= 1
                     return waiting.kind
             if self._share and service in self._services and self._random.random() < self._share:

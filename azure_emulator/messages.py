@@ -19,6 +19,7 @@ class Call:
     headers: Mapping[str, str]
     body: Any
     oid: str = ""
+    size: int = 0  # bytes of the body
 
     @property
     def api_version(self) -> str:

@@ -19,6 +19,7 @@ from azure_emulator import proxy
 from azure_emulator.app import App
 from azure_emulator.blob_storage.azurite import SharedAzurite
 from azure_emulator.control_server import control_app
+from azure_emulator.cosmos_db import metadata as cosmos
 from azure_emulator.emulator import Emulator
 from azure_emulator.scoring.live_endpoints import HOST as SCORING_HOST
 
@@ -52,6 +53,8 @@ async def serving(folder: Path, scale: float, azurite: SharedAzurite | None = No
         if host.endswith(".blob.core.windows.net"):
             # Without an account of this name, the host does not resolve.
             return secure_port if emulator.storage_account(host.partition(".")[0]) else None
+        if host.endswith(cosmos.HOST):
+            return secure_port if cosmos.account_at(emulator, host) else None
         if host.endswith(SCORING_HOST):
             return secure_port if emulator.scoring.at(host) else None
         return proxy.by_rules([(pattern, secure_port) for pattern in _HOSTS])(host)

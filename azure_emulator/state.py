@@ -16,6 +16,7 @@ from azure_emulator.blob_storage.azurite import Azurite, SharedAzurite
 from azure_emulator.blob_storage.blob_account import StorageAccount
 from azure_emulator.blob_storage.blob_gate import BlobGate
 from azure_emulator.clock import Clock
+from azure_emulator.cosmos_db.containers import CosmosData
 from azure_emulator.faults import Faults
 from azure_emulator.identity import certificates
 from azure_emulator.identity.identities import SUBSCRIPTION, TENANT, Directory
@@ -102,6 +103,7 @@ class EmulatorState(ABC):
         self.taken_names: set[str] = set()
         self.unavailable_sizes: set[str] = set()
         self.secrets: dict[str, str] = {}
+        self.cosmos = CosmosData()
         self.vault_secrets: dict[str, dict[str, Any]] = {}
         self.certificates = certificates.make(folder / "tls")
         self.azurite = azurite or Azurite(folder / "azurite")

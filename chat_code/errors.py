@@ -40,10 +40,11 @@ class Refused(Exception):
 
 
 class HistoryUnavailable(Refused):
-    """The history cannot be read or written now."""
+    """The history cannot be read or written now. `retry_after` is in seconds."""
 
-    def __init__(self, detail: str) -> None:
-        super().__init__("history_unavailable", f"the history cannot be reached now; try again ({detail})")
+    def __init__(self, detail: str, retry_after: int | None = None) -> None:
+        message = f"the history cannot be reached now; try again ({detail})"
+        super().__init__("history_unavailable", message, retry_after=retry_after)
 
 
 class NotFound(Refused):

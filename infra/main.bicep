@@ -47,7 +47,7 @@ var names = {
   chat_database: 'cosmos-${token}'
   ml_workspace: 'mlw-${token}'
 }
-var chat = { database: 'chat', container: 'history' }
+var chat = { database: 'chat', conversations: 'conversations', feedback: 'feedback' }
 
 // Computed from the names: a module's output is known only after its deployment.
 var groupId = subscriptionResourceId('Microsoft.Resources/resourceGroups', groupName)
@@ -61,7 +61,8 @@ var ids = {
   container_registry: '${groupId}/providers/Microsoft.ContainerRegistry/registries/${names.container_registry}'
   managed_identity: '${groupId}/providers/Microsoft.ManagedIdentity/userAssignedIdentities/${names.managed_identity}'
   chat_database: chatDatabaseId
-  chat_container: '${chatDatabaseId}/sqlDatabases/${chat.database}/containers/${chat.container}'
+  chat_container: '${chatDatabaseId}/sqlDatabases/${chat.database}/containers/${chat.conversations}'
+  chat_feedback: '${chatDatabaseId}/sqlDatabases/${chat.database}/containers/${chat.feedback}'
   ml_workspace: '${groupId}/providers/Microsoft.MachineLearningServices/workspaces/${names.ml_workspace}'
 }
 
@@ -73,7 +74,7 @@ var roles = {
   AcrPull: '7f951dda-4ed3-4680-a7ca-43fe172d538d'
   'AzureML Data Scientist': 'f6c7c914-8db3-469d-8ca1-694a8f32e121'
   // A role of Cosmos DB, not of Azure: it is defined in each account.
-  'Cosmos DB Built-in Data Contributor': '00000000-0000-0000-0000-000000000002'
+  'Cosmos DB Built-in Data Reader': '00000000-0000-0000-0000-000000000001'
 }
 
 // The path between a resource's id and the name of an assignment on it.
@@ -95,8 +96,7 @@ var jobRoles = {
 }
 var rolesInBothModes = [
   { to: 'deployer', on: 'storage_account', role: 'Storage Blob Data Contributor' }
-  { to: 'job', on: 'chat_database', role: 'Cosmos DB Built-in Data Contributor' }
-  { to: 'deployer', on: 'chat_database', role: 'Cosmos DB Built-in Data Contributor' }
+  { to: 'deployer', on: 'chat_feedback', role: 'Cosmos DB Built-in Data Reader' }
 ]
 var grants = map(concat(jobRoles[accessMode], rolesInBothModes), grant => {
   to: grant.to
@@ -179,7 +179,8 @@ module database 'modules/chat_database.bicep' = {
     location: location
     tags: tags
     databaseName: chat.database
-    containerName: chat.container
+    conversationsName: chat.conversations
+    feedbackName: chat.feedback
   }
 }
 
@@ -205,6 +206,7 @@ module assignments 'modules/role_assignments.bicep' = {
     containerRegistryName: names.container_registry
     workspaceName: names.ml_workspace
     databaseAccountName: names.chat_database
+    feedbackPath: 'dbs/${chat.database}/colls/${chat.feedback}'
     identityName: names.managed_identity
     deployerId: principalId
     deployerType: principalType
@@ -219,7 +221,8 @@ output resources { *: string } = ids
 @description('Resource id of every role assignment made, Azure\'s and Cosmos DB\'s.')
 output roleAssignments string[] = map(
   grants,
-  grant => '${ids[grant.on]}/${grant.on == 'chat_database' ? cosmosRoles : azureRoles}/${grant.name}'
+  grant =>
+    '${grant.on == 'chat_feedback' ? '${chatDatabaseId}/${cosmosRoles}' : '${ids[grant.on]}/${azureRoles}'}/${grant.name}'
 )
 
 @description('Name of the resource group.')

@@ -24,6 +24,16 @@ def _inner(put: Put) -> None:
     put.properties.pop("options", None)
 
 
+def _container(put: Put) -> None:
+    _inner(put)
+    asked = put.properties["resource"]
+    key = asked.get("partitionKey") or {}
+    if len(key.get("paths") or []) != 1:
+        raise AzureError(400, "BadRequest", "The local Azure has containers with one partition key path.")
+    if put.old and put.old.properties["resource"]["partitionKey"]["paths"] != key["paths"]:
+        raise AzureError(400, "BadRequest", "Document collection partition key cannot be changed.")
+
+
 def _role_assignment(put: Put) -> None:
     role = str(put.properties.get("roleDefinitionId", "")).rsplit("/", 1)[-1]
     if role not in COSMOS_ROLES:
@@ -35,10 +45,19 @@ def _role_assignment(put: Put) -> None:
             f"The provided principal ID [{put.properties['principalId']}] was not found in the AAD tenant(s).",
         )
 
+    account = parent_of(put.id)
+    scope = str(put.properties.get("scope", ""))
+    if not f"{scope}/".lower().startswith(f"{account}/".lower()):
+        raise AzureError(400, "BadRequest", f"The scope '{scope}' is not the account or a part of it.")
+
 
 def _give(emulator, resource: Resource) -> None:
     asked = resource.properties
-    emulator.authorization.give(resource.id, asked["principalId"], asked["roleDefinitionId"], parent_of(resource.id))
+    emulator.authorization.give(resource.id, asked["principalId"], asked["roleDefinitionId"], asked["scope"])
+
+
+def _forget(emulator, resource: Resource) -> None:
+    emulator.cosmos.forget(resource)
 
 
 def _take(emulator, resource: Resource) -> None:
@@ -58,7 +77,7 @@ KINDS = (
         seconds=2.0,
     ),
     Kind(f"{_ACCOUNT}/sqlDatabases", _inner, located=False, seconds=0.5),
-    Kind(f"{_ACCOUNT}/sqlDatabases/containers", _inner, located=False, seconds=0.5),
+    Kind(f"{_ACCOUNT}/sqlDatabases/containers", _container, dropped=_forget, located=False, seconds=0.5),
     Kind(
         f"{_ACCOUNT}/sqlRoleAssignments",
         _role_assignment,

@@ -6,7 +6,7 @@ type grant = {
   to: 'job' | 'deployer'
 
   @description('Asset name of the resource on which it holds.')
-  on: 'resource_group' | 'storage_account' | 'container_registry' | 'ml_workspace' | 'chat_database'
+  on: 'resource_group' | 'storage_account' | 'container_registry' | 'ml_workspace' | 'chat_feedback'
 
   @description('Id of the built-in role.')
   role: string
@@ -26,6 +26,9 @@ param workspaceName string
 
 @description('Name of the Cosmos DB account.')
 param databaseAccountName string
+
+@description('Path in the account of the container of answers that may be used for training.')
+param feedbackPath string
 
 @description('Name of the managed identity that jobs run as.')
 param identityName string
@@ -108,17 +111,17 @@ resource onWorkspace 'Microsoft.Authorization/roleAssignments@2022-04-01' = [
   }
 ]
 
-// On the account and not the database: a client reads the account's metadata before it reaches any database.
+// On one container: nobody whom this template gives a role can read conversations.
 // Sequential: an account accepts one change at a time.
 @batchSize(1)
 resource onDatabase 'Microsoft.DocumentDB/databaseAccounts/sqlRoleAssignments@2025-10-15' = [
-  for grant in filter(grants, grant => grant.on == 'chat_database'): {
+  for grant in filter(grants, grant => grant.on == 'chat_feedback'): {
     parent: database
     name: grant.name
     properties: {
       roleDefinitionId: '${database.id}/sqlRoleDefinitions/${grant.role}'
       principalId: grant.to == 'job' ? identity.properties.principalId : deployerId
-      scope: database.id
+      scope: '${database.id}/${feedbackPath}'
     }
   }
 ]

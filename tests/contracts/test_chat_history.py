@@ -1,7 +1,7 @@
 """What every store of the chat's history must do."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +12,7 @@ from chat_code.conversations import Feedback, Message, Served, Usage, branch, no
 from chat_code.errors import Changed, Conflict, NotFound
 from chat_code.history import PAGE, History
 from chat_code.history_sqlite import SqliteHistory
+from tests.support.cosmos_place import CosmosPlace, cosmos_at
 
 Open = Callable[[], "Opened"]
 TALK = "conversation-1"
@@ -32,10 +33,19 @@ class Opened:
             await history.close()
 
 
-@pytest.fixture(params=["sqlite"])
+@pytest.fixture(scope="module")
+def cosmos(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CosmosPlace]:
+    with cosmos_at(tmp_path_factory.mktemp("azure")) as place:
+        yield place
+
+
+@pytest.fixture(params=["sqlite", pytest.param("cosmos", marks=pytest.mark.azure)])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Opened:
-    assert request.param == "sqlite"
-    return Opened(lambda: SqliteHistory(tmp_path / "chat.sqlite"))
+    if request.param == "sqlite":
+        return Opened(lambda: SqliteHistory(tmp_path / "chat.sqlite"))
+    place: CosmosPlace = request.getfixturevalue("cosmos")
+    place.control.cosmos_empty()
+    return Opened(place.history)
 
 
 def question(number: int = 1, text: str = "hello", parent: str | None = None) -> Message:

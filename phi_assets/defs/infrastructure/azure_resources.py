@@ -27,7 +27,7 @@ ASSETS: dict[str, tuple[str, tuple[str, ...]]] = {
     "container_registry": ("A registry for the images of environments.", ("resource_group",)),
     "managed_identity": ("The managed identity of jobs and endpoint.", ("resource_group",)),
     "chat_database": (
-        "A serverless Cosmos DB account with a container for chat history, accessed by identity only.",
+        "A serverless Cosmos DB account with the containers of the chat history, accessed by identity only.",
         ("resource_group",),
     ),
     "role_assignments": (

@@ -36,6 +36,7 @@ CHECKS: dict[str, dict[str, str]] = {
         "no_keys": "Account keys are disabled: access by identity only.",
         "serverless": "It is billed by request, and costs nothing unused.",
         "container": "The container of the chat history exists.",
+        "feedback": "The container of answers that may be used for training exists.",
     },
     "role_assignments": {
         grant.check: f"{grant.words} is in force." for grant in bicep_template.grants(current().azure_access_mode)

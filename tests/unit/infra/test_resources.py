@@ -29,7 +29,8 @@ NAMES = {
     "container_registry": r"[a-zA-Z0-9]{5,50}",
     "managed_identity": r"[a-zA-Z0-9][a-zA-Z0-9_-]{2,127}",
     "chat_database": r"[a-z0-9][a-z0-9-]{1,42}[a-z0-9]",
-    "chat_container": r"cosmos-[a-z0-9]+/chat/history",
+    "chat_container": r"cosmos-[a-z0-9]+/chat/conversations",
+    "chat_feedback": r"cosmos-[a-z0-9]+/chat/feedback",
     "ml_workspace": r"[a-zA-Z0-9][a-zA-Z0-9_-]{2,32}",
 }
 # Azure keeps no tags on these.
@@ -107,14 +108,29 @@ def test_the_chat_database_is_serverless_and_takes_entra_only(either: Installati
 
 
 @pytest.mark.guide("chat-history")
-def test_the_chat_history_has_a_container_divided_by_conversation(either: Installation):
+def test_the_chats_containers_are_divided_by_person_and_let_items_expire(either: Installation):
     account = either.asset("chat_database")
     database = either.one("Microsoft.DocumentDB/databaseAccounts/sqlDatabases")
-    container = either.one("Microsoft.DocumentDB/databaseAccounts/sqlDatabases/containers")
+    containers = {asset: either.asset(asset) for asset in ("chat_container", "chat_feedback")}
 
     assert database["id"] == f"{account['id']}/sqlDatabases/chat"
-    assert container["id"] == f"{database['id']}/containers/history"
-    assert container["properties"]["resource"]["partitionKey"]["paths"] == ["/conversation_id"]
+    assert either.every("Microsoft.DocumentDB/databaseAccounts/sqlDatabases/containers") == list(containers.values())
+    for container in containers.values():
+        made = container["properties"]["resource"]
+        assert container["id"] == f"{database['id']}/containers/{made['id']}"
+        assert made["partitionKey"] == {"kind": "Hash", "paths": ["/user_id"], "version": 2}
+        assert made["defaultTtl"] == -1
+
+
+def test_the_chats_texts_are_not_indexed_and_its_newest_first_query_is(either: Installation):
+    policy = either.asset("chat_container")["properties"]["resource"]["indexingPolicy"]
+    feedback = either.asset("chat_feedback")["properties"]["resource"]["indexingPolicy"]
+
+    assert {each["path"] for each in policy["excludedPaths"]} == {"/content/?", "/served/*", '/"_etag"/?'}
+    assert [[(each["path"], each["order"]) for each in index] for index in policy["compositeIndexes"]] == [
+        [("/kind", "ascending"), ("/updated", "descending")]
+    ]
+    assert {each["path"] for each in feedback["excludedPaths"]} == {"/message/*", "/turns/*", '/"_etag"/?'}
 
 
 def test_no_one_reads_anything_without_signing_in(either: Installation):
@@ -198,7 +214,7 @@ def test_two_environments_share_no_name():
         installation(location="swedencentral"),
     )
 
-    for asset in set(NAMES) - {"resource_group", "chat_container"}:
+    for asset in set(NAMES) - {"resource_group", "chat_container", "chat_feedback"}:
         assert len({made.asset(asset)["name"] for made in (here, other, elsewhere)}) == 3
 
 

@@ -23,7 +23,7 @@ ROLES = {
     "2a2b9908-6ea1-4ae2-8e65-a410df84e7d1": "Storage Blob Data Reader",
     "7f951dda-4ed3-4680-a7ca-43fe172d538d": "AcrPull",
     "f6c7c914-8db3-469d-8ca1-694a8f32e121": "AzureML Data Scientist",
-    "00000000-0000-0000-0000-000000000002": "Cosmos DB Built-in Data Contributor",
+    "00000000-0000-0000-0000-000000000001": "Cosmos DB Built-in Data Reader",
 }
 
 
@@ -49,7 +49,8 @@ def grant(made: Installation, assignment: dict[str, Any]) -> Grant:
     job = f"[reference('{identity['id']}', '{identity['apiVersion']}').principalId]"
     principals = {job: "job", DEPLOYER: "deployer"}
     scope, _, _ = assignment["id"].partition("/providers/Microsoft.Authorization/")
-    scope, _, _ = scope.partition("/sqlRoleAssignments/")
+    scope = assignment["properties"].get("scope", scope)
+    scope = scope.replace("/dbs/", "/sqlDatabases/").replace("/colls/", "/containers/")
     assets = {resource_id: name for name, resource_id in made.outputs["resources"].items()}
     properties = assignment["properties"]
     role = properties["roleDefinitionId"].rpartition("/")[2]
@@ -71,7 +72,6 @@ def test_without_keys_the_job_has_the_least_roles_that_work():
         Grant("job", "Storage Blob Data Contributor", "storage_account"),
         Grant("job", "AcrPull", "container_registry"),
         Grant("job", "AzureML Data Scientist", "ml_workspace"),
-        Grant("job", "Cosmos DB Built-in Data Contributor", "chat_database"),
     }
 
 
@@ -88,22 +88,21 @@ def test_in_the_guides_mode_the_job_has_the_guides_three_role_assignments():
     }
 
 
-def test_in_both_modes_the_chat_history_opens_by_cosmos_own_roles(either: Installation):
+def test_in_both_modes_nobody_gets_a_role_that_reads_conversations(either: Installation):
     account = either.asset("chat_database")["id"]
 
     assert {grant(either, assignment) for assignment in cosmos(either)} == {
-        Grant("job", "Cosmos DB Built-in Data Contributor", "chat_database"),
-        Grant("deployer", "Cosmos DB Built-in Data Contributor", "chat_database"),
+        Grant("deployer", "Cosmos DB Built-in Data Reader", "chat_feedback"),
     }
     for assignment in cosmos(either):
-        assert assignment["properties"]["scope"] == account
+        assert assignment["properties"]["scope"] == f"{account}/dbs/chat/colls/feedback"
         assert assignment["properties"]["roleDefinitionId"].startswith(f"{account}/sqlRoleDefinitions/")
 
 
 def test_in_both_modes_whoever_deploys_has_the_data_roles_and_no_more(either: Installation):
     assert {grant for grant in grants(either) if grant.to == "deployer"} == {
         Grant("deployer", "Storage Blob Data Contributor", "storage_account"),
-        Grant("deployer", "Cosmos DB Built-in Data Contributor", "chat_database"),
+        Grant("deployer", "Cosmos DB Built-in Data Reader", "chat_feedback"),
     }
 
 
@@ -111,8 +110,8 @@ def test_nothing_is_granted_twice_or_to_anyone_else(either: Installation):
     # `grant` knows the job's identity and the deployer only: what the workspace's own identity needs, Azure grants.
     found = grants(either)
 
-    assert len(found) == len(set(found)) == 6
-    assert len({assignment["name"] for assignment in azures(either) + cosmos(either)}) == 6
+    assert len(found) == len(set(found)) == 5
+    assert len({assignment["name"] for assignment in azures(either) + cosmos(either)}) == 5
 
 
 def test_every_assignment_is_in_the_outputs_by_its_full_id(either: Installation):
@@ -166,4 +165,4 @@ def test_the_same_grant_keeps_its_name_and_another_principals_has_another():
 
     assert here.outputs["roleAssignments"] == again.outputs["roleAssignments"]
     shared = set(here.outputs["roleAssignments"]) & set(theirs.outputs["roleAssignments"])
-    assert len(shared) == 4, "the job's stay, the deployer's two are the other's own"
+    assert len(shared) == 3, "the job's stay, the deployer's two are the other's own"

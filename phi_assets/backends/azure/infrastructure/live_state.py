@@ -154,6 +154,10 @@ def _container(body: Body, state: LiveState, wanted: Wanted) -> CheckOutcome:
     return _part("chat_container", state, wanted)
 
 
+def _feedback(body: Body, state: LiveState, wanted: Wanted) -> CheckOutcome:
+    return _part("chat_feedback", state, wanted)
+
+
 def _logs(body: Body, state: LiveState, wanted: Wanted) -> CheckOutcome:
     return _part("log_analytics", state, wanted)
 
@@ -253,6 +257,6 @@ CHECKS: dict[str, dict[str, Callable[[Body, LiveState, Wanted], CheckOutcome]]] 
     "application_insights": {"logs": _logs},
     "container_registry": {"no_admin_password": _no_admin_password},
     "managed_identity": {"provisioned": _has_principal},
-    "chat_database": {"no_keys": _no_keys, "serverless": _serverless, "container": _container},
+    "chat_database": {"no_keys": _no_keys, "serverless": _serverless, "container": _container, "feedback": _feedback},
     "ml_workspace": {"own_identity": _own_identity, "datastores": _datastores, "companions": _companions},
 }

@@ -150,7 +150,11 @@ def test_a_deleted_resource_is_found_missing_and_made_again(place, mended, asset
 
 @pytest.mark.parametrize(
     ("asset", "check", "part"),
-    [("chat_database", "container", "chat_container"), ("application_insights", "logs", "log_analytics")],
+    [
+        ("chat_database", "container", "chat_container"),
+        ("chat_database", "feedback", "chat_feedback"),
+        ("application_insights", "logs", "log_analytics"),
+    ],
 )
 def test_a_deleted_part_of_an_asset_is_found_missing_and_made_again(place, mended, asset, check, part):
     made = mended.deploy()
