@@ -111,7 +111,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--day-tokens", type=int, default=0, help="tokens a day of one person; 0: any number")
     add("--keep-days", type=float, default=0, help="days after which a conversation is deleted; 0: never")
     add("--tenant", default="", help="Azure's tenant: people are signed in by Container Apps")
-    add("--hosts", nargs="*", default=[], help="more names, with port, by which browsers reach it")
+    add("--hosts", nargs="*", default=[], help="more names by which browsers reach it")
     add("--host", default="127.0.0.1", help="address to listen on")
     add("--port", type=int, default=8090, help="port; 0 takes a free one")
     add("--listen-fd", type=int, default=None, help="file descriptor of a socket that already listens")

@@ -31,7 +31,10 @@ PROGRAMS = "/v1/"
 
 
 class Guard:
-    """Refuses requests of other sites, adds the headers, and logs a line for each request but those of health."""
+    """Refuses requests of other sites, adds the headers, and logs a line for each request but those of health.
+
+    `hosts` are names with a port, or without for any port; none: any name.
+    """
 
     def __init__(self, app: ASGIApp, hosts: Iterable[str]) -> None:
         self._app, self._hosts = app, frozenset(host.lower() for host in hosts)
@@ -72,7 +75,8 @@ class Guard:
     def _require_ours(self, scope: Scope) -> None:
         headers = Headers(scope=scope)
         host = headers.get("host", "").lower()
-        if self._hosts and host not in self._hosts:
+        name = host.rpartition(":")[0] or host
+        if self._hosts and not {host, name} & self._hosts:
             raise Refused("forbidden", f"this server is not {host[:100]!r}")
         if scope["method"] in SAFE or scope["path"].startswith(PROGRAMS):
             return

@@ -17,7 +17,11 @@ from typing import Any, TextIO
 NEVER_UPLOADED = shutil.ignore_patterns("__pycache__", "*.pyc", ".DS_Store")
 ENVIRONMENT = "environment"
 GENERATED = frozenset({"__pycache__", ".promptflow"})
-SOURCE_SUFFIXES = frozenset({".py", ".yaml", ".yml", ".jinja", ".jinja2", ".txt", ".json", ".toml", ".Dockerfile", ""})
+SOURCE_SUFFIXES = frozenset(
+    {".py", ".yaml", ".yml", ".jinja", ".jinja2", ".txt", ".json", ".toml", ".Dockerfile", ""}
+) | {
+    *(".js", ".css", ".html", ".svg")  # of the chat page, as it is served
+}
 
 
 class DamagedFile(ValueError):

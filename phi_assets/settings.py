@@ -251,8 +251,8 @@ class Settings(AzureSettings):
     )
     chat_hosts: HostNames = Field(
         frozenset(),
-        description="names besides localhost, with port, by which browsers reach the chat page, through a tunnel of "
-        "yours, separated by commas",
+        description="names besides localhost by which browsers reach the chat page, through a tunnel of yours, "
+        "separated by commas",
     )
     chat_system_prompt: Path | None = Field(
         None, description="file whose text begins every conversation of the chat; it must hold no secret"

@@ -3,11 +3,12 @@
 import importlib
 from typing import Any
 
+from promptflow.connections import CustomConnection
+from promptflow.core import tool
+
 from chat_code.endpoint import Endpoint, Sampling
 from chat_code.endpoint_errors import EndpointRefused
 from chat_code.turn import TurnSettings, answer
-from promptflow.connections import CustomConnection
-from promptflow.core import tool
 
 # Only the Azure backend can get a token; it adds the file that does to the flows that it packages.
 NOT_FOR_TOKENS = (

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from phi_assets.conversations.feedback.candidates import Candidate, candidate_from
+from phi_assets.conversations.feedback.rated_answers import Candidate, candidate_from
 from phi_assets.conversations.feedback.reviewed_rows import Approved, Review
 from phi_assets.errors import BackendError
 from phi_assets.files import locked

@@ -166,7 +166,7 @@ def ask(question: str, base: bool, as_json: bool) -> int:
 @click.option("--key", "show_key", is_flag=True, help="print the address and the key for other programs")
 def chat(terminal: bool, base: bool, link: bool, show_key: bool) -> int:
     """Open the chat page: conversations with the deployed model, kept."""
-    from phi_assets.cli.chat import chat
+    from phi_assets.cli.chat_page import chat
 
     if terminal + link + show_key > 1:
         raise click.UsageError("give one of --terminal, --link and --key")

@@ -6,7 +6,7 @@ import click
 
 from phi_assets.backends.select import build_resources
 from phi_assets.cli.ask import NothingDeployed
-from phi_assets.cli.chat import NOT_HERE, has_browser
+from phi_assets.cli.chat_page import NOT_HERE, has_browser
 from phi_assets.cli.console import print_text, say
 from phi_assets.ports.chat import FeedbackStore
 from phi_assets.settings import Settings

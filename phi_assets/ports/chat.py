@@ -9,7 +9,7 @@ import dagster as dg
 
 from phi_assets import records
 from phi_assets.answer_log import Answers
-from phi_assets.conversations.feedback.candidates import Candidate
+from phi_assets.conversations.feedback.rated_answers import Candidate
 from phi_assets.ports.base import Log, Port, no_log
 from serving_code.answers import StoredAnswer
 

@@ -6,7 +6,16 @@ from pathlib import Path
 
 from phi_assets.project import PROJECT
 
-TREES = ("phi_assets", "dataset_code", "training_code", "evaluation_code", "serving_code", "flows", "infra")
+TREES = (
+    "phi_assets",
+    "chat_code",
+    "dataset_code",
+    "training_code",
+    "evaluation_code",
+    "serving_code",
+    "flows",
+    "infra",
+)
 
 
 def copy_of_the_product(folder: Path) -> Path:

@@ -8,7 +8,17 @@ from pathlib import Path
 
 from phi_assets.project import PROJECT
 
-LINKED = ("training_code", "serving_code", "evaluation_code", "dataset_code", "flows", "infra", "data", "requirements")
+LINKED = (
+    "chat_code",
+    "training_code",
+    "serving_code",
+    "evaluation_code",
+    "dataset_code",
+    "flows",
+    "infra",
+    "data",
+    "requirements",
+)
 
 OWN = """
 import dagster as dg

@@ -141,7 +141,7 @@ from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from phi_assets import code_digest
 root = Path(sys.argv[1])
-trees = ("phi_assets", "training_code", "evaluation_code", "serving_code", "dataset_code", "flows")
+trees = ("phi_assets", "chat_code", "training_code", "evaluation_code", "serving_code", "dataset_code", "flows")
 for path in sorted(path for tree in trees for path in (root / tree).rglob("*.py")):
     print(path.relative_to(root), code_digest.of_python(path.read_bytes()))
 """

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from phi_assets.conversations.feedback.candidates import Candidate
+from phi_assets.conversations.feedback.rated_answers import Candidate
 
 PERSON_FLOOR = 5
 """Rows that one person may always give, whatever the share."""

@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from phi_assets.conversations.feedback.candidates import LEFT_OUT, alike, questions_of, words
+from phi_assets.conversations.feedback.rated_answers import LEFT_OUT, alike, questions_of, words
 from phi_assets.graph import check_gates, metadata_values
 from phi_assets.graph.asset_facts import ML, ONLY_ON_LAPTOP, stored_by
 from phi_assets.graph.dagster_internals import observed_source
@@ -113,16 +113,20 @@ def reviewed_feedback(feedback_store: FeedbackStore) -> dg.ObserveResult:
     group_name="chat",
     kinds={"jsonl"},
     owners=ML,
-    deps=[REVIEWED, "feedback_candidates"],
+    deps=[REVIEWED],
     metadata=ONLY_ON_LAPTOP | stored_by("feedback_store", "feedback_share", "feedback_person_share"),
 )
 def feedback_conversations(
-    context: dg.AssetExecutionContext, feedback_store: FeedbackStore, catalog: AssetCatalog
+    context: dg.AssetExecutionContext,
+    feedback_candidates: FeedbackCandidates,
+    feedback_store: FeedbackStore,
+    catalog: AssetCatalog,
 ) -> dg.MaterializeResult[FeedbackConversations]:
     """Approved answers as conversations, which `raw_conversations` reads beside the dataset and the inbox.
 
     No edge leads on from here: a model, its chat, its ratings and its next dataset would be a circle.
     """
+    check_gates.require_passed(catalog, "feedback_candidates", feedback_candidates.digest)
     dataset = catalog.record("chat_dataset")
     rows = sum(dataset.rows.values()) if isinstance(dataset, DatasetVersion) else None
     found = feedback_store.publish(rows, context.log.info)
@@ -143,7 +147,7 @@ def feedback_conversations(
 
 
 @dg.sensor(
-    minimum_interval_seconds=current().watch_seconds,
+    minimum_interval_seconds=4 * current().watch_seconds,  # people take minutes for a review
     default_status=sensor_status(),
     target=dg.AssetSelection.assets("feedback_candidates", "feedback_conversations"),
     metadata=ONLY_ON_LAPTOP,

@@ -85,12 +85,14 @@ def test_only_the_servers_own_names_are_answered() -> None:
 
     import asyncio
 
-    async def status(host: str) -> int:
-        transport = httpx.ASGITransport(Guard(app, ["127.0.0.1:8090"]))
+    async def status(host: str, *more: str) -> int:
+        transport = httpx.ASGITransport(Guard(app, ["127.0.0.1:8090", *more]))
         async with httpx.AsyncClient(transport=transport, base_url="http://x") as client:
             return (await client.get("/", headers={"host": host})).status_code
 
     assert asyncio.run(status("127.0.0.1:8090")) == 200
+    assert [asyncio.run(status(host, "chat.example")) for host in ("chat.example", "chat.example:9")] == [200, 200]
+    assert asyncio.run(status("chat.example.evil", "chat.example")) == 403
     assert [asyncio.run(status(host)) for host in ("evil.example:8090", "127.0.0.1", "127.0.0.1:8091")] == [403] * 3
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from phi_assets.graph import code_versions
+from phi_assets.prompt_flow.package import TURN
 from phi_assets.settings import Settings, read
 from tests.support.asset_sets import (
     AZURE_RESOURCES,
@@ -29,6 +30,8 @@ from tests.support.graph_facts import AZURE, BACKENDS
 NOTHING: set[str] = set()
 ENDPOINT = {"online_endpoint", "online_deployment"}
 DATA = {"chat_dataset"}
+APP = {"chat_app"}
+FEEDBACK, RATED = {"feedback_candidates", "feedback_conversations"}, {"chat_history", "reviewed_feedback"}
 READS_RAW = {"raw_conversations", "chat_dataset"}
 FILES: list[tuple[str, set[str] | tuple[set[str], set[str]]]] = [
     # The last pattern that fits counts. A pair is for (laptop, Azure); a source asset is observed anew.
@@ -48,7 +51,8 @@ FILES: list[tuple[str, set[str] | tuple[set[str], set[str]]]] = [
     ("phi_assets/defs/evaluation/questions.py", QUESTIONS | GENERAL),
     ("phi_assets/defs/evaluation/model_card.py", {"model_card"}),
     ("phi_assets/defs/serving/assets.py", ENDPOINT),
-    ("phi_assets/defs/chat/assets.py", CHAT),
+    ("phi_assets/defs/chat/assets.py", (CHAT | APP, CHAT)),
+    ("phi_assets/defs/chat/feedback.py", (FEEDBACK | RATED, NOTHING)),
     ("phi_assets/defs/chat/checks.py", {"chat_flow_evaluation"}),
     ("phi_assets/conversations/**", DATA),
     ("phi_assets/conversations/drift.py", NOTHING),
@@ -67,6 +71,16 @@ FILES: list[tuple[str, set[str] | tuple[set[str], set[str]]]] = [
         (f"phi_assets/conversations/sources/{name}.py", (DATA, READS_RAW))
         for name in ("feeds", "hash_cache", "hub_dataset")
     ),
+    ("phi_assets/conversations/rows.py", (DATA | FEEDBACK, READS_RAW)),
+    # What the chat's feedback is masked with.
+    *(
+        (f"phi_assets/conversations/{name}.py", (DATA | FEEDBACK, DATA))
+        for name in (
+            *("check_digits", "names_model", "personal_context", "personal_data", "personal_kinds", "phone_numbers"),
+        )
+    ),
+    ("phi_assets/conversations/credentials.py", (DATA | FEEDBACK | APP, DATA)),
+    ("phi_assets/conversations/feedback/*", (FEEDBACK, NOTHING)),
     ("phi_assets/base_models/**", {"base_model"}),
     ("phi_assets/base_models/__init__.py", NOTHING),
     ("phi_assets/models/recipes.py", {"chat_dataset", "fine_tuned_model"}),
@@ -114,6 +128,10 @@ FILES: list[tuple[str, set[str] | tuple[set[str], set[str]]]] = [
     ("phi_assets/backends/local/evaluation/registry.py", ({"ml_workspace", "registered_model"}, NOTHING)),
     ("phi_assets/backends/local/serving/*", (ENDPOINT, NOTHING)),
     ("phi_assets/backends/local/chat/*", ({"endpoint_connection"}, NOTHING)),
+    ("phi_assets/backends/local/chat/chat_host.py", (APP, NOTHING)),
+    ("phi_assets/backends/local/chat/feedback_store.py", (FEEDBACK, NOTHING)),
+    ("phi_assets/backends/local/chat/review_page.py", NOTHING),
+    ("phi_assets/backends/review_queue.py", (FEEDBACK, NOTHING)),
     ("phi_assets/backends/azure/infrastructure/cloud_resources.py", (NOTHING, AZURE_RESOURCES)),
     ("phi_assets/backends/azure/infrastructure/deployment.py", (NOTHING, AZURE_RESOURCES)),
     ("phi_assets/backends/azure/infrastructure/live_state.py", (NOTHING, AZURE_RESOURCES)),
@@ -146,6 +164,8 @@ FILES: list[tuple[str, set[str] | tuple[set[str], set[str]]]] = [
     ("phi_assets/backends/azure/chat/connection_store.py", (NOTHING, {"endpoint_connection"})),
     ("phi_assets/backends/azure/chat/flow_token.py", (NOTHING, FLOWS)),
     ("phi_assets/backends/azure/chat/shared_flows.py", (NOTHING, FLOWS)),
+    ("chat_code/**", (APP, NOTHING)),
+    *((path, (APP | {"chat_flow"}, {"chat_flow"})) for path in TURN),
     ("dataset_code/**", (NOTHING, DATA)),
     ("training_code/**", {"fine_tuned_model"}),
     ("training_code/presets/*", NOTHING),

@@ -44,11 +44,16 @@ MEND = "`phi down`, move its folder away, then `phi run`"
 
 @dataclass(frozen=True)
 class ChatState:
-    """What the servers were started with. `options` are the chat server's; `wanted` is the setting of the port."""
+    """What the servers were started with.
+
+    `options` are the chat server's, `program` a digest of its code, its options and the files that they name; `wanted`
+    is the setting of the port.
+    """
 
     record: dict[str, str]
     wanted: int
     port: int
+    program: str
     options: tuple[str, ...]
     base: dict[str, Any]
 
@@ -96,12 +101,15 @@ class LocalChatHost(ChatHost):
                 model_version=deployment.model_version,
             )
             self._try_out(options, key, log)
-            state = ChatState(asdict(record), self.port, port, tuple(options), asdict(base))
+            program = self._program(endpoint)
+            state = ChatState(asdict(record), self.port, port, program, tuple(options), asdict(base))
             if known:
                 state = replace(state, base={**state.base, "port": known.base["port"]})
-            if not (known == state and self._process(CHAT).alive()):
+            # Another model is no reason to cut answers that are under way: the server reads its facts anew.
+            same = known is not None and (known.program, known.port) == (program, port)
+            self._write(state)
+            if not (same and self._process(CHAT).alive()):
                 self._process(CHAT).stop(GRACE_SECONDS)
-                self._write(state)
                 self._start(state, key)
             log(f"the chat is on {record.address}; `phi chat` opens it")
             return record
@@ -202,11 +210,15 @@ class LocalChatHost(ChatHost):
         return [sys.executable, "-m", "phi_assets.cli.main", "why", "--json"]
 
     def _digest(self, endpoint: Endpoint, deployment: Deployment) -> str:
-        """SHA-256 over the server's code and page, its options, the files that they name, and the model."""
+        """SHA-256 over the server with its options, and the model."""
+        return hashlib.sha256(f"{self._program(endpoint)}\n{deployment.digest}".encode()).hexdigest()
+
+    def _program(self, endpoint: Endpoint) -> str:
+        """SHA-256 over the server's code and page, its options, and the files that they name."""
         files = [Path(each).read_text(encoding="utf-8") for each in (self.system_prompt, self.words) if each]
         options = [each for each in self._options(endpoint.address) if each != str(self._facts)]
         code = code_digest.of_trees([PROJECT / "chat_code"])
-        return hashlib.sha256(json.dumps([code, options, files, deployment.digest]).encode()).hexdigest()
+        return hashlib.sha256(json.dumps([code, options, files]).encode()).hexdigest()
 
     def _try_out(self, options: list[str], key: str, log: Log) -> None:
         """Ask a trial server one question through its own API. Raises BackendError."""

@@ -16,7 +16,7 @@ from phi_assets.backends import content_store
 from phi_assets.backends.dataset_preparation import FEEDBACK
 from phi_assets.backends.local.chat.review_page import ReviewPage
 from phi_assets.backends.review_queue import ReviewQueue
-from phi_assets.conversations.feedback.candidates import (
+from phi_assets.conversations.feedback.rated_answers import (
     LEFT_OUT,
     Candidate,
     candidate_from,

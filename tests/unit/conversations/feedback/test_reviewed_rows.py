@@ -2,7 +2,7 @@
 
 import json
 
-from phi_assets.conversations.feedback.candidates import candidates
+from phi_assets.conversations.feedback.rated_answers import candidates
 from phi_assets.conversations.feedback.reviewed_rows import PERSON_FLOOR, Approved, Review, json_lines, within_limits
 from phi_assets.conversations.formats.shapes import parse_conversation
 from tests.support.chat_ratings import rated

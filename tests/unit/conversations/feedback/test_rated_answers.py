@@ -2,7 +2,7 @@
 
 import pytest
 
-from phi_assets.conversations.feedback.candidates import alike, candidates, fingerprint, words
+from phi_assets.conversations.feedback.rated_answers import alike, candidates, fingerprint, words
 from phi_assets.conversations.personal_data import mask
 from tests.support.chat_ratings import rated
 
