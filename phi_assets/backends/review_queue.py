@@ -5,6 +5,7 @@ The only file that touches MLflow's review queues and label schemas, which are e
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
@@ -94,7 +95,8 @@ class ReviewQueue:
                 counts["pending"] += 1
                 continue
             trace = self._client.get_trace(item.item_id)
-            candidate = candidate_from(trace.data.spans[0].get_attribute(CANDIDATE))
+            stored = trace.data.spans[0].get_attribute(CANDIDATE)  # MLflow reads JSON in an attribute
+            candidate = candidate_from(json.loads(stored) if isinstance(stored, str) else dict(stored or {}))
             if item.status == "declined":
                 counts[REJECT] += 1
                 continue
@@ -136,17 +138,21 @@ class ReviewQueue:
             if queue.name == NAME:
                 return queue.queue_id
         present = {schema.name: schema for schema in label_schemas.list_label_schemas(experiment_id=experiment)}
-        made = [
-            present.get(name)
-            or label_schemas.create_label_schema(
-                name=name, type=kind, input=asked, instruction=ASKED[name], experiment_id=experiment
-            )
-            for name, kind, asked in (
-                (DECISION, "feedback", InputCategorical(options=[APPROVE, REJECT])),
-                (CORRECTED, "expectation", InputText()),
-            )
-        ]
-        ids = [schema.schema_id for schema in made]
+        decision = present.get(DECISION) or label_schemas.create_label_schema(
+            name=DECISION,
+            type="feedback",
+            input=InputCategorical(options=[APPROVE, REJECT]),
+            instruction=ASKED[DECISION],
+            experiment_id=experiment,
+        )
+        corrected = present.get(CORRECTED) or label_schemas.create_label_schema(
+            name=CORRECTED,
+            type="expectation",
+            input=InputText(),
+            instruction=ASKED[CORRECTED],
+            experiment_id=experiment,
+        )
+        ids = [str(schema.schema_id) for schema in (decision, corrected)]
         return review_queues.create_review_queue(
             NAME, queue_type="custom", users=[], schema_ids=ids, experiment_id=experiment
         ).queue_id
@@ -160,7 +166,7 @@ class ReviewQueue:
             span = client.start_trace(
                 "chat answer",
                 inputs=_conversation(candidate),
-                attributes={CANDIDATE: asdict(candidate)},
+                attributes={CANDIDATE: json.dumps(asdict(candidate), ensure_ascii=False)},
                 tags=tags,
                 experiment_id=experiment,
             )

@@ -30,10 +30,15 @@ def endpoint(endpoint_server: ScriptedEndpoint) -> ScriptedEndpoint:
 
 
 def answer(
-    question: Any, history: Sequence[Any] = (), *, url: str, sampling: Sampling | None = None, **waits: float
+    question: Any,
+    history: Sequence[Any] = (),
+    *,
+    url: str,
+    sampling: Sampling | None = None,
+    first_piece_s: float = 180.0,
 ) -> Answer:
     settings = TurnSettings(sampling=sampling or Sampling())
-    return turn.answer(question, history, Endpoint(url, lambda: KEY, **waits), settings)
+    return turn.answer(question, history, Endpoint(url, lambda: KEY, first_piece_s=first_piece_s), settings)
 
 
 @pytest.mark.guide("chat-history")

@@ -4,6 +4,7 @@ import asyncio
 import json
 import shutil
 from pathlib import Path
+from typing import Literal
 
 import mlflow
 import pytest
@@ -19,6 +20,7 @@ from phi_assets.databases import CHAT_HISTORY
 from phi_assets.errors import BackendError
 from tests.support.chat_ratings import rated, store
 
+Status = Literal["complete", "declined"]
 RATINGS = [
     rated("How long is the guarantee of the Nook?", "One year.", "Two years.", number=1, before=(("Hi", "Hello."),)),
     rated("Which lamp does the Loft have?", "None.", "The amber one.", number=2),
@@ -58,14 +60,18 @@ def made(home: Path, **changed) -> LocalFeedbackStore:
     return LocalFeedbackStore(**{**fields, **changed})
 
 
-def decide(home: Path, question: str, decision: str = "", corrected: str = "", status: str = "complete") -> None:
+def decide(home: Path, question: str, decision: str = "", corrected: str = "", status: Status = "complete") -> None:
     """What MLflow's page does when a reviewer answers and submits."""
     mlflow.set_tracking_uri(f"sqlite:///{home}/mlflow/mlflow.db")
-    experiment = mlflow.get_experiment_by_name("chat feedback").experiment_id
+    named = mlflow.get_experiment_by_name("chat feedback")
+    assert named is not None
+    experiment = named.experiment_id
     [queue] = review_queues.list_review_queues(experiment_id=experiment)
     by = AssessmentSource("HUMAN", "carl")
     for item in review_queues.list_review_queue_items(queue.queue_id):
-        if mlflow.get_trace(item.item_id).data.spans[0].inputs["question"] == question:
+        trace = mlflow.get_trace(item.item_id)
+        assert trace is not None
+        if trace.data.spans[0].inputs["question"] == question:
             if decision:
                 mlflow.log_feedback(trace_id=item.item_id, name=DECISION, value=decision, source=by)
             if corrected:
