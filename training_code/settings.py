@@ -81,7 +81,7 @@ class Settings(BaseModel):
     warmup_share: Annotated[Share, "share of the steps in which the learning rate rises"] = 0.1
     weight_decay: Annotated[float, "decay of the weights per unit of learning rate"] = 0.0
     neftune_noise_alpha: Annotated[
-        float | None, TextAsNone, Field(gt=0), "noise on the embeddings in training, such as 5; needs packing off"
+        Positive | None, TextAsNone, "noise on the embeddings in training, such as 5; needs packing off"
     ] = None
     max_grad_norm: Annotated[Positive, "longest gradient; longer ones are scaled down"] = 1.0
     replay_share: Annotated[Share, "share of the tokens of an epoch that are replay, from replay_file"] = 0.0

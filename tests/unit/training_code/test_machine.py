@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from tests.unit.training_code.conftest import Recorder
+from tests.unit.training_code.test_loss import trainer_for
 from training_code import machine
 from training_code.errors import TrainingRefused
 from training_code.settings import Settings
@@ -166,6 +167,7 @@ def test_a_row_that_does_not_fit_is_refused_before_it_trains(
 ):
     from training_code.trainer import Trainer
 
+    made = settings(packing=False)
     sizes: list[int] = []
 
     def out_of_memory(self: Trainer, model: Any, inputs: dict[str, Any], *_: Any) -> None:
@@ -174,10 +176,11 @@ def test_a_row_that_does_not_fit_is_refused_before_it_trains(
 
     monkeypatch.setattr(Trainer, "compute_loss", out_of_memory)
     with pytest.raises(TrainingRefused, match=r"the longest row does not fit .* Nothing was trained"):
-        train(settings(packing=False))
+        train(made)
     rows = (tmp_path / "out").rglob("*")
     assert not [path for path in rows if path.is_file()]
-    assert sizes[0] >= 60  # the longest of the corpus, of three turns
+    longest = trainer_for(made).train_dataset["seq_lengths"]
+    assert sizes == [max(map(sum, longest))]
 
 
 def test_the_trial_checkpoints_activations_as_the_training_will(

@@ -48,6 +48,13 @@ def test_frozen_modules_are_named_on_the_command_line():
     assert settings_from(["--config", "laptop", *PATHS, "--frozen", "qkv_proj,o_proj"]).frozen == ("qkv_proj", "o_proj")
 
 
+@pytest.mark.parametrize("name", [name for name, field in FIELDS.items() if field.default is None])
+@pytest.mark.parametrize("value", [None, "none", "null"])
+def test_a_setting_without_a_value_can_be_written_down(name: str, value: str | None):
+    paths = dict(zip([path[2:] for path in PATHS[::2]], PATHS[1::2], strict=True))
+    assert getattr(build({**paths, name: value}, "a test"), name) is None
+
+
 def test_an_unknown_option_names_the_nearest_one():
     with pytest.raises(TrainingRefused, match="'--learnin_rate' on the command line; did you mean --learning_rate"):
         settings_from([*PATHS, "--learnin_rate", "1"])
