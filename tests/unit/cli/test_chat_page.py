@@ -27,7 +27,7 @@ def server(tmp_path, monkeypatch):
         yield running
 
 
-@pytest.mark.documented("phi chat", "phi chat --base")
+@pytest.mark.documented("phi chat")
 def test_the_link_opens_the_page_once(server: ChatServer, capsys):
     assert main(["chat", "--base"]) == 0
     out = capsys.readouterr().out
@@ -43,7 +43,6 @@ def test_the_key_is_for_other_programs(server: ChatServer, capsys):
     assert main(["chat", "--key", "--terminal"]) == 2
 
 
-@pytest.mark.documented("phi chat --terminal")
 def test_what_is_typed_in_the_terminal_is_answered_and_kept(server: ChatServer, capsys, monkeypatch):
     monkeypatch.setattr("sys.stdin", io.StringIO("hello there\nand \x1b[31mthen?\n\nnot asked\n"))
     assert main(["chat", "--terminal"]) == 0
