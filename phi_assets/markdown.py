@@ -23,9 +23,13 @@ class Markdown(str):
 
 _OF_AN_ADDRESS = re.compile(r"(?:@|:(?=//)|(?<=www)\.)+", re.IGNORECASE)
 _SYNTAX = re.compile(r"[\\*\[\]~$]|(?<![^\W_])_|_(?![^\W_])")  # `_` inside a word, as in PHI_HOME, is only itself
-_ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "|": "&#124;", "`": "&#96;"}
+# Spaces other than the usual one: at the ends of a paragraph a renderer takes them away.
+_SPACES = (0xA0, 0x1680, *range(0x2000, 0x200B), 0x202F, 0x205F, 0x3000)
+_ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "|": "&#124;", "`": "&#96;"} | {
+    chr(each): f"&#{each};" for each in _SPACES
+}
 _START = re.compile(r"(?=[#=:]|[+-](?:[ -]|$))|\d{1,9}(?=[.)](?: |$))")
-_WRITTEN = re.compile(r"`([^`]*)`|\\(.)|&(?:amp|lt|gt|#124|#96);")
+_WRITTEN = re.compile(r"`([^`]*)`|\\(.)|&(?:amp|lt|gt|#\d+);")
 _DECODED = {entity: each for each, entity in _ENTITIES.items()}
 
 

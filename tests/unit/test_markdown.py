@@ -65,6 +65,7 @@ def test_no_line_of_a_text_ends_its_block_of_code(kind: str):
 @example("www.`@|")
 @example("a_b _ __ _c")
 @example("1.")
+@example("\xa0 \u3000")
 def test_any_text_is_shown_as_itself_and_is_read_back(text: str):
     written = markdown.text(text)
 
