@@ -47,6 +47,11 @@ def on_azure(*assets: str) -> tuple[str, ...]:
     return assets if current().backend == "azure" else ()
 
 
+def on_laptop(*assets: str) -> tuple[str, ...]:
+    """Return the names with the laptop's backend, and none with another."""
+    return assets if current().backend == "local" else ()
+
+
 def is_here(metadata: Mapping[str, Any], settings: Settings) -> bool:
     """Return whether a definition with this metadata exists on the chosen backend, with or without Prompt flow."""
     if plain(metadata.get(PROMPT_FLOW, False)) and settings.prompt_flow == "off":
