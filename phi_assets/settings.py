@@ -15,6 +15,7 @@ from pydantic import (
 )
 
 from phi_assets.azure_settings import AzureSettings
+from phi_assets.chat_settings import ChatSettings
 from phi_assets.project import INSTALLED, PROJECT, WORKING_FOLDER
 from phi_assets.settings_values import (
     BaseModelAddress,
@@ -67,7 +68,7 @@ class SettingsError(ValueError):
     """A `PHI_*` variable that is unknown, or whose value is not allowed."""
 
 
-class Settings(AzureSettings):
+class Settings(ChatSettings, AzureSettings):
     """All settings. Relative paths start at the project's folder, or at the current folder for an installed package."""
 
     backend: Literal["local", "azure"] = Field("local", description="where the graph runs: this machine, or Azure")
@@ -241,43 +242,6 @@ class Settings(AzureSettings):
     )
     keep_quiet_days: float = Field(
         7, ge=0, description="days after which `phi clean` removes logs, and runs that made nothing, from Dagster"
-    )
-    chat_port: int = Field(8090, ge=1, le=65535, description="port of the chat page; another one when it is in use")
-    mlflow_port: int = Field(
-        5000,
-        ge=1,
-        le=65535,
-        description="port of MLflow's page, which `phi review` opens; another one when it is in use",
-    )
-    chat_hosts: HostNames = Field(
-        frozenset(),
-        description="names besides localhost by which browsers reach the chat page, through a tunnel of yours, "
-        "separated by commas",
-    )
-    chat_system_prompt: Path | None = Field(
-        None, description="file whose text begins every conversation of the chat; it must hold no secret"
-    )
-    chat_max_tokens: int = Field(512, ge=1, description="longest answer of the chat, in tokens")
-    chat_temperature: float = Field(
-        0.0, ge=0, le=2, description="0: the chat answers the same question in the same way; above, answers vary"
-    )
-    chat_answers: int = Field(4, ge=1, le=256, description="answers that the chat generates at once; others wait")
-    chat_day_requests: int = Field(0, ge=0, description="questions a day of one person in the chat; 0: any number")
-    chat_day_tokens: int = Field(0, ge=0, description="tokens a day of one person in the chat; 0: any number")
-    chat_words: Path | None = Field(
-        None, description="file of words that neither questions nor answers of the chat may have, one a line"
-    )
-    feedback_share: float = Field(
-        0.2,
-        ge=0,
-        lt=1,
-        description="largest share of a dataset that may be approved feedback of the chat, corrections first; 0: none",
-    )
-    feedback_person_share: float = Field(
-        0.25, gt=0, le=1, description="largest share of the feedback that one person may give, where there are several"
-    )
-    keep_chat_days: float = Field(
-        0, ge=0, description="days without a new message after which a conversation of the chat is deleted; 0: never"
     )
     dataset_license: str | None = Field(None, description="licence of your conversations, for the model card")
     webhook: WebAddress | None = Field(

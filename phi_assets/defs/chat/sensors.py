@@ -12,7 +12,8 @@ from phi_assets.settings import Settings, current
 
 
 @dg.sensor(
-    minimum_interval_seconds=4 * current().watch_seconds,  # people take minutes for a review
+    # People take minutes for a review, and each tick costs an idle home: `phi run` takes feedback in at once.
+    minimum_interval_seconds=20 * current().watch_seconds,
     default_status=sensor_status(),
     target=dg.AssetSelection.assets("feedback_candidates", "feedback_conversations"),
     metadata=ONLY_ON_LAPTOP,

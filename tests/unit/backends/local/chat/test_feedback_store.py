@@ -60,6 +60,17 @@ def made(home: Path, **changed) -> LocalFeedbackStore:
     return LocalFeedbackStore(**{**fields, **changed})
 
 
+def own_dataset(home: Path) -> DatasetPreparation:
+    """Return the preparation of thirty conversations of a user's own, beside what was approved."""
+    source = home / "own.jsonl"
+    own = [
+        {"messages": [{"role": "user", "content": f"What about {n}?"}, {"role": "assistant", "content": f"It is {n}."}]}
+        for n in range(30)
+    ]
+    source.write_text("".join(json.dumps(row) + "\n" for row in own))
+    return DatasetPreparation(home, str(source), {"near_duplicate_threshold": 1.0})
+
+
 def decide(home: Path, question: str, decision: str = "", corrected: str = "", status: Status = "complete") -> None:
     """What MLflow's page does when a reviewer answers and submits."""
     mlflow.set_tracking_uri(f"sqlite:///{home}/mlflow/mlflow.db")
@@ -113,13 +124,7 @@ def test_the_dataset_reads_what_was_approved_and_keeps_the_pairs(feedback, tmp_p
     feedback.collect(print)
     decide(tmp_path, "How long is the guarantee of the Nook?", "approve")
     feedback.publish(None, print)
-    source = tmp_path / "own.jsonl"
-    own = [
-        {"messages": [{"role": "user", "content": f"What about {n}?"}, {"role": "assistant", "content": f"It is {n}."}]}
-        for n in range(30)
-    ]
-    source.write_text("".join(json.dumps(row) + "\n" for row in own))
-    preparation = DatasetPreparation(tmp_path, str(source), {"near_duplicate_threshold": 1.0})
+    preparation = own_dataset(tmp_path)
     version = preparation.publish(preparation.feeds(), print)
     assert sum(version.rows.values()) == 31
     manifest = json.loads((Path(version.address) / "manifest.json").read_text())
@@ -187,13 +192,7 @@ def test_a_forgotten_conversation_is_found_only_where_it_is_listed(feedback, tmp
     decide(tmp_path, "Which lamp does the Loft have?", "approve")
     decide(tmp_path, "How long is the guarantee of the Nook?", "approve")
     feedback.publish(None, print)
-    source = tmp_path / "own.jsonl"
-    own = [
-        {"messages": [{"role": "user", "content": f"What about {n}?"}, {"role": "assistant", "content": f"It is {n}."}]}
-        for n in range(30)
-    ]
-    source.write_text("".join(json.dumps(row) + "\n" for row in own))
-    preparation = DatasetPreparation(tmp_path, str(source), {"near_duplicate_threshold": 1.0})
+    preparation = own_dataset(tmp_path)
     with_it = preparation.publish(preparation.feeds(), print)
     copy = tmp_path / "backups" / "history.sqlite"
     copy.parent.mkdir()
