@@ -31,7 +31,6 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 RETRIES = 2
 LONGEST_PAUSE_S = 10.0
 CONNECT_S, FIRST_PIECE_S, BETWEEN_PIECES_S = 10.0, 180.0, 60.0
-# Azure holds back a stream's small pieces at its gateway; a longer answer is worth a longer wait than a broken one.
 MAX_LINE = 1_000_000
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from chat_code.content_filter import WordList
+from chat_code.content_filter import ContentFilter, FilterUnavailable, WordList
 from chat_code.limits import Limits
 from chat_code.turn import TurnSettings
 from tests.support.chat_server import ByHeader, ChatServer, StreamingEndpoint, ask, chat_server, events, text_of
@@ -229,6 +229,22 @@ def test_a_filter_sees_question_and_answer(endpoint: StreamingEndpoint, tmp_path
         assert text_of(told).startswith("fine. fine.")
         assert ask(client, "conversation-3", "이것은 비밀이야", 3)[-1][1]["code"] == "refused_by_filter"
         assert ask(client, "conversation-4", "hello", 4)[-1][0] == "done"
+
+
+def test_nothing_passes_when_the_filter_cannot_be_asked(endpoint: StreamingEndpoint, tmp_path: Path) -> None:
+    class OutOfReach(ContentFilter):
+        async def refuses(self, text: str) -> str:
+            if "pass" in text and "You said" not in text:
+                return ""
+            raise FilterUnavailable("the filter is out of reach")
+
+    settings = TurnSettings(content_filter=OutOfReach())
+    with chat_server(tmp_path / "h.sqlite", {"tuned": endpoint.address}, settings=settings) as server:
+        client = server.client()
+        name, data = ask(client, TALK, "hello")[-1]
+        assert (name, data["code"], data["retry"], endpoint.requests) == ("cut", "filter_unavailable", True, [])
+        told = ask(client, "conversation-2", "pass on", 2)  # the question passes, the answer does not
+        assert (told[-1][1]["code"], text_of(told)) == ("filter_unavailable", "")
 
 
 def test_ratings_are_stored_changed_and_withdrawn(server: ChatServer) -> None:

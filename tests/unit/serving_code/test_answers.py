@@ -56,6 +56,20 @@ def test_a_chat_answer_is_kept_as_its_client_saw_it(keeping, file):
     assert abs(row["at"] - time.time()) < 60
 
 
+def test_a_client_that_keeps_the_words_itself_leaves_none_here(keeping, file):
+    body = {"messages": [{"role": "user", "content": "secret"}], "max_tokens": 4}
+    for stream in (False, True):
+        answer = keeping.client.post(
+            "/v1/chat/completions", json={**body, "stream": stream}, headers={"x-phi-keep": "no"}
+        )
+        assert answer.status_code == 200
+    keeping.chat(max_tokens=4)
+    keeping.service.answers.close()
+
+    (row,) = rows(file)
+    assert "secret" not in row["messages"]
+
+
 def test_a_streamed_answer_is_kept_whole(keeping, file):
     lines = keeping.chat(max_tokens=8, stream=True).text.splitlines()
     chunks = [json.loads(line.removeprefix("data: ")) for line in lines if line.startswith("data: {")]
