@@ -60,8 +60,8 @@ def http_page() -> str:
         "errors; other fields are ignored, and named in the server's log. The response is OpenAI's: `id`, `model`, "
         "`choices` with one `message` and its `finish_reason`, `usage`, and `system_fingerprint`, which names the "
         "deployment and the model version.",
-        '`"truncation": "auto"` leaves out the oldest turns, never the system prompt and the last turn, until the answer '
-        "has room; `usage.phi_dropped_turns` says how many. A client that keeps its own history sends the header "
+        '`"truncation": "auto"` leaves out the oldest turns, never the system prompt and the last turn, until the '
+        "answer has room; `usage.phi_dropped_turns` says how many. A client with a history of its own sends the header "
         "`x-phi-keep: no`: then the server stores neither question nor answer.",
         "## Limits",
         table(("limit", "default"), limits),

@@ -58,8 +58,10 @@ class CloudJobs:
         price = prices.price_per_hour(self.limits.vm_size, self.clients.account.location)
         return prices.ceiling_seconds(self.limits.max_job_cost, price)
 
-    def run(self, job: CloudJob, whole: Callable[[], bool]) -> Ended:
+    def run(self, job: CloudJob, whole: Callable[[], bool], before: Callable[[], object] = lambda: None) -> Ended:
         """Run the job, or find it completed, and return how it ended. `whole` returns whether its result is complete.
+
+        `before` is called when no job runs or has completed: what it raises keeps one from being submitted and paid.
 
         Raises JobFailed with its error and last lines. When this run is stopped, the job is cancelled, and this waits
         for its end; when this process dies, the job keeps running, and the next run adopts it. A job that failed
@@ -68,13 +70,13 @@ class CloudJobs:
         began = time.monotonic()
         for share in ROLE_WAITS:
             try:
-                return self._attempt(job, whole)
+                return self._attempt(job, whole, before)
             except RoleMissing:
                 left = self.limits.role_minutes * 60 - (time.monotonic() - began)
                 if left <= 0:
                     raise
                 self._wait_for_role(min(share * self.limits.role_minutes * 60, left), began)
-        return self._attempt(job, whole)
+        return self._attempt(job, whole, before)
 
     def _wait_for_role(self, seconds: float, began: float) -> None:
         until = time.monotonic() + seconds
@@ -87,8 +89,10 @@ class CloudJobs:
             time.sleep(min(left, LOG_SECONDS))
             self.own_run.raise_if_stopped()
 
-    def _attempt(self, job: CloudJob, whole: Callable[[], bool]) -> Ended:
+    def _attempt(self, job: CloudJob, whole: Callable[[], bool], before: Callable[[], object]) -> Ended:
         watch, found = self._current_attempt(job, whole)
+        if found is None:
+            before()
         if found and job_status(found) == "Completed":
             self.log(f"reusing the result of completed job {watch.name}: {found.studio_url}")
             return ended(found)

@@ -94,10 +94,12 @@ class AzureTrainer(Trainer):
         made_of = job_recipe(dataset.digest, base.digest, code, chosen.digest, *([replayed.digest] if replayed else []))
         place = f"{ROOT}{made_of[:32]}/"
         jobs = CloudJobs(self._clients, self._limits, context.log.info, context)
-        if not self._is_complete(jobs.blobs, place):
-            require_machine(self.vm_size, chosen, base.parameters, context.log.warning)
         job = self._job(context, dataset, base, replayed, code, chosen, made_of, place, jobs.seconds)
-        ended = jobs.run(job, lambda: self._is_complete(jobs.blobs, place))
+        ended = jobs.run(
+            job,
+            lambda: self._is_complete(jobs.blobs, place),
+            lambda: require_machine(self.vm_size, chosen, base.parameters, context.log.warning),
+        )
         if ended.link:
             context.add_output_metadata(link_metadata(ended.link))
         return self._keep(jobs.blobs, context, dataset, base, replayed, code, chosen, place, ended)

@@ -1,6 +1,7 @@
 """Roles that a job, its submission or its user lacks on the local Azure: waited for, and named with the remedy."""
 
 import itertools
+import re
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
@@ -13,6 +14,7 @@ from phi_assets.backends.azure.dataset.store import ASSET as DATASET
 from phi_assets.backends.azure.jobs.cloud_jobs import CloudJobs, JobLimits
 from phi_assets.backends.azure.jobs.spec import CloudJob, recipe
 from phi_assets.backends.azure.storage import data_assets
+from tests.support import azure_jobs
 from tests.support.azure_jobs import MARKS, Work, another_recipe, names_of_jobs, published
 from tests.support.azure_place import Place, person_with
 
@@ -75,6 +77,15 @@ def test_who_may_not_make_jobs_is_told_the_command_and_none_is_made(work: Work, 
     assert "az role assignment create" in outcome.failure
     assert "PHI_AZURE_ROLE_MINUTES" in outcome.failure
     assert "Traceback" not in outcome.failure
+    assert names_of_jobs(work) == before
+
+
+def test_what_the_machine_cannot_train_is_refused_and_no_job_is_made(work: Work, monkeypatch):
+    before = names_of_jobs(work)
+    monkeypatch.setattr(azure_jobs, "PRESET", re.sub(r"(?m)^method: .*$", "method: qlora", azure_jobs.PRESET))
+    work.limits["vm_size"] = "Standard_E16s_v3"
+    outcome = work.train()
+    assert "qlora needs a GPU and Standard_E16s_v3 has none" in outcome.failure
     assert names_of_jobs(work) == before
 
 
