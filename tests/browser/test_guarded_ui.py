@@ -147,7 +147,7 @@ def test_a_page_of_another_origin_changes_and_reads_nothing(browser, ui: Backgro
 
     assert of_interest(ui) == before
     assert ended["websocket"] == ended["image"] == ended["script"] == "failed"
-    assert ended["link"].startswith("GraphiQL")  # a page that executes nothing until its reader says so
+    assert "GraphiQL" in ended["link"]  # a page that executes nothing until its reader says so
     assert [how for how in ended.values() if "__typename" in how or '"data"' in how] == []
 
 
