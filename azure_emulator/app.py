@@ -15,6 +15,8 @@ from starlette.concurrency import run_in_threadpool
 from azure_emulator import key_vault, run_history
 from azure_emulator.blob_storage.blob_gate import HOST as BLOB_HOST
 from azure_emulator.blob_storage.blob_gate import abort_connection
+from azure_emulator.container_apps import image_builds
+from azure_emulator.container_apps.resources import HOST as APP_HOST
 from azure_emulator.cosmos_db import gateway as cosmos_gateway
 from azure_emulator.cosmos_db import metadata
 from azure_emulator.emulator import Emulator
@@ -45,6 +47,13 @@ class App:
             return
         headers = {k.decode("latin1").lower(): v.decode("latin1") for k, v in scope["headers"]}
         host = headers.get("host", "").partition(":")[0].lower()
+        if host == image_builds.UPLOADS:
+            image_builds.upload(self._emulator, scope["raw_path"].decode().partition("?")[0], await read_body(receive))
+            await _send(send, Answer(status=201), scope["method"])
+            return
+        if host.endswith(APP_HOST):
+            await self._emulator.front(scope, receive, send)
+            return
         if host.endswith(BLOB_HOST):
             await self._emulator.blobs(scope, receive, send)
             return

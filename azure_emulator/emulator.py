@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 
 from azure_emulator.blob_storage.azurite import Azurite, SharedAzurite
+from azure_emulator.container_apps.front import Front
+from azure_emulator.container_apps.revisions import ContainerApps
 from azure_emulator.identity import az_login
 from azure_emulator.identity.identities import SUBSCRIPTION, USER
 from azure_emulator.machine_learning import online_deployments
@@ -29,6 +31,8 @@ class Emulator(EmulatorState):
         self.clusters = Clusters(self)
         self.jobs = Jobs(self)
         self.gateway = Gateway(self)
+        self.container_apps = ContainerApps(self)
+        self.front = Front(self)
         self.provisioner = DeploymentProvisioner(self)
         az_login.install(folder)
         self.give_role(USER, "Owner", SCOPE)
@@ -81,6 +85,7 @@ class Emulator(EmulatorState):
         self.closing.set()
         self.provisioner.close()
         self.scoring.kill_all()
+        self.container_apps.kill_all()
         if self.runner:
             self.runner.close()
         self.clock.close()

@@ -18,6 +18,7 @@ import uvicorn
 from azure_emulator import proxy
 from azure_emulator.app import App
 from azure_emulator.blob_storage.azurite import SharedAzurite
+from azure_emulator.container_apps import image_builds
 from azure_emulator.control_server import control_app
 from azure_emulator.cosmos_db import metadata as cosmos
 from azure_emulator.emulator import Emulator
@@ -50,6 +51,8 @@ async def serving(folder: Path, scale: float, azurite: SharedAzurite | None = No
     secure_port, control_port = (_port(server) for server in (secure, control))
 
     def route(host: str) -> int | None:
+        if host == image_builds.UPLOADS or emulator.container_apps.is_known(host):
+            return secure_port
         if host.endswith(".blob.core.windows.net"):
             # Without an account of this name, the host does not resolve.
             return secure_port if emulator.storage_account(host.partition(".")[0]) else None
@@ -75,6 +78,7 @@ async def serving(folder: Path, scale: float, azurite: SharedAzurite | None = No
         await asyncio.gather(*tasks, return_exceptions=True)
         await emulator.blobs.close()
         await emulator.gateway.close()
+        await emulator.front.close()
         await asyncio.to_thread(emulator.close)
 
 

@@ -57,6 +57,21 @@ class JobService(Protocol):
     def mark_built(self, environment: str) -> None: ...
 
 
+class ContainerAppService(Protocol):
+    """Revisions of container apps."""
+
+    images: dict[str, Path]
+
+    def deploy(self, app: Resource) -> None: ...
+    def at(self, host: str) -> tuple[Resource, str] | None: ...
+    def is_known(self, host: str) -> bool: ...
+    def address(self, revision: str) -> str | None: ...
+    def log(self, revision: str) -> str: ...
+    def stop(self, revision: str) -> None: ...
+    def stop_all(self, app: str = "") -> None: ...
+    def kill_all(self) -> None: ...
+
+
 @dataclass
 class ProvisioningFailed(Exception):
     """The error that ends a deployment's provisioning as Failed."""
@@ -76,6 +91,7 @@ class EmulatorState(ABC):
 
     clusters: ClusterService
     jobs: JobService
+    container_apps: ContainerAppService
     provisioner: ProvisioningService
 
     def __init__(self, folder: Path, scale: float, azurite: Azurite | SharedAzurite | None) -> None:
@@ -104,6 +120,8 @@ class EmulatorState(ABC):
         self.unavailable_sizes: set[str] = set()
         self.secrets: dict[str, str] = {}
         self.cosmos = CosmosData()
+        self.uploads: dict[str, bytes] = {}
+        self.registry_builds = True
         self.vault_secrets: dict[str, dict[str, Any]] = {}
         self.certificates = certificates.make(folder / "tls")
         self.azurite = azurite or Azurite(folder / "azurite")

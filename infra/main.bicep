@@ -1,7 +1,7 @@
 targetScope = 'subscription'
 
 metadata name = 'phi-assets'
-metadata description = 'Everything that phi-assets needs in an Azure subscription, in one resource group.'
+metadata description = 'All that phi-assets trains and serves with in an Azure subscription, in one resource group.'
 
 // The limits of azd; those of PHI_AZURE_NAME are tighter.
 @description('Name of this installation: PHI_AZURE_NAME of phi-assets, AZURE_ENV_NAME of azd. The group is rg-<name>.')
@@ -32,7 +32,7 @@ param purgeProtection bool = false
 @description('Digest of template and parameters, kept as a tag on the group to tell when they change. Empty: no tag.')
 param templateHash string = ''
 
-// Storage accounts, vaults, registries and Cosmos accounts share one namespace with all of Azure.
+// Storage accounts, vaults and registries share one namespace with all of Azure.
 // Normalised, so that another spelling of name or region, such as 'East US 2', is the same installation.
 var token = uniqueString(subscription().subscriptionId, toLower(environmentName), toLower(replace(location, ' ', '')))
 
@@ -44,14 +44,11 @@ var names = {
   log_analytics: 'log-${token}'
   container_registry: 'cr${token}'
   managed_identity: 'id-${token}'
-  chat_database: 'cosmos-${token}'
   ml_workspace: 'mlw-${token}'
 }
-var chat = { database: 'chat', conversations: 'conversations', feedback: 'feedback' }
 
 // Computed from the names: a module's output is known only after its deployment.
 var groupId = subscriptionResourceId('Microsoft.Resources/resourceGroups', groupName)
-var chatDatabaseId = '${groupId}/providers/Microsoft.DocumentDB/databaseAccounts/${names.chat_database}'
 var ids = {
   resource_group: groupId
   storage_account: '${groupId}/providers/Microsoft.Storage/storageAccounts/${names.storage_account}'
@@ -60,9 +57,6 @@ var ids = {
   log_analytics: '${groupId}/providers/Microsoft.OperationalInsights/workspaces/${names.log_analytics}'
   container_registry: '${groupId}/providers/Microsoft.ContainerRegistry/registries/${names.container_registry}'
   managed_identity: '${groupId}/providers/Microsoft.ManagedIdentity/userAssignedIdentities/${names.managed_identity}'
-  chat_database: chatDatabaseId
-  chat_container: '${chatDatabaseId}/sqlDatabases/${chat.database}/containers/${chat.conversations}'
-  chat_feedback: '${chatDatabaseId}/sqlDatabases/${chat.database}/containers/${chat.feedback}'
   ml_workspace: '${groupId}/providers/Microsoft.MachineLearningServices/workspaces/${names.ml_workspace}'
 }
 
@@ -73,13 +67,7 @@ var roles = {
   'Storage Blob Data Reader': '2a2b9908-6ea1-4ae2-8e65-a410df84e7d1'
   AcrPull: '7f951dda-4ed3-4680-a7ca-43fe172d538d'
   'AzureML Data Scientist': 'f6c7c914-8db3-469d-8ca1-694a8f32e121'
-  // A role of Cosmos DB, not of Azure: it is defined in each account.
-  'Cosmos DB Built-in Data Reader': '00000000-0000-0000-0000-000000000001'
 }
-
-// The path between a resource's id and the name of an assignment on it.
-var azureRoles = 'providers/Microsoft.Authorization/roleAssignments'
-var cosmosRoles = 'sqlRoleAssignments'
 
 // The role assignments. docs/decisions/0009 gives the reason for each, and for leaving out others.
 var jobRoles = {
@@ -96,7 +84,6 @@ var jobRoles = {
 }
 var rolesInBothModes = [
   { to: 'deployer', on: 'storage_account', role: 'Storage Blob Data Contributor' }
-  { to: 'deployer', on: 'chat_feedback', role: 'Cosmos DB Built-in Data Reader' }
 ]
 var grants = map(concat(jobRoles[accessMode], rolesInBothModes), grant => {
   to: grant.to
@@ -172,18 +159,6 @@ module identity 'modules/managed_identity.bicep' = {
   }
 }
 
-module database 'modules/chat_database.bicep' = {
-  scope: group
-  params: {
-    name: names.chat_database
-    location: location
-    tags: tags
-    databaseName: chat.database
-    conversationsName: chat.conversations
-    feedbackName: chat.feedback
-  }
-}
-
 module workspace 'modules/ml_workspace.bicep' = {
   scope: group
   params: {
@@ -205,24 +180,21 @@ module assignments 'modules/role_assignments.bicep' = {
     storageAccountName: names.storage_account
     containerRegistryName: names.container_registry
     workspaceName: names.ml_workspace
-    databaseAccountName: names.chat_database
-    feedbackPath: 'dbs/${chat.database}/colls/${chat.feedback}'
     identityName: names.managed_identity
     deployerId: principalId
     deployerType: principalType
     grants: grants
   }
-  dependsOn: [storage, registry, workspace, database, identity]
+  dependsOn: [storage, registry, workspace, identity]
 }
 
 @description('Resource id of each resource, by the name of its asset.')
 output resources { *: string } = ids
 
-@description('Resource id of every role assignment made, Azure\'s and Cosmos DB\'s.')
+@description('Resource id of every role assignment made.')
 output roleAssignments string[] = map(
   grants,
-  grant =>
-    '${grant.on == 'chat_feedback' ? '${chatDatabaseId}/${cosmosRoles}' : '${ids[grant.on]}/${azureRoles}'}/${grant.name}'
+  grant => '${ids[grant.on]}/providers/Microsoft.Authorization/roleAssignments/${grant.name}'
 )
 
 @description('Name of the resource group.')
@@ -245,9 +217,6 @@ output AZURE_CONTAINER_REGISTRY string = names.container_registry
 
 @description('Name of the identity that jobs run as.')
 output AZURE_MANAGED_IDENTITY string = names.managed_identity
-
-@description('Name of the Cosmos DB account of the chat history.')
-output AZURE_COSMOS_ACCOUNT string = names.chat_database
 
 @description('Name of the Azure Machine Learning workspace.')
 output AZURE_ML_WORKSPACE string = names.ml_workspace

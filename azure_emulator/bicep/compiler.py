@@ -1,6 +1,6 @@
 """Microsoft's Bicep compiler, if one is installed: compiles templates and predicts their deployments.
 
-`python -m azure_emulator.bicep.compiler` renews infra/main.json.
+`python -m azure_emulator.bicep.compiler` renews infra/main.json and infra/chat.json.
 """
 
 import json
@@ -98,4 +98,5 @@ def _found() -> Path:
 
 
 if __name__ == "__main__":
-    (PROJECT / "infra/main.json").write_text(build(PROJECT / "infra/main.bicep"))
+    for source in (PROJECT / "infra").glob("*.bicep"):
+        source.with_suffix(".json").write_text(build(source))

@@ -1,5 +1,7 @@
 """The managed identity endpoint of an Azure ML node, as `azure.identity`'s AzureMLCredential reads it.
 
+Container apps ask the same server in the form of version 2019-08-01: `client_id`, and the secret in X-IDENTITY-HEADER.
+
 Azure ML follows App Service's version 2017-09-01, with the parameter spelt `clientid`, and refuses a request without
 it: azure-sdk-for-python#30427 and #31071, which shows the response.
 """
@@ -52,7 +54,7 @@ class IdentityEndpoint:
         if secret not in self._open:
             return 401, "text/plain; charset=utf-8", "Unauthorized: the secret header does not fit"
         oid, client_id = self._open[secret]
-        if asked.get("clientid", "").lower() != client_id.lower():
+        if asked.get("clientid", asked.get("client_id", "")).lower() != client_id.lower():
             return 404, "text/plain; charset=utf-8", NO_IDENTITY
         resource = asked.get("resource", "")
         token = {
@@ -69,7 +71,9 @@ class IdentityEndpoint:
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                status, kind, body = endpoint.answer(self.headers.get("secret", ""), urlsplit(self.path).query)
+                status, kind, body = endpoint.answer(
+                    self.headers.get("secret") or self.headers.get("X-IDENTITY-HEADER", ""), urlsplit(self.path).query
+                )
                 self.send_response(status)
                 self.send_header("Content-Type", kind)
                 self.send_header("Content-Length", str(len(body.encode())))

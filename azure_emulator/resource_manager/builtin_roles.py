@@ -71,6 +71,9 @@ ROLES: dict[str, Role] = {
         "Storage Blob Data Reader", (f"{_CONTAINERS}/read", _DELEGATION), (), (f"{_BLOBS}/read",)
     ),
     "7f951dda-4ed3-4680-a7ca-43fe172d538d": Role("AcrPull", ("Microsoft.ContainerRegistry/registries/pull/read",)),
+    "3913510d-42f4-4e42-8a64-420c390055eb": Role(
+        "Monitoring Metrics Publisher", ("Microsoft.Insights/Register/Action",), (), ("Microsoft.Insights/*/write",)
+    ),
     "8311e382-0749-4cb8-b61a-304f252e45ec": Role(
         "AcrPush",
         ("Microsoft.ContainerRegistry/registries/pull/read", "Microsoft.ContainerRegistry/registries/push/write"),

@@ -1,6 +1,7 @@
-"""`python -m azure_emulator.resource_manager.evaluated` stores the Bicep compiler's evaluations of infra/main.json.
+"""`python -m azure_emulator.resource_manager.evaluated` stores the Bicep compiler's evaluations of the templates in infra/.
 
-Without a compiler, the local Azure can deploy the template only with `PARAMETERS` in each of `MODES`.
+Without a compiler, the local Azure can deploy infra/main.json only with `PARAMETERS` in each of `MODES`, and
+infra/chat.json only with `CHAT_PARAMETERS`.
 """
 
 import json
@@ -11,6 +12,7 @@ from azure_emulator.identity.identities import LOCATION, NAME, SUBSCRIPTION, USE
 from azure_emulator.resource_manager.evaluation import FOLDER, HASH_MARKER, digest
 
 TEMPLATE = compiler.PROJECT / "infra" / "main.json"
+CHAT = TEMPLATE.with_name("chat.json")
 # The parameters of `make azure-local` for a user principal; MODES are without and with keys.
 PARAMETERS: dict[str, Any] = {
     "environmentName": NAME,
@@ -21,6 +23,7 @@ PARAMETERS: dict[str, Any] = {
     "templateHash": HASH_MARKER,
 }
 MODES = ("keyless", "guide")
+CHAT_PARAMETERS = {name: PARAMETERS[name] for name in ("environmentName", "location", "principalId", "templateHash")}
 
 
 def committed() -> dict[str, dict[str, Any]]:
@@ -30,12 +33,13 @@ def committed() -> dict[str, dict[str, Any]]:
 
 def fresh() -> dict[str, dict[str, Any]]:
     """Return new evaluations by the compiler, by file name."""
-    template = json.loads(TEMPLATE.read_text())
     made = {}
-    for mode in MODES:
-        values = {**PARAMETERS, "accessMode": mode}
-        name = f"{digest(template, values, LOCATION, None)}.json"
-        made[name] = compiler.snapshot(TEMPLATE, values, SUBSCRIPTION, LOCATION)
+    for path, values in (
+        *((TEMPLATE, {**PARAMETERS, "accessMode": mode}) for mode in MODES),
+        (CHAT, CHAT_PARAMETERS),
+    ):
+        name = f"{digest(json.loads(path.read_text()), values, LOCATION, None)}.json"
+        made[name] = compiler.snapshot(path, values, SUBSCRIPTION, LOCATION)
     return made
 
 

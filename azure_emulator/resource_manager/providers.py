@@ -37,6 +37,7 @@ _TYPES = {
     "Microsoft.ManagedIdentity": ("userAssignedIdentities",),
     "Microsoft.DocumentDB": ("databaseAccounts",),
     "Microsoft.MachineLearningServices": ("workspaces", "workspaces/computes", "workspaces/onlineEndpoints"),
+    "Microsoft.App": ("managedEnvironments", "containerApps"),
     "Microsoft.Quota": (),
     "Microsoft.Compute": (),
     "Microsoft.PolicyInsights": (),

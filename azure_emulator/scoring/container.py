@@ -49,6 +49,7 @@ class Container:
         self._workdir = self.folder
         self._stopping = threading.Event()
         self.restarts = True
+        self.serves = 0  # the port inside that a container app's ingress reaches
         self.ready = False
         self.process: SupervisedProcess | None = None
 

@@ -21,6 +21,7 @@ NAMESPACES = (
     "Microsoft.ContainerRegistry",
     "Microsoft.ManagedIdentity",
     "Microsoft.DocumentDB",
+    "Microsoft.App",
     "Microsoft.MachineLearningServices",
     "Microsoft.Quota",
 )
@@ -49,18 +50,18 @@ def register() -> None:
         time.sleep(0.1)
 
 
-def body(**parameters: Any) -> Any:
-    """Return the body that deploys infra/main.json."""
+def body(template: str = "main", **parameters: Any) -> Any:
+    """Return the body that deploys a template of infra/."""
     values = {"environmentName": NAME, "location": LOCATION, "principalId": USER, **parameters}
-    template = json.loads((PROJECT / "infra" / "main.json").read_text())
+    compiled = json.loads((PROJECT / "infra" / f"{template}.json").read_text())
     asked = {name: {"value": value} for name, value in values.items()}
-    return {"location": LOCATION, "properties": {"mode": "Incremental", "template": template, "parameters": asked}}
+    return {"location": LOCATION, "properties": {"mode": "Incremental", "template": compiled, "parameters": asked}}
 
 
-def deploy(**parameters: Any) -> dict[str, Any]:
-    """Deploy infra/main.json. Return the values of its outputs."""
-    client = deployments()
-    done = client.deployments.begin_create_or_update_at_subscription_scope(DEPLOYMENT, body(**parameters)).result()
+def deploy(template: str = "main", **parameters: Any) -> dict[str, Any]:
+    """Deploy infra/main.json, or another template of that folder. Return the values of its outputs."""
+    client, name = deployments(), DEPLOYMENT if template == "main" else f"{DEPLOYMENT}-{template}"
+    done = client.deployments.begin_create_or_update_at_subscription_scope(name, body(template, **parameters)).result()
     return {name: output["value"] for name, output in done.properties.outputs.items()}
 
 

@@ -1,4 +1,4 @@
-metadata description = 'The user-assigned managed identity that jobs and endpoints run as.'
+metadata description = 'A user-assigned managed identity: that of jobs and endpoints, or that of the chat.'
 
 @description('Name of the identity: 3 to 128 letters, digits, hyphens and underscores.')
 param name string

@@ -1,4 +1,4 @@
-metadata description = 'Who may do what: Azure\'s role assignments, and those that Cosmos DB keeps itself for its data.'
+metadata description = 'Who may do what: the role assignments of jobs and of whoever deploys.'
 
 @description('One role, given to one principal, on one resource.')
 type grant = {
@@ -6,7 +6,7 @@ type grant = {
   to: 'job' | 'deployer'
 
   @description('Asset name of the resource on which it holds.')
-  on: 'resource_group' | 'storage_account' | 'container_registry' | 'ml_workspace' | 'chat_feedback'
+  on: 'resource_group' | 'storage_account' | 'container_registry' | 'ml_workspace'
 
   @description('Id of the built-in role.')
   role: string
@@ -23,12 +23,6 @@ param containerRegistryName string
 
 @description('Name of the Azure Machine Learning workspace.')
 param workspaceName string
-
-@description('Name of the Cosmos DB account.')
-param databaseAccountName string
-
-@description('Path in the account of the container of answers that may be used for training.')
-param feedbackPath string
 
 @description('Name of the managed identity that jobs run as.')
 param identityName string
@@ -52,10 +46,6 @@ resource registry 'Microsoft.ContainerRegistry/registries@2025-11-01' existing =
 
 resource workspace 'Microsoft.MachineLearningServices/workspaces@2026-05-01' existing = {
   name: workspaceName
-}
-
-resource database 'Microsoft.DocumentDB/databaseAccounts@2025-10-15' existing = {
-  name: databaseAccountName
 }
 
 resource identity 'Microsoft.ManagedIdentity/userAssignedIdentities@2024-11-30' existing = {
@@ -107,21 +97,6 @@ resource onWorkspace 'Microsoft.Authorization/roleAssignments@2022-04-01' = [
       roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', grant.role)
       principalId: grant.to == 'job' ? identity.properties.principalId : deployerId
       principalType: grant.to == 'job' ? 'ServicePrincipal' : deployerType
-    }
-  }
-]
-
-// On one container: nobody whom this template gives a role can read conversations.
-// Sequential: an account accepts one change at a time.
-@batchSize(1)
-resource onDatabase 'Microsoft.DocumentDB/databaseAccounts/sqlRoleAssignments@2025-10-15' = [
-  for grant in filter(grants, grant => grant.on == 'chat_feedback'): {
-    parent: database
-    name: grant.name
-    properties: {
-      roleDefinitionId: '${database.id}/sqlRoleDefinitions/${grant.role}'
-      principalId: grant.to == 'job' ? identity.properties.principalId : deployerId
-      scope: '${database.id}/${feedbackPath}'
     }
   }
 ]

@@ -83,7 +83,7 @@ def cosmos_at(state: Path) -> Iterator[CosmosPlace]:
         # aiohttp reads SSL_CERT_FILE once, when it is imported.
         patched.setattr(aiohttp.connector, "_SSL_CONTEXT_VERIFIED", ssl.create_default_context())
         clients.register()
-        account = clients.deploy()["resources"]["chat_database"]
+        account = clients.deploy() and clients.deploy("chat")["resources"]["chat_database"]
         chat = azure.control.new_service_principal("chat")["oid"]
         azure.control.give_role(chat, CONTRIBUTOR, f"{account}/dbs/chat")
         yield CosmosPlace(azure.control, account, chat)
