@@ -1,4 +1,6 @@
-"""`python -m chat_code --history FILE --endpoint URL`: serve the chat until stopped."""
+"""`python -m chat_code --history FILE --endpoint URL`: serve the chat until stopped.
+
+On Azure `--cosmos URL --tenant ID` take the place of the file and of the secret link."""
 
 from __future__ import annotations
 
@@ -8,12 +10,15 @@ import os
 import signal
 import socket
 import sys
+import tempfile
 from pathlib import Path
 
+ENDPOINT_SCOPE = "https://ml.azure.com/.default"
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 EXPLAINED = (
     "Serve a chat over a model's endpoint. Secrets come from the environment: CHAT_SECRET signs the owner's links and "
-    "cookie, CHAT_ENDPOINT_KEY and CHAT_BASE_KEY are the endpoints' bearer keys."
+    "cookie, CHAT_ENDPOINT_KEY and CHAT_BASE_KEY are the endpoints' bearer keys. In a container, which has no files of "
+    "its own, so do CHAT_FACTS, CHAT_SYSTEM_PROMPT and CHAT_WORDS: the texts of the files that the options name."
 )
 
 
@@ -41,32 +46,76 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _chat(options: argparse.Namespace):
     from chat_code.endpoint import Endpoint, Sampling, chat_url
-    from chat_code.history_sqlite import SqliteHistory
     from chat_code.limits import Limits
     from chat_code.lineage import Lineage
     from chat_code.models import BASE, TUNED, Facts
     from chat_code.service import Chat
     from chat_code.turn import TurnSettings
 
-    facts = Facts(options.facts)
-    key = os.environ.get("CHAT_ENDPOINT_KEY", "")
-    endpoints = {TUNED: Endpoint(options.endpoint, lambda: key, facts.complete)}
+    facts = Facts(options.facts or _file("CHAT_FACTS"))
+    endpoints = {TUNED: Endpoint(options.endpoint, _endpoint_key(options), facts.complete)}
     if options.base_endpoint:
         base_key = os.environ.get("CHAT_BASE_KEY", "")
         endpoints[BASE] = Endpoint(options.base_endpoint, lambda: base_key)
     for endpoint in endpoints.values():
         chat_url(endpoint.url)
-    prompt = options.system_prompt.read_text(encoding="utf-8").strip() if options.system_prompt else ""
+    system_prompt = options.system_prompt or _file("CHAT_SYSTEM_PROMPT")
+    prompt = system_prompt.read_text(encoding="utf-8").strip() if system_prompt else ""
     settings = TurnSettings(prompt, Sampling(options.max_tokens, options.temperature), _filter(options))
     limits = Limits(options.answers, options.day_requests, options.day_tokens)
     lineage = Lineage(options.why) if options.why else None
-    return Chat(SqliteHistory(options.history), endpoints, settings, limits, facts, lineage)
+    return Chat(_history(options), endpoints, settings, limits, facts, lineage)
+
+
+def _history(options: argparse.Namespace):
+    if options.cosmos:
+        from azure.identity.aio import ManagedIdentityCredential
+
+        from chat_code.history_cosmos import CosmosHistory
+
+        if not options.tenant:
+            raise ValueError("--cosmos holds conversations of many people: --tenant must say whose sign-in is trusted")
+        return CosmosHistory(
+            options.cosmos, ManagedIdentityCredential(client_id=_identity()), keep_days=options.keep_days
+        )
+    if options.history is None:
+        raise ValueError("--history FILE or --cosmos URL says where conversations are kept")
+    from chat_code.history_sqlite import SqliteHistory
+
+    return SqliteHistory(options.history)
+
+
+def _endpoint_key(options: argparse.Namespace):
+    """Return what gives the endpoint's bearer credential: its key, or a token of the container's identity."""
+    if not options.endpoint_token:
+        key = os.environ.get("CHAT_ENDPOINT_KEY", "")
+        return lambda: key
+    from azure.identity import ManagedIdentityCredential
+
+    credential = ManagedIdentityCredential(client_id=_identity())
+    return lambda: credential.get_token(ENDPOINT_SCOPE).token
+
+
+def _identity() -> str | None:
+    return os.environ.get("AZURE_CLIENT_ID")
+
+
+def _file(variable: str) -> Path | None:
+    """Return a file with the variable's text; None where it is not set."""
+    text = os.environ.get(variable)
+    if not text:
+        return None
+    descriptor, name = tempfile.mkstemp(prefix="chat-")
+    with open(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
+    return Path(name)
 
 
 def _filter(options: argparse.Namespace):
     from chat_code.content_filter import NoFilter, WordList
 
-    return WordList(options.words) if options.words else NoFilter()
+    words = options.words or _file("CHAT_WORDS")
+    return WordList(words) if words else NoFilter()
 
 
 def _who(options: argparse.Namespace, port: int):
@@ -97,8 +146,10 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m chat_code", description=EXPLAINED, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
     add = parser.add_argument
-    add("--history", type=Path, required=True, help="SQLite file of the conversations")
+    add("--history", type=Path, default=None, help="SQLite file of the conversations")
+    add("--cosmos", default="", help="address of the Cosmos DB account of the conversations, on Azure")
     add("--endpoint", required=True, help="address of the fine-tuned model's endpoint")
+    add("--endpoint-token", action="store_true", help="ask the endpoint with an Entra token of the managed identity")
     add("--base-endpoint", default="", help="address of the base model's endpoint, to compare")
     add("--facts", type=Path, default=None, help="JSON file of what is known of the model's versions")
     add("--why", type=json.loads, default=None, help="JSON list: a command that tells where an answer is from")

@@ -43,6 +43,7 @@ LOCKS = (
     (DEV, [*ANYWHERE, *PRODUCT, "--extra=azure", "--group=dev"]),
     (AZURE, [*ANYWHERE, *PRODUCT, "--extra=azure", f"--constraint={DEV}"]),
     (BASE, [*ANYWHERE, *PRODUCT, f"--constraint={AZURE}"]),
+    ("chat_code/environment/requirements.txt", [*IMAGE, "--group=chat", f"--constraint={AZURE}"]),
     ("serving_code/environment/requirements.txt", [*IMAGE, "--group=serving", f"--constraint={AZURE}"]),
     ("training_code/environment/requirements.txt", [*IMAGE, "--group=training", f"--constraint={AZURE}"]),
     *((f"requirements/lock-{name}.txt", [*ANYWHERE, f"--group={name}"]) for name in ("promptflow", "build", "audit")),

@@ -1,4 +1,4 @@
-"""`python -m azure_emulator.resource_manager.evaluated` stores the Bicep compiler's evaluations of the templates in infra/.
+"""`python -m azure_emulator.resource_manager.evaluated` stores the compiler's evaluations of the templates in infra/.
 
 Without a compiler, the local Azure can deploy infra/main.json only with `PARAMETERS` in each of `MODES`, and
 infra/chat.json only with `CHAT_PARAMETERS`.
