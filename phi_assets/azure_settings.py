@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from phi_assets.settings_values import AzureName, Region, SubscriptionId
+from phi_assets.settings_values import AppId, AzureName, Region, SubscriptionId
 
 
 class AzureSettings(BaseModel):
@@ -65,6 +65,14 @@ class AzureSettings(BaseModel):
     )
     azure_read_datasets: Literal["here", "azure"] = Field(
         "here", description="Azure: where an hf: dataset is read: here, on this machine; azure, in a job of the cluster"
+    )
+    azure_chat_client_id: AppId | None = Field(
+        None,
+        description="Azure: client id of the app registration by which people sign in to the chat; without it there "
+        "is no chat",
+    )
+    azure_chat_image: str | None = Field(
+        None, description="Azure: image of the chat's container; without it the container registry builds one"
     )
     azure_purge_protection: bool = Field(
         False, description="Azure: forbid purging the deleted key vault; this cannot be undone"

@@ -344,6 +344,11 @@ class Settings(ChatSettings, AzureSettings):
         return str((WORKING_FOLDER / self.names_model.expanduser()).resolve()) if self.names_model else ""
 
     @property
+    def has_chat(self) -> bool:
+        """Return whether the graph has the chat: on Azure people need something to sign in with."""
+        return self.backend == "local" or self.azure_chat_client_id is not None
+
+    @property
     def reads_on_azure(self) -> bool:
         """Return whether a job on the training cluster reads the dataset."""
         return self.backend == "azure" and self.azure_read_datasets == "azure" and self.dataset.startswith("hf:")

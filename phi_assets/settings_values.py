@@ -91,6 +91,12 @@ def _subscription_id(value: str) -> str:
     return value.lower()
 
 
+def _app_id(value: str) -> str:
+    if not re.fullmatch(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", value):
+        raise ValueError("not a client id; see `az ad app list --query '[].[displayName, appId]' -o table`")
+    return value.lower()
+
+
 def _region(value: str) -> str:
     short = value.replace(" ", "").lower()
     if short and not short.isalnum():
@@ -123,5 +129,6 @@ DatasetAddress = Annotated[str, AfterValidator(_dataset)]
 WebAddress = Annotated[SecretStr, AfterValidator(_web_address)]
 
 SubscriptionId = Annotated[str, AfterValidator(_subscription_id)]
+AppId = Annotated[str, AfterValidator(_app_id)]
 Region = Annotated[str, AfterValidator(_region)]
 AzureName = Annotated[str, AfterValidator(_azure_name)]

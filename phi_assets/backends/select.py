@@ -21,4 +21,15 @@ def build_resources(settings: Settings) -> dict[str, Any]:
         raise SettingsError(f"PHI_BACKEND=azure needs packages that are not installed: {command}")
     from phi_assets.backends.azure.resources import azure_resources
 
-    return {"settings": settings, **azure_resources(settings)}
+    feedback = {"feedback_store": _feedback_on_azure(settings)} if settings.has_chat else {}
+    return {"settings": settings, **azure_resources(settings), **feedback}
+
+
+def _feedback_on_azure(settings: Settings) -> Any:
+    """The one store that has parts of both backends: Azure's ratings, and the review queue of this machine."""
+    from phi_assets.backends.azure.client.account import AzureAccount
+    from phi_assets.backends.feedback_on_azure import AzureFeedbackStore
+    from phi_assets.backends.local.resources import feedback_fields
+
+    account = AzureAccount.of(settings).fields
+    return AzureFeedbackStore(**feedback_fields(settings), account=account, role_minutes=settings.azure_role_minutes)

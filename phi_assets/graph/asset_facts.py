@@ -14,6 +14,7 @@ SETTINGS = "phi/settings"
 FILES = "phi/files"
 BACKEND = "phi/backend"
 PROMPT_FLOW = "phi/prompt_flow"
+CHAT = "phi/chat"
 LIVE = "phi/live"
 """Tag of an asset whose subject changes outside the graph: it is made again before any asset directly downstream."""
 
@@ -21,8 +22,8 @@ ML = ["team:ml"]
 PLATFORM = ["team:platform"]
 ONLY_ON_AZURE = {BACKEND: "azure"}
 """Metadata of an asset, check, job, sensor or schedule that the laptop's backend lacks."""
-ONLY_ON_LAPTOP = {BACKEND: "local"}
-"""Metadata of one that the Azure backend lacks."""
+NEEDS_CHAT = {CHAT: True}
+"""Metadata of one that is left out on Azure without PHI_AZURE_CHAT_CLIENT_ID."""
 NEEDS_PROMPT_FLOW = {PROMPT_FLOW: True}
 """Metadata of one that PHI_PROMPT_FLOW=off leaves out; checks of such an asset are left out with it."""
 
@@ -53,7 +54,9 @@ def on_laptop(*assets: str) -> tuple[str, ...]:
 
 
 def is_here(metadata: Mapping[str, Any], settings: Settings) -> bool:
-    """Return whether a definition with this metadata exists on the chosen backend, with or without Prompt flow."""
+    """Return whether a definition with this metadata exists with the chosen backend, Prompt flow and chat."""
+    if plain(metadata.get(CHAT, False)) and not settings.has_chat:
+        return False
     if plain(metadata.get(PROMPT_FLOW, False)) and settings.prompt_flow == "off":
         return False
     return plain(metadata.get(BACKEND, settings.backend)) == settings.backend

@@ -1,6 +1,7 @@
 """The chat flow and its connection to the endpoint."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import dagster as dg
 from phi_assets import records
 from phi_assets.answer_log import Answers
 from phi_assets.conversations.feedback.rated_answers import Candidate
+from phi_assets.outcome import CheckOutcome
 from phi_assets.ports.base import Log, Port, no_log
 from serving_code.answers import StoredAnswer
 
@@ -57,13 +59,17 @@ class ChatHost(Port):
     def status(self) -> dict[str, Any]:
         """Return the address, which is None before the first `deploy`, and whether it answers."""
 
+    def examine(self) -> Mapping[str, CheckOutcome]:
+        """Return the outcome of each live check of the app, by check name; empty on a laptop."""
+        return {}
+
     @abstractmethod
     def link(self) -> str:
-        """Return an address that opens the page once, for a few minutes."""
+        """Return an address that opens the page: on a laptop once, for a few minutes."""
 
     @abstractmethod
     def key(self) -> str:
-        """Return the key for other programs, which ask `<address>/v1`."""
+        """Return the key for other programs, which ask `<address>/v1`; on Azure a token of the signed-in person."""
 
 
 @dataclass(frozen=True)

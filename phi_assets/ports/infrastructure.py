@@ -14,10 +14,11 @@ DEPLOYED = (
     "application_insights",
     "container_registry",
     "managed_identity",
-    "chat_database",
     "role_assignments",
 )
 """The assets whose resources `CloudResources.ensure` returns."""
+CHAT_DEPLOYED = ("chat_database", "chat_environment")
+"""Those of the deployment that only the chat needs."""
 
 
 class CloudResources(Port):

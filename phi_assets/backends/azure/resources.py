@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from phi_assets.backends.azure.chat.chat_host import AzureChatHost
 from phi_assets.backends.azure.chat.connection_store import AzureConnectionStore
 from phi_assets.backends.azure.chat.shared_answers import AzureAnswers
 from phi_assets.backends.azure.chat.shared_flows import AzureFlowStore
@@ -10,7 +11,7 @@ from phi_assets.backends.azure.client.account import AzureAccount
 from phi_assets.backends.azure.dataset.store import AzureDatasetStore
 from phi_assets.backends.azure.evaluation.evaluator import AzureEvaluator
 from phi_assets.backends.azure.evaluation.registry import AzureModelRegistry
-from phi_assets.backends.azure.infrastructure.cloud_resources import AzureResources
+from phi_assets.backends.azure.infrastructure.cloud_resources import AzureChatResources, AzureResources
 from phi_assets.backends.azure.infrastructure.provisioner import AzureProvisioner
 from phi_assets.backends.azure.infrastructure.quota import AzureQuota
 from phi_assets.backends.azure.operations.asset_catalog import AzureCatalog
@@ -57,6 +58,7 @@ def azure_resources(settings: Settings) -> dict[str, Any]:
         "catalog": catalog,
         "io_manager": RecordIOManager(folder=str(settings.state / "records"), catalog=catalog),
         "cloud_resources": AzureResources(account=account, purge_protection=settings.azure_purge_protection),
+        **(_chat(settings, account) if settings.has_chat else {}),
         "compute_quota": AzureQuota(**quota),
         "provisioner": AzureProvisioner(
             account=account,
@@ -122,4 +124,26 @@ def azure_resources(settings: Settings) -> dict[str, Any]:
             account=account, vm_size=settings.azure_vm_size, monthly_budget=settings.azure_monthly_budget
         ),
         "teardown": AzureTeardown(account=account),
+    }
+
+
+def _chat(settings: Settings, account: dict[str, str]) -> dict[str, Any]:
+    """What only the chat needs."""
+    return {
+        "chat_resources": AzureChatResources(account=account),
+        "chat_host": AzureChatHost(
+            account=account,
+            client_id=str(settings.azure_chat_client_id),
+            image=settings.azure_chat_image,
+            system_prompt=str(settings.chat_system_prompt) if settings.chat_system_prompt else None,
+            words=str(settings.chat_words) if settings.chat_words else None,
+            max_tokens=settings.chat_max_tokens,
+            temperature=settings.chat_temperature,
+            answers_at_once=settings.chat_answers,
+            day_requests=settings.chat_day_requests,
+            day_tokens=settings.chat_day_tokens,
+            keep_days=settings.keep_chat_days,
+            questions_file=str(settings.questions_file) if settings.questions_file else None,
+            role_minutes=settings.azure_role_minutes,
+        ),
     }

@@ -59,20 +59,25 @@ def local_resources(settings: Settings) -> dict[str, Any]:
             keep_days=settings.keep_chat_days,
             questions_file=questions,
         ),
-        "feedback_store": LocalFeedbackStore(
-            state=state,
-            questions_file=questions,
-            regions=list(settings.regions),
-            names_model=settings.names_model_folder,
-            personal_data=settings.personal_data,
-            share=settings.feedback_share,
-            person_share=settings.feedback_person_share,
-            page_port=settings.mlflow_port,
-        ),
+        "feedback_store": LocalFeedbackStore(**feedback_fields(settings)),
         "connection_store": LocalConnectionStore(state=state),
         "cost_report": LocalCosts(),
         "retention": LocalRetention(state=state, mlflow=str(settings.state / "mlflow")),
         "flow_store": PromptFlowStore(state=state, concurrency=settings.flow_concurrency),
+    }
+
+
+def feedback_fields(settings: Settings) -> dict[str, Any]:
+    """The fields of the feedback store that every backend has."""
+    return {
+        "state": str(settings.state),
+        "questions_file": _path(settings.questions_file),
+        "regions": list(settings.regions),
+        "names_model": settings.names_model_folder,
+        "personal_data": settings.personal_data,
+        "share": settings.feedback_share,
+        "person_share": settings.feedback_person_share,
+        "page_port": settings.mlflow_port,
     }
 
 

@@ -3,7 +3,7 @@
 import dagster as dg
 
 from phi_assets.defs.chat.metadata import describe_chat, describe_flow_evaluation, describe_package
-from phi_assets.graph.asset_facts import ML, NEEDS_PROMPT_FLOW, ONLY_ON_LAPTOP, stored_by
+from phi_assets.graph.asset_facts import ML, NEEDS_CHAT, NEEDS_PROMPT_FLOW, on_azure, stored_by
 from phi_assets.ports.chat import ChatHost, ConnectionStore, FlowStore
 from phi_assets.ports.serving import EndpointHost
 from phi_assets.records import BaseModel, ChatApp, Connection, Deployment, Endpoint, FlowEvaluation, FlowPackage
@@ -14,7 +14,8 @@ from phi_assets.settings import Settings
     group_name="chat",
     kinds={"python"},
     owners=ML,
-    metadata=ONLY_ON_LAPTOP
+    deps=on_azure("chat_database", "chat_environment"),
+    metadata=NEEDS_CHAT
     | stored_by(
         "chat_host",
         *("chat_port", "chat_hosts", "chat_system_prompt", "chat_max_tokens", "chat_temperature", "chat_answers"),

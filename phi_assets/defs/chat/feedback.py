@@ -4,7 +4,7 @@ import dagster as dg
 
 from phi_assets.conversations.feedback.rated_answers import LEFT_OUT, alike, questions_of, words
 from phi_assets.graph import check_gates, metadata_values
-from phi_assets.graph.asset_facts import ML, ONLY_ON_LAPTOP, stored_by
+from phi_assets.graph.asset_facts import ML, NEEDS_CHAT, stored_by
 from phi_assets.graph.dagster_internals import observed_source
 from phi_assets.outcome import CheckOutcome
 from phi_assets.ports.catalog import AssetCatalog
@@ -23,7 +23,7 @@ CLEAN = "No candidate is a question of the evaluation, none is there twice, and 
         kinds={"sqlite"},
         owners=ML,
         description="Ratings in the chat's history that their users let be used; other messages change nothing.",
-        metadata=ONLY_ON_LAPTOP | stored_by("feedback_store"),
+        metadata=NEEDS_CHAT | stored_by("feedback_store"),
     )
 )
 def chat_history(feedback_store: FeedbackStore) -> dg.ObserveResult:
@@ -35,7 +35,7 @@ def chat_history(feedback_store: FeedbackStore) -> dg.ObserveResult:
     kinds={"mlflow"},
     owners=ML,
     deps=[HISTORY, "evaluation_questions"],
-    metadata=ONLY_ON_LAPTOP
+    metadata=NEEDS_CHAT
     | stored_by("feedback_store", "evaluation_questions", "personal_data", "regions", "names_model"),
 )
 def feedback_candidates(
@@ -63,7 +63,7 @@ def feedback_candidates(
 check_gates.blocking(__name__, "feedback_candidates", {"fit_for_review": CLEAN}, ("evaluation_questions",))
 
 
-@dg.asset_check(asset="feedback_candidates", blocking=True, description=CLEAN, metadata=ONLY_ON_LAPTOP)
+@dg.asset_check(asset="feedback_candidates", blocking=True, description=CLEAN, metadata=NEEDS_CHAT)
 def fit_for_review(
     feedback_candidates: FeedbackCandidates,
     feedback_store: FeedbackStore,
@@ -99,7 +99,7 @@ def fit_for_review(
         kinds={"mlflow"},
         owners=ML,
         description="What people decided in the review queue.",
-        metadata=ONLY_ON_LAPTOP | stored_by("feedback_store"),
+        metadata=NEEDS_CHAT | stored_by("feedback_store"),
     )
 )
 def reviewed_feedback(feedback_store: FeedbackStore) -> dg.ObserveResult:
@@ -111,7 +111,7 @@ def reviewed_feedback(feedback_store: FeedbackStore) -> dg.ObserveResult:
     kinds={"jsonl"},
     owners=ML,
     deps=[REVIEWED],
-    metadata=ONLY_ON_LAPTOP | stored_by("feedback_store", "feedback_share", "feedback_person_share"),
+    metadata=NEEDS_CHAT | stored_by("feedback_store", "feedback_share", "feedback_person_share"),
 )
 def feedback_conversations(
     context: dg.AssetExecutionContext,

@@ -3,7 +3,7 @@
 import dagster as dg
 
 from phi_assets.defs.chat.feedback import HISTORY, REVIEWED
-from phi_assets.graph.asset_facts import ONLY_ON_LAPTOP
+from phi_assets.graph.asset_facts import NEEDS_CHAT
 from phi_assets.graph.run_tags import FOLLOWED, RETRIED_WHEN_KILLED, sensor_status
 from phi_assets.graph.staleness import DATA_VERSION, observed
 from phi_assets.instance.home import is_at_work
@@ -16,7 +16,7 @@ from phi_assets.settings import Settings, current
     minimum_interval_seconds=20 * current().watch_seconds,
     default_status=sensor_status(),
     target=dg.AssetSelection.assets("feedback_candidates", "feedback_conversations"),
-    metadata=ONLY_ON_LAPTOP,
+    metadata=NEEDS_CHAT,
     description="Takes new ratings into the review queue, and new reviews into the conversations.",
 )
 def chat_feedback(

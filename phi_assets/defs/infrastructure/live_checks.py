@@ -1,11 +1,11 @@
 """Checks that compare the live state of the deployed resources with the template. On Azure only."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import dagster as dg
 
 from phi_assets import bicep_template, markdown
-from phi_assets.graph.asset_facts import ONLY_ON_AZURE
+from phi_assets.graph.asset_facts import NEEDS_CHAT, ONLY_ON_AZURE
 from phi_assets.ports.infrastructure import CloudResources, Provisioner
 from phi_assets.settings import current
 
@@ -31,13 +31,6 @@ CHECKS: dict[str, dict[str, str]] = {
         "no_admin_password": "The admin account, a shared password, is off.",
     },
     "managed_identity": {"provisioned": "It exists, with a principal that roles can be given to."},
-    "chat_database": {
-        "provisioned": PROVISIONED,
-        "no_keys": "Account keys are disabled: access by identity only.",
-        "serverless": "It is billed by request, and costs nothing unused.",
-        "container": "The container of the chat history exists.",
-        "feedback": "The container of answers that may be used for training exists.",
-    },
     "role_assignments": {
         grant.check: f"{grant.words} is in force." for grant in bicep_template.grants(current().azure_access_mode)
     },
@@ -46,6 +39,21 @@ CHECKS: dict[str, dict[str, str]] = {
         "own_identity": "It has an identity of its own.",
         "datastores": "Its own datastores use the caller's identity; in access mode `guide` the account's key.",
         "companions": "It uses this group's storage account, vault, registry and Application Insights.",
+    },
+}
+
+CHAT: dict[str, dict[str, str]] = {
+    "chat_database": {
+        "provisioned": PROVISIONED,
+        "no_keys": "Account keys are disabled: access by identity only.",
+        "serverless": "It is billed by request, and costs nothing unused.",
+        "container": "The container of the chat history exists.",
+        "feedback": "The container of answers that may be used for training exists.",
+    },
+    "chat_environment": {
+        "provisioned": PROVISIONED,
+        "identity": "The chat's own identity exists, with a principal that roles can be given to.",
+        **{grant.check: f"{grant.words} is in force." for grant in bicep_template.chat_grants()},
     },
 }
 
@@ -87,9 +95,30 @@ def as_deployed(
     context: dg.AssetCheckExecutionContext, cloud_resources: CloudResources
 ) -> Iterator[dg.AssetCheckResult]:
     """Fail a check for drift; materialising the asset again corrects it."""
+    yield from _findings(context, CHECKS, cloud_resources)
+
+
+@dg.multi_asset_check(
+    specs=[
+        dg.AssetCheckSpec(check, asset=asset, description=description, metadata={**ONLY_ON_AZURE, **NEEDS_CHAT})
+        for asset, checks in CHAT.items()
+        for check, description in checks.items()
+    ],
+    can_subset=True,
+)
+def chat_as_deployed(
+    context: dg.AssetCheckExecutionContext, chat_resources: CloudResources
+) -> Iterator[dg.AssetCheckResult]:
+    """Fail a check for drift of what only the chat needs; materialising the asset again corrects it."""
+    yield from _findings(context, CHAT, chat_resources)
+
+
+def _findings(
+    context: dg.AssetCheckExecutionContext, checks: Mapping[str, Mapping[str, str]], resources: CloudResources
+) -> Iterator[dg.AssetCheckResult]:
     wanted = context.selected_asset_check_keys
-    for asset in CHECKS:
-        found = cloud_resources.examine(asset) if any(key.asset_key == dg.AssetKey(asset) for key in wanted) else {}
+    for asset in checks:
+        found = resources.examine(asset) if any(key.asset_key == dg.AssetKey(asset) for key in wanted) else {}
         for check, finding in found.items():
             if dg.AssetCheckKey(dg.AssetKey(asset), check) in wanted:
                 yield dg.AssetCheckResult(

@@ -32,7 +32,7 @@ class AzureClients:
         self.account = account
         self._credential = tokens.Credential()
         self._blobs: dict[str, BlobServiceClient] = {}
-        self._not_deployed = float("-inf")  # when Azure last said so
+        self._not_deployed: dict[str, float] = {}  # when Azure last said so
 
     def credential(self) -> tokens.Credential:
         return self._credential
@@ -41,15 +41,18 @@ class AzureClients:
         """The signed-in principal. Raises NotSignedIn."""
         return with_retries("requesting a token", lambda: tokens.principal(self._credential), minutes=SIGN_IN_MINUTES)
 
-    def outputs(self) -> outputs.Outputs | None:
-        """The outputs of the deployment; None before it. Read from Azure, and cached, where this home has none."""
-        found = outputs.read(self.account)
-        if found is None and time.monotonic() - self._not_deployed > ASKED_AGAIN_SECONDS:
-            found = outputs.of_azure(self.account, self.get)
+    def outputs(self, part: str = "") -> outputs.Outputs | None:
+        """The outputs of the deployment; None before it. Read from Azure, and cached, where this home has none.
+
+        `part` is `outputs.CHAT` for the chat's.
+        """
+        found = outputs.read(self.account, part)
+        if found is None and time.monotonic() - self._not_deployed.get(part, float("-inf")) > ASKED_AGAIN_SECONDS:
+            found = outputs.of_azure(self.account, self.get, part)
             if found is None:
-                self._not_deployed = time.monotonic()
+                self._not_deployed[part] = time.monotonic()
             else:
-                outputs.write(self.account, found)
+                outputs.write(self.account, found, part)
         return found
 
     def resource(self, name: str) -> str:

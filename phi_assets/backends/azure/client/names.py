@@ -12,7 +12,7 @@ FIRST, SECOND = 0x239B961B, 0xAB0E9789
 LETTERS = "abcdefghijklmnopqrstuvwxyz234567"
 MASK_32 = 0xFFFFFFFF
 
-# The same prefixes as in the variable `names` of infra/main.bicep.
+# The same prefixes as in the variables `names` of infra/main.bicep and infra/chat.bicep.
 PREFIXES = {
     "storage_account": "st",
     "key_vault": "kv-",
@@ -22,6 +22,8 @@ PREFIXES = {
     "managed_identity": "id-",
     "chat_database": "cosmos-",
     "ml_workspace": "mlw-",
+    "chat_environment": "cae-",
+    "chat_identity": "id-chat-",
 }
 
 
@@ -83,6 +85,9 @@ def endpoint_name(account: AzureAccount) -> str:
     return f"phi-{account.name[:18].rstrip('-')}-{unique[:8]}"
 
 
-def deployment_name(account: AzureAccount) -> str:
-    """The deployment's name, of at most 64 characters. Azure does not accept the same name in another region."""
-    return f"phi-{account.name}-{account.location}"
+def deployment_name(account: AzureAccount, part: str = "") -> str:
+    """The deployment's name, of at most 64 characters. Azure does not accept the same name in another region.
+
+    `part` is "-chat" for that of infra/chat.json.
+    """
+    return f"phi-{account.name}-{account.location}{part}"

@@ -15,6 +15,8 @@ from phi_assets.files import atomic_write
 
 Get = Callable[[str], dict[str, Any]]
 VERSION = "2021-04-01"
+CHAT = "-chat"
+"""The part of a deployment's name that says it is infra/chat.json's."""
 
 
 class NotDeployed(BackendError):
@@ -23,37 +25,38 @@ class NotDeployed(BackendError):
 
 @dataclass(frozen=True)
 class Outputs:
-    """The outputs of infra/main.bicep, with the hash of the template and the parameters that were deployed."""
+    """The outputs of infra/main.bicep, or of infra/chat.bicep, with the hash of template and parameters."""
 
     template_hash: str
     resources: dict[str, str]
     role_assignments: list[str]
 
 
-def read(account: AzureAccount) -> Outputs | None:
+def read(account: AzureAccount, part: str = "") -> Outputs | None:
     """The outputs that this home cached; None when there are none."""
-    path = _path(account)
+    path = _path(account, part)
     if not path.is_file():
         return None
     return Outputs(**json.loads(path.read_text(encoding="utf-8")))
 
 
-def write(account: AzureAccount, deployed: Outputs) -> None:
-    atomic_write(_path(account), json.dumps(asdict(deployed), indent=2))
+def write(account: AzureAccount, deployed: Outputs, part: str = "") -> None:
+    atomic_write(_path(account, part), json.dumps(asdict(deployed), indent=2))
 
 
 def forget(account: AzureAccount) -> None:
     """Delete the cached outputs of this account, after its resources were deleted."""
-    _path(account).unlink(missing_ok=True)
+    for part in ("", CHAT):
+        _path(account, part).unlink(missing_ok=True)
 
 
-def of_azure(account: AzureAccount, get: Get) -> Outputs | None:
+def of_azure(account: AzureAccount, get: Get, part: str = "") -> Outputs | None:
     """The outputs of the account's last deployment, whoever made it, if it succeeded and its group exists; else None.
 
     `get` reads an address of Azure Resource Manager. Raises AzureRefused, NotSignedIn or GaveUp.
     """
     place = f"/subscriptions/{account.subscription_id}/providers/Microsoft.Resources/deployments/"
-    found = _body(get, f"{place}{names.deployment_name(account)}")
+    found = _body(get, f"{place}{names.deployment_name(account, part)}")
     of = (found or {}).get("properties") or {}
     if of.get("provisioningState") != "Succeeded" or _body(get, account.group_id) is None:
         return None
@@ -77,5 +80,5 @@ def _body(get: Get, address: str) -> dict[str, Any] | None:
         raise refused(what, e) from e
 
 
-def _path(account: AzureAccount) -> Path:
-    return account.folder / "deployments" / f"{account.subscription_id}-{account.location}-{account.name}.json"
+def _path(account: AzureAccount, part: str) -> Path:
+    return account.folder / "deployments" / f"{account.subscription_id}-{account.location}-{account.name}{part}.json"

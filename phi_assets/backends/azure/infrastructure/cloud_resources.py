@@ -1,19 +1,19 @@
 """The resources of infra/main.bicep as assets: read live, and deployed together."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from phi_assets.backends.azure.client import rest
 from phi_assets.backends.azure.client.account import SUBSCRIPTION
 from phi_assets.backends.azure.client.clients import AzureClients, clients
-from phi_assets.backends.azure.client.outputs import NotDeployed, Outputs
+from phi_assets.backends.azure.client.outputs import CHAT, NotDeployed, Outputs
 from phi_assets.backends.azure.client.portal_links import link
 from phi_assets.backends.azure.infrastructure import deployment, live_state
 from phi_assets.backends.azure.infrastructure.prices import DATED, MONTHLY
 from phi_assets.outcome import CheckOutcome
 from phi_assets.ports.base import Decides, Log
-from phi_assets.ports.infrastructure import DEPLOYED, CloudResources
+from phi_assets.ports.infrastructure import CHAT_DEPLOYED, DEPLOYED, CloudResources
 from phi_assets.records import CloudResource
 
 DIFFERS = "it differs from the template: "
@@ -30,20 +30,25 @@ class AzureResources(CloudResources):
             settings=(*SUBSCRIPTION, "azure_access_mode", "azure_purge_protection"),
         ),
     )
+    assets: ClassVar[Sequence[str]] = DEPLOYED
+    part: ClassVar[str] = ""
     account: dict[str, str]
-    purge_protection: bool
+    purge_protection: bool = False
 
     def ensure(self, log: Log) -> Mapping[str, CloudResource]:
-        deployed = deployment.ensure(self._clients, self.purge_protection, log)
-        _planned[self._clients.account.group_id] = deployed.planned
-        return {name: record_of(name, self._clients, deployed.outputs) for name in DEPLOYED}
+        deployed = self._deploy(log)
+        _planned[self._clients.account.group_id + self.part] = deployed.planned
+        return {name: record_of(name, self._clients, deployed.outputs) for name in self.assets}
+
+    def _deploy(self, log: Log) -> deployment.Deployed:
+        return deployment.ensure(self._clients, self.purge_protection, log)
 
     def planned(self) -> str:
-        return _planned.get(self._clients.account.group_id, "nothing was deployed")
+        return _planned.get(self._clients.account.group_id + self.part, "nothing was deployed")
 
     def find(self, digest: str) -> CloudResource | None:
         name = self._named(digest)
-        found = self._clients.outputs()
+        found = self._clients.outputs(self.part)
         if name is None or found is None or self._drift(name, found):
             return None
         return record_of(name, self._clients, found)
@@ -53,13 +58,13 @@ class AzureResources(CloudResources):
 
     def missing_reason(self, digest: str) -> str:
         name = self._named(digest)
-        found = self._clients.outputs()
+        found = self._clients.outputs(self.part)
         if name is None or found is None:
             return super().missing_reason(digest)
         return DIFFERS + "; ".join(line.partition(": ")[2] for line in self._drift(name, found))
 
     def examine(self, asset: str) -> Mapping[str, CheckOutcome]:
-        found = self._clients.outputs()
+        found = self._clients.outputs(self.part)
         if found is None:
             raise NotDeployed(description=f"{asset} was not deployed; materialise it first")
         return live_state.examine(asset, live_state.read(self._clients, found), self._wanted)
@@ -68,8 +73,8 @@ class AzureResources(CloudResources):
         return live_state.drift([name], live_state.read(self._clients, found), self._wanted)
 
     def _named(self, digest: str) -> str | None:
-        found = self._clients.outputs()
-        return next((name for name in DEPLOYED if found and _digest(name, found) == digest), None)
+        found = self._clients.outputs(self.part)
+        return next((name for name in self.assets if found and _digest(name, found) == digest), None)
 
     @property
     def _clients(self) -> AzureClients:
@@ -81,6 +86,24 @@ class AzureResources(CloudResources):
 
 
 _planned: dict[str, str] = {}
+
+
+class AzureChatResources(AzureResources):
+    """The resources that only the chat needs, in a deployment of their own: a refusal stops nothing else."""
+
+    decides: ClassVar = dict.fromkeys(
+        CHAT_DEPLOYED,
+        Decides(
+            modules=("azure.infrastructure.deployment", "azure.infrastructure.live_state"),
+            programs=("infra/chat.json",),
+            settings=SUBSCRIPTION,
+        ),
+    )
+    assets: ClassVar[Sequence[str]] = CHAT_DEPLOYED
+    part: ClassVar[str] = CHAT
+
+    def _deploy(self, log: Log) -> deployment.Deployed:
+        return deployment.ensure_chat(self._clients, log)
 
 
 def record_of(name: str, clients_: AzureClients, found: Outputs) -> CloudResource:

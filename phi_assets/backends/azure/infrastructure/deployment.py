@@ -1,4 +1,4 @@
-"""Deploys infra/main.json to the subscription if the template or parameters changed or the resources drifted.
+"""Deploys infra/main.json or infra/chat.json if the template or its parameters changed or the resources drifted.
 
 The forecast (what-if) uses the SDK's poller, unlike the deployment: it changes nothing, so that a lost response only
 costs the forecast, and there is nothing to re-attach to.
@@ -7,6 +7,7 @@ costs the forecast, and there is nothing to re-attach to.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from phi_assets import bicep_template, markdown
@@ -19,6 +20,7 @@ from phi_assets.backends.azure.infrastructure import deleted_vaults, live_state,
 from phi_assets.backends.azure.infrastructure.deployment_run import DeploymentRun
 from phi_assets.errors import BackendError
 from phi_assets.ports.base import Log
+from phi_assets.ports.infrastructure import CHAT_DEPLOYED
 
 FORECAST_SECONDS = 180.0
 NO_FORECAST = "Azure gave no forecast"
@@ -33,6 +35,33 @@ class Deployed:
 
     outputs: Outputs
     planned: str
+
+
+def ensure_chat(clients: AzureClients, log: Log) -> Deployed:
+    """Deploy infra/chat.json unless its last deployment has this hash and nothing has drifted; then write nothing."""
+    account, person = clients.account, clients.principal().object_id
+    parameters = {"environmentName": account.name, "location": account.location}
+    digest = bicep_template.deployment_hash(parameters, bicep_template.CHAT)
+    name = names.deployment_name(account, outputs.CHAT)
+    body = _body(account.location, bicep_template.CHAT, {**parameters, "principalId": person, "templateHash": digest})
+    run = DeploymentRun(clients, name, digest, person, log)
+    present = outputs.read(account, outputs.CHAT)
+    present = present if present and present.template_hash == digest else run.finished()
+    if present is not None:
+        outputs.write(account, present, outputs.CHAT)
+        live_state.forget()
+        state, expected = live_state.read(clients, present), wanted(clients, purge_protection=False)
+        drifted = live_state.drift(CHAT_DEPLOYED, state, expected)
+        if not drifted:
+            return Deployed(present, "nothing to deploy: the chat's last deployment has the hash of this template")
+        log(f"repairing differences from the template: {'; '.join(drifted)}")
+        _drop_orphans(clients, live_state.orphans(state, expected), log)
+    providers.ensure_registered(clients, bicep_template.namespaces(bicep_template.CHAT), log)
+    planned = forecast(clients, name, body, log)
+    deployed = run.make(body)
+    outputs.write(account, deployed, outputs.CHAT)
+    live_state.forget()
+    return Deployed(deployed, planned)
 
 
 def ensure(clients: AzureClients, purge_protection: bool, log: Log) -> Deployed:
@@ -71,15 +100,19 @@ def request_of(clients: AzureClients, purge_protection: bool) -> tuple[str, dict
     }
     digest = bicep_template.deployment_hash(parameters)
     parameters |= {"principalId": principal.object_id, "principalType": principal.kind}  # each person gets their roles
-    body = {
-        "location": account.location,
+    body = _body(account.location, bicep_template.TEMPLATE, {**parameters, "templateHash": digest})
+    return names.deployment_name(account), body, digest
+
+
+def _body(location: str, template: Path, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "location": location,
         "properties": {
             "mode": "Incremental",
-            "template": bicep_template.template(),
-            "parameters": {name: {"value": value} for name, value in {**parameters, "templateHash": digest}.items()},
+            "template": bicep_template.template(template),
+            "parameters": {name: {"value": value} for name, value in parameters.items()},
         },
     }
-    return names.deployment_name(account), body, digest
 
 
 def wanted(clients: AzureClients, purge_protection: bool) -> live_state.Wanted:

@@ -55,14 +55,19 @@ def read(clients: AzureClients, outputs: Outputs) -> LiveState:
         return state
 
 
+def grants_of(outputs: Outputs, access_mode: str) -> tuple[bicep_template.Grant, ...]:
+    """The role assignments of the template whose outputs these are."""
+    return bicep_template.chat_grants() if "chat_identity" in outputs.resources else bicep_template.grants(access_mode)
+
+
 def _of_person(outputs: Outputs, access_mode: str, person: str) -> Outputs:
     """Return the outputs with the ids of this person's role assignments, made or not."""
     ids = [
         role_id
-        if grant.to == "job"
+        if grant.to != "deployer"
         else f"{role_id.rpartition('/')[0]}/"
         f"{bicep_template.role_assignment_name(outputs.resources[grant.on], person, grant)}"
-        for grant, role_id in zip(bicep_template.grants(access_mode), outputs.role_assignments, strict=False)
+        for grant, role_id in zip(grants_of(outputs, access_mode), outputs.role_assignments, strict=False)
     ]
     return replace(outputs, role_assignments=ids)
 
@@ -93,6 +98,10 @@ def examine(asset: str, state: LiveState, wanted: Wanted) -> dict[str, CheckOutc
     """The outcome of every live check of an asset, by the check's name."""
     if asset == "role_assignments":
         return _roles(state, wanted)
+    if asset == "chat_environment":
+        identity = state.resources.get("chat_identity")
+        has = _has_principal(identity, state, wanted) if identity else CheckOutcome(False, "it does not exist")
+        return {"provisioned": _part(asset, state, wanted), "identity": has, **_roles(state, wanted)}
     body = state.resources.get(asset)
     checks = {"provisioned": _provisioned, **CHECKS.get(asset, {})}
     if body is None:
@@ -208,7 +217,9 @@ def _companions(body: Body, state: LiveState, wanted: Wanted) -> CheckOutcome:
 def _roles(state: LiveState, wanted: Wanted) -> dict[str, CheckOutcome]:
     principals = _principals(state, wanted)
     found: dict[str, CheckOutcome] = {}
-    for grant, role_id in zip(bicep_template.grants(wanted.access_mode), state.outputs.role_assignments, strict=False):
+    for grant, role_id in zip(
+        grants_of(state.outputs, wanted.access_mode), state.outputs.role_assignments, strict=False
+    ):
         body = state.roles.get(role_id)
         of = properties(body) if body else {}
         if body is None:
@@ -228,7 +239,9 @@ def orphans(state: LiveState, wanted: Wanted) -> list[str]:
     """The ids of role assignments that exist, but for another principal than the template's."""
     principals = _principals(state, wanted)
     found = []
-    for grant, role_id in zip(bicep_template.grants(wanted.access_mode), state.outputs.role_assignments, strict=False):
+    for grant, role_id in zip(
+        grants_of(state.outputs, wanted.access_mode), state.outputs.role_assignments, strict=False
+    ):
         body = state.roles.get(role_id)
         if body and str(properties(body).get("principalId")).lower() != principals[grant.to]:
             found.append(role_id)
@@ -236,9 +249,14 @@ def orphans(state: LiveState, wanted: Wanted) -> list[str]:
 
 
 def _principals(state: LiveState, wanted: Wanted) -> dict[str, str]:
-    identity = state.resources.get("managed_identity") or {}
-    job = str(properties(identity).get("principalId") or "")
-    return {"job": job.lower(), "deployer": wanted.deployer.lower()}
+    def principal(identity: str) -> str:
+        return str(properties(state.resources.get(identity) or {}).get("principalId") or "").lower()
+
+    return {
+        "job": principal("managed_identity"),
+        "chat": principal("chat_identity"),
+        "deployer": wanted.deployer.lower(),
+    }
 
 
 def _on(value: bool) -> str:

@@ -82,6 +82,8 @@ MONTHLY: dict[str, tuple[float, str]] = {
     "container_registry": (5.0, "0.167 a day, Basic, 10 GB included"),
     "managed_identity": (0.0, "free"),
     "chat_database": (0.0, "serverless: 0.25 a million request units, 0.25 a GB and month"),
+    "chat_environment": (0.0, "no replica when idle; 0.000024 a vCPU and 0.000003 a GB a second; logs 2.76 a GB"),
+    "chat_identity": (0.0, "free"),
     "role_assignments": (0.0, "free"),
     "ml_workspace": (0.0, "free; its resources are counted on their own"),
     "training_compute": (0.0, "nothing while it has no node"),

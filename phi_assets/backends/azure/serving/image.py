@@ -54,16 +54,19 @@ def ensure(clients: AzureClients, role_minutes: float, log: Log) -> None:
 
 def stage(folder: Path) -> Path:
     """Copy the build context: the Dockerfile, the requirements, and the server."""
-    root = folder / CONTEXT
+    return copy_server(CODE, folder / CONTEXT)
+
+
+def copy_server(code: Path, root: Path) -> Path:
+    """Copy a server's build context: its folder `environment`, and in it the server without that folder."""
+
+    def left_out(folder: str, names: list[str]) -> set[str]:
+        return {*NEVER_UPLOADED(folder, names), *({ENVIRONMENT} if Path(folder) == code else ())}
+
     # The folder exists when the registration is retried after a lost response.
-    shutil.copytree(FOLDER, root, ignore=NEVER_UPLOADED, dirs_exist_ok=True)
-    shutil.copytree(CODE, root / CODE.name, ignore=_not_of_the_server, dirs_exist_ok=True)
+    shutil.copytree(code / ENVIRONMENT, root, ignore=NEVER_UPLOADED, dirs_exist_ok=True)
+    shutil.copytree(code, root / code.name, ignore=left_out, dirs_exist_ok=True)
     return root
-
-
-def _not_of_the_server(folder: str, names: list[str]) -> set[str]:
-    """Names that the copy of the server leaves out: the image's own recipe, and what no upload takes."""
-    return {*NEVER_UPLOADED(folder, names), *({ENVIRONMENT} if Path(folder) == CODE else ())}
 
 
 def _environment(context: Path) -> "Environment":

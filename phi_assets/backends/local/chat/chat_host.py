@@ -14,6 +14,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, ClassVar
 
 from phi_assets import child_environment, code_digest
+from phi_assets.backends import chat_server
 from phi_assets.backends.local.serving.processes import ServerProcess
 from phi_assets.backends.local.serving.servers import (
     EndpointError,
@@ -25,7 +26,6 @@ from phi_assets.backends.local.serving.servers import (
     start_deployment,
 )
 from phi_assets.backends.local.serving.state import HOST, DeploymentState
-from phi_assets.conversations.credentials import find_secrets
 from phi_assets.databases import CHAT_HISTORY
 from phi_assets.errors import BackendError, EndpointDown
 from phi_assets.files import atomic_write, locked, private_folder, read_json
@@ -36,8 +36,7 @@ from phi_assets.records import BaseModel, ChatApp, Deployment, Endpoint
 from phi_assets.settings import SECRETS, variables
 
 CHAT, BASE, TRIAL = "chat", "base", "trial"
-QUESTION = "Hello! Who are you?"
-READY_SECONDS, BASE_SECONDS, TRIAL_SECONDS = 30.0, 300.0, 200.0
+READY_SECONDS, BASE_SECONDS = 30.0, 300.0
 GRACE_SECONDS = 8.0
 MEND = "`phi down`, move its folder away, then `phi run`"
 
@@ -61,7 +60,7 @@ class ChatState:
 class LocalChatHost(ChatHost):
     """Serves the chat by processes that outlive the run; `phi down` stops them, `phi run` starts them again."""
 
-    decides: ClassVar = {"chat_app": Decides(programs=("chat_code",))}
+    decides: ClassVar = {"chat_app": Decides(modules=("chat_server",), programs=("chat_code",))}
     state: str
     port: int
     hosts: list[str]
@@ -78,7 +77,7 @@ class LocalChatHost(ChatHost):
     def deploy(
         self, endpoint: Endpoint, deployment: Deployment, base_model: BaseModel, key: str, log: Log = no_log
     ) -> ChatApp:
-        self._require_readable()
+        chat_server.texts_of(self.system_prompt, self.words)
         with self._changing():
             known = self._read()
             port = self._port(known)
@@ -173,27 +172,6 @@ class LocalChatHost(ChatHost):
         """The file of all conversations."""
         return Path(self.state) / CHAT_HISTORY
 
-    def _require_readable(self) -> None:
-        """Raise BackendError for a file that cannot be used: a system prompt with a secret in it, above all."""
-        for name, setting in (("PHI_CHAT_SYSTEM_PROMPT", self.system_prompt), ("PHI_CHAT_WORDS", self.words)):
-            if setting is None:
-                continue
-            try:
-                text = Path(setting).read_text(encoding="utf-8")
-            except (OSError, UnicodeDecodeError) as e:
-                raise BackendError(f"{name}: {setting} cannot be read ({e}); correct the path or the file") from e
-            if name.endswith("PROMPT"):
-                self._require_no_secret(setting, text)
-
-    @staticmethod
-    def _require_no_secret(file: str, text: str) -> None:
-        for found in find_secrets(text):
-            line = text.count("\n", 0, found.start) + 1
-            raise BackendError(
-                f"PHI_CHAT_SYSTEM_PROMPT: {file}:{line} holds a secret ({found.entity}); anyone who chats can make a "
-                "model repeat its prompt: remove it"
-            )
-
     def _options(self, endpoint: str) -> list[str]:
         options = ["--endpoint", endpoint, "--facts", str(self._facts), "--max-tokens", str(self.max_tokens)]
         options += ["--temperature", f"{self.temperature:g}", "--answers", str(self.answers_at_once)]
@@ -231,12 +209,12 @@ class LocalChatHost(ChatHost):
                 with listening:
                     self._launch(process, listening, [*options, "--history", f"{folder}/{CHAT_HISTORY.name}"], key)
                 await_ready(process, port, "/readyz", READY_SECONDS, log=log)
-                said = _ask(f"http://{HOST}:{port}", self.key())
+                said = chat_server.ask(f"http://{HOST}:{port}", self.key())
             except EndpointError as e:
                 raise BackendError(f"the chat's server does not start, and nothing was changed: {e}") from e
             finally:
                 process.stop(GRACE_SECONDS)
-        log(f"a trial server answered {QUESTION!r} with {said[:80]!r}")
+        log(f"a trial server answered {chat_server.QUESTION!r} with {said[:80]!r}")
 
     def _start(self, state: ChatState, key: str) -> None:
         listening = listener(state.port)
@@ -291,7 +269,7 @@ class LocalChatHost(ChatHost):
                 "tuned": {**tuned, "since": since},
                 "base": {"name": base.model_name, "version": base.model_version, "deployment": BASE, "since": None},
             },
-            "examples": _examples(self.questions_file),
+            "examples": chat_server.examples(self.questions_file),
             "versions": {**known.get("versions", {}), deployment.model_version: {"served": served, "facts": []}},
         }
         private_folder(self.folder)
@@ -346,30 +324,3 @@ class LocalChatHost(ChatHost):
     @property
     def _facts(self) -> Path:
         return self.folder / "facts.json"
-
-
-def _examples(questions_file: str | None) -> list[str]:
-    """Return three questions to begin with, of those that the model is evaluated with."""
-    try:
-        lines = Path(questions_file).read_text(encoding="utf-8").splitlines() if questions_file else []
-        rows = [json.loads(line) for line in lines[:3]]
-        return [str(row["messages"][-1]["content"]) if "messages" in row else str(row["question"]) for row in rows]
-    except (OSError, ValueError, LookupError, TypeError):
-        return []  # `evaluation_questions` says what is wrong with the file
-
-
-def _ask(address: str, key: str) -> str:
-    """Return the answer of a chat to QUESTION. Raises BackendError."""
-    import httpx
-
-    body = {"model": "tuned", "messages": [{"role": "user", "content": QUESTION}], "max_tokens": 24}
-    try:
-        with httpx.Client(timeout=TRIAL_SECONDS, trust_env=False) as client:
-            reply = client.post(f"{address}/v1/chat/completions", json=body, headers={"authorization": f"Bearer {key}"})
-        if reply.status_code != 200:
-            raise BackendError(
-                f"the chat's server cannot answer, and nothing was changed: {reply.json()['error']['message']}"
-            )
-        return str(reply.json()["choices"][0]["message"]["content"])
-    except (httpx.HTTPError, ValueError, LookupError) as e:
-        raise BackendError(f"the chat's server does not answer, and nothing was changed: {e!r}") from e
