@@ -23,13 +23,18 @@ FOLDER = Path(__file__).resolve().parents[2].parent / "shared" / "specs" / "arm"
 # Keys of a resource in a template; in a client's PUT they are in the URL.
 _AROUND = frozenset({"name", "type", "apiVersion", "resources", "dependsOn", "comments", "condition", "scope"})
 _REQUIRED = "[a-zA-Z0-9_]"
-# The schema puts the keys into the object itself; Microsoft's own samples and clients put them under `keys`.
+# CustomKeys: the schema puts the keys into the object itself; Microsoft's samples and clients put them under `keys`.
+# ContainerResources: the schema has whole CPUs only; Microsoft's samples and clients send 0.5.
 _CORRECTED: dict[str, Any] = {
+    "ContainerResources": {
+        "type": "object",
+        "properties": {"cpu": {"type": "number"}, "memory": {"type": "string"}},
+    },
     "CustomKeys": {
         "type": "object",
         "properties": {"keys": {"type": "object", "additionalProperties": {"type": "string"}}},
         "required": ["keys"],
-    }
+    },
 }
 # Versions that clients send and that have no copy, with the version whose schema is used instead.
 _STAND_INS = {("microsoft.resources/deployments", "2026-06-01"): "2025-04-01"}  # azure-mgmt-resource-deployments 2.0

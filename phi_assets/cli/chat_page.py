@@ -17,7 +17,10 @@ from phi_assets.ports.chat import ChatHost
 from phi_assets.ports.serving import EndpointHost
 from phi_assets.settings import Settings
 
-NOT_HERE = "the chat page is made on a laptop only; PHI_BACKEND=azure has none yet: `phi ask` asks the deployed model"
+NOT_HERE = (
+    "there is no chat on Azure without PHI_AZURE_CHAT_CLIENT_ID, the app registration that people sign in with "
+    "(docs/how-to/chat.md says how to make one); `phi ask` asks the deployed model"
+)
 NOT_YET = "there is no chat yet; `phi run` makes it"
 GREETING = "Chatting with the deployed model, which may be wrong. Ctrl-D or an empty line ends it."
 ANSWER_SECONDS = 300.0
@@ -41,7 +44,8 @@ def chat(settings: Settings, *, terminal: bool, base: bool, browser: bool, show_
         _in_the_terminal(address, host.key())
     else:
         link = host.link()
-        print_text(f"the chat, by a link that opens it once, within two minutes:\n{link}")
+        how = "by a link that opens it once, within two minutes" if settings.backend == "local" else "after signing in"
+        print_text(f"the chat, {how}:\n{link}")
         if browser and has_browser():
             webbrowser.open(link)
     return 0

@@ -14,7 +14,6 @@ AZURE_RESOURCES = {
     "application_insights",
     "container_registry",
     "managed_identity",
-    "chat_database",
     "role_assignments",
 }
 ON_RESOURCES = {"ml_workspace", "training_compute", "training_environment", "chat_dataset", "base_model"}

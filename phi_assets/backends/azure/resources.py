@@ -119,6 +119,7 @@ def azure_resources(settings: Settings) -> dict[str, Any]:
             base_model=settings.base_model,
             quota=quota,
             monthly_budget=settings.azure_monthly_budget,
+            chat_client_id=settings.azure_chat_client_id,
         ),
         "cost_report": AzureCosts(
             account=account, vm_size=settings.azure_vm_size, monthly_budget=settings.azure_monthly_budget

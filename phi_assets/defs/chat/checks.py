@@ -1,10 +1,13 @@
-"""The check of the chat flow: its share of correct answers."""
+"""The checks of the chat: that nobody gets into it without signing in, and the flow's share of correct answers."""
 
 import dagster as dg
 
+from phi_assets import markdown
 from phi_assets.graph import check_gates
+from phi_assets.graph.asset_facts import NEEDS_CHAT, ONLY_ON_AZURE
 from phi_assets.outcome import CheckOutcome
 from phi_assets.ports.catalog import AssetCatalog
+from phi_assets.ports.chat import ChatHost
 from phi_assets.records import FlowEvaluation
 from phi_assets.settings import Settings
 
@@ -30,3 +33,16 @@ def answers_right(
     return check_gates.check_result(
         catalog, "answers_right", "chat_flow_evaluation", chat_flow_evaluation.digest, outcome
     )
+
+
+@dg.asset_check(
+    asset="chat_app",
+    description="A forged sign-in is refused from outside; where it is not, the ingress is closed at once.",
+    metadata={**ONLY_ON_AZURE, **NEEDS_CHAT},
+)
+def forged_header_refused(chat_host: ChatHost) -> dg.AssetCheckResult:
+    """Fails, with what to do, when the app does not exist."""
+    found = chat_host.examine().get(
+        "forged_header_refused", CheckOutcome(False, "there is no app; materialise chat_app")
+    )
+    return dg.AssetCheckResult(passed=found.passed, description=markdown.text(found.description))

@@ -25,6 +25,11 @@ from phi_assets.ports.operations import Diagnosis, Preflight
 HOURS_A_MONTH = 730
 UNKNOWN_REMEDY = "see https://aka.ms/arm-common-errors and https://azure.status.microsoft, fix it, and check again"
 NAMED = (*preflight_names.CHECKED, "chat_database")
+APP_REGISTRATION = (
+    "To have one: `az ad app create --display-name phi-chat --sign-in-audience AzureADMyOrg --enable-id-token-issuance "
+    "true`, `az ad sp create --id <appId>` and `az ad sp update --id <appId> --set appRoleAssignmentRequired=true`; "
+    "docs/how-to/chat.md has the rest"
+)
 
 
 @dataclass
@@ -45,6 +50,7 @@ class AzurePreflight(Preflight):
     base_model: str
     quota: dict[str, Any]  # the fields of AzureQuota, because nested Dagster resources need extra configuration
     monthly_budget: float | None
+    chat_client_id: str | None = None
 
     def diagnose(self, log: Log) -> list[Diagnosis]:
         of, seen = clients(self.account), SharedResults()
@@ -56,7 +62,7 @@ class AzurePreflight(Preflight):
             # Without a readable subscription each of these would only repeat that problem.
             unseen = Diagnosis(subject, "unseen", "not checked", f"fix the {last} first, and check again")
             found += _guarded(subject, check) if readable else [unseen]
-        return [*found, *_guarded("retirements", self._retirements), *_guarded("budget", self._budget)]
+        return [*found, *self._chat(), *_guarded("retirements", self._retirements), *_guarded("budget", self._budget)]
 
     def _checks(self, of: AzureClients, seen: SharedResults, log: Log) -> Mapping[str, Callable[[], list[Diagnosis]]]:
         def roles() -> list[Diagnosis]:
@@ -80,7 +86,7 @@ class AzurePreflight(Preflight):
             each = [_guarded("names", lambda: preflight_names.group(of, seen.registered))]
             each += [
                 _guarded("names", lambda asset=asset: [preflight_names.global_name(of, asset, seen.registered, log)])
-                for asset in NAMED
+                for asset in (NAMED if self.chat_client_id else preflight_names.CHECKED)
             ]
             return [diagnosis for found in each for diagnosis in found]
 
@@ -104,6 +110,13 @@ class AzurePreflight(Preflight):
                 finding.remedy,
             )
             for finding in judged.values()
+        ]
+
+    def _chat(self) -> list[Diagnosis]:
+        if self.chat_client_id:
+            return [Diagnosis("chat", "ok", f"people sign in by the app registration {self.chat_client_id}")]
+        return [
+            Diagnosis("chat", "ok", f"the graph has no chat: PHI_AZURE_CHAT_CLIENT_ID is not set. {APP_REGISTRATION}")
         ]
 
     def _retirements(self) -> list[Diagnosis]:
