@@ -17,8 +17,17 @@ HOST = ".azurecontainerapps.io"
 
 
 def _environment(put: Put) -> None:
-    domain = f"{put.name[-8:]}-{uuid.uuid4().hex[:8]}.{plain(put.body['location'])}{HOST}"
-    put.properties["defaultDomain"] = put.stored_or_new("defaultDomain", lambda: domain)
+    # Azure's has a random part, which no certificate could name beforehand: one environment a region has names here.
+    domain = f"local.{plain(put.body['location'])}{HOST}"
+    if any(e.id != (put.old.id if put.old else "") and e.properties["defaultDomain"] == domain for e in _others(put)):
+        raise AzureError(
+            400, "MaxNumberOfRegionalEnvironmentsInSubExceeded", "The local Azure has one environment a region."
+        )
+    put.properties["defaultDomain"] = domain
+
+
+def _others(put: Put) -> list[Resource]:
+    return put.emulator.resources.of_type("Microsoft.App/managedEnvironments")
 
 
 def _app(put: Put) -> None:

@@ -27,6 +27,7 @@ HOSTS = (
     "*.documents.azure.com",
     "*.api.azureml.ms",
     *(f"*.workspace.{region}.api.azureml.ms" for region in REGIONS),
+    *(f"*.local.{region}.azurecontainerapps.io" for region in REGIONS),
     *(f"*.{region}.inference.ml.azure.com" for region in REGIONS),
 )
 
