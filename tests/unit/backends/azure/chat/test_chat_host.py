@@ -1,9 +1,11 @@
 """The chat on the local Azure: behind sign-in, for two people, and closed as soon as sign-in is off."""
 
+import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import aiohttp.connector
 import httpx
 import pytest
 
@@ -58,6 +60,8 @@ def chat(tmp_path_factory) -> Iterator[Chat]:
     with pytest.MonkeyPatch.context() as patched, local_azure_at(tmp_path_factory.mktemp("azure")) as control:
         hurry(patched, quick_server=False)
         patched.setattr(forged_header, "PAUSE_SECONDS", 0.1)
+        # aiohttp reads SSL_CERT_FILE once, when it is imported.
+        patched.setattr(aiohttp.connector, "_SSL_CONTEXT_VERIFIED", ssl.create_default_context())
         credential.forget()
         yield deployed(control, tmp_path_factory.mktemp("home"))
 
@@ -80,21 +84,23 @@ def deployed(control: Control, home) -> Chat:
 
 def test_two_people_see_only_their_own_conversations(chat: Chat):
     ann, bob = chat.person("ann"), chat.person("bob")
-    body = {"id": "q1", "answer_id": "a1", "parent": None, "content": "Hello!", "model": "tuned"}
-    told = chat.ask("POST", "/api/conversations/first/messages", ann, json=body)
+    body = {"id": "question-1", "answer_id": "answer-1", "parent": None, "content": "Hello!", "model": "tuned"}
+    told = chat.ask("POST", "/api/conversations/conversation-1/messages", ann, json=body)
     assert told.status_code == 200, told.text
-    assert [each["id"] for each in chat.ask("GET", "/api/conversations", ann).json()["conversations"]] == ["first"]
+    assert [each["id"] for each in chat.ask("GET", "/api/conversations", ann).json()["conversations"]] == [
+        "conversation-1"
+    ]
 
     assert chat.ask("GET", "/api/conversations", bob).json()["conversations"] == []
-    assert chat.ask("GET", "/api/conversations/first", bob).status_code == 404
-    assert chat.ask("DELETE", "/api/conversations/first", bob).status_code == 404
+    assert chat.ask("GET", "/api/conversations/conversation-1", bob).status_code == 404
+    assert chat.ask("DELETE", "/api/conversations/conversation-1", bob).status_code == 404
     forged = {
         "x-ms-client-principal": forged_header.principal(
             Tokens(chat.stage.control.state).read(ann, f"api://{CLIENT}").oid, TENANT
         )
     }
-    assert chat.ask("GET", "/api/conversations/first", bob, headers=forged).status_code == 404
-    assert chat.ask("GET", "/api/conversations/first", ann).status_code == 200
+    assert chat.ask("GET", "/api/conversations/conversation-1", bob, headers=forged).status_code == 404
+    assert chat.ask("GET", "/api/conversations/conversation-1", ann).status_code == 200
 
 
 def test_without_a_token_for_the_chat_a_page_redirects_and_the_api_answers_401(chat: Chat):
@@ -138,9 +144,12 @@ def test_sign_in_switched_off_in_the_portal_closes_the_ingress_with_the_next_che
 def test_a_rating_reaches_the_pipeline_and_no_conversation_does(chat: Chat):
     store = chat.resources["feedback_store"]
     before, ann = store.rated(), chat.person("ann")
-    body = {"id": "q2", "answer_id": "a2", "parent": None, "content": "Hello again!", "model": "tuned"}
-    chat.ask("POST", "/api/conversations/second/messages", ann, json=body)
+    body = {"id": "question-2", "answer_id": "answer-2", "parent": None, "content": "Hello again!", "model": "tuned"}
+    chat.ask("POST", "/api/conversations/conversation-2/messages", ann, json=body)
     assert store.rated() == before
     given = {"value": "down", "comment": "", "correction": "Good day.", "consent": True}
-    assert chat.ask("PUT", "/api/conversations/second/messages/a2/feedback", ann, json=given).status_code == 200
+    assert (
+        chat.ask("PUT", "/api/conversations/conversation-2/messages/answer-2/feedback", ann, json=given).status_code
+        == 200
+    )
     assert store.rated() != before
