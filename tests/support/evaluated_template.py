@@ -41,6 +41,15 @@ class Installation:
 
 
 @cache
+def chat_installation(**parameters: str) -> Installation:
+    """Return the deployment of infra/chat.json."""
+    needed = {"environmentName": "phi-local", "location": LOCATION, "principalId": DEPLOYER}
+    found = compiler.snapshot(TEMPLATE.with_name("chat.json"), needed | parameters, SUBSCRIPTION, LOCATION)
+    assert found["diagnostics"] == []
+    return Installation(found["predictedResources"], found["outputs"])
+
+
+@cache
 def installation(**parameters: str | bool) -> Installation:
     """Return the deployment with these parameters, which override the three required ones."""
     needed = {"environmentName": "phi-local", "location": LOCATION, "principalId": DEPLOYER}

@@ -28,9 +28,6 @@ NAMES = {
     "log_analytics": r"[a-zA-Z0-9][a-zA-Z0-9-]{2,61}[a-zA-Z0-9]",
     "container_registry": r"[a-zA-Z0-9]{5,50}",
     "managed_identity": r"[a-zA-Z0-9][a-zA-Z0-9_-]{2,127}",
-    "chat_database": r"[a-z0-9][a-z0-9-]{1,42}[a-z0-9]",
-    "chat_container": r"cosmos-[a-z0-9]+/chat/conversations",
-    "chat_feedback": r"cosmos-[a-z0-9]+/chat/feedback",
     "ml_workspace": r"[a-zA-Z0-9][a-zA-Z0-9_-]{2,32}",
 }
 # Azure keeps no tags on these.
@@ -43,7 +40,6 @@ AZD = {
     "AZURE_LOG_ANALYTICS": "log_analytics",
     "AZURE_CONTAINER_REGISTRY": "container_registry",
     "AZURE_MANAGED_IDENTITY": "managed_identity",
-    "AZURE_COSMOS_ACCOUNT": "chat_database",
     "AZURE_ML_WORKSPACE": "ml_workspace",
 }
 
@@ -96,43 +92,6 @@ def test_application_insights_keeps_its_records_in_log_analytics(either: Install
     assert component["properties"]["WorkspaceResourceId"] == either.asset("log_analytics")["id"]
 
 
-@pytest.mark.guide("chat-history")
-def test_the_chat_database_is_serverless_and_takes_entra_only(either: Installation):
-    properties = either.asset("chat_database")["properties"]
-
-    assert properties["capabilities"] == [{"name": "EnableServerless"}]
-    assert properties["disableLocalAuth"] is True
-    # Serverless has no throughput to set, and one region.
-    assert len(properties["locations"]) == 1
-    assert "throughput" not in json.dumps(either.resources)
-
-
-@pytest.mark.guide("chat-history")
-def test_the_chats_containers_are_divided_by_person_and_let_items_expire(either: Installation):
-    account = either.asset("chat_database")
-    database = either.one("Microsoft.DocumentDB/databaseAccounts/sqlDatabases")
-    containers = {asset: either.asset(asset) for asset in ("chat_container", "chat_feedback")}
-
-    assert database["id"] == f"{account['id']}/sqlDatabases/chat"
-    assert either.every("Microsoft.DocumentDB/databaseAccounts/sqlDatabases/containers") == list(containers.values())
-    for container in containers.values():
-        made = container["properties"]["resource"]
-        assert container["id"] == f"{database['id']}/containers/{made['id']}"
-        assert made["partitionKey"] == {"kind": "Hash", "paths": ["/user_id"], "version": 2}
-        assert made["defaultTtl"] == -1
-
-
-def test_the_chats_texts_are_not_indexed_and_its_newest_first_query_is(either: Installation):
-    policy = either.asset("chat_container")["properties"]["resource"]["indexingPolicy"]
-    feedback = either.asset("chat_feedback")["properties"]["resource"]["indexingPolicy"]
-
-    assert {each["path"] for each in policy["excludedPaths"]} == {"/content/?", "/served/*", '/"_etag"/?'}
-    assert [[(each["path"], each["order"]) for each in index] for index in policy["compositeIndexes"]] == [
-        [("/kind", "ascending"), ("/updated", "descending")]
-    ]
-    assert {each["path"] for each in feedback["excludedPaths"]} == {"/message/*", "/turns/*", '/"_etag"/?'}
-
-
 def test_no_one_reads_anything_without_signing_in(either: Installation):
     storage = either.asset("storage_account")["properties"]
 
@@ -166,7 +125,6 @@ def test_everything_is_in_the_region_that_was_asked_for():
     made = installation(location="swedencentral")
 
     assert {resource["location"] for resource in made.resources if "location" in resource} == {"swedencentral"}
-    assert made.asset("chat_database")["properties"]["locations"][0]["locationName"] == "swedencentral"
 
 
 def test_the_group_is_named_for_the_environment_and_made_first(either: Installation):
@@ -214,7 +172,7 @@ def test_two_environments_share_no_name():
         installation(location="swedencentral"),
     )
 
-    for asset in set(NAMES) - {"resource_group", "chat_container", "chat_feedback"}:
+    for asset in set(NAMES) - {"resource_group"}:
         assert len({made.asset(asset)["name"] for made in (here, other, elsewhere)}) == 3
 
 

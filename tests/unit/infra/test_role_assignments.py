@@ -23,7 +23,6 @@ ROLES = {
     "2a2b9908-6ea1-4ae2-8e65-a410df84e7d1": "Storage Blob Data Reader",
     "7f951dda-4ed3-4680-a7ca-43fe172d538d": "AcrPull",
     "f6c7c914-8db3-469d-8ca1-694a8f32e121": "AzureML Data Scientist",
-    "00000000-0000-0000-0000-000000000001": "Cosmos DB Built-in Data Reader",
 }
 
 
@@ -39,18 +38,12 @@ def azures(made: Installation) -> list[dict[str, Any]]:
     return made.every("Microsoft.Authorization/roleAssignments")
 
 
-def cosmos(made: Installation) -> list[dict[str, Any]]:
-    return made.every("Microsoft.DocumentDB/databaseAccounts/sqlRoleAssignments")
-
-
 def grant(made: Installation, assignment: dict[str, Any]) -> Grant:
     """Return an assignment as a Grant. The identity's principal id is a run-time reference in the template."""
     identity = made.asset("managed_identity")
     job = f"[reference('{identity['id']}', '{identity['apiVersion']}').principalId]"
     principals = {job: "job", DEPLOYER: "deployer"}
     scope, _, _ = assignment["id"].partition("/providers/Microsoft.Authorization/")
-    scope = assignment["properties"].get("scope", scope)
-    scope = scope.replace("/dbs/", "/sqlDatabases/").replace("/colls/", "/containers/")
     assets = {resource_id: name for name, resource_id in made.outputs["resources"].items()}
     properties = assignment["properties"]
     role = properties["roleDefinitionId"].rpartition("/")[2]
@@ -58,7 +51,7 @@ def grant(made: Installation, assignment: dict[str, Any]) -> Grant:
 
 
 def grants(made: Installation) -> list[Grant]:
-    return [grant(made, assignment) for assignment in azures(made) + cosmos(made)]
+    return [grant(made, assignment) for assignment in azures(made)]
 
 
 @pytest.fixture(params=["keyless", "guide"])
@@ -88,21 +81,9 @@ def test_in_the_guides_mode_the_job_has_the_guides_three_role_assignments():
     }
 
 
-def test_in_both_modes_nobody_gets_a_role_that_reads_conversations(either: Installation):
-    account = either.asset("chat_database")["id"]
-
-    assert {grant(either, assignment) for assignment in cosmos(either)} == {
-        Grant("deployer", "Cosmos DB Built-in Data Reader", "chat_feedback"),
-    }
-    for assignment in cosmos(either):
-        assert assignment["properties"]["scope"] == f"{account}/dbs/chat/colls/feedback"
-        assert assignment["properties"]["roleDefinitionId"].startswith(f"{account}/sqlRoleDefinitions/")
-
-
 def test_in_both_modes_whoever_deploys_has_the_data_roles_and_no_more(either: Installation):
     assert {grant for grant in grants(either) if grant.to == "deployer"} == {
         Grant("deployer", "Storage Blob Data Contributor", "storage_account"),
-        Grant("deployer", "Cosmos DB Built-in Data Reader", "chat_feedback"),
     }
 
 
@@ -110,12 +91,12 @@ def test_nothing_is_granted_twice_or_to_anyone_else(either: Installation):
     # `grant` knows the job's identity and the deployer only: what the workspace's own identity needs, Azure grants.
     found = grants(either)
 
-    assert len(found) == len(set(found)) == 5
-    assert len({assignment["name"] for assignment in azures(either) + cosmos(either)}) == 5
+    assert len(found) == len(set(found)) == 4
+    assert len({assignment["name"] for assignment in azures(either)}) == 4
 
 
 def test_every_assignment_is_in_the_outputs_by_its_full_id(either: Installation):
-    made = [assignment["id"] for assignment in azures(either) + cosmos(either)]
+    made = [assignment["id"] for assignment in azures(either)]
 
     assert sorted(either.outputs["roleAssignments"]) == sorted(made)
 
@@ -135,7 +116,7 @@ def test_the_name_of_a_person_s_assignment_is_known_without_a_deployment(mode: s
 def test_the_outputs_follow_the_order_of_the_templates_own_table(mode: str):
     # The graph reads that table for the names of its checks.
     made, variables = installation(accessMode=mode), json.loads(TEMPLATE.read_text())["variables"]
-    by_id = {assignment["id"]: grant(made, assignment) for assignment in azures(made) + cosmos(made)}
+    by_id = {assignment["id"]: grant(made, assignment) for assignment in azures(made)}
 
     table = [Grant(**row) for row in variables["jobRoles"][mode] + variables["rolesInBothModes"]]
 
@@ -165,4 +146,4 @@ def test_the_same_grant_keeps_its_name_and_another_principals_has_another():
 
     assert here.outputs["roleAssignments"] == again.outputs["roleAssignments"]
     shared = set(here.outputs["roleAssignments"]) & set(theirs.outputs["roleAssignments"])
-    assert len(shared) == 3, "the job's stay, the deployer's two are the other's own"
+    assert len(shared) == 3, "the job's stay, the deployer's is the other's own"

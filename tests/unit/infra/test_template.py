@@ -39,7 +39,9 @@ def without_generator(value: Any) -> Any:
 def test_the_committed_template_is_what_the_compiler_makes_without_a_warning(name: str):
     made = json.loads(compiler.build(INFRA / f"{name}.bicep"))
 
-    assert without_generator(json.loads((INFRA / f"{name}.json").read_text())) == without_generator(made), "run: python -m azure_emulator.bicep.compiler"
+    assert without_generator(json.loads((INFRA / f"{name}.json").read_text())) == without_generator(made), (
+        "run: python -m azure_emulator.bicep.compiler"
+    )
 
 
 @needs_compiler
