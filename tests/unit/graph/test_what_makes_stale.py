@@ -194,6 +194,8 @@ VALUES_OF_UNREAD = {
     "webhook_format": "teams",
     "prompt_flow": "off",
     "azure_read_datasets": "azure",
+    "azure_chat_client_id": "33333333-3333-3333-3333-333333333333",
+    "azure_chat_image": "example.azurecr.io/chat:1",
 }
 # Settings that decide when, where or how fast something is made, whom it is told, or how long it is kept.
 UNREAD = [
@@ -211,6 +213,7 @@ UNREAD = [
             "flow_concurrency",
             "prompt_flow",
         ),
+        *("azure_chat_client_id", "azure_chat_image"),
         *("azure_queue_minutes", "azure_role_minutes", "azure_monthly_budget"),
         *("azure_canary_share", "azure_canary_minutes"),
         "mlflow_port",

@@ -115,7 +115,6 @@ DRIFTS = [
     ("storage_account", "shared_keys", {"allowSharedKeyAccess": True}),
     ("storage_account", "no_public_access", {"allowBlobPublicAccess": True}),
     ("container_registry", "no_admin_password", {"adminUserEnabled": True}),
-    ("chat_database", "no_keys", {"disableLocalAuth": False}),
     ("key_vault", "roles_decide", {"enableRbacAuthorization": False}),
     ("ml_workspace", "datastores", {"systemDatastoresAuthMode": "AccessKey"}),
 ]
@@ -137,7 +136,7 @@ def test_drift_is_a_failed_check_and_making_it_again_mends_it(place, mended, ass
     assert mended.failed_checks(asset) == []
 
 
-@pytest.mark.parametrize("asset", ["managed_identity", "container_registry", "chat_database"])
+@pytest.mark.parametrize("asset", ["managed_identity", "container_registry"])
 def test_a_deleted_resource_is_found_missing_and_made_again(place, mended, asset):
     made = mended.deploy()
     mended.control.delete(mended.id(asset))
@@ -151,8 +150,6 @@ def test_a_deleted_resource_is_found_missing_and_made_again(place, mended, asset
 @pytest.mark.parametrize(
     ("asset", "check", "part"),
     [
-        ("chat_database", "container", "chat_container"),
-        ("chat_database", "feedback", "chat_feedback"),
         ("application_insights", "logs", "log_analytics"),
     ],
 )

@@ -155,7 +155,12 @@ PLANTED = {
     ),
     "storage account's name taken": Planted("names", ("is taken", "PHI_AZURE_NAME"), ("take_name", "storage_account")),
     "registry's name taken": Planted("names", ("is taken", "PHI_AZURE_NAME"), ("take_name", "container_registry")),
-    "database's name taken": Planted("names", ("is taken", "PHI_AZURE_NAME"), ("take_name", "chat_database")),
+    "database's name taken": Planted(
+        "names",
+        ("is taken", "PHI_AZURE_NAME"),
+        ("take_name", "chat_database"),
+        others={"PHI_AZURE_CHAT_CLIENT_ID": "33333333-3333-3333-3333-333333333333"},
+    ),
     "retired size": Planted(
         "retirements",
         ("PHI_AZURE_VM_SIZE names Standard_NC6s_v3", "2025-09-30", "use instead: Standard_NC24ads_A100_v4"),
