@@ -111,6 +111,5 @@ KINDS = (
         seconds=0.5,
     ),
     Kind(f"{_APP}/authConfigs", _sign_in, located=False),
-    Kind(f"{_APP}/revisions", located=False),
     Kind("Microsoft.Insights/diagnosticSettings", located=False),
 )

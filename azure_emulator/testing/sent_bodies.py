@@ -126,7 +126,44 @@ def _by_hand() -> list[tuple[str, Sent]]:
     limit = {"limitObjectType": "LimitValue", "value": 48}
     quota = {"limit": limit, "name": {"value": "standardNCADSA100v4Family"}, "resourceType": "dedicated"}
     blobs = "Microsoft.Storage/storageAccounts/blobServices"
+    app = {
+        "location": LOCATION,
+        "identity": {"type": "UserAssigned", "userAssignedIdentities": {"/subscriptions/a": {}}},
+        "properties": {
+            "environmentId": "/subscriptions/a",
+            "configuration": {
+                "activeRevisionsMode": "Multiple",
+                "secrets": [{"name": "a", "value": "b"}],
+                "registries": [{"server": "a.azurecr.io", "identity": "/subscriptions/a"}],
+                "ingress": {
+                    "external": True,
+                    "allowInsecure": False,
+                    "targetPort": 8090,
+                    "traffic": [{"revisionName": "chat--a", "weight": 100}],
+                },
+            },
+            "template": {
+                "revisionSuffix": "a",
+                "containers": [{"name": "chat", "image": "a", "resources": {"cpu": 0.5, "memory": "1Gi"}}],
+                "scale": {"minReplicas": 0, "maxReplicas": 1},
+            },
+        },
+    }
+    registration = {
+        "clientId": "a",
+        "clientSecretSettingName": "a",
+        "openIdIssuer": "https://login.microsoftonline.com/a",
+    }
+    sign_in = {
+        "platform": {"enabled": True},
+        "globalValidation": {"unauthenticatedClientAction": "RedirectToLoginPage"},
+        "identityProviders": {
+            "azureActiveDirectory": {"registration": registration, "validation": {"allowedAudiences": ["a"]}}
+        },
+    }
     return [
+        ("Microsoft.App/containerApps", ("2025-07-01", app)),
+        ("Microsoft.App/containerApps/authConfigs", ("2025-07-01", {"properties": sign_in})),
         ("Microsoft.Resources/deployments", ("2026-06-01", clients.body())),
         ("Microsoft.Quota/quotas", ("2025-09-01", {"properties": quota})),
         (blobs, ("2025-06-01", {"properties": {"deleteRetentionPolicy": {"enabled": True, "days": 7}}})),

@@ -242,19 +242,19 @@ def test_a_third_of_all_calls_failing_still_ends_in_one_of_everything(place, see
 
 
 def test_an_unregistered_provider_is_registered(place):
-    place.control.set_provider("Microsoft.DocumentDB", "NotRegistered")
+    place.control.set_provider("Microsoft.OperationalInsights", "NotRegistered")
 
     place.deploy()
 
-    assert place.control.provider("Microsoft.DocumentDB") == "Registered"
-    assert "registering the subscription for Microsoft.DocumentDB" in place.said
+    assert place.control.provider("Microsoft.OperationalInsights") == "Registered"
+    assert "registering the subscription for Microsoft.OperationalInsights" in place.said
 
 
 def test_a_provider_that_the_person_may_not_register_is_named_with_the_command(place, owner_gone):
-    place.control.set_provider("Microsoft.DocumentDB", "NotRegistered")
+    place.control.set_provider("Microsoft.OperationalInsights", "NotRegistered")
     owner_gone("Reader")
 
-    with pytest.raises(AzureRefused, match=r"az provider register --namespace Microsoft.DocumentDB --wait"):
+    with pytest.raises(AzureRefused, match=r"az provider register --namespace Microsoft.OperationalInsights --wait"):
         place.deploy()
 
     assert place.existing() == []
