@@ -123,6 +123,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--answers", type=Path, default=None, help="SQLite file that stores questions and answers; none: not stored")
     add("--answers-days", type=float, default=0, help="days to store them; 0 stores none, and deletes stored ones")
     concurrency, queue = (environment.get(f"SERVING_MAX_{what}") for what in ("CONCURRENCY", "QUEUE"))
+    kv_memory = environment.get("SERVING_KV_MEMORY_MB") or Limits.kv_memory_mb
+    add("--kv-memory-mb", type=int, default=kv_memory, help="for keys and values; 0: 40%% of the free memory")
     add("--max-concurrency", type=int, default=concurrency or Limits.max_concurrency, help="answers decoded together")
     add("--max-queue", type=int, default=queue or Limits.max_queue, help="answers that may wait; beyond it 429")
     add("--max-body", type=int, default=Limits.max_body, help="largest request in bytes; beyond it 413")

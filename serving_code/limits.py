@@ -17,17 +17,28 @@ from serving_code.errors import Refusal
 
 @dataclass(frozen=True)
 class Limits:
-    """`max_concurrency` answers are decoded together, and `max_queue` more may wait; `max_body` is in bytes."""
+    """`max_concurrency` answers are decoded together, and `max_queue` more may wait; `max_body` is in bytes.
 
-    max_concurrency: int = 8
+    `kv_memory_mb` is for the keys and values of running answers and stored prefixes; 0 takes a share of what is free.
+    """
+
+    max_concurrency: int = 32
     max_queue: int = 32
     max_body: int = 1_000_000
     max_inputs: int = 64
     default_max_new_tokens: int = 512
     default_temperature: float = 0.0
+    kv_memory_mb: int = 0
 
     def __post_init__(self) -> None:
-        minimums = {"max_concurrency": 1, "max_queue": 0, "max_body": 1, "max_inputs": 1, "default_max_new_tokens": 1}
+        minimums = {
+            "max_concurrency": 1,
+            "max_queue": 0,
+            "max_body": 1,
+            "max_inputs": 1,
+            "default_max_new_tokens": 1,
+            "kv_memory_mb": 0,
+        }
         for name, minimum in minimums.items():
             if getattr(self, name) < minimum:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least {minimum}")

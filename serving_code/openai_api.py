@@ -17,10 +17,10 @@ from serving_code.errors import Refusal
 from serving_code.limits import read_json
 from serving_code.logs import event
 from serving_code.openai_request import ChatRequest, parse_chat
-from serving_code.service import Service
+from serving_code.service import Service, caller_of
 
 if TYPE_CHECKING:
-    from serving_code.decoding import Generation
+    from serving_code.generation import Generation
 
 
 async def models(request: Request) -> JSONResponse:
@@ -34,12 +34,19 @@ async def chat_completions(request: Request) -> Response:
     """One answer to a conversation, whole or streamed."""
     service: Service = request.app.state.service
     engine, batcher = service.ready()
-    chat = parse_chat(await read_json(request, service.limits.max_body), service.limits)
+    body = await read_json(request, service.limits.max_body)
+    chat, caller = parse_chat(body, service.limits), caller_of(request, body)
     if chat.ignored:
         event("fields_ignored", request_id=request.state.request_id, fields=chat.ignored)
     if not chat.stream:
         [answer] = await service.complete(
-            request, [chat.turns], chat.sampling, field="messages", status=400, drop_oldest=chat.drop_oldest
+            request,
+            [chat.turns],
+            chat.sampling,
+            field="messages",
+            status=400,
+            drop_oldest=chat.drop_oldest,
+            caller=caller,
         )
         request.state.usage = usage(answer)
         service.store(request, [(_id(request), chat.turns, answer.text)])
@@ -47,7 +54,7 @@ async def chat_completions(request: Request) -> Response:
     # The place is taken before the first byte, so that a full queue gives a 429 and not a broken stream.
     request.state.held.enter_context(service.admission.places(1))
     generation = await service.prepare(
-        engine, chat.turns, chat.sampling, field="messages", status=400, drop_oldest=chat.drop_oldest
+        engine, chat.turns, chat.sampling, field="messages", status=400, drop_oldest=chat.drop_oldest, caller=caller
     )
     return StreamingResponse(
         _events(request, service, batcher, generation, chat),
@@ -114,11 +121,12 @@ def _id(request: Request) -> str:
     return f"chatcmpl-{request.state.request_id}"
 
 
-def usage(answer: Completion) -> dict[str, int]:
+def usage(answer: Completion) -> dict[str, Any]:
     """Token counts of prompt and answer, and how many of the oldest turns were left out, if any were."""
     dropped = {"phi_dropped_turns": answer.dropped_turns} if answer.dropped_turns else {}
     return dropped | {
         "prompt_tokens": answer.prompt_tokens,
         "completion_tokens": answer.completion_tokens,
         "total_tokens": answer.prompt_tokens + answer.completion_tokens,
+        "prompt_tokens_details": {"cached_tokens": answer.cached_tokens},
     }

@@ -14,7 +14,7 @@ from serving_code.engine import Sampling
 from serving_code.errors import Refusal, nearest
 from serving_code.limits import Limits, read_json
 from serving_code.prompts import Message
-from serving_code.service import Service
+from serving_code.service import Service, caller_of
 
 
 class Params(BaseModel):
@@ -55,7 +55,9 @@ async def score(request: Request) -> JSONResponse:
     except ValueError as e:
         raise Refusal(422, f"params: {e}", code="invalid_value", param="params") from e
     conversations = [turns_of(given) for given in inputs]
-    answers = await service.complete(request, conversations, sampling, field="input_data", status=422)
+    answers = await service.complete(
+        request, conversations, sampling, field="input_data", status=422, caller=caller_of(request, {})
+    )
     request.state.usage = {
         "prompt_tokens": sum(answer.prompt_tokens for answer in answers),
         "completion_tokens": sum(answer.completion_tokens for answer in answers),

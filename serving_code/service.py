@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import json
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from starlette.requests import Request
 
@@ -24,8 +26,10 @@ from serving_code.model_folder import DType
 from serving_code.prompts import Message
 
 if TYPE_CHECKING:
-    from serving_code.decoding import Generation
+    from serving_code.generation import Generation
 
+# The fields by which OpenAI's and vLLM's clients name the person or the group that a request is for.
+CALLER_FIELDS = ("cache_salt", "prompt_cache_key", "safety_identifier", "user")
 PIN = "azureml-model-deployment"
 KEEP = "x-phi-keep"
 
@@ -102,9 +106,15 @@ class Service:
 
         disable_progress_bar()
         started = time.monotonic()
-        self.engine = Engine.load(model_dir, threads=threads, dtype=dtype)
+        kv_bytes = self.limits.kv_memory_mb * 1_000_000 or None
+        self.engine = Engine.load(model_dir, threads=threads, dtype=dtype, kv_bytes=kv_bytes)
         self.batcher = Batcher(self.engine, self.limits.max_concurrency)
-        event("ready", seconds=round(time.monotonic() - started, 2), context_length=self.engine.context_length)
+        event(
+            "ready",
+            seconds=round(time.monotonic() - started, 2),
+            context_length=self.engine.context_length,
+            kv_tokens=self.engine.kv_tokens,
+        )
 
     def load_in_background(
         self, model_dir: Path, threads: int | None, dtype: DType, on_failure: Callable[[], None]
@@ -140,12 +150,15 @@ class Service:
         field: str,
         status: int,
         drop_oldest: bool = False,
+        caller: str | None = None,
     ) -> list[Completion]:
         """All answers, decoded together. Raises ClientGone, or Refusal as `prepare` does."""
         engine, batcher = self.ready()
         with self.admission.places(len(conversations)):
             generations = [
-                await self.prepare(engine, turns, sampling, field=field, status=status, drop_oldest=drop_oldest)
+                await self.prepare(
+                    engine, turns, sampling, field=field, status=status, drop_oldest=drop_oldest, caller=caller
+                )
                 for turns in conversations
             ]
             return await unless_gone(request, _all_of(batcher, generations))
@@ -159,17 +172,24 @@ class Service:
         field: str,
         status: int,
         drop_oldest: bool = False,
+        caller: str | None = None,
     ) -> Generation:
         """A generation with its tokenised prompt; runs in a thread, because a long text takes a while.
 
         Raises Refusal with this status and field when the prompt is too long or the chat template refuses it.
         """
         try:
-            return await asyncio.to_thread(engine.prepare, turns, sampling, drop_oldest=drop_oldest)
+            return await asyncio.to_thread(engine.prepare, turns, sampling, drop_oldest=drop_oldest, caller=caller)
         except PromptTooLong as e:
             raise Refusal(status, str(e), code="context_length_exceeded", param=field) from e
         except UnusablePrompt as e:
             raise Refusal(status, str(e), code="unusable_messages", param=field) from e
+
+
+def caller_of(request: Request, body: Mapping[str, Any]) -> str:
+    """Whose stored prefixes a request may read: those of the same key and the same CALLER_FIELDS, as one digest."""
+    said = [request.headers.get("authorization"), *(body.get(name) for name in CALLER_FIELDS)]
+    return hashlib.sha256(json.dumps(said, default=str).encode()).hexdigest()
 
 
 async def _all_of(batcher: Batcher, generations: list[Generation]) -> list[Completion]:

@@ -5,13 +5,12 @@ import math
 import pytest
 import torch
 
-from serving_code.sampling import Sampling, choose_tokens, new_generator
+from serving_code.sampling import Chooser, Sampling
 
 
 def draws(logits: list[float], sampling: Sampling, count: int) -> list[int]:
-    generator = new_generator(sampling)
-    row = torch.tensor([logits])
-    return [choose_tokens(row, [(sampling, generator)])[0] for _ in range(count)]
+    chooser = Chooser(sampling, [])
+    return [chooser.choose(torch.tensor(logits)).token for _ in range(count)]
 
 
 def test_temperature_zero_takes_the_likeliest():
