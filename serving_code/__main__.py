@@ -53,7 +53,9 @@ def _service(options: argparse.Namespace) -> Service:
     limits = {field.name: getattr(options, field.name) for field in fields(Limits) if field.name in options}
     identity = Identity(options.deployment, options.model_name, options.model_version, options.model_digest)
     key = os.environ.get("SERVING_KEY") or None
-    return Service(identity, Limits(**limits), key, _answer_store(options.answers, options.answers_days))
+    origins = tuple(origin.strip() for origin in options.cors_origins.split(",") if origin.strip())
+    answers = _answer_store(options.answers, options.answers_days)
+    return Service(identity, Limits(**limits), key, answers, cors_origins=origins)
 
 
 def _answer_store(path: Path | None, days: float) -> AnswerStore | None:
@@ -130,6 +132,10 @@ def _parser() -> argparse.ArgumentParser:
     add("--max-body", type=int, default=Limits.max_body, help="largest request in bytes; beyond it 413")
     add("--default-max-new-tokens", type=int, default=Limits.default_max_new_tokens, help="when the request has none")
     add("--default-temperature", type=float, default=Limits.default_temperature, help="chat; 0 is greedy")
+    add("--body-seconds", type=float, default=Limits.body_seconds, help="for a request's body to arrive; then 408")
+    add("--write-seconds", type=float, default=Limits.write_seconds, help="for a client to read what was sent")
+    origins = environment.get("SERVING_CORS_ORIGINS", "")
+    add("--cors-origins", default=origins, help="web pages that may call this server, separated by commas; none: none")
     add("--dtype", choices=("auto", "bfloat16", "float32"), default="auto", help="auto: bfloat16 where it is fast")
     add("--threads", type=int, default=None, help="processor threads; none: torch decides")
     return parser

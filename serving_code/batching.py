@@ -74,6 +74,11 @@ class Batcher:
             self._changed.notify()
         self._thread.join(timeout)
 
+    @property
+    def running(self) -> int:
+        """The answers being generated now."""
+        return len(self._running)
+
     def submit(self, generation: Generation, deliver: Callable[[Progress], None]) -> Ticket:
         """Queue a generation; its progress is delivered from the worker thread."""
         ticket = Ticket(generation, deliver)

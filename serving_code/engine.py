@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from serving_code.json_grammar import JsonGrammars, UnusableSchema
 from serving_code.model_folder import DType, LoadedModel, load_model_folder
 from serving_code.prompts import Message, PromptEncoder, UnusablePrompt
 from serving_code.sampling import Chooser, Sampling, TokenChoice
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from serving_code.generation import FinishReason, Generation
     from serving_code.prefix_cache import PrefixCache
 
-__all__ = ["Completion", "Engine", "Message", "PromptTooLong", "Sampling", "UnusablePrompt"]
+__all__ = ["Completion", "Engine", "Message", "PromptTooLong", "Sampling", "UnusablePrompt", "UnusableSchema"]
 
 ROWS = 16
 
@@ -62,6 +63,8 @@ class Engine:
         # An answer that could not be held in memory would be refused anyway: a shorter context says so in advance.
         self._loaded = replace(loaded, context_length=min(loaded.context_length, self.kv_tokens))
         self._prompts = PromptEncoder(loaded.tokenizer)
+        self._grammars = JsonGrammars(loaded)
+        self._vocabulary: int = loaded.model.get_input_embeddings().num_embeddings
 
     @classmethod
     def load(
@@ -117,12 +120,14 @@ class Engine:
                 f"the prompt has {len(prompt)} tokens and the context length, answer included, is "
                 f"{self.context_length}; shorten the messages or leave out the oldest"
             )
+        grammar = self._grammars.of(sampling.json_schema) if sampling.json_schema else None
+        self._refuse_unknown_tokens(prompt, sampling)
         return Generation(
             prompt,
             sampling,
             TextStream(self.decode, sampling.stop),
             max_new_tokens=min(sampling.max_new_tokens, room),
-            chooser=Chooser(sampling, prompt),
+            chooser=Chooser(sampling, prompt, grammar),
             dropped_turns=dropped_turns,
             caller=caller,
         )
@@ -168,6 +173,23 @@ class Engine:
         while batch.rows:
             if batch.step():
                 yield generation.delta
+
+    def encode_text(self, text: str) -> list[int]:
+        """The tokens of a text without a chat template; control tokens in it are plain text. Raises UnusablePrompt."""
+        return self._prompts.encode_text(text)
+
+    def token_text(self, token: int) -> str:
+        """The text of one token, control tokens included."""
+        return self._loaded.tokenizer.decode([token], clean_up_tokenization_spaces=False)
+
+    def _refuse_unknown_tokens(self, prompt: Sequence[int], sampling: Sampling) -> None:
+        biased = [token for token, _ in sampling.logit_bias]
+        for what, tokens in (("the prompt", prompt), ("logit_bias", biased)):
+            unknown = [token for token in tokens if not 0 <= token < self._vocabulary]
+            if unknown:
+                raise UnusablePrompt(
+                    f"{what} holds token {unknown[0]}; this model's tokens are 0 to {self._vocabulary - 1}"
+                )
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of tokens."""

@@ -20,7 +20,7 @@ FinishReason = Literal["stop", "length"]
 
 @dataclass(eq=False)
 class Generation:
-    """One answer being generated. `delta` is the text that the last step added, `chosen` its token.
+    """One answer being generated. `delta` is the text that the last step added, `chosen` its token, None for the end.
 
     `dropped_turns` of the conversation's oldest turns were left out of the prompt, because they did not fit. `caller`
     is whose stored prefixes may be read; None stores and reads none. `cached_tokens` of the prompt were found there.
@@ -71,7 +71,7 @@ class Generation:
         """Take the next token; `finish_reason` is set when it was the last."""
         token = choice.token
         self.output.append(token)
-        self.chosen = choice
+        self.chosen = None if token in end_ids else choice
         if self.sampling.logprobs is not None and token not in end_ids:
             self.choices.append(choice)
         if token in end_ids:
