@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from serving_code.generation import Generation
 
 # Everybody's next token waits for the piece of a prompt that is read with it.
-STEP_SECONDS = 0.4
-FEWEST_PROMPT_TOKENS, MOST_PROMPT_TOKENS = 64, 1024
+STEP_SECONDS = 0.5
+FEWEST_PROMPT_TOKENS, MOST_PROMPT_TOKENS = 512, 4096
 # The share of the memory for keys and values that may hold prefixes of earlier requests.
 PREFIX_SHARE = 0.5
 IDLE_SECONDS = 30.0
@@ -166,8 +166,7 @@ class Batcher:
             if not read:
                 self._batch = self._engine.new_batch(self.prefixes)
             return
-        if batch.reading:
-            self._prompt_tokens.took(time.monotonic() - began)
+        self._prompt_tokens.took(time.monotonic() - began, batch.read_work)
         self._deliver(advanced)
 
     def _fail(self, tickets: list[Ticket], error: Exception) -> None:
@@ -205,14 +204,18 @@ class PromptTokens:
     """How many tokens of prompts a step reads: as many as keep it within STEP_SECONDS on this machine."""
 
     def __init__(self) -> None:
-        self.now = 256
+        self.now = FEWEST_PROMPT_TOKENS
+        self._decoding = self._per_token = 0.0
 
-    def took(self, seconds: float) -> None:
-        """Learn from a step that read so many."""
-        if seconds > STEP_SECONDS:
-            self.now = max(self.now // 2, FEWEST_PROMPT_TOKENS)
-        elif seconds < STEP_SECONDS / 3:
-            self.now = min(self.now * 2, MOST_PROMPT_TOKENS)
+    def took(self, seconds: float, work: float) -> None:
+        """Learn from a step that read prompts of so much work, 0 for one that only decoded."""
+        if not work:
+            self._decoding += (seconds - self._decoding) / 4
+            return
+        per_token = max(seconds - self._decoding, seconds / 4) / work
+        self._per_token += (per_token - self._per_token) / (4 if self._per_token else 1)
+        left = max(STEP_SECONDS - self._decoding, STEP_SECONDS / 2)
+        self.now = min(max(int(left / self._per_token), FEWEST_PROMPT_TOKENS), MOST_PROMPT_TOKENS)
 
 
 def _enqueue(loop: asyncio.AbstractEventLoop, queue: asyncio.Queue[Progress], progress: Progress) -> None:

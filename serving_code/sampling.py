@@ -98,11 +98,13 @@ class Chooser:
         self._counting = bool(penalties)
         self._plain = not (penalties or sampling.logit_bias or grammar)
 
-    def choose(self, logits: torch.Tensor) -> TokenChoice:
-        """The next token, given the logits (vocabulary)."""
-        adjusted = logits if self._plain else self._adjusted(logits)
-        generator = self._generator
-        token = int(adjusted.argmax()) if generator is None else _draw(adjusted, self._sampling, generator)
+    def choose(self, logits: torch.Tensor, likeliest: int) -> TokenChoice:
+        """The next token, given the logits (vocabulary) and the likeliest token by them."""
+        token = likeliest
+        if not self._plain or self._generator is not None:
+            adjusted = logits if self._plain else self._adjusted(logits)
+            generator = self._generator
+            token = int(adjusted.argmax()) if generator is None else _draw(adjusted, self._sampling, generator)
         if self._counting:
             self._counts[token] += 1
             self._seen.add(token)

@@ -91,7 +91,8 @@ def test_a_long_prompt_is_read_between_the_steps_of_others_and_short_ones_pass_i
 
     assert running.produced == 3
     assert short.produced == 1
-    assert (long.produced, long.unread) == (0, 1000 - 100 - 80)
+    assert long.produced == 0
+    assert 900 - 80 <= long.unread < 900
 
 
 def test_answers_that_end_give_their_memory_back(lively):

@@ -5,12 +5,16 @@ import math
 import pytest
 import torch
 
-from serving_code.sampling import Chooser, Sampling
+from serving_code.sampling import Chooser, Sampling, TokenChoice
+
+
+def chosen(chooser: Chooser, logits: list[float]) -> TokenChoice:
+    return chooser.choose(torch.tensor(logits), logits.index(max(logits)))
 
 
 def draws(logits: list[float], sampling: Sampling, count: int) -> list[int]:
     chooser = Chooser(sampling, [])
-    return [chooser.choose(torch.tensor(logits)).token for _ in range(count)]
+    return [chosen(chooser, logits).token for _ in range(count)]
 
 
 def test_temperature_zero_takes_the_likeliest():
@@ -53,16 +57,16 @@ def test_penalties_and_bias_change_the_next_choice():
 def test_repetition_counts_the_prompt_too_and_raises_nothing_below_zero():
     chooser = Chooser(Sampling(repetition_penalty=2.0), prompt=[0, 1])
 
-    assert chooser.choose(torch.tensor([2.0, -1.0, 1.5])).token == 2
+    assert chosen(chooser, [2.0, -1.0, 1.5]).token == 2
 
 
 def test_log_probabilities_are_the_models_own():
     chooser = Chooser(Sampling(temperature=0.5, seed=1, logprobs=2, logit_bias=((0, -100.0),)), [])
 
-    chosen = chooser.choose(torch.tensor([math.log(0.5), math.log(0.3), math.log(0.2)]))
+    choice = chosen(chooser, [math.log(0.5), math.log(0.3), math.log(0.2)])
 
-    assert chosen.logprob == pytest.approx(math.log(0.3 if chosen.token == 1 else 0.2), abs=1e-5)
-    assert [token for token, _ in chosen.top] == [0, 1]
+    assert choice.logprob == pytest.approx(math.log(0.3 if choice.token == 1 else 0.2), abs=1e-5)
+    assert [token for token, _ in choice.top] == [0, 1]
 
 
 def test_a_tiny_top_p_leaves_the_likeliest():
