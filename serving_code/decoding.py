@@ -120,12 +120,12 @@ class DecodingBatch:
         Short prompts come first and whole, so that they do not wait for a long one to be read; half is for the long.
         """
         short = max(most // 2, 1)
-        waiting = sorted((each for each in self.rows if not each.output), key=lambda each: each.unread > short)
-        for_long = most - short if waiting and waiting[-1].unread > short else 0
+        waiting = sorted((each for each in self.rows if not each.output), key=lambda each: self._work(each) > short)
+        for_long = most - short if waiting and self._work(waiting[-1]) > short else 0
         planned: list[tuple[Generation, int]] = []
         self.read_work = 0.0
         for generation in waiting:
-            long = generation.unread > short
+            long = self._work(generation) > short
             room = most - self.read_work - (0 if long else for_long)
             if room < 1:
                 break
@@ -134,10 +134,14 @@ class DecodingBatch:
             work = 1 + _row(generation).length / self._equal_work
             smallest = min(SMALLEST_PIECE, most)
             tokens = min(generation.unread, max(int(room / work), smallest))
-            if long or tokens == generation.unread:
+            if long or tokens == generation.unread or not planned:
                 planned.append((generation, tokens))
                 self.read_work += tokens * work
         return planned
+
+    def _work(self, generation: Generation) -> float:
+        read = generation.row.length if generation.row else 0
+        return generation.unread * (1 + read / self._equal_work)
 
     def _open(self, generation: Generation) -> None:
         """Give the sequence a row, with the tokens that the cache or another row of the same caller has of it."""

@@ -1,5 +1,7 @@
 """The batch computes what the model computes alone: prompts in pieces, rows of any length, and stored prefixes."""
 
+import itertools
+
 import pytest
 import torch
 
@@ -93,6 +95,19 @@ def test_a_long_prompt_is_read_between_the_steps_of_others_and_short_ones_pass_i
     assert short.produced == 1
     assert long.produced == 0
     assert 900 - 80 <= long.unread < 900
+
+
+@pytest.mark.parametrize("prompt_tokens", [1, 64, 100, 333])
+def test_every_step_reads_something_of_a_prompt_to_its_end(lively, prompt_tokens):
+    long = lively.generation(ids(1500 if prompt_tokens > 1 else 200), Sampling(max_new_tokens=1))
+    batch = lively.new_batch()
+    batch.admit([long])
+    left = [long.unread]
+    while batch.rows:
+        batch.step(prompt_tokens)
+        left.append(long.unread if long.row else 0)
+
+    assert all(sooner > later for sooner, later in itertools.pairwise(left))
 
 
 def test_answers_that_end_give_their_memory_back(lively):
