@@ -18,7 +18,7 @@ from starlette.responses import FileResponse, HTMLResponse, JSONResponse, Redire
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from chat_code import api, openai_api
+from chat_code import agent_api, api, openai_api
 from chat_code.errors import Refused
 from chat_code.guard import Guard
 from chat_code.logs import event
@@ -115,6 +115,7 @@ def build_app(chat: Chat, who: WhoAsks, hosts: Iterable[str], keep_days: float =
             Route("/readyz", readyz),
             *api.routes(),
             *openai_api.routes(),
+            *agent_api.routes(),
             Mount("/", PageFiles(directory=PAGE)),
         ],
         exception_handlers={Refused: on_refusal, HTTPException: on_http_error},
