@@ -37,6 +37,13 @@ from chat_code.history import History
 from chat_code.models import TUNED
 from chat_code.turn import TurnSettings
 
+
+class Options(OpenAIChatCompletionOptions[None], total=False):
+    """What each request of the agent has; `extra_body` is passed on to OpenAI's client."""
+
+    extra_body: dict[str, Any]
+
+
 FINGERPRINT, PARENT, SERVED = "system_fingerprint", "parent", "served"
 
 
@@ -133,7 +140,7 @@ class ChatAgent:
             http_client=DefaultAsyncHttpxClient(trust_env=urlsplit(endpoint.url).hostname not in LOOPBACK),
             timeout=endpoint.first_piece_s,
         )
-        options: OpenAIChatCompletionOptions[None] = {
+        options: Options = {
             "temperature": settings.sampling.temperature,
             "max_tokens": settings.sampling.max_tokens,
             # As the chat page asks: the endpoint leaves out the oldest turns when they do not fit.

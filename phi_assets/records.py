@@ -288,6 +288,15 @@ class FlowPackage(Record):
 
 
 @dataclass(frozen=True, kw_only=True)
+class AgentEvaluation(Record):
+    """The agent's answers to the evaluation questions, asked one at a time: per-row results at `address`."""
+
+    address: str
+    questions: int
+    share_right: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class FlowEvaluation(Record):
     """A batch run of the chat flow over the evaluation questions: per-row results at `address`."""
 

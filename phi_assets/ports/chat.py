@@ -133,6 +133,28 @@ class SharedAnswers(dg.ConfigurableResource, ABC):
         """Add what other machines shared to a home's answers, and delete what expired. Raises BackendError."""
 
 
+@dataclass(frozen=True)
+class Compared:
+    """How many questions agent and flow were both asked, and those that they answered differently, with the texts."""
+
+    asked: int
+    different: tuple[tuple[str, str, str], ...]
+
+
+class AgentStore(Port):
+    """Evaluations of the chat's agent."""
+
+    @abstractmethod
+    def evaluate(
+        self, endpoint: records.Endpoint, key: str, deployment: records.Deployment, questions: Path | None, log: Log
+    ) -> records.AgentEvaluation:
+        """Ask the agent all questions, one at a time. A question that fails is part of the result."""
+
+    @abstractmethod
+    def compare(self, evaluation: records.AgentEvaluation, flow: records.FlowPackage, log: Log = no_log) -> Compared:
+        """Ask the flow a sample of the same questions, one at a time. Raises BackendError."""
+
+
 class FlowStore(Port):
     """Packaged chat flows, and batch runs over them."""
 

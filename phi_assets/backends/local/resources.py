@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from phi_assets.backends.agent_store import LocalAgentStore
 from phi_assets.backends.dataset_preparation import cleaning_options
 from phi_assets.backends.flow_store import PromptFlowStore
 from phi_assets.backends.local.chat.chat_host import LocalChatHost
@@ -72,6 +73,7 @@ def local_resources(settings: Settings) -> dict[str, Any]:
         "connection_store": LocalConnectionStore(state=state),
         "cost_report": LocalCosts(),
         "retention": LocalRetention(state=state, mlflow=str(settings.state / "mlflow")),
+        "agent_store": LocalAgentStore(state=state),
         "flow_store": PromptFlowStore(state=state, concurrency=settings.flow_concurrency),
     }
 
