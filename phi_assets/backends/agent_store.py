@@ -16,13 +16,16 @@ from phi_assets.errors import BackendError
 from phi_assets.files import atomic_write
 from phi_assets.ports.base import Decides, Log, no_log
 from phi_assets.ports.chat import AgentStore, Compared
-from phi_assets.prompt_flow.package import TURN
 from phi_assets.records import AgentEvaluation, Deployment, Endpoint, FlowPackage, Record
 
 if TYPE_CHECKING:
     from chat_code.agent import AgentAnswer, ChatAgent
     from evaluation_code.inputs import Question
 
+AGENT = tuple(
+    f"chat_code/{name}.py"
+    for name in ("agent", "content_filter", "conversations", "endpoint", "endpoint_errors", "turn")
+)
 ROWS = "rows.jsonl"
 ROWS_BYTES = 1_000_000
 SAMPLE = 20
@@ -33,7 +36,7 @@ class LocalAgentStore(AgentStore):
     """Asks in this process: the work is done by the endpoint."""
 
     decides: ClassVar = {
-        "agent_evaluation": Decides(programs=("chat_code/agent.py", *TURN, "evaluation_code")),
+        "agent_evaluation": Decides(programs=(*AGENT, "evaluation_code")),
     }
     state: str
 

@@ -1,13 +1,10 @@
-"""The checks of the chat flow: its share of correct answers, and the date on which Prompt flow is retired."""
-
-import datetime as dt
+"""The check of the chat flow: its share of correct answers."""
 
 import dagster as dg
 
 from phi_assets.graph import check_gates
 from phi_assets.outcome import CheckOutcome
 from phi_assets.ports.catalog import AssetCatalog
-from phi_assets.prompt_flow import retirement
 from phi_assets.records import FlowEvaluation
 from phi_assets.settings import Settings
 
@@ -32,15 +29,4 @@ def answers_right(
     outcome = CheckOutcome(passed, described, {"share_right": share, "at_least": minimum})
     return check_gates.check_result(
         catalog, "answers_right", "chat_flow_evaluation", chat_flow_evaluation.digest, outcome
-    )
-
-
-@dg.asset_check(
-    asset="chat_flow", description=f"Prompt flow is retired on {retirement.ON}: warns from {retirement.WARN_FROM} on."
-)
-def time_left() -> dg.AssetCheckResult:
-    passed, described = retirement.judged(dt.date.today())
-    metadata = {"retired_on": str(retirement.ON), "source": dg.MetadataValue.url(retirement.SOURCE)}
-    return dg.AssetCheckResult(
-        passed=passed, severity=dg.AssetCheckSeverity.WARN, description=described, metadata=metadata
     )
