@@ -17,7 +17,9 @@ from chat_code.requests import chat_of, identifier, json_body, text_in, who_of
 from chat_code.turn import messages_of
 
 MAX_BODY = 1_000_000
-NOT_INSTALLED = "this server has no Microsoft Agent Framework; install it with `pip install 'phi-assets[agent]'`"
+NOT_INSTALLED = (
+    "Microsoft Agent Framework is not installed here: pip install agent-framework-core agent-framework-openai"
+)
 INPUTS = ("question", "chat_history", "max_tokens", "temperature", "conversation")
 
 

@@ -11,7 +11,7 @@ from phi_assets.graph import metadata_values
 from phi_assets.markdown import Markdown
 from phi_assets.records import AgentEvaluation, ChatApp, FlowEvaluation, FlowPackage
 
-AGENT_MISSING = "not here, and neither is `agent_evaluation`: `pip install 'phi-assets[agent]'`, then `phi run`"
+AGENT_MISSING = "not here, and neither is `agent_evaluation`: pip install agent-framework-core agent-framework-openai"
 
 
 def describe_chat(app: ChatApp) -> dict[str, Any]:

@@ -81,7 +81,7 @@ def test_what_cannot_be_asked_is_said(server: ChatServer) -> None:
 def test_without_the_package_the_route_says_how_to_get_it(server: ChatServer, monkeypatch) -> None:
     monkeypatch.setattr("chat_code.agent_api.installed", lambda: False)
     answer = server.program().post("/agent", json={"question": "hello"})
-    assert (answer.status_code, "phi-assets[agent]" in answer.text) == (404, True)
+    assert (answer.status_code, "pip install agent-framework-core" in answer.text) == (404, True)
 
 
 def test_one_file_imports_the_framework() -> None:
