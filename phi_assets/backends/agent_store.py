@@ -14,9 +14,9 @@ from phi_assets.backends import content_store
 from phi_assets.backends.disk_space import require_space
 from phi_assets.errors import BackendError
 from phi_assets.files import atomic_write
-from phi_assets.ports.base import Decides, Log, no_log
-from phi_assets.ports.chat import AgentStore, Compared
-from phi_assets.records import AgentEvaluation, Deployment, Endpoint, FlowPackage, Record
+from phi_assets.ports.base import Decides, Log
+from phi_assets.ports.chat import AgentStore
+from phi_assets.records import AgentEvaluation, Deployment, Endpoint, Record
 
 if TYPE_CHECKING:
     from chat_code.agent import AgentAnswer, ChatAgent
@@ -28,8 +28,7 @@ AGENT = tuple(
 )
 ROWS = "rows.jsonl"
 ROWS_BYTES = 1_000_000
-SAMPLE = 20
-"""Questions that agent and flow are both asked: alone, each takes as long as its whole answer."""
+MAX_TOKENS = 64  # as in the evaluations of model and chat flow
 
 
 class LocalAgentStore(AgentStore):
@@ -66,38 +65,14 @@ class LocalAgentStore(AgentStore):
         content_store.put(evaluation, folder)
         return evaluation
 
-    def compare(self, evaluation: AgentEvaluation, flow: FlowPackage, log: Log = no_log) -> Compared:
-        from phi_assets.prompt_flow.batch_child import flow_inputs
-        from phi_assets.prompt_flow.child_process import PromptFlowFailed
-        from phi_assets.prompt_flow.environment import prompt_flow_environment
-        from phi_assets.prompt_flow.flow_evaluation import MAX_TOKENS, TIMEOUT_S
-        from phi_assets.prompt_flow.trial import flow_outputs
-
+    def rows(self, evaluation: AgentEvaluation) -> list[dict[str, Any]]:
         lines = (Path(evaluation.address) / ROWS).read_text(encoding="utf-8").splitlines()
-        rows = spread([row for row in map(json.loads, lines) if row["error"] is None], SAMPLE)
-        if not rows:
-            return Compared(0, ())
-        log(f"asking the chat flow {len(rows)} of the questions, one at a time")
-        inputs = [{**flow_inputs(row["messages"]), "max_tokens": MAX_TOKENS, "temperature": 0.0} for row in rows]
-        try:
-            environment = prompt_flow_environment(Path(self.state), log)
-            outputs = flow_outputs(Path(flow.address), environment, inputs, TIMEOUT_S)
-        except PromptFlowFailed as e:
-            raise BackendError(str(e)) from e
-        pairs = [(row, str(output.get("answer"))) for row, output in zip(rows, outputs, strict=True)]
-        different = [(row["question"], row["answer"], said) for row, said in pairs if row["answer"] != said]
-        return Compared(len(rows), tuple(different))
+        return [json.loads(line) for line in lines]
 
     @property
     def evaluations(self) -> Path:
         """The folder of the evaluations, by the start of the digest."""
         return Path(self.state) / "agent_evaluations"
-
-
-def spread(rows: Sequence[dict[str, Any]], count: int) -> list[dict[str, Any]]:
-    """Return at most `count` of the rows, at equal distances."""
-    number = min(count, len(rows))
-    return [rows[index * len(rows) // number] for index in range(number)]
 
 
 async def _rows(address: str, key: str, questions: Sequence["Question"], log: Log) -> list[dict[str, Any]]:
@@ -107,7 +82,6 @@ async def _rows(address: str, key: str, questions: Sequence["Question"], log: Lo
     from chat_code.endpoint import Sampling
     from chat_code.turn import TurnSettings
     from evaluation_code.matching import answer_keys, judge
-    from phi_assets.prompt_flow.flow_evaluation import MAX_TOKENS
 
     agent = ChatAgent(Asked(address, lambda: key, keeps=True), TurnSettings(sampling=Sampling(MAX_TOKENS, 0.0)))
     rows: list[dict[str, Any]] = []

@@ -1,6 +1,7 @@
 """The chat flow and its connection to the endpoint."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -133,14 +134,6 @@ class SharedAnswers(dg.ConfigurableResource, ABC):
         """Add what other machines shared to a home's answers, and delete what expired. Raises BackendError."""
 
 
-@dataclass(frozen=True)
-class Compared:
-    """How many questions agent and flow were both asked, and those that they answered differently, with the texts."""
-
-    asked: int
-    different: tuple[tuple[str, str, str], ...]
-
-
 class AgentStore(Port):
     """Evaluations of the chat's agent."""
 
@@ -151,8 +144,8 @@ class AgentStore(Port):
         """Ask the agent all questions, one at a time. A question that fails is part of the result."""
 
     @abstractmethod
-    def compare(self, evaluation: records.AgentEvaluation, flow: records.FlowPackage, log: Log = no_log) -> Compared:
-        """Ask the flow a sample of the same questions, one at a time. Raises BackendError."""
+    def rows(self, evaluation: records.AgentEvaluation) -> list[dict[str, Any]]:
+        """Return a row for each question, in their order: messages, answer, error, and how it was marked."""
 
 
 class FlowStore(Port):
@@ -170,3 +163,12 @@ class FlowStore(Port):
         self, package: records.FlowPackage, deployment: records.Deployment, questions: Path | None, log: Log
     ) -> records.FlowEvaluation:
         """Run the flow over all questions. A row that fails is part of the result and does not end the run."""
+
+    @abstractmethod
+    def ask(
+        self, package: records.FlowPackage, conversations: Sequence[Sequence[dict[str, Any]]], max_tokens: int, log: Log
+    ) -> list[str]:
+        """Return the flow's answers at temperature 0 to conversations that end in a question, asked one at a time.
+
+        Raises BackendError.
+        """

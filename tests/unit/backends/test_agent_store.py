@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from phi_assets.backends.agent_store import LocalAgentStore, spread
-from phi_assets.backends.flow_store import SOURCE
+from phi_assets.backends.agent_store import MAX_TOKENS, LocalAgentStore
+from phi_assets.backends.flow_store import SOURCE, PromptFlowStore
 from phi_assets.errors import BackendError
+from phi_assets.prompt_flow import flow_evaluation
 from phi_assets.prompt_flow.package import package_flow
 from phi_assets.records import Deployment, Endpoint, FlowPackage
 from tests.support.scripted_endpoint import (
@@ -72,21 +73,18 @@ def test_each_question_is_asked_alone_and_marked_and_the_flow_says_the_same(
 
     folder, digest = package_flow(SOURCE, tmp_path / "flows")
     flow = FlowPackage(digest=digest, address=str(folder))
-    compared = store.compare(evaluation, flow, lines.append)
-    assert (compared.asked, compared.different) == (2, ())
+    said = PromptFlowStore(state=str(connected_home), concurrency=1)
+    answered = [row["messages"] for row in store.rows(evaluation) if row["error"] is None]
+    assert said.ask(flow, answered, MAX_TOKENS, lines.append) == [row["answer"] for row in rows[:2]]
     # Both sent the endpoint the same conversation, limit and temperature.
     by_flow = [request["body"] for request in endpoint.requests[len(by_agent) :]]
     assert [body["messages"] for body in by_flow] == [body["messages"] for body in by_agent[:2]]
     assert {body["max_tokens"] for body in by_flow} == {body["max_completion_tokens"] for body in by_agent} == {64}
     assert {body["temperature"] for body in (*by_flow, *by_agent)} == {0.0}
-
-    other = {"id": "c", "choices": [{"message": {"role": "assistant", "content": "another"}}]}
-    endpoint.scripted.append((200, {}, json.dumps(other).encode()))
-    compared = store.compare(evaluation, flow)
-    assert compared.different == (("Is it amber?", rows[0]["answer"], "another"),)
+    assert MAX_TOKENS == flow_evaluation.MAX_TOKENS
     endpoint.refuse(400, "no more")
     with pytest.raises(BackendError, match="no more"):
-        store.compare(evaluation, flow)
+        said.ask(flow, answered, MAX_TOKENS, lines.append)
 
 
 def test_without_questions_there_is_an_evaluation_of_none_and_a_broken_file_is_named(
@@ -101,10 +99,3 @@ def test_without_questions_there_is_an_evaluation_of_none_and_a_broken_file_is_n
     broken.write_text("{", encoding="utf-8")
     with pytest.raises(BackendError, match=r"questions\.jsonl, line 1"):
         store.evaluate(asked, KEY, DEPLOYMENT, broken, print)
-
-
-def test_a_sample_is_spread_over_all_questions() -> None:
-    rows = [{"row": number} for number in range(80)]
-    assert [row["row"] for row in spread(rows, 4)] == [0, 20, 40, 60]
-    assert spread(rows[:3], 4) == rows[:3]
-    assert spread([], 4) == []
