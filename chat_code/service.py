@@ -163,6 +163,8 @@ class Chat:
         await self.live.close()
         for client in self._clients.values():
             await client.aclose()
+        for endpoint in self.endpoints.values():
+            endpoint.tracing.close()
         await self.history.close()
 
     async def _generate(

@@ -49,11 +49,13 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _service(options: argparse.Namespace) -> Service:
     from serving_code.service import Identity, Service
+    from serving_code.tracing import tracing_to
 
     limits = {field.name: getattr(options, field.name) for field in fields(Limits) if field.name in options}
     identity = Identity(options.deployment, options.model_name, options.model_version, options.model_digest)
     key = os.environ.get("SERVING_KEY") or None
-    return Service(identity, Limits(**limits), key, _answer_store(options.answers, options.answers_days))
+    store = _answer_store(options.answers, options.answers_days)
+    return Service(identity, Limits(**limits), key, store, tracing_to(options.traces))
 
 
 def _answer_store(path: Path | None, days: float) -> AnswerStore | None:
@@ -123,6 +125,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--answers", type=Path, default=None, help="SQLite file that stores questions and answers; none: not stored")
     add("--answers-days", type=float, default=0, help="days to store them; 0 stores none, and deletes stored ones")
     concurrency, queue = (environment.get(f"SERVING_MAX_{what}") for what in ("CONCURRENCY", "QUEUE"))
+    add("--traces", default="", help="address that takes OpenTelemetry traces (OTLP over HTTP); none: no traces")
     add("--max-concurrency", type=int, default=concurrency or Limits.max_concurrency, help="answers decoded together")
     add("--max-queue", type=int, default=queue or Limits.max_queue, help="answers that may wait; beyond it 429")
     add("--max-body", type=int, default=Limits.max_body, help="largest request in bytes; beyond it 413")

@@ -79,6 +79,7 @@ class RequestMiddleware:
         # Releases the place of a streamed answer: a stream whose client disconnected may never be started.
         request.state.held = ExitStack()
         started, status = time.monotonic(), 0
+        span = self._service.tracing.request(request.method, request.url.path, request.headers)
 
         async def send_with_headers(message: Message) -> None:
             nonlocal status
@@ -88,6 +89,8 @@ class RequestMiddleware:
                 headers["x-request-id"] = request.state.request_id
                 for name, value in self._service.identity.headers().items():
                     headers[name] = value
+            elif message["type"] == "http.response.body":
+                span.sent()
             await send(message)
 
         try:
@@ -102,6 +105,7 @@ class RequestMiddleware:
                 await _internal_error(request.state.request_id).response()(scope, receive, send_with_headers)
         finally:
             request.state.held.close()
+            span.end(status, request.state.usage, self._service.identity.headers())
             if scope["path"] not in OPEN_PATHS:
                 self._log(request, status, time.monotonic() - started)
 
@@ -193,5 +197,6 @@ def serve(
         service.batcher.stop()
     if service.answers:
         service.answers.close()
+    service.tracing.close()
     event("stopped")
     return 1 if failed else 0

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 AGENT = tuple(
     f"chat_code/{name}.py"
-    for name in ("agent", "content_filter", "conversations", "endpoint", "endpoint_errors", "turn")
+    for name in ("agent", "content_filter", "conversations", "endpoint", "endpoint_errors", "tracing", "turn")
 )
 ROWS = "rows.jsonl"
 ROWS_BYTES = 1_000_000
