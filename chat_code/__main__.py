@@ -112,11 +112,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--day-requests", type=int, default=0, help="questions a day of one person; 0: any number")
     add("--day-tokens", type=int, default=0, help="tokens a day of one person; 0: any number")
     add("--keep-days", type=float, default=0, help="days after which a conversation is deleted; 0: never")
-    add(
-        "--traces",
-        default="",
-        help="address that takes OpenTelemetry traces (OTLP over HTTP), or azure; none: no traces",
-    )
+    add("--traces", default="", help="where traces go: an address that takes OTLP over HTTP, or azure")
     add("--trace-content", action="store_true", help="traces hold questions and answers too")
     add("--tenant", default="", help="Azure's tenant: people are signed in by Container Apps")
     add("--hosts", nargs="*", default=[], help="more names by which browsers reach it")

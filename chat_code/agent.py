@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, cast
 from urllib.parse import urlsplit
 
@@ -39,9 +39,10 @@ from chat_code.turn import TurnSettings
 
 
 class Options(OpenAIChatCompletionOptions[None], total=False):
-    """What each request of the agent has; `extra_body` is passed on to OpenAI's client."""
+    """What each request of the agent has; `extra_body` and `extra_headers` are passed on to OpenAI's client."""
 
     extra_body: dict[str, Any]
+    extra_headers: dict[str, str]
 
 
 FINGERPRINT, PARENT, SERVED = "system_fingerprint", "parent", "served"
@@ -131,7 +132,7 @@ class ChatAgent:
     """An agent over an endpoint. With a history of a person, sessions are that person's conversations."""
 
     def __init__(self, endpoint: Endpoint, settings: TurnSettings, *, history: History | None = None, user: str = ""):
-        self._endpoint = endpoint
+        self._endpoint, self._sampling = endpoint, asdict(settings.sampling)
         self._client = AsyncOpenAI(
             base_url=chat_url(endpoint.url).removesuffix("/chat/completions"),
             api_key=self._key,
@@ -165,13 +166,25 @@ class ChatAgent:
             Refused: the content filter does not let the question or the answer pass, or the history refuses.
         """
         session = AgentSession(session_id=conversation) if conversation else None
+        messages = [*_messages(before), Message("user", [question])]
+        asked = self._endpoint.tracing.asked([*before, {"role": "user", "content": question}], self._sampling)
+        headers: Options = {"extra_headers": asked.headers()}
         try:
-            response = await self._agent.run([*_messages(before), Message("user", [question])], session=session)
+            response = await self._agent.run(messages, session=session, options=headers)
+            counts = response.usage_details or {}
+            usage = Usage(counts.get("input_token_count") or 0, counts.get("output_token_count") or 0)
+            served = self._endpoint.known(_served(response))
+            asked.piece(response.text)
+            asked.finished(served, usage, str(response.finish_reason or "stop"))
         except AgentFrameworkException as e:
+            asked.failed(e)
             raise EndpointRefused(str(e.__cause__ or e)) from e
-        counts = response.usage_details or {}
-        usage = Usage(counts.get("input_token_count") or 0, counts.get("output_token_count") or 0)
-        return AgentAnswer(response.text, self._endpoint.known(_served(response)), usage)
+        except (Exception, asyncio.CancelledError) as e:
+            asked.failed(e)
+            raise
+        finally:
+            asked.end()
+        return AgentAnswer(response.text, served, usage)
 
     async def _key(self) -> str:
         return await asyncio.to_thread(self._endpoint.key) or "none"

@@ -133,7 +133,7 @@ async def stream(
                 elif isinstance(piece, Finished):
                     asked.finished(piece.served, piece.usage, piece.reason)
                 yield piece
-    except BaseException as e:
+    except (Exception, asyncio.CancelledError) as e:
         asked.failed(e)
         raise
     finally:

@@ -182,6 +182,6 @@ def tracing_to(address: str, *, content: bool = False) -> Tracing:
         return OpenTelemetryTracing(address, content=content)
     except ImportError as e:
         raise ValueError(
-            f"traces need a package that is not installed ({e.name}): pip install opentelemetry-exporter-otlp-proto-http,"
+            f"traces need {e.name}, which is not installed: pip install opentelemetry-exporter-otlp-proto-http,"
             " or for Application Insights azure-monitor-opentelemetry-exporter"
         ) from e

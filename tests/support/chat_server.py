@@ -24,6 +24,7 @@ from chat_code.limits import Limits
 from chat_code.models import Facts
 from chat_code.server import build_app
 from chat_code.service import Chat
+from chat_code.tracing import OFF, Tracing
 from chat_code.turn import TurnSettings
 from chat_code.who import OwnerOfThisMachine, Person, WhoAsks, link_token, program_key
 
@@ -186,13 +187,17 @@ def chat_server(
     facts: Path | None = None,
     who: WhoAsks | None = None,
     keep_days: float = 0,
+    tracing: Tracing = OFF,
     **waits: float,
 ) -> Iterator[ChatServer]:
     """A chat server over endpoints by model; `waits` are the endpoint's deadlines in seconds."""
     known = Facts(facts)
     chat = Chat(
         SqliteHistory(history),
-        {model: Endpoint(url, lambda: KEY, known.complete, **waits) for model, url in endpoints.items()},
+        {
+            model: Endpoint(url, lambda: KEY, known.complete, tracing=tracing, **waits)
+            for model, url in endpoints.items()
+        },
         settings or TurnSettings(),
         limits or Limits(),
         known,

@@ -45,7 +45,9 @@ def local_resources(settings: Settings) -> dict[str, Any]:
         "trainer": LocalTrainer(state=state, preset=settings.preset, max_minutes=settings.max_train_minutes),
         "evaluator": LocalEvaluator(state=state, questions_file=questions, general_file=general),
         "registry": MlflowRegistry(home=str(settings.state / "mlflow")),
-        "endpoint_host": LocalEndpointHost(state=state, keep_answers_days=settings.keep_answers_days),
+        "endpoint_host": LocalEndpointHost(
+            state=state, keep_answers_days=settings.keep_answers_days, traces=settings.traces
+        ),
         "chat_host": LocalChatHost(
             state=state,
             port=settings.chat_port,
@@ -58,6 +60,8 @@ def local_resources(settings: Settings) -> dict[str, Any]:
             day_requests=settings.chat_day_requests,
             day_tokens=settings.chat_day_tokens,
             keep_days=settings.keep_chat_days,
+            traces=settings.traces,
+            trace_content=settings.trace_content,
             questions_file=questions,
         ),
         "feedback_store": LocalFeedbackStore(

@@ -188,6 +188,8 @@ ON_A_LAPTOP = [
             "chat_day_tokens": "7",
             "chat_words": "words.txt",
             "keep_chat_days": "7",
+            "traces": "http://127.0.0.1:5000/v1/traces",
+            "trace_content": "true",
         }.items()
     ),
     *(Row(name, value="0.1", chat={"feedback_conversations"}) for name in ("feedback_share", "feedback_person_share")),
