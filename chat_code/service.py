@@ -163,9 +163,9 @@ class Chat:
         await self.live.close()
         for client in self._clients.values():
             await client.aclose()
-        for endpoint in self.endpoints.values():
-            endpoint.tracing.close()
         await self.history.close()
+        for endpoint in self.endpoints.values():
+            await asyncio.to_thread(endpoint.tracing.close)
 
     async def _generate(
         self,

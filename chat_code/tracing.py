@@ -20,6 +20,7 @@ APPLICATION_INSIGHTS = "azure"
 """Instead of an address: Application Insights, by APPLICATIONINSIGHTS_CONNECTION_STRING."""
 # MLflow's server wants the experiment of a trace as a header; 0 is its default experiment. Others ignore it.
 HEADERS = {"x-mlflow-experiment-id": "0"}
+SEND_SECONDS = 20  # the first span of an MLflow server that was just started took over five
 TRACED = ("/api/conversations/", "/v1/chat/completions", "/agent")
 
 
@@ -171,7 +172,7 @@ def _exporter(address: str) -> Any:
         return AzureMonitorTraceExporter()
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 
-    return OTLPSpanExporter(endpoint=address, headers=HEADERS, timeout=5)
+    return OTLPSpanExporter(endpoint=address, headers=HEADERS, timeout=SEND_SECONDS)
 
 
 def tracing_to(address: str, *, content: bool = False) -> Tracing:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 HEADERS = {"x-mlflow-experiment-id": "0"}  # MLflow's default experiment; other receivers ignore it
+SEND_SECONDS = 20  # the first span of an MLflow server that was just started took over five
 
 
 class RequestSpan:
@@ -43,7 +44,7 @@ class OpenTelemetryTracing(Tracing):
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
         from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-        exporter = exporter or OTLPSpanExporter(endpoint=address, headers=HEADERS, timeout=5)
+        exporter = exporter or OTLPSpanExporter(endpoint=address, headers=HEADERS, timeout=SEND_SECONDS)
         self._provider = TracerProvider(resource=Resource.create({"service.name": "phi-endpoint"}))
         self._provider.add_span_processor(BatchSpanProcessor(exporter))
         self._tracer = self._provider.get_tracer("serving_code")
