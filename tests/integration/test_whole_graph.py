@@ -48,6 +48,7 @@ ALL = {
     "endpoint_connection",
     "chat_flow",
     "chat_flow_evaluation",
+    "agent_evaluation",
 }
 
 

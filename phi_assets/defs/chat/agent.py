@@ -66,7 +66,7 @@ def same_as_flow(
         return _result(False, "there is no chat flow to compare with; materialise chat_flow")
     rows = spread([row for row in agent_store.rows(agent_evaluation) if row["error"] is None], SAMPLE)
     if not rows:
-        return _result(True, "the agent answered no question, so there is nothing to compare")
+        return _result(not agent_evaluation.questions, "the agent answered no question: there is nothing to compare")
     context.log.info(f"asking the chat flow {len(rows)} of the questions, one at a time")
     try:
         said = flow_store.ask(flow, [row["messages"] for row in rows], MAX_TOKENS, context.log.info)
