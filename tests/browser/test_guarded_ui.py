@@ -43,6 +43,7 @@ if (editor) editor.CodeMirror.setValue(arguments[0]);
 return Boolean(editor);
 """
 SWITCH = "return document.querySelector('input[type=checkbox]').checked"
+BUSY = "return document.querySelector('input[type=checkbox]').disabled"
 PRIZE = dg.AssetKey("prize")
 MUTATION = """
 mutation {
@@ -114,6 +115,8 @@ def test_a_sensor_is_switched_on_and_off_by_clicking(browser, ui: Background):
     begin(browser)
     browser.get(f"{ui.address}/locations/phi_assets/sensors/now_and_then")
     for status in ("RUNNING", "STOPPED"):
+        wait_for(browser, lambda opened, on=status == "RUNNING": opened.execute_script(SWITCH) != on)
+        wait_for(browser, lambda opened: not opened.execute_script(BUSY))
         click(browser, "//label[.//input[@type='checkbox']]")
         wait(f"the sensor being {status}", lambda status=status: sensor(ui) == status)
         wait_for(browser, lambda opened, on=status == "RUNNING": opened.execute_script(SWITCH) == on)

@@ -129,8 +129,9 @@ def test_the_dataset_reads_what_was_approved_and_keeps_the_pairs(feedback, tmp_p
     assert sum(version.rows.values()) == 31
     manifest = json.loads((Path(version.address) / "manifest.json").read_text())
     assert "approved" in json.dumps(manifest.get("sources", manifest))
-    texts = "".join(path.read_text() for path in Path(version.address).glob("*.jsonl"))
-    assert "Two years." in texts
+    rows = [json.loads(line) for path in Path(version.address).glob("t*.jsonl") for line in path.open()]
+    rows += [json.loads(line) for line in (Path(version.address) / "validation.jsonl").open()]
+    assert [row["id"] for row in rows if row["messages"][-1]["content"] == "Two years."] == manifest["reviewed_rows"]
 
 
 def test_what_is_withdrawn_or_deleted_leaves_queue_and_data(feedback, tmp_path):
