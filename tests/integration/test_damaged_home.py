@@ -193,7 +193,7 @@ def test_a_full_disk_is_one_sentence_and_the_command_goes_on_when_there_is_room(
     command, some, home, writes, phi_on_a_full_disk
 ):
     # Some kinds of writes: the long test takes all of them.
-    assert fill_the_disk(command, home, writes, phi, some)
+    assert fill_the_disk(command, home, writes, phi_on_a_full_disk, some)
 
 
 def test_status_shows_what_it_can_read_on_a_full_disk(home, writes, phi_on_a_full_disk):

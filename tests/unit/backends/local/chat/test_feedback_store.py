@@ -129,8 +129,8 @@ def test_the_dataset_reads_what_was_approved_and_keeps_the_pairs(feedback, tmp_p
     assert sum(version.rows.values()) == 31
     manifest = json.loads((Path(version.address) / "manifest.json").read_text())
     assert "approved" in json.dumps(manifest.get("sources", manifest))
-    rows = [json.loads(line) for path in Path(version.address).glob("t*.jsonl") for line in path.open()]
-    rows += [json.loads(line) for line in (Path(version.address) / "validation.jsonl").open()]
+    splits = [Path(version.address) / f"{split}.jsonl" for split in ("train", "validation", "test")]
+    rows = [json.loads(line) for split in splits for line in split.read_text().splitlines()]
     assert [row["id"] for row in rows if row["messages"][-1]["content"] == "Two years."] == manifest["reviewed_rows"]
 
 
