@@ -53,6 +53,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
         "PHI_UI_PORT": "3960",
         "PHI_WATCH_SECONDS": "5",
         "PHI_RETRAIN_COOLDOWN_MINUTES": "0",
+        "PHI_PROMPT_FLOW": "off",
     }
     home = Home(folder, settings)
     home.run()
