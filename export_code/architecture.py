@@ -53,7 +53,9 @@ class Architecture:
 def architecture_of(config: Mapping[str, Any], where: str) -> Architecture:
     """The architecture that a config.json describes. Raises CannotExport for any but Phi-3."""
     if config.get("architectures") != [SUPPORTED]:
-        raise CannotExport(f"{where} names {config.get('architectures')}; GGUF is written for {SUPPORTED}: {NO_CONVERTER}")
+        raise CannotExport(
+            f"{where} names {config.get('architectures')}; GGUF is written for {SUPPORTED}: {NO_CONVERTER}"
+        )
     try:
         context = int(config["max_position_embeddings"])
         window = int(config.get("sliding_window") or 0)
@@ -88,12 +90,14 @@ def _rotary(config: Mapping[str, Any], context: int, where: str) -> Rotary:
     if kind == "default":
         return Rotary(dimensions, base, original)
     if kind not in ("longrope", "su"):
-        raise CannotExport(f"{where} scales rotary positions by {kind!r}; of Phi-3 only longrope is known: {NO_CONVERTER}")
+        raise CannotExport(
+            f"{where} scales rotary positions by {kind!r}; of Phi-3 only longrope is known: {NO_CONVERTER}"
+        )
     long, short = tuple(map(float, rope["long_factor"])), tuple(map(float, rope["short_factor"]))
     if not len(long) == len(short) == dimensions // 2:
         raise CannotExport(
-            f"{where} has {len(long)} long and {len(short)} short factors for {dimensions // 2} pairs of rotary dimensions; "
-            "get the model again"
+            f"{where} has {len(long)} long and {len(short)} short factors for {dimensions // 2} pairs of rotary "
+            "dimensions; get the model again"
         )
     factor = rope.get("attention_factor")
     return Rotary(dimensions, base, original, float(factor or _attention_factor(context, original)), long, short)
@@ -106,7 +110,7 @@ def _attention_factor(context: int, original: int) -> float:
 
 
 def name_in_gguf(layers: int) -> Callable[[str], str]:
-    """A function from a weight's name in transformers to its name in GGUF. It raises CannotExport for an unknown one."""
+    """A function from a weight's name in transformers to its name in GGUF. It raises CannotExport for others."""
     import gguf
 
     known = gguf.get_tensor_name_map(gguf.MODEL_ARCH.PHI3, layers)

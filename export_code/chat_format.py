@@ -42,7 +42,7 @@ def chat_format(tokenizer: Any) -> ChatFormat | None:
 
 
 def _candidates(tokenizer: Any) -> Iterator[ChatFormat]:
-    """Formats that may be the template's: where a turn ends and the next one begins cannot be seen in a rendered text."""
+    """Formats that may be the template's: a rendered text does not show where a turn ends and the next one begins."""
     user, system, assistant = _turns(("user", ASKED), ("system", TOLD), ("assistant", ANSWERED))
     before_system, _, rest = _rendered(tokenizer, [system, user]).partition(TOLD)
     after_system, _, _ = rest.partition(ASKED)
@@ -52,7 +52,11 @@ def _candidates(tokenizer: Any) -> Iterator[ChatFormat]:
     finished = _rendered(tokenizer, [user, assistant], answer=False).rpartition(ANSWERED)[2]
     eos = tokenizer.eos_token or ""  # some templates put it after the last turn, also where it ends no turn
     for user_end in (unanswered, unanswered.removesuffix(eos)):
-        for user_start in (begins, after_answer.removeprefix(finished), after_answer.removeprefix(finished.removesuffix(eos))):
+        for user_start in (
+            begins,
+            after_answer.removeprefix(finished),
+            after_answer.removeprefix(finished.removesuffix(eos)),
+        ):
             system_end, answer = after_system.removesuffix(user_start), end.removeprefix(user_end)
             default = begins.removesuffix(user_start)
             yield ChatFormat(

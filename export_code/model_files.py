@@ -49,6 +49,10 @@ class Weights:
         """Names of all weights, in the order of their files."""
         return list(self._file_of)
 
+    def files(self) -> list[str]:
+        """Names of the files that hold the weights."""
+        return sorted(set(self._file_of.values()))
+
     def shape(self, name: str) -> tuple[int, ...]:
         with self._open(self._file_of[name]) as file:
             return tuple(file.get_slice(name).get_shape())

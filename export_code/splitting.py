@@ -39,7 +39,7 @@ def pre_tokenizer_name(tokenizer: Mapping[str, Any], where: str) -> str:
         if pattern == O200K and steps[0].get("behavior") in ("Isolated", "Removed"):
             return "gpt-4o"
     raise CannotExport(
-        f"{where} splits text in a way that is none of gpt-2, smollm and gpt-4o ({', '.join(map(str, kinds)) or 'not at all'}): "
+        f"{where} splits text by {', '.join(map(str, kinds)) or 'nothing'}, which is none of gpt-2, smollm and gpt-4o: "
         "llama.cpp would split otherwise; export with --format safetensors and use llama.cpp's own converter"
     )
 

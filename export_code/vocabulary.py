@@ -39,7 +39,9 @@ def vocabulary_of(tokenizer: Mapping[str, Any], rows: int, where: str) -> Vocabu
     """The vocabulary of a tokenizer.json, filled up to `rows` of the embedding. Raises CannotExport."""
     model = tokenizer.get("model") or {}
     if model.get("type") != "BPE":
-        raise CannotExport(f"{where} is of kind {model.get('type')!r}; llama.cpp is given BPE only: use a Phi tokenizer")
+        raise CannotExport(
+            f"{where} is of kind {model.get('type')!r}; llama.cpp is given BPE only: use a Phi tokenizer"
+        )
     if model.get("dropout") or model.get("ignore_merges"):
         raise CannotExport(f"{where} has dropout or ignore_merges, which llama.cpp would not do: use a Phi tokenizer")
     tokens, types = [f"[PAD{number}]" for number in range(rows)], [UNUSED] * rows
@@ -51,7 +53,7 @@ def vocabulary_of(tokenizer: Mapping[str, Any], rows: int, where: str) -> Vocabu
     for token in added:
         tokens[token["id"]] = token["content"]
         types[token["id"]] = CONTROL if token.get("special") else USER_DEFINED
-    unknown = model.get("unk_token")
+    unknown = str(model.get("unk_token"))
     if unknown in pieces:
         types[pieces[unknown]] = UNKNOWN
     strips = frozenset(token["content"] for token in added if token.get("rstrip"))
