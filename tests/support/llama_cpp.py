@@ -37,6 +37,11 @@ class LlamaServer:
         asked = {"messages": list(messages), "max_tokens": most, "temperature": 0}
         return self._ask("/v1/chat/completions", asked)["choices"][0]["message"]["content"]
 
+    def decoded(self, messages: Sequence[Any], most: int) -> int:
+        """How many tokens a greedy answer of at most so many takes."""
+        asked = {"messages": list(messages), "max_tokens": most, "temperature": 0, "cache_prompt": False}
+        return self._ask("/v1/chat/completions", asked)["usage"]["completion_tokens"]
+
     def _ask(self, path: str, asked: dict[str, Any]) -> Any:
         headers = {"content-type": "application/json"}
         request = urllib.request.Request(self._address + path, json.dumps(asked).encode(), headers)
@@ -45,14 +50,14 @@ class LlamaServer:
 
 
 @contextmanager
-def served(file: Path, vocabulary: int, context: int) -> Iterator[LlamaServer]:
+def served(file: Path, vocabulary: int, context: int, *, threads: int = 1) -> Iterator[LlamaServer]:
     """Serve the GGUF file on loopback during the block."""
     import xllamacpp
 
     settings: Any = xllamacpp.CommonParams()
     settings.model.path = str(file)
     settings.n_ctx, settings.n_parallel, settings.warmup = context, 1, False
-    settings.cpuparams.n_threads = 1
+    settings.cpuparams.n_threads = threads
     server = xllamacpp.Server(settings)
     try:
         yield LlamaServer(server.listening_address, vocabulary)
