@@ -120,7 +120,7 @@ def test_bash_completes_a_command(own_home, tmp_path):
     )
     program.chmod(0o755)
     typed = (
-        'eval "$(phi completion bash)"\nCOMP_WORDS=(phi exp)\nCOMP_CWORD=1\n_phi_completion phi\necho "${COMPREPLY[@]}"'
+        'eval "$(phi completion bash)"\nCOMP_WORDS=(phi expe)\nCOMP_CWORD=1\n_phi_completion phi\necho "${COMPREPLY[@]}"'
     )
     environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
     done = subprocess.run(["bash", "-c", typed], env=environment, capture_output=True, text=True)
