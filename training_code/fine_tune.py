@@ -72,6 +72,7 @@ def fine_tune(settings: Settings, log: Reporter) -> dict[str, Any]:
     from .data import as_dataset, load_rows
     from .merging import answers, compare, merge, on_whole_base, prompts_of
     from .model import context_length, load_model, load_tokenizer, stop_ids
+    from .pairs import load_pairs
     from .progress import Progress
     from .replay import with_replay
     from .saving import TimedSaving
@@ -91,6 +92,10 @@ def fine_tune(settings: Settings, log: Reporter) -> dict[str, Any]:
     replay = None
     if settings.replay_file is not None and settings.replay_share:
         replay = load_rows(settings.replay_file, tokenizer, stops, longest, max_cut_share=1.0)
+    pairs = load_pairs(settings, tokenizer, stops, longest)
+    no_preference = pairs.missing(settings.preference_min_pairs) if settings.preference != "none" else ""
+    if no_preference:
+        log.warning(f"no preference training: {no_preference}; the model learns from conversations alone")
     tokens = sizing.epoch_tokens(train.tokens, settings.replay_share if replay else 0.0)
     conversations = round(len(train.rows) * tokens / train.tokens)
     settings = sizing.fitted(settings.model_copy(update={"max_length": longest}), tokens=tokens, rows=conversations)
@@ -134,12 +139,22 @@ def fine_tune(settings: Settings, log: Reporter) -> dict[str, Any]:
     finally:
         progress.stop()
 
-    # Merge and save
     stage = results.staging(settings.output_dir)
     report = process.facts(given, identity, trainer, planned, progress, train, validation, replay)
     report["resumed_from"] = resumed.step if resumed else None
     # Without the wrapper that computes in bf16.
     tuned: Any = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
+
+    # Preferences
+    if settings.preference != "none":
+        report["preference"] = {"method": settings.preference, "pairs": pairs.counts(), "not_done": no_preference}
+        if not no_preference:
+            from .preference import prefer
+
+            trainer.free_optimizer()
+            report["preference"] |= prefer(settings, tuned, tokenizer, pairs, log, identity)
+
+    # Merge and save
     if settings.method != "full":
         tuned.save_pretrained(stage / "adapter")
         log.line("merging the adapter")
