@@ -176,7 +176,6 @@ def preference_arguments(settings: Settings, root: Path, steps: int) -> DPOConfi
         max_grad_norm=settings.max_grad_norm,
         optim=settings.optimizer,
         bf16=settings.precision == "bf16-autocast",
-        gradient_checkpointing=False,  # the older name, which trl switches on
         activation_checkpointing=settings.gradient_checkpointing,
         use_cpu=not torch.cuda.is_available(),
         seed=settings.seed,

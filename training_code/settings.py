@@ -127,7 +127,7 @@ class Settings(BaseModel):
         return self.checkpoint_dir or self.output_dir / "checkpoints"
 
     def learned_from(self) -> dict[str, Any]:
-        """The settings that change the weights, as JSON values; those of preference training only where there is one."""
+        """The settings that change the weights, as JSON values; those of preference training only when it is on."""
         unused = {name for name in FIELDS if name.startswith("preference")} if self.preference == "none" else set[str]()
         return self.model_dump(mode="json", exclude=unused | {name for name in FIELDS if PLACE in notes(name)})
 

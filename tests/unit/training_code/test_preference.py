@@ -76,7 +76,7 @@ def test_the_loss_is_that_of_the_paper_against_the_model_before(
 
     def loss() -> float:
         batch = trainer.data_collator([rows[i] for i in range(3)])
-        return trainer.compute_loss(trainer.model, batch).item()
+        return trainer.compute_loss(model, batch).item()
 
     assert loss() == pytest.approx(math.log(2), abs=1e-5)
     with torch.no_grad():
