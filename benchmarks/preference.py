@@ -117,8 +117,8 @@ def main(seeds: int, options: list[str]) -> None:
         for seed in range(seeds):
             found = preferred(model, dataset, file, seed, work / str(seed), options)
             report = gate(model, work / str(seed) / "model", dataset, work / str(seed) / "evaluation")
-            print(json.dumps({"seed": seed, **{k: v for k, v in found.items() if k != "losses"}}))
-            print(json.dumps(report["summary"] if "summary" in report else report, indent=1)[:6000])
+            print(json.dumps({"seed": seed, **{name: value for name, value in found.items() if name != "losses"}}))
+            print(json.dumps(report["models"]), json.dumps(report["comparisons"]["base"]), flush=True)
 
 
 if __name__ == "__main__":

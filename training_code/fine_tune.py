@@ -96,6 +96,8 @@ def fine_tune(settings: Settings, log: Reporter) -> dict[str, Any]:
     no_preference = pairs.missing(settings.preference_min_pairs) if settings.preference != "none" else ""
     if no_preference:
         log.warning(f"no preference training: {no_preference}; the model learns from conversations alone")
+    elif len(pairs):
+        log.line(f"then preference training on {len(pairs.train)} pairs; {len(pairs.held_out)} are held out")
     tokens = sizing.epoch_tokens(train.tokens, settings.replay_share if replay else 0.0)
     conversations = round(len(train.rows) * tokens / train.tokens)
     settings = sizing.fitted(settings.model_copy(update={"max_length": longest}), tokens=tokens, rows=conversations)
@@ -129,7 +131,7 @@ def fine_tune(settings: Settings, log: Reporter) -> dict[str, Any]:
         log.line(f"resuming from step {resumed.step}, the last complete checkpoint")
     if not (resumed and resumed.finished):
         left = steps - (resumed.step if resumed else 0)
-        ahead = estimate.estimate(trainer, settings, validation, left)
+        ahead = estimate.estimate(trainer, settings, validation, left, 0 if no_preference else pairs.tokens)
         estimate.announce(log, settings, train, validation, replay, planned, ahead)
     else:
         # Training had ended, perhaps by early stopping: the trainer only loads the best weights.

@@ -30,12 +30,22 @@ FOLDER = "preference"
 
 
 class PreferenceTrainer(DPOTrainer):
-    """DPOTrainer over rows that are tokens already and have the reference's log-probabilities."""
+    """DPOTrainer over rows that are tokens already, with the log-probabilities of the model as it is given."""
 
     def _prepare_dataset(self, dataset: Any, *_: Any, **__: Any) -> Any:
         return dataset
 
     def _precompute_ref_logps(self, dataset: Any, *_: Any, **__: Any) -> Any:
+        """Add the reference's log-probabilities, computed a pair at a time as the steps do: in bf16 others differ."""
+        rows = [
+            [
+                each.item()
+                for each in self.compute_ref_log_probs(self.model, self._prepare_inputs(self.data_collator([row])))
+            ]
+            for row in dataset
+        ]
+        for place, name in enumerate(("ref_chosen_logps", "ref_rejected_logps")):
+            dataset = dataset.add_column(name, [row[place] for row in rows])
         return dataset
 
 
@@ -91,12 +101,11 @@ def prefer(
     Resumes from its own last complete checkpoint, with the same reference.
     """
     in_bf16 = settings.precision == "bf16-autocast"
-    reference = likelihoods(model, pairs.train, in_bf16=in_bf16)
     before = preferred_share(pairs.held_out, likelihoods(model, pairs.held_out, in_bf16=in_bf16))
     progress = Progress(log, settings.log_seconds, "preference training, ")
     root = settings.checkpoints / FOLDER
     saving = TimedSaving(settings.save_seconds, settings.keep_checkpoints, identity)
-    trainer = make_preference_trainer(settings, model, tokenizer, pairs.train, reference, root, [saving, progress])
+    trainer = make_preference_trainer(settings, model, tokenizer, pairs.train, root, [saving, progress])
     resumed = checkpoints.newest(root, identity)
     if resumed:
         log.line(f"preference training resumes from step {resumed.step}, the last complete checkpoint")
@@ -125,22 +134,12 @@ def make_preference_trainer(
     model: Any,
     tokenizer: PreTrainedTokenizerBase,
     pairs: Sequence[TokenPair],
-    reference: Sequence[Likelihood],
     root: Path,
     callbacks: list[TrainerCallback],
 ) -> PreferenceTrainer:
     """A trainer over the pairs, ready for `train()`."""
     precisions = {name: each.dtype for name, each in model.named_parameters() if each.requires_grad}
-    rows = [
-        {
-            "prompt_ids": pair.prompt,
-            "chosen_ids": pair.chosen,
-            "rejected_ids": pair.rejected,
-            "ref_chosen_logps": each.chosen,
-            "ref_rejected_logps": each.rejected,
-        }
-        for pair, each in zip(pairs, reference, strict=True)
-    ]
+    rows = [{"prompt_ids": pair.prompt, "chosen_ids": pair.chosen, "rejected_ids": pair.rejected} for pair in pairs]
     trainer = PreferenceTrainer(
         model=model,
         args=preference_arguments(settings, root, preference_steps(settings, len(pairs))),
@@ -150,7 +149,7 @@ def make_preference_trainer(
     )
     trainer.remove_callback(PrinterCallback)
     if "ref" in getattr(model, "peft_config", {}):
-        model.delete_adapter("ref")  # trl's copy of the adapter, which the computed log-probabilities replace
+        model.delete_adapter("ref")  # trl's copy of the adapter: its log-probabilities are computed
     for name, each in model.named_parameters():
         if name in precisions:  # trl makes the adapter of a quantised model bf16
             each.data = each.data.to(precisions[name])

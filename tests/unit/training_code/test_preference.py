@@ -71,7 +71,7 @@ def test_the_loss_is_that_of_the_paper_against_the_model_before(
     given = settings(**ON, method=method, preference_file=pairs_file, preference_beta=0.3)
     model, tokenizer, pairs = parts(given)
     reference = likelihoods(model, pairs.train)
-    trainer = make_preference_trainer(given, model, tokenizer, pairs.train, reference, tmp_path, [])
+    trainer = make_preference_trainer(given, model, tokenizer, pairs.train, tmp_path, [])
     rows: Any = trainer.train_dataset
 
     def loss() -> float:
@@ -79,6 +79,9 @@ def test_the_loss_is_that_of_the_paper_against_the_model_before(
         return trainer.compute_loss(model, batch).item()
 
     assert loss() == pytest.approx(math.log(2), abs=1e-5)
+    for row, each in zip(rows, reference, strict=True):
+        assert row["ref_chosen_logps"] == pytest.approx(each.chosen, abs=1e-3)
+        assert row["ref_rejected_logps"] == pytest.approx(each.rejected, abs=1e-3)
     with torch.no_grad():
         torch.manual_seed(0)
         for each in model.parameters():
@@ -91,6 +94,13 @@ def test_the_loss_is_that_of_the_paper_against_the_model_before(
     expected = sum(math.log1p(math.exp(-margin)) for margin in margins) / 3
     assert abs(expected - math.log(2)) > 1e-3
     assert loss() == pytest.approx(expected, rel=1e-4)
+
+
+def test_in_bf16_too_the_first_step_starts_from_no_difference(
+    settings: Callable[..., Settings], train: Callable[..., Any], pairs_file: Path
+):
+    report, _ = train(settings(**ON, method="full", precision="bf16-autocast", preference_file=pairs_file))
+    assert report["preference"]["losses"][0]["loss"] == pytest.approx(math.log(2), abs=1e-3)
 
 
 def test_an_answer_is_as_likely_as_its_tokens_one_after_another(settings: Callable[..., Settings], pairs_file: Path):
