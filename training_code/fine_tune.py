@@ -155,6 +155,7 @@ def fine_tune(settings: Settings, log: Reporter) -> dict[str, Any]:
 
             trainer.free_optimizer()
             report["preference"] |= prefer(settings, tuned, tokenizer, pairs, log, identity)
+            pictures.draw_losses(report["preference"]["losses"], stage / "preference_curve.png", "loss per pair (nats)")
 
     # Merge and save
     if settings.method != "full":

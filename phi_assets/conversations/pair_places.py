@@ -21,6 +21,7 @@ from phi_assets.conversations.rows import ID_LENGTH, Conversation, Message, norm
 from phi_assets.conversations.splitting import Split, fill, joined
 
 HELD_OUT: tuple[Side, ...] = ("test", "validation")
+ORDER: tuple[Side, ...] = (*HELD_OUT, "train")
 Pair = Mapping[str, Any]
 
 
@@ -63,14 +64,14 @@ def place_pairs(
     ids = sorted(first)
     prompts = {each: prompt_key(pairs[first[each]]["prompt"]) for each in ids}
     opened = {side: {key for row in made.rows[side] for key in prompt_keys(row.conversation)} for side in SIDES}
-    near = {each: {side for side in SIDES if prompts[each] in opened[side]} for each in ids}
+    near: dict[str, set[Side]] = {each: {side for side in SIDES if prompts[each] in opened[side]} for each in ids}
     components = [[each] for each in ids]
     if made.grouped_near_duplicates:
         components = _components(ids, [pairs[first[each]] for each in ids], made, options, near, folder)
     groups = Groups({}, {}, [])
     for members in joined(components, _same(prompts)):
-        sides = set[Side]().union(*(near[each] for each in members))
-        side = next((each for each in (*HELD_OUT, "train") if each in sides), None)
+        sides: set[Side] = {side for each in members for side in near[each]}
+        side: Side | None = next((each for each in ORDER if each in sides), None)
         if side:
             groups.placed.update((each, Placed(side, members[0])) for each in members)
         else:

@@ -165,6 +165,40 @@ def test_the_same_seed_gives_the_same_weights_with_preferences_too(
     assert digests[0] == digests[1]
 
 
+def test_a_run_that_dies_in_the_stage_resumes_there_and_ends_with_the_same_weights(
+    settings: Callable[..., Settings],
+    train: Callable[..., Any],
+    pairs_file: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    from training_code.preference import PreferenceTrainer
+
+    def digest(report: dict[str, Any]) -> str:
+        return report["files"]["model/model.safetensors"]["sha256"]
+
+    given = {**ON, "preference_file": pairs_file, "preference_epochs": 2}
+    undisturbed, _ = train(settings(**given, output_dir=tmp_path / "undisturbed"))
+    step = PreferenceTrainer.training_step
+    steps = iter(range(31))  # four pairs to a step: dies in the eighth of twelve
+
+    def dying(*given: Any, **named: Any) -> Any:
+        if next(steps, None) is None:
+            raise RuntimeError("the node is lost")
+        return step(*given, **named)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(PreferenceTrainer, "training_step", dying)
+        with pytest.raises(RuntimeError, match="the node is lost"):
+            train(settings(**given, save_seconds=1e-6))
+    report, lines = train(settings(**given))
+
+    assert any("preference training resumes from step 7" in line for line in lines)
+    assert digest(report) == digest(undisturbed)
+    assert report["preference"]["preferred_before"] == undisturbed["preference"]["preferred_before"]
+    assert report["preference"]["losses"] == undisturbed["preference"]["losses"]
+
+
 def test_without_the_stage_a_recipe_and_its_fingerprint_are_as_before(
     settings: Callable[..., Settings], pairs_file: Path, tmp_path: Path
 ):
