@@ -24,7 +24,7 @@ LEFT_OUT = {
     "too_long": "longer than max_length",
     "several_turns": "an answer of several turns",
     "equal": "two equal answers",
-    "no_end": "the chat template does not end an answer",
+    "no_template": "not rendered by the chat template",
 }
 
 
@@ -83,8 +83,8 @@ class TokenPairs:
             return ""
         reasons = ", ".join(f"{count} {LEFT_OUT[reason]}" for reason, count in sorted(self.left_out.items()))
         return (
-            f"there are {len(self)} usable preference pairs, {len(self.train)} of them for training, and at least "
-            f"{least} are needed (preference_min_pairs)" + (f"; left out: {reasons}" if reasons else "")
+            f"usable preference pairs: {len(self)}, of them for training: {len(self.train)}, needed: at least {least} "
+            "(preference_min_pairs)" + (f"; left out: {reasons}" if reasons else "")
         )
 
 
@@ -142,7 +142,7 @@ def tokens_of(
         try:
             row = tokenise(tokenizer, [*context, {**answer[0], "learn": True}], stops)
         except TemplateMismatch:
-            return "no_end"
+            return "no_template"
         end = len(row.ids) - row.in_loss[::-1].index(True)
         if end > max_length:
             return "too_long"

@@ -96,13 +96,6 @@ def test_the_loss_is_that_of_the_paper_against_the_model_before(
     assert loss() == pytest.approx(expected, rel=1e-4)
 
 
-def test_in_bf16_too_the_first_step_starts_from_no_difference(
-    settings: Callable[..., Settings], train: Callable[..., Any], pairs_file: Path
-):
-    report, _ = train(settings(**ON, method="full", precision="bf16-autocast", preference_file=pairs_file))
-    assert report["preference"]["losses"][0]["loss"] == pytest.approx(math.log(2), abs=1e-3)
-
-
 def test_an_answer_is_as_likely_as_its_tokens_one_after_another(settings: Callable[..., Settings], pairs_file: Path):
     import torch
 
@@ -119,11 +112,11 @@ def test_an_answer_is_as_likely_as_its_tokens_one_after_another(settings: Callab
     assert likelihoods(model, [first])[0].chosen == pytest.approx(total, abs=1e-3)
 
 
-@pytest.mark.parametrize("method", ["full", "lora"])
+@pytest.mark.parametrize(("method", "precision"), [("full", "bf16-autocast"), ("lora", "fp32")])
 def test_held_out_chosen_answers_are_preferred_more_often_afterwards(
-    settings: Callable[..., Settings], train: Callable[..., Any], pairs_file: Path, method: str
+    settings: Callable[..., Settings], train: Callable[..., Any], pairs_file: Path, method: str, precision: str
 ):
-    report, lines = train(settings(**ON, method=method, preference_file=pairs_file))
+    report, lines = train(settings(**ON, method=method, precision=precision, preference_file=pairs_file))
 
     found = report["preference"]
     assert found["pairs"] == {"train": 24, "held_out": 12, "held_out_share": round(1 / 3, 4), "left_out": {}}
@@ -144,27 +137,16 @@ def test_with_fewer_than_twenty_pairs_it_says_why_not_and_learns_the_conversatio
     few = write_pairs(tmp_path / "few.jsonl", 15, 4)
     report, lines = train(settings(**ON, preference_file=few))
     said = next(line for line in lines if "no preference training" in line)
-    assert "19 usable preference pairs, 15 of them for training, and at least 20 are needed" in said
+    assert "usable preference pairs: 19, of them for training: 15, needed: at least 20" in said
     assert report["preference"]["not_done"] in said
     assert "steps" not in report["preference"]
     assert report["steps"] > 0
 
     none, lines = train(settings(**ON))
-    assert "there are 0 usable preference pairs" in none["preference"]["not_done"]
+    assert "usable preference pairs: 0," in none["preference"]["not_done"]
 
 
-def test_the_same_seed_gives_the_same_weights_with_preferences_too(
-    settings: Callable[..., Settings], train: Callable[..., Any], pairs_file: Path, tmp_path: Path
-):
-    digests = [
-        train(settings(**ON, preference_file=pairs_file, output_dir=tmp_path / name))[0]["files"][
-            "model/model.safetensors"
-        ]["sha256"]
-        for name in ("one", "two")
-    ]
-    assert digests[0] == digests[1]
-
-
+@pytest.mark.long
 def test_a_run_that_dies_in_the_stage_resumes_there_and_ends_with_the_same_weights(
     settings: Callable[..., Settings],
     train: Callable[..., Any],
