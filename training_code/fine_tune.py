@@ -4,7 +4,8 @@ r"""Fine-tune a causal language model on conversations, from a command line or u
         --base_model DIR --train_file FILE --validation_file FILE --output_dir OUT
 
 Afterwards OUT holds model/ (complete, safetensors), adapter/ (unless everything was trained), report.json,
-loss_curve.png, mask.png and mask.html, and preference_curve.png after preference training. When started again after a kill, it resumes from its last complete checkpoint.
+loss_curve.png, mask.png and mask.html, and preference_curve.png after preference training. When started again after a
+kill, it resumes from its last complete checkpoint.
 Exit codes: 0 done; 2 wrong input; 3 would take too long; 4 the orchestrator has ended; 130, 143 stopped by a signal.
 """
 
