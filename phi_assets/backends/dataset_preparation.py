@@ -99,6 +99,7 @@ class DatasetPreparation:
                 versions.assignment(),
                 Pace(log),
                 private_folder(versions.root),
+                reviewed={str(self.state / FEEDBACK)},
             )
             try:
                 published = versions.publish(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,12 +45,14 @@ def prepare(
     keep: Assignment,
     progress: Progress = lambda stage, rows, total: None,
     folder: Path | None = None,
+    reviewed: Container[str] = (),
 ) -> Prepared:
     """Read, clean and split the content of the feeds, in their order; rows in `keep` stay in their split.
 
     The same content under another name is read once. `progress` is called with the stage (`read`, `compared`, `split`),
     a number of rows and about how many there are (0: unknown), every thousand rows and at the end. The rows are in
-    temporary files in `folder`, which last as long as the result. Raises SourceError.
+    temporary files in `folder`, which last as long as the result. The facts name the rows of the feeds `reviewed`, so
+    that an answer can be traced to what a person approved. Raises SourceError.
     """
     scans = list(scans)
     collection = _Collection(options, folder)
@@ -66,6 +68,7 @@ def prepare(
                 sources.append({**entry, "rows": 0, "broken": 0, "same_as": first})
                 continue
             read[piece.sha256] = piece.name
+            collection.reviewed = scan.feed in reviewed
             sources.append({**entry, **_take_all(piece, collection, progress)})
     failed = [source for source in sources if source.get("error")]
     if failed and not collection.rows_read:
@@ -87,6 +90,7 @@ def prepare(
         "preference_pairs": len(pairs),
         "pairs": pairs.counts(),
         "own_splits": dict(Counter(own.values())),
+        "reviewed_rows": collection.of_reviews,
     }
     if own and not collection.by_file:
         facts["unused_keys"].pop(COLUMN, None)
@@ -128,6 +132,9 @@ class _Collection:
         self.preferences = Spool(folder)
         self.side: Side | None = None
         """The split that the file being read belongs to by its name."""
+        self.reviewed = False
+        """Whether people approved the rows of the file being read."""
+        self.of_reviews: list[str] = []
         self.by_file: dict[str, Side] = {}
         self.by_column: dict[str, Side] = {}
         self.of_one_row: list[list[str]] = []
@@ -162,6 +169,8 @@ class _Collection:
         for row_id, (conversation, _) in new.items():
             self.conversations.add(row_id, conversation, Origin(self.rows_read, item.file, item.line))
             self.context_only += sum(not turn.learn for turn in conversation)
+            if self.reviewed:
+                self.of_reviews.append(row_id)
             if self.side:
                 self.by_file[row_id] = self.side
             elif side := side_of_row(item.value):

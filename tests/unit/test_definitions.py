@@ -129,7 +129,16 @@ def test_only_the_azure_backend_the_tests_and_one_file_of_a_job_import_azure():
     """And what wraps it for Dagster, dagster_azure."""
     allowed = ("phi_assets/backends/azure/", "training_code/pipes.py")
     found = []
-    for tree in ("phi_assets", "dataset_code", "training_code", "evaluation_code", "serving_code", "flows", "data"):
+    for tree in (
+        "phi_assets",
+        "dataset_code",
+        "training_code",
+        "evaluation_code",
+        "export_code",
+        "serving_code",
+        "flows",
+        "data",
+    ):
         for path in (PROJECT / tree).rglob("*.py"):
             name = path.relative_to(PROJECT).as_posix()
             if not name.startswith(allowed) and _imported(path) & {"azure", "dagster_azure", "azureml"}:
@@ -138,7 +147,9 @@ def test_only_the_azure_backend_the_tests_and_one_file_of_a_job_import_azure():
     assert found == []
 
 
-@pytest.mark.parametrize("tree", ["dataset_code", "training_code", "evaluation_code", "serving_code", "flows"])
+@pytest.mark.parametrize(
+    "tree", ["dataset_code", "training_code", "evaluation_code", "export_code", "serving_code", "flows"]
+)
 def test_what_runs_elsewhere_imports_neither_the_project_nor_dagster(tree):
     imported: dict[str, set[str]] = {}
     for path in (PROJECT / tree).rglob("*.py"):

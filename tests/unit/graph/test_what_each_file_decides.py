@@ -208,7 +208,7 @@ def settings_of(backend: str) -> Settings:
     return read(AZURE if backend == "azure" else {})
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", ["local", pytest.param("azure", marks=pytest.mark.long)])
 def test_a_line_of_logic_in_each_file_makes_exactly_this_stale(backend, project):
     before = versions_of(backend, project)
     wrong: dict[str, tuple[set[str], set[str]]] = {}

@@ -325,11 +325,12 @@ class LocalChatHost(ChatHost):
         return state
 
     def _read(self) -> ChatState | None:
+        """Return what is deployed; None when there is nothing, or what another release stored: it is deployed again."""
         try:
             fields = read_json(self.folder / "state.json", MEND)
-        except FileNotFoundError:
+            return ChatState(**{**fields, "options": tuple(fields["options"])})
+        except (FileNotFoundError, TypeError, KeyError):
             return None
-        return ChatState(**{**fields, "options": tuple(fields["options"])})
 
     def _write(self, state: ChatState) -> None:
         atomic_write(self.folder / "state.json", json.dumps(asdict(state), indent=2))
