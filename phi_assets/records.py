@@ -147,6 +147,7 @@ class DatasetVersion(Record):
     address: str
     rows: dict[str, int]
     groups: dict[str, int]
+    pairs: int = field(default=0, metadata={"doc": "preference pairs"})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from phi_assets.conversations.formats.preferences import Preference
 from phi_assets.conversations.grouping import Assignment, Side
 from phi_assets.conversations.options import CleaningOptions
 from phi_assets.conversations.own_splits import COLUMN, are_splits, side_of_file, side_of_row
+from phi_assets.conversations.pair_places import place_pairs
 from phi_assets.conversations.progress import estimated_rows
 from phi_assets.conversations.quarantine import Quarantine, Quarantined, change, drop, drop_broken
 from phi_assets.conversations.rows import Broken, Conversation, Message, Rejected, Row, SourceError, conversation_id
@@ -35,7 +36,7 @@ class Prepared:
     split: Split
     quarantine: Sequence[Quarantined]
     facts: dict[str, Any]
-    preferences: Sequence[dict[str, Any]] = ()
+    preferences: Sequence[Mapping[str, Any]] = ()
 
 
 def prepare(
@@ -79,19 +80,22 @@ def prepare(
     rows = sum(made.counts().values())
     progress("split", rows, rows)
     collection.record_bridging(made.bridging)
+    pairs = place_pairs(Decoded(collection.preferences, orjson.loads), made, options, folder)
     facts = {
         "source": scans[0].feed if scans else "",
         "source_fingerprint": fingerprint(scans),
         "sources": sources,
         "skipped": {f"{scan.feed}: {each.name}": each.reason for scan in scans for each in scan.skipped},
         **_facts(options, collection, made),
+        "preference_pairs": len(pairs),
+        "pairs": pairs.counts(),
         "own_splits": dict(Counter(own.values())),
         "reviewed_rows": collection.of_reviews,
     }
     if own and not collection.by_file:
         facts["unused_keys"].pop(COLUMN, None)
     facts["warnings"] = [*(f"not read, or not to its end: {each['error']}" for each in failed), *made.warnings]
-    return Prepared(made, collection.quarantine, facts, Decoded(collection.preferences, orjson.loads))
+    return Prepared(made, collection.quarantine, facts, pairs)
 
 
 def _take_all(piece: Piece, collection: _Collection, progress: Progress) -> dict[str, Any]:
@@ -215,7 +219,6 @@ def _facts(options: CleaningOptions, collection: _Collection, made: Split) -> di
         "broken_share": kinds["broken"] / collection.rows_read if collection.rows_read else 0.0,
         "unused_keys": dict(sorted(collection.cleaner.unused.items())),
         "context_only_turns": collection.context_only,
-        "preference_pairs": len(collection.preferences),
         "masked": dict(sorted(collection.cleaner.masked.items())),
         "near_duplicate_groups": made.near_duplicate_groups(),
         "grouped_near_duplicates": made.grouped_near_duplicates,
