@@ -49,13 +49,14 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _service(options: argparse.Namespace) -> Service:
     from serving_code.service import Identity, Service
+    from serving_code.tracing import tracing_to
 
     limits = {field.name: getattr(options, field.name) for field in fields(Limits) if field.name in options}
     identity = Identity(options.deployment, options.model_name, options.model_version, options.model_digest)
     key = os.environ.get("SERVING_KEY") or None
     origins = tuple(origin.strip() for origin in options.cors_origins.split(",") if origin.strip())
-    answers = _answer_store(options.answers, options.answers_days)
-    return Service(identity, Limits(**limits), key, answers, cors_origins=origins)
+    store = _answer_store(options.answers, options.answers_days)
+    return Service(identity, Limits(**limits), key, store, tracing_to(options.traces), cors_origins=origins)
 
 
 def _answer_store(path: Path | None, days: float) -> AnswerStore | None:
@@ -127,6 +128,7 @@ def _parser() -> argparse.ArgumentParser:
     concurrency, queue = (environment.get(f"SERVING_MAX_{what}") for what in ("CONCURRENCY", "QUEUE"))
     kv_memory = environment.get("SERVING_KV_MEMORY_MB") or Limits.kv_memory_mb
     add("--kv-memory-mb", type=int, default=kv_memory, help="for keys and values; 0: 40%% of the free memory")
+    add("--traces", default="", help="address that takes OpenTelemetry traces (OTLP over HTTP); none: no traces")
     add("--max-concurrency", type=int, default=concurrency or Limits.max_concurrency, help="answers decoded together")
     add("--max-queue", type=int, default=queue or Limits.max_queue, help="answers that may wait; beyond it 429")
     add("--max-body", type=int, default=Limits.max_body, help="largest request in bytes; beyond it 413")

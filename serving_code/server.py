@@ -98,6 +98,7 @@ class RequestMiddleware:
         # Releases the place of a streamed answer: a stream whose client disconnected may never be started.
         request.state.held = ExitStack()
         started, status, waiting = time.monotonic(), 0, True
+        span = self._service.tracing.request(request.method, request.url.path, request.headers)
 
         async def send_with_headers(message: Message) -> None:
             nonlocal status
@@ -107,8 +108,10 @@ class RequestMiddleware:
                 headers["x-request-id"] = request.state.request_id
                 for name, value in self._service.identity.headers().items():
                     headers[name] = value
-            if message["type"] == "http.response.body" and message.get("body"):
-                first_byte(message["body"])
+            elif message["type"] == "http.response.body":
+                span.sent()
+                if message.get("body"):
+                    first_byte(message["body"])
             try:
                 async with asyncio.timeout(self._service.limits.write_seconds):
                     await send(message)
@@ -139,6 +142,7 @@ class RequestMiddleware:
                 await _internal_error(request.state.request_id).response()(scope, receive, send_with_headers)
         finally:
             request.state.held.close()
+            span.end(status, request.state.usage, self._service.identity.headers())
             if scope["path"] not in OPEN_PATHS:
                 seconds = time.monotonic() - started
                 self._log(request, status, seconds)
@@ -245,5 +249,6 @@ def serve(
         service.batcher.stop()
     if service.answers:
         service.answers.close()
+    service.tracing.close()
     event("stopped")
     return 1 if failed else 0

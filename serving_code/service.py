@@ -25,6 +25,7 @@ from serving_code.logs import event
 from serving_code.metrics import Metrics
 from serving_code.model_folder import DType
 from serving_code.prompts import Message
+from serving_code.tracing import Tracing
 
 if TYPE_CHECKING:
     from serving_code.generation import Generation
@@ -74,6 +75,7 @@ class Service:
     limits: Limits = field(default_factory=Limits)
     key: str | None = None
     answers: AnswerStore | None = None
+    tracing: Tracing = field(default_factory=Tracing)
     created: int = field(default_factory=lambda: int(time.time()))
     engine: Engine | None = None
     batcher: Batcher | None = None

@@ -5,6 +5,7 @@ such as one that a user adds, is judged by Dagster's own staleness.
 """
 
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from typing import Any
 
 from phi_assets.settings import Settings, current
@@ -14,6 +15,7 @@ SETTINGS = "phi/settings"
 FILES = "phi/files"
 BACKEND = "phi/backend"
 PROMPT_FLOW = "phi/prompt_flow"
+AGENT = "phi/agent"
 LIVE = "phi/live"
 """Tag of an asset whose subject changes outside the graph: it is made again before any asset directly downstream."""
 
@@ -25,6 +27,10 @@ ONLY_ON_LAPTOP = {BACKEND: "local"}
 """Metadata of one that the Azure backend lacks."""
 NEEDS_PROMPT_FLOW = {PROMPT_FLOW: True}
 """Metadata of one that PHI_PROMPT_FLOW=off leaves out; checks of such an asset are left out with it."""
+
+
+NEEDS_AGENT = {AGENT: True}
+"""Metadata of one that is left out where the extra `agent` is not installed."""
 
 
 def stored_by(port: str, *settings: str, files: Sequence[str] = ()) -> dict[str, Any]:
@@ -53,7 +59,9 @@ def on_laptop(*assets: str) -> tuple[str, ...]:
 
 
 def is_here(metadata: Mapping[str, Any], settings: Settings) -> bool:
-    """Return whether a definition with this metadata exists on the chosen backend, with or without Prompt flow."""
+    """Return whether a definition with this metadata exists on the chosen backend, with the packages that are here."""
+    if plain(metadata.get(AGENT, False)) and find_spec("agent_framework_openai") is None:
+        return False
     if plain(metadata.get(PROMPT_FLOW, False)) and settings.prompt_flow == "off":
         return False
     return plain(metadata.get(BACKEND, settings.backend)) == settings.backend
