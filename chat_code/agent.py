@@ -144,8 +144,9 @@ class ChatAgent:
         options: Options = {
             "temperature": settings.sampling.temperature,
             "max_tokens": settings.sampling.max_tokens,
-            # As the chat page asks: the endpoint leaves out the oldest turns when they do not fit.
-            "extra_body": {"truncation": "auto"},
+            # As the chat page asks: the endpoint leaves out the oldest turns when they do not fit, and answers by the
+            # model that it has: OpenAI's client cannot leave the name out.
+            "extra_body": {"truncation": "auto", "model": None},
         }
         self._agent = Agent(
             OpenAIChatCompletionClient(model=TUNED, async_client=self._client),
