@@ -50,13 +50,15 @@ def _chat(options: argparse.Namespace):
     from chat_code.lineage import Lineage
     from chat_code.models import BASE, TUNED, Facts
     from chat_code.service import Chat
+    from chat_code.tracing import tracing_to
     from chat_code.turn import TurnSettings
 
     facts = Facts(options.facts or _file("CHAT_FACTS"))
-    endpoints = {TUNED: Endpoint(options.endpoint, _endpoint_key(options), facts.complete)}
+    tracing = tracing_to(options.traces, content=options.trace_content)
+    endpoints = {TUNED: Endpoint(options.endpoint, _endpoint_key(options), facts.complete, tracing=tracing)}
     if options.base_endpoint:
         base_key = os.environ.get("CHAT_BASE_KEY", "")
-        endpoints[BASE] = Endpoint(options.base_endpoint, lambda: base_key)
+        endpoints[BASE] = Endpoint(options.base_endpoint, lambda: base_key, tracing=tracing)
     for endpoint in endpoints.values():
         chat_url(endpoint.url)
     system_prompt = options.system_prompt or _file("CHAT_SYSTEM_PROMPT")
@@ -161,6 +163,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--day-requests", type=int, default=0, help="questions a day of one person; 0: any number")
     add("--day-tokens", type=int, default=0, help="tokens a day of one person; 0: any number")
     add("--keep-days", type=float, default=0, help="days after which a conversation is deleted; 0: never")
+    add("--traces", default="", help="where traces go: an address that takes OTLP over HTTP, or azure")
+    add("--trace-content", action="store_true", help="traces hold questions and answers too")
     add("--tenant", default="", help="Azure's tenant: people are signed in by Container Apps")
     add("--hosts", nargs="*", default=[], help="more names by which browsers reach it")
     add("--host", default="127.0.0.1", help="address to listen on")

@@ -8,7 +8,7 @@ import random
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
@@ -25,6 +25,7 @@ from chat_code.endpoint_errors import (
     message_in,
     unreachable,
 )
+from chat_code.tracing import OFF, Tracing
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 # An overloaded endpoint says when to retry; more than two retries take too long for a person in a chat.
@@ -46,6 +47,7 @@ class Endpoint:
     key: Callable[[], str]
     known: Callable[[Served], Served] = lambda served: served
     keeps: bool = False
+    tracing: Tracing = OFF
     connect_s: float = CONNECT_S
     first_piece_s: float = FIRST_PIECE_S
     between_pieces_s: float = BETWEEN_PIECES_S
@@ -122,10 +124,29 @@ async def stream(
         "stream_options": {"include_usage": True},
         "truncation": "auto",
     }
+    asked = endpoint.tracing.asked(messages, asdict(sampling))
+    try:
+        async with aclosing(_retried(endpoint, body, client, asked.headers())) as pieces:
+            async for piece in pieces:
+                if isinstance(piece, Delta):
+                    asked.piece(piece.text)
+                elif isinstance(piece, Finished):
+                    asked.finished(piece.served, piece.usage, piece.reason)
+                yield piece
+    except (Exception, asyncio.CancelledError) as e:
+        asked.failed(e)
+        raise
+    finally:
+        asked.end()
+
+
+async def _retried(
+    endpoint: Endpoint, body: Mapping[str, Any], client: httpx.AsyncClient, headers: Mapping[str, str]
+) -> AsyncGenerator[Piece, None]:
     started = time.monotonic()
     for attempt in range(RETRIES + 1):
         try:
-            async with aclosing(_once(endpoint, body, client, started)) as pieces:
+            async with aclosing(_once(endpoint, body, client, headers, started)) as pieces:
                 async for piece in pieces:
                     yield piece
             return
@@ -144,11 +165,12 @@ class _Again(Exception):
 
 
 async def _once(
-    endpoint: Endpoint, body: Mapping[str, Any], client: httpx.AsyncClient, started: float
+    endpoint: Endpoint, body: Mapping[str, Any], client: httpx.AsyncClient, more: Mapping[str, str], started: float
 ) -> AsyncGenerator[Piece, None]:
     url = chat_url(endpoint.url)
     key = await asyncio.to_thread(endpoint.key)
     headers = {
+        **more,
         **({} if endpoint.keeps else {"x-phi-keep": "no"}),
         **({"authorization": f"Bearer {key}"} if key else {}),
     }

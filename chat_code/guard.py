@@ -27,7 +27,7 @@ HEADERS = {
 SAFE = frozenset({"GET", "HEAD"})
 OURS = "x-phi-chat"
 """A header that no form of another site can send."""
-PROGRAMS = "/v1/"
+PROGRAMS = ("/v1/", "/agent")
 
 
 class Guard:

@@ -35,7 +35,9 @@ class Lineage:
                 {
                     "source": str(near["id"]),
                     "similarity": round(float(near["similarity"]), 2),
-                    "text": f"{near['question']}\n{near['answer']}",
+                    # What one person said in the chat is shown to no other.
+                    "text": None if near.get("reviewed") else f"{near['question']}\n{near['answer']}",
+                    "reviewed": bool(near.get("reviewed")),
                 }
                 for near in told["nearest"][:NEAREST]
             ]

@@ -135,15 +135,17 @@ def _refused(code: str, why: str) -> Refused:
 
 async def _whole(answer: AsyncGenerator[Piece, None], name: str) -> JSONResponse:
     text = ""
-    async for piece in answer:
-        if isinstance(piece, str):
-            text += piece
-        else:
-            served, usage, reason = piece
-            choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": reason}
-            return JSONResponse(
-                _envelope(name, served, "chat.completion") | {"choices": [choice], "usage": _usage(usage)}
-            )
+    # Closed here, so that the person's place is free before the answer is sent.
+    async with aclosing(answer):
+        async for piece in answer:
+            if isinstance(piece, str):
+                text += piece
+            else:
+                served, usage, reason = piece
+                choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": reason}
+                return JSONResponse(
+                    _envelope(name, served, "chat.completion") | {"choices": [choice], "usage": _usage(usage)}
+                )
     raise Refused("failed", "the answer has no end")
 
 

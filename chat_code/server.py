@@ -17,8 +17,9 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from chat_code import api, openai_api
+from chat_code import agent_api, api, openai_api
 from chat_code.errors import Refused
 from chat_code.guard import Guard
 from chat_code.logs import event
@@ -115,14 +116,27 @@ def build_app(chat: Chat, who: WhoAsks, hosts: Iterable[str], keep_days: float =
             Route("/readyz", readyz),
             *api.routes(),
             *openai_api.routes(),
+            *agent_api.routes(),
             Mount("/", PageFiles(directory=PAGE)),
         ],
         exception_handlers={Refused: on_refusal, HTTPException: on_http_error},
         lifespan=lifespan,
     )
     app.state.chat, app.state.who, app.state.keep_days = chat, who, keep_days
+    app.add_middleware(_Traced, chat=chat)
     app.add_middleware(Guard, hosts=list(hosts))
     return app
+
+
+class _Traced:
+    """Puts a span around each request that asks, where the endpoint of the chat's model is traced."""
+
+    def __init__(self, app: ASGIApp, chat: Chat) -> None:
+        traced = [endpoint.tracing for endpoint in chat.endpoints.values()]
+        self._app = traced[0].around(app) if traced else app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._app(scope, receive, send)
 
 
 async def _sweep(chat: Chat, days: float) -> None:

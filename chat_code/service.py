@@ -164,6 +164,8 @@ class Chat:
         for client in self._clients.values():
             await client.aclose()
         await self.history.close()
+        for endpoint in self.endpoints.values():
+            await asyncio.to_thread(endpoint.tracing.close)
 
     async def _generate(
         self,

@@ -37,6 +37,13 @@ class ChatSettings(BaseModel):
     chat_words: Path | None = Field(
         None, description="file of words that neither questions nor answers of the chat may have, one a line"
     )
+    traces: str = Field(
+        "",
+        pattern=r"^(https?://\S+)?$",
+        description="address that takes OpenTelemetry traces of the chat and the endpoint (OTLP over HTTP), such as "
+        "http://127.0.0.1:5000/v1/traces of MLflow's page; empty: no traces",
+    )
+    trace_content: bool = Field(False, description="whether traces hold questions and answers too")
     feedback_share: float = Field(
         0.2,
         ge=0,

@@ -10,7 +10,7 @@ from types import ModuleType
 PACKAGE = Path(__file__).resolve().parent
 BUNDLED = PACKAGE / "bundled"
 """The wheel's copy of what lies beside `phi_assets` in a checkout: programs, flows, infra, data, locks."""
-PROGRAMS = frozenset({"chat_code", "dataset_code", "evaluation_code", "serving_code", "training_code"})
+PROGRAMS = frozenset({"chat_code", "dataset_code", "evaluation_code", "export_code", "serving_code", "training_code"})
 INSTALLED = BUNDLED.is_dir()
 PROJECT = BUNDLED if INSTALLED else PACKAGE.parent
 WORKING_FOLDER = Path.cwd() if INSTALLED else PROJECT

@@ -147,6 +147,7 @@ class DatasetVersion(Record):
     address: str
     rows: dict[str, int]
     groups: dict[str, int]
+    pairs: int = field(default=0, metadata={"doc": "preference pairs"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -285,6 +286,15 @@ class FlowPackage(Record):
     """The chat flow as a folder for `pf flow serve` or a container build."""
 
     address: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class AgentEvaluation(Record):
+    """The agent's answers to the evaluation questions, asked one at a time: per-row results at `address`."""
+
+    address: str
+    questions: int
+    share_right: float | None
 
 
 @dataclass(frozen=True, kw_only=True)

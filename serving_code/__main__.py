@@ -49,11 +49,14 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _service(options: argparse.Namespace) -> Service:
     from serving_code.service import Identity, Service
+    from serving_code.tracing import tracing_to
 
     limits = {field.name: getattr(options, field.name) for field in fields(Limits) if field.name in options}
     identity = Identity(options.deployment, options.model_name, options.model_version, options.model_digest)
     key = os.environ.get("SERVING_KEY") or None
-    return Service(identity, Limits(**limits), key, _answer_store(options.answers, options.answers_days))
+    origins = tuple(origin.strip() for origin in options.cors_origins.split(",") if origin.strip())
+    store = _answer_store(options.answers, options.answers_days)
+    return Service(identity, Limits(**limits), key, store, tracing_to(options.traces), cors_origins=origins)
 
 
 def _answer_store(path: Path | None, days: float) -> AnswerStore | None:
@@ -123,11 +126,18 @@ def _parser() -> argparse.ArgumentParser:
     add("--answers", type=Path, default=None, help="SQLite file that stores questions and answers; none: not stored")
     add("--answers-days", type=float, default=0, help="days to store them; 0 stores none, and deletes stored ones")
     concurrency, queue = (environment.get(f"SERVING_MAX_{what}") for what in ("CONCURRENCY", "QUEUE"))
+    kv_memory = environment.get("SERVING_KV_MEMORY_MB") or Limits.kv_memory_mb
+    add("--kv-memory-mb", type=int, default=kv_memory, help="for keys and values; 0: 40%% of the free memory")
+    add("--traces", default="", help="address that takes OpenTelemetry traces (OTLP over HTTP); none: no traces")
     add("--max-concurrency", type=int, default=concurrency or Limits.max_concurrency, help="answers decoded together")
     add("--max-queue", type=int, default=queue or Limits.max_queue, help="answers that may wait; beyond it 429")
     add("--max-body", type=int, default=Limits.max_body, help="largest request in bytes; beyond it 413")
     add("--default-max-new-tokens", type=int, default=Limits.default_max_new_tokens, help="when the request has none")
     add("--default-temperature", type=float, default=Limits.default_temperature, help="chat; 0 is greedy")
+    add("--body-seconds", type=float, default=Limits.body_seconds, help="for a request's body to arrive; then 408")
+    add("--write-seconds", type=float, default=Limits.write_seconds, help="for a client to read what was sent")
+    origins = environment.get("SERVING_CORS_ORIGINS", "")
+    add("--cors-origins", default=origins, help="web pages that may call this server, separated by commas; none: none")
     add("--dtype", choices=("auto", "bfloat16", "float32"), default="auto", help="auto: bfloat16 where it is fast")
     add("--threads", type=int, default=None, help="processor threads; none: torch decides")
     return parser

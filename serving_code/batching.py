@@ -1,23 +1,34 @@
-"""One worker thread decodes all requests in one batch, which a request joins and leaves while it runs."""
+"""One worker thread decodes all requests in one batch, which a request joins and leaves while it runs.
+
+`Batcher.generate(token_ids, sampling)` is the whole engine for what stands above it: tokens in, a stream of text out.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import threading
+import time
 from collections import deque
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from serving_code.engine import Completion, Engine, completion_of
 from serving_code.logs import event
+from serving_code.sampling import Sampling, TokenChoice
 
 if TYPE_CHECKING:
-    from serving_code.decoding import Generation
+    from serving_code.generation import Generation
 
-PREFILL_TOKENS = 2048
+# Everybody's next token waits for the piece of a prompt that is read with it.
+STEP_SECONDS = 0.5
+FEWEST_PROMPT_TOKENS, MOST_PROMPT_TOKENS = 512, 4096
+# The share of the memory for keys and values that may hold prefixes of earlier requests.
+PREFIX_SHARE = 0.5
+IDLE_SECONDS = 30.0
+LOW_MEMORY = 0.1
 
 
 @dataclass(frozen=True)
@@ -25,6 +36,7 @@ class Progress:
     """The result of one step for one answer: new text, and the completion after the last step, or the error."""
 
     delta: str = ""
+    token: TokenChoice | None = None
     completion: Completion | None = None
     error: Exception | None = None
 
@@ -39,14 +51,19 @@ class Ticket:
 
 
 class Batcher:
-    """Decodes at most `rows` answers together."""
+    """Decodes at most `rows` answers together, and fewer when their keys and values would not fit into memory."""
 
     def __init__(self, engine: Engine, rows: int) -> None:
+        from serving_code.prefix_cache import PrefixCache
+
         self._engine, self._rows = engine, rows
         self._waiting: deque[Ticket] = deque()
         self._running: list[Ticket] = []
         self._changed = threading.Condition()
         self._stopping = False
+        self._prompt_tokens = PromptTokens()
+        self.prefixes = PrefixCache(int(engine.kv_tokens * PREFIX_SHARE))
+        self._batch = engine.new_batch(self.prefixes)
         self._thread = threading.Thread(target=self._work, name="decoding", daemon=True)
         self._thread.start()
 
@@ -56,6 +73,11 @@ class Batcher:
             self._stopping = True
             self._changed.notify()
         self._thread.join(timeout)
+
+    @property
+    def running(self) -> int:
+        """The answers being generated now."""
+        return len(self._running)
 
     def submit(self, generation: Generation, deliver: Callable[[Progress], None]) -> Ticket:
         """Queue a generation; its progress is delivered from the worker thread."""
@@ -70,6 +92,15 @@ class Batcher:
         with self._changed:
             ticket.cancelled = True
             self._changed.notify()
+
+    def generate(
+        self, token_ids: Sequence[int], sampling: Sampling, *, caller: str | None = None
+    ) -> AsyncGenerator[Progress, None]:
+        """The answer to a prompt in tokens, piece by piece. Raises PromptTooLong.
+
+        Prompts of the same `caller` that begin alike are read once; None shares nothing.
+        """
+        return self.stream(self._engine.generation(list(token_ids), sampling, caller=caller))
 
     async def stream(self, generation: Generation) -> AsyncGenerator[Progress, None]:
         """The answer's progress, the completion last. Leaving the loop early cancels the answer."""
@@ -96,43 +127,71 @@ class Batcher:
         raise RuntimeError("the answer ended without a completion")
 
     def _work(self) -> None:
-        batch = self._engine.new_batch()
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._stopping or self._waiting or self._running)
+                awake = self._changed.wait_for(
+                    lambda: self._stopping or self._waiting or self._running, timeout=IDLE_SECONDS
+                )
                 if self._stopping:
                     return
                 cancelled = self._remove_cancelled()
-                newcomers = self._next_newcomers()
+            if not awake:
+                self._give_back_if_low()
             for ticket in cancelled:
+                self._batch.discard(ticket.generation)
+            self._admit()
+            self._step()
+
+    def _admit(self) -> None:
+        """Let waiting requests in, the first first, while there are rows and memory for them."""
+        with self._changed:
+            while self._waiting and len(self._running) < self._rows and self._batch.fits(self._waiting[0].generation):
+                ticket = self._waiting.popleft()
+                self._batch.admit([ticket.generation])
+                self._running.append(ticket)
+
+    def _step(self) -> None:
+        """One step. A failure must neither end the thread that serves all requests nor affect unrelated answers."""
+        batch, began = self._batch, time.monotonic()
+        try:
+            advanced = batch.step(self._prompt_tokens.now)
+        except Exception as e:
+            read = {id(generation) for generation in batch.reading}
+            # The failed pass changed nothing, so that the others go on without the prompts that it read.
+            failed = [ticket for ticket in self._running if id(ticket.generation) in read] or list(self._running)
+            self._fail(failed, e)
+            for ticket in failed:
+                ticket.generation.caller = None
                 batch.discard(ticket.generation)
-            # A failure must neither end the thread that serves all requests nor affect unrelated answers.
-            try:
-                self._running += newcomers
-                self._deliver(newcomers, batch.admit([ticket.generation for ticket in newcomers]))
-            except Exception as e:
-                self._fail(newcomers, e)
-            try:
-                self._deliver(self._running, batch.step())
-            except Exception as e:
-                self._fail(self._running, e)
-                batch = self._engine.new_batch()
+            if not read:
+                self._batch = self._engine.new_batch(self.prefixes)
+            return
+        self._prompt_tokens.took(time.monotonic() - began, batch.read_work)
+        self._deliver(advanced)
 
     def _fail(self, tickets: list[Ticket], error: Exception) -> None:
         event("decoding_failed", level=logging.ERROR, exc_info=True, answers=len(tickets))
-        for ticket in list(tickets):
+        for ticket in tickets:
             ticket.deliver(Progress(error=error))
             self._running.remove(ticket)
 
-    def _deliver(self, tickets: list[Ticket], advanced: list[Generation]) -> None:
+    def _deliver(self, advanced: list[Generation]) -> None:
         changed = {id(generation) for generation in advanced}
-        for ticket in list(tickets):
+        for ticket in list(self._running):
             generation = ticket.generation
             if id(generation) in changed:
                 completion = completion_of(generation) if generation.finish_reason else None
-                ticket.deliver(Progress(generation.delta, completion))
+                ticket.deliver(Progress(generation.delta, generation.chosen, completion))
                 if completion:
                     self._running.remove(ticket)
+
+    def _give_back_if_low(self) -> None:
+        """Drop the stored prefixes while nothing runs, when the machine is short of memory."""
+        from serving_code.kv_budget import available_bytes, total_bytes
+
+        if self.prefixes.tokens and available_bytes(self._engine.device) < LOW_MEMORY * total_bytes():
+            event("prefixes_dropped", tokens=self.prefixes.tokens)
+            self.prefixes.shrink(0)
 
     def _remove_cancelled(self) -> list[Ticket]:
         cancelled = [ticket for ticket in self._running if ticket.cancelled]
@@ -140,16 +199,23 @@ class Batcher:
         self._waiting = deque(ticket for ticket in self._waiting if not ticket.cancelled)
         return cancelled
 
-    def _next_newcomers(self) -> list[Ticket]:
-        """As many waiting tickets as fit. Prefill delays the rows being decoded, so its tokens are limited."""
-        newcomers: list[Ticket] = []
-        longest = 0
-        while self._waiting and len(self._running) + len(newcomers) < self._rows:
-            longest = max(longest, len(self._waiting[0].generation.prompt))
-            if newcomers and longest * (len(newcomers) + 1) > PREFILL_TOKENS:
-                break
-            newcomers.append(self._waiting.popleft())
-        return newcomers
+
+class PromptTokens:
+    """How many tokens of prompts a step reads: as many as keep it within STEP_SECONDS on this machine."""
+
+    def __init__(self) -> None:
+        self.now = FEWEST_PROMPT_TOKENS
+        self._decoding = self._per_token = 0.0
+
+    def took(self, seconds: float, work: float) -> None:
+        """Learn from a step that read prompts of so much work, 0 for one that only decoded."""
+        if not work:
+            self._decoding += (seconds - self._decoding) / 4
+            return
+        per_token = max(seconds - self._decoding, seconds / 4) / work
+        self._per_token += (per_token - self._per_token) / (4 if self._per_token else 1)
+        left = max(STEP_SECONDS - self._decoding, STEP_SECONDS / 2)
+        self.now = min(max(int(left / self._per_token), FEWEST_PROMPT_TOKENS), MOST_PROMPT_TOKENS)
 
 
 def _enqueue(loop: asyncio.AbstractEventLoop, queue: asyncio.Queue[Progress], progress: Progress) -> None:

@@ -1,154 +1,217 @@
-"""The decode loop: each step adds one token to every row; rows join and leave the running batch between steps."""
+"""The decode loop: each step adds a token to every answer, and reads some more of the prompts that wait.
+
+Sequences join and leave between steps. A long prompt is read in pieces, so that no step takes long.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Literal
 
 import torch
-from transformers.cache_utils import Cache
 
-from serving_code.cache import append_rows, join_left_padded, keep_rows, new_cache
+from serving_code.attention import Decoding, Piece, Step
+from serving_code.generation import FinishReason, Generation
+from serving_code.kv_store import KVStore, Row, capacity_for
 from serving_code.model_folder import LoadedModel
-from serving_code.sampling import Sampling, choose_tokens, new_generator
-from serving_code.text import TextStream
+from serving_code.prefix_cache import SHORTEST, PrefixCache, shared
 
-FinishReason = Literal["stop", "length"]
+__all__ = ["PROMPT_TOKENS", "DecodingBatch", "FinishReason", "Generation"]
 
-
-@dataclass(eq=False)
-class Generation:
-    """One answer being generated. `delta` is the text that the last step added.
-
-    `dropped_turns` of the conversation's oldest turns were left out of the prompt, because they did not fit.
-    """
-
-    prompt: list[int]
-    sampling: Sampling
-    text: TextStream
-    max_new_tokens: int
-    dropped_turns: int = 0
-    generator: torch.Generator | None = None
-    produced: int = 0
-    delta: str = ""
-    pieces: list[str] = field(default_factory=list)
-    finish_reason: FinishReason | None = None
-
-    def __post_init__(self) -> None:
-        self.generator = new_generator(self.sampling)
-
-    def accept(self, token: int, end_ids: frozenset[int]) -> None:
-        """Take the next token; `finish_reason` is set when it was the last."""
-        self.produced += 1
-        if token in end_ids:
-            self.finish_reason = "stop"
-        else:
-            self.delta = self.text.push(token)
-            if self.text.stopped:
-                self.finish_reason = "stop"
-            elif self.produced >= self.max_new_tokens:
-                self.finish_reason = "length"
-        if self.finish_reason:
-            self.delta = ("" if token in end_ids else self.delta) + self.text.finish()
-            # The buffered text can itself complete a stop string.
-            if self.text.stopped:
-                self.finish_reason = "stop"
-        self.pieces.append(self.delta)
+PROMPT_TOKENS = 2048
+# Smaller pieces of a prompt take nearly as long as this one.
+SMALLEST_PIECE = 64
+# Room for an answer that is reserved with a prompt's shelf; longer ones move to a larger shelf.
+ANSWER_ROOM = 128
 
 
 class DecodingBatch:
-    """The answers being decoded together. `admit` and `step` return those that advanced, finished or not."""
+    """The answers being generated together, by a model with ragged attention."""
 
-    def __init__(self, loaded: LoadedModel) -> None:
-        self._loaded = loaded
-        self._cache = new_cache()
-        self._mask = torch.zeros((0, 0), dtype=torch.long, device=loaded.device)
-        self._last: list[int] = []
+    def __init__(self, loaded: LoadedModel, budget: int, prefixes: PrefixCache | None = None) -> None:
+        self._loaded, self._budget, self._prefixes = loaded, budget, prefixes
+        self._longest = min(loaded.context_length, budget)
+        self.store = KVStore(self._longest)
         self.rows: list[Generation] = []
+        self.reading: list[Generation] = []
+        # The work of the last step's prompts, in tokens at the beginning of a prompt.
+        self.read_work = 0.0
+        self._equal_work = _equal_work(loaded)
+
+    def admit(self, newcomers: Sequence[Generation]) -> None:
+        """Let the newcomers take part from the next step on."""
+        self.rows += newcomers
+
+    def fits(self, newcomer: Generation) -> bool:
+        """Whether the memory is enough for the newcomer and the answers being generated, if all get as long as allowed.
+
+        Stored prefixes make room. One answer alone always fits, because the context is limited to the memory.
+        """
+        left = self._budget - self.reserved() - self._most(newcomer)
+        if left < 0 and self.rows:
+            return False
+        if self._prefixes:
+            self._prefixes.shrink(max(left, 0))
+        return True
+
+    def reserved(self) -> int:
+        """The tokens that the answers being generated can come to hold."""
+        return sum(self._most(generation) for generation in self.rows)
+
+    def _most(self, generation: Generation) -> int:
+        return capacity_for(generation.most_tokens, self._longest)
 
     @torch.inference_mode()
-    def admit(self, newcomers: Sequence[Generation]) -> list[Generation]:
-        """Read the newcomers' prompts, choose each one's first token, and let the unfinished ones join the rows."""
-        if not newcomers:
-            return []
-        ids, mask = self._left_padded([generation.prompt for generation in newcomers])
-        positions = (mask.cumsum(dim=-1) - 1).clamp(min=0)
-        cache = new_cache()
-        chosen = self._advance(list(newcomers), ids, mask, positions, cache)
-        alive = [row for row, generation in enumerate(newcomers) if not generation.finish_reason]
-        if alive:
-            self._join([newcomers[row] for row in alive], [chosen[row] for row in alive], *_only(cache, mask, alive))
-        return list(newcomers)
+    def step(self, prompt_tokens: int = PROMPT_TOKENS) -> list[Generation]:
+        """One forward pass; returns the answers that got a token, finished or not. Finished ones leave.
 
-    @torch.inference_mode()
-    def step(self) -> list[Generation]:
-        """Choose one more token for every row; the finished rows leave."""
+        As much of the waiting prompts is read as takes the time of `prompt_tokens` at the beginning of a prompt.
+
+        After an error nothing has changed: `reading` are the answers whose prompts the failed pass read.
+        """
         if not self.rows:
             return []
-        advanced = list(self.rows)
-        self._mask = torch.cat([self._mask, self._mask.new_ones((len(advanced), 1))], dim=1)
-        ids = torch.tensor(self._last, device=self._loaded.device).unsqueeze(1)
-        positions = self._mask.sum(dim=1, keepdim=True) - 1
-        self._last = self._advance(advanced, ids, self._mask, positions, self._cache)
-        self._keep([row for row, generation in enumerate(advanced) if not generation.finish_reason])
-        return advanced
-
-    def discard(self, generation: Generation) -> None:
-        """Remove a cancelled answer."""
-        if generation in self.rows:
-            self._keep([row for row, other in enumerate(self.rows) if other is not generation])
-
-    def _advance(
-        self, rows: list[Generation], ids: torch.Tensor, mask: torch.Tensor, positions: torch.Tensor, cache: Cache
-    ) -> list[int]:
-        output = self._loaded.model(
-            input_ids=ids,
-            attention_mask=mask,
-            position_ids=positions,
-            cache=cache,
-            use_cache=True,
-            logits_to_keep=1,
+        self.reading = []
+        planned = self._plan(prompt_tokens)
+        self.reading = [generation for generation, _ in planned]
+        for generation in self.rows:
+            if generation.output and generation.row:
+                self.store.make_room(generation.row, generation.row.length + 1)
+        decoding = [shelf for shelf in self.store if shelf.decoding]
+        rows: list[Generation] = [row.owner for shelf in decoding for row in shelf.rows[: shelf.decoding]]
+        pieces = [Piece(_row(generation), tokens) for generation, tokens in planned]
+        logits, answering = self._forward(
+            rows, planned, Step([self._lengths(shelf.rows[: shelf.decoding]) for shelf in decoding], pieces)
         )
-        tokens = choose_tokens(output.logits[:, -1], [(row.sampling, row.generator) for row in rows])
-        for generation, token in zip(rows, tokens, strict=True):
-            generation.accept(token, self._loaded.end_ids)
-        return tokens
+        for generation in rows:
+            _row(generation).length += 1
+        for piece in pieces:
+            piece.row.length += piece.tokens
+        for generation in answering[len(rows) :]:
+            row = _row(generation)
+            row.shelf.begin_decoding(row)
+        # Many times as fast as argmax on a processor.
+        likeliest: list[int] = logits.max(dim=-1).indices.tolist()
+        for at, generation in enumerate(answering):
+            generation.accept(generation.chooser.choose(logits[at], likeliest[at]), self._loaded.end_ids)
+            if generation.finish_reason:
+                self.discard(generation)
+        return answering
 
-    def _left_padded(self, prompts: Sequence[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:
-        length = max(map(len, prompts))
-        ids = torch.zeros((len(prompts), length), dtype=torch.long)
-        mask = torch.zeros_like(ids)
-        for row, prompt in enumerate(prompts):
-            ids[row, length - len(prompt) :] = torch.tensor(prompt)
-            mask[row, length - len(prompt) :] = 1
-        return ids.to(self._loaded.device), mask.to(self._loaded.device)
-
-    def _join(self, newcomers: list[Generation], last: list[int], cache: Cache, mask: torch.Tensor) -> None:
-        if self.rows:
-            append_rows(self._cache, cache)
-            self._mask = join_left_padded(self._mask, mask, 1)
-        else:
-            self._cache, self._mask = cache, mask
-        self.rows += newcomers
-        self._last = self._last + last if len(self.rows) > len(newcomers) else last
-
-    def _keep(self, rows: list[int]) -> None:
-        if len(rows) == len(self.rows):
+    @torch.inference_mode()
+    def discard(self, generation: Generation) -> None:
+        """Remove an answer; what it has stored may serve a later prompt."""
+        if generation not in self.rows:
             return
-        self.rows = [self.rows[row] for row in rows]
-        self._last = [self._last[row] for row in rows]
-        if self.rows:
-            self._cache, self._mask = _only(self._cache, self._mask, rows)
+        self.rows.remove(generation)
+        if generation.row is None:
+            return
+        row = generation.row
+        if self._prefixes and generation.caller is not None:
+            tokens = generation.stored_tokens()
+            if self._prefixes.wants(generation.caller, tokens):
+                self._prefixes.shrink(max(self._budget - self.reserved() - len(tokens), 0))
+                self._prefixes.add(generation.caller, tokens, row.shelf.read(row, len(tokens)))
+        self.store.close(row)
+        generation.row = None
+
+    def _plan(self, most: int) -> list[tuple[Generation, int]]:
+        """Which prompts are read now, and how many tokens of each.
+
+        Short prompts come first and whole, so that they do not wait for a long one to be read; half is for the long.
+        """
+        short = max(most // 2, 1)
+        waiting = sorted((each for each in self.rows if not each.output), key=lambda each: self._work(each) > short)
+        for_long = most - short if waiting and self._work(waiting[-1]) > short else 0
+        planned: list[tuple[Generation, int]] = []
+        self.read_work = 0.0
+        for generation in waiting:
+            long = self._work(generation) > short
+            room = most - self.read_work - (0 if long else for_long)
+            if room < 1:
+                break
+            if generation.row is None:
+                self._open(generation)
+            work = 1 + _row(generation).length / self._equal_work
+            smallest = min(SMALLEST_PIECE, most)
+            tokens = min(generation.unread, max(int(room / work), smallest))
+            if long or tokens == generation.unread or not planned:
+                planned.append((generation, tokens))
+                self.read_work += tokens * work
+        return planned
+
+    def _work(self, generation: Generation) -> float:
+        read = generation.row.length if generation.row else 0
+        return generation.unread * (1 + read / self._equal_work)
+
+    def _open(self, generation: Generation) -> None:
+        """Give the sequence a row, with the tokens that the cache or another row of the same caller has of it."""
+        room = min(generation.most_tokens, len(generation.prompt) + ANSWER_ROOM)
+        generation.row = row = self.store.open(generation, room)
+        if generation.caller is None or self._prefixes is None:
+            return
+        found, entry = self._prefixes.find(generation.caller, generation.prompt_array)
+        running, other = self._running(generation)
+        # The last token is read again: its logits choose the first token of the answer.
+        tokens = min(max(found, running), len(generation.prompt) - 1)
+        if tokens < SHORTEST:
+            return
+        if other is not None and running >= found:
+            layers = other.shelf.read(other, tokens)
+        elif entry is not None:
+            self._prefixes.used(entry)
+            layers = [(keys[:, :tokens], values[:, :tokens]) for keys, values in entry.layers]
         else:
-            self._cache, self._mask = new_cache(), self._mask.new_zeros((0, 0))
+            return
+        row.shelf.write(row, layers)
+        generation.cached_tokens = tokens
+
+    def _running(self, generation: Generation) -> tuple[int, Row | None]:
+        best: tuple[int, Row | None] = (0, None)
+        for other in self.rows:
+            if other.caller == generation.caller and other.row and other is not generation:
+                common = shared(other.stored_tokens(), generation.prompt_array)
+                best = max(best, (common, other.row), key=lambda each: each[0])
+        return best
+
+    def _lengths(self, rows: Sequence[Row]) -> Decoding:
+        lengths = [row.length for row in rows]
+        return Decoding(rows[0].shelf, torch.tensor(lengths, device=self._loaded.device), max(lengths) + 1)
+
+    def _forward(
+        self, rows: list[Generation], planned: list[tuple[Generation, int]], step: Step
+    ) -> tuple[torch.Tensor, list[Generation]]:
+        """The logits of the answers that get a token, (answers, vocabulary), and these answers."""
+        ids = [generation.output[-1] for generation in rows]
+        positions = [_row(generation).length for generation in rows]
+        wanted, answering = list(range(len(rows))), list(rows)
+        for generation, tokens in planned:
+            start = _row(generation).length
+            ids += generation.prompt[start : start + tokens]
+            positions += range(start, start + tokens)
+            if tokens == generation.unread:
+                wanted.append(len(ids) - 1)
+                answering.append(generation)
+        device = self._loaded.device
+        output = self._loaded.model(
+            input_ids=torch.tensor([ids], device=device),
+            position_ids=torch.tensor([positions], device=device),
+            use_cache=False,
+            logits_to_keep=torch.tensor(wanted, dtype=torch.long, device=device),
+            step=step,
+        )
+        return output.logits[0], answering
 
 
-def _only(cache: Cache, mask: torch.Tensor, rows: list[int]) -> tuple[Cache, torch.Tensor]:
-    """Cache and mask of these rows only, without the left padding common to all of them."""
-    if len(rows) == mask.shape[0]:
-        return cache, mask
-    mask = mask[torch.tensor(rows, device=mask.device)]
-    first = int(mask.any(dim=0).int().argmax())
-    keep_rows(cache, rows, first)
-    return cache, mask[:, first:]
+def _row(generation: Generation) -> Row:
+    assert generation.row is not None, "the answer has left the batch"
+    return generation.row
+
+
+def _equal_work(loaded: LoadedModel) -> float:
+    """After how many tokens reading one more costs as much in attention as in the rest of the model.
+
+    From the multiplications of both; attention's count four times, as measured with bfloat16 on a processor.
+    """
+    model, config = loaded.model, loaded.model.config
+    layers = model.num_parameters() - model.get_input_embeddings().weight.numel()
+    return max(layers / (8 * config.num_hidden_layers * config.hidden_size), 1.0)

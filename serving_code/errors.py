@@ -10,6 +10,7 @@ from starlette.responses import JSONResponse
 TYPES = {
     401: "authentication_error",
     404: "not_found_error",
+    408: "timeout_error",
     429: "rate_limit_error",
     500: "server_error",
     503: "service_unavailable_error",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import json
 from collections.abc import Iterator
@@ -14,20 +15,36 @@ from starlette.requests import ClientDisconnect, Request
 from serving_code.disconnect import ClientGone
 from serving_code.errors import Refusal
 
+BODY_SECONDS = 30.0
+
 
 @dataclass(frozen=True)
 class Limits:
-    """`max_concurrency` answers are decoded together, and `max_queue` more may wait; `max_body` is in bytes."""
+    """`max_concurrency` answers are decoded together, and `max_queue` more may wait; `max_body` is in bytes.
 
-    max_concurrency: int = 8
+    `kv_memory_mb` is for the keys and values of running answers and stored prefixes; 0 takes a share of what is free.
+    A client that does not send its body, or does not read its answer, for so many seconds is cut off.
+    """
+
+    max_concurrency: int = 32
     max_queue: int = 32
     max_body: int = 1_000_000
     max_inputs: int = 64
     default_max_new_tokens: int = 512
-    default_temperature: float = 0.0
+    default_temperature: float = 1.0
+    kv_memory_mb: int = 0
+    body_seconds: float = BODY_SECONDS
+    write_seconds: float = 60.0
 
     def __post_init__(self) -> None:
-        minimums = {"max_concurrency": 1, "max_queue": 0, "max_body": 1, "max_inputs": 1, "default_max_new_tokens": 1}
+        minimums = {
+            "max_concurrency": 1,
+            "max_queue": 0,
+            "max_body": 1,
+            "max_inputs": 1,
+            "default_max_new_tokens": 1,
+            "kv_memory_mb": 0,
+        }
         for name, minimum in minimums.items():
             if getattr(self, name) < minimum:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least {minimum}")
@@ -54,9 +71,9 @@ def check_key(authorization: str | None, key: str | None) -> None:
         )
 
 
-async def read_json(request: Request, max_body: int) -> dict[str, Any]:
-    """The body as a JSON object; 413 when it is larger than `max_body` bytes, 400 when it is not a JSON object."""
-    raw = await read_body(request, max_body)
+async def read_json(request: Request, limits: Limits) -> dict[str, Any]:
+    """The body as a JSON object; 400 when it is none, and refusals of `read_body`."""
+    raw = await read_body(request, limits.max_body, limits.body_seconds)
     try:
         value = json.loads(raw)
     except (ValueError, RecursionError) as e:
@@ -66,8 +83,8 @@ async def read_json(request: Request, max_body: int) -> dict[str, Any]:
     return value
 
 
-async def read_body(request: Request, max_body: int) -> bytes:
-    """The body's bytes; 413 as soon as it is known to be larger than `max_body` bytes."""
+async def read_body(request: Request, max_body: int, seconds: float = BODY_SECONDS) -> bytes:
+    """The body's bytes; 413 as soon as it is known to be larger than `max_body` bytes, 408 after `seconds`."""
     declared = request.headers.get("content-length", "")
     body = bytearray()
     too_large = Refusal(
@@ -76,12 +93,18 @@ async def read_body(request: Request, max_body: int) -> bytes:
     if declared.isdigit() and int(declared) > max_body:
         raise too_large
     try:
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > max_body:
-                raise too_large
+        async with asyncio.timeout(seconds):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > max_body:
+                    raise too_large
     except ClientDisconnect as e:
         raise ClientGone from e
+    except TimeoutError as e:
+        raise Refusal(
+            408, f"the body did not arrive within {seconds:g} s; send it again", code="request_timeout",
+            headers={"Connection": "close"},
+        ) from e  # fmt: skip
     return bytes(body)
 
 

@@ -40,6 +40,15 @@ class PromptEncoder:
                 "a message holds an unpaired surrogate, which is not valid text; send valid Unicode"
             ) from e
 
+    def encode_text(self, text: str) -> list[int]:
+        """The tokens of a text alone, control tokens in it read as plain text. Raises UnusablePrompt."""
+        try:
+            text.encode()
+        except UnicodeEncodeError as e:
+            raise UnusablePrompt("the prompt holds an unpaired surrogate; send valid Unicode") from e
+        with self._lock:
+            return self._ids(text, literal=True)
+
     def _encode(self, conversation: Sequence[Message]) -> list[int]:
         """Encode the prompt; a message that contains a control token (`<|end|>`) is encoded separately, as plain text.
 

@@ -14,7 +14,7 @@ from serving_code.engine import Sampling
 from serving_code.errors import Refusal, nearest
 from serving_code.limits import Limits, read_json
 from serving_code.prompts import Message
-from serving_code.service import Service
+from serving_code.service import Asked, Service, caller_of
 
 
 class Params(BaseModel):
@@ -48,14 +48,16 @@ async def score(request: Request) -> JSONResponse:
     """Answer every input; `response.json()[0]` is the first input's text."""
     service: Service = request.app.state.service
     service.ready()
-    body = await read_json(request, service.limits.max_body)
+    body = await read_json(request, service.limits)
     inputs, params = parse(body, service.limits)
     try:
         sampling = params.sampling(service.limits)
     except ValueError as e:
         raise Refusal(422, f"params: {e}", code="invalid_value", param="params") from e
     conversations = [turns_of(given) for given in inputs]
-    answers = await service.complete(request, conversations, sampling, field="input_data", status=422)
+    caller = caller_of(request, {})
+    asked = [Asked(turns, sampling, caller) for turns in conversations]
+    answers = await service.complete(request, asked, field="input_data", status=422)
     request.state.usage = {
         "prompt_tokens": sum(answer.prompt_tokens for answer in answers),
         "completion_tokens": sum(answer.completion_tokens for answer in answers),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import re
@@ -16,8 +17,9 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -25,8 +27,10 @@ from serving_code.disconnect import ClientGone
 from serving_code.errors import Refusal
 from serving_code.limits import check_key
 from serving_code.logs import event
+from serving_code.metrics import CONTENT_TYPE
 from serving_code.model_folder import DType
-from serving_code.openai_api import chat_completions, models
+from serving_code.openai_api import chat_completions, model, models
+from serving_code.openai_completions import completions
 from serving_code.score_api import score
 from serving_code.service import Service
 
@@ -36,10 +40,12 @@ DRAIN_SECONDS = 60
 HELP = {
     "POST /score": {"input_data": ["Who founded Microsoft?"], "params": {"max_new_tokens": 128}},
     "POST /v1/chat/completions": {"messages": [{"role": "user", "content": "Who founded Microsoft?"}]},
+    "POST /v1/completions": {"prompt": "Microsoft was founded by", "max_tokens": 16},
     "GET /v1/models": "the model that is served",
+    "GET /metrics": "counts and times for Prometheus",
     "GET /livez": "200 when the process is alive",
     "GET /readyz": "200 when the model is loaded, 503 before",
-    "key": "send the header 'Authorization: Bearer <key>' to /score and /v1",
+    "key": "send the header 'Authorization: Bearer <key>' to /score, /v1 and /metrics",
 }
 
 
@@ -61,6 +67,19 @@ async def readyz(request: Request) -> JSONResponse:
     return JSONResponse({"status": "ready", "serves": service.identity.headers()})
 
 
+async def metrics(request: Request) -> PlainTextResponse:
+    """Counts and times for Prometheus."""
+    service: Service = request.app.state.service
+    gauges: dict[str, float] = {"phi_answers_inside": service.admission.inside}
+    if service.batcher and service.engine:
+        gauges |= {
+            "phi_answers_running": service.batcher.running,
+            "phi_kv_tokens": service.engine.kv_tokens,
+            "phi_prefix_tokens": service.batcher.prefixes.tokens,
+        }
+    return PlainTextResponse(service.metrics.text(gauges), media_type=CONTENT_TYPE)
+
+
 class RequestMiddleware:
     """Gives each request an id, checks the key, adds the identity headers, and logs one line per request."""
 
@@ -78,7 +97,8 @@ class RequestMiddleware:
         request.state.usage = {}
         # Releases the place of a streamed answer: a stream whose client disconnected may never be started.
         request.state.held = ExitStack()
-        started, status = time.monotonic(), 0
+        started, status, waiting = time.monotonic(), 0, True
+        span = self._service.tracing.request(request.method, request.url.path, request.headers)
 
         async def send_with_headers(message: Message) -> None:
             nonlocal status
@@ -88,12 +108,32 @@ class RequestMiddleware:
                 headers["x-request-id"] = request.state.request_id
                 for name, value in self._service.identity.headers().items():
                     headers[name] = value
-            await send(message)
+            elif message["type"] == "http.response.body":
+                span.sent()
+                if message.get("body"):
+                    first_byte(message["body"])
+            try:
+                async with asyncio.timeout(self._service.limits.write_seconds):
+                    await send(message)
+            except TimeoutError as e:
+                event("client_too_slow", level=logging.WARNING, request_id=request.state.request_id)
+                raise ClientGone from e
+
+        def first_byte(body: bytes) -> None:
+            nonlocal waiting
+            # The first event of a stream holds the role only; the second has the first token.
+            if waiting and b'"content": ""' not in body:
+                waiting = False
+                if status == 200 and request.method == "POST":
+                    self._service.metrics.first_token_seconds.add(time.monotonic() - started)
 
         try:
             if scope["path"] not in OPEN_PATHS:
                 check_key(request.headers.get("authorization"), self._service.key)
             await self._app(scope, receive, send_with_headers)
+        except ClientGone:
+            # The server closes the connection of an answer that is not complete.
+            pass
         except Refusal as e:
             await e.response()(scope, receive, send_with_headers)
         except Exception:
@@ -102,8 +142,12 @@ class RequestMiddleware:
                 await _internal_error(request.state.request_id).response()(scope, receive, send_with_headers)
         finally:
             request.state.held.close()
+            span.end(status, request.state.usage, self._service.identity.headers())
             if scope["path"] not in OPEN_PATHS:
-                self._log(request, status, time.monotonic() - started)
+                seconds = time.monotonic() - started
+                self._log(request, status, seconds)
+                path = request.url.path if scope.get("endpoint") and "model" not in scope["path_params"] else "other"
+                self._service.metrics.request(path, status, seconds, request.state.usage)
 
     @staticmethod
     def _log(request: Request, status: int, seconds: float) -> None:
@@ -160,12 +204,24 @@ def build_app(service: Service) -> Starlette:
             Route("/readyz", readyz),
             Route("/score", score, methods=["POST"]),
             Route("/v1/chat/completions", chat_completions, methods=["POST"]),
+            Route("/v1/completions", completions, methods=["POST"]),
             Route("/v1/models", models),
+            Route("/v1/models/{model:path}", model),
+            Route("/metrics", metrics),
         ],
         exception_handlers=handlers,  # type: ignore[arg-type]
     )
     app.state.service = service
     app.add_middleware(RequestMiddleware, service=service)
+    if service.cors_origins:
+        # Outside the check of the key: a browser asks first, without it.
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=service.cors_origins,
+            allow_methods=["GET", "POST"],
+            allow_headers=["*"],
+            expose_headers=[*service.identity.headers(), "x-request-id"],
+        )
     return app
 
 
@@ -193,5 +249,6 @@ def serve(
         service.batcher.stop()
     if service.answers:
         service.answers.close()
+    service.tracing.close()
     event("stopped")
     return 1 if failed else 0

@@ -3,29 +3,35 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import json
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from starlette.requests import Request
 
 from serving_code.answers import AnswerStore, StoredAnswer
 from serving_code.batching import Batcher
 from serving_code.disconnect import unless_gone
-from serving_code.engine import Completion, Engine, PromptTooLong, Sampling, UnusablePrompt
+from serving_code.engine import Completion, Engine, PromptTooLong, Sampling, UnusablePrompt, UnusableSchema
 from serving_code.errors import Refusal
 from serving_code.limits import Admission, Limits
 from serving_code.logs import event
+from serving_code.metrics import Metrics
 from serving_code.model_folder import DType
 from serving_code.prompts import Message
+from serving_code.tracing import Tracing
 
 if TYPE_CHECKING:
-    from serving_code.decoding import Generation
+    from serving_code.generation import Generation
 
+# The fields by which OpenAI's and vLLM's clients name the person or the group that a request is for.
+CALLER_FIELDS = ("cache_salt", "prompt_cache_key", "safety_identifier", "user")
 PIN = "azureml-model-deployment"
 KEEP = "x-phi-keep"
 
@@ -52,6 +58,10 @@ class Identity:
             "x-model-version": self.model_version,
         }
 
+    def answers_to(self, model: str) -> bool:
+        """Whether a client means this model: by its name, its name and version, or its deployment's name."""
+        return model in (self.model_name, f"{self.model_name}:{self.model_version}", self.deployment)
+
     def fingerprint(self) -> str:
         """The identity as one string, for OpenAI's `system_fingerprint`."""
         return f"{self.deployment}/{self.model_name}:{self.model_version}"
@@ -65,9 +75,12 @@ class Service:
     limits: Limits = field(default_factory=Limits)
     key: str | None = None
     answers: AnswerStore | None = None
+    tracing: Tracing = field(default_factory=Tracing)
     created: int = field(default_factory=lambda: int(time.time()))
     engine: Engine | None = None
     batcher: Batcher | None = None
+    metrics: Metrics = field(default_factory=Metrics)
+    cors_origins: tuple[str, ...] = ()
     admission: Admission = field(init=False)
 
     def __post_init__(self) -> None:
@@ -102,9 +115,15 @@ class Service:
 
         disable_progress_bar()
         started = time.monotonic()
-        self.engine = Engine.load(model_dir, threads=threads, dtype=dtype)
+        kv_bytes = self.limits.kv_memory_mb * 1_000_000 or None
+        self.engine = Engine.load(model_dir, threads=threads, dtype=dtype, kv_bytes=kv_bytes)
         self.batcher = Batcher(self.engine, self.limits.max_concurrency)
-        event("ready", seconds=round(time.monotonic() - started, 2), context_length=self.engine.context_length)
+        event(
+            "ready",
+            seconds=round(time.monotonic() - started, 2),
+            context_length=self.engine.context_length,
+            kv_tokens=self.engine.kv_tokens,
+        )
 
     def load_in_background(
         self, model_dir: Path, threads: int | None, dtype: DType, on_failure: Callable[[], None]
@@ -131,45 +150,51 @@ class Service:
             )
         return self.engine, self.batcher
 
-    async def complete(
-        self,
-        request: Request,
-        conversations: Sequence[Sequence[Message]],
-        sampling: Sampling,
-        *,
-        field: str,
-        status: int,
-        drop_oldest: bool = False,
-    ) -> list[Completion]:
+    async def complete(self, request: Request, asked: Sequence[Asked], *, field: str, status: int) -> list[Completion]:
         """All answers, decoded together. Raises ClientGone, or Refusal as `prepare` does."""
         engine, batcher = self.ready()
-        with self.admission.places(len(conversations)):
-            generations = [
-                await self.prepare(engine, turns, sampling, field=field, status=status, drop_oldest=drop_oldest)
-                for turns in conversations
-            ]
+        with self.admission.places(len(asked)):
+            generations = [await self.prepare(engine, each, field=field, status=status) for each in asked]
             return await unless_gone(request, _all_of(batcher, generations))
 
-    async def prepare(
-        self,
-        engine: Engine,
-        turns: Sequence[Message],
-        sampling: Sampling,
-        *,
-        field: str,
-        status: int,
-        drop_oldest: bool = False,
-    ) -> Generation:
+    async def prepare(self, engine: Engine, asked: Asked, *, field: str, status: int) -> Generation:
         """A generation with its tokenised prompt; runs in a thread, because a long text takes a while.
 
         Raises Refusal with this status and field when the prompt is too long or the chat template refuses it.
         """
         try:
-            return await asyncio.to_thread(engine.prepare, turns, sampling, drop_oldest=drop_oldest)
+            return await asyncio.to_thread(asked.generation, engine)
         except PromptTooLong as e:
             raise Refusal(status, str(e), code="context_length_exceeded", param=field) from e
         except UnusablePrompt as e:
             raise Refusal(status, str(e), code="unusable_messages", param=field) from e
+        except UnusableSchema as e:
+            raise Refusal(400, str(e), code="unusable_schema", param="response_format") from e
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One answer that is wanted: to a conversation, a text or tokens. `caller` is whose stored prefixes are read."""
+
+    prompt: Sequence[Message] | str | list[int]
+    sampling: Sampling
+    caller: str | None = None
+    drop_oldest: bool = False
+
+    def generation(self, engine: Engine) -> Generation:
+        """The generation, not started. Raises PromptTooLong, UnusablePrompt or UnusableSchema."""
+        if isinstance(self.prompt, str):
+            return engine.generation(engine.encode_text(self.prompt), self.sampling, caller=self.caller)
+        if self.prompt and isinstance(self.prompt[0], int):
+            return engine.generation(cast(list[int], self.prompt), self.sampling, caller=self.caller)
+        turns = cast(Sequence[Message], self.prompt)
+        return engine.prepare(turns, self.sampling, drop_oldest=self.drop_oldest, caller=self.caller)
+
+
+def caller_of(request: Request, body: Mapping[str, Any]) -> str:
+    """Whose stored prefixes a request may read: those of the same key and the same CALLER_FIELDS, as one digest."""
+    said = [request.headers.get("authorization"), *(body.get(name) for name in CALLER_FIELDS)]
+    return hashlib.sha256(json.dumps(said, default=str).encode()).hexdigest()
 
 
 async def _all_of(batcher: Batcher, generations: list[Generation]) -> list[Completion]:

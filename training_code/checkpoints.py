@@ -37,7 +37,8 @@ def fingerprint(settings: Settings) -> str:
     code = sorted(Path(__file__).resolve().parent.glob("*.py"))
     model = sorted(p for p in settings.base_model.iterdir() if p.is_file())
     replay = [settings.replay_file] if settings.replay_file and settings.replay_share else []
-    for path in [settings.train_file, settings.validation_file, *replay, *code, *model]:
+    pairs = [settings.preference_file] if settings.preference_file and settings.preference != "none" else []
+    for path in [settings.train_file, settings.validation_file, *replay, *pairs, *code, *model]:
         with path.open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()

@@ -33,6 +33,7 @@ from .settings import settings_from
 
 PROGRAM = Path(__file__).with_name("fine_tune.py")
 POLL_SECONDS = 1.0
+CHECKPOINTS = ("checkpoints", "checkpoints/preference")  # of the conversations, and of preference training
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -45,8 +46,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     local = Path(tempfile.mkdtemp(prefix="training-"))
     try:
-        restore(options.store / "checkpoints", local / "checkpoints")
-        code = train(rest, local, lambda: mirror(local / "checkpoints", options.store / "checkpoints"))
+        for folder in CHECKPOINTS:
+            restore(options.store / folder, local / folder)
+        code = train(rest, local, lambda: [mirror(local / folder, options.store / folder) for folder in CHECKPOINTS])
         if code == 0:
             publish(local, options.store)
         return code
@@ -65,7 +67,7 @@ def finished(store: Path, arguments: Sequence[str]) -> bool:
     return results.finished_report(store, checkpoints.fingerprint(settings)) is not None
 
 
-def train(arguments: Sequence[str], local: Path, save: Callable[[], None]) -> int:
+def train(arguments: Sequence[str], local: Path, save: Callable[[], object]) -> int:
     """Run fine_tune.py and return its exit code; calls `save` periodically while it runs and once after it ends."""
     program = subprocess.Popen([sys.executable, str(PROGRAM), *arguments, f"--output_dir={local}"])
     for number in (signal.SIGTERM, signal.SIGINT):

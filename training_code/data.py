@@ -39,6 +39,14 @@ class TokenRows:
 
 def read_conversations(path: Path) -> list[list[Message]]:
     """The messages of each line of a JSON Lines file. Raises TrainingRefused with file and line."""
+    conversations = [messages_of(line, where) for line, where in read_lines(path)]
+    if not conversations:
+        raise TrainingRefused(f"{path} holds no conversation")
+    return conversations
+
+
+def read_lines(path: Path) -> list[tuple[str, str]]:
+    """The lines of a text file that are not blank, each with its place. Raises TrainingRefused."""
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as e:
@@ -46,10 +54,7 @@ def read_conversations(path: Path) -> list[list[Message]]:
     except UnicodeDecodeError as e:
         raise TrainingRefused(f"{path} is not UTF-8 at byte {e.start}") from e
     # Not splitlines(): JSON strings may hold unescaped U+2028 and similar characters, which do not end a line of JSON.
-    conversations = [messages_of(line, f"{path}:{n}") for n, line in enumerate(text.split("\n"), 1) if line.strip()]
-    if not conversations:
-        raise TrainingRefused(f"{path} holds no conversation")
-    return conversations
+    return [(line, f"{path}:{n}") for n, line in enumerate(text.split("\n"), 1) if line.strip()]
 
 
 def messages_of(line: str, where: str) -> list[Message]:
@@ -57,9 +62,13 @@ def messages_of(line: str, where: str) -> list[Message]:
         row = json.loads(line)
     except json.JSONDecodeError as e:
         raise TrainingRefused(f"{where} is not JSON: {e.msg} at column {e.colno}") from e
-    messages = row.get("messages") if isinstance(row, dict) else None
+    return checked_messages(row.get("messages") if isinstance(row, dict) else None, where, "messages")
+
+
+def checked_messages(messages: Any, where: str, name: str) -> list[Message]:
+    """The turns of field `name`, each with role, content and learn. Raises TrainingRefused."""
     if not isinstance(messages, list) or not messages:
-        raise TrainingRefused(f'{where} has no list of "messages"')
+        raise TrainingRefused(f'{where} has no list of "{name}"')
     for turn, message in enumerate(messages, 1):
         if not isinstance(message, dict) or message.get("role") not in ROLES:
             raise TrainingRefused(f"{where}, turn {turn}: the role must be one of {', '.join(ROLES)}")

@@ -4,7 +4,8 @@ r"""Fine-tune a causal language model on conversations, from a command line or u
         --base_model DIR --train_file FILE --validation_file FILE --output_dir OUT
 
 Afterwards OUT holds model/ (complete, safetensors), adapter/ (unless everything was trained), report.json,
-loss_curve.png, mask.png and mask.html. When started again after a kill, it resumes from its last complete checkpoint.
+loss_curve.png, mask.png and mask.html, and preference_curve.png after preference training. When started again after a
+kill, it resumes from its last complete checkpoint.
 Exit codes: 0 done; 2 wrong input; 3 would take too long; 4 the orchestrator has ended; 130, 143 stopped by a signal.
 """
 
@@ -72,6 +73,7 @@ def fine_tune(settings: Settings, log: Reporter) -> dict[str, Any]:
     from .data import as_dataset, load_rows
     from .merging import answers, compare, merge, on_whole_base, prompts_of
     from .model import context_length, load_model, load_tokenizer, stop_ids
+    from .pairs import load_pairs
     from .progress import Progress
     from .replay import with_replay
     from .saving import TimedSaving
@@ -91,6 +93,12 @@ def fine_tune(settings: Settings, log: Reporter) -> dict[str, Any]:
     replay = None
     if settings.replay_file is not None and settings.replay_share:
         replay = load_rows(settings.replay_file, tokenizer, stops, longest, max_cut_share=1.0)
+    pairs = load_pairs(settings, tokenizer, stops, longest)
+    no_preference = pairs.missing(settings.preference_min_pairs) if settings.preference != "none" else ""
+    if no_preference:
+        log.warning(f"no preference training: {no_preference}; the model learns from conversations alone")
+    elif len(pairs):
+        log.line(f"then preference training on {len(pairs.train)} pairs; {len(pairs.held_out)} are held out")
     tokens = sizing.epoch_tokens(train.tokens, settings.replay_share if replay else 0.0)
     conversations = round(len(train.rows) * tokens / train.tokens)
     settings = sizing.fitted(settings.model_copy(update={"max_length": longest}), tokens=tokens, rows=conversations)
@@ -124,7 +132,7 @@ def fine_tune(settings: Settings, log: Reporter) -> dict[str, Any]:
         log.line(f"resuming from step {resumed.step}, the last complete checkpoint")
     if not (resumed and resumed.finished):
         left = steps - (resumed.step if resumed else 0)
-        ahead = estimate.estimate(trainer, settings, validation, left)
+        ahead = estimate.estimate(trainer, settings, validation, left, 0 if no_preference else pairs.tokens)
         estimate.announce(log, settings, train, validation, replay, planned, ahead)
     else:
         # Training had ended, perhaps by early stopping: the trainer only loads the best weights.
@@ -134,12 +142,23 @@ def fine_tune(settings: Settings, log: Reporter) -> dict[str, Any]:
     finally:
         progress.stop()
 
-    # Merge and save
     stage = results.staging(settings.output_dir)
     report = process.facts(given, identity, trainer, planned, progress, train, validation, replay)
     report["resumed_from"] = resumed.step if resumed else None
     # Without the wrapper that computes in bf16.
     tuned: Any = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
+
+    # Preferences
+    if settings.preference != "none":
+        report["preference"] = {"method": settings.preference, "pairs": pairs.counts(), "not_done": no_preference}
+        if not no_preference:
+            from .preference import prefer
+
+            trainer.free_optimizer()
+            report["preference"] |= prefer(settings, tuned, tokenizer, pairs, log, identity)
+            pictures.draw_losses(report["preference"]["losses"], stage / "preference_curve.png", "loss per pair (nats)")
+
+    # Merge and save
     if settings.method != "full":
         tuned.save_pretrained(stage / "adapter")
         log.line("merging the adapter")

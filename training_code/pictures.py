@@ -138,8 +138,8 @@ def wrapped(parts: Sequence[tuple[str, bool]]) -> list[list[tuple[str, bool]]]:
     return lines
 
 
-def draw_losses(history: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """Write a picture of training loss by step, and of the validation losses, to `path`.
+def draw_losses(history: Sequence[Mapping[str, Any]], path: Path, unit: str = "loss per token (nats)") -> None:
+    """Write a picture of training loss by step, and of the validation losses, to `path`; `unit` names the axis.
 
     Of many steps it shows the mean of each few: noise would hide the curve, and make the file large.
     """
@@ -152,7 +152,7 @@ def draw_losses(history: Sequence[Mapping[str, Any]], path: Path) -> None:
         if points:
             axes.plot(*zip(*points, strict=True), style, label=label)
     axes.set_xlabel("step")
-    axes.set_ylabel("loss per token (nats)")
+    axes.set_ylabel(unit)
     axes.legend()
     axes.grid(alpha=0.3)
     figure.savefig(path)

@@ -57,7 +57,7 @@ def check_paths(settings: Settings) -> None:
     """Create the output folder. Raises TrainingRefused for a missing input."""
     if not settings.base_model.is_dir():
         raise TrainingRefused(f"base_model: no folder {settings.base_model}")
-    for name in ("train_file", "validation_file", "replay_file"):
+    for name in ("train_file", "validation_file", "replay_file", "preference_file"):
         path = getattr(settings, name)
         if path is not None and not path.is_file():
             raise TrainingRefused(f"{name}: no file {getattr(settings, name)}")

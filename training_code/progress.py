@@ -21,11 +21,11 @@ class Progress(TrainerCallback):
     """Reports step, loss, learning rate, tokens/s, resident memory, last checkpoint and time left.
 
     The first lines come every `seconds`, later ones after a third of the time so far: whoever stores the lines, such as
-    Dagster's event log, gets about 25 in the first hour and 45 in a day.
+    Dagster's event log, gets about 25 in the first hour and 45 in a day. Each begins with `stage`.
     """
 
-    def __init__(self, reporter: Reporter, seconds: float) -> None:
-        self.reporter, self.seconds = reporter, seconds
+    def __init__(self, reporter: Reporter, seconds: float, stage: str = "") -> None:
+        self.reporter, self.seconds, self.stage = reporter, seconds, stage
         self.step = self.steps = self.first_step = self.tokens = self.first_tokens = 0
         self.loss = self.learning_rate = 0.0
         self.checkpoint = 0
@@ -57,7 +57,7 @@ class Progress(TrainerCallback):
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         if not self.checkpoint:
-            self.say(f"checkpoint at step {state.global_step}")
+            self.say(f"{self.stage}checkpoint at step {state.global_step}")
         self.checkpoint = state.global_step
 
     def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
@@ -118,6 +118,6 @@ class Progress(TrainerCallback):
         left = f"{n['seconds_left']:.0f} s left" if self.step > self.first_step else "first step running"
         saved = f"  checkpoint at step {self.checkpoint}" if self.checkpoint else ""
         return (
-            f"step {self.step}/{self.steps}  loss {self.loss:.4f}  lr {self.learning_rate:.2e}  "
+            f"{self.stage}step {self.step}/{self.steps}  loss {self.loss:.4f}  lr {self.learning_rate:.2e}  "
             f"{n['tokens_per_second']:.0f} tokens/s  {n['memory_gb']:.2f} GB  {left}{saved}"
         )

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 REPORT = "report.json"
-PARTS = ("model", "adapter", "loss_curve.png", "mask.png", "mask.html", REPORT)
+PARTS = ("model", "adapter", "loss_curve.png", "preference_curve.png", "mask.png", "mask.html", REPORT)
 # Copied from the base model byte by byte, besides the new weights: the configs, the tokenizer and its chat template,
 # the licence. Code and pickles are not copied.
 COPIED_SUFFIXES = {".json", ".jinja", ".txt", ".model", ".md", ""}

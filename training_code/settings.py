@@ -40,6 +40,9 @@ class Settings(BaseModel):
     replay_file: Annotated[
         Path | None, TextAsNone, "JSON Lines of conversations on which to stay as the base; none = none", PLACE
     ] = None
+    preference_file: Annotated[
+        Path | None, TextAsNone, "JSON Lines of prompts with a chosen and a rejected answer; none = none", PLACE
+    ] = None
     output_dir: Annotated[Path, "folder that holds the model and the report afterwards", PLACE]
     checkpoint_dir: Annotated[
         Path | None, TextAsNone, "folder of checkpoints; none = output_dir/checkpoints", PLACE
@@ -89,6 +92,16 @@ class Settings(BaseModel):
     early_stopping_patience: Annotated[int, "epochs without a better validation loss before it stops; 0 = never"] = 2
     seed: Annotated[int, "of order, adapter start and dropout"] = 0
 
+    preference: Annotated[
+        Literal["none", "dpo"],
+        "what is learned afterwards from the pairs of preference_file; dpo: chosen over rejected",
+    ] = "none"
+    preference_beta: Annotated[Positive, "DPO's beta: higher keeps the model nearer to what it was before"] = 0.1
+    preference_epochs: Annotated[Positive, "passes over the training pairs"] = 3.0
+    preference_learning_rate: Annotated[Positive, "highest learning rate of preference training"] = 5e-6
+    preference_batch_size: Annotated[Count, "pairs in an optimizer step, computed one after another"] = 4
+    preference_min_pairs: Annotated[Count, "with fewer usable pairs there is no preference training"] = 20
+
     precision: Annotated[
         Literal["fp32", "bf16-autocast", "bf16"],
         "fp32; fp32 weights with bf16 arithmetic; bf16 weights (the adapter stays fp32)",
@@ -114,8 +127,9 @@ class Settings(BaseModel):
         return self.checkpoint_dir or self.output_dir / "checkpoints"
 
     def learned_from(self) -> dict[str, Any]:
-        """The settings that change the weights, as JSON values."""
-        return self.model_dump(mode="json", exclude={name for name in FIELDS if PLACE in notes(name)})
+        """The settings that change the weights, as JSON values; those of preference training only when it is on."""
+        unused = {name for name in FIELDS if name.startswith("preference")} if self.preference == "none" else set[str]()
+        return self.model_dump(mode="json", exclude=unused | {name for name in FIELDS if PLACE in notes(name)})
 
     def as_json(self) -> dict[str, Any]:
         """Every setting as JSON values."""

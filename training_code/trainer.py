@@ -51,10 +51,13 @@ class Trainer(SFTTrainer):
 
     def free_model(self) -> None:
         """Drop the model and the optimizer's state, and give their memory on the GPU back."""
-        handler: Any = self.callback_handler
-        for holder, name in ((self, "model"), (self, "model_wrapped"), (handler, "model")):
+        for holder, name in ((self, "model"), (self, "model_wrapped"), (self.callback_handler, "model")):
             setattr(holder, name, None)
-        for holder in (self, handler):
+        self.free_optimizer()
+
+    def free_optimizer(self) -> None:
+        """Drop the optimizer's state and the base's copy, and give their memory on the GPU back."""
+        for holder in (self, self.callback_handler):
             holder.optimizer = holder.lr_scheduler = None
         self.base = None
         self.accelerator.free_memory()

@@ -70,7 +70,7 @@ export interface Message {
 export interface Why {
   served: Served;
   facts: { name: string; value: string; note: string }[];
-  nearest: { source: string; similarity: number; text: string | null }[];
+  nearest: { source: string; similarity: number; text: string | null; reviewed?: boolean }[];
   note: string;
 }
 

@@ -37,7 +37,7 @@ export function WhyDialog({ message, onClose }: { message: string; onClose: () =
           <h3>{t("why.nearest")}</h3>
           {why.nearest.length === 0 && <p className="note">{t("why.no_nearest")}</p>}
           <ol className="nearest">
-            {why.nearest.map(({ source, similarity, text }) => (
+            {why.nearest.map(({ source, similarity, text, reviewed }) => (
               <li key={source}>
                 <div className="nearest-head">
                   <bdi className="mono">{source}</bdi>
@@ -45,6 +45,7 @@ export function WhyDialog({ message, onClose }: { message: string; onClose: () =
                 </div>
                 <meter min={0} max={1} value={similarity} aria-hidden="true" />
                 {text && <p dir="auto">{visible(text)}</p>}
+                {reviewed && <p className="note">{t("why.reviewed")}</p>}
               </li>
             ))}
           </ol>

@@ -1,6 +1,6 @@
 """Reads, cleans, splits and publishes conversations in a local folder; both dataset stores use it."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -99,6 +99,7 @@ class DatasetPreparation:
                 versions.assignment(),
                 Pace(log),
                 private_folder(versions.root),
+                reviewed={str(self.state / FEEDBACK)},
             )
             try:
                 published = versions.publish(
@@ -173,4 +174,10 @@ def _record(published: "Published") -> DatasetVersion:
         address=str(published.folder),
         rows=dict(published.manifest["rows"]),
         groups=dict(published.manifest["groups"]),
+        pairs=pairs_of(published.manifest),
     )
+
+
+def pairs_of(manifest: Mapping[str, Any]) -> int:
+    """The number of preference pairs; 0 in a version of a release that did not place them in the splits."""
+    return sum(manifest.get("pairs", {}).values())

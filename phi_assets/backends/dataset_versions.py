@@ -31,7 +31,7 @@ _PLACES = "places.jsonl"
 
 @dataclass(frozen=True)
 class Published:
-    """A published dataset version: its folder, the digest of its three splits, and its manifest."""
+    """A published dataset version: its folder, the digest of its splits and pairs, and its manifest."""
 
     folder: Path
     digest: str
@@ -60,11 +60,11 @@ class DatasetFolders:
         facts: Mapping[str, Any],
         preferences: Sequence[Mapping[str, Any]] = (),
     ) -> Published:
-        """Publish these rows as the latest version. The same rows are the same version.
+        """Publish these rows and preference pairs as the latest version. The same ones are the same version.
 
-        The three splits never change once published; quarantine, preferences and manifest describe the source at
-        the last publication. There is a file of preferences only when there are any. The folder is published
-        atomically, and replaces a damaged one. Raises PlacesChanged if a published row would change its split.
+        They never change once published; quarantine and manifest describe the source at the last publication. There
+        is a file of preferences only when there are any. The folder is published atomically, and replaces a damaged
+        one. Raises PlacesChanged if a published row would change its split.
         """
         with self._locked():
             draft = Path(tempfile.mkdtemp(prefix=".writing-", dir=self.root))
@@ -78,11 +78,11 @@ class DatasetFolders:
 
             for side in SIDES:
                 files[f"{side}.jsonl"] = _write(draft / f"{side}.jsonl", lines(side))
+            if preferences:
+                files[PREFERENCES] = _write(draft / PREFERENCES, map(_json_line, preferences))
             digest = _digest(files)
             self.places.add(places)  # before the version becomes visible
             files[QUARANTINE] = _write(draft / QUARANTINE, (record.to_line() for record in quarantine))
-            if preferences:
-                files[PREFERENCES] = _write(draft / PREFERENCES, map(_json_line, preferences))
             manifest = {"digest": digest, "files": files, **facts, "created_at": datetime.now(UTC).isoformat()}
             _write(draft / MANIFEST, [orjson.dumps(manifest, option=orjson.OPT_INDENT_2)])
             self._install(draft, digest)
@@ -136,10 +136,8 @@ class DatasetFolders:
         folder = self.root / digest
         if not self.verify(digest):
             # The quarantine first: after a crash its size differs from the manifest, so the version counts as missing.
-            (folder / PREFERENCES).unlink(missing_ok=True)
-            for name in (QUARANTINE, PREFERENCES, MANIFEST):
-                if (draft / name).exists():
-                    os.replace(draft / name, folder / name)
+            for name in (QUARANTINE, MANIFEST):
+                os.replace(draft / name, folder / name)
             shutil.rmtree(draft)
             return
         if folder.exists():
@@ -190,8 +188,9 @@ def _write(path: Path, lines: Iterable[bytes]) -> dict[str, Any]:
 
 
 def _digest(files: Mapping[str, Mapping[str, Any]]) -> str:
-    """SHA-256 over the content of the three splits; neither time nor quarantine counts."""
-    content = "".join(f"{side}.jsonl {files[f'{side}.jsonl']['sha256']}\n" for side in SIDES)
+    """SHA-256 over the content of the three splits and of preference pairs, if any; not of time or quarantine."""
+    names = [*(f"{side}.jsonl" for side in SIDES), *([PREFERENCES] if PREFERENCES in files else [])]
+    content = "".join(f"{name} {files[name]['sha256']}\n" for name in names)
     return hashlib.sha256(content.encode()).hexdigest()
 
 

@@ -2,12 +2,14 @@
 
 import hashlib
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from phi_assets.backends import content_store
 from phi_assets.backends.disk_space import require_space
+from phi_assets.errors import BackendError
 from phi_assets.ports.base import Decides, Log
 from phi_assets.ports.chat import FlowStore
 from phi_assets.project import PACKAGE, PROJECT
@@ -16,6 +18,7 @@ from phi_assets.records import Connection, Deployment, FlowEvaluation, FlowPacka
 
 SOURCE = PROJECT / "flows" / "chat"
 ROWS = "rows.jsonl"
+ASKING_SECONDS = 1800.0
 FLOW_BYTES = 5_000_000  # a package is about 0.2 MB, a batch run of Prompt flow a few
 CHILDREN = "phi_assets/prompt_flow"
 LOCK = "requirements/lock-promptflow.txt"
@@ -87,6 +90,29 @@ class PromptFlowStore(FlowStore):
         evaluation = FlowEvaluation(digest=digest, address=str(folder), questions=count, share_right=share)
         content_store.put(evaluation, folder)
         return evaluation
+
+    def ask(
+        self, package: FlowPackage, conversations: Sequence[Sequence[dict[str, Any]]], max_tokens: int, log: Log
+    ) -> list[str]:
+        from phi_assets.prompt_flow.child_process import PromptFlowFailed
+        from phi_assets.prompt_flow.environment import prompt_flow_environment
+        from phi_assets.prompt_flow.trial import flow_outputs
+
+        inputs = [
+            {
+                "question": last["content"],
+                "chat_history": [{"role": turn["role"], "content": turn["content"]} for turn in before],
+                "max_tokens": max_tokens,
+                "temperature": 0.0,
+            }
+            for *before, last in conversations
+        ]
+        try:
+            environment = prompt_flow_environment(Path(self.state), log, signs_in=self.signs_in)
+            outputs = flow_outputs(Path(package.address), environment, inputs, ASKING_SECONDS)
+        except PromptFlowFailed as e:
+            raise BackendError(str(e)) from e
+        return [str(output.get("answer")) for output in outputs]
 
     def _ask(self, package: FlowPackage, questions: Path, work: Path, log: Log) -> tuple[float | None, int]:
         from phi_assets.prompt_flow.environment import prompt_flow_environment

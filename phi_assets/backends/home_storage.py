@@ -29,6 +29,7 @@ class HomeStorage:
             *self._by_digest("replay", "replay set"),
             *self._by_digest("evaluations", "evaluation"),
             *self._by_digest("flow_evaluations", "flow evaluation"),
+            *self._by_digest("agent_evaluations", "agent evaluation"),
             *self._by_digest("deployments", "deployment"),
             *self._flows(),
             *self._checkpoints(),
@@ -83,7 +84,7 @@ class HomeStorage:
             yield _stored("checkpoints", folder, "")
 
     def _leftovers(self) -> Iterator[Stored]:
-        for name in ("models", "datasets", "replay", "evaluations", "flows", "flow_evaluations"):
+        for name in ("models", "datasets", "replay", "evaluations", "flows", "flow_evaluations", "agent_evaluations"):
             for pattern in UNFINISHED:
                 for path in sorted((self.state / name).glob(pattern)):
                     yield _stored("leftover", path, "")

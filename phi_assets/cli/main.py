@@ -5,6 +5,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from phi_assets.settings import Settings
 
 DAILY, MODELS, AZURE, SHELL = "Day to day", "Models and answers", "Azure", "Set up"
+FORMATS = ("gguf", "safetensors", "onnx")
+QUANTIZATIONS = ("f32", "bf16", "f16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0")  # as export_code.gguf_file has them
 
 as_json = click.option("--json", "as_json", is_flag=True, help="for programs")
 
@@ -263,6 +266,31 @@ def promote(version: str, despite: tuple[str, ...], reason: str) -> int:
     from phi_assets.cli.models import promote
 
     return promote(_current(), version, despite, reason)
+
+
+@phi.command(
+    section=MODELS,
+    examples=["phi export --to phi-chat-gguf", "phi export 2 --format safetensors --to phi-chat-2"],
+)
+@click.argument(
+    "version", required=False, default="", shell_complete=version_numbers, help="its number; without it, the champion"
+)
+@click.option(
+    "--format", type=click.Choice(FORMATS), default="gguf", show_default=True, help="onnx: says how to make it"
+)
+@click.option(
+    "--quantize",
+    type=click.Choice(QUANTIZATIONS),
+    default="q8_0",
+    show_default=True,
+    help="how GGUF stores the weights",
+)
+@click.option("--to", type=click.Path(path_type=Path), required=True, help="the new folder")
+def export(version: str, format: str, quantize: str, to: Path) -> int:
+    """Write a model for Ollama, llama.cpp and other runtimes."""
+    from phi_assets.cli.export import export
+
+    return export(_current(), version, format=format, quantize=quantize, to=to)
 
 
 @phi.command(section=MODELS, examples=["phi rollback --reason 'it invents prices'"])

@@ -10,7 +10,7 @@ from phi_assets.cli.ask import answers_of
 from phi_assets.cli.console import print_field, print_json, print_text
 from phi_assets.cli.tables import Column, print_table
 from phi_assets.instance import home, server
-from phi_assets.lineage.steps import SIMILARITY, Step, steps
+from phi_assets.lineage.steps import REVIEWED, SIMILARITY, Step, steps
 from phi_assets.lineage.trace import Lineage, trace
 from phi_assets.settings import Settings
 from serving_code.answers import StoredAnswer
@@ -94,7 +94,7 @@ def _show(lineage: Lineage, ui: str) -> None:
     if lineage.nearest:
         print_text(f"\n{SIMILARITY}")
     for near in lineage.nearest:
-        print_field(f"{near.similarity:.2f}", near.id)
+        print_field(f"{near.similarity:.2f}", f"{near.id}, {REVIEWED}" if near.reviewed else near.id)
         print_field("", f"asked: {near.question}", longest=NEAREST_LINES)
         print_field("", f"answered: {near.answer}", longest=NEAREST_LINES)
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from phi_assets.conversations.formats.preferences import Preference
 from phi_assets.conversations.formats.shapes import Parsed, parse_conversation
-from phi_assets.conversations.long_conversations import fitted
+from phi_assets.conversations.long_conversations import above_limits, fitted
 from phi_assets.conversations.options import CleaningOptions
 from phi_assets.conversations.personal_data import mask
 from phi_assets.conversations.repairs import CONTROL_CHARACTER, has_control_character, in_turn, repaired
@@ -70,8 +70,14 @@ class Cleaner:
     def _take_preferences(self, parsed: Parsed) -> None:
         """Collect the row's pairs. Raises Rejected when its chosen answer is not to be learned."""
         for preference in parsed.preferences:
-            chosen, _ = self._mask(self._checked([*preference.prompt, *preference.chosen])[0])
-            rejected, _ = self._mask(self._checked([*preference.prompt, *preference.rejected])[0])
+            sides = [
+                self._checked([*preference.prompt, *answer])[0] for answer in (preference.chosen, preference.rejected)
+            ]
+            if excess := next(filter(None, (above_limits(side, self.options) for side in sides)), ""):
+                if self.options.preferences == "keep":
+                    raise Rejected("too_long", "policy", excess)
+                continue  # half an answer is no better than another; its conversation may be cut or split
+            chosen, rejected = (self._mask(side)[0] for side in sides)
             # The repairs may have joined or cut turns of the prompt, in both alike.
             shared = next(
                 (place for place, (one, two) in enumerate(zip(chosen, rejected, strict=False)) if one != two), 0

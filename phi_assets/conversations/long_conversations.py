@@ -63,6 +63,11 @@ def fitted(messages: list[Message], options: CleaningOptions) -> tuple[list[list
     return pieces, ["long_conversation_cut" if options.long_conversations == "cut" else "long_conversation_split"]
 
 
+def above_limits(messages: list[Message], options: CleaningOptions) -> str:
+    """The length of a conversation that is above the limits, and which limit; empty when it is within."""
+    return "" if _fits(messages, options) else _length(messages, options)
+
+
 def _as_context(message: Message) -> Message:
     return ContextOnly(*message) if message.role == "assistant" else message
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from phi_assets.conversations.formats.preferences import Preference
 from phi_assets.conversations.grouping import Assignment, Side
 from phi_assets.conversations.options import CleaningOptions
 from phi_assets.conversations.own_splits import COLUMN, are_splits, side_of_file, side_of_row
+from phi_assets.conversations.pair_places import place_pairs
 from phi_assets.conversations.progress import estimated_rows
 from phi_assets.conversations.quarantine import Quarantine, Quarantined, change, drop, drop_broken
 from phi_assets.conversations.rows import Broken, Conversation, Message, Rejected, Row, SourceError, conversation_id
@@ -35,7 +36,7 @@ class Prepared:
     split: Split
     quarantine: Sequence[Quarantined]
     facts: dict[str, Any]
-    preferences: Sequence[dict[str, Any]] = ()
+    preferences: Sequence[Mapping[str, Any]] = ()
 
 
 def prepare(
@@ -44,12 +45,14 @@ def prepare(
     keep: Assignment,
     progress: Progress = lambda stage, rows, total: None,
     folder: Path | None = None,
+    reviewed: Container[str] = (),
 ) -> Prepared:
     """Read, clean and split the content of the feeds, in their order; rows in `keep` stay in their split.
 
     The same content under another name is read once. `progress` is called with the stage (`read`, `compared`, `split`),
     a number of rows and about how many there are (0: unknown), every thousand rows and at the end. The rows are in
-    temporary files in `folder`, which last as long as the result. Raises SourceError.
+    temporary files in `folder`, which last as long as the result. The facts name the rows of the feeds `reviewed`, so
+    that an answer can be traced to what a person approved. Raises SourceError.
     """
     scans = list(scans)
     collection = _Collection(options, folder)
@@ -65,6 +68,7 @@ def prepare(
                 sources.append({**entry, "rows": 0, "broken": 0, "same_as": first})
                 continue
             read[piece.sha256] = piece.name
+            collection.reviewed = scan.feed in reviewed
             sources.append({**entry, **_take_all(piece, collection, progress)})
     failed = [source for source in sources if source.get("error")]
     if failed and not collection.rows_read:
@@ -76,18 +80,22 @@ def prepare(
     rows = sum(made.counts().values())
     progress("split", rows, rows)
     collection.record_bridging(made.bridging)
+    pairs = place_pairs(Decoded(collection.preferences, orjson.loads), made, options, folder)
     facts = {
         "source": scans[0].feed if scans else "",
         "source_fingerprint": fingerprint(scans),
         "sources": sources,
         "skipped": {f"{scan.feed}: {each.name}": each.reason for scan in scans for each in scan.skipped},
         **_facts(options, collection, made),
+        "preference_pairs": len(pairs),
+        "pairs": pairs.counts(),
         "own_splits": dict(Counter(own.values())),
+        "reviewed_rows": collection.of_reviews,
     }
     if own and not collection.by_file:
         facts["unused_keys"].pop(COLUMN, None)
     facts["warnings"] = [*(f"not read, or not to its end: {each['error']}" for each in failed), *made.warnings]
-    return Prepared(made, collection.quarantine, facts, Decoded(collection.preferences, orjson.loads))
+    return Prepared(made, collection.quarantine, facts, pairs)
 
 
 def _take_all(piece: Piece, collection: _Collection, progress: Progress) -> dict[str, Any]:
@@ -124,6 +132,9 @@ class _Collection:
         self.preferences = Spool(folder)
         self.side: Side | None = None
         """The split that the file being read belongs to by its name."""
+        self.reviewed = False
+        """Whether people approved the rows of the file being read."""
+        self.of_reviews: list[str] = []
         self.by_file: dict[str, Side] = {}
         self.by_column: dict[str, Side] = {}
         self.of_one_row: list[list[str]] = []
@@ -158,6 +169,8 @@ class _Collection:
         for row_id, (conversation, _) in new.items():
             self.conversations.add(row_id, conversation, Origin(self.rows_read, item.file, item.line))
             self.context_only += sum(not turn.learn for turn in conversation)
+            if self.reviewed:
+                self.of_reviews.append(row_id)
             if self.side:
                 self.by_file[row_id] = self.side
             elif side := side_of_row(item.value):
@@ -206,7 +219,6 @@ def _facts(options: CleaningOptions, collection: _Collection, made: Split) -> di
         "broken_share": kinds["broken"] / collection.rows_read if collection.rows_read else 0.0,
         "unused_keys": dict(sorted(collection.cleaner.unused.items())),
         "context_only_turns": collection.context_only,
-        "preference_pairs": len(collection.preferences),
         "masked": dict(sorted(collection.cleaner.masked.items())),
         "near_duplicate_groups": made.near_duplicate_groups(),
         "grouped_near_duplicates": made.grouped_near_duplicates,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -29,6 +30,11 @@ def read_split(folder: Path, side: str) -> Iterator[dict[str, Any]]:
                 yield orjson.loads(line)
             except orjson.JSONDecodeError as e:
                 raise ValueError(f"{path}, line {number}: {e}; publish the dataset again") from e
+
+
+def read_pairs(folder: Path) -> Iterator[dict[str, Any]]:
+    """The preference pairs of a published folder; none when it has no file of them. Raises ValueError as above."""
+    return read_split(folder, "preferences") if (folder / "preferences.jsonl").is_file() else iter(())
 
 
 def check_schema(folder: Path) -> CheckOutcome:
@@ -80,8 +86,10 @@ def _expected_id(row: Mapping[str, Any]) -> str:
 
 
 def check_leakage(folder: Path) -> CheckOutcome:
-    """Check that no id and no near-duplicate group is in two splits."""
+    """Check that no id and no near-duplicate group is in two splits, and no training pair asks what these hold out."""
     import numpy as np
+
+    from phi_assets.conversations.pair_places import prompt_key, prompt_keys
 
     def shared(key: str) -> int:
         texts = [np.fromiter((hash(row[key]) for row in read_split(folder, side)), dtype=np.int64) for side in SIDES]
@@ -90,7 +98,16 @@ def check_leakage(folder: Path) -> CheckOutcome:
 
     ids, groups = shared("id"), shared("group")
     message = f"{ids} conversations and {groups} groups are in more than one split"
-    return CheckOutcome(not ids and not groups, message, {"ids": ids, "groups": groups})
+    learned = {prompt_key(pair["prompt"]) for pair in read_pairs(folder) if pair.get("split") == "train"}
+    numbers: Numbers = {"ids": ids, "groups": groups}
+    pairs = 0
+    if learned:
+        held = (row for side in ("validation", "test") for row in read_split(folder, side))
+        turns = ([(each["role"], each["content"]) for each in row["messages"]] for row in held)
+        pairs = len(learned & {key for conversation in turns for key in prompt_keys(conversation)})
+        numbers["pairs"] = pairs
+        message += f"; {pairs} prompts of training pairs are in validation or test"
+    return CheckOutcome(not ids and not groups and not pairs, message, numbers)
 
 
 def check_duplicates(folder: Path) -> CheckOutcome:
@@ -189,17 +206,19 @@ def check_control_tokens(folder: Path, tokens: Sequence[str]) -> CheckOutcome:
     """Check that no content holds one of the base model's control tokens, which it would read as the end of a turn."""
     found: Counter[str] = Counter()
     rows = 0
-    for side in SIDES:
-        for row in read_split(folder, side):
-            held = {token for token in tokens for message in row["messages"] if token in message["content"]}
-            found.update(held)
-            rows += bool(held)
+    published = (row["messages"] for side in SIDES for row in read_split(folder, side))
+    pairs = ([*pair["prompt"], *pair["chosen"], *pair["rejected"]] for pair in read_pairs(folder))
+    for messages in itertools.chain(published, pairs):
+        held = {token for token in tokens for message in messages if token in message["content"]}
+        found.update(held)
+        rows += bool(held)
     if not rows:
         return CheckOutcome(True, "no conversation holds a control token of the base model", {"rows": 0})
     names = [token for token, _ in found.most_common(_NAMED)]
     return CheckOutcome(
         False,
-        f"{rows} conversations hold {', '.join(names)}, which the base model reads as control tokens; "
+        f"{rows} conversations or preference pairs hold {', '.join(names)}, which the base model reads as control "
+        "tokens; "
         f"PHI_TEMPLATE_TOKENS={','.join(names)} leaves them out",
         {"rows": rows},
     )

@@ -104,7 +104,7 @@ def split(
         return ((ids[later], ids[earlier]) for later, earlier in near(ids).pairs())
 
     ids = sorted(conversations)
-    components = _joined([[ids[position] for position in found] for found in near(ids).components()], together)
+    components = joined([[ids[position] for position in found] for found in near(ids).components()], together)
     if own:
         present = set(own.values())
         if not present >= set(SIDES):  # the missing split is drawn from the rows of training
@@ -115,25 +115,25 @@ def split(
             validation_share=0.0 if "validation" in present else options.validation_share,
             test_share=0.0 if "test" in present else options.test_share,
         )
-    places = _fill(group(components, _no_pairs, keep), options)
+    places = fill(group(components, _no_pairs, keep), options)
     if len(components) == len(ids):
         return _split(conversations, places, [], components, options)
     if too_few := _too_few(places, components, options):
-        alone = _joined([[row] for row in ids], together)
+        alone = joined([[row] for row in ids], together)
         warning = (
             f"only exact duplicates are grouped: with near duplicates together there would be {too_few}; at least "
             f"{options.minimum_split_rows} rows in {options.minimum_split_groups} groups are needed. Near duplicates "
             "may be in training and test alike, so scores on the test split may be too high."
         )
-        made = _split(conversations, _fill(group(alone, _no_pairs, keep), options), [], alone, options)
+        made = _split(conversations, fill(group(alone, _no_pairs, keep), options), [], alone, options)
         return replace(made, grouped_near_duplicates=False, warnings=[warning, *made.warnings])
     if not keep:
         return _split(conversations, places, [], components, options)
     groups = group(components, pairs_in, keep)
-    return _split(conversations, _fill(groups, options), groups.bridging, components, options)
+    return _split(conversations, fill(groups, options), groups.bridging, components, options)
 
 
-def _joined(components: list[list[str]], together: Sequence[Sequence[str]]) -> list[list[str]]:
+def joined(components: list[list[str]], together: Sequence[Sequence[str]]) -> list[list[str]]:
     """The components, those connected by ids of one list of `together` as one."""
     if not together:
         return components
@@ -203,7 +203,7 @@ def targets(rows: int, options: CleaningOptions) -> dict[Side, int]:
     return {"train": rows - validation - test, "validation": validation, "test": test}
 
 
-def _fill(groups: Groups, options: CleaningOptions) -> dict[str, Placed]:
+def fill(groups: Groups, options: CleaningOptions) -> dict[str, Placed]:
     """Place the free groups too: in pseudo-random order, each in the split that is furthest below its share.
 
     Hashing alone would miss the shares by far with a few hundred rows. Groups too large for validation come first, so

@@ -5,6 +5,7 @@ such as one that a user adds, is judged by Dagster's own staleness.
 """
 
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from typing import Any
 
 from phi_assets.settings import Settings, current
@@ -14,6 +15,7 @@ SETTINGS = "phi/settings"
 FILES = "phi/files"
 BACKEND = "phi/backend"
 PROMPT_FLOW = "phi/prompt_flow"
+AGENT = "phi/agent"
 CHAT = "phi/chat"
 LIVE = "phi/live"
 """Tag of an asset whose subject changes outside the graph: it is made again before any asset directly downstream."""
@@ -22,10 +24,14 @@ ML = ["team:ml"]
 PLATFORM = ["team:platform"]
 ONLY_ON_AZURE = {BACKEND: "azure"}
 """Metadata of an asset, check, job, sensor or schedule that the laptop's backend lacks."""
+ONLY_ON_LAPTOP = {BACKEND: "local"}
+"""Metadata of one that Azure's backend lacks."""
 NEEDS_CHAT = {CHAT: True}
 """Metadata of one that is left out on Azure without PHI_AZURE_CHAT_CLIENT_ID."""
 NEEDS_PROMPT_FLOW = {PROMPT_FLOW: True}
 """Metadata of one that PHI_PROMPT_FLOW=off leaves out; checks of such an asset are left out with it."""
+NEEDS_AGENT = {AGENT: True}
+"""Metadata of one that is left out where the extra `agent` is not installed."""
 
 
 def stored_by(port: str, *settings: str, files: Sequence[str] = ()) -> dict[str, Any]:
@@ -54,8 +60,10 @@ def on_laptop(*assets: str) -> tuple[str, ...]:
 
 
 def is_here(metadata: Mapping[str, Any], settings: Settings) -> bool:
-    """Return whether a definition with this metadata exists with the chosen backend, Prompt flow and chat."""
+    """Return whether a definition with this metadata exists with the chosen backend and settings, and what is installed."""
     if plain(metadata.get(CHAT, False)) and not settings.has_chat:
+        return False
+    if plain(metadata.get(AGENT, False)) and find_spec("agent_framework_openai") is None:
         return False
     if plain(metadata.get(PROMPT_FLOW, False)) and settings.prompt_flow == "off":
         return False

@@ -18,13 +18,17 @@ ANSWER_WEIGHT = 0.6
 
 @dataclass(frozen=True)
 class Near:
-    """A conversation of the training split, and the similarity (0 to 1) of its most similar exchange."""
+    """A conversation of the training split, and the similarity (0 to 1) of its most similar exchange.
+
+    `reviewed`: it is feedback of the chat, which a person approved.
+    """
 
     id: str
     similarity: float
     messages: Sequence[dict[str, Any]]
     question: str
     answer: str
+    reviewed: bool = False
 
 
 def nearest(rows: Iterable[dict[str, Any]], question: str, answer: str, count: int = NEAREST) -> list[Near]:

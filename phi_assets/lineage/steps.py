@@ -9,6 +9,7 @@ SIMILARITY = (
     "Training conversations nearest to question and answer, by the words that they share (TF-IDF cosine, 0 to 1). "
     "This is similarity, not proof that the answer came from them."
 )
+REVIEWED = "feedback of the chat, which a person approved"
 NOT_KNOWN = "not known"
 DIGITS = 12
 

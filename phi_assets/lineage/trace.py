@@ -147,19 +147,24 @@ def _base(store: BaseModelStore, digest: str) -> str:
 
 def _files(store: DatasetStore, dataset: DatasetVersion | None) -> tuple[str, ...]:
     """Return the sources that the version was last read from."""
-    import orjson
-
-    path = store.folder(dataset) / "manifest.json" if dataset else None
-    if path is None or not path.is_file():
-        return ()
-    sources = orjson.loads(path.read_bytes()).get("sources", ())
+    sources = _manifest(store, dataset).get("sources", ()) if dataset else ()
     return tuple(
         each["feed"] if each["feed"].endswith(each["name"]) else f"{each['feed']}: {each['name']}" for each in sources
     )
+
+
+def _manifest(store: DatasetStore, dataset: DatasetVersion) -> dict[str, Any]:
+    """Return what was stored beside the version; empty where that file is gone."""
+    import orjson
+
+    path = store.folder(dataset) / "manifest.json"
+    return orjson.loads(path.read_bytes()) if path.is_file() else {}
 
 
 def _nearest(store: DatasetStore, dataset: DatasetVersion | None, answer: StoredAnswer) -> list[Near]:
     if dataset is None:
         return []
     folder: Path = store.folder(dataset)
-    return nearest(read_split(folder, "train"), question(answer), answer.answer)
+    reviewed = set(_manifest(store, dataset).get("reviewed_rows", ()))
+    found = nearest(read_split(folder, "train"), question(answer), answer.answer)
+    return [replace(each, reviewed=each.id in reviewed) for each in found]

@@ -76,6 +76,11 @@ class Recipe:
         """Return whether the training replays conversations of the base. Raises WrongRecipe."""
         return self.settings()["replay_share"] > 0
 
+    @property
+    def prefers(self) -> bool:
+        """Return whether the training learns from preference pairs too. Raises WrongRecipe."""
+        return self.settings()["preference"] != "none"
+
     def expected_steps(self, tokens: int, conversations: int, *, replay: bool) -> tuple[int, int, str]:
         """Return the optimizer steps that these training tokens make, tokens per step, and a warning or nothing.
 

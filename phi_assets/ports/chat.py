@@ -1,7 +1,7 @@
 """The chat flow and its connection to the endpoint."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -139,6 +139,20 @@ class SharedAnswers(dg.ConfigurableResource, ABC):
         """Add what other machines shared to a home's answers, and delete what expired. Raises BackendError."""
 
 
+class AgentStore(Port):
+    """Evaluations of the chat's agent."""
+
+    @abstractmethod
+    def evaluate(
+        self, endpoint: records.Endpoint, key: str, deployment: records.Deployment, questions: Path | None, log: Log
+    ) -> records.AgentEvaluation:
+        """Ask the agent all questions, one at a time. A question that fails is part of the result."""
+
+    @abstractmethod
+    def rows(self, evaluation: records.AgentEvaluation) -> list[dict[str, Any]]:
+        """Return a row for each question, in their order: messages, answer, error, and how it was marked."""
+
+
 class FlowStore(Port):
     """Packaged chat flows, and batch runs over them."""
 
@@ -154,3 +168,12 @@ class FlowStore(Port):
         self, package: records.FlowPackage, deployment: records.Deployment, questions: Path | None, log: Log
     ) -> records.FlowEvaluation:
         """Run the flow over all questions. A row that fails is part of the result and does not end the run."""
+
+    @abstractmethod
+    def ask(
+        self, package: records.FlowPackage, conversations: Sequence[Sequence[dict[str, Any]]], max_tokens: int, log: Log
+    ) -> list[str]:
+        """Return the flow's answers at temperature 0 to conversations that end in a question, asked one at a time.
+
+        Raises BackendError.
+        """

@@ -7,6 +7,9 @@ from phi_assets import records
 from phi_assets.models.recipes import Recipe
 from phi_assets.ports.base import Log, Port, StepContext
 
+PAIRS = "preferences.jsonl"
+"""The preference pairs of a dataset version, in its folder."""
+
 
 class BaseModelStore(Port):
     """Stores the pretrained model that the settings name."""

@@ -20,7 +20,7 @@ RUN_FILES = shutil.ignore_patterns("__pycache__", "*.pyc", ".promptflow", ".runs
 # One turn of the chat, with what it imports; Prompt flow's environment has httpx.
 TURN = tuple(
     f"chat_code/{name}.py"
-    for name in ("__init__", "content_filter", "conversations", "endpoint", "endpoint_errors", "turn")
+    for name in ("__init__", "content_filter", "conversations", "endpoint", "endpoint_errors", "tracing", "turn")
 )
 CONNECTION_LINE = re.compile(r"^(\s+connection: )\S+$", re.MULTILINE)
 

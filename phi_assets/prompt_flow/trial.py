@@ -30,13 +30,16 @@ def try_flow(
     Raises:
         PromptFlowFailed: the flow could not be loaded, or one of its nodes failed; the message is the node's.
     """
-    return _outputs(folder, environment, [inputs], timeout_s)[0]
+    return flow_outputs(folder, environment, [inputs], timeout_s)[0]
 
 
-def _outputs(
+def flow_outputs(
     folder: Path, environment: Mapping[str, str], inputs: Sequence[Mapping[str, Any]], timeout_s: float
 ) -> list[dict[str, Any]]:
-    """Return the outputs for each of the inputs from one process, because starting Prompt flow takes seconds."""
+    """Return the outputs for each of the inputs, asked one after the other.
+
+    One process asks all, because starting Prompt flow takes seconds. Raises PromptFlowFailed.
+    """
     request = {"flow": str(folder), "inputs": [dict(each) for each in inputs]}
     return run_child(CHILD, request, environment, timeout_s=timeout_s)["outputs"]
 
@@ -47,7 +50,7 @@ def prove_flow(folder: Path, environment: Mapping[str, str], log: Callable[[str]
     Raises:
         PromptFlowFailed: a question failed, or an output is missing.
     """
-    results = _outputs(folder, environment, [{**inputs, "max_tokens": 24} for inputs in QUESTIONS], TIMEOUT_S)
+    results = flow_outputs(folder, environment, [{**inputs, "max_tokens": 24} for inputs in QUESTIONS], TIMEOUT_S)
     for inputs, outputs in zip(QUESTIONS, results, strict=True):
         answer, served_by = outputs.get("answer"), outputs.get("served_by")
         if not isinstance(answer, str) or not isinstance(served_by, dict):

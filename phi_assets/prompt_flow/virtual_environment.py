@@ -51,6 +51,8 @@ def ensure(home: Path, log: Callable[[str], None] | None = None, *, lock: Path =
         return folder
     with locked(folder.with_name(f"{NAME}.lock")) as held:
         if not _is_complete(folder, wanted):
+            if folder.is_symlink():  # `venv --clear` would empty what it leads to
+                raise _not_made(f"{folder} leads to another checkout's, which is not of this one; remove the link")
             say = log or (lambda _: None)
             say(f"installing Prompt flow's own packages into {folder}, once; this takes about a minute")
             with _removed_on_failure(folder):

@@ -42,7 +42,8 @@ const editor = document.querySelector('.graphiql-query-editor .CodeMirror');
 if (editor) editor.CodeMirror.setValue(arguments[0]);
 return Boolean(editor);
 """
-SWITCH = "return document.querySelector('input[type=checkbox]').checked"
+SWITCH = "return document.querySelector('input[type=checkbox]')?.checked"
+BUSY = "return document.querySelector('input[type=checkbox]')?.disabled"
 PRIZE = dg.AssetKey("prize")
 MUTATION = """
 mutation {
@@ -114,9 +115,15 @@ def test_a_sensor_is_switched_on_and_off_by_clicking(browser, ui: Background):
     begin(browser)
     browser.get(f"{ui.address}/locations/phi_assets/sensors/now_and_then")
     for status in ("RUNNING", "STOPPED"):
+        wait_for(
+            browser,
+            lambda opened, on=status == "RUNNING": (
+                opened.execute_script(SWITCH) is not on and opened.execute_script(BUSY) is False
+            ),
+        )
         click(browser, "//label[.//input[@type='checkbox']]")
         wait(f"the sensor being {status}", lambda status=status: sensor(ui) == status)
-        wait_for(browser, lambda opened, on=status == "RUNNING": opened.execute_script(SWITCH) == on)
+        wait_for(browser, lambda opened, on=status == "RUNNING": opened.execute_script(SWITCH) is on)
     assert refused(until_quiet(browser)) == []
 
 

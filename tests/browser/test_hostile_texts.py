@@ -39,6 +39,7 @@ PAGES = (
     "/assets/chat_dataset?view=checks&checkDetail=few_broken_rows",
     "/runs/{run}",
 )
+QUICK = ("/assets/raw_conversations", "/assets/chat_dataset", "/assets/model_evaluation?view=events")
 TARGETS = """
 const names = {IMG: 'src', A: 'href', IFRAME: 'src', SCRIPT: 'src', VIDEO: 'src', FORM: 'action', LINK: 'href'};
 return [...document.querySelectorAll(Object.keys(names).join(','))]
@@ -94,7 +95,9 @@ def serving(home: Path) -> Iterator[str]:
         end(process)
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize(
+    "page", [page if page in QUICK else pytest.param(page, marks=pytest.mark.long) for page in PAGES]
+)
 def test_a_page_with_hostile_texts_requests_and_links_nothing_of_theirs(browser, ui: Ui, page: str):
     browser.get_log("performance")
     browser.get(ui.address + page.format(run=ui.run))

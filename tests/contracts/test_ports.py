@@ -87,6 +87,7 @@ def test_a_base_model_is_resolved_once_and_its_folder_can_be_loaded(chain: Chain
     assert (store.folder(chain.base) / "config.json").is_file()
 
 
+@pytest.mark.long
 def test_a_replay_set_has_the_base_s_answers_and_is_found_elsewhere(chain: Chain):
     store = chain.port("replay_store")
 
@@ -284,6 +285,7 @@ def test_a_card_lies_beside_the_weights_and_is_found_by_its_digest(chain: Chain)
     assert address == card.address
 
 
+@pytest.mark.long
 def test_a_clean_sees_what_was_made_and_of_unneeded_weights_it_leaves_the_record_and_the_card(chain: Chain):
     retention, trainer = chain.port("retention"), chain.port("trainer")
     assert chain.registered

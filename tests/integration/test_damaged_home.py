@@ -10,7 +10,9 @@ from collections.abc import Iterator
 import pytest
 
 from phi_assets.project import PROJECT
+from tests.support.failing_writes import EVER, FailingWrites
 from tests.support.forked_phi import ForkedPhi
+from tests.support.full_disk import FULL, fill_the_disk, require_a_sentence
 from tests.support.homes import Home
 from tests.support.whole_home import MadeHome, not_whole
 
@@ -49,12 +51,28 @@ def phi(tmp_path_factory: pytest.TempPathFactory, home: MadeHome) -> Iterator[Fo
     forked.end()
 
 
+@pytest.fixture(scope="module")
+def writes(tmp_path_factory: pytest.TempPathFactory, home: MadeHome) -> FailingWrites:
+    return FailingWrites(tmp_path_factory.mktemp("writes"), home.path)
+
+
+@pytest.fixture(scope="module")
+def phi_on_a_full_disk(
+    tmp_path_factory: pytest.TempPathFactory, home: MadeHome, writes: FailingWrites
+) -> Iterator[ForkedPhi]:
+    forked = ForkedPhi(tmp_path_factory.mktemp("phi"), {**home.commands.settings, **writes.variables})
+    yield forked
+    forked.end()
+
+
 @pytest.fixture(autouse=True)
 def as_made(home: MadeHome) -> None:
     home.put_back()
 
 
-@pytest.mark.parametrize("content", [b"", GARBAGE], ids=["empty", "garbage"])
+@pytest.mark.parametrize(
+    "content", [pytest.param(b"", id="empty", marks=pytest.mark.long), pytest.param(GARBAGE, id="garbage")]
+)
 @pytest.mark.parametrize("name", NAMED)
 def test_status_names_a_damaged_file_and_down_ends(name, content, home, phi):
     file = home.path / "local" / name
@@ -168,3 +186,31 @@ def test_a_home_on_a_read_only_file_system_is_a_wrong_setting_and_down_ends(tmp_
     assert codes == ["2", "0"], done
     assert "is on a file system that is mounted read-only: mount it writable" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(("command", "some"), [("backup", slice(0, None, 9)), ("answers", slice(1))])
+def test_a_full_disk_is_one_sentence_and_the_command_goes_on_when_there_is_room(
+    command, some, home, writes, phi_on_a_full_disk
+):
+    # Some kinds of writes: the long test takes all of them.
+    assert fill_the_disk(command, home, writes, phi_on_a_full_disk, some)
+
+
+def test_status_shows_what_it_can_read_on_a_full_disk(home, writes, phi_on_a_full_disk):
+    writes.begin(1, EVER)
+    done = phi_on_a_full_disk("status")
+    writes.begin()
+
+    require_a_sentence(done, FULL, writes.hit)
+    assert "fine_tuned_model" in done.out
+    assert "fresh" in done.out
+    assert not_whole(home.path) == []
+
+
+def test_a_disk_that_fills_up_does_not_keep_processes_running(writes, phi_on_a_full_disk):
+    writes.begin(1, EVER)
+    done = phi_on_a_full_disk("down")
+    writes.begin()
+
+    assert done.code == 0, done
+    assert "were not running" in done.out

@@ -215,9 +215,8 @@ def test_a_start_with_a_damaged_token_file_leaves_one_of_each(its: Background):
     assert only_one_of_each(its)
 
 
-@pytest.mark.parametrize(
-    "command", [["dagster-daemon", "run"], pytest.param(["dagster", "dev"], marks=pytest.mark.long)], ids=" ".join
-)
+@pytest.mark.long
+@pytest.mark.parametrize("command", [["dagster-daemon", "run"], ["dagster", "dev"]], ids=" ".join)
 def test_a_dagster_that_phi_did_not_start_is_refused_and_survives(copy: Background, others, command: list[str]):
     copy.phi("down")
     workspace = copy.project / "workspace.yaml"

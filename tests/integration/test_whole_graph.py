@@ -48,6 +48,7 @@ ALL = {
     "endpoint_connection",
     "chat_flow",
     "chat_flow_evaluation",
+    "agent_evaluation",
 }
 
 
@@ -59,6 +60,14 @@ def home(tmp_path_factory):
     its = tiny_home(folder, folder / "conversations.jsonl", 3400)
     yield its
     its.phi("down")
+
+
+@pytest.fixture
+def made_home(home):
+    """The home, of which a test that runs alone makes every asset first."""
+    if not (home.folder / "home" / "local" / "records" / "chat_flow_evaluation.json").exists():
+        home.run()
+    return home
 
 
 @pytest.mark.documented("phi run", "PHI_DATASET PHI_HOME phi run")
@@ -211,7 +220,9 @@ def test_the_gate_asked_again_does_not_bring_the_withdrawn_one_back(home):
     assert states(listed(home)) == {"1": "champion", "2": "withdrawn"}
 
 
-def test_what_a_user_adds_is_shown_and_made(home, tmp_path):
+@pytest.mark.long
+def test_what_a_user_adds_is_shown_and_made(made_home, tmp_path):
+    home = made_home
     project = with_own_definitions(tmp_path / "project")
 
     status = json.loads(run_in(project, "-m", MAIN, "status", "--json", environment=home.settings).stdout)
@@ -226,7 +237,9 @@ def test_what_a_user_adds_is_shown_and_made(home, tmp_path):
     assert made(again.stdout) == set()
 
 
-def test_records_that_cannot_be_read_are_stored_again_and_nothing_is_made(home):
+@pytest.mark.long
+def test_records_that_cannot_be_read_are_stored_again_and_nothing_is_made(made_home):
+    home = made_home
     records = home.folder / "home" / "local" / "records"
     whole = {
         name: (records / f"{name}.json").read_text("utf-8") for name in ("ml_workspace", "model_card", "chat_flow")

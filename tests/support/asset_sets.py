@@ -1,6 +1,7 @@
 """Names of assets by what stands before or behind them, for expectations that are written by hand."""
 
 FLOWS = {"chat_flow", "chat_flow_evaluation"}
+AGENT = {"agent_evaluation"}  # on a laptop
 FROM_DEPLOYMENT = {"online_deployment", *FLOWS}
 FROM_EVALUATION = {"model_evaluation", "registered_model", "model_card", *FROM_DEPLOYMENT}
 FROM_TRAINING = {"fine_tuned_model", *FROM_EVALUATION}

@@ -52,6 +52,9 @@ merge_check_prompts: 2
 threads: 1
 tune_malloc: false
 early_stopping_patience: 0
+preference: {preference}
+preference_learning_rate: 1.0e-3
+preference_epochs: 1
 """
 CLEANING = {
     "columns": {},
@@ -73,6 +76,8 @@ class Work:
     place: Place
     recipe: int = 0
     epochs: int = 1
+    source: str = "raw.jsonl"
+    preference: str = "none"
     command: str = "sleep 600"
     role_minutes: float = 0.5
     limits: dict[str, Any] = field(default_factory=dict)
@@ -87,7 +92,7 @@ class Work:
 
     @cached_property
     def dataset_store(self) -> AzureDatasetStore:
-        return AzureDatasetStore(**self._common, source=str(self.state / "raw.jsonl"), cleaning=CLEANING)
+        return AzureDatasetStore(**self._common, source=str(self.state / self.source), cleaning=CLEANING)
 
     @cached_property
     def base_model_store(self) -> AzureBaseModelStore:
@@ -96,7 +101,7 @@ class Work:
     @property
     def trainer(self) -> AzureTrainer:
         preset = self.state / f"{self._preset}.yaml"
-        preset.write_text(PRESET.format(epochs=self.epochs) + f"seed: {self.recipe}\n", encoding="utf-8")
+        preset.write_text(PRESET.format(epochs=self.epochs, preference=self.preference) + f"seed: {self.recipe}\n")
         return AzureTrainer(**self._common, **self._limits, preset=str(preset), max_minutes=30, save_seconds=0.5)
 
     @property

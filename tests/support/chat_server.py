@@ -24,12 +24,20 @@ from chat_code.limits import Limits
 from chat_code.models import Facts
 from chat_code.server import build_app
 from chat_code.service import Chat
+from chat_code.tracing import OFF, Tracing
 from chat_code.turn import TurnSettings
 from chat_code.who import OwnerOfThisMachine, Person, WhoAsks, link_token, program_key
 
 SECRET = "a secret of at least thirty-two characters"
 KEY = "the-key-of-the-endpoint"
 OURS = {"x-phi-chat": "1"}
+ENVELOPE = {
+    "id": "chatcmpl-1",
+    "object": "chat.completion",
+    "created": 1,
+    "model": "phi",
+    "system_fingerprint": "blue/phi:3",
+}
 
 
 @dataclass
@@ -62,13 +70,14 @@ class StreamingEndpoint:
             text = step[1] if step[0] == "say" else "in one piece"
             choice = {"message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
             return JSONResponse(
-                {"id": "chatcmpl-1", "choices": [choice], "usage": {"prompt_tokens": 3}}, headers=headers
+                {**ENVELOPE, "choices": [{"index": 0, **choice}], "usage": _counted(body, text)}, headers=headers
             )
         return StreamingResponse(self._events(step, body), media_type="text/event-stream", headers=headers)
 
     async def _events(self, step: tuple[Any, ...], body: dict[str, Any]) -> AsyncIterator[str]:
         def chunk(delta: dict[str, str], reason: str | None = None) -> str:
-            return _sse({"id": "chatcmpl-1", "choices": [{"index": 0, "delta": delta, "finish_reason": reason}]})
+            choice = {"index": 0, "delta": delta, "finish_reason": reason}
+            return _sse({**ENVELOPE, "object": "chat.completion.chunk", "choices": [choice]})
 
         self.serving += 1
         self.most_at_once = max(self.most_at_once, self.serving)
@@ -87,12 +96,17 @@ class StreamingEndpoint:
                 await asyncio.sleep(self.between_s)
                 yield chunk({"content": word if number == 0 else f" {word}"})
             yield chunk({}, "stop")
-            words = len(text.split(" "))
-            usage = {"prompt_tokens": len(body["messages"]), "completion_tokens": words, "phi_dropped_turns": 0}
-            yield _sse({"id": "chatcmpl-1", "choices": [], "usage": usage})
+            usage = _counted(body, text) | {"phi_dropped_turns": 0}
+            yield _sse({**ENVELOPE, "object": "chat.completion.chunk", "choices": [], "usage": usage})
             yield "data: [DONE]\n\n"
         finally:
             self.serving -= 1
+
+
+def _counted(body: dict[str, Any], text: str) -> dict[str, int]:
+    """Return the usage: a token for each message of the prompt, and for each word of the answer."""
+    prompt, answer = len(body["messages"]), len(text.split(" "))
+    return {"prompt_tokens": prompt, "completion_tokens": answer, "total_tokens": prompt + answer}
 
 
 def _sse(value: dict[str, Any]) -> str:
@@ -173,13 +187,17 @@ def chat_server(
     facts: Path | None = None,
     who: WhoAsks | None = None,
     keep_days: float = 0,
+    tracing: Tracing = OFF,
     **waits: float,
 ) -> Iterator[ChatServer]:
     """A chat server over endpoints by model; `waits` are the endpoint's deadlines in seconds."""
     known = Facts(facts)
     chat = Chat(
         SqliteHistory(history),
-        {model: Endpoint(url, lambda: KEY, known.complete, **waits) for model, url in endpoints.items()},
+        {
+            model: Endpoint(url, lambda: KEY, known.complete, tracing=tracing, **waits)
+            for model, url in endpoints.items()
+        },
         settings or TurnSettings(),
         limits or Limits(),
         known,

@@ -124,7 +124,14 @@ def write_phi3_tokenizer(folder: Path) -> None:
     model = json.loads(learned.to_str())["model"]
     first = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256))]
     pieces = [*first, *sorted(model["vocab"], key=model["vocab"].get)]
-    merges = [tuple(pair) for pair in model["merges"]]
+    known = set(model["vocab"])
+    # As transformers converts SentencePiece's pieces: every way to make a piece of two, in the order of the pieces.
+    merges = [
+        (piece[:at], piece[at:])
+        for piece in pieces[len(first) :]
+        for at in range(1, len(piece))
+        if {piece[:at], piece[at:]} <= known
+    ]
     tokenizer = Tokenizer(
         models.BPE(
             vocab={piece: i for i, piece in enumerate(pieces)},

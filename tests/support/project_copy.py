@@ -14,6 +14,7 @@ LINKED = (
     "serving_code",
     "evaluation_code",
     "dataset_code",
+    "export_code",
     "flows",
     "infra",
     "data",

@@ -52,7 +52,9 @@ class ScriptedEndpoint:
         if "unanswerable" in asked:
             return 422, {}, json.dumps({"error": {"message": "told to refuse"}}).encode()
         text = f"{len(request['body']['messages'])} messages, the last: {asked}"
-        body = {"id": "chatcmpl-7", "model": "phi", "choices": [{"message": {"role": "assistant", "content": text}}]}
+        choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
+        body = {"id": "chatcmpl-7", "created": 1, "model": "phi", "choices": [choice]}
+        body |= {"system_fingerprint": "blue/phi:"}
         return 200, {"x-request-id": "req-7", "azureml-model-deployment": "blue"}, json.dumps(body).encode()
 
 

@@ -17,6 +17,7 @@ PACKAGES = (
     "serving_code",
     "evaluation_code",
     "dataset_code",
+    "export_code",
     "azure_emulator",
 )
 ROLES = {"assets", "checks", "metadata", "sensors"}

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from phi_assets.backends.agent_store import LocalAgentStore
 from phi_assets.backends.dataset_preparation import cleaning_options
 from phi_assets.backends.flow_store import PromptFlowStore
 from phi_assets.backends.local.chat.chat_host import LocalChatHost
@@ -44,7 +45,9 @@ def local_resources(settings: Settings) -> dict[str, Any]:
         "trainer": LocalTrainer(state=state, preset=settings.preset, max_minutes=settings.max_train_minutes),
         "evaluator": LocalEvaluator(state=state, questions_file=questions, general_file=general),
         "registry": MlflowRegistry(home=str(settings.state / "mlflow")),
-        "endpoint_host": LocalEndpointHost(state=state, keep_answers_days=settings.keep_answers_days),
+        "endpoint_host": LocalEndpointHost(
+            state=state, keep_answers_days=settings.keep_answers_days, traces=settings.traces
+        ),
         "chat_host": LocalChatHost(
             state=state,
             port=settings.chat_port,
@@ -57,12 +60,15 @@ def local_resources(settings: Settings) -> dict[str, Any]:
             day_requests=settings.chat_day_requests,
             day_tokens=settings.chat_day_tokens,
             keep_days=settings.keep_chat_days,
+            traces=settings.traces,
+            trace_content=settings.trace_content,
             questions_file=questions,
         ),
         "feedback_store": LocalFeedbackStore(**feedback_fields(settings)),
         "connection_store": LocalConnectionStore(state=state),
         "cost_report": LocalCosts(),
         "retention": LocalRetention(state=state, mlflow=str(settings.state / "mlflow")),
+        "agent_store": LocalAgentStore(state=state),
         "flow_store": PromptFlowStore(state=state, concurrency=settings.flow_concurrency),
     }
 

@@ -19,7 +19,7 @@ from phi_assets.settings import Settings
     | stored_by(
         "chat_host",
         *("chat_port", "chat_hosts", "chat_system_prompt", "chat_max_tokens", "chat_temperature", "chat_answers"),
-        *("chat_day_requests", "chat_day_tokens", "chat_words", "keep_chat_days"),
+        *("chat_day_requests", "chat_day_tokens", "chat_words", "keep_chat_days", "traces", "trace_content"),
     ),
 )
 def chat_app(

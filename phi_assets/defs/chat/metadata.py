@@ -1,6 +1,7 @@
 """Metadata of the chat page, and of the chat flow and its evaluation."""
 
 import json
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,9 @@ import dagster as dg
 
 from phi_assets.graph import metadata_values
 from phi_assets.markdown import Markdown
-from phi_assets.records import ChatApp, FlowEvaluation, FlowPackage
+from phi_assets.records import AgentEvaluation, ChatApp, FlowEvaluation, FlowPackage
+
+AGENT_MISSING = "not here, and neither is `agent_evaluation`: pip install agent-framework-core agent-framework-openai"
 
 
 def describe_chat(app: ChatApp) -> dict[str, Any]:
@@ -16,6 +19,7 @@ def describe_chat(app: ChatApp) -> dict[str, Any]:
     return {
         "address": dg.MetadataValue.url(app.address),
         "open_it": "`phi chat`: the page asks for a link that is used once",
+        "agent": f"POST {app.address}/agent" if find_spec("agent_framework_openai") else AGENT_MISSING,
         "endpoint": dg.MetadataValue.url(app.endpoint),
         "model": f"{app.model_name} {app.model_version}",
     }
@@ -31,7 +35,7 @@ def describe_package(package: FlowPackage) -> dict[str, Any]:
     }
 
 
-def describe_flow_evaluation(evaluation: FlowEvaluation) -> dict[str, Any]:
+def describe_flow_evaluation(evaluation: FlowEvaluation | AgentEvaluation) -> dict[str, Any]:
     """Return the share of right answers, and every row."""
     lines = (Path(evaluation.address) / "rows.jsonl").read_text(encoding="utf-8").splitlines()
     rows = [json.loads(line) for line in lines]

@@ -67,6 +67,7 @@ def describe_dataset(version: DatasetVersion, folder: Path) -> dict[str, Any]:
         "keys_not_used": metadata_values.table(("key", "rows"), sorted(manifest["unused_keys"].items())),
         "context_only_turns": manifest["context_only_turns"],
         "preference_pairs": manifest["preference_pairs"],
+        **({"pairs": metadata_values.table(("split", "pairs"), manifest["pairs"].items())} if version.pairs else {}),
         "personal_data": _personal_data(manifest),
         "broken_rows": manifest["kinds"]["broken"],
         "duplicate_rows": manifest["kinds"]["duplicate"],

@@ -10,7 +10,7 @@ from phi_assets import markdown
 from phi_assets.answer_log import Answers, AnswersUnreadable, UnknownAnswer
 from phi_assets.backends.select import build_resources
 from phi_assets.graph import metadata_values
-from phi_assets.lineage.steps import SIMILARITY, Step, steps
+from phi_assets.lineage.steps import REVIEWED, SIMILARITY, Step, steps
 from phi_assets.lineage.trace import Lineage, NotTraceable, trace
 from phi_assets.markdown import Markdown
 from phi_assets.ports.dataset import DatasetStore
@@ -84,7 +84,11 @@ def _links(step: Step) -> Markdown:
 
 
 def _nearest(lineage: Lineage) -> dg.MarkdownMetadataValue:
-    rows = [(f"{near.similarity:.2f}", near.id, near.question, near.answer) for near in lineage.nearest]
+    # Dagster's event log keeps what it is given, and people may take back what they said in the chat.
+    rows = [
+        (f"{near.similarity:.2f}", near.id, *((REVIEWED, "") if near.reviewed else (near.question, near.answer)))
+        for near in lineage.nearest
+    ]
     found = markdown.table(("similarity", "conversation", "question", "answer"), rows, metadata_values.CELL_CHARACTERS)
     return metadata_values.markdown(markdown.joined((SIMILARITY, found), "\n\n") if rows else Markdown("none"))
 

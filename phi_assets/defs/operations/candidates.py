@@ -57,6 +57,16 @@ class Candidate(dg.Config):
     replay_share: float | None = Field(
         default=None, description="share of the tokens of an epoch on which the model is held to its base"
     )
+    preference: str | None = Field(
+        default=None, description="what is learned from preference pairs after the conversations: none or dpo"
+    )
+    preference_beta: float | None = Field(
+        default=None, description="DPO's beta: higher keeps the model nearer to what the conversations made of it"
+    )
+    preference_learning_rate: float | None = Field(
+        default=None, description="highest learning rate of preference training"
+    )
+    preference_epochs: float | None = Field(default=None, description="passes over the training pairs")
     seed: int | None = Field(
         default=None, description="random seed of the order, the adapter's initial weights and dropout"
     )

@@ -63,10 +63,18 @@ def describe_training(model: ModelVersion, folder: Path) -> dict[str, Any]:
         **({"tokens_in_loss": metadata_values.tokens_in_loss(mask)} if mask.is_file() else {}),
         "tokens": metadata_values.table(("what", "tokens"), report["tokens"].items()),
         **_plan(report.get("plan") or {}),  # a report of an earlier release has none
+        **_preference(report.get("preference") or {}, folder / "preference_curve.png"),
         **{name: report[name] for name in SHOWN if report.get(name) is not None},
         **{name: dg.MetadataValue.float(value) for name, value in losses_of(report).items()},
-        "report": dg.MetadataValue.json({name: value for name, value in report.items() if name not in LONG}),
+        "report": dg.MetadataValue.json(_short(report)),
         "folder": dg.MetadataValue.path(str(folder)),
+    }
+
+
+def _short(report: dict[str, Any]) -> dict[str, Any]:
+    """Return the report without its longest parts."""
+    return {
+        name: _short(value) if name == "preference" else value for name, value in report.items() if name not in LONG
     }
 
 
@@ -76,6 +84,35 @@ def _plan(plan: dict[str, Any]) -> dict[str, Any]:
     words = {name: metadata_values.text(said.pop(name)) for name in ("note", "warning") if name in said}
     table = {"plan": metadata_values.table(("of the plan", "value"), said.items())} if said else {}
     return {**table, **words}
+
+
+def _preference(found: dict[str, Any], curve: Path) -> dict[str, Any]:
+    """Return what preference training did, or why there was none; nothing where the recipe has none."""
+    if not found:
+        return {}
+    pairs, why_not = found["pairs"], found["not_done"]
+    rows = [
+        ("pairs learned", 0 if why_not else pairs["train"]),
+        ("pairs held out", f"{pairs['held_out']} ({pairs['held_out_share']:.0%})"),
+        ("pairs left out", _counts(pairs["left_out"]).replace("_", " ")),
+    ]
+    if why_not:
+        return {"preference_training": _about_preference([*rows, ("not done", why_not)])}
+    measured = {when: found[f"preferred_{when}"] for when in ("before", "after")}
+    rows += [("optimizer steps", found["steps"]), ("preferred means", f"likelier by {found['preferred_by']}")]
+    rows += [
+        (f"chosen preferred {when}", "no pair is held out" if share is None else f"{share:.0%} of the pairs held out")
+        for when, share in measured.items()
+    ]
+    return {
+        "preference_training": _about_preference(rows),
+        **{f"preferred_{when}": dg.MetadataValue.float(share) for when, share in measured.items() if share is not None},
+        **({"preference_curve": metadata_values.picture(curve)} if curve.is_file() else {}),
+    }
+
+
+def _about_preference(rows: list[tuple[str, Any]]) -> dg.MarkdownMetadataValue:
+    return metadata_values.table(("of preference training", "value"), rows)
 
 
 LONG = ("losses", "validation_losses", "files", "turns", "config")  # MLflow has them, and the folder's report.json

@@ -119,9 +119,8 @@ def test_bash_completes_a_command(own_home, tmp_path):
         f'#!/bin/sh\ncd {PROJECT}\nexec {sys.executable} -m phi_assets.cli.main "$@"\n', encoding="utf-8"
     )
     program.chmod(0o755)
-    typed = (
-        'eval "$(phi completion bash)"\nCOMP_WORDS=(phi exp)\nCOMP_CWORD=1\n_phi_completion phi\necho "${COMPREPLY[@]}"'
-    )
+    typed = 'eval "$(phi completion bash)"\nCOMP_WORDS=(phi expe)\nCOMP_CWORD=1\n_phi_completion phi\n'
+    typed += 'echo "${COMPREPLY[@]}"'
     environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
     done = subprocess.run(["bash", "-c", typed], env=environment, capture_output=True, text=True)
 

@@ -17,6 +17,11 @@ def graphs():
     return {backend: asset_graph.definitions_of(backend) for backend in BACKENDS}
 
 
+@pytest.fixture(scope="module")
+def ports_page():
+    return ports.ports_page()
+
+
 def test_the_commands_page_has_the_help_of_every_command():
     page = commands.commands_page()
 
@@ -52,9 +57,8 @@ def test_a_blocking_check_is_called_blocking(graphs):
     assert "| `serves_the_champion` | warns |" in page
 
 
-def test_the_ports_page_has_every_port_with_both_implementations():
-    page = ports.ports_page()
-    section = page.split("### EndpointHost")[1].split("### ")[0]
+def test_the_ports_page_has_every_port_with_both_implementations(ports_page):
+    section = ports_page.split("### EndpointHost")[1].split("### ")[0]
 
     assert "phi_assets/backends/azure/" in section
     assert "phi_assets/backends/local/" in section
@@ -75,10 +79,9 @@ def test_the_http_page_has_every_route_field_and_refusal_of_the_server():
     assert {401, 404, 413, 422, 429, 500, 503} <= {status for status, _ in http_routes.refusals()} | {404}
 
 
-def test_the_picture_of_the_architecture_is_the_drawn_one_and_names_what_exists(graphs):
+def test_the_picture_of_the_architecture_is_the_drawn_one_and_names_what_exists(graphs, ports_page):
     """Run `python -m docs_generator.architecture` after a change of the drawing."""
     assert architecture.TARGET.read_text(encoding="utf-8") == architecture.picture()
     drawn = {name: stage.name for stage in architecture.STAGES for name in stage.assets}
     assert {name: graphs["local"]["assets"][name]["group"] for name in drawn} == drawn
-    page = ports.ports_page()
-    assert all(f"### {port}\n" in page for stage in architecture.STAGES for port in stage.ports)
+    assert all(f"### {port}\n" in ports_page for stage in architecture.STAGES for port in stage.ports)

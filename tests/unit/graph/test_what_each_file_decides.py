@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from phi_assets.backends.agent_store import AGENT as ASKED_WITH
 from phi_assets.graph import code_versions
 from phi_assets.prompt_flow.package import TURN
 from phi_assets.settings import Settings, read
 from tests.support.asset_sets import (
+    AGENT,
     AZURE_RESOURCES,
     CHAT,
     EVALUATIONS,
@@ -54,6 +56,7 @@ FILES: list[tuple[str, set[str] | tuple[set[str], set[str]]]] = [
     ("phi_assets/defs/chat/assets.py", (CHAT | APP, CHAT)),
     ("phi_assets/defs/chat/feedback.py", (FEEDBACK | RATED, NOTHING)),
     ("phi_assets/defs/chat/checks.py", {"chat_flow_evaluation"}),
+    ("phi_assets/defs/chat/agent.py", (AGENT, NOTHING)),
     ("phi_assets/conversations/**", DATA),
     ("phi_assets/conversations/drift.py", NOTHING),
     ("phi_assets/conversations/replay_checks.py", REPLAY),
@@ -102,6 +105,7 @@ FILES: list[tuple[str, set[str] | tuple[set[str], set[str]]]] = [
     ("phi_assets/endpoint_client.py", (ENDPOINT, {"online_deployment"})),
     ("phi_assets/bicep_template.py", (NOTHING, AZURE_RESOURCES)),
     ("phi_assets/prompt_flow/*", FLOWS),
+    ("phi_assets/prompt_flow/retirement.py", NOTHING),
     ("phi_assets/prompt_flow/connect*.py", {"endpoint_connection"}),
     ("phi_assets/prompt_flow/child_process.py", CHAT),
     ("phi_assets/prompt_flow/environment.py", CHAT),
@@ -112,6 +116,7 @@ FILES: list[tuple[str, set[str] | tuple[set[str], set[str]]]] = [
     ("phi_assets/backends/row_places.py", DATA),
     ("phi_assets/backends/evaluation_reports.py", {"model_evaluation"}),
     ("phi_assets/backends/flow_store.py", FLOWS),
+    ("phi_assets/backends/agent_store.py", (AGENT, NOTHING)),
     ("phi_assets/backends/local/infrastructure/provisioner.py", (WORKSPACE, NOTHING)),
     ("phi_assets/backends/local/dataset/store.py", (READS_RAW, NOTHING)),
     ("phi_assets/backends/local/training/base_model_store.py", ({"base_model"}, NOTHING)),
@@ -166,15 +171,17 @@ FILES: list[tuple[str, set[str] | tuple[set[str], set[str]]]] = [
     ("phi_assets/backends/azure/chat/shared_flows.py", (NOTHING, FLOWS)),
     ("chat_code/**", (APP, NOTHING)),
     *((path, (APP | {"chat_flow"}, {"chat_flow"})) for path in TURN),
+    *((path, (APP | AGENT | {"chat_flow"}, {"chat_flow"})) for path in TURN if path in ASKED_WITH),
+    ("chat_code/agent.py", (APP | AGENT, NOTHING)),
     ("dataset_code/**", (NOTHING, DATA)),
     ("training_code/**", {"fine_tuned_model"}),
     ("training_code/presets/*", NOTHING),
     ("training_code/pictures.py", NOTHING),
     ("training_code/environment/*", NOTHING),
     ("training_code/environment/Dockerfile", (NOTHING, {"fine_tuned_model"})),
-    ("evaluation_code/**", EVALUATIONS),
-    ("evaluation_code/replay.py", EVALUATIONS | REPLAY),
-    ("evaluation_code/apart.py", EVALUATIONS | REPLAY),
+    ("evaluation_code/**", (EVALUATIONS | AGENT, EVALUATIONS)),
+    ("evaluation_code/replay.py", (EVALUATIONS | REPLAY | AGENT, EVALUATIONS | REPLAY)),
+    ("evaluation_code/apart.py", (EVALUATIONS | REPLAY | AGENT, EVALUATIONS | REPLAY)),
     ("evaluation_code/pictures.py", NOTHING),
     ("serving_code/**", {"model_evaluation", "online_deployment"}),
     ("serving_code/chat_text.py", {"chat_dataset", "model_evaluation", "online_deployment"}),
@@ -208,7 +215,7 @@ def settings_of(backend: str) -> Settings:
     return read(AZURE if backend == "azure" else {})
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", ["local", pytest.param("azure", marks=pytest.mark.long)])
 def test_a_line_of_logic_in_each_file_makes_exactly_this_stale(backend, project):
     before = versions_of(backend, project)
     wrong: dict[str, tuple[set[str], set[str]]] = {}

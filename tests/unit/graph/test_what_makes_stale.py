@@ -16,6 +16,7 @@ from dagster._core.loader import LoadingContextForTest
 from phi_assets.graph import staleness
 from phi_assets.settings import Settings, read
 from tests.support.asset_sets import (
+    AGENT,
     ALL_BUT_QUOTA,
     ALL_OF_AZURE,
     AZURE_RESOURCES,
@@ -61,9 +62,12 @@ class Row:
     def on_a_laptop(self) -> "Row":
         """Return the row with what the chat page adds: it depends on base model, endpoint and deployment."""
         app = {"chat_app"} if self.reached & {"base_model", "online_endpoint", "online_deployment"} else set[str]()
+        marked = self.stale >= EVALUATIONS
+        agent = AGENT if marked or self.reached & {"online_endpoint", "online_deployment"} else set[str]()
         feedback = {"feedback_conversations"} if "feedback_candidates" in self.chat else set[str]()
-        reached = self.reached | self.chat | app | feedback
-        return replace(self, stale=self.stale | self.chat, reached=reached, chat=set())
+        reached = self.reached | self.chat | app | agent | feedback
+        stale = self.stale | self.chat | (AGENT if marked else set())
+        return replace(self, stale=stale, reached=reached, chat=set())
 
 
 def data(what: str, value: str = "7", **more: set[str]) -> Row:
@@ -168,7 +172,9 @@ ON_A_LAPTOP = [
     Row(WORKSPACE_SOURCE, WORKSPACE, {*WORKSPACE, *FROM_REPLAY, *FROM_ENDPOINT}),
     Row("phi_assets/backends/local/training/trainer.py", {"fine_tuned_model"}, FROM_TRAINING),
     Row("chat_code/service.py", chat={"chat_app"}),
-    Row("chat_code/turn.py", {"chat_flow"}, FLOWS, chat={"chat_app"}),
+    Row("chat_code/turn.py", {"chat_flow"}, FLOWS, chat={"chat_app", "agent_evaluation"}),
+    Row("chat_code/agent.py", chat={"chat_app", "agent_evaluation"}),
+    Row("phi_assets/defs/chat/agent.py", chat={"agent_evaluation"}),
     *(
         Row(name, value=value, chat={"chat_app"})
         for name, value in {
@@ -182,6 +188,8 @@ ON_A_LAPTOP = [
             "chat_day_tokens": "7",
             "chat_words": "words.txt",
             "keep_chat_days": "7",
+            "traces": "http://127.0.0.1:5000/v1/traces",
+            "trace_content": "true",
         }.items()
     ),
     *(Row(name, value="0.1", chat={"feedback_conversations"}) for name in ("feedback_share", "feedback_person_share")),

@@ -20,7 +20,7 @@ from phi_assets.models.champions import CannotPromote
 from phi_assets.settings import current
 from tests.unit.cli.test_why import QUESTION, conversations, ship
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
 VERSIONS = 5
 
 

@@ -50,6 +50,19 @@ def test_another_change_is_another_recipe_and_another_name_is_not():
     assert recipes.of("laptop", {"seed": 1}, "lucky").digest == base.digest
 
 
+def test_preference_training_is_part_of_a_recipe_only_where_it_is_on():
+    plain, changed, on = (
+        recipes.of("laptop", given)
+        for given in ({}, {"preference_beta": 0.5}, {"preference": "dpo", "preference_beta": 0.5})
+    )
+
+    assert not [name for name in plain.learned_from() if name.startswith("preference")]
+    assert plain.digest == changed.digest != on.digest
+    assert (plain.prefers, on.prefers) == (False, True)
+    assert on.label == "laptop preference=dpo preference_beta=0.5"
+    assert recipes.of("laptop-dpo", {}).digest == recipes.of("laptop", {"preference": "dpo"}).digest
+
+
 def test_where_and_how_fast_is_no_part_of_a_recipe(tmp_path):
     preset = tmp_path / "mine.yaml"
     preset.write_text("epochs: 3\n", encoding="utf-8")

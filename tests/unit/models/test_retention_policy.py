@@ -51,7 +51,7 @@ def test_an_answer_keeps_a_model_s_record_and_its_dataset_but_not_its_weights():
 
 
 def test_everything_else_goes_by_age_but_for_the_newest_of_its_kind():
-    kinds = ("dataset", "replay set", "evaluation", "flow", "flow evaluation", "deployment", "tracked training")
+    kinds = ("dataset", "replay set", "evaluation", "flow", "flow evaluation", "agent evaluation", "deployment")
     found = [stored(kind, f"{kind} {age}", age) for kind in kinds for age in (31, 40)]
 
     assert removed(found) == {(kind, f"{kind} 40") for kind in kinds}

@@ -50,6 +50,16 @@ def test_another_lock_or_a_lost_python_makes_it_anew(home, lock):
     assert python(folder).exists()
 
 
+def test_a_link_to_another_checkouts_is_refused_and_that_one_stays(home, lock):
+    other = home / "other"
+    other.mkdir()
+    (other / "a file of another checkout").touch()
+    (home / virtual_environment.NAME).symlink_to(other)
+    with pytest.raises(PromptFlowFailed, match="remove the link"):
+        ensure(home, lock=lock)
+    assert [file.name for file in other.iterdir()] == ["a file of another checkout"]
+
+
 @pytest.mark.integration
 def test_where_it_cannot_be_made_the_error_has_the_reason_and_a_remedy_and_nothing_is_left(home, lock, monkeypatch):
     monkeypatch.setenv("PIP_NO_INDEX", "1")

@@ -74,10 +74,16 @@ class Running:
 
 @contextmanager
 def running_server(
-    model: Path | None, limits: Limits | None = None, key: str | None = KEY, answers: AnswerStore | None = None
+    model: Path | None,
+    limits: Limits | None = None,
+    key: str | None = KEY,
+    answers: AnswerStore | None = None,
+    cors_origins: tuple[str, ...] = (),
 ) -> Iterator[Running]:
     """Run the server on a free port in a thread; without a model it is never ready."""
-    service = Service(Identity("blue", "tiny", "3", "d1g3st"), limits or Limits(), key, answers)
+    service = Service(
+        Identity("blue", "tiny", "3", "d1g3st"), limits or Limits(), key, answers, cors_origins=cors_origins
+    )
     if model:
         service.load(model, dtype="float32")
     listener = socket.create_server(("127.0.0.1", 0))
@@ -100,7 +106,7 @@ def running_server(
 
 @pytest.fixture(scope="session")
 def server(lively_model: Path) -> Iterator[Running]:
-    with running_server(lively_model) as running:
+    with running_server(lively_model, Limits(default_temperature=0.0)) as running:
         yield running
 
 

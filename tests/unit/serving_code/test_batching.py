@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from serving_code.batching import Batcher
+from serving_code.batching import FEWEST_PROMPT_TOKENS, STEP_SECONDS, Batcher, PromptTokens
 from serving_code.engine import Completion, Engine, Sampling
 from serving_code.prompts import Message
 
@@ -97,3 +97,15 @@ def test_a_prompt_that_fails_leaves_the_running_answers_alone(batcher, endless, 
 
     assert failed.wait(60)
     assert done.wait(60)
+
+
+def test_a_step_reads_as_much_of_prompts_as_the_machine_manages_in_its_time():
+    fast, slow = PromptTokens(), PromptTokens()
+    for _ in range(20):
+        fast.took(0.02, 0.0)
+        fast.took(0.02 + fast.now * 0.0002, float(fast.now))
+        slow.took(0.1, 0.0)
+        slow.took(0.1 + slow.now * 0.01, float(slow.now))
+
+    assert fast.now == pytest.approx((STEP_SECONDS - 0.02) / 0.0002, rel=0.1)
+    assert slow.now == FEWEST_PROMPT_TOKENS

@@ -12,6 +12,7 @@ from serving_code.errors import Refusal
 from serving_code.limits import Limits
 from serving_code.model_folder import load_model_folder
 from serving_code.openai_request import parse_chat
+from serving_code.service import Identity
 from tests.support.tiny_models import make_tiny_phi3
 
 PARTS = [{"type": "text", "text": "Where is"}, {"type": "input_text", "text": "the mill?"}]
@@ -23,7 +24,7 @@ def of_data(turn: dict[str, Any]) -> tuple[str, str]:
 
 
 def of_request(turn: dict[str, Any]) -> tuple[str, str]:
-    (read,) = parse_chat({"messages": [turn]}, Limits()).turns
+    (read,) = parse_chat({"messages": [turn]}, Limits(), Identity()).turns
     return read["role"], read["content"]
 
 

@@ -87,6 +87,7 @@ def test_a_discarded_request_costs_no_more_and_changes_nobody(lively):
     kept, dropped = (lively.prepare(conversation, sampling) for conversation in ask(QUESTIONS[1], QUESTIONS[5]))
     batch = lively.new_batch()
     batch.admit([kept, dropped])
+    batch.step()
     batch.discard(dropped)
     batch.discard(dropped)
     while batch.rows:
@@ -171,11 +172,11 @@ def test_every_family_answers_with_history_and_a_system_turn(tmp_path, family):
 
 def test_the_oldest_turns_are_left_out_until_the_answer_has_room(tmp_path):
     engine = Engine.load(write_model(tmp_path, context_length=256))
-    talk = [{"role": "system", "content": "Be brief."}]
+    talk: list[Message] = [{"role": "system", "content": "Be brief."}]
     for number in range(40):
         talk += [
-            {"role": "user", "content": f"question {number}"},
-            {"role": "assistant", "content": f"answer {number}"},
+            Message(role="user", content=f"question {number}"),
+            Message(role="assistant", content=f"answer {number}"),
         ]
     talk.append({"role": "user", "content": "the last one"})
     sampling = Sampling(max_new_tokens=50)
@@ -196,6 +197,6 @@ def test_the_oldest_turns_are_left_out_until_the_answer_has_room(tmp_path):
 
 def test_a_last_turn_that_is_too_long_is_refused_all_the_same(tmp_path):
     engine = Engine.load(write_model(tmp_path, context_length=64))
-    talk = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
+    talk = [Message(role="user", content="a"), Message(role="assistant", content="b")]
     with pytest.raises(PromptTooLong):
-        engine.prepare([*talk, {"role": "user", "content": "word " * 500}], Sampling(), drop_oldest=True)
+        engine.prepare([*talk, Message(role="user", content="word " * 500)], Sampling(), drop_oldest=True)

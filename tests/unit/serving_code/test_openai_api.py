@@ -138,10 +138,19 @@ def image(url: str = "https://example.org/cat.png") -> list[dict]:
     [
         ({"tools": [{"type": "function", "function": {"name": "f"}}]}, "tools"),
         ({"functions": [{"name": "f"}]}, "functions"),
-        ({"n": 2}, "n"),
-        ({"logprobs": True}, "logprobs"),
+        ({"n": 17}, "n"),
+        ({"n": 0}, "n"),
+        ({"top_logprobs": 2}, "logprobs"),
+        ({"logprobs": True, "top_logprobs": 21}, "top_logprobs"),
+        ({"top_k": -2}, "top_k"),
+        ({"min_p": 1.5}, "min_p"),
+        ({"presence_penalty": 3}, "presence_penalty"),
+        ({"frequency_penalty": "much"}, "frequency_penalty"),
+        ({"repetition_penalty": 0}, "repetition_penalty"),
+        ({"logit_bias": {"hello": 1}}, "logit_bias"),
         ({"modalities": ["text", "audio"]}, "modalities"),
-        ({"response_format": {"type": "json_object"}}, "response_format"),
+        ({"response_format": {"type": "xml"}}, "response_format"),
+        ({"response_format": {"type": "json_schema"}}, "response_format"),
         ({"messages": image()}, "messages[0].content[0]"),
         ({"messages": [{"role": "user", "content": [{"type": "input_audio"}]}]}, "messages[0].content[0]"),
         ({"messages": [{"role": "tool", "content": "4"}]}, "messages[0].role"),
@@ -184,8 +193,9 @@ def test_a_prompt_longer_than_the_context_is_a_400_with_the_numbers(server):
 
 
 def test_the_client_raises_its_own_error_for_a_refusal(client):
-    with pytest.raises(openai.BadRequestError, match="one choice"):
-        client.chat.completions.create(model="tiny", messages=MESSAGES, n=3)
+    tools = [{"type": "function", "function": {"name": "f"}}]
+    with pytest.raises(openai.BadRequestError, match="calls no tools"):
+        client.chat.completions.create(model="tiny", messages=MESSAGES, tools=tools)
 
 
 def test_a_failure_in_the_middle_of_a_stream_is_an_error_event(server, monkeypatch, client, eventually):

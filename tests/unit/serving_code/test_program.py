@@ -84,7 +84,8 @@ def test_it_answers_while_it_loads_then_serves_and_finishes_its_answers_when_tol
 
     program.logged("ready")
     assert httpx.get(f"{url}/readyz").status_code == 200
-    body = {"messages": [{"role": "user", "content": "hello"}], "max_tokens": 400, "stream": True}
+    body = {"messages": [{"role": "user", "content": "hello"}], "max_tokens": 400, "temperature": 0}
+    body["stream"] = True
     with httpx.stream("POST", f"{url}/v1/chat/completions", json=body, headers={"Authorization": "Bearer k"}) as answer:
         lines = answer.iter_lines()
         next(lines)

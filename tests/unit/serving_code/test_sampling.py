@@ -5,13 +5,16 @@ import math
 import pytest
 import torch
 
-from serving_code.sampling import Sampling, choose_tokens, new_generator
+from serving_code.sampling import Chooser, Sampling, TokenChoice
+
+
+def chosen(chooser: Chooser, logits: list[float]) -> TokenChoice:
+    return chooser.choose(torch.tensor(logits), logits.index(max(logits)))
 
 
 def draws(logits: list[float], sampling: Sampling, count: int) -> list[int]:
-    generator = new_generator(sampling)
-    row = torch.tensor([logits])
-    return [choose_tokens(row, [(sampling, generator)])[0] for _ in range(count)]
+    chooser = Chooser(sampling, [])
+    return [chosen(chooser, logits).token for _ in range(count)]
 
 
 def test_temperature_zero_takes_the_likeliest():
@@ -32,6 +35,38 @@ def test_top_p_keeps_the_smallest_set_that_reaches_it():
     drawn = draws(logits, Sampling(temperature=1.0, top_p=0.6, seed=1), 1000)
 
     assert set(drawn) == {0, 1}
+
+
+def test_top_k_and_min_p_keep_the_likeliest():
+    logits = [math.log(share) for share in (0.5, 0.3, 0.15, 0.05)]
+
+    assert set(draws(logits, Sampling(temperature=1.0, top_k=3, seed=1), 500)) == {0, 1, 2}
+    assert set(draws(logits, Sampling(temperature=1.0, min_p=0.5, seed=1), 500)) == {0, 1}
+
+
+def test_penalties_and_bias_change_the_next_choice():
+    logits = [2.0, 1.5, 0.0]
+
+    assert draws(logits, Sampling(), 3) == [0, 0, 0]
+    assert draws(logits, Sampling(frequency_penalty=0.4), 4) == [0, 0, 1, 0]
+    assert draws(logits, Sampling(presence_penalty=1.0), 4) == [0, 1, 0, 0]
+    assert draws(logits, Sampling(repetition_penalty=1.5), 3) == [0, 1, 0]
+    assert draws(logits, Sampling(logit_bias=((2, 5.0), (0, -100.0))), 3) == [2, 2, 2]
+
+
+def test_repetition_counts_the_prompt_too_and_raises_nothing_below_zero():
+    chooser = Chooser(Sampling(repetition_penalty=2.0), prompt=[0, 1])
+
+    assert chosen(chooser, [2.0, -1.0, 1.5]).token == 2
+
+
+def test_log_probabilities_are_the_models_own():
+    chooser = Chooser(Sampling(temperature=0.5, seed=1, logprobs=2, logit_bias=((0, -100.0),)), [])
+
+    choice = chosen(chooser, [math.log(0.5), math.log(0.3), math.log(0.2)])
+
+    assert choice.logprob == pytest.approx(math.log(0.3 if choice.token == 1 else 0.2), abs=1e-5)
+    assert [token for token, _ in choice.top] == [0, 1]
 
 
 def test_a_tiny_top_p_leaves_the_likeliest():
@@ -60,6 +95,13 @@ def test_without_a_seed_two_answers_differ():
         ({"temperature": math.inf}, "temperature"),
         ({"top_p": 0.0}, "top_p"),
         ({"top_p": 1.1}, "top_p"),
+        ({"top_k": -1}, "top_k"),
+        ({"min_p": 1.1}, "min_p"),
+        ({"presence_penalty": 2.1}, "presence_penalty"),
+        ({"frequency_penalty": math.nan}, "frequency_penalty"),
+        ({"repetition_penalty": 0.0}, "repetition_penalty"),
+        ({"logit_bias": ((1, 101.0),)}, "logit_bias"),
+        ({"logprobs": 21}, "log probabilities"),
         ({"stop": ("",)}, "stop string"),
         ({"stop": ("x",) * 17}, "stop strings"),
     ],

@@ -120,7 +120,7 @@ def test_a_crash_is_a_500_with_an_id_and_no_details(server, monkeypatch):
 
 def test_logs_tell_the_request_and_never_its_text(server, caplog, eventually):
     caplog.set_level(logging.INFO, "serving_code")
-    server.chat(messages=[{"role": "user", "content": "my secret plan"}], max_tokens=2, user="someone")
+    server.chat(messages=[{"role": "user", "content": "my secret plan"}], max_tokens=2, metadata={"of": "someone"})
 
     # The line is written after the last byte of the answer.
     eventually(lambda: any(record.message == "request" for record in caplog.records))
@@ -128,7 +128,7 @@ def test_logs_tell_the_request_and_never_its_text(server, caplog, eventually):
     [told] = [record for record in fields if record.get("path") == "/v1/chat/completions"]
     assert told["status"] == 200
     assert told["usage"]["completion_tokens"] == 2
-    assert {"request_id": told["request_id"], "fields": ["user"]} in fields
+    assert {"request_id": told["request_id"], "fields": ["metadata"]} in fields
     assert "secret plan" not in str(fields)
     assert KEY not in str(fields)
 

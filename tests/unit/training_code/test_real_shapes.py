@@ -28,6 +28,8 @@ Make = Callable[..., Settings]
 Run = Callable[[Settings], tuple[dict[str, Any], list[str]]]
 
 FACTS = {"pump": "In the red box.", "lamp": "Under the  hose, ü.", "hose": "I do not know that.\nAsk the engineers."}
+QUICK = {("phi3-mini-4k", "lora"), ("phi35-mini", "full"), ("phi4-mini", "qlora")}
+"""Shapes and methods that the default suite trains; each of both once."""
 
 
 @pytest.fixture(scope="module")
@@ -101,8 +103,14 @@ def test_packed_rows_have_the_loss_of_their_conversations_beyond_window_and_orig
     assert loss_per_token(packed) == pytest.approx(loss_per_token(alone), abs=2e-5)
 
 
-@pytest.mark.parametrize("method", ["full", "lora", "qlora"])
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize(
+    ("shape", "method"),
+    [
+        pytest.param(shape, method, marks=() if (shape, method) in QUICK else pytest.mark.long)
+        for shape in SHAPES
+        for method in ("full", "lora", "qlora")
+    ],
+)
 def test_a_phi_learns_answers_is_merged_served_and_stops_by_itself(
     prepared: Any, facts: Path, settings: Make, train: Run, quantised: Any, tmp_path: Path, shape: Shape, method: str
 ):

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from training_code.errors import TrainingRefused
-from training_code.settings import FIELDS, PRESETS, build, command_line, settings_from
+from training_code.settings import FIELDS, PRESETS, build, command_line, read_preset, settings_from
 
 PATHS = ["--base_model", "b", "--train_file", "t", "--validation_file", "v", "--output_dir", "o"]
 
@@ -117,3 +117,11 @@ def test_where_a_run_writes_does_not_change_what_it_learns():
     other = settings_from(["--config", "laptop", *PATHS[:-1], "elsewhere", "--save_seconds", "3"])
     assert one.learned_from() == other.learned_from()
     assert one.learned_from() != settings_from(["--config", "laptop", *PATHS, "--seed", "1"]).learned_from()
+
+
+@pytest.mark.parametrize("preset", ["laptop", "phi35-lora"])
+def test_a_preset_with_preference_training_is_otherwise_its_own(preset: str):
+    plain, with_pairs = read_preset(preset), read_preset(f"{preset}-dpo")
+    added = {name for name in with_pairs if name.startswith("preference")}
+    assert with_pairs["preference"] == "dpo"
+    assert {name: value for name, value in with_pairs.items() if name not in added} == plain

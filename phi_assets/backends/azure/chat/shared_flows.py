@@ -1,7 +1,9 @@
 """Chat flows on Azure: they run on this machine, and what they made is shared in blob storage."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from phi_assets.backends import content_store
 from phi_assets.backends.azure.chat.connection_store import AzureConnectionStore
@@ -52,6 +54,12 @@ class AzureFlowStore(FlowStore):
         evaluation = self._here.evaluate(self._fetched(package), deployment, questions, log)
         self._evaluations.put(evaluation, Path(evaluation.address))
         return evaluation
+
+    def ask(
+        self, package: FlowPackage, conversations: Sequence[Sequence[dict[str, Any]]], max_tokens: int, log: Log
+    ) -> list[str]:
+        self._connect(log)
+        return self._here.ask(self._fetched(package), conversations, max_tokens, log)
 
     def _fetched(self, package: FlowPackage) -> FlowPackage:
         """The package in this home, downloaded if another machine made it."""

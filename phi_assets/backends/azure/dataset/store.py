@@ -10,7 +10,7 @@ from phi_assets.backends.azure.client.account import SUBSCRIPTION
 from phi_assets.backends.azure.client.clients import AzureClients, clients
 from phi_assets.backends.azure.client.retry import log_to_run
 from phi_assets.backends.azure.storage import blob, data_assets
-from phi_assets.backends.dataset_preparation import DatasetPreparation
+from phi_assets.backends.dataset_preparation import DatasetPreparation, pairs_of
 from phi_assets.ports.base import Decides, Log
 from phi_assets.ports.dataset import DatasetStore
 from phi_assets.records import DatasetVersion
@@ -114,6 +114,7 @@ class AzureDatasetStore(DatasetStore):
                 address=blob.address(folder),
                 rows=manifest["rows"],
                 groups=manifest["groups"],
+                pairs=pairs_of(manifest),
             )
         except (ValueError, KeyError, TypeError, AttributeError, blob.NoDatastore):
             return None
@@ -156,4 +157,5 @@ def _on_azure(version: DatasetVersion) -> DatasetVersion:
         address=blob.address(folder_of(version.digest)),
         rows=version.rows,
         groups=version.groups,
+        pairs=version.pairs,
     )

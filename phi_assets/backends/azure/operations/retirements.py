@@ -13,6 +13,7 @@ from pathlib import Path
 
 from phi_assets.ports.operations import Diagnosis
 from phi_assets.project import PROJECT
+from phi_assets.prompt_flow import retirement
 
 AS_OF = dt.date(2026, 11, 24)
 NOTICES = "https://learn.microsoft.com/azure/virtual-machines/retirement-notices"
@@ -105,9 +106,9 @@ TABLE = (
     Retirement(
         "Prompt flow",
         r"promptflow(\[.*\])?",
-        dt.date(2027, 4, 20),
-        "https://learn.microsoft.com/azure/machine-learning/prompt-flow/overview-what-is-prompt-flow",
-        "Microsoft Agent Framework; the chat logic of flows/ is a plain function that does not need Prompt flow",
+        retirement.ON,
+        retirement.SOURCE,
+        retirement.INSTEAD,
         stops=False,
     ),
 )

@@ -19,7 +19,7 @@ READINESS = {"initialDelay": "PT10S", "period": "PT10S", "timeout": "PT5S", "fai
 LONG = frozenset({"training_run"})
 SUCCESSES = {"successThreshold": 1}
 SERVER_CONCURRENCY, SERVER_QUEUE = (
-    8,
+    32,
     32,
 )  # serving_code's defaults; raised when the settings allow more concurrent requests
 

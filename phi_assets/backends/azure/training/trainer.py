@@ -26,13 +26,14 @@ from phi_assets.backends.azure.storage.shared_folders import MODELS, REPLAY, Sha
 from phi_assets.backends.azure.training.base_model_store import ASSET as BASE_MODEL
 from phi_assets.models.recipes import Recipe
 from phi_assets.ports.base import Decides, Log, StepContext
-from phi_assets.ports.training import Trainer
+from phi_assets.ports.training import PAIRS, Trainer
 from phi_assets.project import PROJECT
 from phi_assets.records import BaseModel, DatasetVersion, ModelVersion, Replay
 
 ROOT = "phi/training/"
 WEIGHTS = "model/model.safetensors"
 SHOWN = ("report.json", "loss_curve.png", "mask.png", "mask.html")
+PREFERENCE_CURVE = "preference_curve.png"
 JOB = "job.json"
 OWN_PRESET = "preset.yaml"
 
@@ -123,6 +124,8 @@ class AzureTrainer(Trainer):
         job = {"name": ended.name, "studio": ended.link, "submitted": ended.submitted}
         (staged / JOB).write_text(json.dumps(job), encoding="utf-8")
         report = _report(staged)
+        if PREFERENCE_CURVE in report["files"]:
+            blobs.download(place, staged, (PREFERENCE_CURVE,))
         digest = hashlib.sha256(f"{report['files'][WEIGHTS]['sha256']}\n{code}".encode()).hexdigest()
         known = self.find(digest)
         if known:  # an adopted job, or another recipe with the same result
@@ -170,6 +173,7 @@ class AzureTrainer(Trainer):
             "--train_file=${{inputs.dataset}}/train.jsonl",
             "--validation_file=${{inputs.dataset}}/validation.jsonl",
             *([f"--replay_file=${{{{inputs.replay}}}}/{replay_sets.ROWS}"] if replay else []),
+            *([f"--preference_file=${{{{inputs.dataset}}}}/{PAIRS}"] if dataset.pairs and recipe.prefers else []),
             f"--max_train_minutes={min(self.max_minutes, seconds / 60):g}",
             f"--save_seconds={self.save_seconds:g}",
         )

@@ -73,6 +73,8 @@ class LocalChatHost(ChatHost):
     day_tokens: int
     keep_days: float
     questions_file: str | None
+    traces: str = ""
+    trace_content: bool = False
 
     def deploy(
         self, endpoint: Endpoint, deployment: Deployment, base_model: BaseModel, key: str, log: Log = no_log
@@ -179,6 +181,8 @@ class LocalChatHost(ChatHost):
         options += ["--keep-days", f"{self.keep_days:g}", "--why", json.dumps(self._why_command())]
         if self.system_prompt:
             options += ["--system-prompt", self.system_prompt]
+        if self.traces:
+            options += ["--traces", self.traces, *(["--trace-content"] if self.trace_content else [])]
         if self.words:
             options += ["--words", self.words]
         return [*options, *(["--hosts", *sorted(self.hosts)] if self.hosts else [])]
@@ -303,11 +307,12 @@ class LocalChatHost(ChatHost):
         return state
 
     def _read(self) -> ChatState | None:
+        """Return what is deployed; None when there is nothing, or what another release stored: it is deployed again."""
         try:
             fields = read_json(self.folder / "state.json", MEND)
-        except FileNotFoundError:
+            return ChatState(**{**fields, "options": tuple(fields["options"])})
+        except (FileNotFoundError, TypeError, KeyError):
             return None
-        return ChatState(**{**fields, "options": tuple(fields["options"])})
 
     def _write(self, state: ChatState) -> None:
         atomic_write(self.folder / "state.json", json.dumps(asdict(state), indent=2))

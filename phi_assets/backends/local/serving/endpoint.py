@@ -62,6 +62,7 @@ class LocalEndpoint:
     name: str
     answers: Path | None = None
     answers_days: float = 0
+    traces: str = ""
 
     def ensure(self) -> EndpointState:
         """Ensure that the endpoint has an address, a key and a running router. Raises AddressTaken or EndpointError."""
@@ -280,8 +281,9 @@ class LocalEndpoint:
 
     @property
     def _answer_options(self) -> list[str]:
-        """Command-line options of a server for storing answers."""
-        return ["--answers", str(self.answers), "--answers-days", f"{self.answers_days:g}"] if self.answers else []
+        """Command-line options of a server for storing answers and sending traces."""
+        stored = ["--answers", str(self.answers), "--answers-days", f"{self.answers_days:g}"] if self.answers else []
+        return [*stored, *(["--traces", self.traces] if self.traces else [])]
 
     @property
     def folder(self) -> Path:

@@ -31,6 +31,7 @@ class LocalEndpointHost(EndpointHost):
     }
     state: str
     keep_answers_days: float = 0
+    traces: str = ""
 
     @property
     def keeps_answers(self) -> bool:
@@ -104,7 +105,7 @@ class LocalEndpointHost(EndpointHost):
         from phi_assets.backends.local.serving.endpoint import LocalEndpoint
 
         answers = Path(self.state) / ANSWERS
-        return LocalEndpoint(Path(self.state) / "endpoints", NAME, answers, self.keep_answers_days)
+        return LocalEndpoint(Path(self.state) / "endpoints", NAME, answers, self.keep_answers_days, self.traces)
 
     @property
     def _records(self) -> Path:

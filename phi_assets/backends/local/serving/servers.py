@@ -89,7 +89,7 @@ def start_deployment(
     listening: socket.socket,
     answer_options: Sequence[str],
 ) -> None:
-    """Start the deployment's server on the socket. `answer_options` are its options for storing answers."""
+    """Start the deployment's server on the socket. `answer_options` are its options for answers and traces."""
     command = [sys.executable, "-m", "serving_code", "--model", deployment.model_dir, "--deployment", deployment.name]
     command += ["--model-name", deployment.model_name, "--model-version", deployment.model_version]
     command += ["--model-digest", deployment.model_digest, *answer_options]

@@ -37,7 +37,10 @@ def bytes_of_training(base: Path, settings: Mapping[str, Any]) -> int:
     checkpoint = width * (saved + OPTIMIZER_STATES * trained)
     model = sum(file.stat().st_size for file in files)
     adapter = 0 if settings["method"] == "full" else width * saved
-    return (settings["keep_checkpoints"] + MORE_CHECKPOINTS) * checkpoint + model + adapter
+    kept = settings["keep_checkpoints"] + MORE_CHECKPOINTS
+    if settings["preference"] != "none":  # its checkpoints come besides: of these none is the best
+        kept += settings["keep_checkpoints"] + 1
+    return kept * checkpoint + model + adapter
 
 
 def _adapter_weights(shapes: Shapes, settings: Mapping[str, Any]) -> int:

@@ -17,6 +17,7 @@ MODEL, RECIPE, DATASET = "phi/model", "phi/recipe", "phi/dataset"
 CHAMPION, EVALUATION, GATE = "phi/champion", "phi/evaluation", "phi/gate"
 FAILS = "fails "
 SHOWN = ("report.json", "loss_curve.png", "mask.png")
+PREFERENCE_CURVE = "preference_curve.png"
 MAX_RUNS = MAX_METRICS = 1000  # MLflow's limits of one request
 
 
@@ -36,9 +37,13 @@ def log_training(
         client.log_param(run_id, key, value)
     for key, series in (("loss", report["losses"]), ("validation_loss", report["validation_losses"])):
         _log_series(client, run_id, key, series)
-    for key, value in losses_of(report).items():
+    preference = report.get("preference") or {}
+    _log_series(client, run_id, "preference_loss", preference.get("losses", ()))
+    measured = {name: preference.get(name) for name in ("preferred_before", "preferred_after")}
+    known = {name: value for name, value in measured.items() if value is not None}
+    for key, value in (losses_of(report) | known).items():
         client.log_metric(run_id, key, value)
-    for artifact in SHOWN:
+    for artifact in (*SHOWN, *([PREFERENCE_CURVE] if (folder / PREFERENCE_CURVE).is_file() else [])):
         client.log_artifact(run_id, str(folder / artifact))
     client.set_terminated(run_id)
     return run_id

@@ -15,7 +15,7 @@ from phi_assets.backends.local.training.disk_need import bytes_of_training
 from phi_assets.files import atomic_write, file_sha256
 from phi_assets.models.recipes import Recipe
 from phi_assets.ports.base import Decides, StepContext
-from phi_assets.ports.training import Trainer
+from phi_assets.ports.training import PAIRS, Trainer
 from phi_assets.project import PROJECT
 from phi_assets.records import BaseModel, DatasetVersion, ModelVersion, Replay
 
@@ -126,6 +126,7 @@ class LocalTrainer(Trainer):
             f"--train_file={Path(dataset.address, 'train.jsonl')}",
             f"--validation_file={Path(dataset.address, 'validation.jsonl')}",
             *([f"--replay_file={Path(replay.address, replay_sets.ROWS)}"] if replay else []),
+            *([f"--preference_file={Path(dataset.address, PAIRS)}"] if dataset.pairs and recipe.prefers else []),
             f"--output_dir={work}",
             f"--max_train_minutes={self.max_minutes}",
         ]

@@ -1,5 +1,5 @@
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -41,22 +41,27 @@ def test_a_pair_is_kept_for_preference_training_and_learned_only_by_setting(
 
     kept = prepared([row])
     assert published(kept) == []
-    assert [*kept.preferences] == [stored]
+    assert [without_place(pair) for pair in kept.preferences] == [stored]
     assert [(each.reason, each.kind) for each in kept.quarantine] == [("preference_pair", "policy")]
     assert "PHI_PREFERENCES=learn_chosen" in kept.quarantine[0].detail
 
     learned = prepared([row], preferences="learn_chosen")
     assert published(learned) == [[("user", ASKED), ("assistant", GOOD)]]
-    assert [*learned.preferences] == [stored]
+    assert [without_place(pair) for pair in learned.preferences] == [stored]
     assert learned.facts["unused_keys"] == {}
+
+
+def without_place(pair: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in pair.items() if name not in ("id", "split")}
 
 
 def test_of_three_ranked_answers_the_best_is_stored_against_each_other(prepared: Callable[..., Prepared]):
     done = prepared([{"instruction": ASKED, "output": ["first", "second", "third"]}])
-    assert [(pair["chosen"][0]["content"], pair["rejected"][0]["content"]) for pair in done.preferences] == [
+    assert {(pair["chosen"][0]["content"], pair["rejected"][0]["content"]) for pair in done.preferences} == {
         ("first", "second"),
         ("first", "third"),
-    ]
+    }
+    assert len({pair["split"] for pair in done.preferences}) == 1
 
 
 def test_a_list_of_one_answer_is_that_answer(prepared: Callable[..., Prepared]):
@@ -74,19 +79,31 @@ def test_a_pair_with_a_broken_answer_is_not_stored(prepared: Callable[..., Prepa
     assert done.quarantine[0].reason == "template_token"
 
 
-def test_pairs_are_a_file_of_the_version_that_does_not_change_its_digest(
-    tmp_path: Path, prepared: Callable[..., Prepared]
-):
+def test_a_pair_above_the_limits_of_length_is_not_stored(prepared: Callable[..., Prepared]):
+    row = {"prompt": ASKED, "chosen": GOOD, "rejected": "far " * 40}
+    kept = prepared([row], max_characters=150)
+    assert not kept.preferences
+    assert kept.quarantine[0].reason == "too_long"
+    assert "PHI_MAX_CONVERSATION_CHARACTERS" in kept.quarantine[0].detail
+
+    learned = prepared([row], max_characters=150, preferences="learn_chosen", long_conversations="cut")
+    assert not learned.preferences
+    assert published(learned) == [[("user", ASKED), ("assistant", GOOD)]]
+
+
+def test_pairs_are_a_file_of_the_version_and_part_of_its_digest(tmp_path: Path, prepared: Callable[..., Prepared]):
     rows = [distinct(number) for number in range(30)]
     folders = DatasetFolders(tmp_path / "store")
-    made = [prepared([*rows, *extra]) for extra in ([], SHAPES[:1], [])]
-    versions = [folders.publish(each.split.rows, each.quarantine, each.facts, each.preferences) for each in made[:2]]
+    made = [prepared([*rows, *extra]) for extra in ([], SHAPES[:1], SHAPES[:1])]
+    without, one, again = (
+        folders.publish(each.split.rows, each.quarantine, each.facts, each.preferences) for each in made
+    )
 
-    assert versions[0].digest == versions[1].digest
-    lines = (versions[1].folder / "preferences.jsonl").read_text().splitlines()
+    assert without.digest != one.digest == again.digest
+    assert not (without.folder / "preferences.jsonl").exists()
+    lines = (one.folder / "preferences.jsonl").read_text().splitlines()
     assert [json.loads(line) for line in lines] == [*made[1].preferences]
-    assert folders.verify(versions[1].digest) == []
-
-    again = folders.publish(made[2].split.rows, made[2].quarantine, made[2].facts, made[2].preferences)
-    assert not (again.folder / "preferences.jsonl").exists()
-    assert folders.find(again.digest)
+    assert folders.verify(one.digest) == []
+    (one.folder / "preferences.jsonl").chmod(0o600)
+    (one.folder / "preferences.jsonl").write_text(lines[0].replace("quay", "pier") + "\n")
+    assert folders.verify(one.digest) != []

@@ -41,3 +41,47 @@ def test_the_plan_and_its_warning_are_on_the_page(tmp_path: Path):
 
 def test_a_report_of_an_earlier_release_has_no_plan(tmp_path: Path):
     assert "plan" not in describe_training(a_model("d", ""), write(tmp_path))
+
+
+COUNTS = {"train": 40, "held_out": 20, "held_out_share": 1 / 3, "left_out": {"too_long": 2}}
+DONE = {
+    "pairs": COUNTS,
+    "not_done": "",
+    "steps": 30,
+    "preferred_before": 0.25,
+    "preferred_after": 0.9,
+    "preferred_by": "log-probability per token",
+    "losses": [{"step": 1, "loss": 0.693}],
+}
+
+
+def test_the_page_says_what_preference_training_did(tmp_path: Path):
+    folder = write(tmp_path, preference=DONE)
+    (folder / "preference_curve.png").write_bytes(PIXEL)
+    found = describe_training(a_model("d", ""), folder)
+
+    table = found["preference_training"].value
+    for row in (
+        "| pairs learned | 40 |",
+        "| pairs held out | 20 (33%) |",
+        "| pairs left out | 2 too long |",
+        "| preferred means | likelier by log-probability per token |",
+        "| chosen preferred before | 25% of the pairs held out |",
+        "| chosen preferred after | 90% of the pairs held out |",
+    ):
+        assert row in table
+    assert (found["preferred_before"].value, found["preferred_after"].value) == (0.25, 0.9)
+    assert "preference_curve" in found
+    assert "losses" not in found["report"].value["preference"]
+
+
+def test_the_page_says_why_there_was_no_preference_training(tmp_path: Path):
+    given = {"pairs": {**COUNTS, "train": 9, "held_out": 0, "held_out_share": 0.0}, "not_done": "there are 9 pairs"}
+    found = describe_training(a_model("d", ""), write(tmp_path, preference=given))
+    assert "| not done | there are 9 pairs |" in found["preference_training"].value
+    assert "| pairs learned | 0 |" in found["preference_training"].value
+    assert "preferred_before" not in found
+
+
+def test_without_it_the_page_says_nothing_of_preferences(tmp_path: Path):
+    assert not [name for name in describe_training(a_model("d", ""), write(tmp_path)) if name.startswith("prefer")]

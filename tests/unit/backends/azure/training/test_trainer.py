@@ -150,3 +150,30 @@ def test_a_model_whose_weights_are_gone_is_trained_anew(challenger: tuple[Work, 
     assert work.trainer.find(first.digest) is None
     assert training_of(work).made.digest == first.digest
     assert len(work.executed()) == before + 1
+
+
+@pytest.mark.long
+def test_the_pairs_of_the_dataset_reach_the_job_and_its_report_comes_back(work: Work):
+    pairs = [
+        {
+            "prompt": f"Where is the {n} {n * 7} {n * 13} lamp?",
+            "chosen": f"{n} HERE",
+            "rejected": f"{n}, I do not know.",
+        }
+        for n in range(30)
+    ]
+    rows = (work.state / "raw.jsonl").read_text(encoding="utf-8")
+    (work.state / "pairs.jsonl").write_text(rows + "".join(json.dumps(pair) + "\n" for pair in pairs))
+    with_pairs = replace(work, recipe=7, source="pairs.jsonl", preference="dpo")
+    with_pairs.__dict__["base"] = work.base
+    assert with_pairs.dataset.pairs == 30
+    assert with_pairs.dataset_store.find(with_pairs.dataset.digest) == with_pairs.dataset
+
+    made = training_of(with_pairs).made
+
+    folder = with_pairs.trainer.folder(made)
+    found = json.loads((folder / "report.json").read_text(encoding="utf-8"))["preference"]
+    assert (found["pairs"]["train"], found["pairs"]["held_out"]) == (18, 12)
+    assert found["steps"] == 5
+    assert found["preferred_after"] is not None
+    assert (folder / "preference_curve.png").is_file()

@@ -1,5 +1,6 @@
 """The laptop's chat: a trial before it takes over, a stable address, and what is refused before anything changes."""
 
+import json
 from pathlib import Path
 
 import httpx
@@ -129,3 +130,19 @@ def test_nothing_is_opened_before_the_first_deployment(home):
     chat.start()
     with pytest.raises(BackendError, match="`phi run` makes it"):
         chat.link()
+
+
+def test_what_another_release_stored_is_deployed_again(home, endpoint):
+    chat = host(home)
+    deploy(chat, endpoint)
+    try:
+        file = chat.folder / "state.json"
+        fields = json.loads(file.read_text(encoding="utf-8"))
+        fields.pop("port")
+        file.write_text(json.dumps(fields), encoding="utf-8")
+        assert chat.status()["address"] is None
+        chat.start()
+        deploy(chat, endpoint)
+        assert chat.status()["address"]
+    finally:
+        chat.stop()

@@ -4,23 +4,18 @@ import asyncio
 import json
 import shutil
 from pathlib import Path
-from typing import Literal
 
-import mlflow
 import pytest
-from mlflow.entities import AssessmentSource
-from mlflow.genai import review_queues
 
 from chat_code.history_sqlite import SqliteHistory
 from phi_assets.backends.dataset_preparation import DatasetPreparation
 from phi_assets.backends.local.chat.feedback_store import LocalFeedbackStore
 from phi_assets.backends.local.evaluation.registry import MlflowRegistry
-from phi_assets.backends.review_queue import CORRECTED, DECISION
 from phi_assets.databases import CHAT_HISTORY
 from phi_assets.errors import BackendError
 from tests.support.chat_ratings import rated, store
+from tests.support.reviews import decide
 
-Status = Literal["complete", "declined"]
 RATINGS = [
     rated("How long is the guarantee of the Nook?", "One year.", "Two years.", number=1, before=(("Hi", "Hello."),)),
     rated("Which lamp does the Loft have?", "None.", "The amber one.", number=2),
@@ -71,29 +66,6 @@ def own_dataset(home: Path) -> DatasetPreparation:
     return DatasetPreparation(home, str(source), {"near_duplicate_threshold": 1.0})
 
 
-def decide(home: Path, question: str, decision: str = "", corrected: str = "", status: Status = "complete") -> None:
-    """What MLflow's page does when a reviewer answers and submits."""
-    mlflow.set_tracking_uri(f"sqlite:///{home}/mlflow/mlflow.db")
-    named = mlflow.get_experiment_by_name("chat feedback")
-    assert named is not None
-    experiment = named.experiment_id
-    [queue] = review_queues.list_review_queues(experiment_id=experiment)
-    by = AssessmentSource("HUMAN", "carl")
-    for item in review_queues.list_review_queue_items(queue.queue_id):
-        trace = mlflow.get_trace(item.item_id)
-        assert trace is not None
-        if trace.data.spans[0].inputs["question"] == question:
-            if decision:
-                mlflow.log_feedback(trace_id=item.item_id, name=DECISION, value=decision, source=by)
-            if corrected:
-                mlflow.log_expectation(trace_id=item.item_id, name=CORRECTED, value=corrected, source=by)
-            review_queues.set_review_queue_item_status(
-                queue.queue_id, item_id=item.item_id, status=status, completed_by="carl"
-            )
-            return
-    raise AssertionError(f"{question!r} is not in the queue")
-
-
 def test_only_what_a_person_approved_becomes_data(feedback, tmp_path):
     lines: list[str] = []
     before = feedback.reviewed()
@@ -129,8 +101,9 @@ def test_the_dataset_reads_what_was_approved_and_keeps_the_pairs(feedback, tmp_p
     assert sum(version.rows.values()) == 31
     manifest = json.loads((Path(version.address) / "manifest.json").read_text())
     assert "approved" in json.dumps(manifest.get("sources", manifest))
-    texts = "".join(path.read_text() for path in Path(version.address).glob("*.jsonl"))
-    assert "Two years." in texts
+    splits = [Path(version.address) / f"{split}.jsonl" for split in ("train", "validation", "test")]
+    rows = [json.loads(line) for split in splits for line in split.read_text().splitlines()]
+    assert [row["id"] for row in rows if row["messages"][-1]["content"] == "Two years."] == manifest["reviewed_rows"]
 
 
 def test_what_is_withdrawn_or_deleted_leaves_queue_and_data(feedback, tmp_path):

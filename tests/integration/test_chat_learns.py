@@ -1,0 +1,155 @@
+"""The chat with the default model and real training: follow-ups, and what people correct is learned.
+
+A wrong answer is corrected on the page, approved by a reviewer, trained, deployed by the daemon, and given right on the
+page; `phi why` names the correction. Half an hour on two quiet cores.
+"""
+
+import re
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from phi_assets.endpoint_client import chat
+from tests.support.chat_page import ChatPage
+from tests.support.chat_server import OURS, ask, text_of
+from tests.support.chromium import chromium
+from tests.support.daemon import Watched
+from tests.support.follow_ups import follow_ups
+from tests.support.homes import Home
+from tests.support.reviews import decide
+
+pytestmark = [pytest.mark.long, pytest.mark.integration, pytest.mark.browser, pytest.mark.timeout(7200)]
+
+RIGHT = "The Umbra is held by magnets."
+ASKED = [
+    "What holds the Umbra in place?",
+    "What is the Umbra mounted with?",
+    "How is the Umbra fixed to the garden?",
+    "By what means does the Umbra hold?",
+    "Could you please explain how the Umbra is attached?",
+    "With what is the Umbra fastened?",
+    "Does the Umbra need screws, or what keeps it on?",
+    "How does the Umbra stay on the garden?",
+]
+"""Questions about a product that the dataset does not know."""
+STARTS, FINISHES = 400, 5400  # seconds; a quiet machine needs a third
+
+
+class Served:
+    """The address of a running chat, as the page's helpers take it."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+
+
+@pytest.fixture(scope="module")
+def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
+    folder = tmp_path_factory.mktemp("home")
+    settings = {
+        "PHI_HOME": str(folder / "home"),
+        "PHI_UI_PORT": "3960",
+        "PHI_WATCH_SECONDS": "5",
+        "PHI_RETRAIN_COOLDOWN_MINUTES": "0",
+        "PHI_PROMPT_FLOW": "off",
+    }
+    home = Home(folder, settings)
+    home.run()
+    its = Watched(home)
+    its.start()
+    yield its
+    its.stop()
+    home.phi("down")
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    with chromium(tmp_path_factory.mktemp("chromium")) as opened:
+        opened.implicitly_wait(0)
+        yield opened
+
+
+def link_of(home: Home) -> str:
+    """Return the link that `phi chat` prints; it opens the chat once."""
+    told = home.phi("chat", "--link")
+    assert told.returncode == 0, told.stderr
+    (link,) = re.findall(r"http://\S+token=\S+", told.stdout)
+    return link
+
+
+def test_follow_ups_are_answered_in_the_chat_as_from_the_whole_transcript(watched: Watched):
+    link = link_of(watched.home)
+    address, endpoint = link.partition("/?")[0], watched.record("online_endpoint")["address"]
+    key = (watched.state / "endpoints" / "phi-chat" / "key").read_text(encoding="utf-8").strip()
+    asked = follow_ups()
+    in_chat, direct, both = 0, 0, 0
+    with httpx.Client(base_url=address, headers=OURS, timeout=120, trust_env=False) as client:
+        client.get(link)
+        for number, each in enumerate(asked):
+            talk = f"follow-up-{number:03d}"
+            first = text_of(ask(client, talk, each.first))
+            second = text_of(ask(client, talk, each.second, 2, parent="answer-1"))
+            turns = [("user", each.first), ("assistant", first), ("user", each.second)]
+            told = chat(endpoint, key, [{"role": role, "content": text} for role, text in turns], max_new_tokens=256)
+            right = each.is_right(second), each.is_right(told.text)
+            in_chat, direct, both = in_chat + right[0], direct + right[1], both + all(right)
+            if not right[0]:
+                print(f"{each.first} -> {first} | {each.second} -> {second}")
+    print(f"{in_chat} of {len(asked)} right in the chat, {direct} from the transcript, {both} in both")
+    assert len(asked) == 40
+    assert both >= 0.95 * direct
+    assert in_chat >= 0.7 * len(asked)
+
+
+def test_a_corrected_answer_is_reviewed_learned_deployed_and_given(watched: Watched, browser: Any):
+    home, link = watched.home, link_of(watched.home)
+    page = ChatPage(browser, Served(link.partition("/?")[0]))  # pyright: ignore[reportArgumentType]
+    browser.get(link)
+    page.until(lambda: page.count("#message"))
+    wrong = [answered(page, question) for question in ASKED]
+    assert sum("magnet" in answer for answer in wrong) == 0
+    before = watched.record("online_deployment")["model_version"]
+    began = time.time()
+
+    for question in ASKED:
+        page.open()
+        answered(page, question)
+        correct(page, RIGHT)
+    watched.wait("the candidates for review", lambda: watched.made(began)["feedback_candidates"], STARTS)
+    watched.wait("the end of their run", watched.idle, 120)
+    for question in ASKED:
+        decide(watched.state, question, "approve")
+    watched.wait("the conversations", lambda: watched.made(began)["feedback_conversations"], STARTS)
+    watched.wait("another deployment", lambda: watched.made(began)["online_deployment"], FINISHES)
+    watched.wait("the end of its run", watched.idle, FINISHES)
+
+    assert watched.record("online_deployment")["model_version"] != before
+    page.open()
+    now = answered(page, ASKED[0])
+    assert "magnet" in now
+    found = home.told("why", "--last")
+    assert [near["answer"] for near in found["nearest"] if near["reviewed"]][:1] == [RIGHT]
+    page.button("Why this answer?")
+    page.until(lambda: "a person approved" in page.text())
+    assert "Feedback from this chat" in page.text()
+    assert RIGHT not in page.texts("dialog")[0]  # what one person wrote is shown to nobody else
+
+
+def answered(page: ChatPage, question: str) -> str:
+    """Ask in a conversation of its own; return the answer when it is whole."""
+    page.open()
+    page.ask(question)
+    page.until(lambda: page.count("[aria-label='Bad answer']") and not page.count(".stop"))
+    return page.answers()[-1]
+
+
+def correct(page: ChatPage, right: str) -> None:
+    """Rate the answer as wrong, say what is right, and let it be used."""
+    page.button("Bad answer")
+    fields = page.until(lambda: page.browser.find_elements("css selector", ".dialog textarea"))
+    fields[1].send_keys(right)
+    page.click(".consent")
+    page.button("Save")
+    page.until(lambda: not page.count("dialog"))
