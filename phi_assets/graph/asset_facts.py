@@ -60,7 +60,7 @@ def on_laptop(*assets: str) -> tuple[str, ...]:
 
 
 def is_here(metadata: Mapping[str, Any], settings: Settings) -> bool:
-    """Return whether a definition with this metadata exists with the chosen backend and settings, and what is installed."""
+    """Return whether a definition with this metadata exists with these settings and with what is installed."""
     if plain(metadata.get(CHAT, False)) and not settings.has_chat:
         return False
     if plain(metadata.get(AGENT, False)) and find_spec("agent_framework_openai") is None:
