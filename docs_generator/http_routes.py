@@ -57,8 +57,8 @@ def http_page() -> str:
         f"```json\n{examples['POST /v1/chat/completions']}\n```",
         f"OpenAI's chat completions, streamed with `stream`. Roles of a message: {NAMES}. Fields that are read:",
         _fields(ChatBody),
-        "`response_format` takes `json_object` and `json_schema`: the answer can then only be JSON that fits, unless it "
-        "is cut off. A `model` that is not served is a 404; without one, what is served answers. Fields that would "
+        "`response_format` takes `json_object` and `json_schema`: the answer can then only be JSON that fits, unless "
+        "it is cut off. A `model` that is not served is a 404; without one, what is served answers. Fields that would "
         "change the answer and are not supported (tools, audio) are errors; other fields are ignored, and named in the "
         "server's log. The response is OpenAI's: `id`, `model`, "
         "`choices` with one `message` and its `finish_reason`, `usage`, and `system_fingerprint`, which names the "
@@ -66,8 +66,8 @@ def http_page() -> str:
         '`"truncation": "auto"` leaves out the oldest turns, never the system prompt and the last turn, until the '
         "answer has room; `usage.phi_dropped_turns` says how many. A client with a history of its own sends the header "
         "`x-phi-keep: no`: then the server stores neither question nor answer.",
-        "What prompts of one caller begin with alike is read once; `usage.prompt_tokens_details.cached_tokens` says how "
-        "many tokens that saved. One caller is one key with the same `cache_salt`, `prompt_cache_key`, "
+        "What prompts of one caller begin with alike is read once; `usage.prompt_tokens_details.cached_tokens` says "
+        "how many tokens that saved. One caller is one key with the same `cache_salt`, `prompt_cache_key`, "
         "`safety_identifier` and `user`.",
         "## POST /v1/completions",
         f"```json\n{examples['POST /v1/completions']}\n```",
@@ -76,8 +76,8 @@ def http_page() -> str:
         "## Limits",
         table(("limit", "default"), limits),
         "`max_concurrency` answers are decoded together, and `max_queue` more may wait; the next request gets 429 with "
-        "`Retry-After`. Fewer are decoded together where the memory for their keys and values is not enough: `kv_memory_mb`, "
-        "or 40% of what is free when the model is loaded. `max_body` is in bytes. A body that takes longer than "
+        "`Retry-After`. Fewer are decoded together where the memory for their keys and values is not enough: "
+        "`kv_memory_mb`, or 40% of what is free when the model is loaded. `max_body` is in bytes. A body that takes longer than "
         "`body_seconds` is refused (408), and a client that reads nothing for `write_seconds` is cut off.",
         "Web pages of other origins may call the server when it is started with `--cors-origins`.",
         "## Errors",
