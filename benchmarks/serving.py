@@ -91,21 +91,28 @@ async def clients(server: Server, count: int, seed: int) -> dict[str, float]:
 
 
 async def stall(server: Server, seed: int) -> dict[str, float]:
-    """A long prompt alone, then one while four others are answered: their longest wait, and its first token."""
+    """A long prompt alone, then one while four others ask on and on: their longest wait, and its first token."""
     [alone, *_], _ = await server.ask(question(LONG_TOKENS, seed * 1000 + 500), 1)
-    others = [asyncio.create_task(server.ask(question(100, seed * 1000 + 600 + each), 400)) for each in range(4)]
+    answered = asyncio.Event()
+    others = [asyncio.create_task(talk(server, seed * 1000 + 600 + 100 * each, answered)) for each in range(4)]
     await asyncio.sleep(3)
-    asked = time.perf_counter()
-    [together, *_], _ = await server.ask(question(LONG_TOKENS, seed * 1000 + 700), 1)
-    spent = time.perf_counter() - asked
-    gaps = []
-    for times, _ in await asyncio.gather(*others):
-        gaps += [later - sooner for sooner, later in itertools.pairwise(times)]
+    [together, *_], _ = await server.ask(question(LONG_TOKENS, seed * 1000 + 550), 1)
+    answered.set()
     return {
         "7,000 tokens alone, first token s": alone,
-        "7,000 tokens beside four, first token s": together if together < spent + 1 else spent,
-        "beside 7,000 tokens, longest wait s": max(gaps),
+        "7,000 tokens beside four, first token s": together,
+        "beside 7,000 tokens, longest wait s": max(await asyncio.gather(*others)),
     }
+
+
+async def talk(server: Server, seed: int, stop: asyncio.Event) -> float:
+    """Ask one question after the other; the longest wait between two pieces of an answer, in seconds."""
+    longest = 0.0
+    while not stop.is_set():
+        times, _ = await server.ask(question(100, seed), 400)
+        seed += 1
+        longest = max([longest, *(later - sooner for sooner, later in itertools.pairwise(times))])
+    return longest
 
 
 async def second_turn(server: Server, seed: int) -> dict[str, float]:

@@ -146,7 +146,7 @@ class ChatAgent:
             "max_tokens": settings.sampling.max_tokens,
             # As the chat page asks: the endpoint leaves out the oldest turns when they do not fit, and answers by the
             # model that it has: OpenAI's client cannot leave the name out.
-            "extra_body": {"truncation": "auto", "model": None},
+            "extra_body": {"truncation": "auto", "model": None, **endpoint.cache_salt()},
         }
         self._agent = Agent(
             OpenAIChatCompletionClient(model=TUNED, async_client=self._client),

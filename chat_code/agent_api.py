@@ -60,7 +60,7 @@ async def ask_agent(request: Request) -> JSONResponse:
     with chat.admission.one_answer(person.user):
         await chat.admission.require_budget(chat.history, person.user)
         history = chat.history if conversation is not None else None
-        agent = ChatAgent(chat.endpoint(TUNED), settings, history=history, user=person.user)
+        agent = ChatAgent(chat.endpoint(TUNED, person.user), settings, history=history, user=person.user)
         try:
             async with chat.admission.queue:
                 answer = await agent.ask(question, before=before, conversation=conversation)

@@ -85,7 +85,7 @@ async def _answered(chat: Chat, user: str, name: str, body: Mapping[str, Any]) -
         await chat.admission.require_budget(chat.history, user)
         async with (
             chat.admission.queue,
-            aclosing(events(question, history, chat.endpoint(name), settings, chat.client(name))) as turn,
+            aclosing(events(question, history, chat.endpoint(name, user), settings, chat.client(name))) as turn,
         ):
             async for event in turn:
                 if isinstance(event, Delta):

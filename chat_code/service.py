@@ -69,11 +69,11 @@ class Chat:
             self._clients[model] = new_client(self.endpoints[model].url)
         return self._clients[model]
 
-    def endpoint(self, model: str) -> Endpoint:
-        """Return a model's endpoint. Raises Refused."""
+    def endpoint(self, model: str, user: str) -> Endpoint:
+        """Return a model's endpoint, to be asked for a person. Raises Refused."""
         if model not in self.endpoints:
             raise Refused("invalid", f"model {model!r} cannot be asked; valid are {', '.join(self.endpoints)}")
-        return self.endpoints[model]
+        return replace(self.endpoints[model], person=user)
 
     async def available(self, model: str) -> dict[str, Any]:
         """Return whether a model can be asked now. The fine-tuned one always can: it is what the chat is for."""
@@ -93,7 +93,7 @@ class Chat:
 
         A repeated question with the same ids gives the same answer's events. Raises Refused.
         """
-        endpoint = self.endpoint(asked.model)
+        endpoint = self.endpoint(asked.model, asked.user)
         found = self.live.find(asked.key)
         if found:
             return found.follow()

@@ -9,7 +9,7 @@ from docs_generator.markdown import page, table
 from phi_assets.project import PROJECT
 
 CODE = PROJECT / "serving_code"
-HELP_KEYS = ("POST /score", "POST /v1/chat/completions")
+HELP_KEYS = ("POST /score", "POST /v1/chat/completions", "POST /v1/completions")
 
 
 def http_page() -> str:
@@ -19,6 +19,7 @@ def http_page() -> str:
 
     from serving_code.errors import TYPES
     from serving_code.limits import Limits
+    from serving_code.openai_completions import CompletionBody
     from serving_code.openai_request import NAMES, ChatBody
     from serving_code.score_api import Params
     from serving_code.server import HELP, OPEN_PATHS, build_app
@@ -56,17 +57,29 @@ def http_page() -> str:
         f"```json\n{examples['POST /v1/chat/completions']}\n```",
         f"OpenAI's chat completions, streamed with `stream`. Roles of a message: {NAMES}. Fields that are read:",
         _fields(ChatBody),
-        "Fields that would change the answer and are not supported (tools, log probabilities, audio, JSON formats) are "
-        "errors; other fields are ignored, and named in the server's log. The response is OpenAI's: `id`, `model`, "
+        "`response_format` takes `json_object` and `json_schema`: the answer can then only be JSON that fits, unless "
+        "it is cut off. A `model` that is not served is a 404; without one, what is served answers. Fields that would "
+        "change the answer and are not supported (tools, audio) are errors; other fields are ignored, and named in the "
+        "server's log. The response is OpenAI's: `id`, `model`, "
         "`choices` with one `message` and its `finish_reason`, `usage`, and `system_fingerprint`, which names the "
         "deployment and the model version.",
         '`"truncation": "auto"` leaves out the oldest turns, never the system prompt and the last turn, until the '
         "answer has room; `usage.phi_dropped_turns` says how many. A client with a history of its own sends the header "
         "`x-phi-keep: no`: then the server stores neither question nor answer.",
+        "What prompts of one caller begin with alike is read once; `usage.prompt_tokens_details.cached_tokens` says "
+        "how many tokens that saved. One caller is one key with the same `cache_salt`, `prompt_cache_key`, "
+        "`safety_identifier` and `user`.",
+        "## POST /v1/completions",
+        f"```json\n{examples['POST /v1/completions']}\n```",
+        "OpenAI's completions: a text is continued without a chat template. Fields that are read:",
+        _fields(CompletionBody),
         "## Limits",
         table(("limit", "default"), limits),
         "`max_concurrency` answers are decoded together, and `max_queue` more may wait; the next request gets 429 with "
-        "`Retry-After`. `max_body` is in bytes.",
+        "`Retry-After`. Fewer are decoded together where the memory for their keys and values is not enough: "
+        "`kv_memory_mb`, or 40% of what is free when the model is loaded. `max_body` is in bytes. A body that takes longer than "
+        "`body_seconds` is refused (408), and a client that reads nothing for `write_seconds` is cut off.",
+        "Web pages of other origins may call the server when it is started with `--cors-origins`.",
         "## Errors",
         'An error is `{"error": {"message", "type", "param", "code"}}`; the message says what to do.',
         table(("status", "type", "codes"), errors),
@@ -107,5 +120,9 @@ def _type(field: dict[str, Any]) -> str:
         return " or ".join(_type(each) for each in field["anyOf"] if each.get("type") != "null")
     bounds = {"minimum": "at least", "exclusiveMinimum": "above", "maximum": "at most", "minItems": "at least"}
     limits = ", ".join(f"{word} {field[name]:g}" for name, word in bounds.items() if name in field)
-    kind = f"list of {_type(field['items'])}s" if field.get("type") == "array" else field.get("type", "")
+    kind = f"list of {_plural(_type(field['items']))}" if field.get("type") == "array" else field.get("type", "")
     return ", ".join(part for part in (kind, limits) if part)
+
+
+def _plural(kind: str) -> str:
+    return f"lists{kind.removeprefix('list')}" if kind.startswith("list ") else f"{kind}s"

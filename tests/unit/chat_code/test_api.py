@@ -360,6 +360,10 @@ def test_nobody_sees_anything_of_another(endpoint: StreamingEndpoint, tmp_path: 
         # The same ids are another conversation of bob's.
         assert ask(bob, TALK, "mine")[-1][0] == "done"
         assert endpoint.requests[-1]["body"]["messages"] == [{"role": "user", "content": "mine"}]
+        # What the endpoint remembers of prompts is apart too, without their names.
+        anns, bobs = (each["body"]["cache_salt"] for each in endpoint.requests)
+        assert anns != bobs
+        assert "ann" not in anns
         assert bob.request("DELETE", "/api/conversations").status_code == 204
         assert [each["content"] for each in read(ann)["messages"]] == ["my secret", "You said: my secret"]
 

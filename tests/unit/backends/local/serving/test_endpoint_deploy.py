@@ -315,7 +315,7 @@ def test_nothing_recorded_is_nothing_to_start(tmp_path):
 def test_openais_client_streams_through_the_endpoint(live):
     with openai.OpenAI(base_url=f"{live.state().address}/v1", api_key=live.key(), max_retries=0) as client:
         stream = client.chat.completions.create(
-            model="tiny", messages=[{"role": "user", "content": "hello"}], max_tokens=5, stream=True
+            model="tiny", messages=[{"role": "user", "content": "hello"}], max_tokens=5, stream=True, temperature=0
         )
         chunks = list(stream)
 
@@ -326,7 +326,7 @@ def test_openais_client_streams_through_the_endpoint(live):
 @pytest.mark.parametrize("stream", [True, False])
 def test_a_client_that_goes_away_stops_the_work_behind_the_router(live, colour, stream):
     headers = {"Authorization": f"Bearer {live.key()}", "x-request-id": f"impatient-{stream}"}
-    body = {"messages": [{"role": "user", "content": "hello"}], "max_tokens": 1900, "stream": stream}
+    body = {"messages": [{"role": "user", "content": "hello"}], "max_tokens": 1900, "stream": stream, "temperature": 0}
     with httpx.Client(base_url=live.state().address, headers=headers, timeout=0.5) as client:
         if stream:
             with client.stream("POST", "/v1/chat/completions", json=body) as answer:
