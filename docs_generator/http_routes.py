@@ -77,8 +77,8 @@ def http_page() -> str:
         table(("limit", "default"), limits),
         "`max_concurrency` answers are decoded together, and `max_queue` more may wait; the next request gets 429 with "
         "`Retry-After`. Fewer are decoded together where the memory for their keys and values is not enough: "
-        "`kv_memory_mb`, or 40% of what is free when the model is loaded. `max_body` is in bytes. A body that takes longer than "
-        "`body_seconds` is refused (408), and a client that reads nothing for `write_seconds` is cut off.",
+        "`kv_memory_mb`, or 40% of what is free when the model is loaded. `max_body` is in bytes. A body that takes "
+        "longer than `body_seconds` is refused (408), and a client that reads nothing for `write_seconds` is cut off.",
         "Web pages of other origins may call the server when it is started with `--cors-origins`.",
         "## Errors",
         'An error is `{"error": {"message", "type", "param", "code"}}`; the message says what to do.',
