@@ -5,14 +5,14 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
-from azure_emulator.messages import Answer, AzureError, Call, not_found
+from azure_emulator.messages import AzureError
 from azure_emulator.resource_manager import linked_access
 from azure_emulator.resource_manager.resource_ids import parent_of, plain
 from azure_emulator.resource_manager.resource_types import Kind, Put
 from azure_emulator.resource_manager.resources import Resource
 from azure_emulator.state import EmulatorState
 
-_APP = "Microsoft.App/containerApps"
+APP = "Microsoft.App/containerApps"
 HOST = ".azurecontainerapps.io"
 
 
@@ -84,25 +84,10 @@ def _sign_in(put: Put) -> None:
         raise AzureError(400, "AuthConfigSecretNotFound", f"The app has no secret '{named}'.")
 
 
-def _change_revision(emulator: EmulatorState, call: Call, id: str, action: str) -> Answer:
-    emulator_action = f"{_APP}/revisions/{action}/action"
-    from azure_emulator.resource_manager import put_resource
-
-    put_resource.require(emulator, call.oid, emulator_action, id)
-    revision = emulator.resources.find(id)
-    if revision is None:
-        raise not_found(id)
-    if action == "deactivate":
-        emulator.container_apps.stop(id)
-        revision.properties.update(active=False, runningState="Stopped")
-    return Answer()
-
-
-ROUTES = (("POST", f"(?P<id>.*/{_APP}/[^/]+/revisions/[^/]+)/(?P<action>deactivate|restart)", _change_revision),)
 KINDS = (
     Kind("Microsoft.App/managedEnvironments", _environment, name=r"[a-z0-9][a-z0-9-]{0,58}[a-z0-9]", seconds=1.0),
     Kind(
-        _APP,
+        APP,
         _app,
         settle=_deploy,
         dropped=_stop,
@@ -110,6 +95,6 @@ KINDS = (
         name_error=("ContainerAppInvalidName", "Invalid ContainerApp name '{name}'."),
         seconds=0.5,
     ),
-    Kind(f"{_APP}/authConfigs", _sign_in, located=False),
+    Kind(f"{APP}/authConfigs", _sign_in, located=False),
     Kind("Microsoft.Insights/diagnosticSettings", located=False),
 )

@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from azure_emulator.container_apps import image_builds
-from azure_emulator.container_apps import resources as container_apps
+from azure_emulator.container_apps import image_builds, revision_calls
 from azure_emulator.identity.identities import TENANT
 from azure_emulator.machine_learning import routes as machine_learning
 from azure_emulator.messages import Answer, AzureError, Call, merged, object_of
@@ -194,7 +193,7 @@ _ROUTES = [
     *[_route(*row) for row in soft_deletion.ROUTES],
     *[_route(*row) for row in names_and_permissions.ROUTES],
     *[_route(*row) for row in quota.ROUTES],
-    *[_route(*row) for row in container_apps.ROUTES],
+    *[_route(*row) for row in revision_calls.ROUTES],
     *[_route(*row) for row in image_builds.ROUTES],
     *[_route(*row) for row in machine_learning.ROUTES],
 ]

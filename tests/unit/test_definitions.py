@@ -14,6 +14,8 @@ SNAPSHOTS = {
     "local": Path(__file__).parent / "asset_graph.json",
     "azure": Path(__file__).parent / "asset_graph_azure.json",
 }
+WITH_CHAT = ("PHI_AZURE_CHAT_CLIENT_ID", "00000000-0000-0000-0000-0000000000cc")
+SNAPSHOT_WITH_CHAT = Path(__file__).parent / "asset_graph_azure_chat.json"
 SOURCES = {"raw_conversations", "evaluation_questions", "general_questions", "replay_sources"}
 OF_THE_CHAT = {"local": {"chat_history", "reviewed_feedback"}, "azure": set[str]()}
 
@@ -31,6 +33,13 @@ def facts(backend) -> dict[str, Any]:
 def test_the_asset_graph_is_the_one_in_the_snapshot(backend, facts):
     """Run `python -m tests.unit.test_definitions` to write the snapshots anew, and read their diff."""
     assert facts["graph"] == json.loads(SNAPSHOTS[backend].read_text(encoding="utf-8"))
+
+
+def test_azures_graph_with_the_chat_is_the_one_in_its_snapshot_and_takes_nothing_away():
+    graph = facts_of("azure", WITH_CHAT)["graph"]
+
+    assert graph == json.loads(SNAPSHOT_WITH_CHAT.read_text(encoding="utf-8"))
+    assert graph["assets"].keys() > facts_of("azure")["graph"]["assets"].keys()
 
 
 def test_without_prompt_flow_its_assets_and_their_checks_are_left_out_and_nothing_else_changes(backend, facts):
@@ -172,6 +181,6 @@ def _imported(path: Path) -> set[str]:
 
 
 if __name__ == "__main__":
-    for each, snapshot in SNAPSHOTS.items():
-        text = json.dumps(facts_of(each)["graph"], indent=2, ensure_ascii=False)
-        snapshot.write_text(text + "\n", encoding="utf-8")
+    graphs = {snapshot: facts_of(each) for each, snapshot in SNAPSHOTS.items()}
+    for path, found in {**graphs, SNAPSHOT_WITH_CHAT: facts_of("azure", WITH_CHAT)}.items():
+        path.write_text(json.dumps(found["graph"], indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

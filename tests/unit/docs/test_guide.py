@@ -21,7 +21,7 @@ PAGE = (DOCS / "guide.md").read_text(encoding="utf-8")
 AZURE = "".join(
     (DOCS / folder / "azure.md").read_text(encoding="utf-8") for folder in ("tutorials", "how-to", "explanation")
 )
-GRAPHS = [json.loads((TESTS / f"unit/asset_graph{which}.json").read_text("utf-8")) for which in ("", "_azure")]
+GRAPHS = [json.loads((TESTS / f"unit/asset_graph{which}.json").read_text("utf-8")) for which in ("", "_azure_chat")]
 ASSETS = {name for graph in GRAPHS for name in graph["assets"]}
 NAME = re.compile(r"`([^`\n]+)`")
 

@@ -150,7 +150,7 @@ def test_openais_client_answers_from_azures_address(chat: Chat, deployment: Depl
     assert state
     with openai.OpenAI(base_url=f"{state.address}/v1", api_key=chat.host().key(), max_retries=0) as client:
         raw = client.chat.completions.with_raw_response.create(
-            model=MODEL_NAME, messages=[{"role": "user", "content": QUESTION}], max_tokens=TOKENS
+            model=MODEL_NAME, messages=[{"role": "user", "content": QUESTION}], max_tokens=TOKENS, temperature=0
         )
         assert raw.headers["azureml-model-deployment"] == deployment.name
         text = raw.parse().choices[0].message.content
