@@ -70,7 +70,7 @@ class AzurePreflight(Preflight):
             return preflight_account.roles(of, seen.rights)
 
         def providers() -> list[Diagnosis]:
-            seen.registered = preflight_account.registrations(of, log)
+            seen.registered = preflight_account.registrations(of, log, with_chat=bool(self.chat_client_id))
             return preflight_account.providers(seen.registered, seen.rights)
 
         def sizes() -> list[Diagnosis]:

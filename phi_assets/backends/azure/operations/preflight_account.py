@@ -118,12 +118,13 @@ def roles(clients: AzureClients, held: Rights) -> list[Diagnosis]:
     return lacking or [Diagnosis("roles", "ok", "you may create resources and assign roles in the subscription")]
 
 
-def registrations(clients: AzureClients, log: Log) -> Registrations:
-    """Read the registration of every provider; errors are collected per provider."""
+def registrations(clients: AzureClients, log: Log, *, with_chat: bool) -> Registrations:
+    """Read the registration of every provider of the templates; errors are collected per provider."""
     from azure.core.exceptions import AzureError
 
     states, unread = dict[str, str](), dict[str, BackendError]()
-    for namespace in bicep_template.namespaces():
+    needed = [*bicep_template.namespaces(), *(bicep_template.namespaces(bicep_template.CHAT) if with_chat else [])]
+    for namespace in dict.fromkeys(needed):
         read = partial(clients.resources().providers.get, namespace)
         try:
             states[namespace] = str(with_retries(f"reading {namespace}", read, log, MINUTES).registration_state)

@@ -25,6 +25,7 @@ from tests.support.azure_place import Place, names
 pytestmark = [pytest.mark.azure]
 NAMES = names()
 OTHER = "33333333-3333-3333-3333-333333333333"
+WITH_CHAT = {"PHI_AZURE_CHAT_CLIENT_ID": OTHER}
 EVERY_PROVIDER = (*NAMESPACES, "Microsoft.PolicyInsights", "Microsoft.Cdn")
 
 
@@ -72,6 +73,7 @@ def test_a_ready_place_has_no_problem_and_every_subject_was_looked_at(place):
         "sizes",
         "quota",
         "names",
+        "chat",
         "retirements",
         "budget",
     }
@@ -159,7 +161,14 @@ PLANTED = {
         "names",
         ("is taken", "PHI_AZURE_NAME"),
         ("take_name", "chat_database"),
-        others={"PHI_AZURE_CHAT_CLIENT_ID": "33333333-3333-3333-3333-333333333333"},
+        others=WITH_CHAT,
+    ),
+    "provider of the chat unregistered": Planted(
+        "providers",
+        ("Microsoft.App", "az provider register --namespace Microsoft.App"),
+        ("set_provider", "Microsoft.App", "NotRegistered"),
+        others=WITH_CHAT,
+        verdict="warning",
     ),
     "retired size": Planted(
         "retirements",
@@ -358,10 +367,11 @@ def test_on_a_laptop_there_is_nothing_to_look_at(monkeypatch, capsys):
 @pytest.mark.integration
 def test_what_is_there_already_is_ours_and_no_problem(place):
     names = unique_names.names(AzureAccount.of(place.settings))
+    elsewhere = ("log_analytics", "chat_database")  # no asset of its own; only with the chat
 
     place.deploy()
 
-    given = {asset: place.id(asset).rpartition("/")[2] for asset in unique_names.PREFIXES if asset != "log_analytics"}
+    given = {asset: place.id(asset).rpartition("/")[2] for asset in unique_names.PREFIXES if asset not in elsewhere}
     assert {asset: names[asset] for asset in given} == given
     logs = f"{place.group}/providers/Microsoft.OperationalInsights/workspaces/{names['log_analytics']}"
     assert place.control.resource(logs)

@@ -56,7 +56,7 @@ def test_everything_goes_soft_deleted_things_too_and_a_run_makes_it_again_under_
     made = place.deploy()
     shown = plan(place, True)
     resources = {row["name"] for row in rest.resources(place.clients, place.log)}
-    assert len(resources) >= 8
+    assert len(resources) >= 7
     assert resources | {f"rg-{place.name}"} <= {name for _, name in shown}
     before = set(place.existing())
 
