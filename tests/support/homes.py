@@ -18,7 +18,7 @@ import pytest
 import phi_assets
 from phi_assets.cli.main import main
 from phi_assets.project import PROJECT
-from phi_assets.settings import current
+from phi_assets.settings import Settings, current, read
 from tests.support.tiny_models import make_tiny_phi3
 
 OWN = PROJECT / "data" / "support" / "conversations.jsonl"
@@ -108,6 +108,11 @@ def made(output: str) -> set[str]:
     """Return the materialised assets of the command's outcome table."""
     cells = [re.split(" {2,}", line) for line in output.splitlines()]
     return {row[0] for row in cells if len(row) > 1 and row[1] == "materialised"}
+
+
+def settings_of(home: Home) -> Settings:
+    """Return the home's settings as the project reads them."""
+    return read({name: value for name, value in home.settings.items() if name.startswith("PHI_")})
 
 
 def tiny_home(folder: Path, dataset: Path, ui_port: int) -> Home:

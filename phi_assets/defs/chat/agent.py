@@ -5,12 +5,12 @@ from typing import Any
 
 import dagster as dg
 
+from phi_assets import markdown
 from phi_assets.backends.agent_store import MAX_TOKENS
 from phi_assets.defs.chat.metadata import describe_flow_evaluation
 from phi_assets.errors import BackendError
 from phi_assets.graph import metadata_values
 from phi_assets.graph.asset_facts import ML, NEEDS_AGENT, NEEDS_PROMPT_FLOW, ONLY_ON_LAPTOP, stored_by
-from phi_assets.markdown import text
 from phi_assets.ports.catalog import AssetCatalog
 from phi_assets.ports.chat import AgentStore, FlowStore
 from phi_assets.ports.serving import EndpointHost
@@ -87,5 +87,8 @@ def spread(rows: Sequence[dict[str, Any]], count: int) -> list[dict[str, Any]]:
 
 def _result(passed: bool, described: str, metadata: dict[str, dg.MetadataValue] | None = None) -> dg.AssetCheckResult:
     return dg.AssetCheckResult(
-        passed=passed, severity=dg.AssetCheckSeverity.WARN, description=text(described), metadata=metadata or {}
+        passed=passed,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=markdown.text(described),
+        metadata=metadata or {},
     )

@@ -4,6 +4,7 @@ import datetime as dt
 
 import dagster as dg
 
+from phi_assets import markdown
 from phi_assets.prompt_flow import retirement
 
 
@@ -14,5 +15,5 @@ def time_left() -> dg.AssetCheckResult:
     passed, described = retirement.judged(dt.date.today())
     metadata = {"retired_on": str(retirement.ON), "source": dg.MetadataValue.url(retirement.SOURCE)}
     return dg.AssetCheckResult(
-        passed=passed, severity=dg.AssetCheckSeverity.WARN, description=described, metadata=metadata
+        passed=passed, severity=dg.AssetCheckSeverity.WARN, description=markdown.text(described), metadata=metadata
     )

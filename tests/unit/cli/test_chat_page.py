@@ -62,7 +62,7 @@ def test_before_the_first_run_there_is_no_chat(monkeypatch, capsys):
     assert "`phi run` makes it" in capsys.readouterr().err
     monkeypatch.setattr(chat_page, "build_resources", lambda settings: {})
     assert main(["chat"]) == 1
-    assert "on a laptop only" in capsys.readouterr().err
+    assert "without PHI_AZURE_CHAT_CLIENT_ID" in capsys.readouterr().err
 
 
 @pytest.mark.documented("phi review")

@@ -239,7 +239,18 @@ TABLE = {
     "local": [row.on_a_laptop() for row in with_others(ON_A_LAPTOP, ON_AZURE)],
     "azure": with_others([*ON_AZURE, Row("chat_code/turn.py", {"chat_flow"}, FLOWS)], ON_A_LAPTOP),
 }
-CASES = [pytest.param(backend, row, id=f"{backend}-{row.what}") for backend in BACKENDS for row in TABLE[backend]]
+OTHERS = {"local": {row.what for row in ON_AZURE}, "azure": {row.what for row in ON_A_LAPTOP}}
+"""What decides something on the other backend; that it changes nothing here is left to the long tests."""
+CASES = [
+    pytest.param(
+        backend,
+        row,
+        id=f"{backend}-{row.what}",
+        marks=[pytest.mark.long] if row.what in OTHERS[backend] and not row.stale else [],
+    )
+    for backend in BACKENDS
+    for row in TABLE[backend]
+]
 # What follows depends on what is stale, not on why: one row for each set is enough.
 BY_STALE = {(backend, frozenset(row.stale)): row for backend in BACKENDS for row in TABLE[backend] if row.stale}
 ONCE = [pytest.param(backend, row, id=f"{backend}-{row.what}") for (backend, _), row in BY_STALE.items()]

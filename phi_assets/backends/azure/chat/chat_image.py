@@ -71,7 +71,7 @@ def ensure(clients: AzureClients, log: Log) -> str:
 
 def stage(folder: Path) -> Path:
     """Copy the build context: the Dockerfile, the requirements, and the server."""
-    return copy_server(CODE, folder / REPOSITORY)
+    return copy_server(CODE, CODE / ENVIRONMENT, folder / REPOSITORY)
 
 
 def _is_built(clients: AzureClients, registry: str, tag: str, log: Log) -> bool:

@@ -54,17 +54,17 @@ def ensure(clients: AzureClients, role_minutes: float, log: Log) -> None:
 
 def stage(folder: Path) -> Path:
     """Copy the build context: the Dockerfile, the requirements, and the server."""
-    return copy_server(CODE, folder / CONTEXT)
+    return copy_server(CODE, FOLDER, folder / CONTEXT)
 
 
-def copy_server(code: Path, root: Path) -> Path:
-    """Copy a server's build context: its folder `environment`, and in it the server without that folder."""
+def copy_server(code: Path, environment: Path, root: Path) -> Path:
+    """Copy a server's build context: what its folder `environment` holds, and the server's other sources."""
 
     def left_out(folder: str, names: list[str]) -> set[str]:
         return {*NEVER_UPLOADED(folder, names), *({ENVIRONMENT} if Path(folder) == code else ())}
 
     # The folder exists when the registration is retried after a lost response.
-    shutil.copytree(code / ENVIRONMENT, root, ignore=NEVER_UPLOADED, dirs_exist_ok=True)
+    shutil.copytree(environment, root, ignore=NEVER_UPLOADED, dirs_exist_ok=True)
     shutil.copytree(code, root / code.name, ignore=left_out, dirs_exist_ok=True)
     return root
 
