@@ -1,6 +1,7 @@
 """The resources of one Bicep deployment, an asset each. On Azure only."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import dagster as dg
 
@@ -39,18 +40,19 @@ CHAT: dict[str, str] = {
 }
 
 
+def _out(description: str, metadata: Mapping[str, Any]) -> dg.AssetOut:
+    return dg.AssetOut(
+        group_name="infrastructure",
+        kinds={"azure", "bicep"},
+        owners=PLATFORM,
+        description=description,
+        metadata={**metadata, **ONLY_ON_AZURE},
+        is_required=False,  # a run may select some of them
+    )
+
+
 @dg.multi_asset(
-    outs={
-        name: dg.AssetOut(
-            group_name="infrastructure",
-            kinds={"azure", "bicep"},
-            owners=PLATFORM,
-            description=description,
-            metadata={**stored_by("cloud_resources"), **ONLY_ON_AZURE},
-            is_required=False,  # a run may select some of them
-        )
-        for name, (description, _) in ASSETS.items()
-    },
+    outs={name: _out(description, stored_by("cloud_resources")) for name, (description, _) in ASSETS.items()},
     deps=[QUOTA],
     internal_asset_deps={name: {dg.AssetKey(upstream) for upstream in above} for name, (_, above) in ASSETS.items()},
     can_subset=True,
@@ -65,17 +67,7 @@ def cloud_resources_deployed(
 
 
 @dg.multi_asset(
-    outs={
-        name: dg.AssetOut(
-            group_name="infrastructure",
-            kinds={"azure", "bicep"},
-            owners=PLATFORM,
-            description=description,
-            metadata={**stored_by("chat_resources"), **ONLY_ON_AZURE, **NEEDS_CHAT},
-            is_required=False,
-        )
-        for name, description in CHAT.items()
-    },
+    outs={name: _out(description, {**stored_by("chat_resources"), **NEEDS_CHAT}) for name, description in CHAT.items()},
     deps=["application_insights", "container_registry"],
     can_subset=True,
 )
