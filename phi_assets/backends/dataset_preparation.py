@@ -65,7 +65,7 @@ class DatasetPreparation:
         """SHA-256 over the set of contents of these feeds, after waiting for files that are being written."""
         from phi_assets.conversations.sources.feeds import fingerprint, scan_when_settled
 
-        return fingerprint(scan_when_settled(feeds, dg.get_dagster_logger().info))
+        return fingerprint(scan_when_settled(feeds, dg.get_dagster_logger().info), self._forgotten())
 
     def publish(
         self,
@@ -100,6 +100,7 @@ class DatasetPreparation:
                 Pace(log),
                 private_folder(versions.root),
                 reviewed={str(self.state / FEEDBACK)},
+                forgotten=self._forgotten(),
             )
             try:
                 published = versions.publish(
@@ -122,6 +123,12 @@ class DatasetPreparation:
         """The version with this digest in the folder of this machine; None when it is missing or damaged."""
         found = self._versions.find(digest)
         return _record(found) if found else None
+
+    def _forgotten(self) -> frozenset[str]:
+        """What people of the chat took back."""
+        from phi_assets.conversations.feedback import tombstones
+
+        return tombstones.read(self.state / FEEDBACK.parent).pairs
 
     @cached_property
     def _versions(self) -> "DatasetFolders":

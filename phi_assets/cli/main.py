@@ -178,15 +178,16 @@ def chat(terminal: bool, base: bool, link: bool, show_key: bool) -> int:
 
 @phi.command(section=MODELS, examples=["phi forget 7b0c0a4e-8d0e-4f5b-9a51-0d4a8f6f0f5e", "phi forget --all"])
 @click.argument("conversation", required=False)
+@click.option("--user", help="only conversations of this person, by the id that the chat's history has")
 @click.option("--all", "everything", is_flag=True, help="every conversation of the chat")
 @click.option("--yes", is_flag=True, help="do not ask")
-def forget(conversation: str | None, everything: bool, yes: bool) -> int:
-    """Delete a conversation of the chat, and what was made of it."""
+def forget(conversation: str | None, user: str | None, everything: bool, yes: bool) -> int:
+    """Delete conversations of the chat, and what was made of them."""
     from phi_assets.cli.review import forget
 
-    if everything == bool(conversation):
-        raise click.UsageError("give one conversation's id, which its page's address ends with, or --all")
-    return forget(_current(), conversation, yes=yes)
+    if everything == bool(conversation or user):
+        raise click.UsageError("give one conversation's id, which its page's address ends with, --user, or --all")
+    return forget(_current(), conversation, user, yes=yes)
 
 
 @phi.command(section=MODELS, examples=["phi review"])

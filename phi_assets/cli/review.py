@@ -22,24 +22,28 @@ def review(settings: Settings, *, browser: bool) -> int:
     return 0
 
 
-def forget(settings: Settings, conversation: str | None, *, yes: bool) -> int:
-    """Delete the conversation, None for all, and print what still holds its words. Returns 1 when the person declines.
+def forget(settings: Settings, conversation: str | None, user: str | None, *, yes: bool) -> int:
+    """Delete conversations, of one id and of one person or of all, and print what still holds their words.
 
-    Raises NothingDeployed or BackendError.
+    Returns 1 when the person declines. Raises NothingDeployed or BackendError.
     """
     store = _store(settings)
     what = "every conversation of the chat" if conversation is None else f"conversation {conversation}"
+    if user is not None:
+        what = f"{what} of {user}"
     if not yes and not click.confirm(f"delete {what} for good?"):
         return 1
-    found = store.forget(conversation, lambda words: say("forget", words))
-    print_text(
-        f"deleted {found.conversations}: from the history, the review queue, and the conversations to learn from"
-    )
+    found = store.forget(conversation, user, lambda words: say("forget", words))
+    places = "the review queue and the conversations to learn from; later datasets are without it"
+    if found.history:
+        print_text(f"forgotten {found.conversations}: deleted from {places}\n{found.history}")
+    else:
+        print_text(f"deleted {found.conversations}: from the history, {places}")
     for kind, names, how in (
         (
             "dataset versions",
             found.datasets,
-            "later ones are without it; `phi clean` removes them when nothing needs them",
+            "`phi clean` removes them when nothing needs them",
         ),
         ("models that were trained on them", found.models, "the next training is without it"),
         ("copies of databases", found.copies, "delete these files, and make new copies with `phi backup`"),

@@ -10,7 +10,8 @@ from typing import Any
 
 import orjson
 
-from phi_assets.conversations.cleaning import Cleaner
+from phi_assets.conversations.cleaning import Cleaned, Cleaner
+from phi_assets.conversations.feedback.tombstones import holds
 from phi_assets.conversations.formats.preferences import Preference
 from phi_assets.conversations.grouping import Assignment, Side
 from phi_assets.conversations.options import CleaningOptions
@@ -46,16 +47,18 @@ def prepare(
     progress: Progress = lambda stage, rows, total: None,
     folder: Path | None = None,
     reviewed: Container[str] = (),
+    forgotten: frozenset[str] = frozenset(),
 ) -> Prepared:
     """Read, clean and split the content of the feeds, in their order; rows in `keep` stay in their split.
 
     The same content under another name is read once. `progress` is called with the stage (`read`, `compared`, `split`),
     a number of rows and about how many there are (0: unknown), every thousand rows and at the end. The rows are in
     temporary files in `folder`, which last as long as the result. The facts name the rows of the feeds `reviewed`, so
-    that an answer can be traced to what a person approved. Raises SourceError.
+    that an answer can be traced to what a person approved. A row with an answer that is `forgotten` (`pair_hash` of
+    feedback.tombstones) is left out, and no text of it is recorded. Raises SourceError.
     """
     scans = list(scans)
-    collection = _Collection(options, folder)
+    collection = _Collection(options, folder, forgotten)
     collection.expected = estimated_rows({piece.sha256: piece for scan in scans for piece in scan.pieces}.values())
     sources: list[dict[str, Any]] = []
     read: dict[str, str] = {}
@@ -83,7 +86,7 @@ def prepare(
     pairs = place_pairs(Decoded(collection.preferences, orjson.loads), made, options, folder)
     facts = {
         "source": scans[0].feed if scans else "",
-        "source_fingerprint": fingerprint(scans),
+        "source_fingerprint": fingerprint(scans, forgotten),
         "sources": sources,
         "skipped": {f"{scan.feed}: {each.name}": each.reason for scan in scans for each in scan.skipped},
         **_facts(options, collection, made),
@@ -125,8 +128,9 @@ def _take_all(piece: Piece, collection: _Collection, progress: Progress) -> dict
 class _Collection:
     """The rows read so far: accepted conversations by id, and records of the others by position."""
 
-    def __init__(self, options: CleaningOptions, folder: Path | None) -> None:
+    def __init__(self, options: CleaningOptions, folder: Path | None, forgotten: frozenset[str]) -> None:
         self.options = options
+        self.forgotten = forgotten
         self.conversations = StoredConversations(folder)
         self.quarantine = Quarantine(folder)
         self.preferences = Spool(folder)
@@ -148,15 +152,23 @@ class _Collection:
             self.broken += 1
             self.quarantine.put(self.rows_read, drop_broken(item, shown))
             return
+        pieces: list[Cleaned] = []
+        rejected: Rejected | None = None
         try:
             pieces = self.cleaner.clean(item)
         except Rejected as e:
-            self.broken += e.kind == "broken"
-            self.quarantine.put(self.rows_read, drop(item, e.reason, e.kind, e.detail, shown))
+            rejected = e
+        pairs = list(self.cleaner.preferences)
+        self.cleaner.preferences.clear()
+        if self._took_back(pieces, pairs):
+            self.quarantine.put(self.rows_read, drop(Row(item.file, item.line, {}), "forgotten", "policy", "", shown))
             return
-        finally:
-            self.preferences.extend(orjson.dumps(_preference(each)) for each in self.cleaner.preferences)
-            self.cleaner.preferences.clear()
+        self.preferences.extend(orjson.dumps(_preference(each)) for each in pairs)
+        if rejected:
+            self.broken += rejected.kind == "broken"
+            dropped = drop(item, rejected.reason, rejected.kind, rejected.detail, shown)
+            self.quarantine.put(self.rows_read, dropped)
+            return
         known = {conversation_id(piece.conversation): piece for piece in pieces}
         new = {row_id: piece for row_id, piece in known.items() if row_id not in self.conversations}
         if not new:
@@ -178,6 +190,13 @@ class _Collection:
         if changes := next(iter(new.values())).changes:
             kind = "policy" if set(changes) <= {"secret_masked", "personal_data_masked"} else "repaired"
             self.quarantine.put(self.rows_read, change(item, changes, kind, shown))
+
+    def _took_back(self, pieces: Iterable[Cleaned], pairs: Iterable[Preference]) -> bool:
+        """Whether a row has an answer that somebody took back."""
+        if not self.forgotten:
+            return False
+        texts = [[*pair.prompt, *answer] for pair in pairs for answer in (pair.chosen, pair.rejected)]
+        return any(holds(turns, self.forgotten) for turns in (*(piece.conversation for piece in pieces), *texts))
 
     def own_splits(self) -> dict[str, Side]:
         """The splits that the data itself names, by id; empty when these are no splits of one dataset."""

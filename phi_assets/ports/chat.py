@@ -74,12 +74,16 @@ class ChatHost(Port):
 
 @dataclass(frozen=True)
 class Forgotten:
-    """What was deleted, and what still holds words of it: datasets and models by digest, and copies of databases."""
+    """What was deleted, and what still holds words of it: datasets and models by digest, and copies of databases.
+
+    `history` is where the conversations themselves still are, when only their people may delete them.
+    """
 
     conversations: int
     datasets: tuple[str, ...]
     models: tuple[str, ...]
-    copies: tuple[str, ...]
+    copies: tuple[str, ...] = ()
+    history: str = ""
 
 
 class FeedbackStore(Port):
@@ -116,8 +120,11 @@ class FeedbackStore(Port):
         """Stop the page's server."""
 
     @abstractmethod
-    def forget(self, conversation: str | None, log: Log) -> Forgotten:
-        """Delete a conversation of the chat, None for all, and what was made of it. Raises BackendError."""
+    def forget(self, conversation: str | None, user: str | None, log: Log) -> Forgotten:
+        """Delete conversations of the chat, of one id and of one person or of all, and what was made of them.
+
+        Later datasets are without them, wherever a copy comes from. Raises BackendError.
+        """
 
     @abstractmethod
     def candidates(self, record: records.FeedbackCandidates) -> list[Candidate]:

@@ -105,6 +105,11 @@ def candidates(
     return found, left_out
 
 
+def candidate_id(rated: Rated) -> str:
+    """Return the id of what a rating proposes."""
+    return _hash(rated.user, rated.conversation, rated.message.id)
+
+
 def questions_of(file: Path | None) -> list[str]:
     """Return the questions of an evaluation file; none without one. Raises OSError or ValueError."""
     if file is None:
@@ -151,7 +156,7 @@ def _candidate(rated: Rated, masked: Callable[[str], str]) -> Candidate:
     served = message.served
     correction = _is_correction(rated)
     return Candidate(
-        id=_hash(rated.user, rated.conversation, message.id),
+        id=candidate_id(rated),
         person=_hash(rated.user),
         correction=correction,
         turns=tuple({"role": turn["role"], "content": masked(turn["content"])} for turn in rated.turns),

@@ -160,9 +160,9 @@ def pieces_of(source: FileSource | HubSource, hashes: Hashes | None = None) -> t
     return tuple(_piece(name, path, path_stat(path), hashes) for name, path in source.files())
 
 
-def fingerprint(scans: Iterable[Scan]) -> str:
-    """SHA-256 (hex) over the set of contents: file names and copies make no difference."""
-    return digest_of(piece.sha256 for scan in scans for piece in scan.pieces)
+def fingerprint(scans: Iterable[Scan], forgotten: Iterable[str] = ()) -> str:
+    """SHA-256 (hex) over the set of contents and of what was taken back; names and copies make no difference."""
+    return digest_of([*(piece.sha256 for scan in scans for piece in scan.pieces), *forgotten])
 
 
 def digest_of(contents: Iterable[str]) -> str:

@@ -74,11 +74,11 @@ def test_review_prints_the_queues_page(monkeypatch, capsys):
 
 
 def test_forget_asks_first_and_lists_what_still_holds_the_words(monkeypatch, capsys):
-    asked: list[str | None] = []
+    asked: list[tuple[str | None, str | None]] = []
 
-    def forget(conversation, log):
-        asked.append(conversation)
-        return Forgotten(2, ("d1",), ("m1",), ("/backups/history.sqlite",))
+    def forget(conversation, user, log):
+        asked.append((conversation, user))
+        return Forgotten(2, ("d1",), ("m1",), ("/backups/history.sqlite",), "" if user is None else "ask ann")
 
     store = SimpleNamespace(forget=forget)
     monkeypatch.setattr(review, "build_resources", lambda settings: {"feedback_store": store})
@@ -86,7 +86,11 @@ def test_forget_asks_first_and_lists_what_still_holds_the_words(monkeypatch, cap
     assert main(["forget", "conversation-1"]) == 1
     assert asked == []
     assert main(["forget", "--all", "--yes"]) == 0
-    assert asked == [None]
+    assert asked == [(None, None)]
     out = capsys.readouterr().out
     assert all(word in out for word in ("deleted 2", "d1", "m1", "/backups/history.sqlite"))
-    assert main(["forget"]) == 2
+    assert main(["forget", "--user", "ann", "--yes"]) == 0
+    assert asked[1:] == [(None, "ann")]
+    assert "forgotten 2" in (out := capsys.readouterr().out)
+    assert "ask ann" in out
+    assert main(["forget"]) == main(["forget", "--all", "--user", "ann"]) == 2

@@ -4,33 +4,36 @@ import asyncio
 import hashlib
 import json
 import shutil
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from chat_code.errors import HistoryUnavailable
 from chat_code.history import Rated
 from phi_assets.backends import content_store
 from phi_assets.backends.dataset_preparation import FEEDBACK
+from phi_assets.backends.local.chat import still_held
 from phi_assets.backends.local.chat.review_page import ReviewPage
 from phi_assets.backends.review_queue import ReviewQueue
+from phi_assets.conversations.feedback import tombstones
 from phi_assets.conversations.feedback.rated_answers import (
     LEFT_OUT,
     Candidate,
     candidate_from,
+    candidate_id,
     candidates,
     fingerprint,
     questions_of,
 )
 from phi_assets.conversations.feedback.reviewed_rows import json_lines, within_limits
-from phi_assets.databases import CHAT_HISTORY, COPIES
+from phi_assets.databases import CHAT_HISTORY
 from phi_assets.errors import BackendError
-from phi_assets.files import atomic_write, private_folder, read_json
+from phi_assets.files import atomic_write, private_folder
 from phi_assets.ports.base import Decides, Log, no_log
 from phi_assets.ports.chat import FeedbackStore, Forgotten
-from phi_assets.records import FeedbackCandidates, FeedbackConversations, ModelVersion, Record
+from phi_assets.records import FeedbackCandidates, FeedbackConversations, Record
 from phi_assets.sqlite_cache import SqliteCache
 
 if TYPE_CHECKING:
@@ -60,10 +63,12 @@ class LocalFeedbackStore(FeedbackStore):
     page_port: int
 
     def rated(self) -> str:
-        return fingerprint(self._rated())
+        return fingerprint(self._standing())
 
     def collect(self, log: Log) -> FeedbackCandidates:
-        found, left_out = candidates(self._rated(), self._masked(), self._questions())
+        rated = self._standing()
+        found, left_out = candidates(rated, self._masked(), self._questions())
+        self._bury({candidate_id(each) for each in rated}, found, log)
         for reason, count in sorted(left_out.items()):
             log(f"left out: {count} ({LEFT_OUT[reason]})")
         if found or self._has_queue:
@@ -97,7 +102,7 @@ class LocalFeedbackStore(FeedbackStore):
 
     def publish(self, dataset_rows: int | None, log: Log) -> FeedbackConversations:
         finished = self._queue.finished() if self._has_queue else None
-        current = {each.digest for each in candidates(self._rated(), self._masked(), self._questions())[0]}
+        current = {each.digest for each in candidates(self._standing(), self._masked(), self._questions())[0]}
         approved = [each for each in finished.approved if each.candidate.digest in current] if finished else []
         others = None if dataset_rows is None else max(dataset_rows - self._published(), 0)
         most = None if others is None else int(self.share / (1 - self.share) * others)
@@ -135,41 +140,75 @@ class LocalFeedbackStore(FeedbackStore):
     def stop(self, log: Log = no_log) -> None:
         self._page.stop(log)
 
-    def forget(self, conversation: str | None, log: Log) -> Forgotten:
-        said = asyncio.run(self._said_in(conversation))
+    def forget(self, conversation: str | None, user: str | None, log: Log) -> Forgotten:
+        said = asyncio.run(self._said_in(conversation, user))
         if not said:
-            raise BackendError(
-                "there are no conversations in the chat's history"
-                if conversation is None
-                else f"there is no conversation {conversation!r}; the address of its page ends with its id"
-            )
-        proposed = [each for each in self._rated() if (each.user, each.conversation) in said]
+            raise BackendError(_nothing(conversation, user))
+        held = self._forget_ratings(said, log)
+        asyncio.run(self._delete(list(said)))
+        self._make_again(log)
+        texts = [text for spoken in said.values() for text in spoken]
+        return Forgotten(len(said), *held, copies=still_held.copies(Path(self.state), texts))
+
+    def _forget_ratings(self, keys: Collection[tuple[str, str]], log: Log) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Keep what was rated in these conversations out of later data; return the datasets and models that hold it."""
+        log(f"conversations that the model will not learn from: {len(keys)}")
+        known = tombstones.read(self.folder)
+        gone = {tombstones.conversation_hash(*key) for key in keys}
+        tombstones.write(self.folder, replace(known, conversations=known.conversations | gone))
+        proposed = candidates(
+            [each for each in self._rated() if (each.user, each.conversation) in keys], self._masked(), []
+        )
+        answers = self._answers()
         pairs = [
             (each.question, answer)
-            for each in candidates(proposed, self._masked(), [])[0]
-            for answer in (each.proposed, each.given)
+            for each in proposed[0]
+            for answer in {each.proposed, each.given, answers.get(each.id, each.proposed)}
         ]
-        asyncio.run(self._delete(list(said)))
-        self.collect(log)
-        self.publish(None if conversation is None else self._dataset_rows(), log)
-        texts = [text for spoken in said.values() for text in spoken]
-        versions = {digest for digest, folder in self._dataset_versions() if _has_row(folder, pairs)}
-        return Forgotten(
-            conversations=len(said),
-            datasets=tuple(sorted(versions)),
-            models=tuple(sorted(digest for digest, dataset in self._models() if dataset in versions)),
-            copies=tuple(sorted(str(file) for file in self._copies() if _holds(file, texts))),
-        )
+        datasets = still_held.dataset_versions(Path(self.state), pairs)
+        return datasets, still_held.models(Path(self.state), datasets)
 
-    async def _said_in(self, conversation: str | None) -> dict[tuple[str, str], list[str]]:
+    def _make_again(self, log: Log) -> None:
+        """Make candidates and rows again, without what was forgotten."""
+        self.collect(log)
+        self.publish(still_held.newest_rows(Path(self.state)) if self._standing() else None, log)
+
+    def _bury(self, rated: set[str], standing: list[Candidate], log: Log) -> None:
+        """Keep what is no longer rated out of later datasets: as hashes, and not where others say the same."""
+        gone = [each for each in self._collected() if each.id not in rated]
+        known, answers = tombstones.read(self.folder), self._answers()
+        lost = _pairs_of(gone)
+        lost |= {tombstones.pair_hash(each.question, answers[each.id]) for each in gone if each.id in answers}
+        if lost:
+            lost -= lost.intersection(still_held.in_rows_of_others(Path(self.state)))
+            log(f"answers that were taken back: {len(gone)}; later datasets are without them")
+        # What a person proposes now may be learned, whoever took it back before.
+        pairs = (known.pairs | lost) - _pairs_of(standing)
+        tombstones.write(self.folder, replace(known, pairs=frozenset(pairs)))
+
+    def _collected(self) -> list[Candidate]:
+        """Return the candidates of the collection before."""
+        lines = (
+            line for file in self._records.glob(f"*/{CANDIDATES}") for line in file.read_text("utf-8").splitlines()
+        )
+        return [candidate_from(json.loads(line)) for line in lines]
+
+    def _answers(self) -> dict[str, str]:
+        """Return the answer that a reviewer approved, by candidate."""
+        reviews = (each for file in self._records.glob(f"*/{ROWS}") for each in json.loads(file.read_text("utf-8")))
+        return {each["candidate"]: each["answer"] for each in reviews}
+
+    async def _said_in(self, conversation: str | None, user: str | None) -> dict[tuple[str, str], list[str]]:
         """Return what was said in the conversations, and what ratings say."""
         found: dict[tuple[str, str], list[str]] = {}
         async with self._history() as history:
-            for user, each in await history.everything(conversation):
-                _, messages = await history.read(user, each)
+            for person, each in await history.everything(conversation):
+                if user not in (None, person):
+                    continue
+                _, messages = await history.read(person, each)
                 spoken = [message.content for message in messages]
                 spoken += [message.feedback.correction for message in messages if message.feedback]
-                found[user, each] = [text for text in spoken if len(text) >= SHORTEST_TEXT]
+                found[person, each] = [text for text in spoken if len(text) >= SHORTEST_TEXT]
         return found
 
     async def _delete(self, keys: list[tuple[str, str]]) -> None:
@@ -188,27 +227,6 @@ class LocalFeedbackStore(FeedbackStore):
             raise BackendError(e.message) from e
         finally:
             await history.close()
-
-    def _dataset_versions(self) -> Iterator[tuple[str, Path]]:
-        for file in (Path(self.state) / "datasets").glob("*/manifest.json"):
-            yield str(read_json(file, "`phi clean` removes it").get("digest", file.parent.name)), file.parent
-
-    def _dataset_rows(self) -> int | None:
-        """Return the rows of the newest dataset version; None before the first."""
-        counted = [
-            (file.stat().st_mtime, sum(_rows_in(read_json(file, "`phi clean` removes it"))))
-            for file in (Path(self.state) / "datasets").glob("*/manifest.json")
-        ]
-        return max(counted)[1] if counted else None
-
-    def _models(self) -> Iterator[tuple[str, str]]:
-        for file in (Path(self.state) / "models").glob("*/record.json"):
-            model = Record.load(file)
-            if isinstance(model, ModelVersion):
-                yield model.digest, model.dataset_digest
-
-    def _copies(self) -> Iterator[Path]:
-        return (file for file in (Path(self.state) / COPIES).rglob("*") if file.is_file())
 
     def find(self, digest: str) -> Record | None:
         def complete(folder: Path) -> bool:
@@ -265,6 +283,15 @@ class LocalFeedbackStore(FeedbackStore):
 
         return asyncio.run(read())
 
+    def _standing(self) -> list[Rated]:
+        """Return the consented ratings of conversations that nobody forgot; a history put back may hold others."""
+        gone = tombstones.read(self.folder).conversations
+        if not gone:
+            return self._rated()
+        return [
+            each for each in self._rated() if tombstones.conversation_hash(each.user, each.conversation) not in gone
+        ]
+
     def _questions(self) -> list[str]:
         try:
             return questions_of(Path(self.questions_file) if self.questions_file else None)
@@ -288,24 +315,16 @@ class LocalFeedbackStore(FeedbackStore):
                 shutil.rmtree(other)
 
 
-def _holds(file: Path, texts: Sequence[str]) -> bool:
-    """Return whether a database's copy holds one of the texts."""
-    content = file.read_bytes()
-    return any(text.encode() in content for text in texts)
+def _pairs_of(proposed: list[Candidate]) -> set[str]:
+    """Return the hashes of what was proposed, and of what the model had answered instead."""
+    return {tombstones.pair_hash(each.question, answer) for each in proposed for answer in (each.proposed, each.given)}
 
 
-def _has_row(version: Path, pairs: Sequence[tuple[str, str]]) -> bool:
-    """Return whether a dataset version has a row with one of the questions and its answer."""
-    written = [tuple(json.dumps(text, ensure_ascii=False).encode() for text in pair) for pair in pairs]
-    for file in version.glob("*.jsonl"):
-        with file.open("rb") as lines:
-            if any(question in line and answer in line for line in lines for question, answer in written):
-                return True
-    return False
-
-
-def _rows_in(manifest: Mapping[str, Any]) -> Iterator[int]:
-    return (manifest["files"][f"{split}.jsonl"]["rows"] for split in ("train", "validation", "test"))
+def _nothing(conversation: str | None, user: str | None) -> str:
+    """Return the message where nothing is to forget."""
+    if conversation is not None:
+        return f"there is no conversation {conversation!r}; the address of its page ends with its id"
+    return "there are no conversations in the chat's history" + (f" of {user!r}" if user is not None else "")
 
 
 def _digest_of(finished: "Finished") -> str:

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from chat_code.history_sqlite import SqliteHistory
+from phi_assets.backends.azure.chat import ratings
 from phi_assets.backends.dataset_preparation import DatasetPreparation
+from phi_assets.backends.feedback_on_azure import AzureFeedbackStore
 from phi_assets.backends.local.chat.feedback_store import LocalFeedbackStore
 from phi_assets.backends.local.evaluation.registry import MlflowRegistry
 from phi_assets.databases import CHAT_HISTORY
@@ -171,7 +173,7 @@ def test_a_forgotten_conversation_is_found_only_where_it_is_listed(feedback, tmp
     copy.parent.mkdir()
     copy.write_bytes((tmp_path / CHAT_HISTORY).read_bytes())
 
-    forgotten = feedback.forget("conversation-2", print)
+    forgotten = feedback.forget("conversation-2", None, print)
 
     assert (forgotten.conversations, forgotten.datasets, forgotten.models) == (1, (with_it.digest,), ())
     assert forgotten.copies == (str(copy),)
@@ -183,6 +185,89 @@ def test_a_forgotten_conversation_is_found_only_where_it_is_listed(feedback, tmp
     assert "amber" not in "".join(path.read_text() for path in Path(without_it.address).glob("*.jsonl"))
     assert "Two years." in "".join(path.read_text() for path in Path(without_it.address).glob("*.jsonl"))
     with pytest.raises(BackendError, match="no conversation 'conversation-2'"):
-        feedback.forget("conversation-2", print)
-    assert feedback.forget(None, print).conversations == 3
+        feedback.forget("conversation-2", None, print)
+    assert feedback.forget(None, None, print).conversations == 3
     assert feedback.rated() == made(tmp_path / "empty").rated()
+
+
+FORGET = {
+    "by command": lambda store, home: store.forget("conversation-2", None, print),
+    "on the page": lambda store, home: (deleted_on_the_page(home, "conversation-2"), store.collect(print)),
+}
+
+
+def deleted_on_the_page(home: Path, conversation: str) -> None:
+    async def delete() -> None:
+        history = SqliteHistory(home / CHAT_HISTORY)
+        await history.delete("ann", conversation)
+        await history.close()
+
+    asyncio.run(delete())
+
+
+def texts(preparation: DatasetPreparation) -> str:
+    version = preparation.publish(preparation.feeds(), print)
+    return "".join(path.read_text(encoding="utf-8") for path in Path(version.address).glob("*.jsonl"))
+
+
+@pytest.mark.parametrize("way", FORGET)
+def test_a_tombstone_keeps_a_forgotten_answer_out_of_data_whoever_brings_it_back(feedback, tmp_path, way):
+    history = (tmp_path / CHAT_HISTORY).read_bytes()
+    preparation = own_dataset(tmp_path)
+    feedback.collect(print)
+    decide(tmp_path, "Which lamp does the Loft have?", "approve")
+    exported = Path(feedback.publish(None, print).address).read_text(encoding="utf-8")
+    assert "amber" in texts(preparation)
+    before = preparation.fingerprint(preparation.feeds())
+
+    FORGET[way](feedback, tmp_path)
+    assert preparation.fingerprint(preparation.feeds()) != before  # so that the sensors see it
+    with (tmp_path / "own.jsonl").open("a", encoding="utf-8") as file:
+        file.write(exported.replace("Which lamp does the Loft have?", "which lamp  does the Loft have"))
+    text = texts(preparation)
+
+    assert "amber" not in text  # nor in the quarantine
+    assert '"reason":"forgotten"' in text
+    assert "It is 29." in text
+    for file in (tmp_path / "feedback").rglob("*.json"):
+        assert b"amber" not in file.read_bytes(), file
+
+    (tmp_path / CHAT_HISTORY).write_bytes(history)
+    again = feedback.collect(print)
+    forgotten_for_good = way == "by command"
+    assert again.rows == (2 if forgotten_for_good else 3)
+    assert ("amber" in texts(preparation)) is not forgotten_for_good  # proposed anew, it may be learned
+
+
+def test_what_other_rows_say_too_stays_in_the_data(feedback, tmp_path):
+    preparation = own_dataset(tmp_path)
+    with (tmp_path / "own.jsonl").open("a", encoding="utf-8") as file:
+        turns = [("user", "Who founded it?"), ("assistant", "Signe did.")]
+        file.write(json.dumps({"messages": [{"role": role, "content": text} for role, text in turns]}) + "\n")
+    feedback.collect(print)
+    texts(preparation)
+    feedback.forget("conversation-3", None, print)
+    assert "Signe did." in texts(preparation)
+
+
+def test_a_person_is_forgotten_and_others_stay(feedback, tmp_path):
+    store(tmp_path / CHAT_HISTORY, [rated("How long?", "Days.", "Hours.", user="bob", number=5)])
+    assert feedback.collect(print).rows == 4
+    with pytest.raises(BackendError, match="of 'carl'"):
+        feedback.forget(None, "carl", print)
+    with pytest.raises(BackendError, match="no conversation 'conversation-5'"):
+        feedback.forget("conversation-5", "ann", print)
+    assert feedback.forget(None, "ann", print).conversations == 4
+    assert [each.question for each in feedback.candidates(feedback.collect(print))] == ["How long?"]
+
+
+def test_on_azure_ratings_are_forgotten_and_the_history_is_left_to_its_people(feedback, tmp_path, monkeypatch):
+    monkeypatch.setattr(ratings, "rated", lambda account, minutes: RATINGS)
+    azure = AzureFeedbackStore(**dict(feedback), account={}, role_minutes=0.0)
+    assert azure.collect(print).rows == 3
+    with pytest.raises(BackendError, match="each deletes theirs in the chat's page"):
+        azure.forget(None, "carl", print)
+    forgotten = azure.forget("conversation-2", "ann", print)
+    assert forgotten.conversations == 1
+    assert "each deletes theirs" in forgotten.history
+    assert azure.collect(print).rows == 2
