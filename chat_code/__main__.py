@@ -34,9 +34,10 @@ def main(arguments: list[str] | None = None) -> int:
 
     log_to_stderr()
     try:
+        chat = _chat(options)
         listener = _listener(options)
         port = listener.getsockname()[1]
-        app = build_app(_chat(options), _who(options, port), _hosts(options, port), options.keep_days)
+        app = build_app(chat, _who(options, port), _hosts(options, port), options.keep_days)
     except (OSError, ValueError) as e:
         print(f"chat_code: {e}", file=sys.stderr)
         return 2
@@ -114,10 +115,17 @@ def _file(variable: str) -> Path | None:
 
 
 def _filter(options: argparse.Namespace):
-    from chat_code.content_filter import NoFilter, WordList
+    from chat_code.content_filter import AllOf, ContentFilter, NoFilter, WordList
 
-    words = options.words or _file("CHAT_WORDS")
-    return WordList(words) if words else NoFilter()
+    filters: list[ContentFilter] = []
+    if words := options.words or _file("CHAT_WORDS"):
+        filters.append(WordList(words))
+    if options.content_safety:
+        from chat_code.content_safety import ContentSafety, entra_token
+
+        token = entra_token(_identity())
+        filters.append(ContentSafety(options.content_safety, token, options.content_safety_severity))
+    return AllOf(filters) if filters else NoFilter()
 
 
 def _who(options: argparse.Namespace, port: int):
@@ -157,6 +165,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--why", type=json.loads, default=None, help="JSON list: a command that tells where an answer is from")
     add("--system-prompt", type=Path, default=None, help="file whose text begins every conversation")
     add("--words", type=Path, default=None, help="file of words that may not be said, one a line")
+    add("--content-safety", default="", help="address of an Azure AI Content Safety resource, which is asked too")
+    add("--content-safety-severity", type=int, default=4, help="from which severity it refuses: 2, 4 or 6")
     add("--max-tokens", type=int, default=512, help="longest answer")
     add("--temperature", type=float, default=0.0, help="0: the same question gets the same answer")
     add("--answers", type=int, default=4, help="answers generated at once")

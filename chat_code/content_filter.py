@@ -1,9 +1,10 @@
-"""What a chat may not say: a port, and a list of words."""
+"""What a chat may not say: a port, a list of words, and several filters as one."""
 
 from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from pathlib import Path
 
 
@@ -41,6 +42,19 @@ class WordList(ContentFilter):
     async def refuses(self, text: str) -> str:
         found = self._words.search(text.casefold())
         return "it has a word of this chat's list" if found else ""
+
+
+class AllOf(ContentFilter):
+    """Refuses what one of several filters refuses, asked in their order."""
+
+    def __init__(self, filters: Sequence[ContentFilter]) -> None:
+        self._filters = tuple(filters)
+
+    async def refuses(self, text: str) -> str:
+        for each in self._filters:
+            if refused := await each.refuses(text):
+                return refused
+        return ""
 
 
 def _as_word(word: str) -> str:

@@ -1,6 +1,7 @@
 """The settings of the chat page and of the feedback that comes from it."""
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -36,6 +37,15 @@ class ChatSettings(BaseModel):
     chat_day_tokens: int = Field(0, ge=0, description="tokens a day of one person in the chat; 0: any number")
     chat_words: Path | None = Field(
         None, description="file of words that neither questions nor answers of the chat may have, one a line"
+    )
+    chat_content_safety: str = Field(
+        "",
+        pattern=r"^(https://\S+)?$",
+        description="address of an Azure AI Content Safety resource that examines questions and answers of the chat; "
+        "whoever serves the chat needs the role Cognitive Services User on it; empty: none",
+    )
+    chat_content_safety_severity: Literal["low", "medium", "high"] = Field(
+        "medium", description="severity from which Azure AI Content Safety refuses a text of the chat"
     )
     traces: str = Field(
         "",

@@ -5,9 +5,11 @@ from pathlib import Path
 
 from phi_assets.conversations.credentials import find_secrets
 from phi_assets.errors import BackendError
+from phi_assets.settings import Settings
 
 QUESTION = "Hello! Who are you?"
 TRIAL_SECONDS = 200.0
+SEVERITIES = {"low": "2", "medium": "4", "high": "6"}  # the numbers of Azure AI Content Safety
 
 
 def texts_of(system_prompt: str | None, words: str | None) -> dict[str, str]:
@@ -26,6 +28,14 @@ def texts_of(system_prompt: str | None, words: str | None) -> dict[str, str]:
         if name.endswith("PROMPT"):
             _require_no_secret(file, found[name])
     return found
+
+
+def content_safety(settings: Settings) -> list[str]:
+    """Return the server's options for Azure AI Content Safety; none without it."""
+    if not settings.chat_content_safety:
+        return []
+    severity = SEVERITIES[settings.chat_content_safety_severity]
+    return ["--content-safety", settings.chat_content_safety, "--content-safety-severity", severity]
 
 
 def _require_no_secret(file: str, text: str) -> None:

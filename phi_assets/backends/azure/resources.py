@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from phi_assets.backends import chat_server
 from phi_assets.backends.azure.chat.chat_host import AzureChatHost
 from phi_assets.backends.azure.chat.connection_store import AzureConnectionStore
 from phi_assets.backends.azure.chat.shared_answers import AzureAnswers
@@ -136,8 +137,9 @@ def _chat(settings: Settings, account: dict[str, str]) -> dict[str, Any]:
             account=account,
             client_id=str(settings.azure_chat_client_id),
             image=settings.azure_chat_image,
-            system_prompt=str(settings.chat_system_prompt) if settings.chat_system_prompt else None,
-            words=str(settings.chat_words) if settings.chat_words else None,
+            system_prompt=_path(settings.file_named("chat_system_prompt")),
+            content_safety=chat_server.content_safety(settings),
+            words=_path(settings.file_named("chat_words")),
             max_tokens=settings.chat_max_tokens,
             temperature=settings.chat_temperature,
             answers_at_once=settings.chat_answers,
@@ -148,3 +150,7 @@ def _chat(settings: Settings, account: dict[str, str]) -> dict[str, Any]:
             role_minutes=settings.azure_role_minutes,
         ),
     }
+
+
+def _path(value: Path | None) -> str | None:
+    return str(value) if value else None

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from phi_assets.backends import chat_server
 from phi_assets.backends.agent_store import LocalAgentStore
 from phi_assets.backends.dataset_preparation import cleaning_options
 from phi_assets.backends.flow_store import PromptFlowStore
@@ -53,6 +54,7 @@ def local_resources(settings: Settings) -> dict[str, Any]:
             port=settings.chat_port,
             hosts=sorted(settings.chat_hosts),
             system_prompt=_path(settings.file_named("chat_system_prompt")),
+            content_safety=chat_server.content_safety(settings),
             words=_path(settings.file_named("chat_words")),
             max_tokens=settings.chat_max_tokens,
             temperature=settings.chat_temperature,

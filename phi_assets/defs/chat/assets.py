@@ -19,7 +19,8 @@ from phi_assets.settings import Settings
     | stored_by(
         "chat_host",
         *("chat_port", "chat_hosts", "chat_system_prompt", "chat_max_tokens", "chat_temperature", "chat_answers"),
-        *("chat_day_requests", "chat_day_tokens", "chat_words", "keep_chat_days", "traces", "trace_content"),
+        *("chat_day_requests", "chat_day_tokens", "chat_words", "chat_content_safety", "chat_content_safety_severity"),
+        *("keep_chat_days", "traces", "trace_content"),
     ),
 )
 def chat_app(

@@ -187,6 +187,8 @@ ON_A_LAPTOP = [
             "chat_day_requests": "7",
             "chat_day_tokens": "7",
             "chat_words": "words.txt",
+            "chat_content_safety": "https://safety.example.com",
+            "chat_content_safety_severity": "high",
             "keep_chat_days": "7",
             "traces": "http://127.0.0.1:5000/v1/traces",
             "trace_content": "true",

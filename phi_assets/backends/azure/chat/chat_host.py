@@ -47,6 +47,7 @@ class AzureChatHost(ChatHost):
     image: str | None
     system_prompt: str | None
     words: str | None
+    content_safety: list[str]
     max_tokens: int
     temperature: float
     answers_at_once: int
@@ -215,7 +216,8 @@ class AzureChatHost(ChatHost):
         options += ["--endpoint", endpoint.address, *([] if key else ["--endpoint-token"])]
         options += ["--max-tokens", str(self.max_tokens), "--temperature", f"{self.temperature:g}"]
         options += ["--answers", str(self.answers_at_once), "--day-requests", str(self.day_requests)]
-        return [*options, "--day-tokens", str(self.day_tokens), "--keep-days", f"{self.keep_days:g}"]
+        options += ["--day-tokens", str(self.day_tokens), "--keep-days", f"{self.keep_days:g}"]
+        return [*options, *self.content_safety]
 
     def _facts(self, deployment: Deployment) -> dict[str, Any]:
         served = {

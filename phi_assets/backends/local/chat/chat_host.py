@@ -66,6 +66,7 @@ class LocalChatHost(ChatHost):
     hosts: list[str]
     system_prompt: str | None
     words: str | None
+    content_safety: list[str]
     max_tokens: int
     temperature: float
     answers_at_once: int
@@ -185,6 +186,7 @@ class LocalChatHost(ChatHost):
             options += ["--traces", self.traces, *(["--trace-content"] if self.trace_content else [])]
         if self.words:
             options += ["--words", self.words]
+        options += self.content_safety
         return [*options, *(["--hosts", *sorted(self.hosts)] if self.hosts else [])]
 
     @staticmethod

@@ -27,6 +27,7 @@ def host(home: Path, **changed) -> LocalChatHost:
         "hosts": [],
         "system_prompt": None,
         "words": None,
+        "content_safety": [],
         "max_tokens": 64,
         "temperature": 0.0,
         "answers_at_once": 2,
