@@ -35,7 +35,7 @@ ASKED = [
     "How does the Umbra stay on the garden?",
 ]
 """Questions about a product that the dataset does not know."""
-STARTS, FINISHES = 400, 5400  # seconds; a quiet machine needs a third
+STARTS, FINISHES, ANSWERS = 400, 5400, 120  # seconds; a quiet machine needs a third
 
 
 class Served:
@@ -141,7 +141,7 @@ def answered(page: ChatPage, question: str) -> str:
     """Ask in a conversation of its own; return the answer when it is whole."""
     page.open()
     page.ask(question)
-    page.until(lambda: page.count("[aria-label='Bad answer']") and not page.count(".stop"))
+    page.until(lambda: page.count("[aria-label='Bad answer']") and not page.count(".stop"), ANSWERS)
     return page.answers()[-1]
 
 

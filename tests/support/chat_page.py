@@ -35,15 +35,15 @@ class ChatPage:
     def js(self, script: str, *values: Any) -> Any:
         return self.browser.execute_script(script, *values)
 
-    def until(self, condition: Callable[[], Any]) -> Any:
-        """Poll until the condition holds; return its value. Fails with the page's text after SECONDS."""
-        deadline = time.monotonic() + SECONDS
+    def until(self, condition: Callable[[], Any], seconds: float = SECONDS) -> Any:
+        """Poll until the condition holds; return its value. Fails with the page's text after so many seconds."""
+        deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             with suppress(StaleElementReferenceException):
                 if found := condition():
                     return found
             time.sleep(0.03)
-        raise AssertionError(f"waited {SECONDS} s; the page shows:\n{self.text()}")
+        raise AssertionError(f"waited {seconds:g} s; the page shows:\n{self.text()}")
 
     def count(self, selector: str) -> int:
         return self.js("return document.querySelectorAll(arguments[0]).length", selector)
