@@ -51,6 +51,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
     settings = {
         "PHI_HOME": str(folder / "home"),
         "PHI_UI_PORT": "3960",
+        "PHI_CHAT_PORT": "3961",
         "PHI_WATCH_SECONDS": "5",
         "PHI_RETRAIN_COOLDOWN_MINUTES": "0",
         "PHI_PROMPT_FLOW": "off",
