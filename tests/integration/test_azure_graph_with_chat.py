@@ -61,9 +61,12 @@ def test_a_second_run_writes_nothing(azure: LocalAzure, home: Home):
 
 def test_two_people_see_only_their_own_and_a_forged_header_is_refused(azure, home, people):
     with signed_in(azure, home, people["ann"]) as ann, signed_in(azure, home, people["bob"]) as bob:
-        assert ask(ann, "of-ann", QUESTION)[-1][0] == "done"
-        assert ask(bob, "of-bob", "Hello?")[-1][0] == "done"
-        for client, own, other in ((ann, "of-ann", "of-bob"), (bob, "of-bob", "of-ann")):
+        assert ask(ann, "conversation-of-ann", QUESTION)[-1][0] == "done"
+        assert ask(bob, "conversation-of-bob", "Hello?")[-1][0] == "done"
+        for client, own, other in (
+            (ann, "conversation-of-ann", "conversation-of-bob"),
+            (bob, "conversation-of-bob", "conversation-of-ann"),
+        ):
             assert [each["id"] for each in client.get("/api/conversations").json()["conversations"]] == [own]
             assert client.get(f"/api/conversations/{other}").status_code == 404
     forged = {"x-ms-client-principal": forged_header.principal(people["ann"], TENANT)}
@@ -76,7 +79,9 @@ def test_a_corrected_answer_is_reviewed_learned_and_served_and_deleted_again(azu
     state = settings_of(home).state
     with signed_in(azure, home, people["ann"]) as ann:
         given = {"value": "down", "comment": "", "correction": RIGHT, "consent": True}
-        assert ann.put("/api/conversations/of-ann/messages/answer-1/feedback", json=given).status_code == 200
+        assert (
+            ann.put("/api/conversations/conversation-of-ann/messages/answer-1/feedback", json=given).status_code == 200
+        )
     assert "feedback_candidates" in home.run()
     decide(state, QUESTION, "approve")
 
@@ -87,10 +92,10 @@ def test_a_corrected_answer_is_reviewed_learned_and_served_and_deleted_again(azu
     assert len(azure.control.executed_jobs()) == 2 * JOBS
     assert RIGHT in rows_of(home)
     with signed_in(azure, home, people["ann"]) as ann:
-        told = ask(ann, "of-ann-2", QUESTION, 2)
+        told = ask(ann, "conversation-later", QUESTION, 2)
         assert told[-1][0] == "done"
         assert text_of(told)
-        assert ann.delete("/api/conversations/of-ann").status_code in (200, 204)
+        assert ann.delete("/api/conversations/conversation-of-ann").status_code in (200, 204)
     assert "feedback_conversations" in home.run()
     assert RIGHT not in rows_of(home)
 
