@@ -34,7 +34,10 @@ class Watched:
     process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start `phi dev`, and wait until the sensor `new_conversations` has ticked."""
+        """Start `phi dev`, and wait until the sensor `new_conversations` of its own daemon has ticked.
+
+        What `phi run` started ends first, and starts again: Dagster, the endpoint and the chat.
+        """
         if (
             signal.getsignal(signal.SIGINT) is signal.SIG_IGN
         ):  # in the background of a shell; the child would inherit it
@@ -48,6 +51,7 @@ class Watched:
                 stdout=log,
                 stderr=log,
             )
+        self.wait("a daemon of `phi dev`", self._daemons, 120)
         began = time.time()
         self.wait("a tick of new_conversations", lambda: self.ticks("new_conversations", since=began), 90)
 
