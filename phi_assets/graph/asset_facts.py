@@ -54,9 +54,9 @@ def on_azure(*assets: str) -> tuple[str, ...]:
     return assets if current().backend == "azure" else ()
 
 
-def on_laptop(*assets: str) -> tuple[str, ...]:
-    """Return the names with the laptop's backend, and none with another."""
-    return assets if current().backend == "local" else ()
+def with_chat(*assets: str) -> tuple[str, ...]:
+    """Return the names where the graph has the chat, and none elsewhere."""
+    return assets if current().has_chat else ()
 
 
 def is_here(metadata: Mapping[str, Any], settings: Settings) -> bool:

@@ -3,7 +3,7 @@
 import dagster as dg
 
 from phi_assets.defs.training.training_config import Training
-from phi_assets.graph.asset_facts import LIVE, on_laptop
+from phi_assets.graph.asset_facts import LIVE, with_chat
 from phi_assets.graph.run_tags import schedule_status
 
 everything = dg.define_asset_job(
@@ -41,7 +41,7 @@ observe_sources = dg.define_asset_job(
     "observe_sources",
     selection=dg.AssetSelection.assets(
         *("raw_conversations", "evaluation_questions", "general_questions", "replay_sources"),
-        *on_laptop("chat_history", "reviewed_feedback"),
+        *with_chat("chat_history", "reviewed_feedback"),
     ),
     description="Observe whether conversations, questions, sources of replay, ratings or reviews have changed.",
 )
