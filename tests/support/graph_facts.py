@@ -57,6 +57,9 @@ def facts() -> dict[str, Any]:
         },
         "heavy": heavy,
         "observable": [name for name, node in nodes.items() if node.is_observable],
+        "observed": sorted(
+            key.to_user_string() for key in loaded.resolve_job_def("observe_sources").asset_layer.selected_asset_keys
+        ),
         "children": {name: sorted(child.to_user_string() for child in node.child_keys) for name, node in nodes.items()},
         "code_references": [
             spec.key.to_user_string()

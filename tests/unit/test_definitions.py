@@ -52,6 +52,14 @@ def test_without_prompt_flow_its_assets_and_their_checks_are_left_out_and_nothin
     assert without == {**facts["graph"], "assets": others}
 
 
+@pytest.mark.parametrize("settings", [("local",), ("azure",), ("azure", WITH_CHAT)])
+def test_a_run_observes_every_source(settings):
+    facts = facts_of(*settings)
+    sources = {name for name, asset in facts["graph"]["assets"].items() if asset["source"]}
+    assert set(facts["observed"]) == sources & set(facts["observable"])
+    assert ("chat_history" in sources) is (settings != ("azure",))
+
+
 def test_there_is_no_external_key_but_the_observed_sources(backend, facts):
     assets = facts["graph"]["assets"]
 
