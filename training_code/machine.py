@@ -1,4 +1,4 @@
-"""What the machine cannot do is refused before data and weights are loaded, and of several GPUs one is used."""
+"""What the machine cannot do is refused before data and weights are loaded."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import struct
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from . import ranks
 from .errors import TrainingRefused
 from .settings import Settings
 
@@ -21,22 +22,12 @@ MOMENTS = 2  # of AdamW, each as wide as the weight
 
 
 def prepare(settings: Settings, log: Reporter) -> None:
-    """Leave one GPU visible, and raise TrainingRefused for what this machine cannot train."""
-    refuse_several_processes()
-    use_one_gpu(log)
+    """Leave a single process one GPU, and raise TrainingRefused for what this machine cannot train."""
+    if ranks.count() == 1:
+        use_one_gpu(log)
     refuse_what_is_missing(settings)
     files = sorted(settings.base_model.glob("*.safetensors"))
     refuse_what_does_not_fit(settings, sum(map(weights_in, files)))
-
-
-def refuse_several_processes() -> None:
-    """Raises TrainingRefused under a launcher of several processes: each would train, and write the same files."""
-    count = os.environ.get("WORLD_SIZE", "1")
-    if count.isdigit() and int(count) > 1:
-        raise TrainingRefused(
-            f"started as one of {count} processes (WORLD_SIZE), and training runs in one: start fine_tune.py without a "
-            "distributed launcher"
-        )
 
 
 def use_one_gpu(log: Reporter) -> None:
@@ -54,7 +45,7 @@ def use_one_gpu(log: Reporter) -> None:
     if torch.cuda.device_count() > 1:
         raise TrainingRefused(f"this process sees {count} GPUs, and training uses one: set {VISIBLE}={first}")
     log.warning(
-        f"this machine has {count} GPUs and training uses one of them ({VISIBLE}={first}): a machine with one GPU "
+        f"this machine has {count} GPUs and one process uses one of them ({VISIBLE}={first}): a machine with one GPU "
         "trains as fast and costs less"
     )
 
@@ -120,11 +111,13 @@ def weights_in(file: Path) -> int:
 
 
 def memory_bytes() -> int:
-    """All memory of the GPU, or of the machine where there is none."""
+    """All memory of this process's GPU, or its share of the machine's where there is none."""
     import psutil
     import torch
 
-    return torch.cuda.get_device_properties(0).total_memory if on_gpu() else psutil.virtual_memory().total
+    if on_gpu():
+        return torch.cuda.get_device_properties(torch.cuda.current_device()).total_memory
+    return psutil.virtual_memory().total // ranks.count()
 
 
 def on_gpu() -> bool:

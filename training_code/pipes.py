@@ -47,6 +47,16 @@ class Terminal:
         self.line(f"error: {reason}")
 
 
+class Silent(Terminal):
+    """Says nothing but a failure, on standard error: rank 0 of several processes reports for all."""
+
+    def line(self, text: str) -> None:
+        pass
+
+    def failed(self, reason: str) -> None:
+        print(f"error: {reason}", file=sys.stderr, flush=True)
+
+
 class Orchestrator:
     """Writes to standard output and to the Dagster run."""
 
@@ -75,8 +85,14 @@ class Orchestrator:
 
 
 @contextmanager
-def reporter() -> Iterator[Reporter]:
-    """The reporter to the Dagster run that started this process, or to the terminal when there is none."""
+def reporter(*, silent: bool = False) -> Iterator[Reporter]:
+    """The reporter to the Dagster run that started this process, or to the terminal when there is none.
+
+    A `silent` one reports to neither.
+    """
+    if silent:
+        yield Silent()
+        return
     if "DAGSTER_PIPES_CONTEXT" not in os.environ:
         yield Terminal()
         return

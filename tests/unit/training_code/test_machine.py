@@ -86,14 +86,6 @@ def test_the_variable_is_set_before_the_trainer_counts_gpus(
     assert seen == [1]
 
 
-def test_one_of_several_processes_is_refused(settings: Make, train: Callable[..., Any], monkeypatch: Any):
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(TrainingRefused, match="one of 2 processes"):
-        train(settings())
-    monkeypatch.setenv("WORLD_SIZE", "1")
-    machine.refuse_several_processes()
-
-
 @pytest.mark.parametrize(
     ("given", "says"),
     [
