@@ -136,7 +136,9 @@ def fine_tune(settings: Settings, log: Reporter) -> dict[str, Any]:
         machine.refuse_what_does_not_fit(settings, sum(each.numel() for each in model.parameters()), trained)
     progress = Progress(log, settings.log_seconds)
     saving = TimedSaving(settings.save_seconds, settings.keep_checkpoints, identity)
-    trainer = make_trainer(settings, model, tokenizer, train_set, validation_set, [saving, progress], order, steps, bool(replay))
+    trainer = make_trainer(
+        settings, model, tokenizer, train_set, validation_set, [saving, progress], order, steps, bool(replay)
+    )
 
     # Train
     resumed = ranks.of_first(lambda: checkpoints.newest(settings.checkpoints, identity))

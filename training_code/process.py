@@ -79,6 +79,8 @@ def prepare(settings: Settings) -> None:
         torch.set_num_threads(settings.threads)
     elif ranks.count() > 1:
         torch.set_num_threads(max(1, torch.get_num_threads() // ranks.count()))
+    if ranks.count() > 1:
+        os.environ["OMP_NUM_THREADS"] = str(torch.get_num_threads())  # accelerate would set a number of its own
 
 
 def counted(model: Any) -> tuple[int, int]:

@@ -51,19 +51,12 @@ def launch(count: int) -> int:
 
     with tempfile.TemporaryDirectory(prefix="ranks-") as folder:
         watched = [os.environ.get(lifeline.VARIABLE, ""), lifeline.lifeline_for([os.getpid()])]
-        common = {
-            STORE: str(Path(folder, "store")),
-            "WORLD_SIZE": str(count),
-            "LOCAL_WORLD_SIZE": str(count),
-            lifeline.VARIABLE: ",".join(filter(None, watched)),
-            # All ranks are on this machine: they listen on its loopback interface only.
-            **{name: os.environ.get(name, loopback()) for name in ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME")},
-        }
+        tied = {lifeline.VARIABLE: ",".join(filter(None, watched))}
         context = start_processes(
             name="rank",
             entrypoint=sys.executable,
             args={rank: tuple(sys.orig_argv[1:]) for rank in range(count)},
-            envs={rank: {**common, "RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(count)},
+            envs={rank: variables(rank, count, Path(folder, "store")) | tied for rank in range(count)},
             logs_specs=DefaultLogsSpecs(log_dir=folder),
         )
         try:
@@ -80,9 +73,12 @@ def launch(count: int) -> int:
     return code
 
 
-def loopback() -> str:
-    """The name of the loopback interface."""
-    return "lo0" if sys.platform == "darwin" else "lo"
+def variables(rank: int, count: int, store: Path) -> dict[str, str]:
+    """The environment of one of `count` ranks, which meet in the file `store` and listen on the loopback interface."""
+    loopback = "lo0" if sys.platform == "darwin" else "lo"
+    interfaces = {name: os.environ.get(name, loopback) for name in ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME")}
+    places = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": count, "LOCAL_WORLD_SIZE": count}
+    return {STORE: str(store), **interfaces, **{name: str(value) for name, value in places.items()}}
 
 
 def join() -> None:

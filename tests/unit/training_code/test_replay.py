@@ -236,7 +236,9 @@ def test_replay_with_a_model_that_computes_all_logits_or_none_is_refused(
     from training_code import trainer as module
 
     monkeypatch.setattr(module, "takes_positions", lambda model: False)
-    with pytest.raises(TrainingRefused, match=r"Phi3ForCausalLM cannot compute the logits of chosen .* replay_share to 0"):
+    with pytest.raises(
+        TrainingRefused, match=r"Phi3ForCausalLM cannot compute the logits of chosen .* replay_share to 0"
+    ):
         trainer_for(settings(replay_file=replay_file, replay_share=0.3))
 
 
