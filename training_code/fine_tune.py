@@ -28,7 +28,7 @@ if not __package__:
     sys.path[0] = str(here.parent)
     __package__ = here.name
 
-from . import checkpoints, machine, process, ranks, results
+from . import checkpoints, machine, memory, process, ranks, results
 from .errors import TrainingRefused
 from .lifeline import hold_lifeline
 from .pipes import Reporter, reporter
@@ -131,11 +131,15 @@ def fine_tune(settings: Settings, log: Reporter) -> dict[str, Any]:
 
     # Model
     model = load_model(settings)
-    trained = sum(each.numel() for each in model.parameters() if each.requires_grad)
-    if settings.method == "full":  # an adapter comes with the trainer, and is small
-        machine.refuse_what_does_not_fit(settings, sum(each.numel() for each in model.parameters()), trained)
+    weights = machine.weights_of(settings)
+    # An adapter comes with the trainer, and is small.
+    trained = sum(each.numel() for each in model.parameters() if each.requires_grad) if settings.method == "full" else 0
+    at_once = settings.batch_size * max(settings.packed_length if settings.packing else 0, planned.longest_conversation)
+    peak = machine.refuse_what_does_not_fit(settings, weights, trained, at_once)
+    checkpoint = memory.checkpoint_bytes(settings, weights, trained)
+    memory.announce(log, settings, peak, checkpoint)
     progress = Progress(log, settings.log_seconds)
-    saving = TimedSaving(settings.save_seconds, settings.keep_checkpoints, identity)
+    saving = TimedSaving(memory.seconds_between(settings, checkpoint), settings.keep_checkpoints, identity)
     trainer = make_trainer(
         settings, model, tokenizer, train_set, validation_set, [saving, progress], order, steps, bool(replay)
     )

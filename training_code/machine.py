@@ -10,7 +10,7 @@ import struct
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import ranks
+from . import memory, ranks
 from .errors import TrainingRefused
 from .settings import Settings
 
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from .pipes import Reporter
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
-MOMENTS = 2  # of AdamW, each as wide as the weight
 
 
 def prepare(settings: Settings, log: Reporter) -> None:
@@ -26,8 +25,7 @@ def prepare(settings: Settings, log: Reporter) -> None:
     if ranks.count() == 1:
         use_one_gpu(log)
     refuse_what_is_missing(settings)
-    files = sorted(settings.base_model.glob("*.safetensors"))
-    refuse_what_does_not_fit(settings, sum(map(weights_in, files)))
+    refuse_what_does_not_fit(settings, weights_of(settings))
 
 
 def use_one_gpu(log: Reporter) -> None:
@@ -69,31 +67,31 @@ def refuse_what_is_missing(settings: Settings) -> None:
         )
 
 
-def refuse_what_does_not_fit(settings: Settings, weights: int, trained: int | None = None) -> None:
-    """Raises TrainingRefused when weights, gradients and optimizer alone need more memory than the machine has.
+def refuse_what_does_not_fit(
+    settings: Settings, weights: int, trained: int | None = None, tokens: int = 0
+) -> int | None:
+    """Raises TrainingRefused when the training needs more memory than the machine has; returns what it needs.
 
-    `trained` of all `weights` are trained; None before the model is loaded, when that is known of `full` only.
+    `trained` of all `weights` are trained; None before the model is loaded, when that is known of `full` only. The
+    activations of `tokens` tokens at once count where the model's dimensions are known; else this returns None.
     """
     if trained is None:
         trained = weights if settings.method == "full" and not settings.frozen else 0
-    needed, there = least_bytes(settings, weights, trained), memory_bytes()
+    shape = memory.shape_of(settings.base_model) if tokens else None
+    held, there = memory.held_bytes(settings, weights, trained), memory_bytes()
+    needed = memory.peak_bytes(settings, shape, weights, trained, tokens) if shape else held
     if needed > there:
         raise TrainingRefused(
             f"method = {settings.method} with precision = {settings.precision} needs at least {needed / 1e9:.1f} GB of "
-            f"memory for weights, gradients and optimizer, and this machine has {there / 1e9:.1f} GB"
-            f"{' on its GPU' if on_gpu() else ''}: use lora or qlora, or a larger machine"
+            f"memory, {held / 1e9:.1f} of them for weights, gradients and optimizer, and this machine has "
+            f"{there / 1e9:.1f} GB{' on its GPU' if on_gpu() else ''}: use lora or qlora, or a larger machine"
         )
+    return needed if shape else None
 
 
-def least_bytes(settings: Settings, weights: int, trained: int) -> int:
-    """Bytes of memory that the training needs at least: activations are not counted."""
-    if settings.method == "qlora":
-        return weights // 2 + trained * 4 * (1 + MOMENTS)
-    width = 2 if settings.precision == "bf16" else 4
-    if settings.method == "lora":
-        return weights * width + trained * 4 * (1 + MOMENTS)  # the adapter is fp32
-    base_copy = (4 if settings.precision == "fp32" else 2) if settings.replay_file and settings.replay_share else 0
-    return weights * width + trained * (width * (1 + MOMENTS) + base_copy)
+def weights_of(settings: Settings) -> int:
+    """The number of weights of the base model, from the headers of its files."""
+    return sum(map(weights_in, sorted(settings.base_model.glob("*.safetensors"))))
 
 
 def weights_in(file: Path) -> int:

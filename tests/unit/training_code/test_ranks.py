@@ -120,5 +120,5 @@ def test_a_signal_stops_every_rank_and_the_next_start_goes_on(settings: Make, tm
     assert not psutil.wait_procs(ranks, 5)[1]
     assert log.read_text().count("stopped by SIGTERM") == 1
 
-    done = subprocess.run(command(made) + ["--max_train_minutes=1e-6"], capture_output=True, text=True, timeout=240)
+    done = subprocess.run([*command(made), "--max_train_minutes=1e-6"], capture_output=True, text=True, timeout=240)
     assert "resuming from step" in done.stdout
