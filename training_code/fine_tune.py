@@ -77,6 +77,7 @@ def fine_tune(settings: Settings, log: Reporter) -> dict[str, Any]:
     from transformers import set_seed
 
     from . import estimate, pictures, sizing
+    from .curves import live_curves
     from .data import as_dataset, load_rows
     from .merging import answers, compare, merge, on_whole_base, prompts_of
     from .model import context_length, load_model, load_tokenizer, stop_ids
@@ -141,7 +142,15 @@ def fine_tune(settings: Settings, log: Reporter) -> dict[str, Any]:
     progress = Progress(log, settings.log_seconds)
     saving = TimedSaving(memory.seconds_between(settings, checkpoint), settings.keep_checkpoints, identity)
     trainer = make_trainer(
-        settings, model, tokenizer, train_set, validation_set, [saving, progress], order, steps, bool(replay)
+        settings,
+        model,
+        tokenizer,
+        train_set,
+        validation_set,
+        [saving, progress, *live_curves(log)],
+        order,
+        steps,
+        bool(replay),
     )
 
     # Train

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from itertools import takewhile
 from typing import Any, Protocol
 
@@ -128,12 +129,18 @@ def session_over_blob(parameters: Mapping[str, Any]) -> Any:
 
 def blobs_at(parameters: Mapping[str, Any]) -> Any:
     """A client of the account in the Pipes context parameters, with the identity of the job."""
-    from azure.identity import ManagedIdentityCredential
     from azure.storage.blob import BlobServiceClient
 
+    return BlobServiceClient(parameters["account_url"], credential=job_credential())
+
+
+@cache
+def job_credential() -> Any:
+    """The credential of a job's identity, which caches its tokens."""
+    from azure.identity import ManagedIdentityCredential
+
     # A compute node may have several identities; the variable names the one of the job.
-    credential = ManagedIdentityCredential(client_id=os.environ.get("DEFAULT_IDENTITY_CLIENT_ID"))
-    return BlobServiceClient(parameters["account_url"], credential=credential)
+    return ManagedIdentityCredential(client_id=os.environ.get("DEFAULT_IDENTITY_CLIENT_ID"))
 
 
 def context_in(client: Any) -> Any:
