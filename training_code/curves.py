@@ -1,6 +1,6 @@
 """Live curves: the losses of each step as metrics of an MLflow run, while the training runs.
 
-MLFLOW_TRACKING_URI and MLFLOW_RUN_ID name the run. In a job of Azure ML they are there, and the run is the job. A server
+MLFLOW_TRACKING_URI and MLFLOW_RUN_ID name the run; in a job of Azure ML the run is the job (AZUREML_RUN_ID). A server
 is asked over MLflow's REST API, which needs no package; a database needs the package mlflow.
 """
 

@@ -2,7 +2,6 @@
 
 import threading
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -59,7 +58,7 @@ def steps(client: Any, run: str, key: str) -> list[tuple[int, float]]:
     return sorted((each.step, each.value) for each in client.get_metric_history(run, key))
 
 
-@pytest.mark.parametrize("kind", ["database", "server"])
+@pytest.mark.parametrize("kind", [pytest.param("database", marks=pytest.mark.long), "server"])
 def test_every_loss_of_a_training_is_a_metric_of_the_run(
     settings: Make,
     train: Run,
@@ -84,7 +83,7 @@ def curves_of(uri: str, run: str) -> tuple[curves.Curves, Recorder]:
     return curves.Curves(uri, run, log), log
 
 
-def logged(made: curves.Curves, step: int, loss: float) -> None:
+def log_step(made: curves.Curves, step: int, loss: float) -> None:
     from transformers import TrainerControl, TrainerState, TrainingArguments
 
     state: Any = TrainerState(global_step=step)
@@ -100,7 +99,7 @@ def test_a_resumed_training_does_not_send_a_step_twice(
     for first, last in ((1, 4), (3, 6)):  # stopped in step 4, and resumed from step 2
         made, _ = curves_of(uri, run)
         for step in range(first, last + 1):
-            logged(made, step, 1 / step)
+            log_step(made, step, 1 / step)
         made._send(curves.store_of(uri, run))
         assert made.waiting == []
 
@@ -114,7 +113,7 @@ def test_a_server_that_does_not_answer_is_warned_about_once_and_stops_nothing(mo
     nothing: Any = None
     made.on_train_begin(nothing, nothing, nothing)
     for step in range(1, 20):
-        logged(made, step, 1.0)
+        log_step(made, step, 1.0)
     made.over.wait(0.2)
     made.on_train_end(nothing, nothing, nothing)
 

@@ -12,9 +12,8 @@ from phi_assets import code_digest
 from phi_assets.backends import content_store, replay_sets
 from phi_assets.backends.disk_space import in_gb, require_space
 from phi_assets.backends.home_storage import size_of
-from phi_assets.backends.local.evaluation.registry import EXPERIMENT, MlflowRegistry
 from phi_assets.backends.local.pipes_child import run_program
-from phi_assets.backends.local.training import tracking
+from phi_assets.backends.local.training import experiment, tracking
 from phi_assets.backends.local.training.disk_need import bytes_of_training
 from phi_assets.files import atomic_write, file_sha256
 from phi_assets.graph.run_tags import CANDIDATE
@@ -37,7 +36,7 @@ class LocalTrainer(Trainer):
     state: str
     preset: str
     max_minutes: float
-    mlflow: str = ""  # the registry's folder; without one there are no live curves
+    mlflow: str = ""  # the folder of its database; without one there are no live curves
 
     def find(self, digest: str) -> ModelVersion | None:
         found = content_store.find(self._models, digest, lambda folder: (folder / WEIGHTS).is_file())
@@ -88,14 +87,15 @@ class LocalTrainer(Trainer):
         if not self.mlflow:
             yield {}, made
             return
-        registry = MlflowRegistry(home=self.mlflow)
-        client = registry.client
+        client = experiment.client_of(self.mlflow)
         about = {tracking.RECIPE: recipe.label, tracking.DATASET: dataset.digest, "dagster_run": context.run.run_id}
         tags = {**about, **({CANDIDATE: recipe.candidate} if recipe.candidate else {})}
-        run = tracking.begin(client, registry.experiment(), inputs, tags, recipe.candidate or recipe.label)
-        context.log.info(f"live curves: run {run} of experiment {EXPERIMENT} in MLflow")
+        run = tracking.begin(
+            client, experiment.experiment_id(client, self.mlflow), inputs, tags, recipe.candidate or recipe.label
+        )
+        context.log.info(f"live curves: run {run} of experiment {experiment.EXPERIMENT} in MLflow")
         try:
-            yield {"MLFLOW_TRACKING_URI": registry.tracking_uri, "MLFLOW_RUN_ID": run}, made
+            yield {"MLFLOW_TRACKING_URI": experiment.tracking_uri(self.mlflow), "MLFLOW_RUN_ID": run}, made
         finally:
             tracking.end(client, run, made[0] if made else None, context.run.run_id)
 
