@@ -17,6 +17,7 @@ from training_code.memory import Shape
 from training_code.settings import Settings, build, read_preset
 
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
+ALL_LAYERS = (pytest.mark.long, pytest.mark.timeout(1200))
 PHI = Shape(layers=32, hidden=3072, intermediate=8192, vocabulary=32_064)
 
 
@@ -37,8 +38,8 @@ def made(settings: Settings, shape: Shape) -> Any:
         num_key_value_heads=32,
         vocab_size=shape.vocabulary,
         pad_token_id=0,
-        attn_implementation="sdpa",
     )
+    config._attn_implementation = "sdpa"
     with torch.device("meta"):
         model: Any = Phi3ForCausalLM(config)
         if settings.precision == "bf16":
@@ -77,7 +78,8 @@ def counted(settings: Settings, shape: Shape, tokens: int) -> tuple[int, int, in
         tracker = Tracker()
         tracker.track_external(model, *moments)
         with tracker:
-            for _ in range(min(2, settings.accumulation)):
+            # The second pass has the gradients of the first beside it; an adapter's are too small to matter.
+            for _ in range(min(2, settings.accumulation) if settings.method == "full" else 1):
                 with torch.autocast("cpu", torch.bfloat16, enabled=settings.precision == "bf16-autocast"):
                     logits = model(input_ids=ids, position_ids=positions, use_cache=False).logits[0]
                 nn.functional.cross_entropy(logits.float(), ids[0], reduction="sum").backward()
@@ -99,8 +101,8 @@ def of_preset(name: str, **changes: Any) -> Settings:
         ("phi35-lora", 3, {"gradient_checkpointing": False}),
         ("phi35-full", 3, {}),
         ("phi35-full", 3, {"gradient_checkpointing": False, "accumulation": 1}),
-        pytest.param("phi35-lora", 32, {}, marks=pytest.mark.long),
-        pytest.param("phi35-full", 32, {}, marks=pytest.mark.long),
+        pytest.param("phi35-lora", 32, {}, marks=ALL_LAYERS),
+        pytest.param("phi35-full", 32, {}, marks=ALL_LAYERS),
     ],
 )
 def test_the_formula_is_within_a_tenth_of_every_tensor_counted(preset: str, layers: int, changes: dict[str, Any]):
