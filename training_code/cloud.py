@@ -25,9 +25,9 @@ if not __package__:
     sys.path[0] = str(here.parent)
     __package__ = here.name
 
-from . import checkpoints, results
+from . import checkpoints, ranks, results
 from .checkpoints import MARKER
-from .errors import TrainingRefused
+from .errors import EXIT_REFUSED, TrainingRefused
 from .results import PARTS, REPORT
 from .settings import settings_from
 
@@ -41,6 +41,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Run fine_tune.py and store its results.", allow_abbrev=False)
     parser.add_argument("--store", type=Path, required=True, help="folder that receives the results")
     options, rest = parser.parse_known_args(arguments)
+    if ranks.launched():
+        print(
+            "error: start cloud.py once, without a distributed launcher: it starts a process for each GPU", flush=True
+        )
+        return EXIT_REFUSED
     if finished(options.store, rest):
         print(f"{options.store} already holds the result of exactly this run: nothing to do", flush=True)
         return 0

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import heapq
+import math
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from . import ranks
 from .errors import TooLong, TrainingRefused
 from .settings import Settings
-from .sizing import Plan, steps_of
+from .sizing import Plan
 
 if TYPE_CHECKING:
     from .data import TokenRows
@@ -33,22 +35,21 @@ class Estimate:
 
 
 def estimate(
-    trainer: Trainer, settings: Settings, validation: TokenRows, steps: int, preference_tokens: int = 0
+    trainer: Trainer, settings: Settings, validation: TokenRows, steps: int, total: int, preference_tokens: int = 0
 ) -> Estimate:
-    """The estimate for the remaining `steps`, and for preference training on so many tokens an epoch."""
+    """The estimate for the remaining `steps` of `total`, and for preference training on so many tokens an epoch.
+
+    The slowest rank decides.
+    """
     tokens, seconds = measured_steps(trainer)
-    epochs_left = settings.epochs * steps / max(1, total_steps(trainer, settings))
-    batches = steps * settings.accumulation
-    speed = tokens / seconds
+    seconds = ranks.highest(seconds)
+    epochs_left = settings.epochs * steps / max(1, total)
+    batches = steps * math.ceil(settings.accumulation / ranks.count())
+    speed = ranks.count() * tokens / seconds
     ahead = batches * seconds / TRIALS + epochs_left * EVALUATION_SHARE * validation.tokens / speed
     passes = settings.preference_epochs + EVALUATION_SHARE  # the reference's log-probabilities are computed once
     ahead += PREFERENCE_SHARE * passes * preference_tokens / speed
     return Estimate(steps, ahead, speed)
-
-
-def total_steps(trainer: Trainer, settings: Settings) -> int:
-    rows: Any = trainer.train_dataset
-    return steps_of(settings, len(trainer.order or rows))
 
 
 def measured_steps(trainer: Trainer) -> tuple[int, float]:

@@ -28,7 +28,7 @@ if not __package__:
     sys.path[0] = str(here.parent)
     __package__ = here.name
 
-from . import checkpoints, machine, process, results
+from . import checkpoints, machine, memory, process, ranks, results
 from .errors import TrainingRefused
 from .lifeline import hold_lifeline
 from .pipes import Reporter, reporter
@@ -46,20 +46,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
         process.restart_with_kept_memory()
     process.stop_on_signals()
     hold_lifeline()
-    with reporter() as log:
+    if not ranks.launched() and (wanted := ranks.wanted(settings)) > 1:
+        return ranks.launch(wanted)
+    with reporter(silent=not ranks.is_first()) as log:
         try:
             fine_tune(settings, log)
         except TrainingRefused as e:
             log.failed(str(e))
+            ranks.give_first_way()
             return e.exit_code
     return 0
 
 
 def fine_tune(settings: Settings, log: Reporter) -> dict[str, Any]:
-    """Train, write the results to `settings.output_dir` and return the report. Raises TrainingRefused."""
+    """Train, write the results to `settings.output_dir` and return the report. Raises TrainingRefused.
+
+    With other ranks only rank 0 does so: the others return an empty report when the training has ended.
+    """
     process.check_paths(settings)
-    identity = checkpoints.fingerprint(settings)
-    done = results.finished_report(settings.output_dir, identity)
+    ranks.join()
+    identity = ranks.of_first(lambda: checkpoints.fingerprint(settings))
+    done = ranks.of_first(lambda: results.finished_report(settings.output_dir, identity))
     if done:
         log.line(f"{settings.output_dir} already holds the result of exactly this run: nothing to do")
         return done
@@ -70,13 +77,15 @@ def fine_tune(settings: Settings, log: Reporter) -> dict[str, Any]:
     from transformers import set_seed
 
     from . import estimate, pictures, sizing
+    from .curves import live_curves
     from .data import as_dataset, load_rows
     from .merging import answers, compare, merge, on_whole_base, prompts_of
     from .model import context_length, load_model, load_tokenizer, stop_ids
     from .pairs import load_pairs
     from .progress import Progress
-    from .replay import with_replay
+    from .replay import Mixed, with_replay
     from .saving import TimedSaving
+    from .sharing import shared, with_blanks
     from .trainer import make_trainer
 
     began = time.monotonic()
@@ -103,15 +112,19 @@ def fine_tune(settings: Settings, log: Reporter) -> dict[str, Any]:
     conversations = round(len(train.rows) * tokens / train.tokens)
     settings = sizing.fitted(settings.model_copy(update={"max_length": longest}), tokens=tokens, rows=conversations)
     packed = partial(as_dataset, packing=settings.packing, packed_length=settings.packed_length, seed=settings.seed)
-    train_set, order = packed(train.rows), None
+    train_set = packed(train.rows)
+    order = Mixed(len(train_set), 0, 0, settings.seed)
     if replay:
         train_set, order = with_replay(train_set, replay.rows, settings)
     validation_set = packed(validation.rows)
-    steps = sizing.steps_of(settings, len(order or train_set))
+    rows, steps = len(order), sizing.steps_of(settings, len(order))
+    if ranks.count() > 1:
+        settings, train_set, order = shared(settings, train_set, order, log)
+        validation_set = with_blanks(validation_set, settings.eval_batch_size * ranks.count())
     planned = sizing.plan(
         settings,
         steps=steps,
-        rows=len(order or train_set),
+        rows=rows,
         tokens=tokens,
         longest=max(len(row.ids) for row in train.rows),
         device=process.device_name(),
@@ -119,20 +132,34 @@ def fine_tune(settings: Settings, log: Reporter) -> dict[str, Any]:
 
     # Model
     model = load_model(settings)
-    trained = sum(each.numel() for each in model.parameters() if each.requires_grad)
-    if settings.method == "full":  # an adapter comes with the trainer, and is small
-        machine.refuse_what_does_not_fit(settings, sum(each.numel() for each in model.parameters()), trained)
+    weights = machine.weights_of(settings)
+    # An adapter comes with the trainer, and is small.
+    trained = sum(each.numel() for each in model.parameters() if each.requires_grad) if settings.method == "full" else 0
+    at_once = settings.batch_size * max(settings.packed_length if settings.packing else 0, planned.longest_conversation)
+    peak = machine.refuse_what_does_not_fit(settings, weights, trained, at_once)
+    checkpoint = memory.checkpoint_bytes(settings, weights, trained)
+    memory.announce(log, settings, peak, checkpoint)
     progress = Progress(log, settings.log_seconds)
-    saving = TimedSaving(settings.save_seconds, settings.keep_checkpoints, identity)
-    trainer = make_trainer(settings, model, tokenizer, train_set, validation_set, [saving, progress], order)
+    saving = TimedSaving(memory.seconds_between(settings, checkpoint), settings.keep_checkpoints, identity)
+    trainer = make_trainer(
+        settings,
+        model,
+        tokenizer,
+        train_set,
+        validation_set,
+        [saving, progress, *live_curves(log)],
+        order,
+        steps,
+        bool(replay),
+    )
 
     # Train
-    resumed = checkpoints.newest(settings.checkpoints, identity)
+    resumed = ranks.of_first(lambda: checkpoints.newest(settings.checkpoints, identity))
     if resumed:
         log.line(f"resuming from step {resumed.step}, the last complete checkpoint")
     if not (resumed and resumed.finished):
         left = steps - (resumed.step if resumed else 0)
-        ahead = estimate.estimate(trainer, settings, validation, left, 0 if no_preference else pairs.tokens)
+        ahead = estimate.estimate(trainer, settings, validation, left, steps, 0 if no_preference else pairs.tokens)
         estimate.announce(log, settings, train, validation, replay, planned, ahead)
     else:
         # Training had ended, perhaps by early stopping: the trainer only loads the best weights.
@@ -141,10 +168,14 @@ def fine_tune(settings: Settings, log: Reporter) -> dict[str, Any]:
         trainer.train(resume_from_checkpoint=str(resumed.folder) if resumed else None)
     finally:
         progress.stop()
+    together = ranks.count()
+    ranks.leave()
+    if not ranks.is_first():
+        return {}
 
     stage = results.staging(settings.output_dir)
     report = process.facts(given, identity, trainer, planned, progress, train, validation, replay)
-    report["resumed_from"] = resumed.step if resumed else None
+    report |= {"resumed_from": resumed.step if resumed else None, "processes": together}
     # Without the wrapper that computes in bf16.
     tuned: Any = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
 

@@ -1,4 +1,4 @@
-"""What the machine cannot do is refused before data and weights are loaded, and of several GPUs one is used."""
+"""What the machine cannot do is refused before data and weights are loaded."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import struct
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from . import memory, ranks
 from .errors import TrainingRefused
 from .settings import Settings
 
@@ -17,26 +18,14 @@ if TYPE_CHECKING:
     from .pipes import Reporter
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
-MOMENTS = 2  # of AdamW, each as wide as the weight
 
 
 def prepare(settings: Settings, log: Reporter) -> None:
-    """Leave one GPU visible, and raise TrainingRefused for what this machine cannot train."""
-    refuse_several_processes()
-    use_one_gpu(log)
+    """Leave a single process one GPU, and raise TrainingRefused for what this machine cannot train."""
+    if ranks.count() == 1:
+        use_one_gpu(log)
     refuse_what_is_missing(settings)
-    files = sorted(settings.base_model.glob("*.safetensors"))
-    refuse_what_does_not_fit(settings, sum(map(weights_in, files)))
-
-
-def refuse_several_processes() -> None:
-    """Raises TrainingRefused under a launcher of several processes: each would train, and write the same files."""
-    count = os.environ.get("WORLD_SIZE", "1")
-    if count.isdigit() and int(count) > 1:
-        raise TrainingRefused(
-            f"started as one of {count} processes (WORLD_SIZE), and training runs in one: start fine_tune.py without a "
-            "distributed launcher"
-        )
+    refuse_what_does_not_fit(settings, weights_of(settings))
 
 
 def use_one_gpu(log: Reporter) -> None:
@@ -54,7 +43,7 @@ def use_one_gpu(log: Reporter) -> None:
     if torch.cuda.device_count() > 1:
         raise TrainingRefused(f"this process sees {count} GPUs, and training uses one: set {VISIBLE}={first}")
     log.warning(
-        f"this machine has {count} GPUs and training uses one of them ({VISIBLE}={first}): a machine with one GPU "
+        f"this machine has {count} GPUs and one process uses one of them ({VISIBLE}={first}): a machine with one GPU "
         "trains as fast and costs less"
     )
 
@@ -78,31 +67,31 @@ def refuse_what_is_missing(settings: Settings) -> None:
         )
 
 
-def refuse_what_does_not_fit(settings: Settings, weights: int, trained: int | None = None) -> None:
-    """Raises TrainingRefused when weights, gradients and optimizer alone need more memory than the machine has.
+def refuse_what_does_not_fit(
+    settings: Settings, weights: int, trained: int | None = None, tokens: int = 0
+) -> int | None:
+    """Raises TrainingRefused when the training needs more memory than the machine has; returns what it needs.
 
-    `trained` of all `weights` are trained; None before the model is loaded, when that is known of `full` only.
+    `trained` of all `weights` are trained; None before the model is loaded, when that is known of `full` only. The
+    activations of `tokens` tokens at once count where the model's dimensions are known; else this returns None.
     """
     if trained is None:
         trained = weights if settings.method == "full" and not settings.frozen else 0
-    needed, there = least_bytes(settings, weights, trained), memory_bytes()
+    shape = memory.shape_of(settings.base_model) if tokens else None
+    held, there = memory.held_bytes(settings, weights, trained), memory_bytes()
+    needed = memory.peak_bytes(settings, shape, weights, trained, tokens) if shape else held
     if needed > there:
         raise TrainingRefused(
             f"method = {settings.method} with precision = {settings.precision} needs at least {needed / 1e9:.1f} GB of "
-            f"memory for weights, gradients and optimizer, and this machine has {there / 1e9:.1f} GB"
-            f"{' on its GPU' if on_gpu() else ''}: use lora or qlora, or a larger machine"
+            f"memory, {held / 1e9:.1f} of them for weights, gradients and optimizer, and this machine has "
+            f"{there / 1e9:.1f} GB{' on its GPU' if on_gpu() else ''}: use lora or qlora, or a larger machine"
         )
+    return needed if shape else None
 
 
-def least_bytes(settings: Settings, weights: int, trained: int) -> int:
-    """Bytes of memory that the training needs at least: activations are not counted."""
-    if settings.method == "qlora":
-        return weights // 2 + trained * 4 * (1 + MOMENTS)
-    width = 2 if settings.precision == "bf16" else 4
-    if settings.method == "lora":
-        return weights * width + trained * 4 * (1 + MOMENTS)  # the adapter is fp32
-    base_copy = (4 if settings.precision == "fp32" else 2) if settings.replay_file and settings.replay_share else 0
-    return weights * width + trained * (width * (1 + MOMENTS) + base_copy)
+def weights_of(settings: Settings) -> int:
+    """The number of weights of the base model, from the headers of its files."""
+    return sum(map(weights_in, sorted(settings.base_model.glob("*.safetensors"))))
 
 
 def weights_in(file: Path) -> int:
@@ -120,11 +109,13 @@ def weights_in(file: Path) -> int:
 
 
 def memory_bytes() -> int:
-    """All memory of the GPU, or of the machine where there is none."""
+    """All memory of this process's GPU, or its share of the machine's where there is none."""
     import psutil
     import torch
 
-    return torch.cuda.get_device_properties(0).total_memory if on_gpu() else psutil.virtual_memory().total
+    if on_gpu():
+        return torch.cuda.get_device_properties(torch.cuda.current_device()).total_memory
+    return psutil.virtual_memory().total // ranks.count()
 
 
 def on_gpu() -> bool:

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from itertools import takewhile
 from typing import Any, Protocol
 
@@ -47,6 +48,16 @@ class Terminal:
         self.line(f"error: {reason}")
 
 
+class Silent(Terminal):
+    """Says nothing but a failure, on standard error: rank 0 of several processes reports for all."""
+
+    def line(self, text: str) -> None:
+        pass
+
+    def failed(self, reason: str) -> None:
+        print(f"error: {reason}", file=sys.stderr, flush=True)
+
+
 class Orchestrator:
     """Writes to standard output and to the Dagster run."""
 
@@ -75,8 +86,14 @@ class Orchestrator:
 
 
 @contextmanager
-def reporter() -> Iterator[Reporter]:
-    """The reporter to the Dagster run that started this process, or to the terminal when there is none."""
+def reporter(*, silent: bool = False) -> Iterator[Reporter]:
+    """The reporter to the Dagster run that started this process, or to the terminal when there is none.
+
+    A `silent` one reports to neither.
+    """
+    if silent:
+        yield Silent()
+        return
     if "DAGSTER_PIPES_CONTEXT" not in os.environ:
         yield Terminal()
         return
@@ -112,12 +129,18 @@ def session_over_blob(parameters: Mapping[str, Any]) -> Any:
 
 def blobs_at(parameters: Mapping[str, Any]) -> Any:
     """A client of the account in the Pipes context parameters, with the identity of the job."""
-    from azure.identity import ManagedIdentityCredential
     from azure.storage.blob import BlobServiceClient
 
+    return BlobServiceClient(parameters["account_url"], credential=job_credential())
+
+
+@cache
+def job_credential() -> Any:
+    """The credential of a job's identity, which caches its tokens."""
+    from azure.identity import ManagedIdentityCredential
+
     # A compute node may have several identities; the variable names the one of the job.
-    credential = ManagedIdentityCredential(client_id=os.environ.get("DEFAULT_IDENTITY_CLIENT_ID"))
-    return BlobServiceClient(parameters["account_url"], credential=credential)
+    return ManagedIdentityCredential(client_id=os.environ.get("DEFAULT_IDENTITY_CLIENT_ID"))
 
 
 def context_in(client: Any) -> Any:

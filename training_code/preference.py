@@ -20,6 +20,7 @@ from trl.trainer.dpo_config import DPOConfig
 from trl.trainer.dpo_trainer import DPOTrainer
 
 from . import checkpoints
+from .curves import live_curves
 from .pairs import TokenPair, TokenPairs
 from .pipes import Reporter
 from .progress import Progress
@@ -105,7 +106,9 @@ def prefer(
     progress = Progress(log, settings.log_seconds, "preference training, ")
     root = settings.checkpoints / FOLDER
     saving = TimedSaving(settings.save_seconds, settings.keep_checkpoints, identity)
-    trainer = make_preference_trainer(settings, model, tokenizer, pairs.train, root, [saving, progress])
+    trainer = make_preference_trainer(
+        settings, model, tokenizer, pairs.train, root, [saving, progress, *live_curves(log, "preference_")]
+    )
     resumed = checkpoints.newest(root, identity)
     if resumed:
         log.line(f"preference training resumes from step {resumed.step}, the last complete checkpoint")

@@ -12,6 +12,7 @@ from collections import Counter
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from . import ranks
 from .checkpoints import LIBRARIES
 from .errors import TrainingRefused
 from .settings import Settings
@@ -48,7 +49,8 @@ def stop_on_signals() -> None:
 
 
 def end(number: int, frame: FrameType | None) -> None:
-    os.write(2, f"stopped by {signal.Signals(number).name}; the last complete checkpoint is stored\n".encode())
+    if ranks.is_first():
+        os.write(2, f"stopped by {signal.Signals(number).name}; the last complete checkpoint is stored\n".encode())
     # Not sys.exit(): it would wait for torch's threads, and an exception inside an autograd call can get lost.
     os._exit(128 + number)
 
@@ -78,6 +80,10 @@ def prepare(settings: Settings) -> None:
     datasets.disable_progress_bars()
     if settings.threads:
         torch.set_num_threads(settings.threads)
+    elif ranks.count() > 1:
+        torch.set_num_threads(max(1, torch.get_num_threads() // ranks.count()))
+    if ranks.count() > 1:
+        os.environ["OMP_NUM_THREADS"] = str(torch.get_num_threads())  # accelerate would set a number of its own
 
 
 def counted(model: Any) -> tuple[int, int]:
@@ -89,10 +95,11 @@ def counted(model: Any) -> tuple[int, int]:
 
 
 def device_name() -> str:
-    """The name of the GPU that trains, or the number of CPU threads."""
+    """The name of the GPU that trains, or the number of CPU threads, and how many of them there are."""
     import torch
 
-    return torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU ({torch.get_num_threads()} threads)"
+    name = torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU ({torch.get_num_threads()} threads)"
+    return f"{ranks.count()} x {name}" if ranks.count() > 1 else name
 
 
 def peak_memory_gb() -> float:

@@ -11,6 +11,7 @@ import psutil
 from tqdm import tqdm
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from . import ranks
 from .pipes import Reporter
 
 SHARE_OF_ELAPSED = 1 / 3  # of the time so far, between two lines: the number of lines grows with its logarithm only
@@ -39,7 +40,7 @@ class Progress(TrainerCallback):
         self.began = time.monotonic()
         self.steps, self.step, self.first_step = state.max_steps, state.global_step, state.global_step
         self.tokens = self.first_tokens = state.num_input_tokens_seen
-        if sys.stderr.isatty():
+        if sys.stderr.isatty() and ranks.is_first():
             self.bar = tqdm(total=self.steps, initial=self.step, unit="step", dynamic_ncols=True)
         # In a thread, so that lines also come during a single step that takes longer than `seconds`.
         threading.Thread(target=self.report_periodically, name="progress", daemon=True).start()

@@ -90,6 +90,8 @@ def base_of(model: Any, *, in_bf16: bool = False) -> Callable[[], tuple[Any, Abs
         return lambda: (model.get_base_model(), without_adapter(model))
     shared = {id(each): each for each in model.parameters() if not each.requires_grad}
     base = copy.deepcopy(model, shared).eval()
+    # trl's forward of this object, which deepcopy has copied, still computes with the weights of the original.
+    vars(base).pop("forward", None)
     for each in base.parameters():
         each.requires_grad_(False)
     if in_bf16:

@@ -8,7 +8,7 @@ from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from . import checkpoints
+from . import checkpoints, ranks
 
 
 class TimedSaving(TrainerCallback):
@@ -24,12 +24,16 @@ class TimedSaving(TrainerCallback):
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         # The last step of an epoch is saved after its evaluation; saving it here too would overwrite a complete one.
         ends_epoch = control.should_training_stop or state.epoch == int(state.epoch or 0)
-        if not ends_epoch and time.monotonic() - self.saved_at >= self.seconds:
+        # Rank 0's clock decides: all ranks write a part of a checkpoint.
+        if not ends_epoch and ranks.of_first(lambda: time.monotonic() - self.saved_at >= self.seconds):
             control.should_save = True
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        root = Path(str(args.output_dir))
-        folder = root / f"checkpoint-{state.global_step}"
-        checkpoints.mark_complete(folder, state.global_step, self.fingerprint, finished=control.should_training_stop)
-        checkpoints.keep_newest(root, self.keep, state.best_model_checkpoint)
+        ranks.wait()  # until every rank has written its random state
+        if ranks.is_first():
+            root = Path(str(args.output_dir))
+            folder = root / f"checkpoint-{state.global_step}"
+            finished = control.should_training_stop
+            checkpoints.mark_complete(folder, state.global_step, self.fingerprint, finished=finished)
+            checkpoints.keep_newest(root, self.keep, state.best_model_checkpoint)
         self.saved_at = time.monotonic()

@@ -116,6 +116,12 @@ class Settings(BaseModel):
     log_seconds: Annotated[
         Positive, "seconds between the first lines of progress; later lines are further apart", PLACE
     ] = 10.0
+    processes: Annotated[
+        Count | None,
+        TextAsNone,
+        "processes that train together, each with a GPU; none = one for each visible GPU, and one without GPUs",
+        PLACE,
+    ] = None
     max_train_minutes: Annotated[
         float | None, TextAsNone, "refuse when the estimate is above; none = no limit", PLACE
     ] = None
@@ -184,6 +190,11 @@ def possible(settings: Settings) -> Settings:
         raise TrainingRefused(
             "neftune_noise_alpha scales the noise by the length of a conversation, and a packed row holds several: "
             "set packing to false"
+        )
+    if settings.preference != "none" and (settings.processes or 1) > 1:
+        raise TrainingRefused(
+            f"preference = {settings.preference} trains in one process, and processes is {settings.processes}: set one "
+            "of them to none"
         )
     return settings
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import inspect
 import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -21,11 +22,13 @@ from transformers import (
 from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import DataCollatorForLanguageModeling, SFTTrainer
 
+from . import ranks
 from .data import IGNORED
 from .errors import TrainingRefused
 from .model import adapter_config
 from .replay import HELD, Mixed, base_of
 from .settings import Settings
+from .sharing import Shared
 from .sizing import steps_of, warmup_steps
 
 # The inputs of the model in a batch; attention.py uses the offsets.
@@ -43,8 +46,8 @@ class Trainer(SFTTrainer):
     eval_tokens_per_row: float | None = None
     # Set when some rows are replay: returns the base model and a context in which to call it.
     base: Callable[[], tuple[Any, AbstractContextManager[Any]]] | None = None
-    order: Mixed | None = None  # set with it: the rows of each epoch
-    compact = True  # whether the logits are the output layer of the last hidden states, as the fast loss has them
+    order: Mixed | Shared | None = None  # the rows of each epoch
+    compact = True  # whether the model can compute the logits of chosen positions only, as the fast loss needs
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         return self.order or super()._get_train_sampler(train_dataset)
@@ -65,34 +68,45 @@ class Trainer(SFTTrainer):
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
+    def _wrap_model(self, model: Any, training: bool = True, dataloader: Any = None) -> Any:
+        wrapped = super()._wrap_model(model, training, dataloader)
+        if self.accelerator.ddp_handler is not None:
+            # Gradients are views into what is sent to the other ranks, which would be a copy of all of them.
+            self.accelerator.ddp_handler.gradient_as_bucket_view = True
+        return wrapped
+
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
+        compact = (self.args.device.type == "cpu" or self.base is not None) and not return_outputs and self.compact
+        # The gradients of the ranks are averaged, and each divides by the tokens of all.
+        scale = ranks.count() if model.training and num_items_in_batch is not None else 1
         if not model.training and self.eval_tokens_per_row:
             # The evaluation averages over rows; this divisor makes the result the mean over tokens.
             num_items_in_batch = torch.tensor(self.eval_tokens_per_row * inputs["input_ids"].shape[0])
-        if (self.args.device.type != "cpu" and self.base is None) or return_outputs or not self.compact:
+            if not compact:
+                num_items_in_batch = num_items_in_batch * ranks.count()  # by which trl multiplies
+        if not compact:
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
-        return self.compact_loss(model, inputs, num_items_in_batch)
+        return scale * self.compact_loss(model, inputs, num_items_in_batch)
 
     def compact_loss(self, model: Any, inputs: dict[str, Any], tokens: Any) -> torch.Tensor:
         """Negative log-likelihood of the labels, summed, divided by `tokens` (None: by the number of labels).
 
-        A replayed token counts with the divergence KL(base || model) of the distributions at its place.
+        A replayed token counts with the divergence KL(base || model) of the distributions at its place. The model is
+        called as a whole, because that is what lets its gradients be exchanged between ranks.
         """
-        causal = self.accelerator.unwrap_model(model)
-        causal = causal.get_base_model() if hasattr(causal, "get_base_model") else causal
         seen = {name: inputs[name] for name in SEEN if name in inputs}
         labels = inputs["labels"][:, 1:]
         own, held = labels >= 0, labels <= HELD
         as_base = self.base_logits(seen, held) if self.base is not None and held.any() else None
+        counted = own | held if as_base is not None else own
         with self.accelerator.autocast():
-            hidden = last_hidden(causal, seen)
-            logits = causal.get_output_embeddings()(hidden[own])
-            held_logits = causal.get_output_embeddings()(hidden[held]) if as_base is not None else None
-        total = cross_entropy(logits.float(), labels[own], reduction="sum")
-        if as_base is not None and held_logits is not None:
-            target, found = log_softmax(as_base.float(), -1), log_softmax(held_logits.float(), -1)
+            logits = chosen_logits(model, seen, counted)
+        own_logits = logits if as_base is None else logits[own[counted]]
+        total = cross_entropy(own_logits.float(), labels[own], reduction="sum")
+        if as_base is not None:
+            target, found = log_softmax(as_base.float(), -1), log_softmax(logits[held[counted]].float(), -1)
             total = total + kl_div(found, target, reduction="sum", log_target=True)
         return total / ((own | held).sum() if tokens is None else tokens).clamp(min=1)
 
@@ -101,24 +115,23 @@ class Trainer(SFTTrainer):
         assert self.base is not None
         base, context = self.base()
         with torch.no_grad(), context, self.accelerator.autocast():
-            return base.get_output_embeddings()(last_hidden(base, seen)[places])
+            return chosen_logits(base, seen, places)
 
 
-def has_plain_output(causal: Any) -> bool:
-    """Whether the logits are the output layer of the last hidden states; Gemma 2 caps them, Cohere scales them."""
-    ids = torch.arange(1, 9, device=causal.device)[None]
-    training = causal.training
-    causal.eval()
-    with torch.no_grad():
-        logits = causal(input_ids=ids, use_cache=False).logits[:, :-1]
-        plain = causal.get_output_embeddings()(last_hidden(causal, {"input_ids": ids}))
-    causal.train(training)
-    return torch.allclose(logits.float(), plain.float(), atol=1e-3, rtol=1e-2)
+def chosen_logits(model: Any, seen: dict[str, Any], places: torch.Tensor) -> torch.Tensor:
+    """The logits at `places`, true where wanted, of shape (rows, positions): (number of places, vocabulary).
+
+    The model's output layer computes only positions that are wanted in some row.
+    """
+    columns = places.any(0).nonzero()[:, 0]
+    logits = model(**seen, use_cache=False, logits_to_keep=columns).logits
+    wanted = places[:, columns]
+    return logits.flatten(0, 1) if wanted.all() else logits[wanted]
 
 
-def last_hidden(causal: Any, seen: dict[str, Any]) -> torch.Tensor:
-    """The last hidden states of all positions but the last of each row."""
-    return getattr(causal, causal.base_model_prefix)(**seen, use_cache=False).last_hidden_state[:, :-1]
+def takes_positions(causal: Any) -> bool:
+    """Whether the model can compute the logits of chosen positions only."""
+    return "logits_to_keep" in inspect.signature(type(causal).forward).parameters
 
 
 def make_trainer(
@@ -128,14 +141,20 @@ def make_trainer(
     train: Dataset,
     validation: Dataset,
     callbacks: list[TrainerCallback],
-    order: Mixed | None = None,
+    order: Mixed | Shared | None = None,
+    steps: int | None = None,
+    replays: bool = False,
 ) -> Trainer:
-    """A trainer over tokenised rows, ready for `train()`; `order` goes through them when some are replay."""
+    """A trainer over tokenised rows, ready for `train()`; `order` goes through them, and `replays` some of them.
+
+    `steps` of the whole run; by default those of all rows.
+    """
+    steps = steps_of(settings, len(train)) if steps is None else steps
     if settings.early_stopping_patience:
         callbacks = [*callbacks, EarlyStoppingCallback(settings.early_stopping_patience)]
     trainer = Trainer(
         model=model,
-        args=checked_arguments(settings, steps_of(settings, len(order or train))),
+        args=checked_arguments(settings, steps),
         data_collator=DataCollatorForLanguageModeling(
             pad_token_id=int(tokenizer.pad_token_id),  # type: ignore[arg-type]
             padding_free=settings.packing,
@@ -152,14 +171,15 @@ def make_trainer(
         for each in trainer.model.parameters():  # type: ignore[union-attr]
             if each.requires_grad:
                 each.data = each.data.float()
-    trainer.compact = has_plain_output(model)
-    if order and not trainer.compact:
+    trainer.compact = takes_positions(model)
+    trainer.order = order
+    if replays and not trainer.compact:
         raise TrainingRefused(
-            f"replay_share: {type(model).__name__} changes its logits after the output layer, which replay does not "
-            "follow: set replay_share to 0"
+            f"replay_share: {type(model).__name__} cannot compute the logits of chosen positions, which replay needs: "
+            "set replay_share to 0"
         )
-    if order:
-        trainer.order, trainer.base = order, base_of(trainer.model, in_bf16=settings.precision == "bf16-autocast")
+    if replays:
+        trainer.base = base_of(trainer.model, in_bf16=settings.precision == "bf16-autocast")
     in_loss = sum(label != IGNORED for row in validation["labels"] for label in row)
     batches = math.ceil(len(validation) / settings.eval_batch_size)
     # Without padding, a batch reaches the loss as one long row.
@@ -181,7 +201,7 @@ def arguments(settings: Settings, steps: int) -> SFTConfig:
         output_dir=str(settings.checkpoints),
         per_device_train_batch_size=settings.batch_size,
         per_device_eval_batch_size=settings.eval_batch_size,
-        gradient_accumulation_steps=settings.accumulation,
+        gradient_accumulation_steps=math.ceil(settings.accumulation / ranks.count()),
         num_train_epochs=settings.epochs,
         learning_rate=settings.learning_rate,
         lr_scheduler_type=settings.schedule,
@@ -193,6 +213,8 @@ def arguments(settings: Settings, steps: int) -> SFTConfig:
         bf16=settings.precision == "bf16-autocast",
         activation_checkpointing=settings.gradient_checkpointing,
         use_cpu=not torch.cuda.is_available(),
+        ddp_find_unused_parameters=False,
+        ddp_broadcast_buffers=False,  # of Phi's two sets of positions, each rank takes the one that its row needs
         seed=settings.seed,
         data_seed=settings.seed,
         # The rows already are tokens with labels, packed if packing is on.

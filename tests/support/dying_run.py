@@ -9,12 +9,14 @@ import multiprocessing.context
 import os
 import signal
 import sys
+import tempfile
 import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from training_code.ranks import variables
 from training_code.settings import Settings, build
 
 LIBRARIES = [
@@ -154,16 +156,17 @@ def quiet(log: str) -> None:
     warnings.filterwarnings("ignore", category=FutureWarning)
 
 
-def body(values: dict[str, Any], moment: str | None, log: str) -> None:
+def body(values: dict[str, Any], moment: str | None, log: str, rank: dict[str, str] | None = None) -> None:
     quiet(log)
-    from training_code import pictures
+    os.environ.update(rank or {})
+    from training_code import pictures, ranks
     from training_code.fine_tune import fine_tune
-    from training_code.pipes import Terminal
+    from training_code.pipes import Silent, Terminal
 
     pictures.draw_mask = pictures.draw_losses = undrawn
     if moment:
         MOMENTS[moment]()
-    fine_tune(build(values, "the test"), Terminal())
+    fine_tune(build(values, "the test"), Terminal() if ranks.is_first() else Silent())
 
 
 def program(arguments: list[str], log: str) -> None:
@@ -194,6 +197,16 @@ def code_of(process: "multiprocessing.context.ForkServerProcess", log: Path) -> 
 def run(settings: Settings, log: Path, moment: str | None = None) -> int:
     """Train in a process that kills itself at `moment`; return its exit code (-9 when it did)."""
     return code_of(forked(body, settings.as_json(), moment, str(log)), log)
+
+
+def run_together(count: int, settings: Settings, log: Path, moment: str | None = None) -> list[int]:
+    """Train as `count` ranks, each of which kills itself at `moment`; return their exit codes."""
+    with tempfile.TemporaryDirectory() as folder:
+        store = Path(folder, "store")
+        processes = [
+            forked(body, settings.as_json(), moment, str(log), variables(rank, count, store)) for rank in range(count)
+        ]
+        return [code_of(process, log) for process in processes]
 
 
 def stopped(arguments: list[str], log: Path, words: str, number: signal.Signals) -> int:

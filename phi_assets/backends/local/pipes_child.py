@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -21,8 +21,10 @@ STOP_SECONDS = 10
 ENDED_BY_ITSELF = "failed"  # key of the custom message with a program's reason
 
 
-def run_program(context: StepContext, arguments: Sequence[str]) -> None:
+def run_program(context: StepContext, arguments: Sequence[str], variables: Mapping[str, str] | None = None) -> None:
     """Run a script, or a module after `-m`. Raises Failure with the program's own reason when it fails.
+
+    `variables` are added to its environment.
 
     Its log and metrics appear in the run live. Cancelling the run stops it; it watches its parent processes, and ends
     by itself within seconds when one of them ends.
@@ -36,7 +38,7 @@ def run_program(context: StepContext, arguments: Sequence[str]) -> None:
         process = subprocess.Popen(
             [sys.executable, *arguments],
             cwd=PROJECT,
-            env={**_environment(), **session.get_bootstrap_env_vars()},
+            env={**_environment(), **(variables or {}), **session.get_bootstrap_env_vars()},
         )
         try:
             process.wait()

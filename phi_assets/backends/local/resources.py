@@ -27,7 +27,7 @@ from phi_assets.settings import Settings
 
 def local_resources(settings: Settings) -> dict[str, Any]:
     """Every resource of the graph on this machine, with all state under the home."""
-    state = str(settings.state)
+    state, mlflow = str(settings.state), str(settings.state / "mlflow")
     questions, general = _path(settings.questions_file), _path(settings.general_file)
     sources = {str(file): weight for file, weight in settings.replay_sources.items()}
     catalog = HomeCatalog(state=state)
@@ -43,9 +43,11 @@ def local_resources(settings: Settings) -> dict[str, Any]:
         ),
         "base_model_store": LocalBaseModelStore(state=state, base_model=settings.base_model),
         "replay_store": LocalReplayStore(state=state, sources=sources, general_file=general),
-        "trainer": LocalTrainer(state=state, preset=settings.preset, max_minutes=settings.max_train_minutes),
+        "trainer": LocalTrainer(
+            state=state, preset=settings.preset, max_minutes=settings.max_train_minutes, mlflow=mlflow
+        ),
         "evaluator": LocalEvaluator(state=state, questions_file=questions, general_file=general),
-        "registry": MlflowRegistry(home=str(settings.state / "mlflow")),
+        "registry": MlflowRegistry(home=mlflow),
         "endpoint_host": LocalEndpointHost(
             state=state, keep_answers_days=settings.keep_answers_days, traces=settings.traces
         ),

@@ -1,4 +1,4 @@
-"""What a machine cannot train is refused before data and weights are loaded; of several GPUs one is used."""
+"""What a machine cannot train is refused before data and weights are loaded; a single process uses one GPU."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +9,7 @@ import torch
 
 from tests.unit.training_code.conftest import Recorder
 from tests.unit.training_code.test_loss import trainer_for
-from training_code import machine
+from training_code import machine, memory
 from training_code.errors import TrainingRefused
 from training_code.settings import Settings
 
@@ -61,7 +61,7 @@ def test_of_several_gpus_the_first_visible_one_is_used_and_this_is_said(
 
     assert torch.cuda.device_count() == 1
     assert log.lines == [
-        f"warning: this machine has 2 GPUs and training uses one of them (CUDA_VISIBLE_DEVICES={used}): a machine "
+        f"warning: this machine has 2 GPUs and one process uses one of them (CUDA_VISIBLE_DEVICES={used}): a machine "
         "with one GPU trains as fast and costs less"
     ]
 
@@ -84,14 +84,6 @@ def test_the_variable_is_set_before_the_trainer_counts_gpus(
         train(settings())
 
     assert seen == [1]
-
-
-def test_one_of_several_processes_is_refused(settings: Make, train: Callable[..., Any], monkeypatch: Any):
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(TrainingRefused, match="one of 2 processes"):
-        train(settings())
-    monkeypatch.setenv("WORLD_SIZE", "1")
-    machine.refuse_several_processes()
 
 
 @pytest.mark.parametrize(
@@ -138,7 +130,7 @@ def test_the_weights_of_a_file_are_counted_without_loading_them(tiny: Any, tmp_p
 )
 def test_a_method_needs_so_many_bytes_for_each_weight(settings: Make, given: dict[str, Any], bytes_of_a_weight: float):
     trained = 1000 if given["method"] == "full" else 0
-    assert machine.least_bytes(settings(**given), 1000, trained) == 1000 * bytes_of_a_weight
+    assert memory.held_bytes(settings(**given), 1000, trained) == 1000 * bytes_of_a_weight
 
 
 def test_phi35_full_needs_a_gpu_of_80_gb():
@@ -148,7 +140,7 @@ def test_phi35_full_needs_a_gpu_of_80_gb():
     phi = build({**read_preset("phi35-full"), **nowhere}, "phi35-full")
     weights, embeddings = 3_821_079_552, 2 * 32_064 * 3_072
 
-    assert 64e9 < machine.least_bytes(phi, weights, weights - embeddings) < 68e9
+    assert 72e9 < memory.held_bytes(phi, weights, weights - embeddings) < 75e9
 
 
 @pytest.mark.parametrize("frozen", [(), ("embeddings",)])
@@ -157,7 +149,7 @@ def test_what_needs_more_memory_than_there_is_is_refused_before_it_trains(
 ):
     made = settings(method="full", frozen=frozen)
     monkeypatch.setattr(machine, "memory_bytes", lambda: 1_000_000)
-    with pytest.raises(TrainingRefused, match=r"method = full with precision = fp32 needs at least 0\.0 GB of memory"):
+    with pytest.raises(TrainingRefused, match=r"method = full with precision = fp32 needs at least 0\.0 GB of memory,"):
         train(made)
     assert not (tmp_path / "out" / "checkpoints").exists()
 

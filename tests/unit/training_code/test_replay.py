@@ -42,7 +42,8 @@ def trainer_for(settings: Settings) -> Trainer:
     stops = stop_ids(settings.base_model, tokenizer)
     rows = load_rows(settings.replay_file, tokenizer, stops, settings.max_length, 0.0).rows
     data = as_dataset(rows, label=held_labels, packing=settings.packing, packed_length=256, seed=0)
-    return make_trainer(settings, load_model(settings), tokenizer, data, data, [], Mixed(0, len(data), len(data), 0))
+    order = Mixed(0, len(data), len(data), 0)
+    return make_trainer(settings, load_model(settings), tokenizer, data, data, [], order, replays=True)
 
 
 def loss(trainer: Trainer) -> Any:
@@ -229,13 +230,15 @@ def test_a_replay_file_that_is_missing_or_broken_is_named(
         train(settings(replay_file=missing, replay_share=0.3))
 
 
-def test_replay_with_a_model_that_changes_its_logits_is_refused(
+def test_replay_with_a_model_that_computes_all_logits_or_none_is_refused(
     settings: Callable[..., Settings], replay_file: Path, monkeypatch: pytest.MonkeyPatch
 ):
     from training_code import trainer as module
 
-    monkeypatch.setattr(module, "has_plain_output", lambda model: False)
-    with pytest.raises(TrainingRefused, match=r"Phi3ForCausalLM changes its logits .* set replay_share to 0"):
+    monkeypatch.setattr(module, "takes_positions", lambda model: False)
+    with pytest.raises(
+        TrainingRefused, match=r"Phi3ForCausalLM cannot compute the logits of chosen .* replay_share to 0"
+    ):
         trainer_for(settings(replay_file=replay_file, replay_share=0.3))
 
 

@@ -1,7 +1,7 @@
 """Tracks trainings on Azure: each is a job of the workspace, tagged with its scores, and a document in blob storage.
 
-Studio lists and filters jobs by these tags. The losses per step are in the job's log and report, not among Studio's
-metrics, which would need MLflow in the job.
+Studio lists and filters jobs by these tags. The losses per step are metrics of the job, which it sends itself while it
+runs.
 """
 
 import dataclasses

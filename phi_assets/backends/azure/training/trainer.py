@@ -239,8 +239,11 @@ def program_digest() -> str:
 
 
 def require_machine(vm_size: str, recipe: Recipe, parameters: int, warn: Log) -> None:
-    """Warn when a size has GPUs that training does not use. Raises Failure for what it cannot train: no job starts."""
-    from training_code.machine import least_bytes
+    """Warn when a size has GPUs that training does not use. Raises Failure for what it cannot train: no job starts.
+
+    Each of several GPUs holds the whole model.
+    """
+    from training_code.memory import held_bytes
 
     if not prices.is_known(vm_size):
         return
@@ -249,7 +252,7 @@ def require_machine(vm_size: str, recipe: Recipe, parameters: int, warn: Log) ->
         raise dg.Failure(
             f"{recipe.label}: method qlora needs a GPU and {vm_size} has none: use lora", allow_retries=False
         )
-    needed = least_bytes(settings, parameters, 0 if settings.frozen or settings.method != "full" else parameters)
+    needed = held_bytes(settings, parameters, 0 if settings.frozen or settings.method != "full" else parameters)
     if needed > size.training_bytes:
         raise dg.Failure(
             f"{recipe.label} needs at least {needed / 1e9:.0f} GB of memory for weights, gradients and optimizer, and "
@@ -257,8 +260,17 @@ def require_machine(vm_size: str, recipe: Recipe, parameters: int, warn: Log) ->
             "with an adapter, or another PHI_AZURE_VM_SIZE; no job was started",
             allow_retries=False,
         )
-    if size.gpus > 1:
-        warn(f"{vm_size} has {size.gpus} GPUs and training uses one of them: a size with one GPU costs less")
+    used = settings.processes or (1 if settings.preference != "none" else size.gpus)
+    if used > max(size.gpus, 1):
+        raise dg.Failure(
+            f"{recipe.label}: processes = {used} need a GPU each, and {vm_size} ({size.device}) has {size.gpus}: set "
+            "processes to none; no job was started",
+            allow_retries=False,
+        )
+    if size.gpus > used:
+        warn(f"{vm_size} has {size.gpus} GPUs and this training uses {used} of them: a smaller size costs less")
+    elif used > settings.batch_size * settings.accumulation:
+        warn(f"{recipe.label}: a step has {settings.batch_size * settings.accumulation} rows for {used} GPUs")
 
 
 def _report(folder: Path) -> dict[str, Any]:

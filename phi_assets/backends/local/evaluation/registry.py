@@ -10,8 +10,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from phi_assets.backends.local.training import tracking
-from phi_assets.databases import require_begun
+from phi_assets.backends.local.training import experiment, tracking
+from phi_assets.backends.local.training.experiment import DATABASE
 from phi_assets.files import atomic_write, locked
 from phi_assets.model_card import record
 from phi_assets.models import champions
@@ -26,9 +26,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 MODEL_NAME = "phi-chat"
-EXPERIMENT = "phi-assets"
 CHAMPION = "champion"
-DATABASE = "mlflow.db"
 
 
 class MlflowRegistry(ModelRegistry):
@@ -41,22 +39,15 @@ class MlflowRegistry(ModelRegistry):
 
     @property
     def tracking_uri(self) -> str:
-        return f"sqlite:///{Path(self.home).absolute() / DATABASE}"
+        return experiment.tracking_uri(self.home)
 
     @cached_property
     def client(self) -> "MlflowClient":
-        from mlflow import MlflowClient
-
-        self.migrate()
-        return MlflowClient(tracking_uri=self.tracking_uri, registry_uri=self.tracking_uri)
+        return experiment.client_of(self.home)
 
     def migrate(self) -> None:
         """Migrate the database to the current schema, under a lock: MLflow races in a new store. Raises DamagedFile."""
-        from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
-
-        with self._locked("store"):
-            require_begun(Path(self.home) / DATABASE)
-            SqlAlchemyStore(self.tracking_uri, self._artifacts)
+        experiment.migrate(self.home)
 
     def find(self, digest: str) -> RegisteredModel | ModelCard | None:
         return record.find_in(self, digest)
@@ -172,13 +163,7 @@ class MlflowRegistry(ModelRegistry):
 
     def experiment(self) -> str:
         """Return the id of the experiment that trainings are tracked in; created if missing."""
-        with self._locked("experiment"):
-            found = self.client.get_experiment_by_name(EXPERIMENT)
-            return found.experiment_id if found else self.client.create_experiment(EXPERIMENT, self._artifacts)
-
-    @property
-    def _artifacts(self) -> str:
-        return (Path(self.home).absolute() / "artifacts").as_uri()
+        return experiment.experiment_id(self.client, self.home)
 
 
 def _fields(version: Any) -> dict[str, Any]:

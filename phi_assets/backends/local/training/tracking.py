@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 MODEL, RECIPE, DATASET = "phi/model", "phi/recipe", "phi/dataset"
 CHAMPION, EVALUATION, GATE = "phi/champion", "phi/evaluation", "phi/gate"
+LIVE = "phi/live"  # on the run of a training that has not ended: the digest of its inputs
 FAILS = "fails "
 SHOWN = ("report.json", "loss_curve.png", "mask.png")
 PREFERENCE_CURVE = "preference_curve.png"
@@ -29,10 +30,14 @@ def log_training(
     known = _run_of(client, experiment, model.digest, candidate)
     if known is not None:
         return known.info.run_id
+    live = _live(client, experiment, f"tags.dagster_run = '{model.training_run}'", candidate)
     report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
     about = {MODEL: model.digest, RECIPE: model.preset, DATASET: model.dataset_digest}
     name = candidate or f"{model.preset} {model.digest[:12]}"
-    run_id = client.create_run(experiment, tags={**about, **tags}, run_name=name).info.run_id
+    run_id = live or client.create_run(experiment, tags={**about, **tags}, run_name=name).info.run_id
+    if live:
+        for key, value in {**about, **tags, "mlflow.runName": name}.items():
+            client.set_tag(run_id, key, value)
     for key, value in report["config"].items():
         client.log_param(run_id, key, value)
     for key, series in (("loss", report["losses"]), ("validation_loss", report["validation_losses"])):
@@ -49,12 +54,43 @@ def log_training(
     return run_id
 
 
+def begin(client: "MlflowClient", experiment: str, inputs: str, tags: Mapping[str, str], name: str) -> str:
+    """The id of the MLflow run to which a training sends its curves; that of an interrupted one with these inputs."""
+    run_id = _live(client, experiment, f"tags.`{LIVE}` = '{inputs}'", tags.get(CANDIDATE, ""))
+    if run_id is None:
+        return client.create_run(experiment, tags={LIVE: inputs, **tags}, run_name=name).info.run_id
+    client.update_run(run_id, status="RUNNING")
+    for key, value in tags.items():
+        client.set_tag(run_id, key, value)
+    return run_id
+
+
+def end(client: "MlflowClient", run_id: str, model: ModelVersion | None, dagster_run: str) -> None:
+    """End the run of a training that failed; delete that of one whose weights an earlier training had made."""
+    if model is None:
+        client.set_terminated(run_id, "FAILED")
+    elif model.training_run != dagster_run:
+        client.delete_run(run_id)
+
+
+def _live(client: "MlflowClient", experiment: str, where: str, candidate: str) -> str | None:
+    found = client.search_runs([experiment], where)
+    ids = (each.info.run_id for each in found if _is_live(each, candidate))
+    return next(ids, None)
+
+
+def _is_live(run: Any, candidate: str) -> bool:
+    tags = run.data.tags
+    return LIVE in tags and MODEL not in tags and tags.get(CANDIDATE, "") == candidate
+
+
 def _log_series(client: "MlflowClient", run_id: str, key: str, series: Sequence[Mapping[str, Any]]) -> None:
     """Log a loss by step in few transactions: one for each step would take a minute for 3,000 steps."""
     from mlflow.entities import Metric
 
     now = int(time.time() * 1000)
-    points = [Metric(key, point["loss"], now, int(point["step"])) for point in series]
+    last = max((each.step for each in client.get_metric_history(run_id, key)), default=0)  # what was sent live
+    points = [Metric(key, point["loss"], now, int(point["step"])) for point in series if point["step"] > last]
     for start in range(0, len(points), MAX_METRICS):
         client.log_batch(run_id, metrics=points[start : start + MAX_METRICS])
 

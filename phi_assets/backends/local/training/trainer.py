@@ -3,6 +3,8 @@
 import hashlib
 import json
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import ClassVar
 
@@ -11,8 +13,10 @@ from phi_assets.backends import content_store, replay_sets
 from phi_assets.backends.disk_space import in_gb, require_space
 from phi_assets.backends.home_storage import size_of
 from phi_assets.backends.local.pipes_child import run_program
+from phi_assets.backends.local.training import experiment, tracking
 from phi_assets.backends.local.training.disk_need import bytes_of_training
 from phi_assets.files import atomic_write, file_sha256
+from phi_assets.graph.run_tags import CANDIDATE
 from phi_assets.models.recipes import Recipe
 from phi_assets.ports.base import Decides, StepContext
 from phi_assets.ports.training import PAIRS, Trainer
@@ -32,6 +36,7 @@ class LocalTrainer(Trainer):
     state: str
     preset: str
     max_minutes: float
+    mlflow: str = ""  # the folder of its database; without one there are no live curves
 
     def find(self, digest: str) -> ModelVersion | None:
         found = content_store.find(self._models, digest, lambda folder: (folder / WEIGHTS).is_file())
@@ -66,10 +71,33 @@ class LocalTrainer(Trainer):
         work = content_store.place(Path(self.state) / "training", inputs_digest)
         self._require_disk(context, base, chosen, work)
         work.mkdir(parents=True, exist_ok=True)
-        run_program(context, self._arguments(dataset, base, replayed, chosen, work))
-        model = self._keep(work, context, dataset, base, replayed, code, chosen)
+        with self._live_run(context, dataset, chosen, inputs_digest) as (variables, made_now):
+            run_program(context, self._arguments(dataset, base, replayed, chosen, work), variables)
+            model = self._keep(work, context, dataset, base, replayed, code, chosen)
+            made_now.append(model)
         self._remember(inputs_digest, model.digest)
         return model
+
+    @contextmanager
+    def _live_run(
+        self, context: StepContext, dataset: DatasetVersion, recipe: Recipe, inputs: str
+    ) -> Iterator[tuple[dict[str, str], list[ModelVersion]]]:
+        """An MLflow run in which the training's curves grow while it runs: the variables that name it."""
+        made: list[ModelVersion] = []
+        if not self.mlflow:
+            yield {}, made
+            return
+        client = experiment.client_of(self.mlflow)
+        about = {tracking.RECIPE: recipe.label, tracking.DATASET: dataset.digest, "dagster_run": context.run.run_id}
+        tags = {**about, **({CANDIDATE: recipe.candidate} if recipe.candidate else {})}
+        run = tracking.begin(
+            client, experiment.experiment_id(client, self.mlflow), inputs, tags, recipe.candidate or recipe.label
+        )
+        context.log.info(f"live curves: run {run} of experiment {experiment.EXPERIMENT} in MLflow")
+        try:
+            yield {"MLFLOW_TRACKING_URI": experiment.tracking_uri(self.mlflow), "MLFLOW_RUN_ID": run}, made
+        finally:
+            tracking.end(client, run, made[0] if made else None, context.run.run_id)
 
     def _require_disk(self, context: StepContext, base: BaseModel, recipe: Recipe, work: Path) -> None:
         """Show what the training needs of the disk and what is free. Raises DiskFull."""

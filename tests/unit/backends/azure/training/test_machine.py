@@ -23,10 +23,32 @@ def test_an_a100_trains_every_preset_of_phi(preset: str):
     assert warnings("Standard_NC24ads_A100_v4", preset) == []
 
 
-def test_of_several_gpus_one_is_used_and_this_is_said():
-    assert warnings("standard_nc48ads_a100_v4", "phi35-lora") == [
-        "standard_nc48ads_a100_v4 has 2 GPUs and training uses one of them: a size with one GPU costs less"
-    ]
+@pytest.mark.parametrize(
+    ("preset", "changes", "said"),
+    [
+        ("phi35-lora", {}, []),
+        ("phi35-full", {}, []),
+        (
+            "phi35-lora",
+            {"processes": 1},
+            ["standard_nc48ads_a100_v4 has 2 GPUs and this training uses 1 of them: a smaller size costs less"],
+        ),
+        (
+            "phi35-lora-dpo",
+            {},
+            ["standard_nc48ads_a100_v4 has 2 GPUs and this training uses 1 of them: a smaller size costs less"],
+        ),
+        ("phi35-lora", {"accumulation": 1}, ["phi35-lora accumulation=1: a step has 1 rows for 2 GPUs"]),
+    ],
+)
+def test_of_several_gpus_all_are_used_or_it_is_said(preset: str, changes: dict[str, Any], said: list[str]):
+    assert warnings("standard_nc48ads_a100_v4", preset, **changes) == said
+
+
+@pytest.mark.parametrize("size", ["Standard_NC24ads_A100_v4", "Standard_E16s_v3"])
+def test_more_processes_than_gpus_start_no_job(size: str):
+    with pytest.raises(dg.Failure, match=r"processes = 3 need a GPU each, and .* no job was started"):
+        warnings(size, "phi35-lora", processes=3)
 
 
 def test_a_machine_without_a_gpu_has_no_qlora():

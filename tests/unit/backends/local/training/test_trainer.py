@@ -1,7 +1,7 @@
 """Training on this machine: what the child process is given, and what is stored of it."""
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +9,11 @@ import dagster as dg
 import pytest
 
 from phi_assets.backends.dataset_preparation import DatasetPreparation
+from phi_assets.backends.local.evaluation.registry import MlflowRegistry
 from phi_assets.backends.local.training.trainer import LocalTrainer
+from phi_assets.graph.run_tags import CANDIDATE
 from phi_assets.models import recipes
+from phi_assets.models.recipes import Recipe
 from phi_assets.records import BaseModel, DatasetVersion, ModelVersion
 from tests.support.azure_jobs import CLEANING, PRESET
 from tests.support.fake_records import NO_REPLAY
@@ -54,32 +57,67 @@ def preset(state: Path, preference: str) -> str:
     return str(file)
 
 
-def trained(state: Path, dataset: DatasetVersion, base: BaseModel, name: str) -> tuple[LocalTrainer, ModelVersion]:
-    trainer = LocalTrainer(state=str(state), preset=preset(state, name), max_minutes=5)
-    made: list[Any] = []
+@dataclass
+class Home:
+    """A trainer with its registry, and the id of the last Dagster run."""
 
-    @dg.asset
-    def model(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
-        made.append(trainer.train(context, dataset, base, NO_REPLAY))
-        return dg.MaterializeResult()
+    trainer: LocalTrainer
+    registry: MlflowRegistry
+    dagster_run: str = ""
 
-    assert dg.materialize([model]).success
-    return trainer, made[0]
+    def train(self, dataset: DatasetVersion, base: BaseModel, recipe: Recipe) -> ModelVersion | None:
+        """The model; None of a failed training."""
+        made: list[ModelVersion] = []
+
+        @dg.asset
+        def model(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+            made.append(self.trainer.train(context, dataset, base, NO_REPLAY, recipe))
+            return dg.MaterializeResult()
+
+        self.dagster_run = dg.materialize([model], raise_on_error=False).run_id
+        return made[0] if made else None
+
+    def runs(self) -> list[Any]:
+        return self.registry.client.search_runs([self.registry.experiment()])
+
+    def steps(self, run: str, key: str) -> list[int]:
+        return sorted(each.step for each in self.registry.client.get_metric_history(run, key))
+
+
+@pytest.fixture
+def home(state: Path) -> Home:
+    trainer = LocalTrainer(state=str(state), preset=preset(state, "dpo"), max_minutes=5, mlflow=str(state / "mlflow"))
+    return Home(trainer, MlflowRegistry(home=trainer.mlflow))
 
 
 @pytest.mark.integration
 @pytest.mark.filterwarnings("ignore:AssetExecutionContext.run_id is deprecated:DeprecationWarning")
-def test_the_pairs_of_the_dataset_are_learned_where_the_recipe_says_so(
-    state: Path, dataset: DatasetVersion, base: BaseModel
+def test_the_pairs_of_the_dataset_are_learned_and_the_curves_grow_in_one_mlflow_run(
+    home: Home, state: Path, dataset: DatasetVersion, base: BaseModel
 ):
-    trainer, model = trained(state, dataset, base, "dpo")
+    recipe = recipes.of(preset(state, "dpo"), {"learning_rate": 1e-3}, "hotter")
+    assert home.train(replace(dataset, address=str(state / "nowhere")), base, recipe) is None
+    assert [each.info.status for each in home.runs()] == ["FAILED"]
+    model = home.train(dataset, base, recipe)
+    assert model is not None
 
-    folder = trainer.folder(model)
+    folder = home.trainer.folder(model)
     found = json.loads((folder / "report.json").read_text(encoding="utf-8"))["preference"]
     assert dataset.pairs == 30
     assert found["pairs"] == {"train": 18, "held_out": 12, "held_out_share": 0.4, "left_out": {}}
     assert (found["not_done"], found["steps"], len(found["losses"])) == ("", 5, 5)
     assert (folder / "preference_curve.png").is_file()
+
+    [live] = [each.info.run_id for each in home.runs()]  # that of the failed training, which had the same inputs
+    steps = list(range(1, (model.steps or 0) + 1))
+    assert home.steps(live, "loss") == steps
+    assert home.steps(live, "preference_loss") == [1, 2, 3, 4, 5]
+    assert home.registry.trainings() == []
+    tags = {CANDIDATE: "hotter", "dagster_run": home.dagster_run, "dataset": dataset.digest}
+    assert home.registry.log_training(model, folder, tags) == live
+    assert home.steps(live, "loss") == steps
+    assert home.registry.client.get_run(live).info.status == "FINISHED"
+    assert [(each.candidate, each.model) for each in home.registry.trainings()] == [("hotter", model.digest)]
 
 
 def test_a_recipe_without_preferences_and_a_dataset_without_pairs_get_no_file(
