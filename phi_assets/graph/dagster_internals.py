@@ -241,6 +241,11 @@ def is_default_launcher(instance: dg.DagsterInstance) -> bool:
     return isinstance(instance.run_launcher, DefaultRunLauncher)
 
 
+def reports_health(instance: dg.DagsterInstance) -> bool:
+    """Return whether the launcher finds dead runs itself, as Kubernetes' does: `supports_check_run_worker_health`."""
+    return bool(instance.run_launcher.supports_check_run_worker_health)
+
+
 def location_of_run(run: dg.DagsterRun) -> str:
     """Return the code location that the run was launched from; empty for one that a process started itself."""
     origin = run.remote_job_origin

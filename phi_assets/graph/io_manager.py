@@ -15,6 +15,7 @@ from phi_assets.errors import BackendError
 from phi_assets.files import atomic_write, set_aside
 from phi_assets.graph.dagster_internals import versions_of_output
 from phi_assets.ports.catalog import AssetCatalog, Materialised
+from phi_assets.ports.heartbeats import RunHeartbeats
 from phi_assets.records import Record, RecordUnreadable
 
 
@@ -26,6 +27,8 @@ class RecordIOManager(dg.ConfigurableIOManager):
 
     folder: str
     catalog: AssetCatalog | None = None
+    heartbeats: RunHeartbeats | None = None
+    """Renewed while a run uses this I/O manager, which each run does that makes an asset."""
 
     def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
         if obj is None:
