@@ -103,10 +103,9 @@ class WorkspaceBlobs:
 
         `on_response` is called with each response of the storage service.
         """
-        more = {"raw_response_hook": on_response} if on_response else {}
 
         def ask() -> dict[str, tuple[int, float]]:
-            found = self.container().list_blobs(name_starts_with=path, **more)
+            found = self.container().list_blobs(name_starts_with=path, raw_response_hook=on_response)
             return {blob.name: (blob.size, blob.last_modified.timestamp()) for blob in found}
 
         return self._try(f"listing {path}", ask)
