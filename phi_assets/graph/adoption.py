@@ -14,7 +14,7 @@ from phi_assets import markdown
 from phi_assets.errors import BackendError
 from phi_assets.graph import metadata_values
 from phi_assets.graph.check_gates import BLOCKING, SUBJECT, valid_verdicts, verdict_of
-from phi_assets.graph.dagster_internals import check_history
+from phi_assets.graph.dagster_internals import events_of_run, last_evaluations
 from phi_assets.graph.io_manager import RecordIOManager
 from phi_assets.graph.staleness import CODE_VERSION, DATA_VERSION, INPUT_PREFIX, Asset, versions_of
 from phi_assets.outcome import CheckOutcome
@@ -28,7 +28,6 @@ USER_PROVIDED = "dagster/data_version_is_user_provided"
 NO_EVENT = "NULL"  # as Dagster writes it where an input had no event
 MOST_BYTES = 10_000  # of a record in an event
 WHY = "another machine made it, or this history was wiped"
-VERDICTS = 100  # maximum number of results that are searched for a version that is not the newest
 
 
 def differences(instance: dg.DagsterInstance, assets: Iterable[Asset], resources: Mapping[str, Any]) -> dict[str, bool]:
@@ -160,19 +159,26 @@ def _share_older(instance: dg.DagsterInstance, assets: Iterable[Asset], resource
         inputs = {name.removeprefix(INPUT_PREFIX): each for name, each in tags.items() if name.startswith(INPUT_PREFIX)}
         code = tags.get(CODE_VERSION, "")
         if code == asset.code_version:  # judged by the rules of now, which are part of the code version
-            catalog.judge(_judged_by_runs(instance, asset.name, record.digest))
+            catalog.judge(_judged_by_runs(instance, asset.name, record.digest, event.run_id))
         values = json.loads(record.to_json())
         catalog.put(Materialised(asset.name, record.digest, code, inputs, values, event.run_id, event.timestamp))
 
 
-def _judged_by_runs(instance: dg.DagsterInstance, asset: str, subject: str) -> Iterator[Verdict]:
-    """Yield the last verdict of each blocking check on the version by a run: a report that no run made is none."""
-    for check in BLOCKING.get(asset, ()):
-        key = dg.AssetCheckKey(dg.AssetKey.from_user_string(asset), check)
-        for run_id, data in check_history(instance, key, VERDICTS):
-            judged = data.metadata.get(SUBJECT)
-            if judged and judged.value == subject and instance.get_run_by_id(run_id):
-                passed = data.passed or data.severity == dg.AssetCheckSeverity.WARN
-                outcome = CheckOutcome(passed, markdown.plain(data.description or ""))
-                yield verdict_of(asset, check, subject, outcome)
-                break
+def _judged_by_runs(instance: dg.DagsterInstance, asset: str, subject: str, run: str) -> Iterator[Verdict]:
+    """Yield the verdict of each blocking check on the version, the last one, or that of the run that made the version.
+
+    A report that no run made is none.
+    """
+    keys = [dg.AssetCheckKey(dg.AssetKey.from_user_string(asset), check) for check in BLOCKING.get(asset, ())]
+    of_run = events_of_run(instance, run, dg.DagsterEventType.ASSET_CHECK_EVALUATION).records if run else ()
+    last = [entry for _, entry in last_evaluations(instance, keys).values()]
+    by_check: dict[str, Verdict] = {}
+    for entry in (*(record.event_log_entry for record in of_run), *last):
+        data = entry.get_dagster_event().asset_check_evaluation_data
+        judged = data.metadata.get(SUBJECT)
+        is_of = dg.AssetCheckKey(data.asset_key, data.check_name) in keys and judged and judged.value == subject
+        if is_of and entry.run_id and instance.get_run_by_id(entry.run_id):
+            passed = data.passed or data.severity == dg.AssetCheckSeverity.WARN
+            outcome = CheckOutcome(passed, markdown.plain(data.description or ""))
+            by_check[data.check_name] = verdict_of(asset, data.check_name, subject, outcome)
+    yield from by_check.values()

@@ -18,9 +18,11 @@ from phi_assets.graph.dagster_internals import (
     runs,
     socket_of_run,
 )
-from phi_assets.instance.supervisor import LOCATION, SOCKET_FOLDER
+from phi_assets.instance.home import POOLS
+from phi_assets.instance.supervisor import SOCKET_FOLDER
 from phi_assets.own_processes import VARIABLE, Process, machine
 from phi_assets.ports.heartbeats import RunHeartbeats
+from phi_assets.project import LOCATION
 
 STARTED = re.compile(r"\(pid: (\d+)\)")
 SEEN = "run_processes.json"
@@ -40,7 +42,7 @@ def fail_dead_runs(instance: dg.DagsterInstance, heartbeats: RunHeartbeats | Non
     if heartbeats:
         dead += _fail_without_heartbeat(instance, heartbeats)
         heartbeats.forget(dead)
-    free_slots_of_ended_runs(instance)
+    free_slots_of_ended_runs(instance, POOLS)
     return dead
 
 

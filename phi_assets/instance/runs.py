@@ -9,7 +9,8 @@ from typing import Any
 import dagster as dg
 
 from phi_assets import markdown
-from phi_assets.graph.dagster_internals import events_of_run, runs
+from phi_assets.graph.dagster_internals import events_of_run
+from phi_assets.graph.own_runs import own_runs
 from phi_assets.graph.run_tags import BY_COMMAND, FOLLOWED
 from phi_assets.instance.dead_runs import fail_dead_runs
 from phi_assets.instance.server import DagsterNotReady, Interface
@@ -68,7 +69,7 @@ def cancel(interface: Interface, run_id: str) -> None:
 def under_way(instance: dg.DagsterInstance) -> list[str]:
     """Return the ids of unfinished runs of an earlier `phi run`."""
     open_statuses = [status for status in dg.DagsterRunStatus if status not in ENDED]
-    return [run.run_id for run in runs(instance, dg.RunsFilter(statuses=open_statuses, tags=FOLLOWED))]
+    return [run.run_id for run in own_runs(instance, dg.RunsFilter(statuses=open_statuses, tags=FOLLOWED))]
 
 
 def follow(instance: dg.DagsterInstance, run_id: str, say: Say) -> Outcome:

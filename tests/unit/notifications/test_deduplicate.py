@@ -124,8 +124,8 @@ def test_a_verdict_reported_outside_of_any_run_is_told(instance, watch, webhook)
     for passed in (False, False, True, False):
         verdict = dg.AssetCheckEvaluation(asset_key=dg.AssetKey("data"), check_name="seen", passed=passed, metadata={})
         instance.report_runless_asset_event(verdict)
-
-    watch.tick()
+        watch.tick()
+        watch.tick()
 
     assert webhook.titles == ["data: check failed: seen"] * 2
 
