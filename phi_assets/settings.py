@@ -23,6 +23,7 @@ from phi_assets.settings_values import (
     DatasetAddress,
     HostNames,
     KeepFields,
+    ProjectName,
     Regions,
     Repairs,
     WebAddress,
@@ -73,6 +74,9 @@ class Settings(ChatSettings, AzureSettings):
 
     backend: Literal["local", "azure"] = Field("local", description="where the graph runs: this machine, or Azure")
     home: Path = Field(Path(".phi"), description="folder of all state: data, models, Dagster's own storage")
+    project: ProjectName | None = Field(
+        None, description="first part of every asset key, so that one Dagster can have several of these projects"
+    )
 
     dataset: DatasetAddress = Field(
         str(OWN_DATASET if INSTALLED else OWN_DATASET.relative_to(PROJECT)),

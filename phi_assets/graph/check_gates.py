@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 import dagster as dg
 
 from phi_assets import markdown
+from phi_assets.graph.asset_keys import key_of
 from phi_assets.graph.blocking_checks import BLOCKING, VALID_HOURS, blocking
 from phi_assets.graph.code_versions import rules_of
 from phi_assets.graph.dagster_internals import runs
@@ -42,7 +43,7 @@ def check_result(
     verdict = verdict_of(asset, name, subject, outcome)
     catalog.judge([verdict])
     return dg.AssetCheckResult(
-        asset_key=asset,
+        asset_key=key_of(asset),
         check_name=name,
         passed=outcome.passed and not outcome.warning,
         severity=dg.AssetCheckSeverity.WARN if outcome.passed and outcome.warning else dg.AssetCheckSeverity.ERROR,
@@ -144,7 +145,7 @@ def wait_for_verdicts(
 
 def _is_being_made(instance: dg.DagsterInstance, asset: str, but_by: str) -> bool:
     others = [run for run in runs(instance, dg.RunsFilter(statuses=GOING_ON)) if run.run_id != but_by]
-    return any(run.asset_selection and dg.AssetKey(asset) in run.asset_selection for run in others)
+    return any(run.asset_selection and key_of(asset) in run.asset_selection for run in others)
 
 
 def require_passed(catalog: AssetCatalog, asset: str, subject: str) -> None:
@@ -193,6 +194,6 @@ def _newest(instance: dg.DagsterInstance, catalog: AssetCatalog, name: str) -> s
     stored = catalog.latest(name)
     if stored:
         return stored.data_version
-    event = instance.get_latest_materialization_event(dg.AssetKey(name))
+    event = instance.get_latest_materialization_event(key_of(name))
     made = event.asset_materialization if event else None
     return (made.tags or {}).get(DATA_VERSION, "") if made else ""

@@ -51,6 +51,22 @@ def load_folder(path: Path) -> tuple[dg.Definitions, dg.ComponentTree]:
         return tree.build_defs_at_path(tree.defs_module_path), tree
 
 
+def with_asset_keys(definition: Any, key_of: Callable[[dg.AssetKey], dg.AssetKey]) -> Any:
+    """Return assets or checks with other keys, also of their inputs and dependencies; anything else as it is.
+
+    `AssetsDefinition.with_attributes`; `map_asset_specs` leaves the inputs and the checks.
+    """
+    if isinstance(definition, dg.AssetSpec):
+        deps = [dg.AssetDep(key_of(dep.asset_key), partition_mapping=dep.partition_mapping) for dep in definition.deps]
+        return definition.replace_attributes(key=key_of(definition.key), deps=deps)
+    if not isinstance(definition, dg.AssetsDefinition):
+        return definition
+    upstream = {key for keys in definition.asset_deps.values() for key in keys}
+    checked = {check.asset_key for check in definition.check_keys}
+    keys = {*definition.keys, *definition.keys_by_input_name.values(), *upstream, *checked}
+    return definition.with_attributes(asset_key_replacements={key: key_of(key) for key in keys})
+
+
 def asset_graph(definitions: dg.Definitions) -> Any:
     """Return the graph of the definitions: `Definitions.resolve_asset_graph`."""
     return definitions.resolve_asset_graph()

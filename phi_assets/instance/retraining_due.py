@@ -11,6 +11,7 @@ import dagster as dg
 from phi_assets.conversations.drift import Drift, enough, new_rows
 from phi_assets.conversations.drift_cache import DriftCache
 from phi_assets.graph import check_gates
+from phi_assets.graph.asset_keys import key_of
 from phi_assets.graph.dagster_internals import log_of_run
 from phi_assets.graph.io_manager import RecordIOManager
 from phi_assets.graph.own_runs import LOCATION, is_own, own_runs
@@ -34,7 +35,7 @@ OPEN = [
 WITHOUT_RESULT = [dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
 RECORDS = 20  # of runs of jobs named `retrain`, also another code location's, that are searched for the newest own one
 MOST_TRIES = 3  # maximum attempts on a dataset, where each earlier one was only stopped
-MODEL = dg.AssetKey("fine_tuned_model")
+MODEL = key_of("fine_tuned_model")
 NOT_YET = "no model was trained yet; `phi run` makes the first"
 
 
@@ -65,7 +66,7 @@ def is_due(
     if is_at_work(settings, "run"):
         return _no("a `phi` command is at work on this home; what it leaves undone is looked at after it")
     records: RecordIOManager = resources["io_manager"]
-    dataset = records.latest(dg.AssetKey("chat_dataset"))
+    dataset = records.latest(key_of("chat_dataset"))
     model = records.latest(MODEL)
     if not isinstance(dataset, DatasetVersion) or not isinstance(model, ModelVersion):
         return _no(NOT_YET)
@@ -109,7 +110,7 @@ def _refused(catalog: AssetCatalog, dataset: DatasetVersion) -> str:
 
 def _run_under_way(instance: dg.DagsterInstance, location: str) -> dg.DagsterRun | None:
     """Return a run in progress that makes the dataset, trains or deploys: the decision waits for its end."""
-    about = {dg.AssetKey("chat_dataset"), MODEL, dg.AssetKey("registered_model"), dg.AssetKey("online_deployment")}
+    about = {key_of("chat_dataset"), MODEL, key_of("registered_model"), key_of("online_deployment")}
     runs = own_runs(instance, dg.RunsFilter(statuses=OPEN), location=location)
     makes_assets = [run for run in runs if run.asset_selection is None or run.asset_selection & about]
     return next((run for run in makes_assets if run.job_name not in MAKE_NOTHING), None)
@@ -191,5 +192,5 @@ def _money(resources: Mapping[str, Any]) -> Money | None:
     report = resources.get("cost_report")
     if report is None:
         return None
-    quota = resources["io_manager"].latest(dg.AssetKey("gpu_quota"))
+    quota = resources["io_manager"].latest(key_of("gpu_quota"))
     return Money(report.measure(lambda _: None).left, quota.dearest_job if isinstance(quota, Quota) else 0.0)

@@ -13,6 +13,7 @@ import dagster as dg
 
 from phi_assets import markdown
 from phi_assets.graph import check_gates
+from phi_assets.graph.asset_keys import name_of
 from phi_assets.graph.dagster_internals import ended_after, events_of_run, last_evaluations, newest_event
 from phi_assets.graph.own_runs import LOCATION, is_own
 from phi_assets.notifications.step_errors import Error, of_run, of_step
@@ -146,7 +147,7 @@ def _verdict(entry: dg.EventLogEntry) -> CheckEvaluation:
     data = entry.get_dagster_event().asset_check_evaluation_data
     subject = data.metadata.get(check_gates.SUBJECT)
     return CheckEvaluation(
-        asset=data.asset_key.to_user_string(),
+        asset=name_of(data.asset_key),
         check=data.check_name,
         subject=str(subject.value) if subject else "",
         passed=data.passed,

@@ -17,7 +17,7 @@ from phi_assets.project import PROJECT
 from phi_assets.settings import current
 from tests.support import allowed_storage
 from tests.support.allowed_storage import AllowedEventLog, NotAllowed
-from tests.support.homes import OWN, Home, settings_of, tiny_home
+from tests.support.homes import OWN, Home, settings_of, settings_of_its_own, tiny_home
 
 pytestmark = [
     pytest.mark.integration,
@@ -27,7 +27,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:.*is currently in preview:dagster_shared.utils.warnings.PreviewWarning"),
 ]
 ROWS = 150
-FIRST = ("ml_workspace", "training_compute", "training_environment", "chat_dataset")
+FIRST = ("ml_workspace", "training_environment", "base_model", "chat_dataset", "replay_conversations")
 
 
 def restricted(folder: Path) -> dict[str, object]:
@@ -63,8 +63,9 @@ def test_what_is_not_on_the_list_raises(instance: dg.DagsterInstance):
         instance.delete_run("a")
 
 
+@pytest.mark.parametrize("project", ["support", pytest.param("", marks=pytest.mark.long)])
 def test_what_is_made_before_the_training_and_every_sensor_and_reading_need_only_what_is_allowed(
-    instance: dg.DagsterInstance, tmp_path: Path, monkeypatch
+    instance: dg.DagsterInstance, tmp_path: Path, monkeypatch, project: str
 ):
     (tmp_path / "conversations.jsonl").write_text(
         "".join(OWN.read_text(encoding="utf-8").splitlines(keepends=True)[:ROWS]), encoding="utf-8"
@@ -72,19 +73,21 @@ def test_what_is_made_before_the_training_and_every_sensor_and_reading_need_only
     home = tiny_home(tmp_path, tmp_path / "conversations.jsonl", 3410)
     for name, value in {**home.settings, "PHI_WEBHOOK": "http://127.0.0.1:9/"}.items():
         monkeypatch.setenv(name, value)
-    current.cache_clear()
-    from phi_assets.definitions import definitions
+    of_project = {"PHI_PROJECT": project} if project else {}
+    with settings_of_its_own(of_project):
+        from phi_assets.definitions import definitions
 
-    try:
         graph = definitions()
         done = graph.resolve_job_def("everything").execute_in_process(
-            instance=instance, asset_selection=[dg.AssetKey(name) for name in FIRST], raise_on_error=False
+            instance=instance,
+            asset_selection=[dg.AssetKey([*of_project.values(), name]) for name in FIRST],
+            raise_on_error=False,
         )
         assert done.success, [str(each) for each in done.get_step_failure_events()]
         assert graph.resolve_job_def("observe_sources").execute_in_process(instance=instance).success
         looked_at(instance, graph)
-    finally:
-        current.cache_clear()
+        if project:
+            assert {key.path[0] for key in instance.get_asset_keys()} == {project}
 
 
 def looked_at(instance: dg.DagsterInstance, graph: dg.Definitions) -> None:
