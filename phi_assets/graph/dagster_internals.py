@@ -80,7 +80,8 @@ def nodes_in(graph: Any) -> list[Any]:
 def graph_of_sensor(context: dg.SensorEvaluationContext) -> Any:
     """Return the graph of the code location that a sensor belongs to: `RepositoryDefinition.asset_graph`."""
     repository = context.repository_def
-    return repository.asset_graph if repository else None
+    with _without_previews():
+        return repository.asset_graph if repository else None
 
 
 def specs_of(asset: Any) -> Sequence[dg.AssetSpec]:

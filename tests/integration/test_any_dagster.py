@@ -97,6 +97,8 @@ def looked_at(instance: dg.DagsterInstance, graph: dg.Definitions) -> None:
 
     resources, repository = dict(graph.resources or {}), graph.get_repository_def()
     for sensor in repository.sensor_defs:
+        if isinstance(sensor, dg.AutomationConditionSensorDefinition):  # which the daemon evaluates
+            continue
         with dg.build_sensor_context(instance=instance, repository_def=repository, resources=resources) as context:
             sensor.evaluate_tick(context)
     states = staleness.asset_states(instance, graph)

@@ -276,6 +276,27 @@ def test_a_sensor_reads_the_graph_of_its_code_location(instance):
     assert dagster_internals.graph_of_sensor(dg.build_sensor_context(instance=instance)) is None
 
 
+def test_assets_and_checks_get_other_keys_also_of_their_inputs_and_dependencies():
+    def prefixed(key: dg.AssetKey) -> dg.AssetKey:
+        return key.with_prefix("p")
+
+    @dg.asset(deps=["elsewhere"])
+    def reads(made: None) -> None:
+        del made
+
+    asset = dagster_internals.with_asset_keys(reads, prefixed)
+    assert asset.key == prefixed(dg.AssetKey("reads"))
+    assert asset.keys_by_input_name["made"] == prefixed(MADE)
+    assert asset.asset_deps[asset.key] == {prefixed(MADE), prefixed(dg.AssetKey("elsewhere"))}
+    assert dagster_internals.with_asset_keys(good, prefixed).check_keys == {dg.AssetCheckKey(prefixed(MADE), "good")}
+    spec = dagster_internals.with_asset_keys(dg.AssetSpec("one", deps=["two"]), prefixed)
+    assert (spec.key, [dep.asset_key for dep in spec.deps]) == (
+        prefixed(dg.AssetKey("one")),
+        [prefixed(dg.AssetKey("two"))],
+    )
+    assert dagster_internals.with_asset_keys("anything", prefixed) == "anything"
+
+
 def test_a_sensor_knows_its_code_location():
     origin = GrpcServerCodeLocationOrigin(host="localhost", socket="/tmp/code", location_name="models")
     context = dg.SensorEvaluationContext(
