@@ -197,6 +197,7 @@ ON_A_LAPTOP = [
 VALUES_OF_UNREAD = {
     "home": "/elsewhere",
     "automation": "off",
+    "project": "support",
     "retrain_min_drift": "0.7",
     "webhook": "https://example.org/hook",
     "webhook_format": "teams",
@@ -209,7 +210,17 @@ VALUES_OF_UNREAD = {
 UNREAD = [
     Row(name, value=VALUES_OF_UNREAD.get(name, "7"))
     for name in (
-        *("home", "inbox", "azure_inbox", "azure_read_datasets", "automation", "watch_seconds", "ui_port", "ui_hosts"),
+        *(
+            "home",
+            "project",
+            "inbox",
+            "azure_inbox",
+            "azure_read_datasets",
+            "automation",
+            "watch_seconds",
+            "ui_port",
+            "ui_hosts",
+        ),
         *("retrain_min_new", "retrain_min_growth", "retrain_min_drift", "retrain_cooldown_minutes"),
         *(
             "stale_hours",
