@@ -26,6 +26,7 @@ from phi_assets.settings_values import (
     ProjectName,
     Regions,
     Repairs,
+    UrlOfDagster,
     WebAddress,
     Words,
     nearest,
@@ -259,6 +260,9 @@ class Settings(ChatSettings, AzureSettings):
         frozenset(),
         description="names besides localhost by which browsers reach Dagster's UI, through a tunnel or proxy of yours, "
         "separated by commas; Dagster has no login, so the proxy must have one",
+    )
+    dagster_url: UrlOfDagster | None = Field(
+        None, description="address by which people reach Dagster's UI, for the links in alerts; default, this machine's"
     )
 
     @field_validator("preset", "base_model", "automation", "watch_seconds", "retrain_cooldown_minutes", mode="before")

@@ -95,10 +95,9 @@ def send_due(outbox: Outbox, settings: Settings, webhook: SecretStr) -> list[str
 
 
 def link_to(settings: Settings, message: Message) -> str:
-    """Return the URL of the run in Dagster's UI; empty when no UI is running."""
+    """Return the URL of the run in Dagster's UI: at PHI_DAGSTER_URL, else here; empty when none is running here."""
     from phi_assets.instance import server
 
     found = server.find(settings)
-    if not found:
-        return ""
-    return f"{found.address}/runs/{message.run}" if message.run else found.address
+    address = settings.dagster_url or (found.address if found else "")
+    return f"{address}/runs/{message.run}" if address and message.run else address

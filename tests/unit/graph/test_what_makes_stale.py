@@ -198,6 +198,7 @@ VALUES_OF_UNREAD = {
     "home": "/elsewhere",
     "automation": "off",
     "project": "support",
+    "dagster_url": "https://dagster.example.org",
     "retrain_min_drift": "0.7",
     "webhook": "https://example.org/hook",
     "webhook_format": "teams",
@@ -220,6 +221,7 @@ UNREAD = [
             "watch_seconds",
             "ui_port",
             "ui_hosts",
+            "dagster_url",
         ),
         *("retrain_min_new", "retrain_min_growth", "retrain_min_drift", "retrain_cooldown_minutes"),
         *(
