@@ -8,7 +8,7 @@ from typing import Any
 
 from phi_assets.backends.azure.client.clients import clients
 from phi_assets.backends.azure.client.outputs import NotDeployed
-from phi_assets.backends.azure.client.retry import log_to_run
+from phi_assets.backends.azure.client.retry import log_to_run, with_deadline
 from phi_assets.backends.azure.storage.blob import NoDatastore, WorkspaceBlobs
 from phi_assets.errors import BackendError
 from phi_assets.ports.heartbeats import RunHeartbeats
@@ -16,6 +16,7 @@ from phi_assets.ports.heartbeats import RunHeartbeats
 ROOT = "phi/runs/"
 BEAT_SECONDS = 15.0
 LAPSED_SECONDS = 60.0
+LONGEST_READ = 20.0  # seconds: a sensor reads them, which Dagster gives 60
 LONGEST_END = 5.0  # seconds that the end of a run waits for a beat that Azure does not answer
 KEEP_SECONDS = 30 * 86_400.0  # of runs in the history of a machine that never looked again
 
@@ -60,7 +61,8 @@ class BlobHeartbeats(RunHeartbeats):
 
         blobs = self._blobs
         try:
-            beats = {name: at for name, (_, at) in blobs.listed(ROOT, note_time).items()}
+            listed = with_deadline("listing heartbeats", lambda: blobs.listed(ROOT, note_time), LONGEST_READ)
+            beats = {name: at for name, (_, at) in listed.items()}
         except (NoDatastore, NotDeployed):
             return []
         if not beats:
