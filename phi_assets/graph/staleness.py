@@ -6,6 +6,7 @@ the same versions, which its event log adopts from the catalog.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -18,7 +19,7 @@ from phi_assets.graph.dagster_internals import asset_graph, nodes_in, stale_caus
 from phi_assets.graph.io_manager import RecordIOManager
 from phi_assets.models import champions
 from phi_assets.ports.catalog import AssetCatalog, Materialised
-from phi_assets.records import Evaluation, Record
+from phi_assets.records import Evaluation, Record, RecordUnreadable
 
 CODE_VERSION = "dagster/code_version"
 DATA_VERSION = "dagster/data_version"
@@ -121,7 +122,7 @@ def asset_states(
             states[asset.name] = _judged_by_dagster(asset, event, causes[key], states)
             continue
         try:
-            states[asset.name] = _stored(asset, last, resources, states, versions, damaged)
+            states[asset.name] = _stored(asset, last, stored.get(asset.name), resources, states, versions, damaged)
         except Exception as e:
             if on_fault is None:
                 raise
@@ -171,6 +172,7 @@ def _materialisations(
 def _stored(
     asset: Asset,
     last: _Last,
+    made: Materialised | None,
     resources: Mapping[str, Any],
     states: Mapping[str, AssetState],
     versions: Mapping[str, str | None],
@@ -180,7 +182,7 @@ def _stored(
     records: RecordIOManager = resources["io_manager"]
     catalog: AssetCatalog = resources["catalog"]
     key, tags = key_of(asset.name), last.tags
-    record = records.latest(key)
+    record = _recorded(records, key, made)
     port = resources[str(asset.port)]
     unreachable = asset.port != PLACE and not damaged.isdisjoint(asset.upstream)
     if tags and not unreachable and (record is None or record.digest != tags.get(DATA_VERSION)):
@@ -213,6 +215,16 @@ def _stored(
         failed_checks=tuple(failed),
         live=asset.live,
     )
+
+
+def _recorded(records: RecordIOManager, key: dg.AssetKey, made: Materialised | None) -> Record | None:
+    """Return the asset's last record: this home's, else the catalog's, without another request for each asset."""
+    here = records.here(key)
+    if here or made is None or records.unreadable(key):
+        return here
+    with suppress(RecordUnreadable):
+        return made.to_record()
+    return None
 
 
 def recorded(definitions: dg.Definitions, reason: str) -> dict[str, AssetState]:
