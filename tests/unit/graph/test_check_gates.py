@@ -3,7 +3,6 @@
 import dataclasses
 from pathlib import Path
 
-import dagster as dg
 import pytest
 
 import phi_assets.defs.dataset.checks
@@ -55,15 +54,3 @@ def test_a_stricter_threshold_reopens_the_question(catalog: HomeCatalog, monkeyp
     monkeypatch.setattr(check_gates, "current", lambda: stricter)
     with pytest.raises(NotPassed, match="has not judged"):
         require_passed(catalog, DATASET, SUBJECT)
-
-
-def test_a_check_reported_by_hand_opens_nothing(tmp_path: Path):
-    empty = HomeCatalog(state=str(tmp_path / "empty"))
-    with dg.DagsterInstance.ephemeral() as instance:
-        for name in check_gates.BLOCKING[DATASET]:
-            by_hand = dg.AssetCheckEvaluation(
-                asset_key=dg.AssetKey(DATASET), check_name=name, passed=True, metadata={check_gates.SUBJECT: SUBJECT}
-            )
-            instance.report_runless_asset_event(by_hand)
-        with pytest.raises(NotPassed, match="has not judged"):
-            require_passed(empty, DATASET, SUBJECT)
