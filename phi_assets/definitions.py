@@ -13,6 +13,7 @@ import dagster as dg
 from phi_assets.backends import select
 from phi_assets.files import DamagedFile
 from phi_assets.graph import asset_facts, code_versions
+from phi_assets.graph.asset_keys import with_project
 from phi_assets.graph.dagster_internals import check_specs_of, load_folder, specs_of, with_code_references
 from phi_assets.instance import home
 from phi_assets.settings import Settings, current
@@ -27,14 +28,15 @@ def definitions() -> dg.Definitions:
     loaded, tree = load_folder(Path(__file__).parent)
     resources = {**(loaded.resources or {}), **select.build_resources(settings)}
     assets, absent = _assets(loaded.assets or (), settings)
+    checks = [
+        check
+        for check in loaded.asset_checks or ()
+        if all(asset_facts.is_here(spec.metadata, settings) for spec in check_specs_of(check))
+        and absent.isdisjoint(spec.asset_key for spec in check_specs_of(check))
+    ]
     return dg.Definitions(
-        assets=with_versions(with_code_references(assets), resources, settings),
-        asset_checks=[
-            check
-            for check in loaded.asset_checks or ()
-            if all(asset_facts.is_here(spec.metadata, settings) for spec in check_specs_of(check))
-            and absent.isdisjoint(spec.asset_key for spec in check_specs_of(check))
-        ],
+        assets=with_project(with_versions(with_code_references(assets), resources, settings)),
+        asset_checks=with_project(checks),
         jobs=_here(loaded.jobs, settings),
         schedules=_here(loaded.schedules, settings),
         sensors=_here(loaded.sensors, settings),

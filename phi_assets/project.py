@@ -13,6 +13,8 @@ BUNDLED = PACKAGE / "bundled"
 PROGRAMS = frozenset({"chat_code", "dataset_code", "evaluation_code", "export_code", "serving_code", "training_code"})
 INSTALLED = BUNDLED.is_dir()
 PROJECT = BUNDLED if INSTALLED else PACKAGE.parent
+LOCATION = "phi_assets"
+"""The name of the code location, also in workspace.yaml and pyproject.toml."""
 WORKING_FOLDER = Path.cwd() if INSTALLED else PROJECT
 """Where relative paths of settings start, and where `.env` lies: an installed package writes nothing into itself."""
 

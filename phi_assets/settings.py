@@ -23,8 +23,10 @@ from phi_assets.settings_values import (
     DatasetAddress,
     HostNames,
     KeepFields,
+    ProjectName,
     Regions,
     Repairs,
+    UrlOfDagster,
     WebAddress,
     Words,
     nearest,
@@ -73,6 +75,9 @@ class Settings(ChatSettings, AzureSettings):
 
     backend: Literal["local", "azure"] = Field("local", description="where the graph runs: this machine, or Azure")
     home: Path = Field(Path(".phi"), description="folder of all state: data, models, Dagster's own storage")
+    project: ProjectName | None = Field(
+        None, description="first part of every asset key, so that one Dagster can have several of these projects"
+    )
 
     dataset: DatasetAddress = Field(
         str(OWN_DATASET if INSTALLED else OWN_DATASET.relative_to(PROJECT)),
@@ -255,6 +260,9 @@ class Settings(ChatSettings, AzureSettings):
         frozenset(),
         description="names besides localhost by which browsers reach Dagster's UI, through a tunnel or proxy of yours, "
         "separated by commas; Dagster has no login, so the proxy must have one",
+    )
+    dagster_url: UrlOfDagster | None = Field(
+        None, description="address by which people reach Dagster's UI, for the links in alerts; default, this machine's"
     )
 
     @field_validator("preset", "base_model", "automation", "watch_seconds", "retrain_cooldown_minutes", mode="before")

@@ -110,6 +110,20 @@ def _azure_name(value: str) -> str:
     return value
 
 
+def _url_of_dagster(value: str) -> str:
+    if not re.fullmatch(r"https?://[^/\s?#@]+(/[^\s?#@]*)?", value):
+        raise ValueError(
+            "not an address that begins with https:// or http://, without a password, a query and a fragment"
+        )
+    return value.rstrip("/")
+
+
+def _project(value: str) -> str:
+    if not re.fullmatch(r"[a-z][a-z0-9_]{0,30}", value):
+        raise ValueError("1 to 31 of a-z, 0-9 and _, beginning with a letter")
+    return value
+
+
 def _web_address(value: SecretStr) -> SecretStr:
     if not re.match(r"https?://[^/\s]+", value.get_secret_value()):
         raise ValueError("not an address that begins with https://")
@@ -131,4 +145,6 @@ WebAddress = Annotated[SecretStr, AfterValidator(_web_address)]
 SubscriptionId = Annotated[str, AfterValidator(_subscription_id)]
 AppId = Annotated[str, AfterValidator(_app_id)]
 Region = Annotated[str, AfterValidator(_region)]
+UrlOfDagster = Annotated[str, AfterValidator(_url_of_dagster)]
+ProjectName = Annotated[str, AfterValidator(_project)]
 AzureName = Annotated[str, AfterValidator(_azure_name)]

@@ -12,6 +12,7 @@ from phi_assets.backends.select import build_resources
 from phi_assets.cli.console import print_error
 from phi_assets.endpoint_client import Answer, NoAnswer, chat
 from phi_assets.errors import BackendError
+from phi_assets.graph.asset_keys import key_of
 from phi_assets.graph.io_manager import RecordIOManager
 from phi_assets.instance import home
 from phi_assets.ports.chat import SharedAnswers
@@ -138,5 +139,5 @@ def answers_of(settings: Settings, resources: Mapping[str, Any]) -> Answers:
 
 def _run_of(settings: Settings, asset: str) -> str | None:
     with home.instance(settings) as instance:
-        event = instance.get_latest_materialization_event(dg.AssetKey(asset))
+        event = instance.get_latest_materialization_event(key_of(asset))
     return event.run_id if event else None

@@ -159,7 +159,7 @@ class Made:
 def make_graph(settings: Settings, instance: dg.DagsterInstance, definitions: dg.Definitions, ui: "Interface") -> Made:
     """Run waves of assets until everything is fresh or something fails; return the result."""
     made = Made()
-    for run_id in dead_runs.fail_dead_runs(instance):
+    for run_id in dead_runs.fail_dead_runs(instance, (definitions.resources or {}).get("heartbeats")):
         say("run", f"{run_id[:8]}: its process had died; marked as failed")
     for run_id in runs.under_way(instance):
         say("run", f"{run_id[:8]} of an earlier call is still going; following it on {ui.address}/runs/{run_id}")

@@ -75,7 +75,8 @@ def show(settings: Settings, *, as_json: bool) -> int:
         show_states(states)
         if differing:
             print_field("history", _history(differing), width=LABEL)
-        print_field("would run", ", ".join(wave) or "nothing", width=LABEL)
+        would_run = UNKNOWN if "catalog" in parts.faults else ", ".join(wave) or "nothing"
+        print_field("would run", would_run, width=LABEL)
         print_field("retraining", f"{'due' if retraining.start else 'not due'}: {retraining.reason}", width=LABEL)
         address = endpoint["address"] or "none yet"
         running = f"{address}{'' if endpoint['alive'] else ' (not running)'}"

@@ -13,10 +13,11 @@ import dagster as dg
 from phi_assets import markdown
 from phi_assets.errors import BackendError
 from phi_assets.graph import metadata_values
+from phi_assets.graph.asset_keys import input_versions, key_of
 from phi_assets.graph.check_gates import BLOCKING, SUBJECT, valid_verdicts, verdict_of
-from phi_assets.graph.dagster_internals import check_history
+from phi_assets.graph.dagster_internals import events_of_run, last_evaluations
 from phi_assets.graph.io_manager import RecordIOManager
-from phi_assets.graph.staleness import CODE_VERSION, DATA_VERSION, INPUT_PREFIX, Asset, versions_of
+from phi_assets.graph.staleness import CODE_VERSION, DATA_VERSION, Asset, versions_of
 from phi_assets.outcome import CheckOutcome
 from phi_assets.ports.base import Port
 from phi_assets.ports.catalog import AssetCatalog, Materialised, Verdict
@@ -28,7 +29,6 @@ USER_PROVIDED = "dagster/data_version_is_user_provided"
 NO_EVENT = "NULL"  # as Dagster writes it where an input had no event
 MOST_BYTES = 10_000  # of a record in an event
 WHY = "another machine made it, or this history was wiped"
-VERDICTS = 100  # maximum number of results that are searched for a version that is not the newest
 
 
 def differences(instance: dg.DagsterInstance, assets: Iterable[Asset], resources: Mapping[str, Any]) -> dict[str, bool]:
@@ -75,7 +75,7 @@ def _catalogued(assets: Iterable[Asset], stored: Mapping[str, Materialised]) -> 
 
 def tags_of(instance: dg.DagsterInstance, asset: str) -> dict[str, str]:
     """Return the tags of the asset's last materialisation in the log; none before the first."""
-    event = instance.get_latest_materialization_event(dg.AssetKey.from_user_string(asset))
+    event = instance.get_latest_materialization_event(key_of(asset))
     made = event.asset_materialization if event else None
     return dict(made.tags or {}) if made else {}
 
@@ -88,7 +88,7 @@ def is_of(made: Materialised, tags: Mapping[str, str]) -> bool:
 def _follow(instance: dg.DagsterInstance, made: Materialised, port: Port, resources: Mapping[str, Any]) -> bool:
     """Bring log and record of one asset up to the catalog; return whether its materialisation was adopted."""
     records: RecordIOManager = resources["io_manager"]
-    key = dg.AssetKey.from_user_string(made.asset)
+    key = key_of(made.asset)
     is_logged, here = is_of(made, tags_of(instance, made.asset)), records.here(key)
     if is_logged and here and here.digest == made.data_version:
         return False
@@ -102,10 +102,10 @@ def _follow(instance: dg.DagsterInstance, made: Materialised, port: Port, resour
 
 
 def _report(instance: dg.DagsterInstance, made: Materialised, record: Record, verdicts: Iterable[Verdict]) -> None:
-    pointers = {EVENT_POINTER + each: _pointer(instance, each) for each in made.inputs}
+    pointers = {EVENT_POINTER + key_of(each).to_user_string(): _pointer(instance, each) for each in made.inputs}
     instance.report_runless_asset_event(
         dg.AssetMaterialization(
-            dg.AssetKey.from_user_string(made.asset),
+            key_of(made.asset),
             description=f"adopted: {WHY}",
             tags={**versions_of(made), **pointers, USER_PROVIDED: "true"},
             metadata=_metadata(made, record),
@@ -114,7 +114,7 @@ def _report(instance: dg.DagsterInstance, made: Materialised, record: Record, ve
     for verdict in verdicts:
         instance.report_runless_asset_event(
             dg.AssetCheckEvaluation(
-                asset_key=dg.AssetKey.from_user_string(made.asset),
+                asset_key=key_of(made.asset),
                 check_name=verdict.check,
                 passed=verdict.passed,
                 description=markdown.text(verdict.description),
@@ -126,7 +126,7 @@ def _report(instance: dg.DagsterInstance, made: Materialised, record: Record, ve
 
 def _pointer(instance: dg.DagsterInstance, asset: str) -> str:
     """Return the storage id of an input's last event in this log, as Dagster writes it into the tags."""
-    key = dg.AssetKey.from_user_string(asset)
+    key = key_of(asset)
     found = instance.fetch_materializations(key, limit=1).records or instance.fetch_observations(key, limit=1).records
     return str(found[0].storage_id) if found else NO_EVENT
 
@@ -152,27 +152,34 @@ def _share_older(instance: dg.DagsterInstance, assets: Iterable[Asset], resource
     for asset in assets:
         if asset.source or not asset.port or asset.name in stored:
             continue
-        key = dg.AssetKey.from_user_string(asset.name)
+        key = key_of(asset.name)
         event, record = instance.get_latest_materialization_event(key), records.here(key)
         tags = tags_of(instance, asset.name)
         if event is None or record is None or record.digest != tags.get(DATA_VERSION):
             continue
-        inputs = {name.removeprefix(INPUT_PREFIX): each for name, each in tags.items() if name.startswith(INPUT_PREFIX)}
+        inputs = input_versions(tags)
         code = tags.get(CODE_VERSION, "")
         if code == asset.code_version:  # judged by the rules of now, which are part of the code version
-            catalog.judge(_judged_by_runs(instance, asset.name, record.digest))
+            catalog.judge(_judged_by_runs(instance, asset.name, record.digest, event.run_id))
         values = json.loads(record.to_json())
         catalog.put(Materialised(asset.name, record.digest, code, inputs, values, event.run_id, event.timestamp))
 
 
-def _judged_by_runs(instance: dg.DagsterInstance, asset: str, subject: str) -> Iterator[Verdict]:
-    """Yield the last verdict of each blocking check on the version by a run: a report that no run made is none."""
-    for check in BLOCKING.get(asset, ()):
-        key = dg.AssetCheckKey(dg.AssetKey.from_user_string(asset), check)
-        for run_id, data in check_history(instance, key, VERDICTS):
-            judged = data.metadata.get(SUBJECT)
-            if judged and judged.value == subject and instance.get_run_by_id(run_id):
-                passed = data.passed or data.severity == dg.AssetCheckSeverity.WARN
-                outcome = CheckOutcome(passed, markdown.plain(data.description or ""))
-                yield verdict_of(asset, check, subject, outcome)
-                break
+def _judged_by_runs(instance: dg.DagsterInstance, asset: str, subject: str, run: str) -> Iterator[Verdict]:
+    """Yield the verdict of each blocking check on the version, the last one, or that of the run that made the version.
+
+    A report that no run made is none.
+    """
+    keys = [dg.AssetCheckKey(key_of(asset), check) for check in BLOCKING.get(asset, ())]
+    of_run = events_of_run(instance, run, dg.DagsterEventType.ASSET_CHECK_EVALUATION).records if run else ()
+    last = [entry for _, entry in last_evaluations(instance, keys).values()]
+    by_check: dict[str, Verdict] = {}
+    for entry in (*(record.event_log_entry for record in of_run), *last):
+        data = entry.get_dagster_event().asset_check_evaluation_data
+        judged = data.metadata.get(SUBJECT)
+        is_of = dg.AssetCheckKey(data.asset_key, data.check_name) in keys and judged and judged.value == subject
+        if is_of and entry.run_id and instance.get_run_by_id(entry.run_id):
+            passed = data.passed or data.severity == dg.AssetCheckSeverity.WARN
+            outcome = CheckOutcome(passed, markdown.plain(data.description or ""))
+            by_check[data.check_name] = verdict_of(asset, data.check_name, subject, outcome)
+    yield from by_check.values()

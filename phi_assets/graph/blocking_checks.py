@@ -7,6 +7,12 @@ import dagster as dg
 BLOCKING: dict[str, tuple[str, ...]] = {}
 """The blocking checks of each asset, from `blocking`. Every asset directly downstream requires their verdicts."""
 
+VALID_HOURS: dict[str, float] = {"gpu_quota": 24.0}
+"""For how long the verdicts on an asset open what is downstream, where the world may change and the version does not.
+
+Longer than a run takes: the evaluation requires them too, after the training.
+"""
+
 CHECKED_IN: dict[str, set[str]] = {}
 """The modules that declare an asset's blocking checks: their code decides what may follow."""
 

@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterable
 import dagster as dg
 
 from phi_assets import markdown
-from phi_assets.graph.blocking_checks import BLOCKING, blocking
+from phi_assets.graph.asset_keys import key_of
+from phi_assets.graph.blocking_checks import BLOCKING, VALID_HOURS, blocking
 from phi_assets.graph.code_versions import rules_of
 from phi_assets.graph.dagster_internals import runs
 from phi_assets.outcome import CheckOutcome
@@ -42,7 +43,7 @@ def check_result(
     verdict = verdict_of(asset, name, subject, outcome)
     catalog.judge([verdict])
     return dg.AssetCheckResult(
-        asset_key=asset,
+        asset_key=key_of(asset),
         check_name=name,
         passed=outcome.passed and not outcome.warning,
         severity=dg.AssetCheckSeverity.WARN if outcome.passed and outcome.warning else dg.AssetCheckSeverity.ERROR,
@@ -144,11 +145,11 @@ def wait_for_verdicts(
 
 def _is_being_made(instance: dg.DagsterInstance, asset: str, but_by: str) -> bool:
     others = [run for run in runs(instance, dg.RunsFilter(statuses=GOING_ON)) if run.run_id != but_by]
-    return any(run.asset_selection and dg.AssetKey(asset) in run.asset_selection for run in others)
+    return any(run.asset_selection and key_of(asset) in run.asset_selection for run in others)
 
 
 def require_passed(catalog: AssetCatalog, asset: str, subject: str) -> None:
-    """Raise NotPassed, with each check that is missing or failed on the asset's version `subject`.
+    """Raise NotPassed, with each check that is missing, failed or too old on the asset's version `subject`.
 
     Raises LookupError when no blocking check of the asset is loaded: without them nothing would be refused.
     """
@@ -158,13 +159,27 @@ def require_passed(catalog: AssetCatalog, asset: str, subject: str) -> None:
     unjudged = [
         f"{asset}: check {name} has not judged version {subject[:12]}; materialise {asset} again" for name in missing
     ]
-    reasons = unjudged + failed
+    reasons = unjudged + failed + _too_old(catalog, asset, subject)
     if reasons:
         raise NotPassed(
             description="refused: " + "; ".join(reasons),
             metadata={ASSET: asset, SUBJECT: subject} if subject else None,
             allow_retries=False,
         )
+
+
+def _too_old(catalog: AssetCatalog, asset: str, subject: str) -> list[str]:
+    """Return a line for each verdict that was given too long ago, such as on a quota, which others use meanwhile."""
+    hours = VALID_HOURS.get(asset)
+    if hours is None:
+        return []
+    ages = {name: (time.time() - each.at) / 3600 for name, each in valid_verdicts(catalog, asset, subject).items()}
+    return [
+        f"{asset}: check {name} judged version {subject[:12]} {age:.0f} hours ago, and counts for {hours:g} hours; "
+        f"materialise {asset} again"
+        for name, age in ages.items()
+        if age > hours
+    ]
 
 
 def require_deps_passed(instance: dg.DagsterInstance, catalog: AssetCatalog, names: Iterable[str]) -> None:
@@ -179,6 +194,6 @@ def _newest(instance: dg.DagsterInstance, catalog: AssetCatalog, name: str) -> s
     stored = catalog.latest(name)
     if stored:
         return stored.data_version
-    event = instance.get_latest_materialization_event(dg.AssetKey(name))
+    event = instance.get_latest_materialization_event(key_of(name))
     made = event.asset_materialization if event else None
     return (made.tags or {}).get(DATA_VERSION, "") if made else ""

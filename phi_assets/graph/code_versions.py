@@ -21,6 +21,7 @@ import platformdirs
 from phi_assets import code_digest, project
 from phi_assets.files import atomic_write, tree_sha256
 from phi_assets.graph import asset_facts, blocking_checks
+from phi_assets.graph.asset_keys import name_of
 from phi_assets.graph.dagster_internals import definition_line
 from phi_assets.models.recipes import preset_file
 from phi_assets.ports.base import Port
@@ -73,7 +74,7 @@ def code_of(spec: dg.AssetSpec, resources: Mapping[str, Any]) -> Code | None:
     """Return what decides the asset; None for an asset without facts, such as one that a user adds."""
     if asset_facts.SETTINGS not in spec.metadata:
         return None
-    name = spec.key.to_user_string()
+    name = name_of(spec.key)
     place = definition_line(spec)
     assert place, f"{name} has no code reference"
     module = _module_of(place[0])

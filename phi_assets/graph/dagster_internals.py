@@ -8,7 +8,7 @@ no public equivalent. Each function has a test that fails when Dagster changes w
 
 import json
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -51,6 +51,22 @@ def load_folder(path: Path) -> tuple[dg.Definitions, dg.ComponentTree]:
         return tree.build_defs_at_path(tree.defs_module_path), tree
 
 
+def with_asset_keys(definition: Any, key_of: Callable[[dg.AssetKey], dg.AssetKey]) -> Any:
+    """Return assets or checks with other keys, also of their inputs and dependencies; anything else as it is.
+
+    `AssetsDefinition.with_attributes`; `map_asset_specs` leaves the inputs and the checks.
+    """
+    if isinstance(definition, dg.AssetSpec):
+        deps = [dg.AssetDep(key_of(dep.asset_key), partition_mapping=dep.partition_mapping) for dep in definition.deps]
+        return definition.replace_attributes(key=key_of(definition.key), deps=deps)
+    if not isinstance(definition, dg.AssetsDefinition):
+        return definition
+    upstream = {key for keys in definition.asset_deps.values() for key in keys}
+    checked = {check.asset_key for check in definition.check_keys}
+    keys = {*definition.keys, *definition.keys_by_input_name.values(), *upstream, *checked}
+    return definition.with_attributes(asset_key_replacements={key: key_of(key) for key in keys})
+
+
 def asset_graph(definitions: dg.Definitions) -> Any:
     """Return the graph of the definitions: `Definitions.resolve_asset_graph`."""
     return definitions.resolve_asset_graph()
@@ -64,7 +80,8 @@ def nodes_in(graph: Any) -> list[Any]:
 def graph_of_sensor(context: dg.SensorEvaluationContext) -> Any:
     """Return the graph of the code location that a sensor belongs to: `RepositoryDefinition.asset_graph`."""
     repository = context.repository_def
-    return repository.asset_graph if repository else None
+    with _without_previews():
+        return repository.asset_graph if repository else None
 
 
 def specs_of(asset: Any) -> Sequence[dg.AssetSpec]:
@@ -150,16 +167,20 @@ def _without_previews() -> Iterator[None]:
         yield
 
 
-def check_history(instance: dg.DagsterInstance, key: dg.AssetCheckKey, limit: int) -> Iterator[tuple[str, Any]]:
-    """Yield the run and the event data of a check's last `limit` executions that ended, the newest first.
+def last_evaluations(
+    instance: dg.DagsterInstance, keys: Sequence[dg.AssetCheckKey]
+) -> dict[int, tuple[dg.AssetCheckKey, dg.EventLogEntry]]:
+    """Return the event of each check's last execution, if that has ended, with its key, by the execution's number.
 
-    `EventLogStorage.get_asset_check_execution_history`: the public instance has no history of one check.
+    `EventLogStorage.get_latest_asset_check_execution_by_key`: the history of a check is not readable on Dagster+.
     """
-    for record in instance.event_log_storage.get_asset_check_execution_history(key, limit=limit):
-        entry = record.event
-        event = entry.dagster_event if entry else None
-        if entry and event and event.event_type_value == "ASSET_CHECK_EVALUATION":
-            yield entry.run_id, event.event_specific_data
+    found = instance.event_log_storage.get_latest_asset_check_execution_by_key(list(keys)) if keys else {}
+    ended: dict[int, tuple[dg.AssetCheckKey, dg.EventLogEntry]] = {}
+    for key, record in found.items():
+        event = record.event.dagster_event if record.event else None
+        if record.event and event and event.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION:
+            ended[record.id] = key, record.event
+    return ended
 
 
 def last_check_run(instance: dg.DagsterInstance, key: dg.AssetCheckKey) -> str:
@@ -190,15 +211,15 @@ def set_pool_limit(instance: dg.DagsterInstance, pool: str, limit: int) -> None:
         storage.set_concurrency_slots(pool, limit)
 
 
-def free_slots_of_ended_runs(instance: dg.DagsterInstance) -> None:
-    """Free the pool slots of runs that ended: a killed run returns none, and the next run would wait for ever.
+def free_slots_of_ended_runs(instance: dg.DagsterInstance, pools: Iterable[str]) -> None:
+    """Free the slots of ended runs in these pools: a killed run returns none, and the next would wait for ever.
 
     `EventLogStorage.free_concurrency_slots_for_run`, for which the public instance has no method.
     """
     storage = instance.event_log_storage
     if not storage.supports_global_concurrency_limits:
         return
-    for pool in storage.get_concurrency_keys():
+    for pool in storage.get_concurrency_keys().intersection(pools):
         info = storage.get_concurrency_info(pool)
         for run_id in {step.run_id for step in (*info.claimed_slots, *info.pending_steps)}:
             run = instance.get_run_by_id(run_id)
@@ -211,14 +232,14 @@ def newest_event(instance: dg.DagsterInstance) -> int:
     return instance.event_log_storage.get_maximum_record_id() or 0
 
 
-def events_after(
-    instance: dg.DagsterInstance, storage_id: int, kind: dg.DagsterEventType, limit: int
-) -> dict[int, dg.EventLogEntry]:
-    """Return at most `limit` events of one kind after the storage id, of all runs, by storage id.
+def ended_after(instance: dg.DagsterInstance, storage_id: int, kind: Any, limit: int) -> dict[int, dg.EventLogEntry]:
+    """Return at most `limit` ends of runs of one kind after the storage id, by storage id.
 
-    `EventLogStorage.get_logs_for_all_runs_by_log_id`, which Dagster's own daemon reads the event log with.
+    `DagsterInstance.fetch_run_status_changes`, which every storage has: a sharded one has no other log across runs.
     """
-    return dict(instance.event_log_storage.get_logs_for_all_runs_by_log_id(storage_id, {kind}, limit))
+    after = dg.RunStatusChangeRecordsFilter(kind, after_storage_id=storage_id)
+    found = instance.fetch_run_status_changes(after, limit, ascending=True)
+    return {record.storage_id: record.event_log_entry for record in found.records}
 
 
 def versions_of_output(context: dg.OutputContext) -> tuple[str, dict[str, str]]:
@@ -241,6 +262,11 @@ def is_default_launcher(instance: dg.DagsterInstance) -> bool:
     return isinstance(instance.run_launcher, DefaultRunLauncher)
 
 
+def reports_health(instance: dg.DagsterInstance) -> bool:
+    """Return whether the launcher finds dead runs itself, as Kubernetes' does: `supports_check_run_worker_health`."""
+    return bool(instance.run_launcher.supports_check_run_worker_health)
+
+
 def location_of_run(run: dg.DagsterRun) -> str:
     """Return the code location that the run was launched from; empty for one that a process started itself."""
     origin = run.remote_job_origin
@@ -255,6 +281,17 @@ def socket_of_run(run: dg.DagsterRun) -> str:
     from dagster._core.storage.tags import GRPC_INFO_TAG
 
     return json.loads(run.tags.get(GRPC_INFO_TAG, "{}")).get("socket") or ""
+
+
+def location_of_sensor(context: dg.SensorEvaluationContext) -> str:
+    """Return the code location that a sensor belongs to; empty outside of the daemon: `code_location_origin`."""
+    origin = context.code_location_origin
+    return origin.location_name if origin else ""
+
+
+def checks_in(graph: Any) -> list[dg.AssetCheckKey]:
+    """Return the keys of a graph's checks: `AssetGraph.asset_check_keys`."""
+    return sorted(graph.asset_check_keys)
 
 
 def run_webserver(options: Sequence[str], wrap: Callable[[Any], Any]) -> None:

@@ -8,8 +8,9 @@ from typing import Any
 import dagster as dg
 
 from phi_assets.conversations.drift import FEWEST_NEW, FEWEST_TRAINED_ON, Drift
+from phi_assets.graph.asset_keys import input_tag, key_of
 from phi_assets.graph.dagster_internals import last_planned_run
-from phi_assets.graph.staleness import DATA_VERSION, INPUT_PREFIX
+from phi_assets.graph.staleness import DATA_VERSION
 from phi_assets.outcome import CheckOutcome
 from phi_assets.ports.evaluation import ModelRegistry
 from phi_assets.ports.serving import EndpointHost
@@ -20,11 +21,11 @@ MOST_VERSIONS = 1000  # that are searched for the one that was read; more change
 
 def passed_on(instance: dg.DagsterInstance, source: str, reader: str, *, hours: float, remedy: str) -> CheckOutcome:
     """Fail when `source` has had content for more than `hours` that `reader` was not made from."""
-    event = instance.get_latest_materialization_event(dg.AssetKey(reader))
+    event = instance.get_latest_materialization_event(key_of(reader))
     made = event.asset_materialization if event else None
     if made is None:
         return CheckOutcome(True, f"{reader} was not made yet")
-    read = (made.tags or {}).get(INPUT_PREFIX + source, "")
+    read = (made.tags or {}).get(input_tag(source), "")
     since = _unread_since(instance, source, read)
     if since is None:
         return CheckOutcome(True, f"{reader} was made from the newest {source}, {read[:12]}", {"hours_waiting": 0.0})
@@ -48,7 +49,7 @@ def _unread_since(instance: dg.DagsterInstance, source: str, read: str) -> float
 
 def _versions(instance: dg.DagsterInstance, asset: str) -> Iterator[tuple[str, float]]:
     """Yield every observed or materialised data version with its time (seconds since 1970), the newest first."""
-    key, cursor, more = dg.AssetKey(asset), None, True
+    key, cursor, more = key_of(asset), None, True
     is_made = instance.get_latest_materialization_event(key) is not None
     fetch = instance.fetch_materializations if is_made else instance.fetch_observations
     while more:
@@ -65,7 +66,7 @@ def champion_serves(
     instance: dg.DagsterInstance, run_id: str, registry: ModelRegistry, endpoint_host: EndpointHost
 ) -> CheckOutcome:
     """Fail when another version than the champion receives the traffic, unless a run is deploying at the moment."""
-    if instance.get_latest_materialization_event(dg.AssetKey("online_deployment")) is None:
+    if instance.get_latest_materialization_event(key_of("online_deployment")) is None:
         return CheckOutcome(True, "no deployment yet")
     champion = registry.champion()
     if champion is None:
@@ -91,7 +92,7 @@ def _serving(endpoint_host: EndpointHost) -> str:
 
 def _run_making(instance: dg.DagsterInstance, asset: str, but: str) -> str:
     """Return the id of an unfinished run, other than `but`, that planned to make the asset; empty without one."""
-    planned = last_planned_run(instance, dg.AssetKey(asset))
+    planned = last_planned_run(instance, key_of(asset))
     run = instance.get_run_by_id(planned) if planned and planned != but else None
     return planned if run and not run.is_finished else ""
 

@@ -13,8 +13,10 @@ import dagster as dg
 
 from phi_assets.errors import BackendError
 from phi_assets.files import atomic_write, set_aside
+from phi_assets.graph.asset_keys import name_of
 from phi_assets.graph.dagster_internals import versions_of_output
 from phi_assets.ports.catalog import AssetCatalog, Materialised
+from phi_assets.ports.heartbeats import RunHeartbeats
 from phi_assets.records import Record, RecordUnreadable
 
 
@@ -26,6 +28,8 @@ class RecordIOManager(dg.ConfigurableIOManager):
 
     folder: str
     catalog: AssetCatalog | None = None
+    heartbeats: RunHeartbeats | None = None
+    """Renewed while a run uses this I/O manager, which each run does that makes an asset."""
 
     def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
         if obj is None:
@@ -68,11 +72,11 @@ class RecordIOManager(dg.ConfigurableIOManager):
         try:
             record = Record.load(self._path(key))
             if record is None and self.catalog:
-                record = self.catalog.record(key.to_user_string())
+                record = self.catalog.record(name_of(key))
         except RecordUnreadable as e:
-            raise RecordMissing(f"{key.to_user_string()} cannot be used, because {e}; materialise it again") from e
+            raise RecordMissing(f"{name_of(key)} cannot be used, because {e}; materialise it again") from e
         if record is None:
-            raise RecordMissing(f"{key.to_user_string()} does not exist yet; materialise it first")
+            raise RecordMissing(f"{name_of(key)} does not exist yet; materialise it first")
         return record
 
     def latest(self, key: dg.AssetKey) -> Record | None:
@@ -80,7 +84,7 @@ class RecordIOManager(dg.ConfigurableIOManager):
         if self._path(key).is_file() or not self.catalog:
             return self.here(key)
         try:
-            return self.catalog.record(key.to_user_string())
+            return self.catalog.record(name_of(key))
         except (RecordUnreadable, BackendError):
             return None
 
@@ -94,7 +98,7 @@ class RecordIOManager(dg.ConfigurableIOManager):
     def all_latest(self) -> dict[str, Record]:
         """Return the last record of every asset that this home has and that can be read, by the asset's name."""
         keys = [dg.AssetKey(path.stem) for path in sorted(Path(self.folder).glob("*.json"))]
-        found = {key.to_user_string(): self.here(key) for key in keys}
+        found = {name_of(key): self.here(key) for key in keys}
         return {name: record for name, record in found.items() if record}
 
     def unreadable(self, key: dg.AssetKey) -> str:
@@ -109,16 +113,16 @@ class RecordIOManager(dg.ConfigurableIOManager):
         return Path(self.folder, "steps", *context.get_identifier()).with_suffix(".json")
 
     def _path(self, key: dg.AssetKey) -> Path:
-        return Path(self.folder, *key.path).with_suffix(".json")
+        return Path(self.folder, *dg.AssetKey.from_user_string(name_of(key)).path).with_suffix(".json")
 
 
 def _materialised(context: dg.OutputContext, record: Record) -> Materialised:
     code_version, inputs = versions_of_output(context)
     return Materialised(
-        asset=context.asset_key.to_user_string(),
+        asset=name_of(context.asset_key),
         data_version=record.digest,
         code_version=code_version,
-        inputs=inputs,
+        inputs={name_of(dg.AssetKey.from_user_string(key)): version for key, version in inputs.items()},
         record=json.loads(record.to_json()),
         run=context.run_id,
         at=time.time(),

@@ -6,6 +6,7 @@ the same versions, which its event log adopts from the catalog.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -13,15 +14,15 @@ import dagster as dg
 
 from phi_assets.errors import BackendError
 from phi_assets.graph import asset_facts, check_gates
+from phi_assets.graph.asset_keys import input_tag, key_of, name_of
 from phi_assets.graph.dagster_internals import asset_graph, nodes_in, stale_causes
 from phi_assets.graph.io_manager import RecordIOManager
 from phi_assets.models import champions
 from phi_assets.ports.catalog import AssetCatalog, Materialised
-from phi_assets.records import Evaluation, Record
+from phi_assets.records import Evaluation, Record, RecordUnreadable
 
 CODE_VERSION = "dagster/code_version"
 DATA_VERSION = "dagster/data_version"
-INPUT_PREFIX = "dagster/input_data_version/"
 
 
 Status = Literal["fresh", "missing", "stale", "blocked", "observed", "unknown"]
@@ -72,9 +73,9 @@ def assets_in(graph: Any) -> list[Asset]:
     """Return every asset of a resolved graph, upstream assets first."""
     return [
         Asset(
-            name=node.key.to_user_string(),
+            name=name_of(node.key),
             group=node.group_name,
-            upstream=tuple(sorted(key.to_user_string() for key in node.parent_keys)),
+            upstream=tuple(sorted(name_of(key) for key in node.parent_keys)),
             code_version=node.code_version,
             source=not node.is_materializable,
             port=asset_facts.plain(node.metadata.get(asset_facts.PORT)),
@@ -102,14 +103,14 @@ def asset_states(
     assets = assets_of(definitions)
     for name in {asset.port for asset in assets if asset.port and not asset.source}:
         resources[name].invalidate()
-    others = [dg.AssetKey.from_user_string(each.name) for each in assets if not each.port and not each.source]
+    others = [key_of(each.name) for each in assets if not each.port and not each.source]
     causes = stale_causes(instance, definitions, others) if others else {}
     states: dict[str, AssetState] = {}
     versions: dict[str, str | None] = {}
     damaged: set[str] = set()
     stored = _materialisations(resources, on_fault)
     for asset in assets:
-        key = dg.AssetKey.from_user_string(asset.name)
+        key = key_of(asset.name)
         if asset.source:
             versions[asset.name] = observed(instance, key)
             states[asset.name] = AssetState(asset.name, asset.group, asset.upstream, "observed")
@@ -121,7 +122,7 @@ def asset_states(
             states[asset.name] = _judged_by_dagster(asset, event, causes[key], states)
             continue
         try:
-            states[asset.name] = _stored(asset, last, resources, states, versions, damaged)
+            states[asset.name] = _stored(asset, last, stored.get(asset.name), resources, states, versions, damaged)
         except Exception as e:
             if on_fault is None:
                 raise
@@ -151,7 +152,7 @@ def _last(event: dg.EventLogEntry | None, made: Materialised | None) -> _Last:
 
 def versions_of(made: Materialised) -> dict[str, str]:
     """Return the versions as a materialisation's tags: of the data, the code and the inputs."""
-    inputs = {INPUT_PREFIX + name: version for name, version in made.inputs.items()}
+    inputs = {input_tag(name): version for name, version in made.inputs.items()}
     return {DATA_VERSION: made.data_version, CODE_VERSION: made.code_version, **inputs}
 
 
@@ -171,6 +172,7 @@ def _materialisations(
 def _stored(
     asset: Asset,
     last: _Last,
+    made: Materialised | None,
     resources: Mapping[str, Any],
     states: Mapping[str, AssetState],
     versions: Mapping[str, str | None],
@@ -179,8 +181,8 @@ def _stored(
     """Return the state of an asset that a port stores; add it to `damaged` when it is a missing cloud resource."""
     records: RecordIOManager = resources["io_manager"]
     catalog: AssetCatalog = resources["catalog"]
-    key, tags = dg.AssetKey.from_user_string(asset.name), last.tags
-    record = records.latest(key)
+    key, tags = key_of(asset.name), last.tags
+    record = _recorded(records, key, made)
     port = resources[str(asset.port)]
     unreachable = asset.port != PLACE and not damaged.isdisjoint(asset.upstream)
     if tags and not unreachable and (record is None or record.digest != tags.get(DATA_VERSION)):
@@ -215,6 +217,16 @@ def _stored(
     )
 
 
+def _recorded(records: RecordIOManager, key: dg.AssetKey, made: Materialised | None) -> Record | None:
+    """Return the asset's last record: this home's, else the catalog's, without another request for each asset."""
+    here = records.here(key)
+    if here or made is None or records.unreadable(key):
+        return here
+    with suppress(RecordUnreadable):
+        return made.to_record()
+    return None
+
+
 def recorded(definitions: dg.Definitions, reason: str) -> dict[str, AssetState]:
     """Return every asset with its last record and the status `unknown`: for when Dagster's storage cannot be read."""
     records: RecordIOManager = (definitions.resources or {})["io_manager"]
@@ -225,7 +237,7 @@ def recorded(definitions: dg.Definitions, reason: str) -> dict[str, AssetState]:
             asset.upstream,
             "unknown",
             (reason,),
-            record=None if asset.source else records.latest(dg.AssetKey.from_user_string(asset.name)),
+            record=None if asset.source else records.latest(key_of(asset.name)),
         )
         for asset in assets_of(definitions)
     }
@@ -314,7 +326,7 @@ def _judge(
     if asset.code_version != tags.get(CODE_VERSION):
         reasons.append("its code or one of its settings changed")
     for name in asset.upstream:
-        used = tags.get(INPUT_PREFIX + name)
+        used = tags.get(input_tag(name))
         if versions[name] is not None and used != versions[name]:
             reasons.append(f"{name} changed")
     missing = check_gates.missing_verdicts(catalog, asset.name, record.digest)

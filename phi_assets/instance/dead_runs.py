@@ -1,4 +1,4 @@
-"""Runs whose process ended. Dagster's default launcher does not notice it, and such runs would block later ones."""
+"""Runs whose process or host died. Dagster's default launcher does not notice it, and they would block later ones."""
 
 import json
 import re
@@ -6,6 +6,7 @@ from pathlib import Path
 
 import dagster as dg
 
+from phi_assets.errors import BackendError
 from phi_assets.files import atomic_write
 from phi_assets.graph.dagster_internals import (
     fail_run,
@@ -13,25 +14,39 @@ from phi_assets.graph.dagster_internals import (
     is_default_launcher,
     location_of_run,
     log_of_run,
+    reports_health,
     runs,
     socket_of_run,
 )
-from phi_assets.instance.supervisor import LOCATION, SOCKET_FOLDER
+from phi_assets.instance.home import POOLS
+from phi_assets.instance.supervisor import SOCKET_FOLDER
 from phi_assets.own_processes import VARIABLE, Process, machine
+from phi_assets.ports.heartbeats import RunHeartbeats
+from phi_assets.project import LOCATION
 
 STARTED = re.compile(r"\(pid: (\d+)\)")
 SEEN = "run_processes.json"
 IN_PROGRESS = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
 
 
-def fail_dead_runs(instance: dg.DagsterInstance) -> list[str]:
-    """Mark runs as failed whose process does not exist any more, and return their ids.
+def fail_dead_runs(instance: dg.DagsterInstance, heartbeats: RunHeartbeats | None = None) -> list[str]:
+    """Mark runs as failed whose process does not exist any more, or whose heartbeat lapsed; return their ids.
 
-    Judged are only runs that the default launcher started in this machine's code server, for this project. Each run's
-    process is recorded at its first judgement: a reused process id is not taken for it.
+    Judged by their process are only runs that the default launcher started in this machine's code server, for this
+    project. Each run's process is recorded at its first judgement: a reused process id is not taken for it. Judged by
+    their heartbeat are runs of any machine that have one, and no others.
     """
-    if not is_default_launcher(instance):  # another launcher knows by itself how its runs are
+    if reports_health(instance):  # such a launcher knows by itself how its runs are
         return []
+    dead = _fail_without_process(instance) if is_default_launcher(instance) else []
+    if heartbeats:
+        dead += _fail_without_heartbeat(instance, heartbeats)
+        heartbeats.forget(dead)
+    free_slots_of_ended_runs(instance, POOLS)
+    return dead
+
+
+def _fail_without_process(instance: dg.DagsterInstance) -> list[str]:
     seen = Path(instance.root_directory) / SEEN
     known = _read(seen)
     found: dict[str, Process] = {}
@@ -49,8 +64,20 @@ def fail_dead_runs(instance: dg.DagsterInstance) -> list[str]:
     if found != known:
         kept = {run_id: [process.pid, process.start] for run_id, process in found.items()}
         atomic_write(seen, json.dumps(kept), mode=0o600)
-    free_slots_of_ended_runs(instance)
     return dead
+
+
+def _fail_without_heartbeat(instance: dg.DagsterInstance, heartbeats: RunHeartbeats) -> list[str]:
+    if not runs(instance, dg.RunsFilter(statuses=IN_PROGRESS), limit=1):
+        return []  # without a request to the backend
+    try:
+        lapsed = heartbeats.lapsed()
+    except BackendError:  # looked at again the next time
+        return []
+    dead = runs(instance, dg.RunsFilter(run_ids=lapsed, statuses=IN_PROGRESS)) if lapsed else []
+    for run in dead:
+        fail_run(instance, run, "this run's process or its host died; the assets that it finished stay")
+    return [run.run_id for run in dead]
 
 
 def _ran_here(run: dg.DagsterRun) -> bool:

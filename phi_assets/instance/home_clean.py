@@ -13,8 +13,8 @@ import dagster as dg
 from phi_assets.answer_log import Answers
 from phi_assets.backends.home_storage import size_of
 from phi_assets.errors import BackendError
-from phi_assets.graph.dagster_internals import runs
 from phi_assets.graph.io_manager import RecordIOManager
+from phi_assets.graph.own_runs import own_runs
 from phi_assets.instance import log_rotation, quiet_runs
 from phi_assets.instance.home import Busy, only_one
 from phi_assets.instance.quiet_runs import Named
@@ -74,11 +74,11 @@ def clean(
         verdicts = decide(retention.stored(log), needed, rules, now)
         removals = [_remove(each, retention, registry, versions, log, dry_run) for each in verdicts if each.remove]
         named = _named(verdicts, needed, resources["trainer"], versions, answers)
-        return [*removals, *_remove_from_dagster(instance, settings, named, rules, now, dry_run)]
+        return [*removals, *_remove_from_dagster(instance, settings, named, rules, now, log, dry_run)]
 
 
 def _require_no_run(instance: dg.DagsterInstance, own: str) -> None:
-    for run in runs(instance, dg.RunsFilter(statuses=OPEN)):
+    for run in own_runs(instance, dg.RunsFilter(statuses=OPEN)):
         if run.run_id != own and run.job_name not in READS_ONLY:
             raise Busy(f"run {run.run_id[:8]} ({run.job_name}) is under way; clean after it, or cancel it")
 
@@ -176,7 +176,7 @@ def _named(
 
 
 def _remove_from_dagster(
-    instance: dg.DagsterInstance, settings: Settings, named: Named, rules: Rules, now: float, dry_run: bool
+    instance: dg.DagsterInstance, settings: Settings, named: Named, rules: Rules, now: float, log: Log, dry_run: bool
 ) -> list[Removal]:
     """Remove runs that are of no use, old captured output, and the beginning of long log_rotation."""
     folder, records = settings.dagster_home, settings.state / "records"
@@ -185,9 +185,13 @@ def _remove_from_dagster(
     left = [(run_id, "", "left of a run that was removed") for run_id in quiet_runs.orphans(instance, folder, now)]
     for run_id, job, reason in (*old, *left):
         size = quiet_runs.size_of_run(folder, run_id)
-        found.append(Removal("run", f"{run_id[:8]} {job}".strip(), size, reason))
         if not dry_run:
-            quiet_runs.remove_run(instance, folder, records, run_id)
+            try:
+                quiet_runs.remove_run(instance, folder, records, run_id)
+            except quiet_runs.NotRemovable as e:
+                log(str(e))
+                break
+        found.append(Removal("run", f"{run_id[:8]} {job}".strip(), size, reason))
     removed = {run_id for run_id, _, _ in (*old, *left)}
     for path in quiet_runs.old_logs(folder, rules.quiet_days, now):
         if path.name in removed:

@@ -12,6 +12,7 @@ import dagster as dg
 from phi_assets.backends.home_storage import size_of
 from phi_assets.graph import check_gates
 from phi_assets.graph.dagster_internals import events_of_run, last_check_run
+from phi_assets.graph.own_runs import is_own
 from phi_assets.models.retention_policy import DAY, Rules, short
 
 TELLING = {
@@ -20,6 +21,10 @@ TELLING = {
     dg.DagsterEventType.ASSET_CHECK_EVALUATION,
 }
 ENDED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
+
+
+class NotRemovable(RuntimeError):
+    """This Dagster removes its runs itself, as Dagster+ does, or cannot now."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +46,7 @@ class Named:
 
 
 def removable(instance: dg.DagsterInstance, named: Named, rules: Rules, now: float) -> list[OldRun]:
-    """Return the finished runs that made nothing or nothing that is kept, and are old enough.
+    """Return the project's finished runs that made nothing or nothing that is kept, and are old enough.
 
     The newest materialisation, observation and check of each asset stay, whatever their age.
     """
@@ -51,7 +56,7 @@ def removable(instance: dg.DagsterInstance, named: Named, rules: Rules, now: flo
     before = datetime.fromtimestamp(now - first * DAY, UTC)
     for record in instance.get_run_records(filters=dg.RunsFilter(statuses=ENDED, updated_before=before)):
         run, ended = record.dagster_run, record.end_time or record.update_timestamp.timestamp()
-        if run.run_id in named.runs:
+        if run.run_id in named.runs or not is_own(run):
             continue
         made, needed = _read(instance, run.run_id, named, newest)
         days = rules.days if made else rules.quiet_days
@@ -67,8 +72,11 @@ def size_of_run(dagster_home: Path, run_id: str) -> int:
 
 
 def remove_run(instance: dg.DagsterInstance, dagster_home: Path, records: Path, run_id: str) -> None:
-    """Delete the run from Dagster, and its files: Dagster's SQLite storage leaves them."""
-    instance.delete_run(run_id)
+    """Delete the run from Dagster, and its files: Dagster's SQLite storage leaves them. Raises NotRemovable."""
+    try:
+        instance.delete_run(run_id)
+    except Exception as e:  # Dagster+ raises Exception
+        raise NotRemovable(f"Dagster does not remove its runs: {e}") from e
     for path in (*_files(dagster_home, run_id), records / "steps" / run_id):
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)

@@ -11,9 +11,10 @@ import dagster as dg
 from phi_assets.conversations.drift import Drift, enough, new_rows
 from phi_assets.conversations.drift_cache import DriftCache
 from phi_assets.graph import check_gates
+from phi_assets.graph.asset_keys import key_of
 from phi_assets.graph.dagster_internals import log_of_run
-from phi_assets.graph.dagster_internals import runs as runs_of
 from phi_assets.graph.io_manager import RecordIOManager
+from phi_assets.graph.own_runs import LOCATION, is_own, own_runs
 from phi_assets.graph.run_tags import STOPPED
 from phi_assets.instance.home import is_at_work
 from phi_assets.models.retraining_policy import Decision, Money, Rules, Situation, decide
@@ -32,8 +33,9 @@ OPEN = [
     dg.DagsterRunStatus.CANCELING,
 ]
 WITHOUT_RESULT = [dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
+RECORDS = 20  # of runs of jobs named `retrain`, also another code location's, that are searched for the newest own one
 MOST_TRIES = 3  # maximum attempts on a dataset, where each earlier one was only stopped
-MODEL = dg.AssetKey("fine_tuned_model")
+MODEL = key_of("fine_tuned_model")
 NOT_YET = "no model was trained yet; `phi run` makes the first"
 
 
@@ -54,12 +56,17 @@ class NotMeasured(LookupError):
     """The drift of the newest dataset is not known yet."""
 
 
-def is_due(instance: dg.DagsterInstance, settings: Settings, resources: Mapping[str, Any]) -> Due:
-    """Decide from records, then runs, then files, then the cloud: most decisions need only the first."""
+def is_due(
+    instance: dg.DagsterInstance, settings: Settings, resources: Mapping[str, Any], location: str = LOCATION
+) -> Due:
+    """Decide from records, then runs, then files, then the cloud: most decisions need only the first.
+
+    `location` is the code location whose runs count.
+    """
     if is_at_work(settings, "run"):
         return _no("a `phi` command is at work on this home; what it leaves undone is looked at after it")
     records: RecordIOManager = resources["io_manager"]
-    dataset = records.latest(dg.AssetKey("chat_dataset"))
+    dataset = records.latest(key_of("chat_dataset"))
     model = records.latest(MODEL)
     if not isinstance(dataset, DatasetVersion) or not isinstance(model, ModelVersion):
         return _no(NOT_YET)
@@ -68,17 +75,17 @@ def is_due(instance: dg.DagsterInstance, settings: Settings, resources: Mapping[
     refused = _refused(resources["catalog"], dataset)
     if refused:
         return _no(refused)
-    busy = _run_under_way(instance)
+    busy = _run_under_way(instance, location)
     if busy:
         return _no(f"run {busy.run_id[:8]} ({busy.job_name}) is still going")
-    tries = _tries(instance, dataset)
+    tries = _tries(instance, dataset, location)
     if len(tries) == MOST_TRIES or any(not _only_stopped(instance, run) for run in tries):
         return _no(
             f"run {tries[0].run_id[:8]} on this dataset ended with {tries[0].status.value}; "
             "newer data starts another, or job `retrain`, or `phi run`"
         )
     try:
-        decision = decide(_situation(instance, settings, dataset, model, resources), Rules.of(settings))
+        decision = decide(_situation(instance, settings, dataset, model, resources, location), Rules.of(settings))
     except NotMeasured as e:
         key = f"drift of {dataset.digest[:16]} from {model.dataset_digest[:16]}"
         return Due(Decision(False, str(e)), run_key=key, measure=True)
@@ -101,18 +108,18 @@ def _refused(catalog: AssetCatalog, dataset: DatasetVersion) -> str:
     return f"the newest dataset is not yet judged by {', '.join(missing)}" if missing else ""
 
 
-def _run_under_way(instance: dg.DagsterInstance) -> dg.DagsterRun | None:
+def _run_under_way(instance: dg.DagsterInstance, location: str) -> dg.DagsterRun | None:
     """Return a run in progress that makes the dataset, trains or deploys: the decision waits for its end."""
-    about = {dg.AssetKey("chat_dataset"), MODEL, dg.AssetKey("registered_model"), dg.AssetKey("online_deployment")}
-    runs = runs_of(instance, dg.RunsFilter(statuses=OPEN))
+    about = {key_of("chat_dataset"), MODEL, key_of("registered_model"), key_of("online_deployment")}
+    runs = own_runs(instance, dg.RunsFilter(statuses=OPEN), location=location)
     makes_assets = [run for run in runs if run.asset_selection is None or run.asset_selection & about]
     return next((run for run in makes_assets if run.job_name not in MAKE_NOTHING), None)
 
 
-def _tries(instance: dg.DagsterInstance, dataset: DatasetVersion) -> list[dg.DagsterRun]:
+def _tries(instance: dg.DagsterInstance, dataset: DatasetVersion, location: str) -> list[dg.DagsterRun]:
     """Return the failed or canceled runs that the policy started on this dataset, the newest first."""
     filters = dg.RunsFilter(tags={DATASET: dataset.digest}, statuses=WITHOUT_RESULT)
-    return list(runs_of(instance, filters, MOST_TRIES))
+    return list(own_runs(instance, filters, MOST_TRIES, location))
 
 
 def _only_stopped(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
@@ -132,6 +139,7 @@ def _situation(
     dataset: DatasetVersion,
     model: ModelVersion,
     resources: Mapping[str, Any],
+    location: str,
 ) -> Situation:
     """Return the situation: the dataset's files are read only while no run has measured its drift."""
     known = DriftCache(settings.state).find(model.dataset_digest, dataset.digest)
@@ -140,7 +148,7 @@ def _situation(
         new=new,
         trained_on=trained_on,
         drift=partial(_drift, known, new, trained_on),
-        minutes_since=_minutes_since_training(instance),
+        minutes_since=_minutes_since_training(instance, location),
         money=partial(_money, resources),
     )
 
@@ -167,13 +175,13 @@ def _drift(known: Drift | None, new: int, trained_on: int) -> float | None:
     return known.distance
 
 
-def _minutes_since_training(instance: dg.DagsterInstance) -> float | None:
+def _minutes_since_training(instance: dg.DagsterInstance, location: str) -> float | None:
     """Return the minutes since the last training ended, or since the policy started one, whichever is later."""
     event = instance.get_latest_materialization_event(MODEL)
     started = [
         record.start_time
-        for record in instance.get_run_records(filters=dg.RunsFilter(job_name="retrain"), limit=1)
-        if record.start_time
+        for record in instance.get_run_records(filters=dg.RunsFilter(job_name="retrain"), limit=RECORDS)
+        if record.start_time and is_own(record.dagster_run, location)
     ]
     times = [*started, *([event.timestamp] if event else [])]
     return (time.time() - max(times)) / 60 if times else None
@@ -184,5 +192,5 @@ def _money(resources: Mapping[str, Any]) -> Money | None:
     report = resources.get("cost_report")
     if report is None:
         return None
-    quota = resources["io_manager"].latest(dg.AssetKey("gpu_quota"))
+    quota = resources["io_manager"].latest(key_of("gpu_quota"))
     return Money(report.measure(lambda _: None).left, quota.dearest_job if isinstance(quota, Quota) else 0.0)

@@ -9,7 +9,9 @@ from typing import Any
 import dagster as dg
 
 from phi_assets import markdown
-from phi_assets.graph.dagster_internals import events_of_run, runs
+from phi_assets.graph.asset_keys import key_of, name_of
+from phi_assets.graph.dagster_internals import events_of_run
+from phi_assets.graph.own_runs import own_runs
 from phi_assets.graph.run_tags import BY_COMMAND, FOLLOWED
 from phi_assets.instance.dead_runs import fail_dead_runs
 from phi_assets.instance.server import DagsterNotReady, Interface
@@ -48,7 +50,7 @@ def submit(
 
     client = DagsterGraphQLClient("127.0.0.1", port_number=interface.port)
     tags = {**FOLLOWED, **BY_COMMAND}
-    keys = None if assets is None else [dg.AssetKey.from_user_string(name) for name in assets]
+    keys = None if assets is None else [key_of(name) for name in assets]
     try:
         return client.submit_job_execution(job, run_config=dict(config or {}), tags=tags, asset_selection=keys)
     except (DagsterGraphQLClientError, KeyError) as e:  # KeyError: an answer without the message that the client reads
@@ -68,7 +70,7 @@ def cancel(interface: Interface, run_id: str) -> None:
 def under_way(instance: dg.DagsterInstance) -> list[str]:
     """Return the ids of unfinished runs of an earlier `phi run`."""
     open_statuses = [status for status in dg.DagsterRunStatus if status not in ENDED]
-    return [run.run_id for run in runs(instance, dg.RunsFilter(statuses=open_statuses, tags=FOLLOWED))]
+    return [run.run_id for run in own_runs(instance, dg.RunsFilter(statuses=open_statuses, tags=FOLLOWED))]
 
 
 def follow(instance: dg.DagsterInstance, run_id: str, say: Say) -> Outcome:
@@ -88,14 +90,14 @@ def follow(instance: dg.DagsterInstance, run_id: str, say: Say) -> Outcome:
         elif kind == "ASSET_MATERIALIZATION" and step in started:
             made = event.get_dagster_event().asset_key
             if made:  # one step may make several assets
-                seconds[made.to_user_string()] = event.timestamp - started[step]
+                seconds[name_of(made)] = event.timestamp - started[step]
         elif kind == "ASSET_CHECK_EVALUATION":
             data = event.get_dagster_event().asset_check_evaluation_data
             verdict = "passed" if data.passed else "warning" if data.severity == WARN else "FAILED"
             described = markdown.plain(data.description or "")
             say(step, f"check {data.check_name}: {verdict}. {described}")
             if not data.passed and data.blocking and data.severity != WARN:
-                errors.append(f"{data.asset_key.to_user_string()}: check {data.check_name} failed: {described}")
+                errors.append(f"{name_of(data.asset_key)}: check {data.check_name} failed: {described}")
         elif not kind and event.user_message and int(event.level) >= logging.INFO:
             say(step, event.user_message)
         if kind == "STEP_FAILURE" and not _is_about_checks(event):

@@ -20,10 +20,9 @@ from pathlib import Path
 from phi_assets import own_processes
 from phi_assets.instance import dagster_record
 from phi_assets.own_processes import Process
-from phi_assets.project import WORKING_FOLDER
+from phi_assets.project import LOCATION, WORKING_FOLDER
 from phi_assets.settings import Settings, current
 
-LOCATION = "phi_assets"
 SOCKET_FOLDER = "phi-{machine}-"  # prefix
 MODULE = "phi_assets.definitions"
 POLL_SECONDS = 1.0

@@ -5,10 +5,11 @@ from typing import Any
 
 import dagster as dg
 
+from phi_assets.graph.asset_keys import input_tag, key_of
 from phi_assets.graph.dagster_internals import events_of_run
 
-DEPLOYMENT, MODEL = dg.AssetKey("online_deployment"), dg.AssetKey("fine_tuned_model")
-CODE, INPUT = "dagster/code_version", "dagster/input_data_version/"
+DEPLOYMENT, MODEL = key_of("online_deployment"), key_of("fine_tuned_model")
+CODE = "dagster/code_version"
 MOST_EVENTS = 500
 
 
@@ -68,8 +69,8 @@ def trained_from(instance: dg.DagsterInstance, run_id: str) -> TrainedFrom | Non
                 run_id,
                 str(preset.value) if preset else "",
                 tags.get(CODE, ""),
-                tags.get(f"{INPUT}chat_dataset", ""),
-                tags.get(f"{INPUT}base_model", ""),
-                tags.get(f"{INPUT}replay_conversations", ""),
+                tags.get(input_tag("chat_dataset"), ""),
+                tags.get(input_tag("base_model"), ""),
+                tags.get(input_tag("replay_conversations"), ""),
             )
     return None

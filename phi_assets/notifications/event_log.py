@@ -1,12 +1,11 @@
 """Reads from Dagster's event log, after a position, the runs that ended and the checks reported outside any run.
 
-Uses the two calls with which Dagster's own daemon reads the log. With SQLite storage each run has its own log, and only
-the ends of runs, the evaluations of checks and the events of assets are in the index across runs. Therefore this module
-polls for the ends of runs, and then reads the rest of each run. The sensor
-`dead_run_monitor` marks a run that never ends as failed.
+A storage may have a log for each run, and across runs only their ends and the last execution of each check. Therefore
+this module polls for the ends of runs, and then reads the rest of each run. The sensor `dead_run_monitor` marks a run
+that never ends as failed. Runs of other code locations are not read.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +13,9 @@ import dagster as dg
 
 from phi_assets import markdown
 from phi_assets.graph import check_gates
-from phi_assets.graph.dagster_internals import events_after, events_of_run, newest_event
+from phi_assets.graph.asset_keys import name_of
+from phi_assets.graph.dagster_internals import ended_after, events_of_run, last_evaluations, newest_event
+from phi_assets.graph.own_runs import LOCATION, is_own
 from phi_assets.notifications.step_errors import Error, of_run, of_step
 
 Kind = dg.DagsterEventType
@@ -75,33 +76,37 @@ def newest(instance: dg.DagsterInstance) -> int:
     return newest_event(instance)
 
 
-def since(instance: dg.DagsterInstance, position: int) -> News:
-    """Return what ended after the position, at most about `AT_ONCE` of each kind."""
-    pages = [events_after(instance, position, kind, AT_ONCE) for kind in (*ENDINGS, Kind.ASSET_CHECK_EVALUATION)]
+def since(instance: dg.DagsterInstance, position: int, location: str = LOCATION) -> News:
+    """Return the code location's runs that ended after the position, at most about `AT_ONCE` of each kind."""
+    pages = [ended_after(instance, position, kind, AT_ONCE) for kind in ENDINGS]
     # If the page of one kind is full, its next events may precede those on the page of another kind.
     known_until = min((max(page) for page in pages if len(page) == AT_ONCE), default=None)
     found = {number: entry for page in pages for number, entry in page.items()}
     here = [number for number in sorted(found) if known_until is None or number <= known_until]
-    return News(tuple(_endings(instance, [(number, found[number]) for number in here])), max(here, default=position))
+    endings = [_ending(instance, number, found[number], location) for number in here]
+    return News(tuple(filter(None, endings)), max(here, default=position))
 
 
-def _endings(instance: dg.DagsterInstance, found: list[tuple[int, dg.EventLogEntry]]) -> Iterator[Ending]:
-    for number, entry in found:
-        if entry.get_dagster_event().event_type == Kind.ASSET_CHECK_EVALUATION:
-            if not entry.run_id:
-                yield Ending(number, "", "", "", False, (_verdict(entry),))
-        else:
-            ending = _ending(instance, number, entry)
-            if ending:
-                yield ending
+def reported(
+    instance: dg.DagsterInstance, checks: Sequence[dg.AssetCheckKey], after: int | None, position: int
+) -> tuple[list[Ending], int]:
+    """Return the newest results of checks that were reported outside any run after execution `after`, and the newest
+    execution. None: no results. `position` is that in the event log.
+    """
+    found = last_evaluations(instance, checks)
+    by_hand = [found[number][1] for number in sorted(found) if after is not None and number > after]
+    endings = [Ending(position, "", "", "", False, (_verdict(each),)) for each in by_hand if not each.run_id]
+    return endings, max(found, default=after or 0)
 
 
-def _ending(instance: dg.DagsterInstance, number: int, entry: dg.EventLogEntry) -> Ending | None:
-    """Return None for a run that was deleted or had already ended: only its first end counts."""
+def _ending(instance: dg.DagsterInstance, number: int, entry: dg.EventLogEntry, location: str) -> Ending | None:
+    """Return None for a run of another code location, or that was deleted, or had ended: only its first end counts."""
     run = instance.get_run_by_id(entry.run_id)
+    if run is None or not is_own(run, location):
+        return None
     events = list(_events(instance, entry.run_id))
     ends = [each for each in events if each.get_dagster_event().event_type in ENDINGS]
-    if run is None or not ends or ends[0].timestamp != entry.timestamp:
+    if not ends or ends[0].timestamp != entry.timestamp:
         return None
     by_kind: dict[Any, list[dg.EventLogEntry]] = {}
     for each in events:
@@ -142,7 +147,7 @@ def _verdict(entry: dg.EventLogEntry) -> CheckEvaluation:
     data = entry.get_dagster_event().asset_check_evaluation_data
     subject = data.metadata.get(check_gates.SUBJECT)
     return CheckEvaluation(
-        asset=data.asset_key.to_user_string(),
+        asset=name_of(data.asset_key),
         check=data.check_name,
         subject=str(subject.value) if subject else "",
         passed=data.passed,

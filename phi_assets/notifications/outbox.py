@@ -66,12 +66,27 @@ class Transaction:
     @property
     def position(self) -> int | None:
         """The storage id up to which Dagster's event log was read; None in a new outbox."""
-        row = self._connection.execute("SELECT value FROM place WHERE name = 'position'").fetchone()
-        return int(row[0]) if row else None
+        return self._place("position")
 
     @position.setter
     def position(self, value: int) -> None:
-        self._connection.execute("INSERT OR REPLACE INTO place VALUES ('position', ?)", (value,))
+        self._set_place("position", value)
+
+    @property
+    def execution(self) -> int | None:
+        """The number of the newest execution of a check that was read; None before the first reading."""
+        return self._place("execution")
+
+    @execution.setter
+    def execution(self, value: int) -> None:
+        self._set_place("execution", value)
+
+    def _place(self, name: str) -> int | None:
+        row = self._connection.execute("SELECT value FROM place WHERE name = ?", (name,)).fetchone()
+        return int(row[0]) if row else None
+
+    def _set_place(self, name: str, value: int) -> None:
+        self._connection.execute("INSERT OR REPLACE INTO place VALUES (?, ?)", (name, value))
 
     def is_open(self, incident: Incident) -> bool:
         where = (incident.kind, incident.name, incident.detail, incident.subject)

@@ -1,11 +1,13 @@
 """One sensor tick: reads the ended runs, stores new notifications, and sends those that are due; each is bounded."""
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import dagster as dg
 from pydantic import SecretStr
 
+from phi_assets.graph.own_runs import LOCATION
 from phi_assets.notifications import event_log
 from phi_assets.notifications.deduplicate import judge
 from phi_assets.notifications.messages import Message
@@ -24,21 +26,34 @@ def outbox_path(settings: Settings) -> Path:
 
 
 def tick(
-    instance: dg.DagsterInstance, settings: Settings, webhook: SecretStr, cursor: str | None
+    instance: dg.DagsterInstance,
+    settings: Settings,
+    webhook: SecretStr,
+    cursor: str | None,
+    checks: Sequence[dg.AssetCheckKey] = (),
+    location: str = LOCATION,
 ) -> tuple[str, list[str]]:
     """Return the sensor's next cursor, and the lines of this tick's report.
+
+    `checks` are those whose results count that no run made; `location` is the code location whose runs count.
 
     The outbox stores the position in the event log. The cursor replaces it when the outbox is lost, and lies before
     every notification that is not yet received; without either, reading starts after the newest event.
     """
     with Outbox(outbox_path(settings)) as outbox:
         report = [f"the outbox was damaged, and was moved to {outbox.damaged.name}"] if outbox.damaged else []
-        read_on(instance, outbox, cursor)
+        read_on(instance, outbox, cursor, checks, location)
         report += send_due(outbox, settings, webhook)
         return str(outbox.safe_position()), report
 
 
-def read_on(instance: dg.DagsterInstance, outbox: Outbox, cursor: str | None) -> None:
+def read_on(
+    instance: dg.DagsterInstance,
+    outbox: Outbox,
+    cursor: str | None,
+    checks: Sequence[dg.AssetCheckKey],
+    location: str,
+) -> None:
     """Process the runs that ended since the position, and advance it, in one transaction."""
     with outbox.transaction() as transaction:
         position = transaction.position
@@ -46,8 +61,9 @@ def read_on(instance: dg.DagsterInstance, outbox: Outbox, cursor: str | None) ->
             position = int(cursor) if cursor and cursor.isdigit() else event_log.newest(instance)
         # A deleted event log starts again at zero.
         position = min(position, event_log.newest(instance))
-        news = event_log.since(instance, position)
-        for ending in news.endings:
+        news = event_log.since(instance, position, location)
+        by_hand, transaction.execution = event_log.reported(instance, checks, transaction.execution, news.position)
+        for ending in (*news.endings, *by_hand):
             judge(ending, transaction)
         transaction.position = news.position
 
@@ -79,10 +95,9 @@ def send_due(outbox: Outbox, settings: Settings, webhook: SecretStr) -> list[str
 
 
 def link_to(settings: Settings, message: Message) -> str:
-    """Return the URL of the run in Dagster's UI; empty when no UI is running."""
+    """Return the URL of the run in Dagster's UI: at PHI_DAGSTER_URL, else here; empty when none is running here."""
     from phi_assets.instance import server
 
     found = server.find(settings)
-    if not found:
-        return ""
-    return f"{found.address}/runs/{message.run}" if message.run else found.address
+    address = settings.dagster_url or (found.address if found else "")
+    return f"{address}/runs/{message.run}" if address and message.run else address

@@ -15,6 +15,7 @@ import pytest
 from dagster_graphql import DagsterGraphQLClient
 
 from phi_assets import settings
+from phi_assets.backends.local.operations.file_heartbeats import FileHeartbeats
 from phi_assets.defs.operations.sensors import dead_run_monitor
 from phi_assets.instance import home, server
 from phi_assets.instance.server import Interface
@@ -158,11 +159,13 @@ def test_whatever_trains_is_in_the_pool():
     assert {node.pool for node in trains} == {"training"}  # type: ignore[union-attr]
 
 
-def test_the_pool_is_set_by_the_daemon_where_no_command_has_set_it():
+def test_the_pool_is_set_by_the_daemon_where_no_command_has_set_it(tmp_path):
     with dg.instance_for_test() as instance:
         storage = instance.event_log_storage
         assert storage.get_concurrency_info("training").slot_count == 0
 
-        dead_run_monitor(dg.build_sensor_context(instance=instance))
+        heartbeats = {"heartbeats": FileHeartbeats(state=str(tmp_path))}
+        with dg.build_sensor_context(instance=instance, resources=heartbeats) as context:
+            dead_run_monitor(context)
 
         assert storage.get_concurrency_info("training").slot_count == 1

@@ -22,6 +22,7 @@ from phi_assets.backends.azure.evaluation.registry import AzureModelRegistry
 from phi_assets.backends.azure.infrastructure import compute, training_environment
 from phi_assets.backends.azure.jobs.cloud_jobs import CloudJobs, JobLimits
 from phi_assets.backends.azure.jobs.spec import CloudJob, recipe
+from phi_assets.backends.azure.storage import blob_lease
 from phi_assets.backends.azure.training.base_model_store import AzureBaseModelStore
 from phi_assets.backends.azure.training.trainer import AzureTrainer
 from phi_assets.ports.evaluation import Contest
@@ -189,8 +190,16 @@ class Work:
 
         `seconds`: the run time that the cost ceiling allows.
         """
-        place = {"home": str(self.state), "name": self.place.name}
-        given = json.dumps({**place, "recipe": self.recipe, "command": self.command, "seconds": seconds})
+        given = json.dumps(
+            {
+                "home": str(self.state),
+                "name": self.place.name,
+                "recipe": self.recipe,
+                "command": self.command,
+                "seconds": seconds,
+                "lease_seconds": blob_lease.SECONDS,
+            }
+        )
         arguments = [given, str(self.control.state)]
         command = [sys.executable, "-m", "tests.support.job_step", *arguments]
         with subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, text=True) as process:

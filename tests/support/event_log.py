@@ -11,7 +11,8 @@ from phi_assets.defs.dataset import checks as _dataset
 from phi_assets.defs.evaluation import checks as _evaluation
 from phi_assets.defs.infrastructure import gpu_quota as _infrastructure
 from phi_assets.graph import check_gates
-from phi_assets.graph.staleness import CODE_VERSION, DATA_VERSION, INPUT_PREFIX
+from phi_assets.graph.asset_keys import INPUT_PREFIX
+from phi_assets.graph.staleness import CODE_VERSION, DATA_VERSION
 from phi_assets.outcome import CheckOutcome
 from phi_assets.ports.catalog import AssetCatalog
 

@@ -171,7 +171,7 @@ class Commands:
         (self.folder / "rows.jsonl").write_text(json.dumps(row) + "\n", encoding="utf-8")
         self.patch.setattr(runs, "submit", lambda *_, **__: "run-id")
         self.patch.setattr(runs, "follow", self._follow(text))
-        self.patch.setattr(dead_runs, "fail_dead_runs", lambda _: [])
+        self.patch.setattr(dead_runs, "fail_dead_runs", lambda *_: [])
 
     def _follow(self, text: str) -> Any:
         def follow(_: object, run_id: str, say: Any) -> runs.Outcome:

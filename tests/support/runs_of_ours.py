@@ -7,8 +7,9 @@ from dagster._core.events import EngineEventData
 from dagster._core.remote_origin import GrpcServerCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
 from dagster._core.storage.tags import GRPC_INFO_TAG
 
-from phi_assets.instance.supervisor import LOCATION, SOCKET_FOLDER
+from phi_assets.instance.supervisor import SOCKET_FOLDER
 from phi_assets.own_processes import machine
+from phi_assets.project import LOCATION
 
 
 @dg.job

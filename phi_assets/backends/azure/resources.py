@@ -16,6 +16,7 @@ from phi_assets.backends.azure.infrastructure.cloud_resources import AzureChatRe
 from phi_assets.backends.azure.infrastructure.provisioner import AzureProvisioner
 from phi_assets.backends.azure.infrastructure.quota import AzureQuota
 from phi_assets.backends.azure.operations.asset_catalog import AzureCatalog
+from phi_assets.backends.azure.operations.blob_heartbeats import BlobHeartbeats
 from phi_assets.backends.azure.operations.costs import AzureCosts
 from phi_assets.backends.azure.operations.preflight import AzurePreflight
 from phi_assets.backends.azure.operations.retention import AzureRetention
@@ -54,10 +55,11 @@ def azure_resources(settings: Settings) -> dict[str, Any]:
         "request": settings.azure_request_quota,
     }
     common: dict[str, Any] = {"account": account, "state": state, "role_minutes": roles}
-    catalog = AzureCatalog(**common)
+    catalog, heartbeats = AzureCatalog(**common), BlobHeartbeats(account=account)
     return {
         "catalog": catalog,
-        "io_manager": RecordIOManager(folder=str(settings.state / "records"), catalog=catalog),
+        "heartbeats": heartbeats,
+        "io_manager": RecordIOManager(folder=str(settings.state / "records"), catalog=catalog, heartbeats=heartbeats),
         "cloud_resources": AzureResources(account=account, purge_protection=settings.azure_purge_protection),
         **(_chat(settings, account) if settings.has_chat else {}),
         "compute_quota": AzureQuota(**quota),

@@ -16,6 +16,7 @@ from phi_assets.backends.local.evaluation.registry import MlflowRegistry
 from phi_assets.backends.local.infrastructure.provisioner import LocalProvisioner
 from phi_assets.backends.local.operations.asset_catalog import HomeCatalog
 from phi_assets.backends.local.operations.costs import LocalCosts
+from phi_assets.backends.local.operations.file_heartbeats import FileHeartbeats
 from phi_assets.backends.local.operations.retention import LocalRetention
 from phi_assets.backends.local.serving.host import LocalEndpointHost
 from phi_assets.backends.local.training.base_model_store import LocalBaseModelStore
@@ -30,10 +31,11 @@ def local_resources(settings: Settings) -> dict[str, Any]:
     state, mlflow = str(settings.state), str(settings.state / "mlflow")
     questions, general = _path(settings.questions_file), _path(settings.general_file)
     sources = {str(file): weight for file, weight in settings.replay_sources.items()}
-    catalog = HomeCatalog(state=state)
+    catalog, heartbeats = HomeCatalog(state=state), FileHeartbeats(state=state)
     return {
         "catalog": catalog,
-        "io_manager": RecordIOManager(folder=str(settings.state / "records"), catalog=catalog),
+        "heartbeats": heartbeats,
+        "io_manager": RecordIOManager(folder=str(settings.state / "records"), catalog=catalog, heartbeats=heartbeats),
         "provisioner": LocalProvisioner(state=state),
         "dataset_store": LocalDatasetStore(
             state=state,

@@ -4,6 +4,7 @@ import dagster as dg
 
 from phi_assets.defs.chat.feedback import HISTORY, REVIEWED
 from phi_assets.graph.asset_facts import NEEDS_CHAT
+from phi_assets.graph.asset_keys import key_of
 from phi_assets.graph.run_tags import FOLLOWED, RETRIED_WHEN_KILLED, sensor_status
 from phi_assets.graph.staleness import DATA_VERSION, observed
 from phi_assets.instance.home import is_at_work
@@ -15,7 +16,7 @@ from phi_assets.settings import Settings, current
     # People take minutes for a review, and each tick costs an idle home: `phi run` takes feedback in at once.
     minimum_interval_seconds=20 * current().watch_seconds,
     default_status=sensor_status(),
-    target=dg.AssetSelection.assets("feedback_candidates", "feedback_conversations"),
+    target=dg.AssetSelection.assets(key_of("feedback_candidates"), key_of("feedback_conversations")),
     metadata=NEEDS_CHAT,
     description="Takes new ratings into the review queue, and new reviews into the conversations.",
 )
@@ -30,7 +31,7 @@ def chat_feedback(
         (HISTORY, "feedback_candidates", feedback_store.rated()),
         (REVIEWED, "feedback_conversations", feedback_store.reviewed()),
     ):
-        key = dg.AssetKey(source)
+        key = key_of(source)
         before = observed(context.instance, key)
         if before != version:
             events.append(dg.AssetObservation(key, tags={DATA_VERSION: version}))
@@ -39,7 +40,5 @@ def chat_feedback(
         return dg.SensorResult(asset_events=events, skip_reason="no new rating and no new review")
     if "feedback_candidates" in wanted:
         wanted = ["feedback_candidates", "feedback_conversations"]  # what was withdrawn leaves the conversations too
-    request = dg.RunRequest(
-        asset_selection=[dg.AssetKey(name) for name in wanted], tags={**FOLLOWED, **RETRIED_WHEN_KILLED}
-    )
+    request = dg.RunRequest(asset_selection=[key_of(name) for name in wanted], tags={**FOLLOWED, **RETRIED_WHEN_KILLED})
     return dg.SensorResult(asset_events=events, run_requests=[request])

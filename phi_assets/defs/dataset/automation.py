@@ -2,11 +2,12 @@
 
 import dagster as dg
 
+from phi_assets.graph.asset_keys import key_of
 from phi_assets.graph.run_tags import BY_COMMAND, FOLLOWED, RETRIED_WHEN_KILLED, sensor_status
 from phi_assets.settings import current
 
 _new_data = dg.AutomationCondition.any_deps_match(dg.AutomationCondition.data_version_changed()).allow(
-    dg.AssetSelection.assets("raw_conversations")
+    dg.AssetSelection.assets(key_of("raw_conversations"))
 )
 
 # A change counts as handled when a run was requested, not when chat_dataset was updated: a run that began before the
@@ -25,7 +26,7 @@ TAKE_IN_NEW_DATA = (
 
 dataset_automation = dg.AutomationConditionSensorDefinition(
     "dataset_automation",
-    target=dg.AssetSelection.assets("chat_dataset"),
+    target=dg.AssetSelection.assets(key_of("chat_dataset")),
     default_status=sensor_status(),
     minimum_interval_seconds=current().watch_seconds,
     run_tags={**FOLLOWED, **RETRIED_WHEN_KILLED},

@@ -6,13 +6,14 @@ import dagster as dg
 
 from phi_assets.conversations.sources.snapshot import Snapshot, take_snapshot
 from phi_assets.graph import metadata_values
+from phi_assets.graph.asset_keys import key_of
 from phi_assets.graph.run_tags import sensor_status
 from phi_assets.graph.staleness import DATA_VERSION, observed
 from phi_assets.instance.home import is_at_work
 from phi_assets.ports.dataset import DatasetStore
 from phi_assets.settings import Settings, current
 
-RAW = dg.AssetKey("raw_conversations")
+RAW = key_of("raw_conversations")
 _NAMED = 20  # maximum number of files that are listed by name
 
 

@@ -8,6 +8,7 @@ import dagster as dg
 from phi_assets.defs.infrastructure.metadata import describe_resource
 from phi_assets.graph import check_gates, metadata_values
 from phi_assets.graph.asset_facts import NEEDS_CHAT, ONLY_ON_AZURE, PLATFORM, stored_by
+from phi_assets.graph.asset_keys import key_of
 from phi_assets.markdown import Markdown
 from phi_assets.ports.catalog import AssetCatalog
 from phi_assets.ports.infrastructure import CHAT_DEPLOYED, DEPLOYED, CloudResources
@@ -83,9 +84,9 @@ def _made(
     context: dg.AssetExecutionContext, names: Sequence[str], made: Mapping[str, CloudResource], planned: str
 ) -> Iterator[dg.MaterializeResult]:
     for name in names:
-        if dg.AssetKey(name) in context.selected_asset_keys:
+        if key_of(name) in context.selected_asset_keys:
             yield dg.MaterializeResult(
-                asset_key=name,
+                asset_key=key_of(name),
                 value=made[name],
                 data_version=dg.DataVersion(made[name].digest),
                 metadata={**describe_resource(made[name]), "planned": metadata_values.markdown(Markdown(planned))},

@@ -6,6 +6,7 @@ import dagster as dg
 
 from phi_assets import bicep_template, markdown
 from phi_assets.graph.asset_facts import NEEDS_CHAT, ONLY_ON_AZURE
+from phi_assets.graph.asset_keys import key_of
 from phi_assets.ports.infrastructure import CloudResources, Provisioner
 from phi_assets.settings import current
 
@@ -76,7 +77,7 @@ def cluster_as_set(provisioner: Provisioner) -> Iterator[dg.AssetCheckResult]:
     """Compare the live cluster with the settings; materialising the asset again corrects what Azure can change."""
     for name, finding in provisioner.examine_compute().items():
         yield dg.AssetCheckResult(
-            asset_key="training_compute",
+            asset_key=key_of("training_compute"),
             check_name=name,
             passed=finding.passed,
             description=markdown.text(finding.description),
@@ -118,11 +119,11 @@ def _findings(
 ) -> Iterator[dg.AssetCheckResult]:
     wanted = context.selected_asset_check_keys
     for asset in checks:
-        found = resources.examine(asset) if any(key.asset_key == dg.AssetKey(asset) for key in wanted) else {}
+        found = resources.examine(asset) if any(key.asset_key == key_of(asset) for key in wanted) else {}
         for check, finding in found.items():
-            if dg.AssetCheckKey(dg.AssetKey(asset), check) in wanted:
+            if dg.AssetCheckKey(key_of(asset), check) in wanted:
                 yield dg.AssetCheckResult(
-                    asset_key=asset,
+                    asset_key=key_of(asset),
                     check_name=check,
                     passed=finding.passed,
                     description=markdown.text(finding.description),

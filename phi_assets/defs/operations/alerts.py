@@ -2,6 +2,8 @@
 
 import dagster as dg
 
+from phi_assets.graph.dagster_internals import checks_in, graph_of_sensor, location_of_sensor
+from phi_assets.project import LOCATION
 from phi_assets.settings import Settings, current
 
 
@@ -20,6 +22,8 @@ def alerts(context: dg.SensorEvaluationContext, settings: dg.ResourceParam[Setti
     webhook = settings.webhook
     if webhook is None:
         return dg.SkipReason("PHI_WEBHOOK is not set: no failure messages are sent")
-    cursor, report = tick(context.instance, settings, webhook, context.cursor)
+    graph, location = graph_of_sensor(context), location_of_sensor(context) or LOCATION
+    checks = checks_in(graph) if graph else []
+    cursor, report = tick(context.instance, settings, webhook, context.cursor, checks, location)
     context.update_cursor(cursor)
     return dg.SkipReason("; ".join(report) or "nothing new failed")

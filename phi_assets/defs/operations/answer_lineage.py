@@ -10,6 +10,7 @@ from phi_assets import markdown
 from phi_assets.answer_log import Answers, AnswersUnreadable, UnknownAnswer
 from phi_assets.backends.select import build_resources
 from phi_assets.graph import metadata_values
+from phi_assets.graph.asset_keys import key_of
 from phi_assets.lineage.steps import REVIEWED, SIMILARITY, Step, steps
 from phi_assets.lineage.trace import Lineage, NotTraceable, trace
 from phi_assets.markdown import Markdown
@@ -64,7 +65,7 @@ def describe_lineage(lineage: Lineage) -> Mapping[str, Any]:
     rows = [(step.what, step.words, _links(step)) for step in path]
     runs = {f"{step.what.replace(' ', '_')}_run": dg.MetadataValue.dagster_run(step.run) for step in path if step.run}
     pages = {step.what.replace(" ", "_"): dg.MetadataValue.url(step.url) for step in path if step.url}
-    assets = {step.asset: dg.MetadataValue.asset(dg.AssetKey(step.asset)) for step in path if step.asset}
+    assets = {step.asset: dg.MetadataValue.asset(key_of(step.asset)) for step in path if step.asset}
     return {
         "question": metadata_values.text(lineage.question),
         "answer": metadata_values.text(lineage.answer.answer),

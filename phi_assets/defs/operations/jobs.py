@@ -4,6 +4,7 @@ import dagster as dg
 
 from phi_assets.defs.training.training_config import Training
 from phi_assets.graph.asset_facts import LIVE, with_chat
+from phi_assets.graph.asset_keys import key_of
 from phi_assets.graph.run_tags import schedule_status
 
 everything = dg.define_asset_job(
@@ -13,17 +14,17 @@ everything = dg.define_asset_job(
 )
 retrain = dg.define_asset_job(
     "retrain",
-    selection=dg.AssetSelection.tag(LIVE, "true") | dg.AssetSelection.assets("fine_tuned_model").downstream(),
+    selection=dg.AssetSelection.tag(LIVE, "true") | dg.AssetSelection.assets(key_of("fine_tuned_model")).downstream(),
     # Empty values too: the launchpad then shows every option.
     config={"ops": {"fine_tuned_model": {"config": Training().model_dump()}}},
     description="Train on the newest dataset, evaluate, and deploy what passes. Sensor `retraining_policy` starts it.",
 )
 redeploy = dg.define_asset_job(
     "redeploy",
-    selection=dg.AssetSelection.assets("online_deployment").downstream(),
+    selection=dg.AssetSelection.assets(key_of("online_deployment")).downstream(),
     description="Deploy the champion to the endpoint again, and evaluate the chat flow against it.",
 )
-_of_the_champion = dg.AssetSelection.assets("registered_model").downstream()
+_of_the_champion = dg.AssetSelection.assets(key_of("registered_model")).downstream()
 promote = dg.define_asset_job(
     "promote",
     selection=_of_the_champion,
@@ -40,8 +41,8 @@ rollback = dg.define_asset_job(
 observe_sources = dg.define_asset_job(
     "observe_sources",
     selection=dg.AssetSelection.assets(
-        *("raw_conversations", "evaluation_questions", "general_questions", "replay_sources"),
-        *with_chat("chat_history", "reviewed_feedback"),
+        *map(key_of, ("raw_conversations", "evaluation_questions", "general_questions", "replay_sources")),
+        *map(key_of, with_chat("chat_history", "reviewed_feedback")),
     ),
     description="Observe whether conversations, questions, sources of replay, ratings or reviews have changed.",
 )
@@ -53,7 +54,7 @@ FRESHNESS = (
 )
 freshness = dg.define_asset_job(
     "freshness",
-    selection=dg.AssetSelection.checks(*(dg.AssetCheckKey(dg.AssetKey(asset), name) for name, asset in FRESHNESS)),
+    selection=dg.AssetSelection.checks(*(dg.AssetCheckKey(key_of(asset), name) for name, asset in FRESHNESS)),
     description="Warn of data that is not in the dataset or not trained on, of drift, and of an outdated deployment.",
 )
 

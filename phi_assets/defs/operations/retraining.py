@@ -5,7 +5,7 @@ import dagster as dg
 from phi_assets.backends.select import build_resources
 from phi_assets.defs.operations.jobs import freshness, retrain
 from phi_assets.graph.adoption import adopt
-from phi_assets.graph.dagster_internals import graph_of_sensor
+from phi_assets.graph.dagster_internals import graph_of_sensor, location_of_sensor
 from phi_assets.graph.io_manager import RecordIOManager
 from phi_assets.graph.run_tags import FOLLOWED, RETRIED_WHEN_KILLED, sensor_status
 from phi_assets.graph.staleness import assets_in
@@ -14,6 +14,7 @@ from phi_assets.instance.retraining_due import is_due
 from phi_assets.ports.catalog import AssetCatalog
 from phi_assets.ports.dataset import DatasetStore
 from phi_assets.ports.operations import CostReport
+from phi_assets.project import LOCATION
 from phi_assets.settings import Settings, current
 
 
@@ -41,7 +42,7 @@ def retraining_policy(
     graph = graph_of_sensor(context)
     if graph and not is_at_work(settings, "run"):
         adopt(context.instance, assets_in(graph), build_resources(settings), context.log.info)
-    due = is_due(context.instance, settings, resources)
+    due = is_due(context.instance, settings, resources, location_of_sensor(context) or LOCATION)
     if due.measure:
         context.log.info(due.decision.reason)
         return dg.RunRequest(run_key=due.run_key, job_name=freshness.name)

@@ -8,6 +8,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 from dagster._annotations import is_public
+from dagster._core.remote_origin import GrpcServerCodeLocationOrigin
 from dagster_webserver import cli as webserver
 
 from phi_assets.graph import dagster_internals
@@ -151,15 +152,17 @@ def test_checks_plans_and_the_newest_events_are_read_from_the_event_log(instance
     done = run(instance, "made")
     newest = dagster_internals.newest_event(instance)
 
-    ((run_id, verdict),) = dagster_internals.check_history(instance, dg.AssetCheckKey(MADE, "good"), 3)
-    assert run_id == done.run_id
+    keys = [dg.AssetCheckKey(MADE, "good"), dg.AssetCheckKey(MADE, "unknown")]
+    ((key, entry),) = dagster_internals.last_evaluations(instance, keys).values()
+    assert (key, entry.run_id) == (keys[0], done.run_id)
+    verdict = entry.get_dagster_event().asset_check_evaluation_data
     assert (verdict.passed, verdict.metadata["subject"].value) == (True, "m1")
     assert dagster_internals.last_planned_run(instance, MADE) == done.run_id
     assert dagster_internals.last_check_run(instance, dg.AssetCheckKey(MADE, "good")) == done.run_id
     assert dagster_internals.last_check_run(instance, dg.AssetCheckKey(MADE, "unknown")) == ""
-    found = dagster_internals.events_after(instance, 0, dg.DagsterEventType.ASSET_CHECK_EVALUATION, 10)
+    found = dagster_internals.ended_after(instance, 0, dg.DagsterEventType.RUN_SUCCESS, 10)
     assert [entry.run_id for entry in found.values()] == [done.run_id]
-    assert dagster_internals.events_after(instance, newest, dg.DagsterEventType.ASSET_CHECK_EVALUATION, 10) == {}
+    assert dagster_internals.ended_after(instance, newest, dg.DagsterEventType.RUN_SUCCESS, 10) == {}
 
 
 def test_pools_have_their_slots_and_those_of_ended_runs_are_freed(instance):
@@ -170,7 +173,7 @@ def test_pools_have_their_slots_and_those_of_ended_runs_are_freed(instance):
     done = run(instance, "made")
     storage.claim_concurrency_slot("training", done.run_id, "made")
     assert storage.get_concurrency_info("training").claimed_slots
-    dagster_internals.free_slots_of_ended_runs(instance)
+    dagster_internals.free_slots_of_ended_runs(instance, ["training"])
     assert not storage.get_concurrency_info("training").claimed_slots
 
 
@@ -269,7 +272,50 @@ def test_a_sensor_reads_the_graph_of_its_code_location(instance):
     context = dg.build_sensor_context(instance=instance, repository_def=repository)
 
     assert MADE in {node.key for node in dagster_internals.nodes_in(dagster_internals.graph_of_sensor(context))}
+    assert dagster_internals.checks_in(dagster_internals.graph_of_sensor(context)) == [dg.AssetCheckKey(MADE, "good")]
     assert dagster_internals.graph_of_sensor(dg.build_sensor_context(instance=instance)) is None
+
+
+def test_assets_and_checks_get_other_keys_also_of_their_inputs_and_dependencies():
+    def prefixed(key: dg.AssetKey) -> dg.AssetKey:
+        return key.with_prefix("p")
+
+    @dg.asset(deps=["elsewhere"])
+    def reads(made: None) -> None:
+        del made
+
+    asset = dagster_internals.with_asset_keys(reads, prefixed)
+    assert asset.key == prefixed(dg.AssetKey("reads"))
+    assert asset.keys_by_input_name["made"] == prefixed(MADE)
+    assert asset.asset_deps[asset.key] == {prefixed(MADE), prefixed(dg.AssetKey("elsewhere"))}
+    assert dagster_internals.with_asset_keys(good, prefixed).check_keys == {dg.AssetCheckKey(prefixed(MADE), "good")}
+    spec = dagster_internals.with_asset_keys(dg.AssetSpec("one", deps=["two"]), prefixed)
+    assert (spec.key, [dep.asset_key for dep in spec.deps]) == (
+        prefixed(dg.AssetKey("one")),
+        [prefixed(dg.AssetKey("two"))],
+    )
+    assert dagster_internals.with_asset_keys("anything", prefixed) == "anything"
+
+
+def test_a_sensor_knows_its_code_location():
+    origin = GrpcServerCodeLocationOrigin(host="localhost", socket="/tmp/code", location_name="models")
+    context = dg.SensorEvaluationContext(
+        instance_ref=None,
+        last_tick_completion_time=None,
+        last_run_key=None,
+        cursor=None,
+        log_key=None,
+        repository_name=None,
+        code_location_origin=origin,
+    )
+    assert dagster_internals.location_of_sensor(context) == "models"
+    assert dagster_internals.location_of_sensor(dg.build_sensor_context()) == ""
+
+
+def test_a_launcher_says_whether_it_finds_dead_runs(instance, monkeypatch):
+    assert not dagster_internals.reports_health(instance)
+    monkeypatch.setattr(type(instance.run_launcher), "supports_check_run_worker_health", True)
+    assert dagster_internals.reports_health(instance)
 
 
 def test_every_function_has_a_canary():

@@ -69,6 +69,15 @@ def test_what_was_just_made_is_fresh_and_nothing_runs(instance, tmp_path):
     assert wave(instance, graph) == []
 
 
+def test_a_home_without_records_reads_the_catalog_at_once_and_not_asset_by_asset(instance, tmp_path, monkeypatch):
+    graph = made(instance, tmp_path)
+    for record in (tmp_path / "records").glob("*.json"):
+        record.unlink()
+    monkeypatch.setattr(HomeCatalog, "record", lambda *_: pytest.fail("an asset was read by itself"))
+
+    assert set(statuses(instance, graph).values()) == {"fresh"}
+
+
 def test_a_changed_source_makes_what_reads_it_stale_and_the_rest_waits(instance, tmp_path):
     made(instance, tmp_path)
     graph = toy_graph(tmp_path, source="s2")

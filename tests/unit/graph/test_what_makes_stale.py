@@ -199,6 +199,8 @@ ON_A_LAPTOP = [
 VALUES_OF_UNREAD = {
     "home": "/elsewhere",
     "automation": "off",
+    "project": "support",
+    "dagster_url": "https://dagster.example.org",
     "retrain_min_drift": "0.7",
     "webhook": "https://example.org/hook",
     "webhook_format": "teams",
@@ -211,7 +213,18 @@ VALUES_OF_UNREAD = {
 UNREAD = [
     Row(name, value=VALUES_OF_UNREAD.get(name, "7"))
     for name in (
-        *("home", "inbox", "azure_inbox", "azure_read_datasets", "automation", "watch_seconds", "ui_port", "ui_hosts"),
+        *(
+            "home",
+            "project",
+            "inbox",
+            "azure_inbox",
+            "azure_read_datasets",
+            "automation",
+            "watch_seconds",
+            "ui_port",
+            "ui_hosts",
+            "dagster_url",
+        ),
         *("retrain_min_new", "retrain_min_growth", "retrain_min_drift", "retrain_cooldown_minutes"),
         *(
             "stale_hours",

@@ -103,7 +103,8 @@ class Watch:
 
     def tick(self) -> list[str]:
         assert self.settings.webhook
-        self.cursor, report = tick(self.instance, self.settings, self.settings.webhook, self.cursor)
+        checks = [dg.AssetCheckKey(dg.AssetKey("data"), "seen")]
+        self.cursor, report = tick(self.instance, self.settings, self.settings.webhook, self.cursor, checks)
         return report
 
     def outbox(self) -> Outbox:

@@ -8,6 +8,7 @@ import pytest
 from phi_assets.graph import check_gates
 from phi_assets.instance import dagster_record
 from phi_assets.own_processes import Process, machine
+from phi_assets.settings import read
 from tests.support.toy_checks import Toy, refused_by_azure
 
 STEP = "report failed in a run of __ephemeral_asset_job__"
@@ -124,8 +125,8 @@ def test_a_verdict_reported_outside_of_any_run_is_told(instance, watch, webhook)
     for passed in (False, False, True, False):
         verdict = dg.AssetCheckEvaluation(asset_key=dg.AssetKey("data"), check_name="seen", passed=passed, metadata={})
         instance.report_runless_asset_event(verdict)
-
-    watch.tick()
+        watch.tick()
+        watch.tick()
 
     assert webhook.titles == ["data: check failed: seen"] * 2
 
@@ -257,3 +258,14 @@ def test_the_message_links_to_the_run_in_the_running_ui(instance, watch, webhook
     watch.tick()
 
     assert webhook.posted[0]["blocks"][-1]["text"]["text"] == f"<http://127.0.0.1:4400/runs/{run}|open it in Dagster>"
+
+
+def test_the_message_links_to_the_address_by_which_people_reach_the_ui(instance, watch, webhook):
+    given = {"PHI_HOME": str(watch.settings.home), "PHI_WEBHOOK": webhook.address}
+    watch.settings = read({**given, "PHI_DAGSTER_URL": "https://dagster.example.org/team/"})
+    run = end(instance, "process 17 of this run is gone")
+
+    watch.tick()
+
+    link = f"<https://dagster.example.org/team/runs/{run}|open it in Dagster>"
+    assert webhook.posted[0]["blocks"][-1]["text"]["text"] == link

@@ -1,5 +1,5 @@
 """Runs each job once: its name is derived from its inputs, and a job of that name that runs or has completed is
-adopted.
+adopted. One run at a time does this for each kind of job, whichever machine it is on.
 
 By hand, because azure-ai-ml's `jobs.stream` cannot adopt a job after a crash, limit its time in the queue, or retry it.
 """
@@ -25,9 +25,18 @@ from phi_assets.backends.azure.jobs.blob_pipes import open_pipes, pipes_folder
 from phi_assets.backends.azure.jobs.job_errors import JobFailed, RoleMissing, failure_of, job_error, reported_error
 from phi_assets.backends.azure.jobs.logs import JobLog, LineLog
 from phi_assets.backends.azure.jobs.spec import CloudJob, Place, as_command, job_name, stage
-from phi_assets.backends.azure.jobs.watch import ENDED, Ended, JobLimits, Watch, ended, link_metadata
+from phi_assets.backends.azure.jobs.watch import (
+    ALLOWANCE_MINUTES,
+    ENDED,
+    Ended,
+    JobLimits,
+    Watch,
+    ended,
+    link_metadata,
+)
 from phi_assets.backends.azure.jobs.watch import status_of as job_status
 from phi_assets.backends.azure.storage.blob import WorkspaceBlobs
+from phi_assets.backends.azure.storage.blob_lease import BlobLease, only_holder
 from phi_assets.errors import BackendError
 from phi_assets.ports.base import Log, StepContext
 
@@ -66,17 +75,30 @@ class CloudJobs:
         Raises JobFailed with its error and last lines. When this run is stopped, the job is cancelled, and this waits
         for its end; when this process dies, the job keeps running, and the next run adopts it. A job that failed
         because a role of its identity had not propagated is retried a few times within PHI_AZURE_ROLE_MINUTES.
+
+        Waits while another run of the project has a job of this kind, as long as that job may take.
         """
+        with only_holder(
+            self.blobs,
+            f"{job.kind}-job",
+            f"{job.kind} jobs",
+            run=self.context.run.run_id if self.context else "",
+            minutes=self.seconds / 60 + self.limits.queue_minutes + ALLOWANCE_MINUTES,
+            on_poll=self.own_run.raise_if_stopped,
+        ) as lease:
+            return self._run(job, whole, before, lease)
+
+    def _run(self, job: CloudJob, whole: Callable[[], bool], before: Callable[[], object], lease: BlobLease) -> Ended:
         began = time.monotonic()
         for share in ROLE_WAITS:
             try:
-                return self._attempt(job, whole, before)
+                return self._attempt(job, whole, before, lease)
             except RoleMissing:
                 left = self.limits.role_minutes * 60 - (time.monotonic() - began)
                 if left <= 0:
                     raise
                 self._wait_for_role(min(share * self.limits.role_minutes * 60, left), began)
-        return self._attempt(job, whole, before)
+        return self._attempt(job, whole, before, lease)
 
     def _wait_for_role(self, seconds: float, began: float) -> None:
         until = time.monotonic() + seconds
@@ -89,7 +111,9 @@ class CloudJobs:
             time.sleep(min(left, LOG_SECONDS))
             self.own_run.raise_if_stopped()
 
-    def _attempt(self, job: CloudJob, whole: Callable[[], bool], before: Callable[[], object]) -> Ended:
+    def _attempt(
+        self, job: CloudJob, whole: Callable[[], bool], before: Callable[[], object], lease: BlobLease
+    ) -> Ended:
         watch, found = self._current_attempt(job, whole)
         if found is None:
             before()
@@ -99,7 +123,10 @@ class CloudJobs:
         try:
             return self._follow(job, watch, found, whole)
         except STOPPED:
-            watch.stop()
+            if lease.lost:
+                self.log(f"job {watch.name} is not cancelled: another run may have taken it over ({lease.lost})")
+            else:
+                watch.stop()
             raise
         finally:
             if watch.over:

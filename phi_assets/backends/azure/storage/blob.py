@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Container, Iterable
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from phi_assets.backends.azure.client import rest
 from phi_assets.backends.azure.client.azure_errors import AzureRefused, refused
@@ -98,11 +98,14 @@ class WorkspaceBlobs:
 
         return self._try(f"listing {path}", ask)
 
-    def listed(self, path: str) -> dict[str, tuple[int, float]]:
-        """Every blob name that begins with `path`, with its size in bytes and its time in seconds since 1970."""
+    def listed(self, path: str, on_response: Callable[[Any], None] | None = None) -> dict[str, tuple[int, float]]:
+        """Every blob name that begins with `path`, with its size in bytes and its time in seconds since 1970.
+
+        `on_response` is called with each response of the storage service.
+        """
 
         def ask() -> dict[str, tuple[int, float]]:
-            found = self.container().list_blobs(name_starts_with=path)
+            found = self.container().list_blobs(name_starts_with=path, raw_response_hook=on_response)
             return {blob.name: (blob.size, blob.last_modified.timestamp()) for blob in found}
 
         return self._try(f"listing {path}", ask)

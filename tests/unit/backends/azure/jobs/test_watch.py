@@ -1,7 +1,7 @@
 """Watching and cancelling a job through errors, with a fake workspace of plain values and no network."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
@@ -37,6 +37,7 @@ class Workspace:
     lands_at: float | None = None  # when a submission that was not answered makes its job
     problem: BaseException | None = None  # of every submission
     cancel_problem: Exception | None = None
+    lost: str = ""  # why the lease on jobs was lost
 
     def get(self, name: str) -> Any:
         if name in self.submitted and self.lands_at is not None and self.clock[0] >= self.lands_at:
@@ -82,6 +83,7 @@ def workspace(monkeypatch) -> Workspace:
     for module in (job_watch, cloud_jobs, retry, role_delay):
         monkeypatch.setattr(module, "time", clock)
     monkeypatch.setattr(cloud_jobs, "as_command", lambda job, name, *others: name)
+    monkeypatch.setattr(cloud_jobs, "only_holder", lambda *_, **__: nullcontext(SimpleNamespace(lost=made.lost)))
     return made
 
 
@@ -201,6 +203,16 @@ def test_a_run_whose_interrupt_was_swallowed_still_cancels_its_job(workspace, sa
     with pytest.raises(dg.DagsterExecutionInterruptedError):
         runner(workspace, said, context).run(a_job(), lambda: True)
     assert workspace.cancelled == [attempt(1)]
+
+
+def test_a_stopped_run_that_lost_its_lease_leaves_the_job_to_the_run_that_took_it_over(workspace, said):
+    context = a_context(dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING)
+    workspace.states[attempt(1)] = ["Running"]
+    workspace.lost = "LeaseIdMismatchWithLeaseOperation"
+    with pytest.raises(dg.DagsterExecutionInterruptedError):
+        runner(workspace, said, context).run(a_job(), lambda: True)
+    assert workspace.cancelled == []
+    assert any("is not cancelled: another run may have taken it over" in line for line in said)
 
 
 def test_a_run_is_looked_at_now_and_then_and_a_busy_storage_stops_nothing(workspace):
