@@ -149,6 +149,8 @@ def what_exists(state: AssetState) -> str:
         return ""
     parts = [f"{getattr(record, name)}" for name in ("name", "source", "version", "preset") if hasattr(record, name)]
     rows = getattr(record, "rows", None)
-    if rows:
+    if isinstance(rows, int):
+        parts.append(f"{rows} rows")
+    elif rows:
         parts.append(", ".join(f"{count} {split}" for split, count in rows.items()))
     return " ".join([*parts, f"({record.digest[:12]})"])
