@@ -39,6 +39,7 @@ def agent_evaluation(
     settings: dg.ResourceParam[Settings],
 ) -> dg.MaterializeResult[AgentEvaluation]:
     """The agent's answers to the evaluation questions, asked one at a time and marked like the chat flow's."""
+    endpoint_host.start(context.log.info)
     evaluation = agent_store.evaluate(
         online_endpoint, endpoint_host.key(), online_deployment, settings.questions_file, context.log.info
     )

@@ -32,6 +32,7 @@ def chat_app(
     chat_host: ChatHost,
 ) -> dg.MaterializeResult[ChatApp]:
     """The chat page and its server over the endpoint; a trial server answers a question before it takes over."""
+    endpoint_host.start(context.log.info)  # after `phi down` nothing answers
     app = chat_host.deploy(online_endpoint, online_deployment, base_model, endpoint_host.key(), context.log.info)
     return dg.MaterializeResult(value=app, data_version=dg.DataVersion(app.digest), metadata=describe_chat(app))
 
@@ -62,9 +63,13 @@ def endpoint_connection(
     metadata=NEEDS_PROMPT_FLOW | stored_by("flow_store"),
 )
 def chat_flow(
-    context: dg.AssetExecutionContext, endpoint_connection: Connection, flow_store: FlowStore
+    context: dg.AssetExecutionContext,
+    endpoint_connection: Connection,
+    endpoint_host: EndpointHost,
+    flow_store: FlowStore,
 ) -> dg.MaterializeResult[FlowPackage]:
     """The chat flow as a folder to serve or to build a container from, tested against the live endpoint."""
+    endpoint_host.start(context.log.info)
     package = flow_store.package(endpoint_connection, context.log.info)
     return dg.MaterializeResult(
         value=package, data_version=dg.DataVersion(package.digest), metadata=describe_package(package)
@@ -82,10 +87,12 @@ def chat_flow_evaluation(
     context: dg.AssetExecutionContext,
     chat_flow: FlowPackage,
     online_deployment: Deployment,
+    endpoint_host: EndpointHost,
     flow_store: FlowStore,
     settings: dg.ResourceParam[Settings],
 ) -> dg.MaterializeResult[FlowEvaluation]:
     """The chat flow's answers to the evaluation questions, scored row by row by Prompt flow's batch run."""
+    endpoint_host.start(context.log.info)
     evaluation = flow_store.evaluate(chat_flow, online_deployment, settings.questions_file, context.log.info)
     return dg.MaterializeResult(
         value=evaluation,
