@@ -8,6 +8,7 @@ from phi_assets.backends.azure.client import names
 from phi_assets.backends.azure.client.azure_errors import refused, status_of
 from phi_assets.backends.azure.client.clients import AzureClients
 from phi_assets.backends.azure.client.retry import RETRY_MINUTES, with_retries
+from phi_assets.backends.azure.client.role_delay import wait_for_role
 from phi_assets.ports.base import Log
 
 Body = Mapping[str, Any]
@@ -85,19 +86,23 @@ def clusters(clients: AzureClients, log: Log) -> list[dict[str, Any]]:
     return [row for row in computes(clients, log) if is_cluster(row)]
 
 
-def get_or_none(clients: AzureClients, resource_id: str, api_version: str) -> Body | None:
-    """A resource's body; None when it does not exist."""
+def get_or_none(
+    clients: AzureClients, resource_id: str, api_version: str, *, role_minutes: float | None = None
+) -> Body | None:
+    """A resource's body; None when it does not exist. With `role_minutes` it waits for a role to take effect."""
     from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
 
-    name = resource_id.rpartition("/")[2]
+    what = f"reading {resource_id.rpartition('/')[2]}"
+
+    def read() -> Any:
+        return clients.resources().resources.get_by_id(resource_id, api_version=api_version)
+
     try:
-        found = with_retries(
-            f"reading {name}", lambda: clients.resources().resources.get_by_id(resource_id, api_version=api_version)
-        )
+        found = with_retries(what, read) if role_minutes is None else wait_for_role(read, what, minutes=role_minutes)
     except ResourceNotFoundError:
         return None
     except HttpResponseError as e:
-        raise refused(f"reading {name}", e) from e
+        raise refused(what, e) from e
     return found.as_dict()
 
 

@@ -50,7 +50,8 @@ class WorkspaceBlobs:
         """The URL of the storage account, and the name of the container."""
         # Read with the REST API, because azure-ai-ml takes seconds to import.
         workspace = self.clients.resource("ml_workspace")
-        found = rest.get_or_none(self.clients, f"{workspace}/datastores/{DATASTORE}", WORKSPACES_VERSION)
+        datastore = f"{workspace}/datastores/{DATASTORE}"
+        found = rest.get_or_none(self.clients, datastore, WORKSPACES_VERSION, role_minutes=self.role_minutes)
         if found is None:
             raise NoDatastore(description=f"{workspace} has no datastore {DATASTORE}; materialise ml_workspace again")
         of = rest.properties(found)

@@ -188,7 +188,7 @@ def test_two_machines_that_want_the_same_commit_share_one_job(work: Work, hub: L
 
         def log(words: str) -> None:
             said.append(words)
-            if "adopting" in words:
+            if "waiting for the lease on read jobs" in words:
                 hub.open.set()
 
         version = store(work, tmp_path / "two", name).publish(log)
@@ -197,7 +197,7 @@ def test_two_machines_that_want_the_same_commit_share_one_job(work: Work, hub: L
         one.join()
 
     assert made == [version]
-    assert any("adopting job phi-read-" in line for line in said)
+    assert any("waiting for the lease on read jobs" in line for line in said)
     (job,) = jobs(work, name)
     assert work.control.executed_jobs().count(job["name"]) == 1
 
