@@ -1,10 +1,53 @@
 """Selects the backend; no other module does."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from phi_assets.project import INSTALLED
+from phi_assets.records import Record
 from phi_assets.settings import Settings, SettingsError
+
+if TYPE_CHECKING:
+    from phi_assets.ports.chat import SharedAnswers
+
+
+@dataclass(frozen=True)
+class ServedModel:
+    """The endpoint as a client of this machine needs it. `address` is None while it does not run.
+
+    `deployment` is the record of `online_deployment`. If the servers do not store their answers (`keeps_answers`),
+    the client does, and gives them to `shared_answers`, if any, for other machines.
+    """
+
+    deployment: Record | None
+    address: str | None
+    key: Callable[[], str]
+    remedy: str
+    keeps_answers: bool
+    shared_answers: "SharedAnswers | None" = None
+
+
+def served_model(settings: Settings) -> ServedModel:
+    """What is served now. On a laptop this imports no Dagster. Raises SettingsError, as `build_resources` does."""
+    if settings.backend == "local":
+        from phi_assets.backends.local.serving.home_endpoint import REMEDY, endpoint_of_home, recorded_deployment
+
+        endpoint = endpoint_of_home(settings.state)
+        deployment, keeps = recorded_deployment(settings.state), settings.keep_answers_days > 0
+        return ServedModel(deployment, _address(endpoint.status()), endpoint.key, REMEDY, keeps)
+    from dagster import AssetKey
+
+    resources = build_resources(settings)
+    host = resources["endpoint_host"]
+    deployment = resources["io_manager"].latest(AssetKey("online_deployment"))
+    address = _address(host.status())
+    return ServedModel(deployment, address, host.key, host.remedy, host.keeps_answers, resources.get("shared_answers"))
+
+
+def _address(status: dict[str, Any]) -> str | None:
+    return status["address"] if status["alive"] else None
 
 
 def build_resources(settings: Settings) -> dict[str, Any]:

@@ -1,9 +1,6 @@
 """Base models: the pretrained model that fine-tuning starts from, made safe and uniform before anything loads it."""
 
-from phi_assets.base_models.model_store import ResolvedModel, find_model
-from phi_assets.base_models.reference import BaseModelSpec, FolderModel, HubModel, PackagedModel, parse_base_model
-from phi_assets.base_models.resolve import find, resolve
-from phi_assets.errors import (
+from phi_assets.base_models.model_errors import (
     BaseModelError,
     BaseModelMissing,
     HubUnreachable,
@@ -11,6 +8,9 @@ from phi_assets.errors import (
     UnknownBaseModel,
     UnsafeModel,
 )
+from phi_assets.base_models.model_store import ResolvedModel, find_model
+from phi_assets.base_models.reference import BaseModelSpec, FolderModel, HubModel, PackagedModel, parse_base_model
+from phi_assets.base_models.resolve import find, resolve
 
 __all__ = [
     "BaseModelError",

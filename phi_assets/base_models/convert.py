@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from phi_assets.errors import BaseModelError, IncompleteModel
+from phi_assets.base_models.model_errors import BaseModelError, IncompleteModel
 
 if TYPE_CHECKING:
     import torch

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from phi_assets.base_models.model_errors import BaseModelMissing, HubUnreachable, IncompleteModel
 from phi_assets.base_models.prepare_model import native_causal_architecture
 from phi_assets.base_models.reference import HubModel
 from phi_assets.base_models.safety import is_pickle, read_json
-from phi_assets.errors import BaseModelMissing, HubUnreachable, IncompleteModel
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
 _SETTINGS = frozenset(

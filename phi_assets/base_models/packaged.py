@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from phi_assets import child_environment
+from phi_assets.base_models.model_errors import BaseModelMissing
 from phi_assets.base_models.reference import PackagedModel
-from phi_assets.errors import BaseModelMissing
 from phi_assets.files import locked
 from phi_assets.lock_files import pins
 from phi_assets.project import PROJECT

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from phi_assets.base_models.model_errors import IncompleteModel
 from phi_assets.base_models.safety import read_json, refuse_unsafe_folder
 from phi_assets.base_models.tokens import ModelSettings, RenderedChat, align_special_tokens, token_text
-from phi_assets.errors import IncompleteModel
 
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"

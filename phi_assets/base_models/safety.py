@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from phi_assets.errors import IncompleteModel, UnsafeModel
+from phi_assets.base_models.model_errors import IncompleteModel, UnsafeModel
 from serving_code import safety
 from serving_code.safety import is_pickle
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from phi_assets.errors import IncompleteModel
+from phi_assets.base_models.model_errors import IncompleteModel
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer

@@ -3,23 +3,20 @@
 import time
 import uuid
 from collections.abc import Mapping
-from typing import Any
-
-import dagster as dg
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from phi_assets.answer_log import BASE, Answers, AnswersUnreadable
-from phi_assets.backends.select import build_resources
+from phi_assets.backends.select import build_resources, served_model
 from phi_assets.cli.console import print_error
 from phi_assets.endpoint_client import Answer, NoAnswer, chat
-from phi_assets.errors import BackendError
-from phi_assets.graph.asset_keys import key_of
-from phi_assets.graph.io_manager import RecordIOManager
-from phi_assets.instance import home
-from phi_assets.ports.chat import SharedAnswers
-from phi_assets.ports.serving import EndpointHost
 from phi_assets.records import BaseModel, Deployment
 from phi_assets.settings import Settings
 from serving_code.answers import StoredAnswer
+
+# Dagster takes longer to import than a short answer takes: only what needs it imports it.
+if TYPE_CHECKING:
+    from phi_assets.ports.chat import SharedAnswers
 
 MAX_NEW_TOKENS = 128
 
@@ -30,21 +27,18 @@ class NothingDeployed(RuntimeError):
 
 def ask_deployed(settings: Settings, question: str) -> dict[str, Any]:
     """Return the answer with its deployment, model version, dataset and Dagster run. Raises NothingDeployed."""
-    resources = build_resources(settings)
-    records: RecordIOManager = resources["io_manager"]
-    deployment = records.latest(dg.AssetKey("online_deployment"))
-    host: EndpointHost = resources["endpoint_host"]
-    status = host.status()
-    if not isinstance(deployment, Deployment) or not status["alive"]:
-        raise NothingDeployed(f"nothing is deployed, or the deployment is not running; {host.remedy}")
+    served = served_model(settings)
+    deployment = served.deployment
+    if not isinstance(deployment, Deployment) or not served.address:
+        raise NothingDeployed(f"nothing is deployed, or the deployment is not running; {served.remedy}")
     try:
-        answer = chat(status["address"], host.key(), _messages(question), max_new_tokens=MAX_NEW_TOKENS)
+        answer = chat(served.address, served.key(), _messages(question), max_new_tokens=MAX_NEW_TOKENS)
     except NoAnswer as e:
-        raise NothingDeployed(f"{e}; {host.remedy}") from e
-    if not host.keeps_answers:
+        raise NothingDeployed(f"{e}; {served.remedy}") from e
+    if not served.keeps_answers:
         same = answer.model_version == deployment.model_version
         digest = deployment.model_digest if same else ""  # the traffic may have just moved to another version
-        _keep(settings, resources, question, answer, model_digest=digest)
+        _keep(settings, served.shared_answers, question, answer, model_digest=digest)
     return {
         "question": question,
         "answer": answer.text,
@@ -59,7 +53,7 @@ def ask_deployed(settings: Settings, question: str) -> dict[str, Any]:
 
 def ask_base(settings: Settings, question: str) -> dict[str, Any]:
     """Return the answer of the base model, loaded from its folder. Raises NothingDeployed when it does not exist."""
-    from pathlib import Path
+    import dagster as dg
 
     from serving_code.engine import Engine, Sampling
 
@@ -71,7 +65,7 @@ def ask_base(settings: Settings, question: str) -> dict[str, Any]:
     sampling = Sampling(max_new_tokens=MAX_NEW_TOKENS)
     found = Engine.load(folder).complete([_messages(question)], sampling)[0]
     answer = Answer(found.text, f"{BASE}-{uuid.uuid4().hex}", deployment="", model_name=base.source, model_version="")
-    _keep(settings, resources, question, answer, model_digest=base.digest, route=BASE)
+    _keep(settings, resources.get("shared_answers"), question, answer, model_digest=base.digest, route=BASE)
     return {
         "question": question,
         "answer": found.text,
@@ -94,7 +88,7 @@ def _messages(question: str) -> list[Any]:
 
 def _keep(
     settings: Settings,
-    resources: Mapping[str, Any],
+    shared: "SharedAnswers | None",
     question: str,
     answer: Answer,
     *,
@@ -117,8 +111,9 @@ def _keep(
         Answers(settings.state, settings.keep_answers_days).keep(kept)
     except AnswersUnreadable as e:
         print_error(f"the answer is not stored: {e}")
-    shared: SharedAnswers | None = resources.get("shared_answers")
     if shared:
+        from phi_assets.errors import BackendError
+
         try:
             shared.share(kept, settings.keep_answers_days)
         except BackendError as e:
@@ -130,6 +125,8 @@ def answers_of(settings: Settings, resources: Mapping[str, Any]) -> Answers:
     answers = Answers(settings.state, settings.keep_answers_days)
     shared: SharedAnswers | None = resources.get("shared_answers")
     if shared:
+        from phi_assets.errors import BackendError
+
         try:
             shared.fetch(answers)
         except BackendError as e:
@@ -138,6 +135,9 @@ def answers_of(settings: Settings, resources: Mapping[str, Any]) -> Answers:
 
 
 def _run_of(settings: Settings, asset: str) -> str | None:
+    from phi_assets.graph.asset_keys import key_of
+    from phi_assets.instance import home
+
     with home.instance(settings) as instance:
         event = instance.get_latest_materialization_event(key_of(asset))
     return event.run_id if event else None

@@ -26,9 +26,9 @@ class EndpointHost(Port):
         """Return the endpoint's key for the Authorization header."""
 
     @property
+    @abstractmethod
     def remedy(self) -> str:
         """The remedy if the endpoint does not answer."""
-        return "`phi run` makes it, or starts the servers again"
 
     @property
     def keeps_answers(self) -> bool:

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from phi_assets.base_models import FolderModel, IncompleteModel, resolve
+from phi_assets.base_models.model_errors import UnsafeModel
 from phi_assets.base_models.prepare_model import prepare_model
-from phi_assets.errors import UnsafeModel
 
 EditJson = Callable[[Path, dict[str, Any]], None]
 

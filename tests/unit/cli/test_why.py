@@ -11,8 +11,8 @@ import pytest
 
 from phi_assets.answer_log import Answers, AnswersUnreadable, UnknownAnswer
 from phi_assets.backends import content_store
-from phi_assets.backends.local.serving.host import LocalEndpointHost
-from phi_assets.backends.select import build_resources
+from phi_assets.backends.select import build_resources, served_model
+from phi_assets.cli import ask
 from phi_assets.cli.ask import ask_deployed
 from phi_assets.cli.main import main
 from phi_assets.conversations.quality_checks import read_split
@@ -191,7 +191,9 @@ def test_a_laptop_keeps_what_was_asked_by_the_command_once_and_no_smoke_test(ask
 
 def test_where_the_servers_keep_nothing_the_command_keeps_what_it_asked(asked, monkeypatch):
     settings, _ = asked
-    monkeypatch.setattr(LocalEndpointHost, "keeps_answers", False)  # as on Azure
+    monkeypatch.setattr(
+        ask, "served_model", lambda _: replace(served_model(settings), keeps_answers=False)
+    )  # as on Azure
     answer = ask_deployed(settings, "Hello?")
 
     by_route = {each.route: each for each in Answers(settings.state, 90).find(answer["id"])}

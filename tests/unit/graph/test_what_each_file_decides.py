@@ -133,6 +133,7 @@ FILES: list[tuple[str, set[str] | tuple[set[str], set[str]]]] = [
     ("phi_assets/backends/local/evaluation/*", ({"model_evaluation"}, NOTHING)),
     ("phi_assets/backends/local/evaluation/registry.py", ({"ml_workspace", "registered_model"}, NOTHING)),
     ("phi_assets/backends/local/serving/*", (ENDPOINT, NOTHING)),
+    ("phi_assets/backends/local/serving/home_endpoint.py", NOTHING),
     ("phi_assets/backends/local/chat/*", ({"endpoint_connection"}, NOTHING)),
     ("phi_assets/backends/local/chat/chat_host.py", (APP, NOTHING)),
     ("phi_assets/backends/local/chat/feedback_store.py", (FEEDBACK, NOTHING)),

@@ -5,8 +5,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from phi_assets.answer_log import ANSWERS
 from phi_assets.backends import content_store
+from phi_assets.backends.local.serving.home_endpoint import NAME, REMEDY, endpoint_of_home
 from phi_assets.errors import EndpointDown
 from phi_assets.ports.base import Decides, Log
 from phi_assets.ports.serving import EndpointHost
@@ -15,8 +15,6 @@ from phi_assets.records import Deployment, Endpoint, Record, RegisteredModel
 if TYPE_CHECKING:
     from phi_assets.backends.local.serving.endpoint import LocalEndpoint
     from phi_assets.backends.local.serving.state import DeploymentState, EndpointState
-
-NAME = "phi-chat"
 
 SERVERS = tuple(f"local.serving.{name}" for name in ("endpoint", "servers", "state", "router", "processes"))
 """The modules of both assets, without `phi_assets.backends.`."""
@@ -32,6 +30,10 @@ class LocalEndpointHost(EndpointHost):
     state: str
     keep_answers_days: float = 0
     traces: str = ""
+
+    @property
+    def remedy(self) -> str:
+        return REMEDY
 
     @property
     def keeps_answers(self) -> bool:
@@ -102,10 +104,7 @@ class LocalEndpointHost(EndpointHost):
 
     @cached_property
     def _endpoint(self) -> "LocalEndpoint":
-        from phi_assets.backends.local.serving.endpoint import LocalEndpoint
-
-        answers = Path(self.state) / ANSWERS
-        return LocalEndpoint(Path(self.state) / "endpoints", NAME, answers, self.keep_answers_days, self.traces)
+        return endpoint_of_home(Path(self.state), self.keep_answers_days, self.traces)
 
     @property
     def _records(self) -> Path:
