@@ -20,10 +20,10 @@ import pytest
 from azure_emulator.control import Control
 from phi_assets.backends.azure.client.clients import AzureClients
 from phi_assets.backends.azure.evaluation.registry import MODEL_NAME, AzureModelRegistry
-from phi_assets.backends.azure.serving import blue_green, canary, endpoint, image, lease
+from phi_assets.backends.azure.serving import blue_green, canary, endpoint, image
 from phi_assets.backends.azure.serving.endpoint import OnlineEndpoint
 from phi_assets.backends.azure.serving.host import AzureEndpointHost
-from phi_assets.backends.azure.storage import blob
+from phi_assets.backends.azure.storage import blob, blob_lease
 from phi_assets.records import RegisteredModel
 from tests.support.azure_jobs import until
 from tests.support.azure_place import Place
@@ -38,7 +38,7 @@ def hurry(patched: pytest.MonkeyPatch, quick_server: bool = True) -> None:
     patched.setattr(endpoint, "FIRST_POLL", 0.05)
     patched.setattr(endpoint, "LONGEST_POLL", 0.2)
     patched.setattr(canary, "SECONDS_BETWEEN", 0.1)
-    patched.setattr(lease, "LONGEST_POLL", 0.5)
+    patched.setattr(blob_lease, "LONGEST_POLL", 0.5)
     if quick_server:
         patched.setattr(image, "CODE", QUICK_SERVER)
         patched.setattr(image, "digest", cache(image.digest.__wrapped__))

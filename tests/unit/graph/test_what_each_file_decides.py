@@ -168,7 +168,6 @@ FILES: list[tuple[str, set[str] | tuple[set[str], set[str]]]] = [
     ("phi_assets/backends/azure/serving/host.py", (NOTHING, ENDPOINT)),
     ("phi_assets/backends/azure/serving/endpoint.py", (NOTHING, {"online_endpoint"})),
     ("phi_assets/backends/azure/serving/state.py", (NOTHING, {"online_endpoint"})),
-    ("phi_assets/backends/azure/serving/lease.py", NOTHING),
     ("phi_assets/backends/azure/chat/connection_store.py", (NOTHING, {"endpoint_connection"})),
     ("phi_assets/backends/azure/chat/flow_token.py", (NOTHING, FLOWS)),
     ("phi_assets/backends/azure/chat/shared_flows.py", (NOTHING, FLOWS)),

@@ -13,11 +13,11 @@ from phi_assets.backends.azure.client.outputs import NotDeployed
 from phi_assets.backends.azure.client.retry import log_to_run, with_deadline
 from phi_assets.backends.azure.infrastructure import prices, providers
 from phi_assets.backends.azure.serving import blue_green, image
-from phi_assets.backends.azure.serving import lease as deploy_lock
 from phi_assets.backends.azure.serving.deployment_spec import Machines, WantedDeployment, dollars_a_day, record_of
 from phi_assets.backends.azure.serving.endpoint import OnlineEndpoint
 from phi_assets.backends.azure.serving.state import NOTHING, PROVEN, EndpointState
 from phi_assets.backends.azure.storage.blob import WorkspaceBlobs
+from phi_assets.backends.azure.storage.blob_lease import BlobLease, only_holder
 from phi_assets.ports.base import Decides, Log
 from phi_assets.ports.serving import EndpointHost
 from phi_assets.records import Deployment, Endpoint, Record, RegisteredModel
@@ -25,6 +25,7 @@ from phi_assets.records import Deployment, Endpoint, Record, RegisteredModel
 # Azure fails to create managed endpoints without these.
 PROVIDERS = ["Microsoft.PolicyInsights", "Microsoft.Cdn"]
 INTERACTIVE_SECONDS = 20.0
+LEASE_MINUTES = 120.0  # that one change of the endpoint waits for another
 NO_PRICE = "an unknown price (the price table has no row for its VM size)"
 
 
@@ -202,9 +203,9 @@ class AzureEndpointHost(EndpointHost):
         )
 
     @contextmanager
-    def _alone(self, endpoint: OnlineEndpoint, log: Log) -> Iterator[deploy_lock.Lease]:
+    def _alone(self, endpoint: OnlineEndpoint, log: Log) -> Iterator[BlobLease]:
         blobs = WorkspaceBlobs(self._clients, log, self.role_minutes)
-        with deploy_lock.alone(self._clients.account.folder / "endpoints", endpoint.name, blobs, log) as lease:
+        with only_holder(blobs, endpoint.name, f"endpoint {endpoint.name}", minutes=LEASE_MINUTES) as lease:
             endpoint.still_alone = lease.require
             yield lease
 

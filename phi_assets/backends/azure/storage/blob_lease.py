@@ -1,4 +1,4 @@
-"""One holder at a time, by a lease on a blob of the workspace: it saves money, and correctness does not depend on it.
+"""One holder at a time, by a lease on a blob of the workspace. For jobs it saves money: their names keep them correct.
 
 The lease expires SECONDS after the last renewal, by the clock of the storage service. Its id belongs to the home, so
 that a run takes over at once from a run of the same home that died; a run of another home waits until it has expired.
@@ -21,6 +21,7 @@ from phi_assets.backends.azure.client.azure_errors import code_of, refused, stat
 from phi_assets.backends.azure.client.retry import PollTimer
 from phi_assets.backends.azure.client.role_delay import wait_for_role
 from phi_assets.backends.azure.storage.blob import WorkspaceBlobs
+from phi_assets.errors import BackendError
 from phi_assets.files import atomic_write, private_folder
 from phi_assets.ports.base import Log
 
@@ -32,6 +33,10 @@ SECONDS = 60  # Azure's longest finite lease
 RENEW_SECONDS = 15.0
 FIRST_POLL, LONGEST_POLL = 0.2, 5.0
 HELD_BY_ANOTHER = frozenset({"LeaseAlreadyPresent", "LeaseIdMissing"})
+
+
+class LeaseLost(BackendError):
+    """The lease was lost: another may hold it now."""
 
 
 class BlobLease:
@@ -53,6 +58,13 @@ class BlobLease:
         if self._refused or 0 <= age <= SECONDS:
             return self._refused
         return f"last renewed {age:.0f} s ago, valid for {SECONDS} s"
+
+    def require(self) -> None:
+        """Raise LeaseLost when another may hold the lease now."""
+        if why := self.lost:
+            raise LeaseLost(
+                description=f"the lease on {self._what} was lost ({why}), so this run changed nothing more; run again"
+            )
 
     def end(self) -> None:
         """Release the lease: another may take it at once."""

@@ -9,10 +9,9 @@ from phi_assets.backends.azure.client.azure_errors import AzureRefused
 from phi_assets.backends.azure.client.clients import AzureClients
 from phi_assets.backends.azure.infrastructure import prices
 from phi_assets.backends.azure.serving import deployment_spec, image
-from phi_assets.backends.azure.serving import lease as deploy_lock
 from phi_assets.backends.azure.serving.blue_green import DeploymentFailed
-from phi_assets.backends.azure.serving.lease import LeaseLost
-from phi_assets.backends.azure.storage import blob
+from phi_assets.backends.azure.storage import blob, blob_lease
+from phi_assets.backends.azure.storage.blob_lease import LeaseLost
 from phi_assets.records import Deployment
 from tests.support.azure_endpoint import Stage, asked_all_the_time
 from tests.support.azure_jobs import MARKS, until
@@ -134,9 +133,9 @@ def test_nothing_is_written_by_who_is_not_alone_any_more(stage: Stage, serving):
 
 
 def test_a_lease_that_another_took_is_lost_at_once(stage: Stage, monkeypatch, tmp_path):
-    monkeypatch.setattr(deploy_lock, "RENEW_SECONDS", 0.05)
+    monkeypatch.setattr(blob_lease, "RENEW_SECONDS", 0.05)
     blobs = blob.WorkspaceBlobs(stage.place.clients, stage.place.log, 0.5)
-    with deploy_lock.alone(tmp_path, "taken", blobs, stage.place.log) as lease:
+    with blob_lease.only_holder(blobs, "taken", "what was taken", minutes=1) as lease:
         lease.require()
         their = blobs.blob("phi/locks/taken")
         from azure.storage.blob import BlobLeaseClient
