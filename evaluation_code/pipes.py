@@ -6,8 +6,8 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def progress_log() -> Iterator[Callable[[str], None]]:
-    """A function that writes one line of progress."""
+def progress_log(what: str = "evaluation") -> Iterator[Callable[[str], None]]:
+    """A function that writes one line of progress; `what` is stopped by an error."""
     if "DAGSTER_PIPES_CONTEXT" not in os.environ:
         yield lambda line: print(line, flush=True)
         return
@@ -17,6 +17,6 @@ def progress_log() -> Iterator[Callable[[str], None]]:
         try:
             yield pipes.log.info
         except Exception as e:
-            pipes.log.error(f"evaluation stopped: {e}")  # Pipes itself logs it at debug level only
+            pipes.log.error(f"{what} stopped: {e}")  # Pipes itself logs it at debug level only
             pipes.report_custom_message({"failed": str(e)})
             raise

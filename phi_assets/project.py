@@ -10,7 +10,17 @@ from types import ModuleType
 PACKAGE = Path(__file__).resolve().parent
 BUNDLED = PACKAGE / "bundled"
 """The wheel's copy of what lies beside `phi_assets` in a checkout: programs, flows, infra, data, locks."""
-PROGRAMS = frozenset({"chat_code", "dataset_code", "evaluation_code", "export_code", "serving_code", "training_code"})
+PROGRAMS = frozenset(
+    {
+        "chat_code",
+        "dataset_code",
+        "evaluation_code",
+        "export_code",
+        "quantization_code",
+        "serving_code",
+        "training_code",
+    }
+)
 INSTALLED = BUNDLED.is_dir()
 PROJECT = BUNDLED if INSTALLED else PACKAGE.parent
 LOCATION = "phi_assets"

@@ -211,6 +211,16 @@ class RegisteredModel(Record):
 
 
 @dataclass(frozen=True, kw_only=True)
+class OptimizedModel(Record):
+    """A registered model in the form in which it is served: with quantised weights, or the full one."""
+
+    address: str = field(metadata={"doc": "folder of the measurements, and of the quantised model if it is served"})
+    model_digest: str
+    form: str = field(metadata={"doc": "that is served: int8, int4 or full"})
+    note: str = field(default="", metadata={"doc": "why the full model is served; empty otherwise"})
+
+
+@dataclass(frozen=True, kw_only=True)
 class ModelCard(Record):
     """The README.md stored with a registered model's weights. The digest is that of its text."""
 
@@ -241,6 +251,7 @@ class Deployment(Record):
     training_run: str
     dollars_a_day: float = field(default=0.0, metadata={"doc": "of its machines, from a dated price table"})
     portal: str = field(default="", metadata={"doc": "its page in the portal; empty on a laptop"})
+    form: str = field(default="full", metadata={"doc": "of the model's weights: full, int8 or int4"})
 
 
 @dataclass(frozen=True, kw_only=True)

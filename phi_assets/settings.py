@@ -193,6 +193,11 @@ class Settings(ChatSettings, AzureSettings):
     min_flow_share_right: float = Field(
         0.5, ge=0, le=1, description="minimum share of evaluation questions that the chat flow must answer correctly"
     )
+    quantize: Literal["off", "int8", "int4"] = Field(
+        "off",
+        description="weights of the model that a laptop serves: off, as trained; int8 or int4, smaller and faster, "
+        "where the quantised model is measurably as good; needs the extra `quantize`",
+    )
     prompt_flow: Literal["on", "off"] = Field(
         "on", description="whether the graph has Prompt flow's assets; off leaves out its packages too"
     )
@@ -289,6 +294,10 @@ class Settings(ChatSettings, AzureSettings):
         if self.backend == "azure" and missing:
             named = ", ".join(PREFIX + name.upper() for name in missing)
             raise ValueError(f"PHI_BACKEND=azure needs {named} too, in the environment or in .env (see .env.example)")
+        if self.backend == "azure" and self.quantize != "off":
+            raise ValueError(
+                f"PHI_QUANTIZE={self.quantize} is for a laptop: with PHI_BACKEND=azure leave it out, or set it to off"
+            )
         return self
 
     @field_validator("home")

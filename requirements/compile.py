@@ -40,7 +40,10 @@ PRODUCT = ["pyproject.toml"]
 DEV, AZURE, BASE = (f"requirements/{name}.txt" for name in ("lock-dev", "lock-azure", "lock"))
 # Output, and what is locked. The largest set first: the smaller ones take their releases from it.
 LOCKS = (
-    (DEV, [*ANYWHERE, *PRODUCT, "--extra=azure", "--extra=agent", "--extra=tracing", "--group=dev"]),
+    (
+        DEV,
+        [*ANYWHERE, *PRODUCT, "--extra=azure", "--extra=agent", "--extra=quantize", "--extra=tracing", "--group=dev"],
+    ),
     (AZURE, [*ANYWHERE, *PRODUCT, "--extra=azure", f"--constraint={DEV}"]),
     (BASE, [*ANYWHERE, *PRODUCT, f"--constraint={AZURE}"]),
     ("chat_code/environment/requirements.txt", [*IMAGE, "--group=chat", f"--constraint={AZURE}"]),

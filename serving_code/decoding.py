@@ -13,6 +13,7 @@ from serving_code.attention import Decoding, Piece, Step
 from serving_code.generation import FinishReason, Generation
 from serving_code.kv_store import KVStore, Row, capacity_for
 from serving_code.model_folder import LoadedModel
+from serving_code.onnx_model import OnnxModel
 from serving_code.prefix_cache import SHORTEST, PrefixCache, shared
 
 __all__ = ["PROMPT_TOKENS", "DecodingBatch", "FinishReason", "Generation"]
@@ -213,5 +214,8 @@ def _equal_work(loaded: LoadedModel) -> float:
     From the multiplications of both; attention's count four times, as measured with bfloat16 on a processor.
     """
     model, config = loaded.model, loaded.model.config
-    layers = model.num_parameters() - model.get_input_embeddings().weight.numel()
+    if isinstance(model, OnnxModel):
+        layers = model.layer_weights
+    else:
+        layers = model.num_parameters() - model.get_input_embeddings().weight.numel()
     return max(layers / (8 * config.num_hidden_layers * config.hidden_size), 1.0)

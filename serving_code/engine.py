@@ -64,7 +64,7 @@ class Engine:
         self._loaded = replace(loaded, context_length=min(loaded.context_length, self.kv_tokens))
         self._prompts = PromptEncoder(loaded.tokenizer)
         self._grammars = JsonGrammars(loaded)
-        self._vocabulary: int = loaded.model.get_input_embeddings().num_embeddings
+        self._vocabulary: int = loaded.vocabulary
 
     @classmethod
     def load(

@@ -49,7 +49,7 @@ class JsonGrammars:
 
         with self._lock:
             if self._tokenizer is None:
-                rows = self._loaded.model.get_output_embeddings().weight.shape[0]
+                rows = self._loaded.vocabulary
                 ends = sorted(self._loaded.end_ids)
                 self._tokenizer = llguidance.hf.from_tokenizer(self._loaded.tokenizer, n_vocab=rows, eos_token=ends)
             return self._tokenizer

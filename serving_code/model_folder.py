@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 __all__ = ["DType", "LoadedModel", "UnsafeModel", "UnusableModel", "context_length", "end_ids", "load_model_folder"]
 
 DType = Literal["auto", "bfloat16", "float32"]
+ONNX_GRAPH = "model.onnx"
+"""The file of a folder whose model runs in onnxruntime, with quantised weights."""
 
 
 class UnusableModel(ValueError):
@@ -29,6 +31,11 @@ class LoadedModel:
     end_ids: frozenset[int]
     context_length: int
     device: torch.device
+
+    @property
+    def vocabulary(self) -> int:
+        """The number of tokens that the model knows."""
+        return self.model.config.vocab_size
 
 
 def load_model_folder(folder: Path, dtype: DType = "auto") -> LoadedModel:
@@ -48,12 +55,30 @@ def load_model_folder(folder: Path, dtype: DType = "auto") -> LoadedModel:
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, clean_up_tokenization_spaces=False)
     if not tokenizer.chat_template:
         raise UnusableModel(f"{folder} has no chat template; add chat_template.jinja of the model's family")
+    if (folder / ONNX_GRAPH).is_file():
+        return _load_graph(folder, tokenizer)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model = AutoModelForCausalLM.from_pretrained(
         folder, dtype=_torch_dtype(dtype, device), local_files_only=True, use_safetensors=True, trust_remote_code=False
     )
     torch.nn.Module.to(model, device).eval()
     return LoadedModel(model, tokenizer, end_ids(model, tokenizer), context_length(model.config), device)
+
+
+def _load_graph(folder: Path, tokenizer: Any) -> LoadedModel:
+    import torch
+    from transformers import AutoConfig, GenerationConfig
+
+    from serving_code.onnx_model import NoRuntime, OnnxModel
+
+    config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    try:
+        model = OnnxModel(folder / ONNX_GRAPH, config)
+    except NoRuntime as e:
+        raise UnusableModel(str(e)) from e
+    if (folder / "generation_config.json").is_file():
+        model.generation_config = GenerationConfig.from_pretrained(folder, local_files_only=True)
+    return LoadedModel(model, tokenizer, end_ids(model, tokenizer), context_length(config), torch.device("cpu"))
 
 
 def end_ids(model: Any, tokenizer: Any) -> frozenset[int]:

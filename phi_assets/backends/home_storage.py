@@ -7,11 +7,15 @@ from pathlib import Path
 
 from phi_assets.backends import content_store
 from phi_assets.models.retention_policy import Kind, Stored
-from phi_assets.records import Evaluation, ModelVersion, Record, RecordUnreadable
+from phi_assets.records import Evaluation, ModelVersion, OptimizedModel, Record, RecordUnreadable
 
 TRASH = ".trash"
 WEIGHTS = "model.safetensors"
 EXPLAINS = frozenset({"README.md", "loss_curve.png", "evaluation.png"})  # stays in a model's folder without weights
+FOLDERS = (
+    *("models", "datasets", "replay", "evaluations", "flows", "flow_evaluations", "agent_evaluations"),
+    "optimized_models",
+)
 UNFINISHED = ("under-way-*", ".draft-*", ".writing-*", ".damaged-*", ".partial*")
 
 
@@ -31,6 +35,7 @@ class HomeStorage:
             *self._by_digest("flow_evaluations", "flow evaluation"),
             *self._by_digest("agent_evaluations", "agent evaluation"),
             *self._by_digest("deployments", "deployment"),
+            *self._by_digest("optimized_models", "quantised model"),
             *self._flows(),
             *self._checkpoints(),
             *self._leftovers(),
@@ -84,7 +89,7 @@ class HomeStorage:
             yield _stored("checkpoints", folder, "")
 
     def _leftovers(self) -> Iterator[Stored]:
-        for name in ("models", "datasets", "replay", "evaluations", "flows", "flow_evaluations", "agent_evaluations"):
+        for name in FOLDERS:
             for pattern in UNFINISHED:
                 for path in sorted((self.state / name).glob(pattern)):
                     yield _stored("leftover", path, "")
@@ -93,10 +98,10 @@ class HomeStorage:
 
 
 def references(record: Record | None) -> tuple[str, ...]:
-    """Return the digests of what a model was made from, or of the model that an evaluation is of; none of others."""
+    """Return the digests of what a model was made from, or of the model that another record is of; none of others."""
     if isinstance(record, ModelVersion):
         return tuple(filter(None, (record.dataset_digest, record.base_digest, record.replay_digest)))
-    return (record.model_digest,) if isinstance(record, Evaluation) else ()
+    return (record.model_digest,) if isinstance(record, Evaluation | OptimizedModel) else ()
 
 
 def size_of(path: Path) -> int:

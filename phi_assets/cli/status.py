@@ -147,10 +147,14 @@ def what_exists(state: AssetState) -> str:
     record = state.record
     if record is None:
         return ""
-    parts = [f"{getattr(record, name)}" for name in ("name", "source", "version", "preset") if hasattr(record, name)]
+    parts = [
+        f"{getattr(record, name)}" for name in ("name", "source", "version", "preset", "form") if hasattr(record, name)
+    ]
     rows = getattr(record, "rows", None)
     if isinstance(rows, int):
         parts.append(f"{rows} rows")
     elif rows:
         parts.append(", ".join(f"{count} {split}" for split, count in rows.items()))
+    note = getattr(record, "note", "")
+    parts += [f"({note})"] if note else []
     return " ".join([*parts, f"({record.digest[:12]})"])

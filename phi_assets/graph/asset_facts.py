@@ -16,6 +16,7 @@ FILES = "phi/files"
 BACKEND = "phi/backend"
 PROMPT_FLOW = "phi/prompt_flow"
 AGENT = "phi/agent"
+QUANTIZED = "phi/quantized"
 CHAT = "phi/chat"
 LIVE = "phi/live"
 """Tag of an asset whose subject changes outside the graph: it is made again before any asset directly downstream."""
@@ -32,6 +33,8 @@ NEEDS_PROMPT_FLOW = {PROMPT_FLOW: True}
 """Metadata of one that PHI_PROMPT_FLOW=off leaves out; checks of such an asset are left out with it."""
 NEEDS_AGENT = {AGENT: True}
 """Metadata of one that is left out where the extra `agent` is not installed."""
+NEEDS_QUANTIZED = {QUANTIZED: True}
+"""Metadata of one that PHI_QUANTIZE=off leaves out."""
 
 
 def stored_by(port: str, *settings: str, files: Sequence[str] = ()) -> dict[str, Any]:
@@ -59,6 +62,11 @@ def with_chat(*assets: str) -> tuple[str, ...]:
     return assets if current().has_chat else ()
 
 
+def if_quantized(*assets: str) -> tuple[str, ...]:
+    """Return the names where PHI_QUANTIZE is on, and none with off."""
+    return assets if current().quantize != "off" else ()
+
+
 def is_here(metadata: Mapping[str, Any], settings: Settings) -> bool:
     """Return whether a definition with this metadata exists with these settings and with what is installed."""
     if plain(metadata.get(CHAT, False)) and not settings.has_chat:
@@ -66,6 +74,8 @@ def is_here(metadata: Mapping[str, Any], settings: Settings) -> bool:
     if plain(metadata.get(AGENT, False)) and find_spec("agent_framework_openai") is None:
         return False
     if plain(metadata.get(PROMPT_FLOW, False)) and settings.prompt_flow == "off":
+        return False
+    if plain(metadata.get(QUANTIZED, False)) and settings.quantize == "off":
         return False
     return plain(metadata.get(BACKEND, settings.backend)) == settings.backend
 

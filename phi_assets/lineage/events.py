@@ -15,10 +15,11 @@ MOST_EVENTS = 500
 
 @dataclass(frozen=True)
 class Deployed:
-    """A materialisation of online_deployment: its time (seconds since 1970) and its Dagster run."""
+    """A materialisation of online_deployment: its time (seconds since 1970), its Dagster run, and the weights' form."""
 
     at: float
     run: str
+    form: str = "full"
 
 
 @dataclass(frozen=True)
@@ -47,11 +48,11 @@ def deployed(instance: dg.DagsterInstance, model: str, digest: str, at: float) -
         if "made_by_run" in values:  # adopted from another machine, which may have deployed it long before
             made = values.get("record") or {}
             values |= {"model": f"{made.get('model_name')} {made.get('model_version')}"}
-            values |= {"model_digest": made.get("model_digest", digest)}
+            values |= {"model_digest": made.get("model_digest", digest), "form": made.get("form", "full")}
             at, run = float(values["made_at"]), str(values["made_by_run"])
         # A recreated registry numbers its versions from 1 again.
         if values.get("model") == model and (not digest or values.get("model_digest", digest) == digest):
-            found.append(Deployed(at, run))
+            found.append(Deployed(at, run, str(values.get("form", "full"))))
     before = [each for each in found if each.at <= at]
     return before[0] if before else found[-1] if found else None
 

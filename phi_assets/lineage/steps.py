@@ -29,6 +29,7 @@ def steps(lineage: Lineage) -> list[Step]:
     """Return the steps from the answer back to the data."""
     answer, by, trained = lineage.answer, lineage.deployed, lineage.trained
     at = f"since {when(by.at)}" if by else "when is not known"
+    at += f", with {by.form} weights" if by and by.form != "full" else ""
     model = f"{answer.model_name} {answer.model_version}"
     state = f", {lineage.model_state}" if lineage.model_state else ""
     rows = lineage.dataset.rows if lineage.dataset else {}

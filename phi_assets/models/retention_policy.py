@@ -17,13 +17,14 @@ Kind = Literal[
     "flow evaluation",
     "agent evaluation",
     "deployment",
+    "quantised model",
     "tracked training",
     "job folder",
     "leftover",
 ]
 _OTHERS: tuple[Kind, ...] = (
     "dataset", "replay set", "evaluation", "flow", "flow evaluation", "agent evaluation", "deployment",
-    "tracked training", "job folder",
+    "quantised model", "tracked training", "job folder",
 )  # fmt: skip
 DAY = 86_400.0
 JOB_DAYS = 1.0  # a job that no run watches any more may still write into its folder

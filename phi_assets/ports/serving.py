@@ -4,7 +4,7 @@ from abc import abstractmethod
 from typing import Any
 
 from phi_assets import records
-from phi_assets.ports.base import Log, Port
+from phi_assets.ports.base import Log, Port, StepContext
 
 
 class EndpointHost(Port):
@@ -15,8 +15,10 @@ class EndpointHost(Port):
         """Return the endpoint; create or start it if necessary. Never deletes a live one."""
 
     @abstractmethod
-    def deploy(self, model: records.RegisteredModel, log: Log) -> records.Deployment:
-        """Deploy the model and move all traffic to it.
+    def deploy(
+        self, model: records.RegisteredModel, log: Log, optimized: records.OptimizedModel | None = None
+    ) -> records.Deployment:
+        """Deploy the model, in the form that `optimized` names, and move all traffic to it.
 
         If that fails, the old deployment keeps the traffic, and this raises.
         """
@@ -46,3 +48,17 @@ class EndpointHost(Port):
     @abstractmethod
     def status(self) -> dict[str, Any]:
         """Return address, deployments, their traffic, and whether they answer."""
+
+
+class ModelOptimizer(Port):
+    """Runs quantization_code and stores quantised models with their measurements."""
+
+    @abstractmethod
+    def optimize(
+        self, context: StepContext, model: records.RegisteredModel, dataset: records.DatasetVersion
+    ) -> records.OptimizedModel:
+        """Quantise the model, measure it on the dataset's test split, and decide in which form it is served."""
+
+    @abstractmethod
+    def report(self, optimized: records.OptimizedModel) -> dict[str, Any]:
+        """Return the content of quantization.json."""

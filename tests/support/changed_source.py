@@ -12,6 +12,7 @@ TREES = (
     "dataset_code",
     "training_code",
     "evaluation_code",
+    "quantization_code",
     "serving_code",
     "flows",
     "infra",

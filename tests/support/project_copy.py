@@ -15,6 +15,7 @@ LINKED = (
     "evaluation_code",
     "dataset_code",
     "export_code",
+    "quantization_code",
     "flows",
     "infra",
     "data",

@@ -152,6 +152,7 @@ def test_only_the_azure_backend_the_tests_and_one_file_of_a_job_import_azure():
         "training_code",
         "evaluation_code",
         "export_code",
+        "quantization_code",
         "serving_code",
         "flows",
         "data",
@@ -165,7 +166,8 @@ def test_only_the_azure_backend_the_tests_and_one_file_of_a_job_import_azure():
 
 
 @pytest.mark.parametrize(
-    "tree", ["dataset_code", "training_code", "evaluation_code", "export_code", "serving_code", "flows"]
+    "tree",
+    ["dataset_code", "training_code", "evaluation_code", "export_code", "quantization_code", "serving_code", "flows"],
 )
 def test_what_runs_elsewhere_imports_neither_the_project_nor_dagster(tree):
     imported: dict[str, set[str]] = {}

@@ -18,6 +18,7 @@ PACKAGES = (
     "evaluation_code",
     "dataset_code",
     "export_code",
+    "quantization_code",
     "azure_emulator",
 )
 ROLES = {"assets", "checks", "metadata", "sensors"}

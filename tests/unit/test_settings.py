@@ -83,6 +83,11 @@ def test_azure_needs_three_settings_and_names_those_that_are_missing():
     assert settings.state == PROJECT / ".phi" / "azure"
 
 
+def test_azure_refuses_quantised_weights_and_says_what_to_do():
+    with pytest.raises(SettingsError, match="PHI_QUANTIZE=int8 is for a laptop: with PHI_BACKEND=azure leave it out"):
+        read({**AZURE, "PHI_QUANTIZE": "int8"})
+
+
 def test_a_laptop_needs_none_of_azures_settings():
     assert read({}).azure_subscription_id is None
 

@@ -19,6 +19,7 @@ from phi_assets.backends.local.operations.costs import LocalCosts
 from phi_assets.backends.local.operations.file_heartbeats import FileHeartbeats
 from phi_assets.backends.local.operations.retention import LocalRetention
 from phi_assets.backends.local.serving.host import LocalEndpointHost
+from phi_assets.backends.local.serving.optimizer import LocalModelOptimizer
 from phi_assets.backends.local.training.base_model_store import LocalBaseModelStore
 from phi_assets.backends.local.training.replay_store import LocalReplayStore
 from phi_assets.backends.local.training.trainer import LocalTrainer
@@ -52,6 +53,9 @@ def local_resources(settings: Settings) -> dict[str, Any]:
         "registry": MlflowRegistry(home=mlflow),
         "endpoint_host": LocalEndpointHost(
             state=state, keep_answers_days=settings.keep_answers_days, traces=settings.traces
+        ),
+        "model_optimizer": LocalModelOptimizer(
+            state=state, form=settings.quantize, questions_file=questions, general_file=general
         ),
         "chat_host": LocalChatHost(
             state=state,

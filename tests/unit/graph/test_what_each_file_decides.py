@@ -134,6 +134,7 @@ FILES: list[tuple[str, set[str] | tuple[set[str], set[str]]]] = [
     ("phi_assets/backends/local/evaluation/registry.py", ({"ml_workspace", "registered_model"}, NOTHING)),
     ("phi_assets/backends/local/serving/*", (ENDPOINT, NOTHING)),
     ("phi_assets/backends/local/serving/home_endpoint.py", NOTHING),
+    ("phi_assets/backends/local/serving/optimizer.py", NOTHING),  # of an asset that PHI_QUANTIZE=off leaves out
     ("phi_assets/backends/local/chat/*", ({"endpoint_connection"}, NOTHING)),
     ("phi_assets/backends/local/chat/chat_host.py", (APP, NOTHING)),
     ("phi_assets/backends/local/chat/feedback_store.py", (FEEDBACK, NOTHING)),
@@ -187,6 +188,7 @@ FILES: list[tuple[str, set[str] | tuple[set[str], set[str]]]] = [
     ("evaluation_code/replay.py", (EVALUATIONS | REPLAY | AGENT, EVALUATIONS | REPLAY)),
     ("evaluation_code/apart.py", (EVALUATIONS | REPLAY | AGENT, EVALUATIONS | REPLAY)),
     ("evaluation_code/pictures.py", NOTHING),
+    ("quantization_code/**", NOTHING),
     ("serving_code/**", {"model_evaluation", "online_deployment"}),
     ("serving_code/chat_text.py", {"chat_dataset", "model_evaluation", "online_deployment"}),
     ("serving_code/environment/*", (NOTHING, {"online_deployment"})),

@@ -81,6 +81,7 @@ BOTH = [
     Row("README.md"),
     Row("training_code/fine_tune.py", {"fine_tuned_model"}, FROM_TRAINING),
     Row("evaluation_code/matching.py", EVALUATIONS, FROM_EVALUATION),
+    Row("quantization_code/graph.py"),
     Row("serving_code/server.py", {"model_evaluation", "online_deployment"}, FROM_EVALUATION),
     Row("flows/chat/flow.dag.yaml", FLOWS, FLOWS),
     Row("flows/evaluation/flow.dag.yaml", {"chat_flow_evaluation"}, {"chat_flow_evaluation"}),
@@ -168,6 +169,7 @@ ON_AZURE = [
     Row("azure_request_seconds", {"online_deployment"}, FROM_DEPLOYMENT, "60"),
 ]
 ON_A_LAPTOP = [
+    Row("quantize", {"online_deployment"}, FROM_DEPLOYMENT, "int8"),
     data("phi_assets/conversations/sources/feeds.py"),
     Row(WORKSPACE_SOURCE, WORKSPACE, {*WORKSPACE, *FROM_REPLAY, *FROM_ENDPOINT}),
     Row("phi_assets/backends/local/training/trainer.py", {"fine_tuned_model"}, FROM_TRAINING),
@@ -244,10 +246,14 @@ UNREAD = [
 ]
 
 
+VALUES_ELSEWHERE = {"quantize": "off"}  # Azure refuses another
+
+
 def with_others(rows: list[Row], others: list[Row]) -> list[Row]:
     """Return a backend's rows, and the other backend's, which change nothing here."""
     own = {row.what for row in rows}
-    return [*BOTH, *rows, *(Row(row.what, value=row.value) for row in others if row.what not in own), *UNREAD]
+    foreign = [Row(row.what, value=VALUES_ELSEWHERE.get(row.what, row.value)) for row in others if row.what not in own]
+    return [*BOTH, *rows, *foreign, *UNREAD]
 
 
 TABLE = {

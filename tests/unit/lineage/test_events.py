@@ -22,3 +22,14 @@ def test_a_deployment_that_was_adopted_is_of_the_run_and_the_time_that_made_it()
         assert deployed(instance, "phi-chat 2", "d2", 1_500.0) == Deployed(1_000.0, "run 2")
         assert deployed(instance, "phi-chat 3", "", 2_500.0) == Deployed(2_000.0, "run 3")
         assert deployed(instance, "phi-chat 2", "another", 1_500.0) is None
+
+
+def test_the_form_of_the_weights_is_that_of_the_deployment():
+    with dg.DagsterInstance.ephemeral() as instance:
+        metadata = {"model": "phi-chat 4", "model_digest": "d4", "form": "int8"}
+        instance.report_runless_asset_event(dg.AssetMaterialization(DEPLOYMENT, metadata=metadata))
+
+        found = deployed(instance, "phi-chat 4", "d4", 1e12)
+
+        assert found is not None
+        assert found.form == "int8"

@@ -20,7 +20,7 @@ from phi_assets.backends.azure.storage.blob import WorkspaceBlobs
 from phi_assets.backends.azure.storage.blob_lease import BlobLease, only_holder
 from phi_assets.ports.base import Decides, Log
 from phi_assets.ports.serving import EndpointHost
-from phi_assets.records import Deployment, Endpoint, Record, RegisteredModel
+from phi_assets.records import Deployment, Endpoint, OptimizedModel, Record, RegisteredModel
 
 # Azure fails to create managed endpoints without these.
 PROVIDERS = ["Microsoft.PolicyInsights", "Microsoft.Cdn"]
@@ -87,7 +87,9 @@ class AzureEndpointHost(EndpointHost):
         log(f"endpoint {endpoint.name} has the address {state.address}")
         return self._endpoint_record(endpoint, state)
 
-    def deploy(self, model: RegisteredModel, log: Log) -> Deployment:
+    def deploy(self, model: RegisteredModel, log: Log, optimized: OptimizedModel | None = None) -> Deployment:
+        if optimized:
+            raise ValueError("a managed online endpoint serves the full model only; set PHI_QUANTIZE=off")
         endpoint, of = self._endpoint(log), self._clients
         wanted = self._wanted(model)
         drain = self.request_seconds if self.drain_seconds is None else self.drain_seconds

@@ -76,6 +76,7 @@ class LocalEndpoint:
         model_name: str,
         model_version: str,
         model_digest: str,
+        form: str = "full",
         smoke: Smoke,
         log: Log,
         traffic: int = 100,
@@ -88,7 +89,7 @@ class LocalEndpoint:
         Raises DeploymentFailed; then the old deployment keeps the traffic.
         """
         wanted = DeploymentState(
-            "", str(Path(model_dir).resolve()), model_name, str(model_version), model_digest, serving_digest(), 0
+            "", str(Path(model_dir).resolve()), model_name, str(model_version), model_digest, serving_digest(), 0, form
         )
         with self._exclusive(log):
             state = self._sweep(self._ensure_router())
@@ -167,6 +168,7 @@ class LocalEndpoint:
                     "model_version": deployment.model_version,
                     "model_digest": deployment.model_digest,
                     "model_dir": deployment.model_dir,
+                    "form": deployment.form,
                 }
                 for name, deployment in state.deployments.items()
             ],

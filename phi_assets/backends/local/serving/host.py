@@ -10,12 +10,13 @@ from phi_assets.backends.local.serving.home_endpoint import NAME, REMEDY, endpoi
 from phi_assets.errors import EndpointDown
 from phi_assets.ports.base import Decides, Log
 from phi_assets.ports.serving import EndpointHost
-from phi_assets.records import Deployment, Endpoint, Record, RegisteredModel
+from phi_assets.records import Deployment, Endpoint, OptimizedModel, Record, RegisteredModel
 
 if TYPE_CHECKING:
     from phi_assets.backends.local.serving.endpoint import LocalEndpoint
     from phi_assets.backends.local.serving.state import DeploymentState, EndpointState
 
+FULL = "full"
 SERVERS = tuple(f"local.serving.{name}" for name in ("endpoint", "servers", "state", "router", "processes"))
 """The modules of both assets, without `phi_assets.backends.`."""
 
@@ -25,7 +26,7 @@ class LocalEndpointHost(EndpointHost):
 
     decides: ClassVar = {
         "online_endpoint": Decides(modules=SERVERS),
-        "online_deployment": Decides(modules=SERVERS, programs=("serving_code",)),
+        "online_deployment": Decides(modules=SERVERS, programs=("serving_code",), settings=("quantize",)),
     }
     state: str
     keep_answers_days: float = 0
@@ -44,17 +45,21 @@ class LocalEndpointHost(EndpointHost):
         log(f"{endpoint.name} listens on {endpoint.address}")
         return endpoint
 
-    def deploy(self, model: RegisteredModel, log: Log) -> Deployment:
+    def deploy(self, model: RegisteredModel, log: Log, optimized: OptimizedModel | None = None) -> Deployment:
         from phi_assets.endpoint_client import smoke_test
 
         def smoke(address: str, key: str, deployment: str) -> None:
             smoke_test(address, key, deployment, model.name, model.version)
 
+        form = optimized.form if optimized else FULL
+        if optimized and optimized.note:
+            log(optimized.note)
         deployed = self._endpoint.deploy(
-            Path(model.address),
+            Path(optimized.address if optimized and form != FULL else model.address),
             model_name=model.name,
             model_version=model.version,
             model_digest=model.model_digest,
+            form=form,
             smoke=smoke,
             log=log,
         )
@@ -67,6 +72,7 @@ class LocalEndpointHost(EndpointHost):
             model_digest=model.model_digest,
             dataset_digest=model.dataset_digest,
             training_run=model.training_run,
+            form=form,
         )
         folder = content_store.place(self._records, record.digest)
         folder.mkdir(parents=True, exist_ok=True)
@@ -83,7 +89,7 @@ class LocalEndpointHost(EndpointHost):
         live = state.live()
         if live is None or _digest(live) != digest:
             return None
-        return content_store.find(self._records, digest, lambda _: Path(live.model_dir, "model.safetensors").is_file())
+        return content_store.find(self._records, digest, lambda _: _has_weights(Path(live.model_dir)))
 
     def key(self) -> str:
         return self._endpoint.key()
@@ -116,7 +122,13 @@ def _endpoint(state: "EndpointState") -> Endpoint:
     return Endpoint(digest=digest, name=NAME, address=state.address)
 
 
+def _has_weights(folder: Path) -> bool:
+    return any((folder / name).is_file() for name in ("model.safetensors", "model.onnx"))
+
+
 def _digest(deployed: "DeploymentState") -> str:
-    """SHA-256 over the model and the serving code; neither the colour nor the port counts."""
-    parts = (deployed.model_name, deployed.model_version, deployed.model_digest, deployed.code_digest)
+    """SHA-256 over the model, its form and the serving code; neither the colour nor the port counts."""
+    parts = [deployed.model_name, deployed.model_version, deployed.model_digest, deployed.code_digest]
+    if deployed.form != FULL:
+        parts += [deployed.form, deployed.model_dir]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()

@@ -15,7 +15,7 @@ MEND = "`phi down`, move its folder away, then `phi run`; the endpoint gets a ne
 
 @dataclass(frozen=True)
 class DeploymentState:
-    """One server behind the endpoint: its model, code version and port."""
+    """One server behind the endpoint: its model, code version and port; `form` of its weights: full, int8 or int4."""
 
     name: str
     model_dir: str
@@ -24,6 +24,7 @@ class DeploymentState:
     model_digest: str
     code_digest: str
     port: int
+    form: str = "full"
 
     def serves(self, other: "DeploymentState") -> bool:
         """Return whether both serve the same model with the same code."""
