@@ -132,7 +132,7 @@ class Work:
 
         return _outcome(model, made, instance)
 
-    def run_command(self) -> "Outcome":
+    def run_command(self, instance: dg.DagsterInstance | None = None) -> "Outcome":
         """Run a job that only executes the command, in Dagster; return its outcome."""
 
         @dg.asset
@@ -149,7 +149,7 @@ class Work:
             CloudJobs(self.place.clients, limits, context.log.info, context).run(job, lambda: True)
             return dg.MaterializeResult()
 
-        return _outcome(commanded, [])
+        return _outcome(commanded, [], instance)
 
     def evaluate(self, tuned: ModelVersion) -> "Outcome":
         """Run an evaluation against the current champion in Dagster; return its outcome."""

@@ -12,6 +12,8 @@ import json
 import sys
 from pathlib import Path
 
+import dagster as dg
+
 from azure_emulator.control import Control
 from phi_assets.backends.azure.infrastructure import prices
 from phi_assets.backends.azure.storage import blob_lease
@@ -24,5 +26,9 @@ if __name__ == "__main__":
         prices.ceiling_seconds = lambda max_cost, price: given["seconds"]
     blob_lease.SECONDS = given["lease_seconds"]
     place = Place(Control(Path(sys.argv[2])), Path(given["home"]), given["name"])
-    outcome = Work(place, recipe=given["recipe"], command=given["command"]).run_command()
+    folder = place.home / f"dagster-{given['recipe']}"
+    folder.mkdir(exist_ok=True)
+    # On disk: an interrupt can leave the database of an instance in memory locked.
+    instance = dg.DagsterInstance.local_temp(str(folder))
+    outcome = Work(place, recipe=given["recipe"], command=given["command"]).run_command(instance)
     print(json.dumps({"success": outcome.success, "materialised": outcome.materialised, "failure": outcome.failure}))
