@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,6 +17,7 @@ FIRST_WAIT, MAX_WAIT = 0.5, 10.0
 TRANSIENT = frozenset({429, 502, 503, 504})
 QUESTION = "Hello! Who are you?"
 SMOKE_TOKENS, FEW_TOKENS = 32, 8
+USUAL_TOKENS = 128  # of an answer, unless the client asks for another number
 
 
 class NoAnswer(RuntimeError):
@@ -32,7 +33,10 @@ class NoAnswer(RuntimeError):
 
 @dataclass(frozen=True)
 class Answer:
-    """An answer with its id, deployment and model version; `complete`: not truncated by the token limit."""
+    """An answer with its id, deployment and model version; `complete`: not truncated by the token limit.
+
+    `tokens` is its length, 0 where the endpoint does not say; `seconds` is how long it took.
+    """
 
     text: str
     id: str
@@ -40,6 +44,8 @@ class Answer:
     model_name: str
     model_version: str
     complete: bool = True
+    tokens: int = 0
+    seconds: float = 0.0
 
 
 def chat(
@@ -48,16 +54,19 @@ def chat(
     messages: Sequence[Mapping[str, str]],
     *,
     deployment: str | None = None,
-    max_new_tokens: int = 128,
+    max_new_tokens: int = USUAL_TOKENS,
 ) -> Answer:
     """The greedy answer to a conversation; `deployment` pins the request to one. Raises NoAnswer."""
     body = {"messages": list(messages), "max_completion_tokens": max_new_tokens, "temperature": 0}
+    began = time.monotonic()
     reply = _post(f"{address}/v1/chat/completions", key, body, deployment)
+    seconds = time.monotonic() - began
     try:
         completion = reply.json()
         choice = completion["choices"][0]
         complete = choice.get("finish_reason") != "length"
-        return _answer(reply, str(choice["message"]["content"]), str(completion["id"]), complete=complete)
+        answer = _answer(reply, str(choice["message"]["content"]), str(completion["id"]), complete=complete)
+        return replace(answer, tokens=int((completion.get("usage") or {}).get("completion_tokens", 0)), seconds=seconds)
     except (ValueError, LookupError, TypeError) as e:
         raise _invalid(address, reply) from e
 
@@ -72,12 +81,22 @@ def score(address: str, key: str, text: str, *, deployment: str | None = None, m
         raise _invalid(address, reply) from e
 
 
-def smoke_test(address: str, key: str, deployment: str, model_name: str, model_version: str) -> str:
+def smoke_test(
+    address: str,
+    key: str,
+    deployment: str,
+    model_name: str,
+    model_version: str,
+    *,
+    request_seconds: float | None = None,
+) -> str:
     """Test the deployment and return its answer to QUESTION in FEW_TOKENS. Raises NoAnswer.
 
     The test passes if this deployment answers as this model version, with text; with the same text on both routes; and
     with the beginning of that text under a smaller token limit. Decoding is greedy, so every correctly served model
     does. The quality of the answers is evaluated earlier, before the model is registered.
+
+    With `request_seconds`, after which the endpoint ends a request, an answer of USUAL_TOKENS must take less.
     """
 
     def ask(tokens: int) -> Answer:
@@ -106,7 +125,24 @@ def smoke_test(address: str, key: str, deployment: str, model_name: str, model_v
             None,
             deployment,
         )
+    require_in_time(full, deployment, request_seconds)
     return few.text
+
+
+def require_in_time(answer: Answer, deployment: str, request_seconds: float | None) -> None:
+    """Check that an answer of USUAL_TOKENS, at this answer's speed, ends in time. Raises NoAnswer."""
+    if request_seconds is None or not answer.tokens:
+        return
+    seconds = answer.seconds / answer.tokens * USUAL_TOKENS
+    if seconds > request_seconds:
+        fewer = max(int(request_seconds / seconds * USUAL_TOKENS), 1)
+        raise NoAnswer(
+            f"deployment {deployment} would need {seconds:.0f} s for an answer of {USUAL_TOKENS} tokens, and the "
+            f"endpoint ends a request after {request_seconds:.0f} s: take a larger machine or a smaller model; "
+            f"answers of at most {fewer} tokens would end in time",
+            None,
+            deployment,
+        )
 
 
 def require_from(answer: Answer, deployment: str, model_name: str, model_version: str) -> None:

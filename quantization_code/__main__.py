@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from evaluation_code.inputs import InputError, read_questions, read_test_rows
+from evaluation_code.inputs import InputError, read_conversations, read_questions, read_test_rows
 from evaluation_code.pipes import progress_log
 from evaluation_code.progress import Progress, heartbeat
 from quantization_code.blocks import Bits
@@ -33,6 +33,7 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("model", type=Path, help="folder of a trained model")
     result.add_argument("--form", choices=sorted(FORMS), required=True, help="numbers that the weights become")
     result.add_argument("--test_file", type=Path, required=True, help="test.jsonl of a published dataset")
+    result.add_argument("--train_file", type=Path, help="train.jsonl, to measure the spread of activations on")
     result.add_argument("--questions", type=Path, help='evaluation questions, {"messages", "answers"} a line')
     result.add_argument("--general", type=Path, help="general questions, whose answers are compared token by token")
     result.add_argument("--output_dir", type=Path, required=True, help="folder for the results, created if missing")
@@ -65,7 +66,8 @@ def quantize(options: argparse.Namespace, log: Callable[[str], None]) -> None:
     progress = Progress(log)
     with heartbeat(progress):
         progress.begin(f"writing the model in {options.form}")
-        folder.write(options.model, options.output_dir, FORMS[options.form])
+        seen = read_conversations(options.train_file) if options.train_file else []
+        folder.write(options.model, options.output_dir, FORMS[options.form], seen)
         report = measure(options.model, options.output_dir, subjects, progress)
     report = {"form": options.form, **report}
     log(

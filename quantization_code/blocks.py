@@ -35,9 +35,13 @@ def quantize(weight: np.ndarray, bits: Bits) -> Blocks:
     padded[:, :columns] = weight
     blocks = padded.reshape(rows, count, BLOCK)
     zero = 1 << (bits - 1)
-    # The number of largest magnitude gets the only value that has no opposite, -zero: one step more of range.
-    largest = np.take_along_axis(blocks, np.abs(blocks).argmax(axis=2)[..., None], axis=2)[..., 0]
-    scales = (largest / -zero).astype(np.float32)
+    if bits == 8:
+        # Weights that were in this form before (llama.cpp's Q8_0) are kept exactly.
+        scales = (np.abs(blocks).max(axis=2) / (zero - 1)).astype(np.float32)
+    else:
+        # The number of largest magnitude gets the value that has no opposite, -zero: one step more of range.
+        largest = np.take_along_axis(blocks, np.abs(blocks).argmax(axis=2)[..., None], axis=2)[..., 0]
+        scales = (largest / -zero).astype(np.float32)
     inverse = np.divide(1.0, scales, out=np.zeros_like(scales), where=scales != 0)
     numbers = np.clip(np.rint(blocks * inverse[..., None]), -zero, zero - 1).astype(np.int16) + zero
     stored = numbers.astype(np.uint8)

@@ -8,6 +8,7 @@ Outputs: `logits` (rows, places, vocabulary), and `new_keys.N` and `new_values.N
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from quantization_code.blocks import BLOCK, Bits, quantize
@@ -66,11 +67,14 @@ class Graph:
         )[0]
 
 
-def build(config: Any, weights: Weights, bits: Bits, longest: int) -> onnx.ModelProto:
-    """The graph of a model for at most `longest` tokens. Raises CannotQuantize for another architecture."""
+def build(config: Any, weights: Weights, bits: Bits, longest: int, scales: Mapping[str, np.ndarray]) -> onnx.ModelProto:
+    """The graph of a model for at most `longest` tokens.
+
+    `scales` are those of `smoothing_scales`; a matrix without any is quantised as it is.
+    """
+    import numpy as np
     from onnx import TensorProto, helper
 
-    refuse_unknown(config)
     graph, epsilon = Graph(), float(config.rms_norm_eps)
     heads, kv_heads = config.num_attention_heads, config.num_key_value_heads
     width = getattr(config, "head_dim", None) or config.hidden_size // heads
@@ -85,7 +89,11 @@ def build(config: Any, weights: Weights, bits: Bits, longest: int) -> onnx.Model
         def read(name: str, at: str = at) -> np.ndarray:
             return weights.read(f"{at}.{name}.weight")
 
-        gain = graph.weight(f"{at}.input_layernorm", read("input_layernorm"))
+        def scale(name: str, at: str = at) -> np.ndarray:
+            return scales.get(f"{at}.{name}", np.ones(1, np.float32))
+
+        attention, mlp, down = scale("self_attn.qkv_proj"), scale("mlp.gate_up_proj"), scale("mlp.down_proj")
+        gain = graph.weight(f"{at}.input_layernorm", read("input_layernorm") / attention)
         if not skip:
             normed = graph.add("SimplifiedLayerNormalization", [hidden, gain], axis=-1, epsilon=epsilon, stash_type=1)[
                 0
@@ -94,7 +102,7 @@ def build(config: Any, weights: Weights, bits: Bits, longest: int) -> onnx.Model
             normed, _, _, hidden = graph.add(
                 "SkipSimplifiedLayerNormalization", [hidden, skip, gain], 4, CONTRIB, epsilon=epsilon
             )
-        packed = graph.matmul(f"{at}.qkv_proj", normed, read("self_attn.qkv_proj"), bits)
+        packed = graph.matmul(f"{at}.qkv_proj", normed, read("self_attn.qkv_proj") * attention, bits)
         attended, *present = graph.add(
             "GroupQueryAttention",
             [packed, "", "", f"keys.{layer}", f"values.{layer}", "last_positions", "total_length", cos, sin],
@@ -108,20 +116,23 @@ def build(config: Any, weights: Weights, bits: Bits, longest: int) -> onnx.Model
         )
         made += present
         skip = graph.matmul(f"{at}.o_proj", attended, read("self_attn.o_proj"), bits)
-        gain = graph.weight(f"{at}.post_attention_layernorm", read("post_attention_layernorm"))
+        gain = graph.weight(f"{at}.post_attention_layernorm", read("post_attention_layernorm") / mlp)
         normed, _, _, hidden = graph.add(
             "SkipSimplifiedLayerNormalization", [hidden, skip, gain], 4, CONTRIB, epsilon=epsilon
         )
-        both = graph.matmul(f"{at}.gate_up_proj", normed, read("mlp.gate_up_proj"), bits)
+        gate_up = read("mlp.gate_up_proj") * mlp
+        gate_up[len(gate_up) // 2 :] /= down[:, None]  # the rows of `up`, which are the channels of `down`
+        both = graph.matmul(f"{at}.gate_up_proj", normed, gate_up, bits)
         gate, up = graph.add("Split", [both], 2, axis=-1, num_outputs=2)
         active = graph.add("QuickGelu", [gate], domain=CONTRIB, alpha=1.0)[0]  # with 1.0 it is SiLU
         product = graph.add("Mul", [active, up])[0]
-        skip = graph.matmul(f"{at}.down_proj", product, read("mlp.down_proj"), bits)
-    gain = graph.weight("model.norm", weights.read("model.norm.weight"))
+        skip = graph.matmul(f"{at}.down_proj", product, read("mlp.down_proj") * down, bits)
+    last = scales.get("lm_head", np.ones(1, np.float32))
+    gain = graph.weight("model.norm", weights.read("model.norm.weight") / last)
     normed = graph.add("SkipSimplifiedLayerNormalization", [hidden, skip, gain], 1, CONTRIB, epsilon=epsilon)[0]
     wanted = graph.add("Gather", [normed, "logits_at"], axis=1)[0]
     head = embedding if config.tie_word_embeddings else weights.read("lm_head.weight")
-    logits = graph.matmul("lm_head", wanted, head, 8)
+    logits = graph.matmul("lm_head", wanted, head * last, 8)
 
     def value(name: str, kind: int, *shape: str | int) -> onnx.ValueInfoProto:
         return helper.make_tensor_value_info(name, kind, list(shape))

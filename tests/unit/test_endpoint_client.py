@@ -100,3 +100,28 @@ def test_a_key_is_in_no_error():
     error, _ = refusal((401, {}, {"error": {"message": "the key is wrong"}}))
     assert error.status == 401
     assert "Bearer" not in str(error)
+
+
+@pytest.mark.parametrize(("seconds", "limit"), [(2.0, 180.0), (1e6, None)])
+def test_an_answer_in_time_or_without_a_limit_passes(seconds, limit):
+    endpoint_client.require_in_time(
+        endpoint_client.Answer("Hi", "1", "blue", "m", "1", tokens=32, seconds=seconds), "blue", limit
+    )
+
+
+def test_a_deployment_that_is_too_slow_for_the_endpoint_is_refused_with_what_would_do():
+    answer = endpoint_client.Answer("Hi", "1", "blue", "m", "1", tokens=32, seconds=64.0)
+
+    with pytest.raises(
+        NoAnswer, match=r"256 s for an answer of 128 tokens.*after 180 s.*larger machine.*at most 90 tokens"
+    ):
+        endpoint_client.require_in_time(answer, "blue", 180.0)
+
+
+def test_length_and_time_of_an_answer_are_known():
+    status, headers, body = GOOD
+    with endpoint((status, headers, {**body, "usage": {"completion_tokens": 3}})) as (address, _):
+        answer = endpoint_client.chat(address, "key", ASKED)
+
+    assert answer.tokens == 3
+    assert answer.seconds > 0

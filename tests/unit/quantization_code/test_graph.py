@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from evaluation_code.inputs import Message
 from quantization_code.errors import CannotQuantize
 from quantization_code.folder import write
 from serving_code.attention import Decoding, Piece, Step
@@ -71,6 +72,33 @@ def test_a_window_and_a_partial_rotation_are_kept(full, tmp_path, change):
     wanted, other = expected(model, ids), expected(full, ids)
     assert float((found - wanted).norm() / wanted.norm()) < NEAR
     assert float((found - other).norm() / other.norm()) > NEAR
+
+
+def test_a_channel_that_is_much_larger_than_its_neighbours_is_smoothed(tmp_path):
+    """A gain of 300 in one channel: its block would have one step for the others."""
+    pytest.importorskip("onnxruntime", reason="the extra `quantize` is not installed")
+    from safetensors.torch import load_file, save_file
+
+    model = make_tiny_phi3(tmp_path / "full")
+    weights = load_file(model / "model.safetensors")
+    for name, weight in weights.items():
+        if "layernorm" in name or name == "model.norm.weight":
+            weight[5::32] = 300.0
+    save_file(weights, model / "model.safetensors", metadata={"format": "pt"})
+    texts = [
+        [Message(role="user", content=text)] for text in ("Hi", "Who wrote the manual?", "How do I reset the pump?")
+    ]
+    write(model, tmp_path / "plain", 8)
+    write(model, tmp_path / "smoothed", 8, texts)
+    ids = [token * 31 % 500 for token in range(TOKENS)]
+
+    wanted = expected(model, ids)
+    plain, smoothed = (
+        float((pieces_then_one_by_one(tmp_path / name, ids, (TOKENS - 1,)) - wanted).norm() / wanted.norm())
+        for name in ("plain", "smoothed")
+    )
+
+    assert smoothed < plain / 3
 
 
 def test_a_rotation_that_onnxruntime_lacks_is_refused(full, tmp_path):

@@ -35,7 +35,8 @@ def written(full, int8, tmp_path_factory) -> Path:
     (folder / "test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     question = {"messages": [{"role": "user", "content": "What is red?"}], "answers": ["the lamp"]}
     (folder / "questions.jsonl").write_text(json.dumps(question) + "\n")
-    files = [f"--test_file={folder / 'test.jsonl'}", f"--questions={folder / 'questions.jsonl'}"]
+    files = [f"--{split}_file={folder / 'test.jsonl'}" for split in ("train", "test")]
+    files += [f"--questions={folder / 'questions.jsonl'}"]
     assert program.main([str(full), "--form=int8", *files, f"--output_dir={folder / 'to'}"]) == 0
     return folder / "to"
 

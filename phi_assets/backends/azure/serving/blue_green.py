@@ -45,13 +45,13 @@ def reached(step: str) -> None:
 @dataclass(frozen=True)
 class Trial:
     """The trial of a new deployment: its share of the traffic in per cent, for how many seconds, and how many seconds
-    the
-    old deployment has afterwards for its last responses.
+    the old deployment has afterwards for its last responses. The endpoint ends a request after `request_seconds`.
     """
 
     share: int
     seconds: float
     drain_seconds: float
+    request_seconds: float | None = None
 
 
 class BlueGreen:
@@ -161,6 +161,7 @@ class BlueGreen:
             model.version,
             self.log,
             self.endpoint.role_minutes if self.auth == "aad_token" else 0.0,
+            self.trial.request_seconds,
         )
         self.questions.smoke_test()
         return self.questions

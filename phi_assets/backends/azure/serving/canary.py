@@ -31,7 +31,7 @@ class Questions:
     """Sends test questions to one deployment by name, and to the endpoint as any client does.
 
     `fetch_key` is called again after a key rotation. With Entra tokens, `role_minutes` is how long to wait for the role
-    that allows them; a key needs no role.
+    that allows them; a key needs no role. The endpoint ends a request after `request_seconds`.
     """
 
     address: str
@@ -41,6 +41,7 @@ class Questions:
     model_version: str
     log: Log
     role_minutes: float = 0.0
+    request_seconds: float | None = None
     expected: str = field(default="", init=False)
     wrong: dict[bool, int] = field(
         default_factory=lambda: {True: 0, False: 0}, init=False
@@ -51,7 +52,14 @@ class Questions:
         """Test the deployment before it gets traffic, and record the expected answer. Raises NoAnswer."""
 
         def test(key: str) -> str:
-            return endpoint_client.smoke_test(self.address, key, self.deployment, self.model_name, self.model_version)
+            return endpoint_client.smoke_test(
+                self.address,
+                key,
+                self.deployment,
+                self.model_name,
+                self.model_version,
+                request_seconds=self.request_seconds,
+            )
 
         began, wait = time.monotonic(), FIRST_WAIT
         while True:

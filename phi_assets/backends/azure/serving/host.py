@@ -93,7 +93,7 @@ class AzureEndpointHost(EndpointHost):
         endpoint, of = self._endpoint(log), self._clients
         wanted = self._wanted(model)
         drain = self.request_seconds if self.drain_seconds is None else self.drain_seconds
-        trial = blue_green.Trial(self.canary_share, self.canary_minutes * 60, drain)
+        trial = blue_green.Trial(self.canary_share, self.canary_minutes * 60, drain, self.request_seconds)
         change = blue_green.BlueGreen(endpoint, self.auth, wanted, trial, log)
         if change.is_done(endpoint.at_rest()):
             log(f"{wanted.name} already serves {model.name}:{model.version}")

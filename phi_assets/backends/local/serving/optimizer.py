@@ -53,7 +53,9 @@ class LocalModelOptimizer(ModelOptimizer):
 
     def _arguments(self, model: RegisteredModel, dataset: DatasetVersion, work: Path) -> list[str]:
         arguments = ["-m", CHILD, "quantization_code", model.address, f"--form={self.form}"]
-        arguments += [f"--test_file={Path(dataset.address, 'test.jsonl')}", f"--output_dir={work}"]
+        files = {split: Path(dataset.address, f"{split}.jsonl") for split in ("train", "test")}
+        arguments += [f"--{split}_file={file}" for split, file in files.items()]
+        arguments.append(f"--output_dir={work}")
         if self.general_file:
             arguments.append(f"--general={self.general_file}")
         if self.questions_file:

@@ -169,7 +169,7 @@ def test_one_that_crashes_at_a_tenth_of_the_traffic_gives_it_back(stage: Stage, 
 
 
 def test_an_interrupted_run_leaves_the_old_one_alone(stage: Stage, serving, monkeypatch):
-    def interrupted(*_: object) -> None:
+    def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(endpoint_client, "smoke_test", interrupted)
