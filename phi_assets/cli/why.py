@@ -9,13 +9,13 @@ from phi_assets.backends.select import build_resources
 from phi_assets.cli.ask import answers_of
 from phi_assets.cli.console import print_field, print_json, print_text
 from phi_assets.cli.tables import Column, print_table
+from phi_assets.graph.asset_keys import key_of
 from phi_assets.instance import home, server
 from phi_assets.lineage.steps import REVIEWED, SIMILARITY, Step, steps
 from phi_assets.lineage.trace import Lineage, trace
 from phi_assets.settings import Settings
 from serving_code.answers import StoredAnswer
 
-LINEAGE = "/assets/online_deployment?view=lineage&lineageScope=upstream"
 NO_UI = "not running: `phi dev` starts it, with a page for each of these runs and assets"
 NEAREST_LINES = 3
 COLUMNS = (
@@ -70,8 +70,14 @@ def as_object(lineage: Lineage, ui: str) -> dict[str, Any]:
         **lineage_fields,
         "question": lineage.question,
         "path": path,
-        "lineage_link": f"{ui}{LINEAGE}" if ui else "",
+        "lineage_link": lineage_link(ui) if ui else "",
     }
+
+
+def lineage_link(ui: str) -> str:
+    """The page of Dagster's UI that shows what the deployment was made from."""
+    asset = "/".join(key_of("online_deployment").path)
+    return f"{ui}/assets/{asset}?view=lineage&lineageScope=upstream"
 
 
 def _show(lineage: Lineage, ui: str) -> None:
@@ -84,7 +90,7 @@ def _show(lineage: Lineage, ui: str) -> None:
             print_field("", f"Dagster run {_link(step, ui)}")
         if step.url:
             print_field("", step.url)
-    print_field("in Dagster", f"{ui}{LINEAGE}" if ui else NO_UI)
+    print_field("in Dagster", lineage_link(ui) if ui else NO_UI)
     for note in lineage.notes:
         print_field("note", note)
     if lineage.others:

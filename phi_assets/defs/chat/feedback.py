@@ -5,6 +5,7 @@ import dagster as dg
 from phi_assets.conversations.feedback.rated_answers import LEFT_OUT, alike, questions_of, words
 from phi_assets.graph import check_gates, metadata_values
 from phi_assets.graph.asset_facts import ML, NEEDS_CHAT, stored_by
+from phi_assets.graph.asset_keys import key_of
 from phi_assets.graph.dagster_internals import observed_source
 from phi_assets.outcome import CheckOutcome
 from phi_assets.ports.catalog import AssetCatalog
@@ -138,6 +139,6 @@ def feedback_conversations(
                 ("limit", "rows"), [(f"largest {limit}", str(count)) for limit, count in found.left_out.items()]
             ),
             "file": dg.MetadataValue.path(found.address) if found.address else "nothing is approved yet",
-            "read_by": dg.MetadataValue.asset(dg.AssetKey("raw_conversations")),
+            "read_by": dg.MetadataValue.asset(key_of("raw_conversations")),
         },
     )

@@ -6,6 +6,7 @@ from typing import Any
 import dagster as dg
 
 from phi_assets.graph import metadata_values
+from phi_assets.graph.asset_keys import key_of
 from phi_assets.records import Deployment, Endpoint, OptimizedModel
 
 
@@ -30,7 +31,7 @@ def describe_deployment(endpoint: Endpoint, deployment: Deployment) -> dict[str,
         "form": deployment.form,
         "model_digest": deployment.model_digest,
         "trained_in": dg.MetadataValue.dagster_run(deployment.training_run),
-        "trained_on": dg.MetadataValue.asset(dg.AssetKey("chat_dataset")),
+        "trained_on": dg.MetadataValue.asset(key_of("chat_dataset")),
         "dataset_digest": deployment.dataset_digest,
         **costs,
         **_portal(deployment.portal),
