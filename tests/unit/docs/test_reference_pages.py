@@ -62,7 +62,8 @@ def test_the_ports_page_has_every_port_with_both_implementations(ports_page):
 
     assert "phi_assets/backends/azure/" in section
     assert "phi_assets/backends/local/" in section
-    assert "deploy(model: records.RegisteredModel, log: Log) -> records.Deployment  # abstract" in section
+    arguments = "model: records.RegisteredModel, log: Log, optimized: records.OptimizedModel | None=None"
+    assert f"deploy({arguments}) -> records.Deployment  # abstract" in section
 
 
 def test_the_http_page_has_every_route_field_and_refusal_of_the_server():
