@@ -5,6 +5,7 @@ python -m benchmarks.quantised [turns] [folder]    # after `make run`, or of a m
 llama.cpp takes part where xllamacpp is installed, onnxruntime-genai where its package is. Ratios are of the same turn.
 """
 
+import importlib
 import importlib.metadata
 import os
 import platform
@@ -54,10 +55,10 @@ def in_genai(model: Path, asked: list[list[Message]], place: Path) -> Decode:
     command = [sys.executable, "-m", "onnxruntime_genai.models.builder", "-i", str(model), "-o", str(place)]
     command += ["-p", "int4", "-e", "cpu", "-c", str(place / "cache"), "--extra_options", "int4_accuracy_level=4"]
     subprocess.run(command, check=True, capture_output=True)
-    import onnxruntime_genai as genai
     from transformers import AutoTokenizer
 
     tokenizer: Any = AutoTokenizer.from_pretrained(model)
+    genai: Any = importlib.import_module("onnxruntime_genai")
     loaded: Any = genai.Model(str(place))
 
     def decode() -> int:
