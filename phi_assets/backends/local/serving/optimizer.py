@@ -1,21 +1,27 @@
 """Quantised models on this machine: quantization_code as a child process."""
 
+import contextlib
 import hashlib
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
+from phi_assets import code_digest
 from phi_assets.backends import content_store
 from phi_assets.backends.disk_space import require_space
 from phi_assets.backends.local.pipes_child import run_program
-from phi_assets.models.quantization_rules import judge
+from phi_assets.files import atomic_write, file_sha256
+from phi_assets.models import quantization_rules
 from phi_assets.ports.base import Decides, StepContext
 from phi_assets.ports.serving import ModelOptimizer
+from phi_assets.project import PROJECT
 from phi_assets.records import DatasetVersion, OptimizedModel, RegisteredModel
 
 CHILD = "phi_assets.backends.local.module_child"
-REPORT, GRAPH = "quantization.json", "model.onnx"
+REPORT, GRAPH, INPUTS = "quantization.json", "model.onnx", "inputs.json"
+PROGRAMS = ("quantization_code", "evaluation_code", "serving_code")
 
 
 class LocalModelOptimizer(ModelOptimizer):
@@ -24,7 +30,7 @@ class LocalModelOptimizer(ModelOptimizer):
     decides: ClassVar = {
         "optimized_model": Decides(
             modules=("local.module_child", "local.pipes_child"),
-            programs=("quantization_code", "evaluation_code", "serving_code"),
+            programs=PROGRAMS,
             settings=("quantize",),
         ),
     }
@@ -43,13 +49,41 @@ class LocalModelOptimizer(ModelOptimizer):
         return json.loads((content_store.place(self._root, optimized.digest) / REPORT).read_text(encoding="utf-8"))
 
     def optimize(self, context: StepContext, model: RegisteredModel, dataset: DatasetVersion) -> OptimizedModel:
+        inputs = self._inputs(model, dataset)
+        if made := self._made_from(inputs):
+            context.log.info(f"reusing what was measured of this model before: {made.note or made.form}")
+            return made
         weights = sum(file.stat().st_size for file in Path(model.address).glob("*.safetensors"))
         require_space(self._root, weights, "the quantised model")
         work = self._root / f"under-way-{context.run.run_id}"
         shutil.rmtree(work, ignore_errors=True)
         work.mkdir(parents=True)
-        run_program(context, self._arguments(model, dataset, work))
-        return self._keep(work, model)
+        try:
+            run_program(context, self._arguments(model, dataset, work))
+            atomic_write(work / INPUTS, json.dumps(inputs, indent=2) + "\n")
+            return self._keep(work, model)
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+
+    def _inputs(self, model: RegisteredModel, dataset: DatasetVersion) -> dict[str, str]:
+        """What the result follows from; a rollback finds what was made of the former champion by it."""
+        files = {"questions": self.questions_file, "general": self.general_file}
+        return {
+            "model": model.model_digest,
+            "dataset": dataset.digest,
+            "form": self.form,
+            "programs": code_digest.of_trees(PROJECT / name for name in PROGRAMS),
+            "rules": code_digest.of_files([Path(quantization_rules.__file__)]),
+            **{name: file_sha256(Path(file)) if file else "" for name, file in files.items()},
+        }
+
+    def _made_from(self, inputs: Mapping[str, str]) -> OptimizedModel | None:
+        for file in sorted(self._root.glob(f"*/{INPUTS}")):
+            with contextlib.suppress(OSError, ValueError):
+                record = OptimizedModel.load(file.with_name(content_store.RECORD))
+                if record and json.loads(file.read_text(encoding="utf-8")) == inputs:
+                    return self.find(record.digest)
+        return None
 
     def _arguments(self, model: RegisteredModel, dataset: DatasetVersion, work: Path) -> list[str]:
         arguments = ["-m", CHILD, "quantization_code", model.address, f"--form={self.form}"]
@@ -66,7 +100,7 @@ class LocalModelOptimizer(ModelOptimizer):
         """Move the finished folder to its place; without the quantised weights when they are not served."""
         report = (work / REPORT).read_bytes()
         digest = hashlib.sha256(model.digest.encode() + report).hexdigest()
-        outcome = judge(json.loads(report))
+        outcome = quantization_rules.judge(json.loads(report))
         if outcome.warning:
             for file in (work / GRAPH, work / f"{GRAPH}.data"):
                 file.unlink(missing_ok=True)

@@ -1,6 +1,8 @@
 """The asset optimized_model: in the graph when it is asked for, and what the deployment does with its decision."""
 
+import dataclasses
 import json
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -92,6 +94,44 @@ def test_weights_that_are_gone_are_made_again(tmp_path):
     next(tmp_path.rglob(GRAPH)).unlink()
 
     assert made.find(record.digest) is None
+
+
+def test_a_rollback_finds_what_was_measured_of_the_former_champion(tmp_path, monkeypatch):
+    ran: list[str] = []
+
+    def program(context: Any, arguments: list[str]) -> None:
+        ran.append(arguments[3])
+        (work,) = [Path(each.removeprefix("--output_dir=")) for each in arguments if each.startswith("--output_dir=")]
+        (work / GRAPH).write_bytes(b"graph")
+        (work / REPORT).write_text(json.dumps({**MEASURED, "model": arguments[3]}))
+
+    monkeypatch.setattr("phi_assets.backends.local.serving.optimizer.run_program", program)
+    made, said = optimizer(tmp_path), list[str]()
+    context: Any = SimpleNamespace(run=SimpleNamespace(run_id="r"), log=SimpleNamespace(info=said.append))
+    dataset: Any = SimpleNamespace(digest="d", address="/d")
+    other = dataclasses.replace(MODEL, address="/other", model_digest="other")
+
+    first = made.optimize(context, MODEL, dataset)
+    made.optimize(context, other, dataset)
+    assert made.optimize(context, MODEL, dataset) == first
+    assert ran == ["/m", "/other"]
+    assert said == ["reusing what was measured of this model before: int8"]
+    assert not list(tmp_path.rglob("under-way-*"))
+    next(Path(first.address).glob(GRAPH)).unlink()
+    made.optimize(context, MODEL, dataset)
+    assert ran == ["/m", "/other", "/m"]
+
+
+def test_a_program_that_fails_leaves_no_file(tmp_path, monkeypatch):
+    def program(context: Any, arguments: list[str]) -> None:
+        raise dg.Failure("no")
+
+    monkeypatch.setattr("phi_assets.backends.local.serving.optimizer.run_program", program)
+    context: Any = SimpleNamespace(run=SimpleNamespace(run_id="r"))
+    dataset: Any = SimpleNamespace(digest="d", address="/d")
+    with pytest.raises(dg.Failure):
+        optimizer(tmp_path).optimize(context, MODEL, dataset)
+    assert not list(tmp_path.rglob("under-way-*"))
 
 
 @pytest.mark.parametrize(("report", "passed"), [(MEASURED, True), (FAR, False)])
