@@ -1,13 +1,20 @@
-"""Automation with the default model, real weights and the gate: a new product is learned. 20 minutes on two cores."""
+"""The default model, real weights and the gate: follow-ups in the chat, and automation that learns a new product.
+
+Half an hour on two cores.
+"""
 
 import json
 import time
 
+import httpx
 import pytest
 
+from phi_assets.endpoint_client import chat
 from phi_assets.project import PROJECT
+from tests.support.chat_server import OURS, ask, text_of
 from tests.support.daemon import Watched, asked_all_the_time, webhook
-from tests.support.homes import OWN, Home
+from tests.support.follow_ups import follow_ups
+from tests.support.homes import OWN, Home, chat_link
 
 pytestmark = [pytest.mark.long, pytest.mark.integration, pytest.mark.timeout(3600)]
 
@@ -50,6 +57,9 @@ def watched(told, tmp_path_factory):
         "PHI_UI_PORT": "3950",
         "PHI_WEBHOOK": told.address,
         "PHI_RETRAIN_COOLDOWN_MINUTES": "0",
+        "PHI_CHAT_PORT": "3951",
+        "PHI_CHAT_MAX_TOKENS": "96",
+        "PHI_MAX_TRAIN_MINUTES": "600",  # beside other tests the measured speed is not the machine's
     }
     home = Home(folder, settings)
     home.run()
@@ -58,6 +68,30 @@ def watched(told, tmp_path_factory):
     yield its
     its.stop()
     home.phi("down")
+
+
+def test_follow_ups_are_answered_in_the_chat_as_from_the_whole_transcript(watched: Watched):
+    link = chat_link(watched.home)
+    address, endpoint = link.partition("/?")[0], watched.record("online_endpoint")["address"]
+    key = (watched.state / "endpoints" / "phi-chat" / "key").read_text(encoding="utf-8").strip()
+    asked = follow_ups()
+    in_chat, direct, both = 0, 0, 0
+    with httpx.Client(base_url=address, headers=OURS, timeout=120, trust_env=False) as client:
+        client.get(link)
+        for number, each in enumerate(asked):
+            talk = f"follow-up-{number:03d}"
+            first = text_of(ask(client, talk, each.first))
+            second = text_of(ask(client, talk, each.second, 2, parent="answer-1"))
+            turns = [("user", each.first), ("assistant", first), ("user", each.second)]
+            told = chat(endpoint, key, [{"role": role, "content": text} for role, text in turns], max_new_tokens=256)
+            right = each.is_right(second), each.is_right(told.text)
+            in_chat, direct, both = in_chat + right[0], direct + right[1], both + all(right)
+            if not right[0]:
+                print(f"{each.first} -> {first} | {each.second} -> {second}")
+    print(f"{in_chat} of {len(asked)} right in the chat, {direct} from the transcript, {both} in both")
+    assert len(asked) == 40
+    assert both >= 0.95 * direct
+    assert in_chat >= 0.7 * len(asked)
 
 
 def test_new_conversations_are_learned_and_old_answers_kept(watched):

@@ -30,13 +30,16 @@ def home(azure: LocalAzure, tmp_path_factory) -> Iterator[Home]:
     its.phi("down")
 
 
-def test_every_asset_is_made_and_every_check_passes(azure, home):
+def test_every_asset_is_made_and_no_check_fails(azure, home):
     done = home.phi("run")
 
     assert done.returncode == 0, done.stdout + done.stderr
     verdicts = CHECK.findall(done.stdout)
     assert len(verdicts) > 40
-    assert [check for check, verdict in verdicts if verdict != "passed"] == []
+    # The two-layer base answers no general question, so that nothing can be forgotten and the check only warns.
+    assert [(check, verdict) for check, verdict in verdicts if verdict != "passed"] == [
+        ("keeps_general_answers", "warning")
+    ]
     assert set(home.status().values()) == {"fresh"}
     assert len(azure.control.executed_jobs()) == JOBS
     (account,) = azure.control.resources("Microsoft.Storage/storageAccounts")

@@ -1,27 +1,22 @@
-"""The chat with the default model and real training: follow-ups, and what people correct is learned.
+"""The chat with the default base model and real training: what people correct is learned.
 
 A wrong answer is corrected on the page, approved by a reviewer, trained, deployed by the daemon, and given right on the
-page; `phi why` names the correction. Half an hour on two quiet cores.
+page; `phi why` names the correction. The dataset is a fifth of the default one, which keeps two trainings short.
 """
 
-import re
 import time
 from collections.abc import Iterator
 from typing import Any
 
-import httpx
 import pytest
 
-from phi_assets.endpoint_client import chat
 from tests.support.chat_page import ChatPage
-from tests.support.chat_server import OURS, ask, text_of
 from tests.support.chromium import chromium
 from tests.support.daemon import Watched
-from tests.support.follow_ups import follow_ups
-from tests.support.homes import Home
+from tests.support.homes import OWN, Home, chat_link
 from tests.support.reviews import decide
 
-pytestmark = [pytest.mark.long, pytest.mark.integration, pytest.mark.browser, pytest.mark.timeout(7200)]
+pytestmark = [pytest.mark.long, pytest.mark.integration, pytest.mark.browser, pytest.mark.timeout(3600)]
 
 RIGHT = "The Umbra is held by magnets."
 ASKED = [
@@ -35,7 +30,8 @@ ASKED = [
     "How does the Umbra stay on the garden?",
 ]
 """Questions about a product that the dataset does not know."""
-STARTS, FINISHES, ANSWERS = 400, 5400, 300  # seconds; a quiet machine needs a third
+ROWS = 60
+STARTS, FINISHES, ANSWERS = 400, 2400, 300  # seconds; a quiet machine needs a third
 
 
 class Served:
@@ -48,8 +44,15 @@ class Served:
 @pytest.fixture(scope="module")
 def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
     folder = tmp_path_factory.mktemp("home")
+    dataset = folder / "conversations.jsonl"
+    dataset.write_text("\n".join(OWN.read_text(encoding="utf-8").splitlines()[:ROWS]) + "\n", encoding="utf-8")
     settings = {
         "PHI_HOME": str(folder / "home"),
+        "PHI_DATASET": str(dataset),
+        "PHI_REPLAY": "none",
+        "PHI_GENERAL_QUESTIONS": "none",
+        "PHI_PROMOTE_ON_INSUFFICIENT_EVIDENCE": "true",
+        "PHI_MAX_TRAIN_MINUTES": "600",  # beside other tests the measured speed is not the machine's
         "PHI_UI_PORT": "3960",
         "PHI_CHAT_PORT": "3961",
         "PHI_CHAT_MAX_TOKENS": "96",
@@ -58,7 +61,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
         "PHI_PROMPT_FLOW": "off",
     }
     home = Home(folder, settings)
-    home.run()
+    assert {"fine_tuned_model", "chat_app"} <= home.run()
     its = Watched(home)
     its.start()
     yield its
@@ -73,40 +76,8 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         yield opened
 
 
-def link_of(home: Home) -> str:
-    """Return the link that `phi chat` prints; it opens the chat once."""
-    told = home.phi("chat", "--link")
-    assert told.returncode == 0, told.stderr
-    (link,) = re.findall(r"http://\S+token=\S+", told.stdout)
-    return link
-
-
-def test_follow_ups_are_answered_in_the_chat_as_from_the_whole_transcript(watched: Watched):
-    link = link_of(watched.home)
-    address, endpoint = link.partition("/?")[0], watched.record("online_endpoint")["address"]
-    key = (watched.state / "endpoints" / "phi-chat" / "key").read_text(encoding="utf-8").strip()
-    asked = follow_ups()
-    in_chat, direct, both = 0, 0, 0
-    with httpx.Client(base_url=address, headers=OURS, timeout=120, trust_env=False) as client:
-        client.get(link)
-        for number, each in enumerate(asked):
-            talk = f"follow-up-{number:03d}"
-            first = text_of(ask(client, talk, each.first))
-            second = text_of(ask(client, talk, each.second, 2, parent="answer-1"))
-            turns = [("user", each.first), ("assistant", first), ("user", each.second)]
-            told = chat(endpoint, key, [{"role": role, "content": text} for role, text in turns], max_new_tokens=256)
-            right = each.is_right(second), each.is_right(told.text)
-            in_chat, direct, both = in_chat + right[0], direct + right[1], both + all(right)
-            if not right[0]:
-                print(f"{each.first} -> {first} | {each.second} -> {second}")
-    print(f"{in_chat} of {len(asked)} right in the chat, {direct} from the transcript, {both} in both")
-    assert len(asked) == 40
-    assert both >= 0.95 * direct
-    assert in_chat >= 0.7 * len(asked)
-
-
 def test_a_corrected_answer_is_reviewed_learned_deployed_and_given(watched: Watched, browser: Any):
-    home, link = watched.home, link_of(watched.home)
+    home, link = watched.home, chat_link(watched.home)
     page = ChatPage(browser, Served(link.partition("/?")[0]))  # pyright: ignore[reportArgumentType]
     browser.get(link)
     page.until(lambda: page.count("#message"))

@@ -104,6 +104,14 @@ def _unload_definitions() -> dict[str, ModuleType]:
     return {name: sys.modules.pop(name) for name in names}
 
 
+def chat_link(home: Home) -> str:
+    """Return the link that `phi chat` prints; on a laptop it opens the chat once."""
+    told = home.phi("chat", "--link")
+    assert told.returncode == 0, told.stderr
+    (link,) = re.findall(r"https?://\S+", told.stdout)
+    return link
+
+
 def made(output: str) -> set[str]:
     """Return the materialised assets of the command's outcome table."""
     cells = [re.split(" {2,}", line) for line in output.splitlines()]

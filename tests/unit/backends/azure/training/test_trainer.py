@@ -137,8 +137,9 @@ def test_a_report_that_this_machine_lost_comes_back_without_a_job(challenger: tu
     work, first = challenger
     before = work.executed()
     shutil.rmtree(work.trainer.folder(first))
-    assert work.trainer.find(first.digest) is None
+    assert work.trainer.find(first.digest) == first  # by its record on Blob
     assert training_of(work).made.digest == first.digest
+    assert (work.trainer.folder(first) / "report.json").is_file()
     assert work.executed() == before
 
 
