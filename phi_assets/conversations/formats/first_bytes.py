@@ -5,6 +5,8 @@ from __future__ import annotations
 import codecs
 import re
 
+from phi_assets.conversations.formats.code_pages import code_page
+
 HEAD_BYTES = 1 << 20
 GZIP, ZSTANDARD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 PARQUET, ENCRYPTED_PARQUET = b"PAR1", b"PARE"
@@ -38,6 +40,8 @@ _MARKS = (
 _WEB_PAGE = re.compile(rb"\s*(?:<!doctype html|<html)\b", re.IGNORECASE)
 _FEWEST_LINES = 3
 """Lines that must be of another encoding, and none of UTF-8, for the file to be: fewer may just be broken."""
+_LOOKED_AT = 1 << 16
+"""Bytes from which a code page is told."""
 
 
 def trouble(name: str, head: bytes) -> str:
@@ -72,7 +76,7 @@ def _encoding_trouble(name: str, head: bytes) -> str:
     wrong = [line for line in lines if not _is_utf8(line)]
     if len(wrong) < len(lines) or len(wrong) < _FEWEST_LINES:
         return ""
-    if page := _code_page(b"\n".join(wrong)):
+    if page := code_page(b"\n".join(wrong)[:_LOOKED_AT]):
         return _other_encoding(name, page, f"in the code page {page}")
     return ""
 
@@ -83,14 +87,6 @@ def _is_utf8(line: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return True
-
-
-def _code_page(text: bytes) -> str:
-    """The most likely code page of a text; empty when none is likely."""
-    from charset_normalizer import from_bytes
-
-    best = from_bytes(text[: 1 << 16]).best()
-    return best.encoding if best and not best.encoding.startswith(("utf", "ascii")) else ""
 
 
 def _other_encoding(name: str, encoding: str, what: str) -> str:

@@ -9,6 +9,7 @@ from typing import Any, cast
 import orjson
 
 from phi_assets.conversations.formats.loss_marks import learned
+from phi_assets.conversations.formats.unknown_shape import how_to_read_turns
 from phi_assets.conversations.rows import ContextOnly, Message, Rejected, Role
 from serving_code.chat_text import ROLES, TOOL_ROLES, UnreadableContent, canonical, join, parts_of
 
@@ -71,8 +72,7 @@ class Reader:
         turn = renamed(turn, self.columns)
         speaker = turn["role"] if turn.get("role") is not None else turn.get("from")
         if not isinstance(speaker, str):
-            keys = ", ".join(sorted(map(str, turn)))
-            raise Rejected("unknown_role", "broken", f"a turn has no role; its keys: {keys}")
+            raise Rejected("unknown_role", "broken", f"a turn has no role; {how_to_read_turns(where, turn)}")
         role = self._roles.get(canonical(speaker))
         calls = [turn[key] for key in _CALLS if turn.get(key)]
         if calls or turn.get("tool_call_id") or (role is None and canonical(speaker) in TOOL_ROLES):

@@ -24,7 +24,7 @@ def described(row: Mapping[str, Any]) -> str:
 def _remedy(row: Mapping[str, Any]) -> str:
     for key, value in row.items():
         if isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
-            return _map_turns(str(key), value[0])
+            return how_to_read_turns(str(key), value[0])
     if {"input_ids", "token_ids"} & set(row):
         return "these are tokens, not text: give the conversations that they were made from"
     by_name = {str(key).casefold(): str(key) for key in row}
@@ -43,7 +43,8 @@ def _remedy(row: Mapping[str, Any]) -> str:
     return "no key holds turns, or a question and its answer"
 
 
-def _map_turns(key: str, turn: Mapping[str, Any]) -> str:
+def how_to_read_turns(key: str, turn: Mapping[str, Any]) -> str:
+    """A remedy for a column `key` whose turns are like this one."""
     speaker = next((name for name in _SPEAKERS if role_of(turn.get(name))), None) or next(
         (name for name in _SPEAKERS if isinstance(turn.get(name), str)), None
     )

@@ -1,5 +1,7 @@
+# ruff: noqa: RUF001
 import gzip
 import json
+import re
 from itertools import islice
 from pathlib import Path
 
@@ -45,6 +47,31 @@ def test_a_code_page_is_named_with_its_conversion(tmp_path: Path, encoding: str,
         assert any(f"iconv -f {name} " in message for name in names)
     else:
         assert len(list(read_rows(path.name, path))) == 30
+
+
+@pytest.mark.parametrize(
+    ("encoding", "text"),
+    [
+        ("cp1252", "“Où” est la clé — à molette ? À côté de l’échelle, près du café."),
+        ("cp1252", "Não sei qual é a duração; a informação está no manual de instruções."),
+        ("cp1252", "Hur lång är garantin? Den gäller i två år från köpet, även på ön."),
+        ("cp1250", "Jak długo trwa gwarancja? Dwadzieścia sześć miesięcy, także na części."),
+        ("cp1250", "Jak dlouho trvá záruka? Dvacet šest měsíců, řešení najdete v příručce."),
+        ("cp1250", "Meddig tart a jótállás? Huszonhat hónapig, a vásárlástól számítva, őszintén."),
+        ("iso8859_2", "Jak długo trwa gwarancja? Dwadzieścia sześć miesięcy, także na części."),
+        ("cp1254", "Garanti süresi ne kadar? Satın alma gününden başlayarak yirmi altı ay, çok şey değişir."),
+        ("mac_roman", "Où est la clé à molette ? À côté de l'échelle, près du café."),
+        ("cp1251", "Как долго действует гарантия? Двадцать шесть месяцев с момента покупки."),
+        ("cp1253", "Πόσο διαρκεί η εγγύηση; Είκοσι έξι μήνες από την αγορά."),
+        ("cp932", "保証期間はどのくらいですか。購入日から二十六か月です。"),
+    ],
+)
+def test_the_conversion_from_the_code_page_that_is_named_keeps_every_letter(tmp_path: Path, encoding: str, text: str):
+    path = tmp_path / "raw.jsonl"
+    content = "".join(json.dumps(dialogue(text, f"{n}: {text}"), ensure_ascii=False) + "\n" for n in range(5))
+    path.write_bytes(content.encode(encoding))
+    (named,) = re.findall(r"iconv -f (\S+) ", refusal(path))
+    assert path.read_bytes().decode(named) == content
 
 
 def test_single_lines_of_another_encoding_are_broken_alone(tmp_path: Path):

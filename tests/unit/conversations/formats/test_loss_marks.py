@@ -49,6 +49,10 @@ def two_answers(**marks: Any) -> dict[str, Any]:
         {"masked": True},
         {"ignore": "true"},
         {"Weight": 0},
+        {"trainOnTurn": False},
+        {"loss-mask": 0},
+        {"excludeFromLoss": True},
+        {"do_not_learn": True},
     ],
 )
 def test_a_turn_that_is_marked_is_context_and_not_learned(marks: dict[str, Any]):
@@ -70,6 +74,8 @@ def test_a_mark_that_says_learn_changes_nothing(marks: dict[str, Any]):
         {"loss_mask": [0, 0, 1]},
         {"train_detail": [{"begin_offset": 0, "train": False}]},
         {"token_mask": [1, 1]},
+        {"training_detail": [{"begin_offset": 0, "train": False}]},
+        {"loss_excluded": True},
     ],
 )
 def test_a_mark_that_is_not_understood_is_refused_by_name(marks: dict[str, Any]):
@@ -89,6 +95,12 @@ def test_names_that_only_resemble_marks_are_counted_as_not_used(marks: dict[str,
 def test_a_list_of_the_row_marks_its_turns_or_its_answers(marks: dict[str, Any]):
     assert learned(two_answers() | marks) == [RIGHT]
     assert unused(two_answers() | marks) == []
+
+
+def test_labels_of_tokens_are_refused_and_classes_are_not():
+    with pytest.raises(Rejected, match="labels holds -100"):
+        learned(two_answers() | {"labels": [-100, -100, 17]})
+    assert learned(two_answers() | {"labels": [3, 1, 17]}) == [WRONG, RIGHT]
 
 
 def test_a_list_of_another_length_is_refused():

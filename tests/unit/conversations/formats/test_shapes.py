@@ -134,6 +134,13 @@ def test_an_unknown_shape_names_the_keys_that_were_found():
         parse({"reply": ANSWER, "question": QUESTION})
 
 
+def test_turns_with_other_names_are_refused_with_the_setting_that_reads_them():
+    row = {"messages": [{"speaker": "user", "text": QUESTION}, {"speaker": "assistant", "text": ANSWER}]}
+    with pytest.raises(Rejected, match="PHI_COLUMNS=role=speaker,content=text reads them as turns"):
+        parse(row)
+    assert parse(row, role="speaker", content="text") == [("user", QUESTION), ("assistant", ANSWER)]
+
+
 def unused(row: dict[str, Any], **columns: str) -> set[str]:
     return set(parse_conversation(row, columns).unused)
 
