@@ -1,6 +1,5 @@
 """The whole Azure graph to the chat by `phi run`: two people, and an answer that one corrects is learned and served."""
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -13,7 +12,7 @@ from azure_emulator.process import LocalAzure
 from phi_assets.backends.azure.chat import forged_header
 from tests.integration.test_whole_azure_graph import JOBS, azure_home, writes
 from tests.support.chat_server import OURS, ask, text_of
-from tests.support.homes import Home, chat_link, made, settings_of
+from tests.support.homes import Home, chat_link, dataset_text, made, settings_of
 from tests.support.reviews import decide
 
 pytestmark = [pytest.mark.long, pytest.mark.azure, pytest.mark.integration, pytest.mark.timeout(1800)]
@@ -88,7 +87,7 @@ def test_a_corrected_answer_is_reviewed_learned_and_served_and_deleted_again(azu
     assert {"feedback_conversations", "chat_dataset", "fine_tuned_model", "online_deployment", "chat_app"} <= learned
     assert home.told("status")["endpoint"] != before
     assert len(azure.control.executed_jobs()) == 2 * JOBS
-    assert RIGHT in rows_of(home)
+    assert RIGHT in dataset_text(home)
     with signed_in(azure, home, people["ann"]) as ann:
         told = ask(ann, "conversation-later", QUESTION, 2)
         assert told[-1][0] == "done"
@@ -96,11 +95,4 @@ def test_a_corrected_answer_is_reviewed_learned_and_served_and_deleted_again(azu
         assert ann.delete("/api/conversations/conversation-of-ann").status_code in (200, 204)
     # Its exit code is not looked at: the gate may refuse a two-layer model for the row that it no longer learned.
     assert "feedback_conversations" in made(home.phi("run").stdout)
-    assert RIGHT not in rows_of(home)
-
-
-def rows_of(home: Home) -> str:
-    """The text of the newest dataset that this home published."""
-    root = settings_of(home).state
-    digest = json.loads((root / "records" / "chat_dataset.json").read_text())["digest"]
-    return "".join(file.read_text(encoding="utf-8") for file in (root / "datasets" / digest).glob("*.jsonl"))
+    assert RIGHT not in dataset_text(home)

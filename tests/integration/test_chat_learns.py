@@ -13,7 +13,7 @@ import pytest
 from tests.support.chat_page import ChatPage
 from tests.support.chromium import chromium
 from tests.support.daemon import Watched
-from tests.support.homes import OWN, Home, chat_link
+from tests.support.homes import OWN, Home, chat_link, dataset_text
 from tests.support.reviews import decide
 
 pytestmark = [pytest.mark.long, pytest.mark.integration, pytest.mark.browser, pytest.mark.timeout(3600)]
@@ -52,6 +52,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
         "PHI_REPLAY": "none",
         "PHI_GENERAL_QUESTIONS": "none",
         "PHI_PROMOTE_ON_INSUFFICIENT_EVIDENCE": "true",
+        "PHI_FEEDBACK_PERSON_SHARE": "1",
         "PHI_MAX_TRAIN_MINUTES": "600",  # beside other tests the measured speed is not the machine's
         "PHI_UI_PORT": "3960",
         "PHI_CHAT_PORT": "3961",
@@ -90,11 +91,13 @@ def test_a_corrected_answer_is_reviewed_learned_deployed_and_given(watched: Watc
         page.open()
         answered(page, question)
         correct(page, RIGHT)
-    watched.wait("the candidates for review", lambda: watched.made(began)["feedback_candidates"], STARTS)
+    all_of = len(ASKED)
+    watched.wait("the candidates for review", lambda: watched.record("feedback_candidates")["rows"] == all_of, STARTS)
     watched.wait("the end of their run", watched.idle, 120)
     for question in ASKED:
         decide(watched.state, question, "approve")
-    watched.wait("the conversations", lambda: watched.made(began)["feedback_conversations"], STARTS)
+    watched.wait("the conversations", lambda: watched.record("feedback_conversations")["rows"] == all_of, STARTS)
+    watched.wait("a dataset with them", lambda: RIGHT in dataset_text(home), STARTS)
     watched.wait("another deployment", lambda: watched.made(began)["online_deployment"], FINISHES)
     watched.wait("the end of its run", watched.idle, FINISHES)
 

@@ -112,6 +112,13 @@ def chat_link(home: Home) -> str:
     return link
 
 
+def dataset_text(home: Home) -> str:
+    """Return the text of the newest dataset that this home published."""
+    root = settings_of(home).state
+    digest = json.loads((root / "records" / "chat_dataset.json").read_text(encoding="utf-8"))["digest"]
+    return "".join(file.read_text(encoding="utf-8") for file in (root / "datasets" / digest).glob("*.jsonl"))
+
+
 def made(output: str) -> set[str]:
     """Return the materialised assets of the command's outcome table."""
     cells = [re.split(" {2,}", line) for line in output.splitlines()]
