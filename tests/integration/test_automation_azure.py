@@ -12,7 +12,7 @@ from phi_assets.backends.azure.storage.blob import WorkspaceBlobs
 from phi_assets.project import PROJECT
 from phi_assets.settings import read
 from tests.integration.test_whole_azure_graph import azure_home
-from tests.support.daemon import Watched
+from tests.support.daemon import Watched, watching
 
 pytestmark = [
     pytest.mark.long,
@@ -37,12 +37,8 @@ SETTINGS = {
 def watched(azure, tmp_path_factory):
     home = azure_home(tmp_path_factory.mktemp("home"), 3980)
     home.settings.update(SETTINGS)
-    home.run()
-    its = Watched(home)
-    its.start()
-    yield its
-    its.stop()
-    home.phi("down")
+    with watching(home) as its:
+        yield its
 
 
 def put(watched: Watched, name: str, content: bytes) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from phi_assets.project import PROJECT
 from tests.support.chromium import chromium, text_of, wait_for
-from tests.support.daemon import Watched, asked_all_the_time, webhook
+from tests.support.daemon import Watched, asked_all_the_time, watching, webhook
 from tests.support.homes import OWN, tiny_home
 
 pytestmark = [pytest.mark.long, pytest.mark.integration, pytest.mark.timeout(900)]
@@ -50,13 +50,9 @@ def watched(told, tmp_path_factory):
     (folder / "conversations.jsonl").write_text("".join(f"{line}\n" for line in lines(OWN)[:150]), encoding="utf-8")
     home = tiny_home(folder, folder / "conversations.jsonl", 3900)
     home.settings.update({"PHI_WATCH_SECONDS": "2", "PHI_WEBHOOK": told.address, "PHI_RETRAIN_COOLDOWN_MINUTES": "0"})
-    home.run()
-    its = Watched(home)
-    its.start()
-    assert home.phi("status").returncode == 0
-    yield its
-    its.stop()
-    home.phi("down")
+    with watching(home) as its:
+        assert home.phi("status").returncode == 0
+        yield its
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ import pytest
 from phi_assets.endpoint_client import chat
 from phi_assets.project import PROJECT
 from tests.support.chat_server import OURS, ask, text_of
-from tests.support.daemon import Watched, asked_all_the_time, webhook
+from tests.support.daemon import Watched, asked_all_the_time, watching, webhook
 from tests.support.follow_ups import follow_ups
 from tests.support.homes import OWN, Home, chat_link
 
@@ -62,12 +62,8 @@ def watched(told, tmp_path_factory):
         "PHI_MAX_TRAIN_MINUTES": "600",  # beside other tests the measured speed is not the machine's
     }
     home = Home(folder, settings)
-    home.run()
-    its = Watched(home)
-    its.start()
-    yield its
-    its.stop()
-    home.phi("down")
+    with watching(home) as its:
+        yield its
 
 
 def test_follow_ups_are_answered_in_the_chat_as_from_the_whole_transcript(watched: Watched):

@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.chat_page import ChatPage
 from tests.support.chromium import chromium
-from tests.support.daemon import Watched
+from tests.support.daemon import Watched, watching
 from tests.support.homes import OWN, Home, chat_link, dataset_text
 from tests.support.reviews import decide
 
@@ -62,12 +62,8 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
         "PHI_PROMPT_FLOW": "off",
     }
     home = Home(folder, settings)
-    assert {"fine_tuned_model", "chat_app"} <= home.run()
-    its = Watched(home)
-    its.start()
-    yield its
-    its.stop()
-    home.phi("down")
+    with watching(home) as its:
+        yield its
 
 
 @pytest.fixture(scope="module")

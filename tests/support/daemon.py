@@ -243,3 +243,16 @@ def asked_all_the_time(home: Home, seconds_between: float = 0.3) -> Iterator[Ask
     finally:
         over.set()
         thread.join(30)
+
+
+@contextmanager
+def watching(home: Home) -> Iterator[Watched]:
+    """Make the whole graph of the home, then run its `phi dev`; whatever fails, nothing of it runs in the end."""
+    its = Watched(home)
+    try:
+        home.run()
+        its.start()
+        yield its
+    finally:
+        its.stop()
+        home.phi("down")
