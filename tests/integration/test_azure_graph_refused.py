@@ -51,6 +51,7 @@ def errors(home: Home, **settings: str) -> list[str]:
     """Run `phi run`, which must fail; return an entry for each asset that was not materialised, with its reason."""
     done = Home(home.folder, {**home.settings, **settings}).phi("run")
     assert done.returncode == 1, done.stdout + done.stderr
+    assert "not done:\n" in done.stdout, done.stdout + done.stderr
     reported = done.stdout.partition("not done:\n")[2].partition("  Dagster's UI:")[0]
     return re.split(r"\n(?=  [a-z_]+: )", reported.rstrip("\n"))
 

@@ -1,6 +1,7 @@
 """The layout of the packages: which file stems may repeat, who may import the command line, and no import cycle."""
 
 import re
+import tomllib
 from collections import defaultdict
 from graphlib import CycleError, TopologicalSorter
 from pathlib import PurePosixPath
@@ -83,3 +84,13 @@ def test_a_cycle_is_found():
         graph.add_import(importer=importer, imported=imported)
 
     assert set(import_cycle(graph)) == {"a", "b", "c"}
+
+
+def test_the_wheel_carries_each_file_of_the_checkout_that_the_package_reads():
+    pyproject = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))
+    carried = pyproject["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"]
+    texts = [file.read_text(encoding="utf-8") for file in (PROJECT / "phi_assets").rglob("*.py")]
+    joined = [part for text in texts for part in re.findall(r'\bPROJECT((?: / "[^"]+")+)', text)]
+    read = {"/".join(re.findall(r'"([^"]+)"', parts)) for parts in joined}
+    assert "data/general_questions.jsonl" in read
+    assert [path for path in read if not any(f"{path}/".startswith(f"{each}/") for each in carried)] == []
