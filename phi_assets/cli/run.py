@@ -170,7 +170,7 @@ def make_graph(settings: Settings, instance: dg.DagsterInstance, definitions: dg
         # A person who has no role on the data yet gets it first: everything else would be made again without need.
         _follow(instance, ui, runs.submit(ui, "everything", staleness.first_assets(assets)), made)
         if made.errors:
-            made.states = staleness.asset_states(instance, definitions)
+            made.states = _states_after_errors(instance, definitions)
             return made
         (definitions.resources or {})["catalog"].wait_until_readable(lambda words: say("history", words))
         _adopt(instance, assets, definitions)
@@ -181,10 +181,10 @@ def make_graph(settings: Settings, instance: dg.DagsterInstance, definitions: dg
             say(name, f"missing: {why}")
         _follow(instance, ui, runs.submit(ui, "everything", list(damage)), made)
         if made.errors:
-            made.states = staleness.asset_states(instance, definitions)
+            made.states = _states_after_errors(instance, definitions)
             return made
     if not _observe(instance, definitions, made):
-        made.states = staleness.asset_states(instance, definitions)
+        made.states = _states_after_errors(instance, definitions)
         return made
     last: list[str] = []
     while True:
@@ -204,12 +204,17 @@ def make_graph(settings: Settings, instance: dg.DagsterInstance, definitions: dg
         say("run", f"{run_id[:8]} makes {len(wave)} assets; live on {ui.address}/runs/{run_id}")
         _follow(instance, ui, run_id, made)
         if made.errors:
-            made.states = staleness.asset_states(instance, definitions)
+            made.states = _states_after_errors(instance, definitions)
             return made
         if FEEDBACK in wave and not _observe(instance, definitions, made):  # its file is one of the sources
-            made.states = staleness.asset_states(instance, definitions)
+            made.states = _states_after_errors(instance, definitions)
             return made
         last = wave
+
+
+def _states_after_errors(instance: dg.DagsterInstance, definitions: dg.Definitions) -> dict[str, AssetState]:
+    """Return the states; what cannot be read is `unknown`, so that the errors are told whatever else is missing."""
+    return staleness.asset_states(instance, definitions, lambda _asset, fault: str(fault))
 
 
 def _adopt(instance: dg.DagsterInstance, assets: Sequence[staleness.Asset], definitions: dg.Definitions) -> bool:
