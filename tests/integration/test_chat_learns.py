@@ -13,7 +13,7 @@ import pytest
 from tests.support.chat_page import ChatPage
 from tests.support.chromium import chromium
 from tests.support.daemon import Watched, watching
-from tests.support.homes import OWN, Home, chat_link, dataset_text
+from tests.support.homes import REAL_TRAINING, Home, chat_link, dataset_text, own_rows
 from tests.support.reviews import decide
 
 pytestmark = [pytest.mark.long, pytest.mark.integration, pytest.mark.browser, pytest.mark.timeout(3600)]
@@ -45,15 +45,13 @@ class Served:
 def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
     folder = tmp_path_factory.mktemp("home")
     dataset = folder / "conversations.jsonl"
-    dataset.write_text("\n".join(OWN.read_text(encoding="utf-8").splitlines()[:ROWS]) + "\n", encoding="utf-8")
+    dataset.write_text("\n".join(own_rows(ROWS)) + "\n", encoding="utf-8")
     settings = {
+        **REAL_TRAINING,
         "PHI_HOME": str(folder / "home"),
         "PHI_DATASET": str(dataset),
-        "PHI_REPLAY": "none",
-        "PHI_GENERAL_QUESTIONS": "none",
         "PHI_PROMOTE_ON_INSUFFICIENT_EVIDENCE": "true",
         "PHI_FEEDBACK_PERSON_SHARE": "1",
-        "PHI_MAX_TRAIN_MINUTES": "600",  # beside other tests the measured speed is not the machine's
         "PHI_UI_PORT": "3960",
         "PHI_CHAT_PORT": "3961",
         "PHI_CHAT_MAX_TOKENS": "96",
