@@ -286,6 +286,7 @@ def test_a_card_lies_beside_the_weights_and_is_found_by_its_digest(chain: Chain)
 
 
 @pytest.mark.long
+@pytest.mark.timeout(900)  # it trains twice on Azure, after the chain before it
 def test_a_clean_sees_what_was_made_and_of_unneeded_weights_it_leaves_the_record_and_the_card(chain: Chain):
     retention, trainer = chain.port("retention"), chain.port("trainer")
     assert chain.registered
