@@ -261,17 +261,18 @@ class SqliteHistory(History):
                 self._connections.put(db)
 
 
-def answer_with(path: Path, answer_id: str) -> tuple[Message, list[dict[str, str]]] | None:
-    """Return the answer with the endpoint's id, of any user, and the turns before it; None when there is none.
+def answer_with(path: Path, answer_id: str | None) -> tuple[Message, list[dict[str, str]]] | None:
+    """Return the answer with the endpoint's id, or the newest for None, of any user, and the turns before it.
 
-    For the project's own `phi why`, on the owner's machine. Raises sqlite3.Error, OSError or NewerHistory.
+    None when there is no such answer. For the project's own `phi why`, on the owner's machine. Raises sqlite3.Error,
+    OSError or NewerHistory.
     """
     if not path.is_file():
         return None
     with closing(connect(path)) as db:
         row = db.execute(
             "SELECT user, conversation, id FROM messages WHERE served IS NOT NULL"
-            " AND json_extract(served, '$.answer_id') = ?",
+            " AND (?1 IS NULL OR json_extract(served, '$.answer_id') = ?1) ORDER BY at DESC LIMIT 1",
             (answer_id,),
         ).fetchone()
         if row is None:

@@ -43,9 +43,9 @@ class Answers:
         return self._rows("ORDER BY number DESC LIMIT ?", (count,))
 
     def last(self) -> StoredAnswer:
-        """The newest answer. Raises UnknownAnswer if there is none."""
-        for found in self.newest(1):
-            return found
+        """The newest answer, on the chat page too. Raises UnknownAnswer if there is none."""
+        if found := [*self.newest(1), *self._of_the_chat([None])]:
+            return max(found, key=lambda each: each.at)
         raise UnknownAnswer(f"no answer is kept yet; {self._rule()}. Ask one: phi ask 'Who are you?'")
 
     def find(self, answer_id: str) -> list[StoredAnswer]:
@@ -95,8 +95,8 @@ class Answers:
         with self._opened() as connection:
             return set(connection.execute("SELECT id, at FROM answers"))
 
-    def _of_the_chat(self, ids: Sequence[str]) -> list[StoredAnswer]:
-        """The answer of the chat page, whose words are in the chat's history only."""
+    def _of_the_chat(self, ids: Sequence[str | None]) -> list[StoredAnswer]:
+        """The answer of the chat page with one of the ids, None for the newest: its words are in its history only."""
         history = self.path.parent / CHAT_HISTORY
         try:
             kept = [each for answer_id in ids if (each := answer_with(history, answer_id))]

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,16 +10,18 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from phi_assets.answer_log import Answers, AnswersUnreadable, UnknownAnswer
+from phi_assets.answer_log import Answers, AnswersUnreadable, UnknownAnswer, question
 from phi_assets.backends import content_store
 from phi_assets.backends.select import build_resources, served_model
 from phi_assets.cli import ask
 from phi_assets.cli.ask import ask_deployed
 from phi_assets.cli.main import main
 from phi_assets.conversations.quality_checks import read_split
+from phi_assets.databases import CHAT_HISTORY
 from phi_assets.instance import home
 from phi_assets.records import DatasetVersion, Endpoint, Evaluation, ModelVersion, RegisteredModel
 from phi_assets.settings import Settings, current
+from tests.support.chat_ratings import rated, store
 from tests.unit.serving_code.conftest import write_model
 
 pytestmark = [
@@ -200,6 +203,19 @@ def test_where_the_servers_keep_nothing_the_command_keeps_what_it_asked(asked, m
     own = by_route["phi ask"]
     assert (own.answer, own.model_version, own.model_digest) == (answer["answer"], str(VERSIONS), f"{VERSIONS}" * 64)
     assert own.messages == [{"role": "user", "content": "Hello?"}]
+
+
+def test_the_newest_answer_may_be_one_of_the_chat_page(tmp_path):
+    store(tmp_path / CHAT_HISTORY, [rated("Who?", "First.")])
+    time.sleep(0.01)
+    store(tmp_path / CHAT_HISTORY, [rated("Where?", "Second.", number=2)])
+    kept = Answers(tmp_path, 90)
+
+    last = kept.last()
+
+    assert (question(last), last.answer, last.model_version) == ("Where?", "Second.", "3")
+    kept.keep(replace(last, id="chatcmpl-later", answer="Third.", at=last.at + 1))
+    assert kept.last().answer == "Third."
 
 
 def test_with_zero_days_the_command_keeps_none_and_forgets_those_there(tmp_path, asked):
